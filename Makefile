@@ -1,0 +1,63 @@
+# make run    build ./bin/kapi and start `kapi serve` (ARGS="--flag ..." is passed on)
+# make test   everything that must hold: set-up, lint, cross builds, tests
+# make soak   the tests with their long loops, up to 80 minutes
+# make bench  the measurements of bench/
+# make lint   go vet, gofumpt, staticcheck
+# make build  ./bin/kapi, a static binary
+# make clean  remove what the above made here
+
+# Without a commit to name, or in a checkout that git distrusts because another
+# user owns it, the binary bears no version.
+VCS := -buildvcs=$(if $(shell git rev-parse --verify --quiet HEAD 2>/dev/null),auto,false)
+
+# One set of build flags for all but the race detector, which needs cgo: each
+# further set would have the database engine compiled once more.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath $(VCS)
+
+TOOL := go tool -modfile=tools/go.mod
+RACE := CGO_ENABLED=1 GOFLAGS=$(VCS) go test -race -vet=off -shuffle=on
+
+# The modules beside the main one that hold packages; tools/ only pins versions.
+MODULES := $(filter-out tools,$(patsubst %/go.mod,%,$(wildcard */go.mod examples/*/go.mod)))
+
+.PHONY: help run build test soak bench lint cross modules deps clean
+
+help:
+	@sed -n 's/^# make /make /p' Makefile
+
+run: build
+	@exec ./bin/kapi serve $(ARGS)
+
+build:
+	go build -ldflags '-s -w' -o bin/kapi ./cmd/kapi
+
+test: deps lint build cross modules
+	$(RACE) -timeout 5m ./...
+
+soak: deps
+	KAPI_SOAK=1 $(RACE) -timeout 80m ./...
+
+bench:
+	go -C bench test -run xxx -bench . ./...
+
+lint:
+	@unformatted=$$($(TOOL) gofumpt -l .) || exit 1; \
+	if [ -n "$$unformatted" ]; then echo "not formatted by gofumpt:" $$unformatted; exit 1; fi
+	go vet ./...
+	$(TOOL) staticcheck ./...
+
+cross:
+	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./...
+	GOOS=windows GOARCH=amd64 go build -o /dev/null ./...
+
+modules:
+	@set -e; for m in $(MODULES); do \
+		echo "go vet, go build: $$m"; go -C $$m vet ./...; go -C $$m build -o /dev/null ./...; \
+	done
+
+deps:
+	@scripts/test-deps
+
+clean:
+	rm -rf bin

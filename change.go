@@ -1,0 +1,183 @@
+package kapi
+
+import "errors"
+
+// The rules of what may happen to an action. All of them are here and in lease.go,
+// as pure functions of a record; the committer calls them inside the store's write
+// transaction, on the newest version of the record.
+
+// errUnchanged says that a change was right but altered nothing: it takes no seq.
+var errUnchanged = errors.New("unchanged")
+
+// A report is what a runner says of its action. Zero fields say nothing.
+type report struct {
+	fence uint64
+	// status is 1, 2, 3 or 5; 0 is no move.
+	status Status
+	// resetProgress makes the progress unknown, before progress is looked at.
+	resetProgress bool
+	progress      *float64
+	state         *string
+	exitCode      *int
+	// goesOn is set with status 3 by a runner that gives up on work which it could
+	// not stop.
+	goesOn bool
+}
+
+// report applies what a runner says.
+func (r *Record) report(rep report, now int64) error {
+	if rep.fence != r.Fence {
+		return ErrStaleFence
+	}
+	switch {
+	case r.Status == StatusCompleted && rep.status == StatusCompleted:
+		return errUnchanged // a final report, repeated
+	case !r.Status.Ongoing():
+		return ErrUnknown
+	case r.Status == StatusFailed:
+		return r.reportAfterFailure(rep, now)
+	}
+	if rep.status != 0 && rep.status != r.Status && !r.Status.CanBecome(rep.status) {
+		return &MoveError{r.Status, rep.status}
+	}
+	changed := r.Silence != ""
+	r.Silence = ""
+	changed = r.reportProgress(rep) || changed
+	if rep.state != nil {
+		if state := cutState(*rep.state); state != r.State {
+			r.State, changed = state, true
+		}
+	}
+	if rep.exitCode != nil {
+		r.ExitCode, changed = rep.exitCode, true
+	}
+	if rep.status != 0 && rep.status != r.Status {
+		r.moveTo(rep.status, now)
+		changed = true
+		if rep.goesOn {
+			r.GivenUp = true
+		} else if rep.status == StatusFailed && r.ReleaseOnFailure {
+			r.Keys = nil
+		}
+	}
+	if !changed {
+		return errUnchanged
+	}
+	r.touch(now, true)
+	return nil
+}
+
+// reportProgress applies the rule that progress never goes back by itself.
+func (r *Record) reportProgress(rep report) (changed bool) {
+	before := r.Progress
+	if rep.resetProgress {
+		r.Progress = nil
+	}
+	if rep.progress != nil {
+		if p, ok := clampProgress(*rep.progress); ok && (r.Progress == nil || p > *r.Progress) {
+			r.Progress = &p
+		}
+	}
+	if before == nil || r.Progress == nil {
+		return before != r.Progress
+	}
+	return *before != *r.Progress
+}
+
+// reportAfterFailure hears out the runner of an action that was given up: its end
+// is noted once. The status stays 3 and the keys stay held, because an admin has to
+// look.
+func (r *Record) reportAfterFailure(rep report, now int64) error {
+	final := rep.status == StatusFailed || rep.status == StatusCompleted
+	switch {
+	case final && r.workMayGoOn():
+		r.LateEnd = true
+		r.ExitCode = rep.exitCode
+		r.State = cutState("finished after it was given up: " + lateEnd(rep))
+		r.touch(now, true)
+		return nil
+	case final && (r.LateEnd || rep.status == StatusFailed):
+		return errUnchanged // a final report, repeated
+	case rep.status != 0:
+		return &MoveError{r.Status, rep.status}
+	case r.workMayGoOn():
+		return ErrGivenUp
+	default:
+		return &MoveError{r.Status, r.Status}
+	}
+}
+
+func lateEnd(rep report) string {
+	switch {
+	case rep.status == StatusCompleted && rep.exitCode != nil:
+		return "exit 0"
+	case rep.status == StatusCompleted:
+		return "completed"
+	case rep.state != nil && *rep.state != "":
+		return *rep.state
+	default:
+		return "failed"
+	}
+}
+
+// restore clears the mark of silence: the runner was heard again.
+func (r *Record) restore(fence uint64, now int64) error {
+	if fence != r.Fence || r.Silence == "" || !r.Status.Active() {
+		return errUnchanged
+	}
+	r.Silence = ""
+	r.touch(now, true)
+	return nil
+}
+
+// dismiss ends a failed action: 3 to 4 (kAPI's document, "Dismiss Failed Action").
+func (r *Record) dismiss(now int64) error {
+	switch {
+	case !r.Status.Ongoing():
+		return ErrUnknown
+	case r.Status != StatusFailed:
+		return ErrNotFailed
+	}
+	r.moveTo(StatusAborted, now)
+	r.touch(now, false)
+	return nil
+}
+
+// requestCancel asks the runner to stop. The action fails when it has.
+func (r *Record) requestCancel(by string, now int64) error {
+	switch {
+	case !r.Status.Ongoing():
+		return ErrUnknown
+	case r.Status == StatusFailed:
+		return &NotCancellableError{"it has failed already and can only be dismissed"}
+	case r.CancelRequestedAt != 0:
+		return errUnchanged
+	}
+	r.CancelRequestedAt = now
+	r.CancelledBy = by
+	r.touch(now, false)
+	return nil
+}
+
+// moveTo makes a move that the caller knows to be allowed, with what follows from
+// it: the first run sets StartedAt, a disposed action holds no key.
+func (r *Record) moveTo(to Status, now int64) {
+	r.Status = to
+	r.Silence = ""
+	if to == StatusRunning && r.StartedAt == 0 {
+		r.StartedAt = now
+	}
+	if !to.Ongoing() {
+		r.Keys = nil
+	}
+}
+
+// touch stamps a change; heard says that it is a sign of life of the runner.
+func (r *Record) touch(now int64, heard bool) {
+	r.UpdatedAt = now
+	if heard && r.Runner != nil {
+		runner := *r.Runner
+		runner.HeardAt = now
+		r.Runner = &runner
+	}
+}

@@ -1,0 +1,198 @@
+package kapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+// maxBatch is how many changes go into one transaction at most. Larger ones no longer
+// spread an fsync thinner, but keep everybody else from the write lock for longer.
+const maxBatch = 256
+
+// A change is one caller's wish to the committer, and the answer to it.
+type change struct {
+	// start is the record to add, nil for a change of an existing one.
+	start         *Record
+	dismissFailed bool
+	// id and apply change an existing record by one of the pure rules.
+	id    string
+	apply func(*Record, int64) error
+	// beat, if runner is set, is what the runner's Beat must still be: who judged its
+	// silence rechecks it inside the transaction.
+	runner string
+	beat   uint64
+
+	taken atomic.Bool // by the committer, or by a caller that withdraws
+	done  chan struct{}
+	// The answer, once done is closed.
+	record    Record
+	dismissed []Action
+	err       error
+}
+
+// commit hands a change to the committer and waits for the outcome.
+func (p *Peer) commit(ctx context.Context, c *change) error {
+	if err := p.enqueue(ctx, c); err != nil {
+		return err
+	}
+	return p.wait(ctx, c)
+}
+
+// enqueue hands a change to the committer; changes are applied in this order.
+func (p *Peer) enqueue(ctx context.Context, c *change) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	c.done = make(chan struct{})
+	select {
+	case p.queue <- c:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-p.ctx.Done():
+		return ErrClosed
+	}
+}
+
+// wait waits for the outcome. When ctx ends before the committer took the change it is
+// withdrawn; afterwards the outcome is waited for, because it may be on disk already.
+func (p *Peer) wait(ctx context.Context, c *change) error {
+	select {
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+		if c.taken.CompareAndSwap(false, true) {
+			return context.Cause(ctx)
+		}
+	case <-p.ctx.Done():
+		if c.taken.CompareAndSwap(false, true) {
+			return ErrClosed
+		}
+	}
+	<-c.done
+	return c.err
+}
+
+// commitLoop is the committer: it takes what is waiting into one transaction.
+func (p *Peer) commitLoop() {
+	batch := make([]*change, 0, maxBatch)
+	for {
+		batch = batch[:0]
+		select {
+		case c := <-p.queue:
+			batch = append(batch, c)
+		case <-p.ctx.Done():
+			return
+		}
+		for len(batch) < maxBatch && len(p.queue) > 0 {
+			batch = append(batch, <-p.queue)
+		}
+		p.commitBatch(takeAll(batch))
+	}
+}
+
+// takeAll drops the changes that were withdrawn while they waited.
+func takeAll(batch []*change) []*change {
+	kept := batch[:0]
+	for _, c := range batch {
+		if c.taken.CompareAndSwap(false, true) {
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
+
+func (p *Peer) commitBatch(batch []*change) {
+	if len(batch) == 0 {
+		return
+	}
+	err := p.tryCommit(batch)
+	if errors.Is(err, ErrKeyTaken) {
+		// The view missed a holder, which can't be; but then the database is right.
+		p.log.Error("the store refused a key that was thought free; trying the changes one by one")
+		for _, c := range batch {
+			if err := p.reload(); err != nil {
+				c.answer(err)
+			} else {
+				c.answer(p.tryCommit([]*change{c}))
+			}
+		}
+		return
+	}
+	for _, c := range batch {
+		c.answer(err)
+	}
+}
+
+// answer tells the caller of the outcome; err is that of the whole transaction.
+func (c *change) answer(err error) {
+	if err != nil {
+		c.err = err
+	}
+	if errors.Is(c.err, errUnchanged) {
+		c.err = nil
+	}
+	close(c.done)
+}
+
+// tryCommit runs one transaction, and once more if the view turns out to be of another
+// time than the store.
+func (p *Peer) tryCommit(batch []*change) error {
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
+	defer cancel()
+	err := p.transact(ctx, batch)
+	if errors.Is(err, ErrBehind) {
+		if err := p.reload(); err != nil {
+			return err
+		}
+		err = p.transact(ctx, batch)
+	}
+	if err != nil && ctx.Err() != nil && !errors.Is(err, ErrUnavailable) {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}
+
+func (p *Peer) transact(ctx context.Context, batch []*change) error {
+	p.deciding.Lock()
+	defer p.deciding.Unlock()
+	head := p.view.at()
+	b := Batch{Since: head.Seq}
+	for _, c := range batch {
+		if c.start == nil {
+			if _, known := p.view.get(c.id); !known {
+				b.Find = append(b.Find, c.id)
+			}
+		}
+		if c.runner != "" {
+			b.Runners = append(b.Runners, c.runner)
+		}
+	}
+	var own Page
+	err := p.store.Commit(ctx, b, func(l Loaded) (Writes, error) {
+		if l.Epoch != head.Epoch || l.Seq < head.Seq {
+			return Writes{}, ErrBehind
+		}
+		// What others committed is on disk: it is published first, and then the
+		// view is exact, for we hold the write lock.
+		p.view.apply(l.Page)
+		pl := newPlan(p.view, l, time.Now().UnixMilli())
+		for _, c := range batch {
+			c.err, c.dismissed = nil, nil
+			pl.add(c)
+		}
+		w, records := pl.writes()
+		if len(w.Insert) > 0 {
+			w.Runner = &p.self
+		}
+		own = Page{Head: Head{Epoch: l.Epoch, Seq: w.Head}, Records: records}
+		return w, nil
+	})
+	if err == nil {
+		p.view.apply(own)
+	}
+	return err
+}

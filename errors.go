@@ -1,0 +1,85 @@
+package kapi
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What callers test with errors.Is.
+var (
+	// ErrUnknown: no ongoing action has that id. It never was, or it is disposed.
+	ErrUnknown = errors.New("unknown action")
+	// ErrNotFailed: only a failed action can be dismissed, and this one has not failed.
+	ErrNotFailed = errors.New("only failed actions can be dismissed")
+	// ErrStaleFence: the report names a fence that is not the action's. Nothing was changed.
+	ErrStaleFence = errors.New("stale fence: another runner holds the action")
+	// ErrUnavailable: the store can't be reached, read or written now. Nothing was
+	// changed; the wrapping error says why.
+	ErrUnavailable = errors.New("store not available")
+	// ErrClosed: the peer was closed.
+	ErrClosed = errors.New("kapi is closed")
+	// ErrGap: the watcher missed more than the store can still tell. Take a new Watch.
+	ErrGap = errors.New("changes were missed: the feed no longer reaches back that far")
+	// ErrBehind is what a store answers when the feed is asked for since a seq
+	// below the purged one: endings may be missing, so the view must be reloaded.
+	ErrBehind = errors.New("the feed no longer reaches back to that seq")
+	// ErrKeyTaken is what a store answers when a write breaks the uniqueness of
+	// keys. Nothing of that transaction was kept.
+	ErrKeyTaken = errors.New("a key is held already")
+)
+
+// Causes of the end of an operation's context (context.Cause); a CancelledError is
+// the fourth.
+var (
+	// ErrStopped: this peer is being closed.
+	ErrStopped = errors.New("kapi was stopped")
+	// ErrGivenUp: the action was failed for silence while its work went on. It
+	// still holds its keys.
+	ErrGivenUp = errors.New("the action was given up for silence")
+	// ErrLost: the action was dismissed, or taken over by another runner. Its keys may be
+	// another's by now, so the work must stop.
+	ErrLost = errors.New("the action was lost")
+)
+
+// A HeldError refuses a start: an ongoing action holds one of its keys.
+type HeldError struct {
+	// Key is the first of the wanted keys that is held.
+	Key string
+	// Holder is the action that holds it, with its runner's current HeardAt.
+	Holder Action
+	// NotProvenDead is true for a holder that was failed for silence: its work may
+	// still be going on, so it isn't dismissed on the way (Spec.DismissFailed).
+	NotProvenDead bool
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("key %q is held by action %s (%s, %s)", e.Key, e.Holder.ID, e.Holder.Title, e.Holder.Status)
+}
+
+// An InvalidError says which field of a request is wrong, and why.
+type InvalidError struct{ Field, Reason string }
+
+func (e *InvalidError) Error() string { return e.Field + " " + e.Reason }
+
+// A MoveError refuses a move of status that the table of moves does not have.
+type MoveError struct{ From, To Status }
+
+func (e *MoveError) Error() string {
+	return fmt.Sprintf("an action that is %s can't become %s", e.From, e.To)
+}
+
+// A NotCancellableError says why an action can't be cancelled.
+type NotCancellableError struct{ Reason string }
+
+func (e *NotCancellableError) Error() string { return "can't be cancelled: " + e.Reason }
+
+// A CancelledError is the cause of an operation's context when somebody asked it
+// to stop.
+type CancelledError struct{ By string }
+
+func (e *CancelledError) Error() string {
+	if e.By == "" {
+		return "cancelled"
+	}
+	return "cancelled by " + e.By
+}

@@ -1,0 +1,162 @@
+package kapi
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+const (
+	// pollEvery is the slow poll behind the wake-ups.
+	pollEvery = time.Second
+	// followPause is the least time between two readings of the feed.
+	followPause = 2 * time.Millisecond
+)
+
+// followLoop follows what other peers commit.
+func (p *Peer) followLoop() {
+	wakes := make(chan struct{}, 1)
+	p.served.Go(func() { p.listenLoop(wakes) })
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	reachable := true
+	for {
+		select {
+		case <-wakes:
+		case <-poll.C:
+		case <-p.ctx.Done():
+			return
+		}
+		err := p.catchUp(p.ctx)
+		if p.ctx.Err() == nil && (err == nil) != reachable {
+			reachable = err == nil
+			if reachable {
+				p.log.Info("the store can be read again")
+			} else {
+				p.log.Warn("the store can't be read; what others change is not seen", "error", err)
+			}
+		}
+		pause.Reset(followPause)
+		select {
+		case <-pause.C:
+		case <-p.ctx.Done():
+			return
+		}
+	}
+}
+
+func (p *Peer) listenLoop(wakes chan<- struct{}) {
+	wake := func() {
+		select {
+		case wakes <- struct{}{}:
+		default:
+		}
+	}
+	for p.ctx.Err() == nil {
+		if err := p.store.Listen(p.ctx, wake); err != nil && p.ctx.Err() == nil {
+			p.log.Warn("wake-ups can't be had, polling", "error", err)
+		}
+		select {
+		case <-time.After(pollEvery):
+		case <-p.ctx.Done():
+		}
+	}
+}
+
+// catchUp reads the feed up to the store's head.
+func (p *Peer) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.opts.StoreTimeout)
+	defer cancel()
+	since := p.view.at()
+	page, err := p.store.Feed(ctx, since.Seq)
+	switch {
+	case errors.Is(err, ErrBehind):
+		return p.reload()
+	case err != nil:
+		return err
+	case page.Epoch != since.Epoch || page.Seq < since.Seq:
+		return p.reload()
+	}
+	p.view.apply(page)
+	return nil
+}
+
+// reload replaces the view by a snapshot of the store.
+func (p *Peer) reload() error {
+	p.deciding.Lock()
+	defer p.deciding.Unlock()
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
+	defer cancel()
+	snapshot, err := p.store.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	p.view.load(snapshot)
+	return nil
+}
+
+// A syncer lets all who wait for the store's head share one check.
+type syncer struct {
+	mu   sync.Mutex
+	next *check // begins after whoever finds it here
+	busy bool
+	// closed is set before the store is: nobody may begin to read it any more.
+	closed bool
+}
+
+type check struct {
+	done chan struct{}
+	err  error
+}
+
+// sync returns once the view holds everything that was committed before the call.
+func (p *Peer) sync(ctx context.Context) error {
+	s := &p.syncs
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	c := s.next
+	if c == nil {
+		c = &check{done: make(chan struct{})}
+		s.next = c
+	}
+	if !s.busy {
+		s.busy = true
+		p.served.Go(p.runChecks)
+	}
+	s.mu.Unlock()
+	select {
+	case <-c.done:
+		return c.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// runChecks makes checks until nobody waits for one.
+func (p *Peer) runChecks() {
+	s := &p.syncs
+	for {
+		s.mu.Lock()
+		c := s.next
+		s.next = nil
+		s.busy = c != nil
+		s.mu.Unlock()
+		if c == nil {
+			return
+		}
+		c.err = p.catchUp(p.ctx)
+		close(c.done)
+	}
+}
+
+func (s *syncer) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+}

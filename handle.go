@@ -1,0 +1,200 @@
+package kapi
+
+import (
+	"context"
+	"math"
+	"sync"
+	"sync/atomic"
+)
+
+// A Handle is what an operation reports through. All methods may be called
+// concurrently, and after the operation has ended, when they do nothing.
+type Handle struct {
+	peer      *Peer
+	id        string
+	cancel    context.CancelCauseFunc
+	action    Action
+	dismissed []Action
+	fence     uint64
+
+	// What was reported and not yet published. Progress may be called in the hottest
+	// loop: it costs two atomic loads if nothing is new.
+	progress atomic.Uint64 // bits of a float64; unknownProgress if unknown
+	resets   atomic.Uint32
+	state    atomic.Pointer[string]
+	dirty    atomic.Bool
+
+	exitCode atomic.Pointer[int]
+
+	// mu is held from the moment a report is put together until it is in the
+	// committer's queue, so that an older one never overtakes a newer one.
+	mu        sync.Mutex
+	sealed    bool // the final report is made
+	sentReset uint32
+	// While the state is the reason of Impacted, said is the state before it.
+	reason, said *string
+}
+
+// unknownProgress lies below every progress when compared as a float.
+var unknownProgress = math.Float64bits(-1)
+
+func newHandle(p *Peer, id string, cancel context.CancelCauseFunc) *Handle {
+	h := &Handle{peer: p, id: id, cancel: cancel}
+	h.progress.Store(unknownProgress)
+	return h
+}
+
+// ID returns the action's id.
+func (h *Handle) ID() string { return h.id }
+
+// Fence returns the seq of the change that made this process the holder. It grows from
+// one holder of a key to the next, so outside systems that are handed it can refuse a
+// stale one.
+func (h *Handle) Fence() uint64 { return h.fence }
+
+// Action returns the action as it was started.
+func (h *Handle) Action() Action { return h.action }
+
+// Dismissed returns the failed actions that the start dismissed, as they were before
+// (see Spec.DismissFailed).
+func (h *Handle) Dismissed() []Action { return h.dismissed }
+
+// Progress reports how far the operation is, 0 to 1. It stores the value and returns; at
+// most ten times a second the newest is published. Values outside are clamped; NaN, and
+// values below what was reported already, are ignored (see ResetProgress).
+func (h *Handle) Progress(p float64) {
+	for {
+		now := h.progress.Load()
+		if !(p > math.Float64frombits(now)) || now == oneProgress {
+			if p > 0 || now != unknownProgress || math.IsNaN(p) {
+				return
+			}
+			p = 0 // clamp: the first report was below 0
+		}
+		if h.progress.CompareAndSwap(now, math.Float64bits(min(max(p, 0), 1))) {
+			h.mark()
+			return
+		}
+	}
+}
+
+var oneProgress = math.Float64bits(1)
+
+// ResetProgress makes the progress unknown again: a new phase begins, and the next
+// Progress may be lower.
+func (h *Handle) ResetProgress() {
+	h.resets.Add(1)
+	h.progress.Store(unknownProgress)
+	h.mark()
+}
+
+// State says what the operation is doing now, in at most 500 code points (more is cut);
+// "" clears it. Like Progress, it stores and returns.
+func (h *Handle) State(state string) {
+	if old := h.state.Load(); old != nil && *old == state {
+		return
+	}
+	h.state.Store(&state)
+	h.mark()
+}
+
+// SetExitCode notes the exit code of the command that the action wraps; it is published
+// with the end.
+func (h *Handle) SetExitCode(code int) { h.exitCode.Store(&code) }
+
+// Impacted says that the operation has issues but goes on, and why: reason becomes the
+// state until State or Recovered is called. It returns when that is on disk. The error
+// is a reason why it isn't: the operation may go on all the same.
+func (h *Handle) Impacted(reason string) error {
+	h.mu.Lock()
+	if old := h.state.Load(); old != h.reason || old == nil {
+		h.said = old
+	}
+	h.reason = &reason
+	h.state.Store(&reason)
+	h.mu.Unlock()
+	return h.move(StatusImpacted)
+}
+
+// Recovered says that the issues are over; a state that was the reason of Impacted goes
+// back to what it was before. It returns when that is on disk.
+func (h *Handle) Recovered() error {
+	h.mu.Lock()
+	if h.reason != nil {
+		before := h.said
+		if before == nil {
+			before = new(string)
+		}
+		h.state.CompareAndSwap(h.reason, before)
+		h.reason, h.said = nil, nil
+	}
+	h.mu.Unlock()
+	return h.move(StatusRunning)
+}
+
+func (h *Handle) move(to Status) error {
+	c, err := h.submit(report{status: to}, false)
+	if err != nil {
+		return err
+	}
+	return h.peer.wait(h.peer.ctx, c)
+}
+
+func (h *Handle) mark() {
+	if !h.dirty.Load() && h.dirty.CompareAndSwap(false, true) {
+		h.peer.flush.add(h)
+	}
+}
+
+// collect moves what was reported and not yet published into rep.
+func (h *Handle) collect(rep *report) {
+	rep.fence = h.fence
+	h.dirty.Store(false)
+	if resets := h.resets.Load(); resets != h.sentReset {
+		rep.resetProgress = true
+		h.sentReset = resets
+	}
+	if bits := h.progress.Load(); bits != unknownProgress {
+		p := math.Float64frombits(bits)
+		rep.progress = &p
+	}
+	if rep.state == nil {
+		rep.state = h.state.Load()
+	}
+	rep.exitCode = h.exitCode.Load()
+}
+
+// submit hands a report to the committer, with what waits to be published. Nothing is
+// taken after the final report: the error is ErrUnknown then.
+func (h *Handle) submit(rep report, final bool) (*change, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sealed {
+		return nil, ErrUnknown
+	}
+	h.sealed = final
+	h.collect(&rep)
+	c := h.change(rep)
+	return c, h.peer.enqueue(h.peer.ctx, c)
+}
+
+func (h *Handle) change(rep report) *change {
+	return &change{id: h.id, apply: func(r *Record, now int64) error { return r.report(rep, now) }}
+}
+
+// seal forbids further reports; it is false if the final one is made already.
+func (h *Handle) seal() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	was := h.sealed
+	h.sealed = true
+	return !was
+}
+
+// resend marks a report that the store did not take: it is published with the next.
+func (h *Handle) resend() {
+	h.mu.Lock()
+	h.sentReset-- // whether there was a reset or not, another one does no harm: the newest progress follows it
+	h.mu.Unlock()
+	h.mark()
+}

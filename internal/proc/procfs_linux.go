@@ -1,0 +1,95 @@
+package proc
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// procfs is the root of a mounted proc(5), or in tests of a copy of one.
+type procfs string
+
+// pids lists what has a number for a name, in the order of the numbers.
+func (p procfs) pids() ([]int, error) {
+	d, err := os.Open(string(p))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return pids, nil
+}
+
+// stat is what we need of proc_pid_stat(5).
+type stat struct {
+	pid     int
+	name    string // comm
+	state   byte
+	flags   uint64
+	threads int    // num_threads
+	start   uint64 // starttime
+}
+
+// dead: it has ended, and only its parent's interest keeps it.
+func (s stat) dead() bool { return s.state == 'Z' || s.state == 'X' || s.state == 'x' }
+
+// kernel: a thread of the kernel (PF_KTHREAD), which has no environment.
+func (s stat) kernel() bool { return s.flags&0x00200000 != 0 }
+
+func (p procfs) stat(pid int) (stat, error) {
+	line, err := os.ReadFile(p.path(strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return stat{}, err
+	}
+	return parseStat(string(line))
+}
+
+// parseStat relies on the last parenthesis: the name stands between the first
+// and the last one and may hold blanks, newlines and parentheses itself.
+func parseStat(line string) (stat, error) {
+	before, _, _ := strings.Cut(line, " (")
+	open, end := len(before)+2, strings.LastIndex(line, ") ")
+	if end < open {
+		return stat{}, fmt.Errorf("process status %q: no name in it", line)
+	}
+	// Field 3, the state, is the first of these.
+	fields := strings.Fields(line[end+2:])
+	if len(fields) < 20 || len(fields[0]) != 1 {
+		return stat{}, fmt.Errorf("process status %q: too short", line)
+	}
+	pid, err1 := strconv.Atoi(before)
+	flags, err2 := strconv.ParseUint(fields[9-3], 10, 64)
+	threads, err3 := strconv.Atoi(fields[20-3])
+	start, err4 := strconv.ParseUint(fields[22-3], 10, 64)
+	if err := cmp.Or(err1, err2, err3, err4); err != nil {
+		return stat{}, fmt.Errorf("process status %q: %w", line, err)
+	}
+	return stat{pid, line[open:end], fields[0][0], flags, threads, start}, nil
+}
+
+// missing: the process was gone before its file was opened, or before it was
+// read.
+func missing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)
+}
+
+func (p procfs) path(elem ...string) string {
+	return filepath.Join(append([]string{string(p)}, elem...)...)
+}

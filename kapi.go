@@ -1,0 +1,311 @@
+package kapi
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kettubot/kapi/internal/proc"
+)
+
+// Options are what Open may be told. The zero value is right for most programs.
+type Options struct {
+	// Logger takes what admins and operators may want to know later: who dismissed
+	// what, panics, an unreachable store. Nil is slog.Default().
+	Logger *slog.Logger
+	// Lease is how long a runner may stay silent before its actions are shown as
+	// impacted. At least 1 s; 0 is 15 s.
+	Lease time.Duration
+	// GiveUp is how long a runner may stay silent before its actions fail, unless it is
+	// provably alive. At least Lease; 0 is 2 min, or Lease if that is longer.
+	GiveUp time.Duration
+	// Grace is how long Close waits for operations that were asked to stop. 0 is 10 s,
+	// negative is not at all.
+	Grace time.Duration
+	// StoreTimeout is how long a change waits for a store that is locked or out of
+	// reach before it is refused with ErrUnavailable. 0 is 5 s.
+	StoreTimeout time.Duration
+	// EndTimeout is for how long the end of an operation is tried again while the store
+	// can't take it. 0 is until Close.
+	EndTimeout time.Duration
+
+	// For tests in bubbles of their own time.
+	sweepEvery time.Duration
+	sinceBoot  func() time.Duration
+}
+
+func (o Options) withDefaults() (Options, error) {
+	set := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	set(&o.Lease, 15*time.Second)
+	set(&o.GiveUp, max(2*time.Minute, o.Lease))
+	set(&o.Grace, 10*time.Second)
+	set(&o.StoreTimeout, 5*time.Second)
+	set(&o.sweepEvery, time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.sinceBoot == nil {
+		o.sinceBoot = proc.SinceBoot
+	}
+	switch {
+	case o.Lease < time.Second:
+		return o, &InvalidError{"lease", fmt.Sprintf("of %v is too short: at least 1s", o.Lease)}
+	case o.GiveUp < o.Lease:
+		return o, &InvalidError{"give-up", fmt.Sprintf("limit of %v is shorter than the lease of %v", o.GiveUp, o.Lease)}
+	case o.StoreTimeout < 0:
+		return o, &InvalidError{"store timeout", "must not be negative"}
+	}
+	return o, nil
+}
+
+// A Peer is this process's part in a store: it starts actions, runs them, and follows
+// what other peers do. All peers of a store are equal. Its methods may be called
+// concurrently.
+type Peer struct {
+	store Store
+	opts  Options
+	log   *slog.Logger
+	self  RunnerRecord
+	view  *view
+	queue chan *change
+	syncs syncer
+	flush flusher
+	sweep sweeper
+
+	// deciding is held while a transaction decides by the view, so that nobody
+	// replaces the view under it.
+	deciding sync.Mutex
+
+	// ctx ends when Close has settled the operations; what serves the peer ends with it.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	served sync.WaitGroup
+	renew  chan struct{} // asks for a renewal now
+
+	mu      sync.Mutex
+	running map[string]*Handle
+	closing bool
+	ops     sync.WaitGroup
+	closed  chan struct{} // closed when Close is done
+}
+
+// Open makes this process a peer of the store: it reads what is ongoing, settles what
+// dead runners left behind, and follows the feed. ctx bounds only the opening. From here
+// on the store belongs to the peer, whose Close closes it; so it does if Open fails.
+func Open(ctx context.Context, store Store, options Options) (*Peer, error) {
+	p, err := open(ctx, store, options)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return p, nil
+}
+
+func open(ctx context.Context, store Store, options Options) (*Peer, error) {
+	opts, err := options.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	me := proc.Self()
+	p := &Peer{
+		store: store, opts: opts, log: opts.Logger,
+		self: RunnerRecord{
+			ID: newID(), Host: me.Host, PID: me.PID,
+			BootID: me.BootID, PIDNamespace: me.PIDNamespace, StartTime: me.StartTime,
+			Lease: opts.Lease,
+		},
+		queue:   make(chan *change, 4*maxBatch),
+		renew:   make(chan struct{}, 1),
+		running: map[string]*Handle{},
+		closed:  make(chan struct{}),
+	}
+	p.view = newView(p.notice)
+	p.ctx, p.cancel = context.WithCancelCause(context.Background())
+	snapshot, err := store.Snapshot(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the store: %w", err)
+	}
+	p.view.load(snapshot)
+	p.sweep.init(p, snapshot.OneMachine)
+	p.flush.init(p)
+	for _, serve := range []func(){p.commitLoop, p.followLoop, p.flush.loop, p.renewLoop} {
+		p.served.Go(serve)
+	}
+	p.sweep.tick() // what is provably dead is settled before anybody asks
+	p.served.Go(p.sweep.loop)
+	return p, nil
+}
+
+// Close stops the peer in order: no more starts, every operation is asked to stop (its
+// context ends with ErrStopped), the grace period, and what has not finished by then
+// fails with "kapi was stopped" and keeps its keys. Then the store is closed. Calls after
+// the first wait for it.
+func (p *Peer) Close() error {
+	p.mu.Lock()
+	if p.closing {
+		p.mu.Unlock()
+		<-p.closed
+		return nil
+	}
+	p.closing = true
+	handles := make([]*Handle, 0, len(p.running))
+	for _, h := range p.running {
+		handles = append(handles, h)
+	}
+	p.mu.Unlock()
+	defer close(p.closed)
+
+	for _, h := range handles {
+		h.cancel(ErrStopped)
+	}
+	p.awaitOperations()
+	p.abandon()
+	p.purgeSome()
+	p.syncs.close()
+	p.cancel(ErrClosed)
+	p.served.Wait()
+	p.view.cutAll(ErrClosed)
+	return p.store.Close()
+}
+
+// awaitOperations waits for the operations, and for the grace period at most.
+func (p *Peer) awaitOperations() {
+	if p.opts.Grace < 0 {
+		return
+	}
+	done := make(chan struct{})
+	go func() { // ends with the last operation, which may be long after Close
+		p.ops.Wait()
+		close(done)
+	}()
+	grace := time.NewTimer(p.opts.Grace)
+	defer grace.Stop()
+	select {
+	case <-done:
+	case <-grace.C:
+	}
+}
+
+// abandon fails what is still running. Its work was not seen to end, so the keys stay
+// held.
+func (p *Peer) abandon() {
+	p.mu.Lock()
+	left := make([]*Handle, 0, len(p.running))
+	for _, h := range p.running {
+		left = append(left, h)
+	}
+	p.mu.Unlock()
+	var all sync.WaitGroup
+	for _, h := range left {
+		all.Go(func() {
+			if !h.seal() {
+				return // it ended just now and reports for itself
+			}
+			ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
+			defer cancel()
+			state := ErrStopped.Error()
+			rep := h.again(report{status: StatusFailed, state: &state, goesOn: true})
+			if err := p.commit(ctx, h.change(rep)); err != nil {
+				p.log.Error("an operation outlived the grace period and this could not be recorded",
+					"action", h.id, "error", err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// Get returns an ongoing action, not older than the call, with its runner's current
+// HeardAt. The error is ErrUnknown if there is none with that id, or wraps
+// ErrUnavailable.
+func (p *Peer) Get(ctx context.Context, id string) (Action, error) {
+	if err := p.sync(ctx); err != nil {
+		return Action{}, err
+	}
+	r, ok := p.view.get(id)
+	if !ok {
+		return Action{}, ErrUnknown
+	}
+	a := r.Shown()
+	return a, p.hear(ctx, &a)
+}
+
+// hear brings the HeardAt of the action's runner up to date.
+func (p *Peer) hear(ctx context.Context, a *Action) error {
+	if a.Runner == nil {
+		return nil
+	}
+	runners, err := p.store.Runners(ctx)
+	if err != nil {
+		return fmt.Errorf("read when runners were last heard: %w", err)
+	}
+	for i := range runners {
+		if runners[i].ID == a.Runner.ID {
+			runner := *a.Runner
+			runner.HeardAt = max(runner.HeardAt, runners[i].HeardAt)
+			a.Runner = &runner
+		}
+	}
+	return nil
+}
+
+// List returns all ongoing actions (0 to 3), oldest first, not older than the call.
+func (p *Peer) List(ctx context.Context) ([]Action, error) {
+	if err := p.sync(ctx); err != nil {
+		return nil, err
+	}
+	all, _ := p.view.all()
+	actions := make([]Action, len(all))
+	for i, e := range all {
+		actions[i] = e.Shown()
+	}
+	return actions, nil
+}
+
+// ListJSON is List as cached bytes of the wire form, for whoever serves it.
+func (p *Peer) ListJSON(ctx context.Context) (Listing, error) {
+	if err := p.sync(ctx); err != nil {
+		return Listing{}, err
+	}
+	return p.view.list(), nil
+}
+
+// Ready reports whether the store can be read.
+func (p *Peer) Ready(ctx context.Context) error { return p.sync(ctx) }
+
+// Dismiss ends a failed action (3 to 4) and frees its keys; by names who did it, for the
+// log. It returns the action as it ended. The error is ErrUnknown, ErrNotFailed, or
+// wraps ErrUnavailable.
+func (p *Peer) Dismiss(ctx context.Context, id, by string) (Action, error) {
+	c := &change{id: id, apply: (*Record).dismiss}
+	if err := p.commit(ctx, c); err != nil {
+		return Action{}, err
+	}
+	a := c.record.Shown()
+	p.log.Info("action dismissed", "action", a.ID, "title", a.Title, "by", by, "why_it_failed", a.State)
+	return a, nil
+}
+
+// Cancel asks the runner of an action to stop; the action fails when it has. by names who
+// asked. Asking again changes nothing. The error is ErrUnknown, a *NotCancellableError, or
+// wraps ErrUnavailable.
+func (p *Peer) Cancel(ctx context.Context, id, by string) (Action, error) {
+	c := &change{id: id, apply: func(r *Record, now int64) error { return r.requestCancel(by, now) }}
+	if err := p.commit(ctx, c); err != nil {
+		return Action{}, err
+	}
+	a := c.record.Shown()
+	p.log.Info("action asked to stop", "action", a.ID, "title", a.Title, "by", by)
+	return a, nil
+}
+
+// newID returns 128 random bits or more in lower-case letters and digits, so that it is
+// safe in URLs and never looks like a flag.
+func newID() string { return strings.ToLower(rand.Text()) }

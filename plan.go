@@ -1,0 +1,166 @@
+package kapi
+
+import (
+	"cmp"
+	"slices"
+)
+
+// A plan applies the changes of a batch, one after the other, to copies of the records
+// concerned. It lives inside one write transaction, in which the view is exact.
+type plan struct {
+	view    *view
+	now     int64
+	seq     uint64
+	found   map[string]*Record // what the view doesn't have: tombstones
+	beats   map[string]uint64
+	touched map[string]*touched
+	keys    map[string]string // holders of the keys that changed hands; "" is nobody
+}
+
+type touched struct {
+	Record
+	insert bool
+}
+
+func newPlan(v *view, l Loaded, now int64) *plan {
+	pl := &plan{
+		view: v, now: now, seq: l.Seq, beats: l.Beats,
+		found:   make(map[string]*Record, len(l.Found)),
+		touched: map[string]*touched{},
+		keys:    map[string]string{},
+	}
+	for i := range l.Found {
+		pl.found[l.Found[i].ID] = &l.Found[i]
+	}
+	return pl
+}
+
+// add applies one change and leaves its answer in c.
+func (pl *plan) add(c *change) {
+	if c.start != nil {
+		c.err = pl.start(c)
+		return
+	}
+	old := pl.lookup(c.id)
+	if old == nil {
+		c.err = ErrUnknown
+		return
+	}
+	c.record = *old
+	if c.runner != "" && (old.runnerID() != c.runner || pl.beats[c.runner] != c.beat) {
+		c.err = errUnchanged // heard of since it was judged
+		return
+	}
+	next := *old
+	if c.err = c.apply(&next, pl.now); c.err != nil {
+		return
+	}
+	c.record = pl.put(next)
+}
+
+// start gives the new record all its keys or none.
+func (pl *plan) start(c *change) error {
+	var dismiss []*Record
+	for _, key := range c.start.Keys {
+		id := pl.holder(key)
+		if id == "" {
+			continue
+		}
+		holder := pl.lookup(id)
+		if !c.dismissFailed || holder.Status != StatusFailed || holder.workMayGoOn() {
+			return &HeldError{Key: key, Holder: holder.Shown(), NotProvenDead: holder.workMayGoOn()}
+		}
+		if !slices.ContainsFunc(dismiss, func(r *Record) bool { return r.ID == id }) {
+			dismiss = append(dismiss, holder)
+		}
+	}
+	for _, holder := range dismiss {
+		next := *holder
+		c.dismissed = append(c.dismissed, holder.Shown())
+		if err := next.dismiss(pl.now); err != nil {
+			return err
+		}
+		pl.put(next)
+	}
+	next := *c.start
+	next.CreatedAt, next.UpdatedAt = pl.now, pl.now
+	if next.Status == StatusRunning {
+		next.StartedAt = pl.now
+	}
+	if next.Runner != nil {
+		runner := *next.Runner
+		runner.HeardAt = pl.now
+		next.Runner = &runner
+	}
+	next.Fence = pl.seq + 1
+	c.record = pl.put(next)
+	return nil
+}
+
+// put gives a changed record the next seq.
+func (pl *plan) put(r Record) Record {
+	old := pl.lookup(r.ID)
+	pl.seq++
+	r.Seq = pl.seq
+	if old != nil {
+		for _, key := range old.Keys {
+			pl.keys[key] = ""
+		}
+	}
+	for _, key := range r.Keys {
+		pl.keys[key] = r.ID
+	}
+	if t := pl.touched[r.ID]; t != nil {
+		t.Record = r
+	} else {
+		pl.touched[r.ID] = &touched{Record: r, insert: old == nil}
+	}
+	return r
+}
+
+func (pl *plan) lookup(id string) *Record {
+	if t := pl.touched[id]; t != nil {
+		return &t.Record
+	}
+	if r, ok := pl.view.get(id); ok {
+		return &r
+	}
+	return pl.found[id]
+}
+
+func (pl *plan) holder(key string) string {
+	if id, ok := pl.keys[key]; ok {
+		return id
+	}
+	return pl.view.holder(key)
+}
+
+// writes returns what the store has to write, and the records in order of seq.
+func (pl *plan) writes() (Writes, []Record) {
+	w := Writes{Head: pl.seq}
+	records := make([]Record, 0, len(pl.touched))
+	for _, t := range pl.touched {
+		records = append(records, t.Record)
+	}
+	slices.SortFunc(records, func(a, b Record) int { return cmp.Compare(a.Seq, b.Seq) })
+	for _, r := range records {
+		if pl.touched[r.ID].insert {
+			w.Insert = append(w.Insert, r)
+		} else {
+			w.Update = append(w.Update, r)
+		}
+	}
+	for key, id := range pl.keys {
+		before := pl.view.holder(key)
+		if before == id {
+			continue
+		}
+		if before != "" {
+			w.Free = append(w.Free, key)
+		}
+		if id != "" {
+			w.Claim = append(w.Claim, Claim{Key: key, Action: id})
+		}
+	}
+	return w, records
+}

@@ -1,0 +1,51 @@
+package kapi
+
+// A Record is what a store keeps of an action: what its runner last reported, and
+// what kapi must know beside it. Stores write and read records whole and decide
+// nothing from them.
+type Record struct {
+	// Action is as its runner last reported it. Shown is what people see.
+	Action
+	// Fence is the seq of the change that made the runner the holder.
+	Fence uint64
+	// ReleaseOnFailure is the Spec's.
+	ReleaseOnFailure bool
+	// Silence, if not empty, says why the action is shown as impacted although its
+	// runner never said so. The runner's next report clears it.
+	Silence string
+	// GivenUp is true for an action that was failed while its work was not known to
+	// have ended; its keys stay held whatever ReleaseOnFailure says.
+	GivenUp bool
+	// LateEnd is true once the runner of a given-up action reported its end after all.
+	LateEnd bool
+	// CancelledBy names who asked the runner to stop.
+	CancelledBy string
+}
+
+// Shown returns the action as people see it: a silent one is impacted and says why.
+// A pending one stays pending, because kAPI knows no move from 0 to 2.
+func (r *Record) Shown() Action {
+	a := r.Action
+	if r.Silence == "" || !a.Status.Active() {
+		return a
+	}
+	if a.Status == StatusRunning {
+		a.Status = StatusImpacted
+	}
+	a.State = r.Silence
+	return a
+}
+
+// runnerID returns the id of the record's runner, "" if it has none.
+func (r *Record) runnerID() string {
+	if r.Runner == nil {
+		return ""
+	}
+	return r.Runner.ID
+}
+
+// workMayGoOn reports whether the action failed without its work being known to
+// have ended.
+func (r *Record) workMayGoOn() bool {
+	return r.Status == StatusFailed && r.GivenUp && !r.LateEnd
+}

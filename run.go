@@ -1,0 +1,225 @@
+package kapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// An Operation is the work of an action. It should return soon after its context ends;
+// context.Cause says why that was: a *CancelledError, ErrStopped, ErrGivenUp or ErrLost.
+// nil completes the action; an error or a panic fails it, with the text in its state.
+type Operation = func(context.Context, *Handle) error
+
+// Start starts an action and its operation, and returns the action once the start is on
+// disk. It is refused with a *HeldError if an ongoing action holds one of the keys, with
+// an *InvalidError, with ErrClosed, or with an error that wraps ErrUnavailable; then
+// nothing was started.
+//
+// ctx bounds only the start: the operation's context keeps its values, not its
+// cancellation. Use Do to wait for the end.
+func (p *Peer) Start(ctx context.Context, spec Spec, op Operation) (Action, error) {
+	r, err := p.launch(ctx, spec, op)
+	if err != nil {
+		return Action{}, err
+	}
+	go r.run()
+	return r.handle.action, nil
+}
+
+// Do starts an action like Start, runs its operation and returns when its end is on disk.
+// The error is the start's, or the operation's, or says that the end could not be
+// recorded. When ctx ends, the operation is asked to stop, and waited for.
+func (p *Peer) Do(ctx context.Context, spec Spec, op Operation) error {
+	r, err := p.launch(ctx, spec, op)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { r.handle.cancel(context.Cause(ctx)) })
+	defer stop()
+	return r.run()
+}
+
+// A run is one operation from its start to its end.
+type run struct {
+	peer   *Peer
+	ctx    context.Context
+	handle *Handle
+	op     Operation
+}
+
+// launch starts the action and makes its operation ready to run.
+func (p *Peer) launch(ctx context.Context, spec Spec, op Operation) (*run, error) {
+	spec, err := spec.validate()
+	if err != nil {
+		return nil, err
+	}
+	id := newID()
+	opCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	h := newHandle(p, id, cancel)
+	if err := p.register(h); err != nil {
+		return nil, err
+	}
+	c := &change{
+		dismissFailed: spec.DismissFailed,
+		start: &Record{
+			Action: Action{
+				ID: id, Title: spec.Title, Description: spec.Description,
+				Status: StatusRunning, Keys: spec.Keys,
+				Runner: &Runner{ID: p.self.ID, Host: p.self.Host, PID: p.self.PID},
+			},
+			ReleaseOnFailure: spec.ReleaseOnFailure,
+		},
+	}
+	if err := p.commit(ctx, c); err != nil {
+		p.unregister(h)
+		cancel(nil)
+		var held *HeldError
+		if errors.As(err, &held) {
+			if err := p.hear(ctx, &held.Holder); err != nil {
+				p.log.Warn("when the holder of a key was last heard can't be read", "error", err)
+			}
+		}
+		return nil, err
+	}
+	h.mu.Lock()
+	h.action, h.fence = c.record.Shown(), c.record.Fence
+	h.mu.Unlock()
+	for _, a := range c.dismissed {
+		p.log.Info("action dismissed", "action", a.ID, "title", a.Title, "by", "the start of "+id, "why_it_failed", a.State)
+	}
+	h.dismissed = c.dismissed
+	return &run{p, opCtx, h, op}, nil
+}
+
+// register makes the handle known before its action is, so that no change of the action
+// is missed.
+func (p *Peer) register(h *Handle) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closing {
+		return ErrClosed
+	}
+	p.ops.Add(1)
+	p.running[h.id] = h
+	return nil
+}
+
+func (p *Peer) unregister(h *Handle) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.running, h.id)
+	p.ops.Done()
+}
+
+// run runs the operation and reports its end.
+func (r *run) run() error {
+	defer r.peer.unregister(r.handle)
+	defer r.handle.cancel(nil)
+	err := r.call()
+	return errors.Join(err, r.finish(r.outcome(err)))
+}
+
+// A panicError is what an operation panicked with.
+type panicError struct{ value any }
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// call runs the operation. A panic, and runtime.Goexit, are errors like others.
+func (r *run) call() (err error) {
+	done := make(chan struct{})
+	go func() { // a goroutine of its own, because Goexit can't be recovered from
+		defer close(done)
+		err = errors.New("the operation's goroutine exited without returning")
+		defer func() {
+			if v := recover(); v != nil {
+				r.peer.log.Error("an operation panicked", "action", r.handle.id, "panic", v, "stack", string(debug.Stack()))
+				err = &panicError{v}
+			}
+		}()
+		err = r.op(r.ctx, r.handle)
+	}()
+	<-done
+	return err
+}
+
+// outcome turns what the operation returned into its final report.
+func (r *run) outcome(err error) report {
+	if err == nil {
+		return report{status: StatusCompleted}
+	}
+	state := err.Error()
+	cause := context.Cause(r.ctx)
+	var cancelled *CancelledError
+	if errors.As(cause, &cancelled) || errors.Is(cause, ErrStopped) {
+		if errors.Is(err, context.Canceled) || errors.Is(err, cause) {
+			state = cause.Error()
+		} else {
+			state = cause.Error() + ": " + state
+		}
+	}
+	return report{status: StatusFailed, state: &state}
+}
+
+// finish makes the final report, again and again while the store can't take it.
+func (r *run) finish(rep report) error {
+	p, h := r.peer, r.handle
+	c, err := h.submit(rep, true)
+	if errors.Is(err, ErrUnknown) {
+		return nil // Close has given it up
+	}
+	if err == nil {
+		err = p.wait(p.ctx, c)
+	}
+	var deadline <-chan time.Time
+	if p.opts.EndTimeout > 0 {
+		timer := time.NewTimer(p.opts.EndTimeout)
+		defer timer.Stop()
+		deadline = timer.C
+	}
+	for pause := 50 * time.Millisecond; errors.Is(err, ErrUnavailable); pause = min(2*pause, 2*time.Second) {
+		p.log.Warn("the end of an operation can't be recorded yet", "action", h.id, "error", err)
+		select {
+		case <-time.After(pause):
+		case <-deadline:
+			return fmt.Errorf("record the end of action %s: %w", h.id, err)
+		case <-p.ctx.Done():
+			return fmt.Errorf("record the end of action %s: %w", h.id, err)
+		}
+		err = p.commit(p.ctx, h.change(h.again(rep)))
+	}
+	if err != nil {
+		return fmt.Errorf("record the end of action %s: %w", h.id, err)
+	}
+	return nil
+}
+
+// again completes a final report that was not taken.
+func (h *Handle) again(rep report) report {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	rep.resetProgress = h.sentReset > 0
+	h.collect(&rep)
+	return rep
+}
+
+// notice looks at each change for what concerns this peer's own operations. It is called
+// with the view locked.
+func (p *Peer) notice(r *Record) {
+	p.mu.Lock()
+	h := p.running[r.ID]
+	p.mu.Unlock()
+	switch {
+	case h == nil:
+	case r.runnerID() != p.self.ID, r.Status == StatusAborted:
+		h.cancel(ErrLost)
+	case r.workMayGoOn():
+		h.cancel(ErrGivenUp)
+	case r.Status.Active() && r.CancelRequestedAt != 0:
+		h.cancel(&CancelledError{By: r.CancelledBy})
+	case r.Status.Active() && r.Silence != "":
+		p.renewNow()
+	}
+}

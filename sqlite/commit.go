@@ -1,0 +1,239 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/kettubot/kapi"
+)
+
+const (
+	updateHead   = `UPDATE head SET seq = ?`
+	insertAction = `INSERT INTO actions (` + columns + `)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+	updateAction = `UPDATE actions SET seq = ?, status = ?, progress = ?, state = ?, keys = ?, updated_at = ?,
+		started_at = ?, runner = ?, host = ?, pid = ?, heard_at = ?, cancel_requested_at = ?, cancelled_by = ?,
+		exit_code = ?, fence = ?, flags = ?, silence = ? WHERE id = ?`
+	insertKey    = `INSERT INTO keys (key, action) VALUES (?, ?)`
+	deleteKey    = `DELETE FROM keys WHERE key = ?`
+	upsertRunner = `INSERT INTO runners (id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)
+		ON CONFLICT (id) DO UPDATE SET beat = beat + 1, heard_at = excluded.heard_at, lease_ms = excluded.lease_ms`
+)
+
+// Commit implements kapi.Store.
+func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded) (kapi.Writes, error)) error {
+	var decision error
+	var head kapi.Head
+	wrote, err := s.write(ctx, func(c *sqlite.Conn) (bool, error) {
+		loaded, err := load(c, b)
+		if err != nil {
+			return false, err
+		}
+		w, err := decide(loaded)
+		if decision = err; err != nil {
+			return false, nil
+		}
+		head = kapi.Head{Epoch: loaded.Epoch, Seq: w.Head}
+		if len(w.Insert) == 0 && len(w.Update) == 0 && w.Runner == nil {
+			return false, nil
+		}
+		return true, save(c, w)
+	})
+	if wrote && s.wake != nil {
+		s.wake.touch(mark{head.Epoch, head.Seq})
+	}
+	return errors.Join(decision, err)
+}
+
+// Renew implements kapi.Store.
+func (s *Store) Renew(ctx context.Context, r kapi.RunnerRecord) error {
+	_, err := s.write(ctx, func(c *sqlite.Conn) (bool, error) { return true, saveRunner(c, r) })
+	return err
+}
+
+// write calls f inside a write transaction, and commits if f says that it wrote.
+func (s *Store) write(ctx context.Context, f func(*sqlite.Conn) (wrote bool, err error)) (bool, error) {
+	c, give, err := borrow(ctx, s.writer)
+	if err != nil {
+		return false, err
+	}
+	defer give()
+	if err := begin(ctx, c); err != nil {
+		return false, s.fail(err)
+	}
+	defer rollback(c)
+	wrote, err := f(c)
+	if err != nil || !wrote {
+		return false, s.fail(err)
+	}
+	if err := step(c, "COMMIT"); err != nil {
+		return false, s.fail(err)
+	}
+	return true, nil
+}
+
+func load(c *sqlite.Conn, b kapi.Batch) (l kapi.Loaded, err error) {
+	if l.Page, err = readFeed(c, b.Since); err != nil {
+		return l, err
+	}
+	for _, id := range b.Find {
+		found, err := readRecords(c, selectOne, func(stmt *sqlite.Stmt) { stmt.BindText(1, id) })
+		if err != nil {
+			return l, err
+		}
+		l.Found = append(l.Found, found...)
+	}
+	if len(b.Runners) > 0 {
+		l.Beats = make(map[string]uint64, len(b.Runners))
+	}
+	for _, id := range b.Runners {
+		err := each(c, selectBeat,
+			func(stmt *sqlite.Stmt) { stmt.BindText(1, id) },
+			func(stmt *sqlite.Stmt) { l.Beats[id] = uint64(stmt.ColumnInt64(0)) })
+		if err != nil {
+			return l, err
+		}
+	}
+	return l, nil
+}
+
+func save(c *sqlite.Conn, w kapi.Writes) error {
+	for i := range w.Insert {
+		if err := run(c, insertAction, func(stmt *sqlite.Stmt) { bindInsert(stmt, &w.Insert[i]) }); err != nil {
+			return err
+		}
+	}
+	for i := range w.Update {
+		if err := run(c, updateAction, func(stmt *sqlite.Stmt) { bindUpdate(stmt, &w.Update[i]) }); err != nil {
+			return err
+		}
+	}
+	for _, key := range w.Free {
+		if err := run(c, deleteKey, func(stmt *sqlite.Stmt) { stmt.BindText(1, key) }); err != nil {
+			return err
+		}
+	}
+	for _, claim := range w.Claim {
+		err := run(c, insertKey, func(stmt *sqlite.Stmt) {
+			stmt.BindText(1, claim.Key)
+			stmt.BindText(2, claim.Action)
+		})
+		if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultConstraint {
+			return kapi.ErrKeyTaken
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if w.Runner != nil {
+		if err := saveRunner(c, *w.Runner); err != nil {
+			return err
+		}
+	}
+	return run(c, updateHead, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(w.Head)) })
+}
+
+func saveRunner(c *sqlite.Conn, r kapi.RunnerRecord) error {
+	return run(c, upsertRunner, func(stmt *sqlite.Stmt) {
+		stmt.BindText(1, r.ID)
+		stmt.BindText(2, r.Host)
+		stmt.BindInt64(3, int64(r.PID))
+		stmt.BindText(4, r.BootID)
+		stmt.BindText(5, r.PIDNamespace)
+		stmt.BindInt64(6, int64(r.StartTime))
+		stmt.BindInt64(7, r.Lease.Milliseconds())
+		stmt.BindInt64(8, time.Now().UnixMilli())
+	})
+}
+
+// run runs a cached statement that returns nothing.
+func run(c *sqlite.Conn, query string, bind func(*sqlite.Stmt)) error {
+	stmt, err := c.Prepare(query)
+	if err != nil {
+		return err
+	}
+	bind(stmt)
+	_, err = stmt.Step()
+	if reset := stmt.Reset(); err == nil {
+		err = reset
+	}
+	return err
+}
+
+// bindInsert binds a record in the order of columns.
+func bindInsert(stmt *sqlite.Stmt, r *kapi.Record) {
+	stmt.BindInt64(1, int64(r.Seq))
+	stmt.BindText(2, r.ID)
+	stmt.BindText(3, r.Title)
+	stmt.BindText(4, r.Description)
+	stmt.BindInt64(5, r.CreatedAt)
+	stmt.BindInt64(6, int64(r.Status))
+	bindProgress(stmt, 7, r)
+	stmt.BindText(8, r.State)
+	stmt.BindText(9, strings.Join(r.Keys, " "))
+	stmt.BindInt64(10, r.UpdatedAt)
+	bindRest(stmt, 11, r)
+}
+
+// bindUpdate binds what can change, then the id.
+func bindUpdate(stmt *sqlite.Stmt, r *kapi.Record) {
+	stmt.BindInt64(1, int64(r.Seq))
+	stmt.BindInt64(2, int64(r.Status))
+	bindProgress(stmt, 3, r)
+	stmt.BindText(4, r.State)
+	stmt.BindText(5, strings.Join(r.Keys, " "))
+	stmt.BindInt64(6, r.UpdatedAt)
+	bindRest(stmt, 7, r)
+	stmt.BindText(18, r.ID)
+}
+
+// bindRest binds started_at to silence, from parameter at on.
+func bindRest(stmt *sqlite.Stmt, at int, r *kapi.Record) {
+	stmt.BindInt64(at, r.StartedAt)
+	runner := kapi.Runner{}
+	if r.Runner != nil {
+		runner = *r.Runner
+		stmt.BindText(at+1, runner.ID)
+	} else {
+		stmt.BindNull(at + 1)
+	}
+	stmt.BindText(at+2, runner.Host)
+	stmt.BindInt64(at+3, int64(runner.PID))
+	stmt.BindInt64(at+4, runner.HeardAt)
+	stmt.BindInt64(at+5, r.CancelRequestedAt)
+	stmt.BindText(at+6, r.CancelledBy)
+	if r.ExitCode != nil {
+		stmt.BindInt64(at+7, int64(*r.ExitCode))
+	} else {
+		stmt.BindNull(at + 7)
+	}
+	stmt.BindInt64(at+8, int64(r.Fence))
+	stmt.BindInt64(at+9, flags(r))
+	stmt.BindText(at+10, r.Silence)
+}
+
+func bindProgress(stmt *sqlite.Stmt, at int, r *kapi.Record) {
+	if r.Progress != nil {
+		stmt.BindFloat(at, *r.Progress)
+	} else {
+		stmt.BindNull(at)
+	}
+}
+
+func flags(r *kapi.Record) (f int64) {
+	if r.ReleaseOnFailure {
+		f |= flagReleaseOnFailure
+	}
+	if r.GivenUp {
+		f |= flagGivenUp
+	}
+	if r.LateEnd {
+		f |= flagLateEnd
+	}
+	return f
+}

@@ -1,0 +1,196 @@
+package sqlite
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/kettubot/kapi"
+)
+
+// applicationID marks the file as kapi's ("kapi" in ASCII).
+const applicationID = 0x6b617069
+
+//go:embed schema/*.sql
+var schema embed.FS
+
+// openConn opens a connection that fails at once on a lock; who waits for one does so
+// with a context (begin).
+func openConn(ctx context.Context, path string) (*sqlite.Conn, error) {
+	c, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	c.SetBusyTimeout(0)
+	err = retryBusy(ctx, func() error {
+		return errors.Join(
+			exec(c, "PRAGMA journal_mode = wal"),
+			exec(c, "PRAGMA synchronous = full"),
+			exec(c, "PRAGMA temp_store = memory"),
+		)
+	})
+	if err != nil {
+		return nil, errors.Join(storeError(err), c.Close())
+	}
+	return c, nil
+}
+
+// exec runs a statement that returns nothing of interest.
+func exec(c *sqlite.Conn, query string) error {
+	return sqlitex.ExecuteTransient(c, query, nil)
+}
+
+// retryBusy calls f until it no longer meets somebody else's lock, or ctx ends.
+func retryBusy(ctx context.Context, f func() error) error {
+	for pause := 500 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
+		err := f()
+		if sqlite.ErrCode(err).ToPrimary() != sqlite.ResultBusy {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
+}
+
+// begin begins a write transaction, waiting for the lock as long as ctx allows.
+func begin(ctx context.Context, c *sqlite.Conn) error {
+	return retryBusy(ctx, func() error { return step(c, "BEGIN IMMEDIATE") })
+}
+
+// rollback ends a transaction that failed; one that SQLite has ended by itself is no
+// error.
+func rollback(c *sqlite.Conn) {
+	if !c.AutocommitEnabled() {
+		_ = step(c, "ROLLBACK")
+	}
+}
+
+// step runs a cached statement without parameters or results.
+func step(c *sqlite.Conn, query string) error {
+	stmt, err := c.Prepare(query)
+	if err != nil {
+		return err
+	}
+	_, err = stmt.Step()
+	return errors.Join(err, stmt.Reset())
+}
+
+// storeError says in words what SQLite's code means for the store.
+func storeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	var why string
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultBusy, sqlite.ResultLocked:
+		why = "it is locked by another process"
+	case sqlite.ResultFull:
+		why = "the disk is full"
+	case sqlite.ResultReadOnly, sqlite.ResultPerm:
+		why = "it is read-only"
+	case sqlite.ResultNotADB:
+		why = "it is not a SQLite database"
+	case sqlite.ResultCorrupt:
+		why = "the SQLite database is damaged"
+	case sqlite.ResultCantOpen:
+		why = "it can't be opened"
+	case sqlite.ResultIOErr:
+		why = "reading or writing failed"
+	default:
+		return fmt.Errorf("%w: %w", kapi.ErrUnavailable, err)
+	}
+	return fmt.Errorf("%w: %s (%w)", kapi.ErrUnavailable, why, err)
+}
+
+// migrate brings the file to this version's schema, in one transaction, and begins a new
+// epoch if the file is not where its history took place.
+func migrate(ctx context.Context, c *sqlite.Conn, inode int64, last mark) (err error) {
+	if err := begin(ctx, c); err != nil {
+		return storeError(err)
+	}
+	defer func() {
+		if err != nil {
+			rollback(c)
+		}
+	}()
+	if err := checkOwner(c); err != nil {
+		return err
+	}
+	steps, err := fs.Glob(schema, "schema/*.sql")
+	if err != nil {
+		return err
+	}
+	version, err := pragma(c, "user_version")
+	if err != nil {
+		return storeError(err)
+	}
+	if version > int64(len(steps)) {
+		return fmt.Errorf("%w: it is from a newer kapi (schema %d, this one knows %d)", kapi.ErrUnavailable, version, len(steps))
+	}
+	for i, name := range steps[version:] {
+		if err := runScript(c, name); err != nil {
+			return fmt.Errorf("migrate to schema %d: %w", int(version)+i+1, storeError(err))
+		}
+	}
+	if err := exec(c, fmt.Sprintf("PRAGMA user_version = %d", len(steps))); err != nil {
+		return storeError(err)
+	}
+	if err := settleEpoch(c, inode, last); err != nil {
+		return storeError(err)
+	}
+	return storeError(step(c, "COMMIT"))
+}
+
+// checkOwner refuses a database of another program.
+func checkOwner(c *sqlite.Conn) error {
+	id, err := pragma(c, "application_id")
+	if err != nil {
+		return storeError(err)
+	}
+	if id == applicationID {
+		return nil
+	}
+	tables := 0
+	err = sqlitex.ExecuteTransient(c, "SELECT count(*) FROM sqlite_schema", &sqlitex.ExecOptions{
+		ResultFunc: func(stmt *sqlite.Stmt) error {
+			tables = stmt.ColumnInt(0)
+			return nil
+		},
+	})
+	if err != nil {
+		return storeError(err)
+	}
+	if id != 0 || tables > 0 {
+		return fmt.Errorf("%w: it is the SQLite database of another program", kapi.ErrUnavailable)
+	}
+	return storeError(exec(c, fmt.Sprintf("PRAGMA application_id = %d", applicationID)))
+}
+
+func pragma(c *sqlite.Conn, name string) (value int64, err error) {
+	err = sqlitex.ExecuteTransient(c, "PRAGMA "+name, &sqlitex.ExecOptions{
+		ResultFunc: func(stmt *sqlite.Stmt) error {
+			value = stmt.ColumnInt64(0)
+			return nil
+		},
+	})
+	return value, err
+}
+
+func runScript(c *sqlite.Conn, name string) error {
+	script, err := schema.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	return sqlitex.ExecScript(c, string(script))
+}

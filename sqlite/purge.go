@@ -1,0 +1,65 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+)
+
+const (
+	// Old tombstones stand in front, so these two stop early. One that is dated far in the future
+	// (a clock that jumped) would never grow old: it goes too.
+	selectOldest = `SELECT seq, updated_at FROM actions WHERE status >= 4 ORDER BY seq LIMIT ?`
+	deleteAction = `DELETE FROM actions WHERE seq = ?`
+	raisePurged  = `UPDATE head SET purged = max(purged, ?)`
+
+	deleteRunners = `DELETE FROM runners WHERE heard_at < ?
+		AND id NOT IN (SELECT runner FROM actions WHERE runner IS NOT NULL)`
+)
+
+// Purge implements kapi.Store.
+func (s *Store) Purge(ctx context.Context, before int64, limit int) (purged int, err error) {
+	due, err := s.due(ctx, before, limit)
+	if err != nil || len(due) == 0 {
+		return 0, err
+	}
+	_, err = s.write(ctx, func(c *sqlite.Conn) (bool, error) {
+		due, err := readDue(c, before, limit) // another process may have been faster
+		if err != nil || len(due) == 0 {
+			return false, err
+		}
+		for _, seq := range due {
+			if err := run(c, deleteAction, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, seq) }); err != nil {
+				return false, err
+			}
+		}
+		if err := run(c, raisePurged, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, due[len(due)-1]) }); err != nil {
+			return false, err
+		}
+		purged = len(due)
+		return true, run(c, deleteRunners, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, before) })
+	})
+	return purged, err
+}
+
+// due looks without the write lock whether there is anything to do.
+func (s *Store) due(ctx context.Context, before int64, limit int) (due []int64, err error) {
+	err = s.read(ctx, func(c *sqlite.Conn) (err error) {
+		due, err = readDue(c, before, limit)
+		return err
+	})
+	return due, err
+}
+
+func readDue(c *sqlite.Conn, before int64, limit int) (due []int64, err error) {
+	future := time.Now().Add(time.Hour).UnixMilli()
+	err = each(c, selectOldest,
+		func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(limit)) },
+		func(stmt *sqlite.Stmt) {
+			if at := stmt.ColumnInt64(1); at < before || at > future {
+				due = append(due, stmt.ColumnInt64(0))
+			}
+		})
+	return due, err
+}

@@ -1,0 +1,174 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/kettubot/kapi"
+)
+
+const (
+	selectHead = `SELECT epoch, seq, purged FROM head`
+
+	columns = `seq, id, title, description, created_at, status, progress, state, keys, updated_at, started_at,
+		runner, host, pid, heard_at, cancel_requested_at, cancelled_by, exit_code, fence, flags, silence`
+
+	selectOngoing = `SELECT ` + columns + ` FROM actions WHERE status < 4`
+	selectSince   = `SELECT ` + columns + ` FROM actions WHERE seq > ? ORDER BY seq`
+	selectOne     = `SELECT ` + columns + ` FROM actions WHERE id = ?`
+	selectBeat    = `SELECT beat FROM runners WHERE id = ?`
+	selectRunners = `SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at FROM runners`
+)
+
+const (
+	flagReleaseOnFailure = 1 << iota
+	flagGivenUp
+	flagLateEnd
+)
+
+// Snapshot implements kapi.Store.
+func (s *Store) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
+	snapshot := kapi.Snapshot{OneMachine: true}
+	err := s.read(ctx, func(c *sqlite.Conn) (err error) {
+		if snapshot.Head, err = readHead(c); err != nil {
+			return err
+		}
+		snapshot.Records, err = readRecords(c, selectOngoing, nil)
+		return err
+	})
+	return snapshot, err
+}
+
+// Feed implements kapi.Store.
+func (s *Store) Feed(ctx context.Context, since uint64) (kapi.Page, error) {
+	var page kapi.Page
+	err := s.read(ctx, func(c *sqlite.Conn) (err error) {
+		page, err = readFeed(c, since)
+		return err
+	})
+	return page, err
+}
+
+// Runners implements kapi.Store.
+func (s *Store) Runners(ctx context.Context) ([]kapi.RunnerRecord, error) {
+	var all []kapi.RunnerRecord
+	err := s.read(ctx, func(c *sqlite.Conn) error {
+		return each(c, selectRunners, nil, func(stmt *sqlite.Stmt) {
+			all = append(all, kapi.RunnerRecord{
+				ID: stmt.ColumnText(0), Host: stmt.ColumnText(1), PID: stmt.ColumnInt(2),
+				BootID: stmt.ColumnText(3), PIDNamespace: stmt.ColumnText(4), StartTime: uint64(stmt.ColumnInt64(5)),
+				Lease: time.Duration(stmt.ColumnInt64(6)) * time.Millisecond,
+				Beat:  uint64(stmt.ColumnInt64(7)), HeardAt: stmt.ColumnInt64(8),
+			})
+		})
+	})
+	return all, err
+}
+
+// read calls f inside a read transaction, so that what f reads belongs together. It is
+// short: a long one would keep the WAL from being reused.
+func (s *Store) read(ctx context.Context, f func(*sqlite.Conn) error) error {
+	c, give, err := borrow(ctx, s.reader)
+	if err != nil {
+		return err
+	}
+	defer give()
+	if err := step(c, "BEGIN"); err != nil {
+		return s.fail(err)
+	}
+	defer rollback(c)
+	return s.fail(f(c))
+}
+
+// fail names the store in an error, and says what SQLite's code means.
+func (s *Store) fail(err error) error {
+	switch {
+	case err == nil, errors.Is(err, kapi.ErrBehind), errors.Is(err, kapi.ErrKeyTaken):
+		return err
+	case s.path == "":
+		return storeError(err)
+	default:
+		return fmt.Errorf("store %s: %w", s.path, storeError(err))
+	}
+}
+
+func readHead(c *sqlite.Conn) (head kapi.Head, err error) {
+	err = each(c, selectHead, nil, func(stmt *sqlite.Stmt) {
+		head = kapi.Head{
+			Epoch: stmt.ColumnText(0), Seq: uint64(stmt.ColumnInt64(1)), Purged: uint64(stmt.ColumnInt64(2)),
+		}
+	})
+	return head, err
+}
+
+func readFeed(c *sqlite.Conn, since uint64) (page kapi.Page, err error) {
+	if page.Head, err = readHead(c); err != nil {
+		return page, err
+	}
+	switch {
+	case since < page.Purged:
+		return page, kapi.ErrBehind
+	case since < page.Seq:
+		page.Records, err = readRecords(c, selectSince, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(since)) })
+	}
+	return page, err
+}
+
+func readRecords(c *sqlite.Conn, query string, bind func(*sqlite.Stmt)) (all []kapi.Record, err error) {
+	err = each(c, query, bind, func(stmt *sqlite.Stmt) { all = append(all, scanRecord(stmt)) })
+	return all, err
+}
+
+// each runs a cached query and calls f on every row.
+func each(c *sqlite.Conn, query string, bind, f func(*sqlite.Stmt)) error {
+	stmt, err := c.Prepare(query)
+	if err != nil {
+		return err
+	}
+	if bind != nil {
+		bind(stmt)
+	}
+	for {
+		row, err := stmt.Step()
+		if err != nil || !row {
+			return errors.Join(err, stmt.Reset())
+		}
+		f(stmt)
+	}
+}
+
+// scanRecord reads a row of columns.
+func scanRecord(stmt *sqlite.Stmt) kapi.Record {
+	flags := stmt.ColumnInt64(19)
+	r := kapi.Record{
+		Action: kapi.Action{
+			Seq: uint64(stmt.ColumnInt64(0)), ID: stmt.ColumnText(1), Title: stmt.ColumnText(2),
+			Description: stmt.ColumnText(3), CreatedAt: stmt.ColumnInt64(4), Status: kapi.Status(stmt.ColumnInt(5)),
+			State: stmt.ColumnText(7), Keys: strings.Fields(stmt.ColumnText(8)),
+			UpdatedAt: stmt.ColumnInt64(9), StartedAt: stmt.ColumnInt64(10), CancelRequestedAt: stmt.ColumnInt64(15),
+		},
+		CancelledBy: stmt.ColumnText(16), Fence: uint64(stmt.ColumnInt64(18)), Silence: stmt.ColumnText(20),
+		ReleaseOnFailure: flags&flagReleaseOnFailure != 0,
+		GivenUp:          flags&flagGivenUp != 0,
+		LateEnd:          flags&flagLateEnd != 0,
+	}
+	if !stmt.ColumnIsNull(6) {
+		p := stmt.ColumnFloat(6)
+		r.Progress = &p
+	}
+	if !stmt.ColumnIsNull(11) {
+		r.Runner = &kapi.Runner{
+			ID: stmt.ColumnText(11), Host: stmt.ColumnText(12), PID: stmt.ColumnInt(13), HeardAt: stmt.ColumnInt64(14),
+		}
+	}
+	if !stmt.ColumnIsNull(17) {
+		code := stmt.ColumnInt(17)
+		r.ExitCode = &code
+	}
+	return r
+}

@@ -1,0 +1,62 @@
+-- The one row that says how far the history has come.
+CREATE TABLE head (
+	one     INTEGER PRIMARY KEY CHECK (one = 1),
+	epoch   TEXT    NOT NULL,
+	seq     INTEGER NOT NULL,
+	purged  INTEGER NOT NULL,
+	-- The file this history lives in: a copy of it is another history.
+	inode   INTEGER NOT NULL
+) STRICT;
+
+-- The table is its own compacted log: a row stands where its last change is.
+CREATE TABLE actions (
+	seq                 INTEGER PRIMARY KEY,
+	id                  TEXT    NOT NULL UNIQUE,
+	title               TEXT    NOT NULL,
+	description         TEXT    NOT NULL,
+	created_at          INTEGER NOT NULL,
+	status              INTEGER NOT NULL,
+	progress            REAL,
+	state               TEXT    NOT NULL,
+	keys                TEXT    NOT NULL, -- separated by spaces, for showing; the table keys rules
+	updated_at          INTEGER NOT NULL,
+	started_at          INTEGER NOT NULL,
+	runner              TEXT,
+	host                TEXT    NOT NULL,
+	pid                 INTEGER NOT NULL,
+	heard_at            INTEGER NOT NULL,
+	cancel_requested_at INTEGER NOT NULL,
+	cancelled_by        TEXT    NOT NULL,
+	exit_code           INTEGER,
+	fence               INTEGER NOT NULL,
+	flags               INTEGER NOT NULL, -- 1 release on failure, 2 given up, 4 late end
+	silence             TEXT    NOT NULL
+) STRICT;
+
+-- Once: no two ongoing actions hold one key.
+CREATE TABLE keys (
+	key    TEXT PRIMARY KEY,
+	action TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE runners (
+	id            TEXT    PRIMARY KEY,
+	host          TEXT    NOT NULL,
+	pid           INTEGER NOT NULL,
+	boot_id       TEXT    NOT NULL,
+	pid_namespace TEXT    NOT NULL,
+	start_time    INTEGER NOT NULL,
+	lease_ms      INTEGER NOT NULL,
+	beat          INTEGER NOT NULL,
+	heard_at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tokens (
+	id          TEXT    PRIMARY KEY,
+	name        TEXT    NOT NULL,
+	type        TEXT    NOT NULL,
+	permissions INTEGER NOT NULL,
+	created_at  INTEGER NOT NULL,
+	expires_at  INTEGER NOT NULL, -- 0 is never
+	hash        BLOB    NOT NULL  -- SHA-256 of the whole token
+) STRICT, WITHOUT ROWID;

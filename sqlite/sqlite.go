@@ -1,0 +1,188 @@
+// Package sqlite keeps kapi's actions in a SQLite file, which several processes of one
+// machine may have open at once.
+//
+// [Open] opens or makes the file; [OpenMemory] is for tests of programs that embed
+// kapi. What either returns goes to kapi.Open, and is an auth.Tokens besides.
+//
+// The file is in WAL mode with synchronous=FULL: a commit is on disk (one fsync) before
+// it is visible to anybody. Beside PATH lie SQLite's PATH-wal and PATH-shm, and
+// PATH-wake, which every process touches after a commit and watches for the others'. All
+// have mode 0600. A network file system is refused, because neither SQLite's locks nor
+// the wake-ups can be relied on there.
+//
+// Errors of reading and writing wrap kapi.ErrUnavailable and name the file.
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
+)
+
+const (
+	// openTimeout is how long Open waits for other processes that hold the file.
+	openTimeout = 5 * time.Second
+	// readers is how many connections read at once.
+	readers = 2
+)
+
+// A Store is a SQLite file, or a database in memory. It is a kapi.Store and an
+// auth.Tokens; its methods may be called concurrently.
+type Store struct {
+	path   string // "" in memory
+	writer chan *sqlite.Conn
+	reader chan *sqlite.Conn
+	wake   *wakeFile // nil in memory
+	close  func() error
+}
+
+var (
+	_ kapi.Store  = (*Store)(nil)
+	_ auth.Tokens = (*Store)(nil)
+)
+
+// Open opens the store at path, and makes it (mode 0600) if it isn't there. Its folder
+// must exist. The error says what is wrong with the file: not SQLite, of another program,
+// from a newer kapi, read-only, on a network file system, locked, or on a full disk.
+func Open(path string) (*Store, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w: %w", path, kapi.ErrUnavailable, err)
+	}
+	s, err := open(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, path string) (s *Store, err error) {
+	inode, err := prepareFile(path)
+	if err != nil {
+		return nil, err
+	}
+	s = &Store{path: path, writer: make(chan *sqlite.Conn, 1), reader: make(chan *sqlite.Conn, readers)}
+	var opened []*sqlite.Conn
+	s.close = sync.OnceValue(func() error {
+		var errs []error
+		for _, c := range opened {
+			errs = append(errs, c.Close())
+		}
+		if s.wake != nil {
+			errs = append(errs, s.wake.Close())
+		}
+		return errors.Join(errs...)
+	})
+	defer func() {
+		if err != nil {
+			_ = s.close()
+		}
+	}()
+	writer, err := openConn(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	opened = append(opened, writer)
+	if s.wake, err = openWake(path + "-wake"); err != nil {
+		return nil, err
+	}
+	if err := migrate(ctx, writer, inode, s.wake.read()); err != nil {
+		return nil, err
+	}
+	s.writer <- writer
+	for range readers {
+		c, err := openConn(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		c.SetBusyTimeout(openTimeout)
+		opened = append(opened, c)
+		s.reader <- c
+	}
+	return s, nil
+}
+
+// OpenMemory makes a store in memory, for tests: it is gone when it is closed, and only
+// the process that made it sees it.
+func OpenMemory() (*Store, error) {
+	c, err := sqlite.OpenConn(":memory:", sqlite.OpenReadWrite, sqlite.OpenCreate)
+	if err != nil {
+		return nil, fmt.Errorf("store in memory: %w", err)
+	}
+	if err := migrate(context.Background(), c, 0, mark{}); err != nil {
+		return nil, errors.Join(fmt.Errorf("store in memory: %w", err), c.Close())
+	}
+	// One connection serves readers and writers: in memory there is nothing to gain
+	// from more.
+	conns := make(chan *sqlite.Conn, 1)
+	conns <- c
+	return &Store{writer: conns, reader: conns, close: c.Close}, nil
+}
+
+// Path returns the file's absolute path, "" for a store in memory.
+func (s *Store) Path() string { return s.path }
+
+// Close closes the store, after what goes on in it.
+func (s *Store) Close() error {
+	writer := <-s.writer
+	if s.path != "" {
+		for range readers {
+			<-s.reader
+		}
+	}
+	_ = writer
+	return s.close()
+}
+
+// Quiesce calls f while no write transaction of this process is open, and lets none
+// begin before f returns. A process that is about to stop itself (Ctrl-Z) does so in f:
+// stopped inside a write, it would lock everybody else out.
+func (s *Store) Quiesce(f func()) {
+	c := <-s.writer
+	defer func() { s.writer <- c }()
+	f()
+}
+
+// prepareFile makes the file with its mode if it isn't there, and returns its inode.
+func prepareFile(path string) (inode int64, err error) {
+	if kind := networkFileSystem(filepath.Dir(path)); kind != "" {
+		return 0, fmt.Errorf("%w: it is on a network file system (%s), where SQLite's locks can't be relied on", kapi.ErrUnavailable, kind)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		var inner *os.PathError
+		if errors.As(err, &inner) {
+			err = inner.Err
+		}
+		return 0, fmt.Errorf("%w: can't be opened for writing: %w", kapi.ErrUnavailable, err)
+	}
+	info, err := f.Stat()
+	if err := errors.Join(err, f.Close()); err != nil {
+		return 0, fmt.Errorf("%w: %w", kapi.ErrUnavailable, err)
+	}
+	if info.IsDir() || !info.Mode().IsRegular() {
+		return 0, fmt.Errorf("%w: is not a regular file", kapi.ErrUnavailable)
+	}
+	return inodeOf(info), nil
+}
+
+// borrow takes a connection of a pool until give.
+func borrow(ctx context.Context, pool chan *sqlite.Conn) (c *sqlite.Conn, give func(), err error) {
+	select {
+	case c = <-pool:
+		return c, func() { pool <- c }, nil
+	case <-ctx.Done():
+		return nil, nil, fmt.Errorf("%w: busy: %w", kapi.ErrUnavailable, context.Cause(ctx))
+	}
+}

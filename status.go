@@ -1,0 +1,68 @@
+package kapi
+
+import "fmt"
+
+// Status says where an action stands. The numbers are kAPI's own (its document,
+// "Action Statuses") and go over the wire as they are. Do not confuse it with an
+// action's state, which is free text.
+type Status int
+
+const (
+	// StatusPending is an action that is yet to start.
+	StatusPending Status = 0
+	// StatusRunning is an action whose work is being done.
+	StatusRunning Status = 1
+	// StatusImpacted is an action that has issues, but whose work goes on.
+	StatusImpacted Status = 2
+	// StatusFailed is an action whose work has stopped short. It stays, inactive
+	// and holding its keys, until an admin dismisses it.
+	StatusFailed Status = 3
+	// StatusAborted is an action that had failed and was dismissed; it is disposed.
+	StatusAborted Status = 4
+	// StatusCompleted is an action whose work was done; it is disposed.
+	StatusCompleted Status = 5
+)
+
+var statusNames = [...]string{"pending", "running", "impacted", "failed", "aborted", "completed"}
+
+// moves is the one table of allowed moves: moves[from] lists what may follow.
+var moves = [...][]Status{
+	StatusPending:   {StatusRunning, StatusFailed},
+	StatusRunning:   {StatusImpacted, StatusFailed, StatusCompleted},
+	StatusImpacted:  {StatusRunning, StatusFailed, StatusCompleted},
+	StatusFailed:    {StatusAborted},
+	StatusAborted:   {},
+	StatusCompleted: {},
+}
+
+// String returns kAPI's word for s, or "status(N)" for a number that is none.
+func (s Status) String() string {
+	if !s.Valid() {
+		return fmt.Sprintf("status(%d)", int(s))
+	}
+	return statusNames[s]
+}
+
+// Valid reports whether s is one of the six statuses.
+func (s Status) Valid() bool { return s >= StatusPending && s <= StatusCompleted }
+
+// Active reports whether the work of the action may still be going on (0, 1, 2).
+func (s Status) Active() bool { return s >= StatusPending && s <= StatusImpacted }
+
+// Ongoing reports whether the action is not disposed (0, 1, 2, 3): only such
+// actions are listed.
+func (s Status) Ongoing() bool { return s >= StatusPending && s <= StatusFailed }
+
+// CanBecome reports whether an action may move from s to next. A status does not
+// become itself.
+func (s Status) CanBecome(next Status) bool {
+	if !s.Valid() {
+		return false
+	}
+	for _, to := range moves[s] {
+		if to == next {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,139 @@
+package kapi
+
+import (
+	"context"
+	"time"
+)
+
+// A Store keeps actions durably: a SQLite file, or a database that several machines
+// share. Users pass one to Open and never call it. This comment is the contract for
+// whoever implements one; internal/storetest checks it.
+//
+//   - All methods may be called concurrently. They return when their context ends.
+//   - Commit takes the store's one write lock before it reads anything and holds it
+//     until the transaction has ended, so that changes become visible to every
+//     reader in the order of seq.
+//   - When Commit returns nil the transaction is on disk (fsync). When it returns an
+//     error nothing of it was kept.
+//   - Two actions never hold one key: the database's own uniqueness says so, and a
+//     violation is answered with ErrKeyTaken.
+//   - A store that can't be reached, read or written now answers with an error that
+//     wraps ErrUnavailable and says why.
+//   - A store decides nothing: it loads, calls, writes.
+type Store interface {
+	// Snapshot returns the ongoing records, in any order, and the head they belong to.
+	Snapshot(ctx context.Context) (Snapshot, error)
+
+	// Feed returns the records whose seq is above since, ascending, up to the head,
+	// tombstones included. It is cheap when there is none. ErrBehind is returned if
+	// since is below the purged seq.
+	Feed(ctx context.Context, since uint64) (Page, error)
+
+	// Commit runs one write transaction: it reads the feed since b.Since and the
+	// records named in b.Find, hands them to decide, writes what decide returns,
+	// and commits. If decide fails or returns nothing to write, the transaction is
+	// rolled back; decide's error is returned as it is. decide is called at most
+	// once and must not call the store.
+	Commit(ctx context.Context, b Batch, decide func(Loaded) (Writes, error)) error
+
+	// Renew writes that the runner is alive: it adds the runner if it is new, adds
+	// one to its Beat and sets its HeardAt. It takes no seq.
+	Renew(ctx context.Context, r RunnerRecord) error
+
+	// Runners returns all runners that are known.
+	Runners(ctx context.Context) ([]RunnerRecord, error)
+
+	// Purge deletes up to limit tombstones that were last updated before the given
+	// time (ms since 1970), raises the purged seq to the highest of theirs in the
+	// same transaction, and forgets runners that no record names and that were not
+	// heard since. It returns how many tombstones it deleted.
+	Purge(ctx context.Context, before int64, limit int) (int, error)
+
+	// Listen calls wake after another peer (or this one) may have committed, until
+	// ctx ends. A missed call costs a delay, never an update: peers also poll.
+	Listen(ctx context.Context, wake func()) error
+
+	// Close frees what the store holds. No method is called after it.
+	Close() error
+}
+
+// A Head says how far a store's history has come.
+type Head struct {
+	// Epoch is the random id of the history. It changes when the store is restored.
+	Epoch string
+	// Seq is the number of the latest change.
+	Seq uint64
+	// Purged is the highest seq of a tombstone that was deleted: a reader that has
+	// seen less may have missed an ending.
+	Purged uint64
+}
+
+// A Snapshot is all that is ongoing.
+type Snapshot struct {
+	Head
+	Records []Record
+	// OneMachine is true if the store can't be shared by several machines, so that
+	// a runner of another boot is proven dead.
+	OneMachine bool
+}
+
+// A Page is a part of the feed.
+type Page struct {
+	Head
+	// Records are in ascending order of seq; a record stands there once, with its
+	// latest seq.
+	Records []Record
+}
+
+// A Batch says what a write transaction needs to read.
+type Batch struct {
+	// Since is the seq that the peer's view has reached.
+	Since uint64
+	// Find names records to load whatever their seq, tombstones included.
+	Find []string
+	// Runners names runners whose Beat is wanted.
+	Runners []string
+}
+
+// Loaded is what a write transaction has read.
+type Loaded struct {
+	Page
+	// Found has those of Batch.Find that exist.
+	Found []Record
+	// Beats has the Beat of those of Batch.Runners that exist.
+	Beats map[string]uint64
+}
+
+// Writes is what a write transaction is to write.
+type Writes struct {
+	// Head is the seq of the last of Records.
+	Head uint64
+	// Insert and Update are whole records, each with its new seq.
+	Insert, Update []Record
+	// Free are keys that are held no more; they are freed before Claim is written.
+	Free []string
+	// Claim are keys that an action now holds.
+	Claim []Claim
+	// Runner, if not nil, is renewed (see Store.Renew) in the same transaction.
+	Runner *RunnerRecord
+}
+
+// A Claim says that an action holds a key.
+type Claim struct{ Key, Action string }
+
+// A RunnerRecord is what a store keeps of a runner.
+type RunnerRecord struct {
+	ID, Host string
+	PID      int
+	// BootID, PIDNamespace and StartTime tell the process from every other; empty
+	// or 0 where the system doesn't say.
+	BootID, PIDNamespace string
+	StartTime            uint64
+	// Lease is how long it may stay silent.
+	Lease time.Duration
+	// Beat counts its renewals.
+	Beat uint64
+	// HeardAt is when it was last renewed, in milliseconds since 1970-01-01 UTC, for
+	// display.
+	HeardAt int64
+}
