@@ -1,0 +1,168 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Cookie is the name of the cookie that carries a bare token of any type, for
+// requests without an Authorization header.
+const Cookie = "sess"
+
+const (
+	// cacheFor bounds how long a revocation by another process goes unnoticed. Half
+	// of the second that is promised leaves room for the request itself.
+	cacheFor = 500 * time.Millisecond
+	maxCache = 1024
+)
+
+// An Authenticator says who is behind a request, by the tokens of a store.
+type Authenticator struct {
+	tokens Tokens
+
+	mu    sync.Mutex
+	cache map[[sha256.Size]byte]cached
+	// revocations counts them, so that a look-up that began before one doesn't put
+	// the token back after it.
+	revocations int
+}
+
+// cached is a token that was found valid. What isn't valid is not kept: it is
+// different every time when somebody guesses.
+type cached struct {
+	token Token
+	until time.Time
+}
+
+// NewAuthenticator returns an Authenticator over these tokens.
+func NewAuthenticator(tokens Tokens) *Authenticator {
+	return &Authenticator{tokens: tokens, cache: make(map[[sha256.Size]byte]cached)}
+}
+
+// Authenticate returns who is behind r, or ErrNoToken, ErrInvalidToken or
+// ErrExpiredToken. Any other error means that the store could not say.
+//
+// An Authorization header counts even if it is wrong; only without one does the
+// cookie.
+func (a *Authenticator) Authenticate(r *http.Request) (Identity, error) {
+	secret, schemeFits, err := credentials(r)
+	if err != nil {
+		return Identity{}, err
+	}
+	token, err := a.find(r.Context(), secret)
+	if err != nil {
+		return Identity{}, err
+	}
+	if !schemeFits(token.Type) {
+		return Identity{}, ErrInvalidToken
+	}
+	return token.identity(), nil
+}
+
+// Revoke removes a token from the store, and from what this Authenticator remembers.
+// It returns ErrUnknownToken if there is none with that id.
+func (a *Authenticator) Revoke(ctx context.Context, id string) error {
+	err := a.tokens.RemoveToken(ctx, id)
+
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.revocations++
+	for hash, c := range a.cache {
+		if c.token.ID == id {
+			delete(a.cache, hash)
+		}
+	}
+	return err
+}
+
+// find returns the token with this secret, if it is valid now.
+func (a *Authenticator) find(ctx context.Context, secret string) (Token, error) {
+	id, ok := tokenID(secret)
+	if !ok {
+		return Token{}, ErrInvalidToken
+	}
+	hash := sha256.Sum256([]byte(secret))
+	start := time.Now()
+
+	token, known, revocations := a.recall(hash, start)
+	if !known {
+		var err error
+		token, err = a.tokens.FindToken(ctx, id)
+		if errors.Is(err, ErrUnknownToken) {
+			return Token{}, ErrInvalidToken
+		}
+		if err != nil {
+			return Token{}, fmt.Errorf("look up token %s: %w", id, err)
+		}
+		if !token.is(hash) {
+			return Token{}, ErrInvalidToken
+		}
+	}
+	if token.expired(time.Now()) {
+		return Token{}, ErrExpiredToken
+	}
+	if !known {
+		a.remember(hash, cached{token, start.Add(cacheFor)}, revocations)
+	}
+	return token, nil
+}
+
+func (a *Authenticator) recall(hash [sha256.Size]byte, now time.Time) (t Token, ok bool, revocations int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c, ok := a.cache[hash]
+	if ok && !now.Before(c.until) {
+		delete(a.cache, hash)
+		ok = false
+	}
+	return c.token, ok, a.revocations
+}
+
+func (a *Authenticator) remember(hash [sha256.Size]byte, c cached, revocations int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.revocations != revocations {
+		return
+	}
+	if len(a.cache) >= maxCache {
+		clear(a.cache) // costs one look-up each; entries live for half a second anyway
+	}
+	a.cache[hash] = c
+}
+
+// credentials returns the secret that r carries, and which types may come that way.
+func credentials(r *http.Request) (secret string, fits func(Type) bool, err error) {
+	if header, ok := r.Header["Authorization"]; ok {
+		if len(header) != 1 {
+			return "", nil, ErrInvalidToken
+		}
+		return fromHeader(header[0])
+	}
+	for _, c := range r.CookiesNamed(Cookie) {
+		if c.Value != "" {
+			return c.Value, Type.Valid, nil
+		}
+	}
+	return "", nil, ErrNoToken
+}
+
+// fromHeader reads "Bearer x.y.z" or "Bot x.y.z", the scheme in any case (RFC 9110,
+// section 11.1).
+func fromHeader(value string) (secret string, fits func(Type) bool, err error) {
+	scheme, secret, _ := strings.Cut(strings.TrimSpace(value), " ")
+	secret = strings.TrimLeft(secret, " ")
+	switch {
+	case secret == "":
+	case strings.EqualFold(scheme, "Bearer"):
+		return secret, func(t Type) bool { return t == TypeUser }, nil
+	case strings.EqualFold(scheme, "Bot"):
+		return secret, func(t Type) bool { return t == TypeBot || t == TypeKettu }, nil
+	}
+	return "", nil, ErrInvalidToken
+}

@@ -1,0 +1,78 @@
+package auth
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Permissions is a set of kAPI's permission bits. Bits that have no name here are
+// kept, and mean nothing to kapi.
+type Permissions uint64
+
+const (
+	// Owner is kAPI's OWNER. It implies Admin.
+	Owner Permissions = 1 << 0
+	// Kettu is kAPI's KETTU, the bot itself. It implies Admin.
+	Kettu Permissions = 1 << 2
+	// Admin is kAPI's ADMIN: may see, dismiss and cancel actions.
+	Admin Permissions = 1 << 3
+)
+
+// Has reports whether p holds all of q, what is implied included.
+func (p Permissions) Has(q Permissions) bool {
+	if p&(Owner|Kettu) != 0 {
+		p |= Admin
+	}
+	return p&q == q
+}
+
+// String returns the names of the bits of p, implied ones not included, as
+// ParsePermissions takes them; none is "". Bits without a name are added as one
+// hexadecimal number.
+func (p Permissions) String() string {
+	var names []string
+	for _, n := range permissionNames() {
+		if p&n.bit != 0 {
+			names = append(names, n.name)
+			p &^= n.bit
+		}
+	}
+	if p != 0 {
+		names = append(names, fmt.Sprintf("%#x", uint64(p)))
+	}
+	return strings.Join(names, ",")
+}
+
+// ParsePermissions reads a list of names with commas between them, in any case;
+// "" is none.
+func ParsePermissions(list string) (Permissions, error) {
+	var p Permissions
+	if strings.TrimSpace(list) == "" {
+		return 0, nil
+	}
+	known := permissionNames()
+	for want := range strings.SplitSeq(list, ",") {
+		want = strings.TrimSpace(want)
+		i := slices.IndexFunc(known, func(n permissionName) bool { return strings.EqualFold(n.name, want) })
+		if i < 0 {
+			var names []string
+			for _, n := range known {
+				names = append(names, n.name)
+			}
+			return 0, fmt.Errorf("unknown permission %q (there are: %s)", want, strings.Join(names, ", "))
+		}
+		p |= known[i].bit
+	}
+	return p, nil
+}
+
+type permissionName struct {
+	bit  Permissions
+	name string
+}
+
+// permissionNames lists the bits that have a name, in the order of their value.
+func permissionNames() []permissionName {
+	return []permissionName{{Owner, "owner"}, {Kettu, "kettu"}, {Admin, "admin"}}
+}

@@ -1,0 +1,36 @@
+//go:build !linux
+
+package supervise
+
+import (
+	"os"
+	"syscall"
+)
+
+// A child is the command's process. What it starts in turn is not known here.
+type child struct{ process *os.Process }
+
+// startChild starts the command with our standard input and output, and stderr.
+func startChild(c Command, stderr *os.File) (*child, error) {
+	p, err := os.StartProcess(c.Path, c.Args, &os.ProcAttr{
+		Env:   c.Env,
+		Files: []*os.File{os.Stdin, os.Stdout, stderr},
+	})
+	if err != nil {
+		return nil, execError(c, err)
+	}
+	return &child{process: p}, nil
+}
+
+func (c *child) wait() (status syscall.WaitStatus, err error) {
+	state, err := c.process.Wait()
+	if err != nil {
+		return status, err
+	}
+	status, _ = state.Sys().(syscall.WaitStatus)
+	return status, nil
+}
+
+func (c *child) signal(sig syscall.Signal) { _ = c.process.Signal(sig) }
+
+func (c *child) kill() { _ = c.process.Kill() }

@@ -1,0 +1,199 @@
+package supervise
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// selfAs is a shell command that runs this binary in a role.
+func selfAs(t *testing.T, role string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "env " + helperVariable + "=" + role + " " + self
+}
+
+func TestSignalsArePassedOn(t *testing.T) {
+	for _, sig := range []syscall.Signal{
+		syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1,
+		syscall.SIGALRM, syscall.SIGWINCH, syscall.SIGIO, syscall.SIGPWR, 35, 64,
+	} {
+		t.Run(strconv.Itoa(int(sig)), func(t *testing.T) {
+			n := int(sig)
+			h := supervised(t, nil, "sh", "-c",
+				fmt.Sprintf("trap 'echo got %d; exit 9' %d; echo up; while read -r x; do :; done", n, n))
+			h.expect("up")
+			h.signal(sig)
+			h.expect(fmt.Sprint("got ", n))
+			if r := h.done(); r.Result.Code != 9 {
+				t.Errorf("got %q, want exit status 9", r.Text)
+			}
+		})
+	}
+}
+
+// The command is gone, but what it left goes on: it is told from then on.
+func TestSignalsGoToWhatTheCommandLeft(t *testing.T) {
+	h := supervised(t, nil, "sh", "-c", "sh -c 'echo $$ $PPID; exec sleep 60' & wait")
+	words := strings.Fields(h.line())
+	h.signal(syscall.SIGTERM)
+	eventually(t, "end of the command", func() bool { return !alive(words[1]) })
+	if !alive(words[0]) {
+		t.Fatal("the first signal was for the command alone")
+	}
+	h.signal(syscall.SIGTERM)
+	if r := h.done(); r.Result.Signal != syscall.SIGTERM {
+		t.Errorf("got %q, want a death by SIGTERM", r.Text)
+	}
+}
+
+// The child must find the signals as kapi found them.
+func TestDispositionsAreInherited(t *testing.T) {
+	show := "grep -E 'Sig(Blk|Ign)' /proc/self/status"
+	for _, before := range []string{"", "trap '' HUP; ", "trap '' INT; "} {
+		want, err := exec.Command("sh", "-c", before+show).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := startHelperFrom(t, "/bin/sh", "-c", before+selfAs(t, "supervise")+` sh -c "$1"`, "sh", show)
+		got := h.line() + "\n" + h.line() + "\n"
+		h.done()
+		if got != string(want) {
+			t.Errorf("%sgot %q, want %q", before, got, want)
+		}
+	}
+}
+
+// A terminal is a pseudo-terminal's master, from which the test types.
+func terminal(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	slave, err = os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { master.Close(); slave.Close() })
+	return master, slave
+}
+
+// onTerminal gives a helper the terminal as its own and as its standard input.
+func onTerminal(slave *os.File) func(*exec.Cmd) {
+	return func(cmd *exec.Cmd) {
+		cmd.Stdin = slave
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	}
+}
+
+func TestCtrlCReachesTheCommandOnce(t *testing.T) {
+	master, slave := terminal(t)
+	h := supervised(t, onTerminal(slave), "sh", "-c", "exec "+selfAs(t, "count"))
+	h.word(1)
+	fmt.Fprint(master, "\x03")
+	h.expect("got 2")
+	h.signal(syscall.SIGUSR1) // is passed on behind the other
+	h.expect("INT 1 TERM 0")
+	if r := h.done(); r.Result.Code != 0 {
+		t.Error(r.Text)
+	}
+}
+
+func TestCtrlCEndsTheCommand(t *testing.T) {
+	master, slave := terminal(t)
+	h := supervised(t, onTerminal(slave), "sh", "-c", "echo up; exec sleep 60")
+	h.expect("up")
+	fmt.Fprint(master, "\x03")
+	if r := h.done(); r.Text != "killed by signal 2 (SIGINT)" || r.Result.Code != 130 {
+		t.Errorf("got %d %q", r.Result.Code, r.Text)
+	}
+}
+
+// job starts a helper as the job of a shell on a terminal; a line written to goOn
+// makes that continue it.
+func job(t *testing.T, slave *os.File, args ...string) (h *helper, goOn *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	t.Cleanup(func() { w.Close() })
+	return startHelper(t, "shell", func(cmd *exec.Cmd) {
+		onTerminal(slave)(cmd)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, r)
+	}, args...), w
+}
+
+func TestCtrlZStopsAllInAQuietMoment(t *testing.T) {
+	master, slave := terminal(t)
+	h, w := job(t, slave, "fg", "sh", "-c", "echo $$ $PPID; exec sleep 60")
+	words := strings.Fields(h.line())
+	for range 2 { // it can be done again
+		fmt.Fprint(master, "\x1a")
+		h.expect("quiet")
+		h.expect("stopped by " + strconv.Itoa(int(syscall.SIGSTOP)))
+		eventually(t, "both are stopped", func() bool { return state(words[0])+state(words[1]) == "TT" })
+		fmt.Fprintln(w, "fg")
+		h.expect("on")
+	}
+	pid, _ := strconv.Atoi(words[1])
+	_ = syscall.Kill(pid, syscall.SIGTERM)
+	if r := h.done(); r.Result.Signal != syscall.SIGTERM {
+		t.Errorf("got %q, want a death by SIGTERM", r.Text)
+	}
+}
+
+// A stop that is sent to kapi alone stops the command, too.
+func TestStopSignalIsPassedOn(t *testing.T) {
+	_, slave := terminal(t)
+	h, w := job(t, slave, "bg", "sh", "-c", "echo $$ $PPID; exec sleep 60")
+	words := strings.Fields(h.line())
+	pid, _ := strconv.Atoi(words[1])
+	_ = syscall.Kill(pid, syscall.SIGTSTP)
+	h.expect("quiet")
+	h.expect("stopped by " + strconv.Itoa(int(syscall.SIGSTOP)))
+	eventually(t, "the command is stopped", func() bool { return state(words[0]) == "T" })
+	fmt.Fprintln(w, "fg")
+	h.expect("on")
+	eventually(t, "the command goes on", func() bool { return state(words[0]) == "S" })
+	_ = syscall.Kill(pid, syscall.SIGTERM)
+	if r := h.done(); r.Result.Signal != syscall.SIGTERM {
+		t.Errorf("got %q, want a death by SIGTERM", r.Text)
+	}
+}
+
+// Where nobody could continue it (as the first process of a container), Ctrl-Z
+// does nothing, as for any command.
+func TestCtrlZWithoutAShell(t *testing.T) {
+	master, slave := terminal(t)
+	h := supervised(t, onTerminal(slave), "sh", "-c", "trap 'exit 7' USR1; echo up; while :; do read -r x; done")
+	h.expect("up")
+	fmt.Fprint(master, "\x1a")
+	// The terminal echoes it behind having sent the signal.
+	if echo, err := bufio.NewReader(master).ReadString('Z'); err != nil {
+		t.Fatalf("%q: %v", echo, err)
+	}
+	h.signal(syscall.SIGUSR1)
+	if r := h.done(); r.Result.Code != 7 {
+		t.Errorf("got %q, want exit status 7", r.Text)
+	}
+}

@@ -1,0 +1,121 @@
+//go:build unix
+
+package supervise
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Signals are those that were sent to this process since Catch.
+type Signals struct{ c chan os.Signal }
+
+// Catch keeps the signals that this process gets from acting on it, and collects
+// them. A signal that was ignored when the process was started (nohup) stays so,
+// for its children too.
+func Catch() *Signals {
+	s := &Signals{c: make(chan os.Signal, 64)}
+	for _, sig := range passed() {
+		if !signal.Ignored(sig) {
+			signal.Notify(s.c, sig)
+		}
+	}
+	// A reader of our standard error that has gone must not end us. It is caught,
+	// not ignored, because a child would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	return s
+}
+
+// C delivers the signals. A Tree reads them while it runs.
+func (s *Signals) C() <-chan os.Signal { return s.c }
+
+// passed are the signals that somebody may send to a process to tell it something.
+func passed() []os.Signal {
+	return append([]os.Signal{
+		syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM,
+		syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGWINCH, syscall.SIGIO,
+		syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGCONT,
+	}, systemSignals()...)
+}
+
+// pass does with a signal what would have happened if the command had been in our
+// place.
+func (t *Tree) pass(s os.Signal) {
+	sig, ok := s.(syscall.Signal)
+	if !ok {
+		return
+	}
+	switch sig {
+	case syscall.SIGTSTP:
+		if !inForeground() {
+			t.child.signal(sig)
+		}
+		t.pause()
+	case syscall.SIGTTIN, syscall.SIGTTOU:
+		// The kernel sends them to the whole group.
+		t.pause()
+	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGWINCH, syscall.SIGCONT:
+		// In the foreground they come from the terminal, or from the shell's fg: the
+		// child was told, too. A second SIGCONT could undo the next Ctrl-Z.
+		if !inForeground() {
+			t.child.signal(sig)
+		}
+	default:
+		t.child.signal(sig)
+	}
+}
+
+// pause stops this process, at a moment when it is in nobody's way, until it is
+// continued.
+func (t *Tree) pause() {
+	if !orphaned() {
+		t.quiesce(stopSelf)
+	}
+}
+
+// inForeground says whether the terminal's Ctrl-C goes to this process.
+func inForeground() bool {
+	tty, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(tty)
+	group, err := unix.IoctlGetInt(tty, unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
+}
+
+// orphaned says whether nobody is there to continue this process's group: then a
+// terminal's stop does nothing (POSIX, "orphaned process group"), as for every
+// process that doesn't handle it.
+func orphaned() bool {
+	group := unix.Getpgrp()
+	session, err := unix.Getsid(0)
+	if err != nil {
+		return true
+	}
+	for pid := unix.Getppid(); pid > 0; {
+		theirs, err := unix.Getsid(pid)
+		if err != nil || theirs != session {
+			return true
+		}
+		if g, err := unix.Getpgid(pid); err != nil || g != group {
+			return err != nil
+		}
+		parent, ok := parentOf(pid)
+		if !ok {
+			return true
+		}
+		pid = parent
+	}
+	return true
+}
+
+func signalName(sig syscall.Signal) string {
+	if name := unix.SignalName(sig); name != "" {
+		return name
+	}
+	return sig.String()
+}

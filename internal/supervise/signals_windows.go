@@ -1,0 +1,28 @@
+package supervise
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Signals are those that were sent to this process since Catch.
+type Signals struct{ c chan os.Signal }
+
+// Catch keeps Ctrl-C from ending this process, and collects it.
+func Catch() *Signals {
+	s := &Signals{c: make(chan os.Signal, 64)}
+	signal.Notify(s.c, os.Interrupt, syscall.SIGTERM)
+	return s
+}
+
+// C delivers the signals. A Tree reads them while it runs.
+func (s *Signals) C() <-chan os.Signal { return s.c }
+
+// pass does nothing: a console tells every process that it has.
+func (t *Tree) pass(os.Signal) {}
+
+// terminate kills: Windows has no way to ask.
+func (c *child) terminate() { c.kill() }
+
+func signalName(sig syscall.Signal) string { return sig.String() }

@@ -1,0 +1,172 @@
+// Package supervise runs one command as a child process and stays with it
+// until everything that the command started has ended:
+//
+//   - [Look] finds the program, before anything is promised to anybody;
+//   - [Catch] takes over this process's signals, so that none is lost between
+//     then and the start of the child;
+//   - [Environ] makes the child's environment;
+//   - [Start] starts the child, [Tree.Wait] waits for all of it, [Tree.Stop]
+//     asks it to end and, after a grace period, makes it end;
+//   - [Result] says how it ended, for people and as an exit code.
+//
+// The child has this process's standard input and output themselves, so their
+// bytes are untouched, and it stays in this process's group, so that a
+// terminal's Ctrl-C and Ctrl-Z reach it as if kapi were not there. Its standard
+// error is copied byte for byte, which makes it a pipe rather than a terminal.
+//
+// On Linux "everything that the command started" is exact: this process is the
+// reaper of all its descendants, daemons included. Elsewhere it is the command
+// itself and whoever holds its standard error open. A process may supervise one
+// tree, and must not start other children meanwhile.
+package supervise
+
+import (
+	"os"
+	"sync"
+	"time"
+)
+
+// Grace is how long a tree that is asked to stop may take by default.
+const Grace = 10 * time.Second
+
+// again is how often the killing is repeated for processes that were started
+// while it went on.
+const again = 50 * time.Millisecond
+
+// A Command says what to run.
+type Command struct {
+	// Path is the program's file, as Look returned it.
+	Path string
+	// Args are the name as the user gave it, and the arguments.
+	Args []string
+	// Env is the whole environment (see Environ).
+	Env []string
+	// Action is the id that Env has in KAPI_ACTION. It tells the processes of this
+	// tree from those of a kapi run nested in it, which stops its own.
+	Action string
+	// Stderr gets what the tree writes to its standard error.
+	Stderr *os.File
+	// Signals are passed on to the child. Nil: none are.
+	Signals *Signals
+	// Quiesce calls f at a moment when this process may be stopped (Ctrl-Z) without
+	// being in anybody's way. Nil: any moment is fine.
+	Quiesce func(f func())
+	// Grace is how long after Stop the tree is killed; 0 is 10 seconds.
+	Grace time.Duration
+}
+
+// A Tree is a command that was started, and all that it started in turn. Its
+// methods may be called concurrently.
+type Tree struct {
+	child   *child
+	stderr  *copier
+	signals *Signals
+	quiesce func(func())
+	grace   time.Duration
+
+	stop    sync.Once
+	stopped chan struct{} // closed by Stop
+	gone    chan struct{} // closed when no process is left
+	done    chan struct{} // closed when all of stderr was copied, too
+	result  Result        // to be read after done
+}
+
+// Start starts the command. The error is an *ExecError, or that of the system
+// being out of something.
+func Start(c Command) (*Tree, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	child, err := startChild(c, w)
+	// The tree alone must hold the writing end, or the reading one never ends.
+	_ = w.Close()
+	if err != nil {
+		_ = r.Close()
+		return nil, err
+	}
+	t := &Tree{
+		child:   child,
+		stderr:  &copier{from: r, to: c.Stderr},
+		signals: c.Signals,
+		quiesce: c.Quiesce,
+		grace:   c.Grace,
+		stopped: make(chan struct{}),
+		gone:    make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	if t.quiesce == nil {
+		t.quiesce = func(f func()) { f() }
+	}
+	if t.grace == 0 {
+		t.grace = Grace
+	}
+	go t.run()
+	return t, nil
+}
+
+// run owns all of the tree's goroutines.
+func (t *Tree) run() {
+	var wg sync.WaitGroup
+	wg.Go(t.stderr.run)
+	wg.Go(t.passSignals)
+	wg.Go(t.end)
+	status, err := t.child.wait()
+	close(t.gone)
+	t.stderr.finish()
+	wg.Wait()
+	t.result = newResult(status, err, t.stderr.last.String())
+	close(t.done)
+}
+
+// Wait returns when no process of the tree is left and all that they wrote to
+// standard error was copied.
+func (t *Tree) Wait() Result {
+	<-t.done
+	return t.result
+}
+
+// Stop asks every process of the tree to end (SIGTERM) and kills after the
+// grace period what is left. It returns at once.
+func (t *Tree) Stop() { t.stop.Do(func() { close(t.stopped) }) }
+
+func (t *Tree) end() {
+	select {
+	case <-t.stopped:
+	case <-t.gone:
+		return
+	}
+	t.child.terminate()
+	grace := time.NewTimer(t.grace)
+	defer grace.Stop()
+	select {
+	case <-grace.C:
+	case <-t.gone:
+		return
+	}
+	tick := time.NewTicker(again)
+	defer tick.Stop()
+	for {
+		t.child.kill()
+		select {
+		case <-tick.C:
+		case <-t.gone:
+			return
+		}
+	}
+}
+
+func (t *Tree) passSignals() {
+	var c <-chan os.Signal
+	if t.signals != nil {
+		c = t.signals.C()
+	}
+	for {
+		select {
+		case sig := <-c:
+			t.pass(sig)
+		case <-t.gone:
+			return
+		}
+	}
+}

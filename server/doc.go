@@ -1,0 +1,44 @@
+// Package server answers kAPI's REST routes about actions.
+//
+// # Mount it
+//
+// [New] returns one http.Handler over a peer. It serves its routes wherever it is
+// mounted; under a prefix, with http.StripPrefix.
+//
+//	authenticator := auth.NewAuthenticator(store)
+//	mux.Handle("/", server.New(peer, server.Options{Authenticate: authenticator.Authenticate}))
+//	mux.Handle("/internal/", http.StripPrefix("/internal", server.New(peer, options)))
+//
+// A service with users of its own passes its own Authenticate.
+//
+// # The routes
+//
+//	GET  /v4/kapi/actions               all ongoing actions, oldest first, with an ETag
+//	GET  /v4/kapi/actions/{id}          one of them
+//	POST /v4/kapi/actions/{id}/dismiss  204: the failed action is gone
+//	POST /v4/kapi/actions/{id}/cancel   202 with the action: its runner was asked to stop
+//	GET  /healthz                       the process answers (no token)
+//	GET  /readyz                        the store can be read (no token)
+//
+// The same routes without /v4 are version 4. HEAD works where GET does. No route takes
+// query parameters, and the two POSTs take no fields: their body is empty, or {}.
+//
+// # What goes wrong
+//
+// Every refusal is a JSON object: {"code", "message"} where the client is at fault;
+// {"message", "report"} where it is not, with the same report in the log; and
+// {"message", "retry_after", "global"} past a rate limit. The codes are kAPI's; the
+// table of them is in errors.go.
+//
+// # Promises
+//
+//   - Who is not ADMIN learns nothing of actions, not even whether one exists.
+//   - Rate limits are told on every response, probes and errors included, and count
+//     what is wrong too. A flood of wrong tokens from one address is refused before it
+//     asks the store, and in memory that is bounded.
+//   - A POST that a browser sends for another site is refused, unless it carries its
+//     token in a header of its own.
+//   - A panic answers 500 and ends nothing else.
+//   - Tokens, headers and queries are never logged.
+//   - A handler starts no goroutine that outlives a request.
+package server

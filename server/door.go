@@ -1,0 +1,194 @@
+package server
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
+)
+
+// maxUnproven bounds how many requests are authenticated at a time whose credentials
+// have not been seen to be valid. Each asks the store; so a flood that comes faster
+// than its answers can't overrun its limit by more than this.
+const maxUnproven = 32
+
+// The door finds out who asks and whose rate limit pays for it.
+type door struct {
+	authenticate func(*http.Request) (auth.Identity, error)
+
+	perIdentity, perAddress, perProbe *limits
+
+	proven   proven
+	unproven chan struct{}
+}
+
+func newDoor(o Options) *door {
+	set := func(rate *float64, standard float64) {
+		if *rate == 0 {
+			*rate = standard
+		}
+	}
+	set(&o.Rate, 100)
+	set(&o.RatePerAddress, 20)
+	if o.Burst <= 0 {
+		o.Burst = int(min(math.Ceil(2*o.Rate), math.MaxInt32))
+	}
+	atOnce := int(min(math.Ceil(o.RatePerAddress), math.MaxInt32))
+	return &door{
+		authenticate: o.Authenticate,
+		perIdentity:  newLimits("identity", true, o.Rate, o.Burst),
+		perAddress:   newLimits("address", true, o.RatePerAddress, atOnce),
+		perProbe:     newLimits("probe", false, o.RatePerAddress, atOnce),
+		proven:       proven{of: make(map[[sha256.Size]byte]proof)},
+		unproven:     make(chan struct{}, maxUnproven),
+	}
+}
+
+// enter finds out who asks, and tells how they stand with their limit. stranger says why
+// it is not known who asks; limited, that they asked too often.
+func (d *door) enter(rt *route, c *call) (stranger, limited error) {
+	var a allowance
+	if rt.probe {
+		a = d.perProbe.take(address(c.Request))
+	} else {
+		c.who, a, stranger = d.identify(c.Request)
+		c.w.who = c.who
+	}
+	a.tell(c.w.Header())
+	return stranger, a.refusal()
+}
+
+// tell charges and tells the address of a request that got no further.
+func (d *door) tell(c *call) {
+	if c.w.Header().Get("X-RateLimit-Limit") == "" {
+		d.perAddress.take(address(c.Request)).tell(c.w.Header())
+	}
+}
+
+// identify returns who sent r, and how the one who pays stands: the identity if it is
+// valid, else the client's address. An address that has nothing left is not asked who it
+// is, unless its credentials were valid a moment ago: a flood must not lock out those
+// behind the same address.
+func (d *door) identify(r *http.Request) (auth.Identity, allowance, error) {
+	key, from := credentials(r), address(r)
+	id, proven := d.proven.get(key)
+	if !proven {
+		select {
+		case d.unproven <- struct{}{}:
+			defer func() { <-d.unproven }()
+		case <-r.Context().Done():
+		}
+		if err := r.Context().Err(); err != nil {
+			return auth.Identity{}, d.perAddress.take(from), err
+		}
+		if a := d.perAddress.peek(from); !a.ok {
+			return auth.Identity{}, a, nil
+		}
+	}
+	who, err := d.authenticate(r)
+	switch {
+	case err == nil:
+		d.proven.add(key, who.ID)
+		return who, d.perIdentity.take(who.ID), nil
+	case refused(err) != nil:
+		d.proven.drop(key)
+		return auth.Identity{}, d.perAddress.take(from), err
+	}
+	err = fmt.Errorf("%w: find out who asks: %w", kapi.ErrUnavailable, err)
+	if proven { // an outage must not shrink what they have
+		return auth.Identity{}, d.perIdentity.take(id), err
+	}
+	return auth.Identity{}, d.perAddress.take(from), err
+}
+
+// address returns the network address of the client: of IPv6 the network that one
+// customer usually has, because nobody runs out of addresses in it.
+func address(r *http.Request) string {
+	var ip netip.Addr
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		ip = ap.Addr()
+	} else if ip, err = netip.ParseAddr(r.RemoteAddr); err != nil {
+		return r.RemoteAddr
+	}
+	ip = ip.Unmap().WithZone("")
+	if ip.Is6() {
+		return netip.PrefixFrom(ip, 64).Masked().String()
+	}
+	return ip.String()
+}
+
+// credentials returns a hash of all that a request says about who sent it, or zero if
+// it says nothing.
+func credentials(r *http.Request) (key [sha256.Size]byte) {
+	headers, cookies := r.Header["Authorization"], r.Header["Cookie"]
+	if len(headers) == 0 && len(cookies) == 0 {
+		return key
+	}
+	h := sha256.New()
+	for _, lines := range [][]string{headers, cookies} {
+		for _, line := range lines {
+			io.WriteString(h, line)
+			h.Write([]byte{'\n'}) // no header holds one
+		}
+		h.Write([]byte{'\n'})
+	}
+	h.Sum(key[:0])
+	return key
+}
+
+const (
+	provenFor = time.Minute
+	maxProven = 4096
+)
+
+// proven remembers which credentials were valid lately. It lets nobody in: it only says
+// for whose it is worth asking.
+type proven struct {
+	mu sync.Mutex
+	of map[[sha256.Size]byte]proof
+}
+
+type proof struct {
+	id    string
+	until time.Time
+}
+
+func (p *proven) get(key [sha256.Size]byte) (id string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	of, ok := p.of[key]
+	return of.id, ok && time.Now().Before(of.until)
+}
+
+func (p *proven) add(key [sha256.Size]byte, id string) {
+	if key == ([sha256.Size]byte{}) {
+		return
+	}
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.of[key]; !ok && len(p.of) >= maxProven {
+		for k, of := range p.of {
+			if !now.Before(of.until) {
+				delete(p.of, k)
+			}
+		}
+		if len(p.of) >= maxProven {
+			clear(p.of) // they prove themselves again
+		}
+	}
+	p.of[key] = proof{id, now.Add(provenFor)}
+}
+
+func (p *proven) drop(key [sha256.Size]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.of, key)
+}

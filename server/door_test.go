@@ -1,0 +1,229 @@
+package server_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/server"
+	"github.com/kettubot/kapi/sqlite"
+)
+
+// counting is a store of tokens that counts how often it is asked.
+type counting struct {
+	*sqlite.Store
+	lookups atomic.Int64
+}
+
+func (c *counting) FindToken(ctx context.Context, id string) (auth.Token, error) {
+	c.lookups.Add(1)
+	return c.Store.FindToken(ctx, id)
+}
+
+// newTokens returns one over a real store.
+func newTokens(t *testing.T) *counting {
+	t.Helper()
+	store, err := sqlite.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &counting{Store: store}
+}
+
+func (c *counting) add(t *testing.T, typ auth.Type) (string, auth.Token) {
+	t.Helper()
+	secret, token, err := auth.New("ops", typ, auth.Admin, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AddToken(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	return secret, token
+}
+
+func TestTokensOfTheStore(t *testing.T) {
+	tokens := newTokens(t)
+	f := newFixture(t, server.Options{Authenticate: auth.NewAuthenticator(tokens).Authenticate})
+	user, token := tokens.add(t, auth.TypeUser)
+	kettu, _ := tokens.add(t, auth.TypeKettu)
+	id := f.failed("audit")
+	for header, want := range map[string]int{
+		"Authorization: Bearer " + user: 200,
+		"Authorization: Bot " + kettu:   200,
+		"Cookie: sess=" + kettu:         200,
+		"Authorization: Bot " + user:    401,
+		"Authorization: Basic " + user:  401,
+	} {
+		if w := f.send("GET", "/v4/kapi/actions/"+id, "", header); w.Code != want {
+			t.Errorf("%.20s: %d %s", header, w.Code, w.Body)
+		}
+	}
+	if w := f.send("POST", "/v4/kapi/actions/"+id+"/dismiss", "", "Authorization: Bearer "+user); w.Code != 204 {
+		t.Errorf("dismiss: %d %s", w.Code, w.Body)
+	}
+	if line := f.log.line(t, "action dismissed"); line["by"] != "ops ("+token.ID+")" {
+		t.Errorf("dismissed by %v", line["by"])
+	}
+
+	if err := tokens.RemoveToken(t.Context(), token.ID); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(time.Second); ; {
+		w := f.send("GET", "/v4/kapi/actions", "", "Authorization: Bearer "+user)
+		if w.Code == 401 {
+			golden(t, "invalid.json", w)
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the revoked token is still good after a second")
+		}
+	}
+	if strings.Contains(f.log.String(), user) || strings.Contains(f.log.String(), kettu) {
+		t.Error("the log holds a token")
+	}
+}
+
+func TestFloodOfWrongTokens(t *testing.T) {
+	tokens := newTokens(t)
+	h := limited(server.Options{Authenticate: auth.NewAuthenticator(tokens).Authenticate, RatePerAddress: 0.001})
+	good, _ := tokens.add(t, auth.TypeUser)
+	late, _ := tokens.add(t, auth.TypeBot)
+	if w := send(h, nothing(good)); w.Code != 404 || w.Header().Get("X-RateLimit-Bucket") != "identity" {
+		t.Fatalf("%d %v", w.Code, w.Header())
+	}
+	tokens.lookups.Store(0)
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 250 {
+				wrong, _, err := auth.New("nobody", auth.TypeUser, auth.Admin, 0)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				send(h, nothing(wrong))
+			}
+		})
+	}
+	group.Wait()
+	// One that the bucket holds, and at most one more of each that came at once.
+	if got := tokens.lookups.Load(); got > 1+7 {
+		t.Errorf("2000 wrong tokens cost %d look-ups", got)
+	}
+	// It doesn't lock out who was here before, at the same address.
+	if w := send(h, nothing(good)); w.Code != 404 {
+		t.Errorf("a token that was valid before the flood: %d", w.Code)
+	}
+	if w := send(h, nothing(late)); w.Code != 429 {
+		t.Errorf("a token that was never seen: %d", w.Code)
+	}
+	r := nothing("")
+	r.Header.Set("Authorization", "Bot "+late)
+	r.RemoteAddr = "192.0.2.99:1"
+	if w := send(h, r); w.Code != 404 {
+		t.Errorf("the same from another address: %d", w.Code)
+	}
+}
+
+func TestWhoWasRevokedIsAStranger(t *testing.T) {
+	var revoked atomic.Bool
+	h := limited(server.Options{RatePerAddress: 1, Authenticate: func(r *http.Request) (auth.Identity, error) {
+		if revoked.Load() {
+			return auth.Identity{}, auth.ErrInvalidToken
+		}
+		return byName(r)
+	}})
+	bucket := func() string { return send(h, nothing("admin")).Header().Get("X-RateLimit-Bucket") }
+	if got := bucket(); got != "identity" {
+		t.Errorf("at first: %q", got)
+	}
+	revoked.Store(true)
+	if got := bucket(); got != "address" {
+		t.Errorf("revoked: %q", got)
+	}
+	if w := send(h, nothing("admin")); w.Code != 429 {
+		t.Errorf("its second request as a stranger: %d", w.Code)
+	}
+}
+
+// An outage is no reason to take from those who are known what they have.
+func TestOutageKeepsTheLimitOfTheKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		h := limited(server.Options{Authenticate: func(r *http.Request) (auth.Identity, error) {
+			if down.Load() {
+				return auth.Identity{}, context.DeadlineExceeded
+			}
+			return byName(r)
+		}})
+		get := func() (int, string) {
+			w := send(h, request("GET", "/kapi/actions/", "", "Authorization: Bearer plain"))
+			return w.Code, w.Header().Get("X-RateLimit-Bucket")
+		}
+		get()
+		down.Store(true)
+		for range 100 {
+			if code, bucket := get(); code != 404 || bucket != "identity" {
+				t.Fatalf("%d, %s", code, bucket)
+			}
+		}
+		if w := send(h, request("GET", "/kapi/actions", "", "Authorization: Bearer plain")); w.Code != 503 {
+			t.Errorf("its request: %d", w.Code)
+		}
+		time.Sleep(2 * time.Minute) // known no longer
+		if code, bucket := get(); code != 404 || bucket != "address" {
+			t.Errorf("%d, %s", code, bucket)
+		}
+	})
+}
+
+// Requests whose credentials are not known yet wait for each other, but not for ever.
+func TestStrangersAreAskedAFewAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var now, most int
+		count := func(n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			now += n
+			most = max(most, now)
+		}
+		h := limited(server.Options{Authenticate: func(r *http.Request) (auth.Identity, error) {
+			count(1)
+			defer count(-1)
+			<-r.Context().Done()
+			return auth.Identity{}, r.Context().Err()
+		}})
+		var group sync.WaitGroup
+		start := time.Now()
+		codes := make([]int, 100)
+		for i := range codes {
+			group.Go(func() {
+				codes[i] = send(h, request("GET", "/kapi/actions", "")).Code
+			})
+		}
+		group.Wait()
+		if got := time.Since(start); got != 10*time.Second {
+			t.Errorf("it took %v", got)
+		}
+		answers := map[int]int{}
+		for _, code := range codes {
+			answers[code]++
+		}
+		if most != 32 || answers[503] != 20 || answers[429] != 80 {
+			t.Errorf("%d at a time, answers %v", most, answers)
+		}
+	})
+}

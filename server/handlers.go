@@ -1,0 +1,87 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/kettubot/kapi/auth"
+)
+
+func (s *server) list(c *call) error {
+	listing, err := s.peer.ListJSON(c.Context())
+	if err != nil {
+		return fmt.Errorf("list actions: %w", err)
+	}
+	etag := fmt.Sprintf(`"%s-%d"`, listing.Epoch, listing.Seq)
+	h := c.w.Header()
+	h.Set("ETag", etag)
+	h.Set("Cache-Control", "private, no-cache") // may be kept, must be asked about
+	if matches(c.Header.Values("If-None-Match"), etag) {
+		c.w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	c.w.send(http.StatusOK, jsonType, listing.JSON)
+	return nil
+}
+
+func (s *server) get(c *call) error {
+	action, err := s.peer.Get(c.Context(), c.PathValue("id"))
+	if err != nil {
+		return fmt.Errorf("get action: %w", err)
+	}
+	return c.w.sendJSON(http.StatusOK, action)
+}
+
+func (s *server) dismiss(c *call) error {
+	if _, err := readJSON[struct{}](c, s.options.MaxBody); err != nil {
+		return err
+	}
+	if _, err := s.peer.Dismiss(c.Context(), c.PathValue("id"), by(c.who)); err != nil {
+		return fmt.Errorf("dismiss action: %w", err)
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *server) cancel(c *call) error {
+	if _, err := readJSON[struct{}](c, s.options.MaxBody); err != nil {
+		return err
+	}
+	action, err := s.peer.Cancel(c.Context(), c.PathValue("id"), by(c.who))
+	if err != nil {
+		return fmt.Errorf("cancel action: %w", err)
+	}
+	return c.w.sendJSON(http.StatusAccepted, action)
+}
+
+func (s *server) healthz(c *call) error {
+	c.w.send(http.StatusOK, textType, []byte("ok\n"))
+	return nil
+}
+
+func (s *server) readyz(c *call) error {
+	ctx, cancel := context.WithTimeout(c.Context(), readyWithin)
+	defer cancel()
+	if err := s.peer.Ready(ctx); err != nil {
+		report := s.report(c, http.StatusServiceUnavailable, err)
+		c.w.Header().Set("Retry-After", retryAfter)
+		c.w.send(http.StatusServiceUnavailable, textType, []byte("not ready: the store can't be read (report "+report+")\n"))
+		return nil
+	}
+	c.w.send(http.StatusOK, textType, []byte("ok\n"))
+	return nil
+}
+
+// by names who asks, for the log and for whoever is cancelled.
+func by(who auth.Identity) string {
+	switch {
+	case who.Name == "" && who.ID == "":
+		return "an admin"
+	case who.Name == "" || who.Name == who.ID:
+		return who.ID
+	case who.ID == "":
+		return who.Name
+	}
+	return who.Name + " (" + who.ID + ")"
+}

@@ -1,0 +1,112 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kettubot/kapi/auth"
+)
+
+const (
+	jsonType = "application/json"
+	textType = "text/plain; charset=utf-8"
+)
+
+// A recorder notes what was answered, for the log and for whoever finds a panic.
+type recorder struct {
+	http.ResponseWriter
+	start  time.Time
+	who    auth.Identity
+	status int // 0 until the header is written
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// send answers with a body. That it may not arrive is nobody's business here.
+func (w *recorder) send(status int, contentType string, body []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	w.Write(body)
+}
+
+func (w *recorder) sendJSON(status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	w.send(status, jsonType, body)
+	return nil
+}
+
+// readJSON reads the body of c into a T. Without a body, which then needs no
+// Content-Type either, it is the zero T.
+func readJSON[T any](c *call, limit int64) (T, error) {
+	var v T
+	// The inner writer, because MaxBytesReader tells net/http's own to hang up.
+	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, limit))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return v, errTooLarge.because(fmt.Sprintf("it has more than %d bytes", tooLarge.Limit))
+	case err != nil:
+		return v, errBody.because("it could not be read to its end")
+	case len(body) == 0:
+		return v, nil
+	}
+	if t, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || t != jsonType {
+		return v, errType.because("the body must be " + jsonType)
+	}
+	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
+		return v, errBody.because("it must be a JSON object")
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&v); err != nil {
+		return v, errBody.because(fmt.Sprintf("%.200s", strings.TrimPrefix(err.Error(), "json: ")))
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return v, errBody.because("something follows the JSON object")
+	}
+	return v, nil
+}
+
+// checkQuery refuses every parameter: no route has any, and one that is not understood
+// must not be taken for one that was obeyed.
+func checkQuery(raw string) error {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return errQuery.because("it is malformed")
+	}
+	first := ""
+	for name := range values {
+		if first == "" || name < first {
+			first = name
+		}
+	}
+	if len(values) > 0 {
+		return errQuery.because(fmt.Sprintf("unknown parameter %.100q", first))
+	}
+	return nil
+}

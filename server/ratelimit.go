@@ -1,0 +1,155 @@
+package server
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	// maxBuckets bounds the memory of one kind of limit to a few MB. Past it, those who
+	// come anew share one bucket.
+	maxBuckets = 16384
+	// sweepEvery is how often full buckets are dropped. That loses nothing: a new one
+	// is full, too.
+	sweepEvery = time.Second
+)
+
+// limits are the token buckets of one kind, one for each client. Nil is no limit.
+type limits struct {
+	name   string
+	global bool // over all that the client may call
+	rate   rate.Limit
+	burst  int
+
+	mu     sync.Mutex
+	of     map[string]*rate.Limiter
+	others *rate.Limiter // of those for whom there was no more room
+	swept  time.Time
+}
+
+// newLimits returns nil for a rate that is negative or infinite.
+func newLimits(name string, global bool, perSecond float64, burst int) *limits {
+	if perSecond <= 0 || math.IsInf(perSecond, 0) || math.IsNaN(perSecond) {
+		return nil
+	}
+	return &limits{
+		name: name, global: global, rate: rate.Limit(perSecond), burst: max(burst, 1),
+		of: make(map[string]*rate.Limiter),
+	}
+}
+
+// An allowance is how a client stands with its limit.
+type allowance struct {
+	of   *limits // nil: no limit
+	ok   bool    // there was one left
+	left float64 // after this one
+	at   time.Time
+}
+
+// take takes one request from the client's bucket, if there is one.
+func (l *limits) take(client string) allowance { return l.look(client, 1) }
+
+// peek tells whether take would be allowed.
+func (l *limits) peek(client string) allowance {
+	a := l.look(client, 0)
+	a.ok = a.of == nil || a.left > 1-1e-9 // take overlooks as much, which rounding costs
+	return a
+}
+
+func (l *limits) look(client string, n int) allowance {
+	if l == nil {
+		return allowance{ok: true}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if now.Sub(l.swept) >= sweepEvery {
+		l.sweep(now)
+	}
+	bucket := l.bucket(client)
+	ok := bucket.AllowN(now, n)
+	return allowance{of: l, ok: ok, left: bucket.TokensAt(now), at: now}
+}
+
+func (l *limits) bucket(client string) *rate.Limiter {
+	bucket := l.of[client]
+	switch {
+	case bucket != nil:
+	case len(l.of) < maxBuckets:
+		bucket = rate.NewLimiter(l.rate, l.burst)
+		l.of[client] = bucket
+	default:
+		if l.others == nil {
+			l.others = rate.NewLimiter(l.rate, l.burst)
+		}
+		bucket = l.others
+	}
+	return bucket
+}
+
+func (l *limits) sweep(now time.Time) {
+	l.swept = now
+	for client, bucket := range l.of {
+		if bucket.TokensAt(now) >= float64(l.burst) {
+			delete(l.of, client)
+		}
+	}
+}
+
+// tell writes the five headers. Reset is when the whole burst is there again.
+func (a allowance) tell(h http.Header) {
+	if a.of == nil {
+		return
+	}
+	full := a.until(float64(a.of.burst))
+	// The epoch is rounded up and whole, as the oldest clients read it.
+	reset := math.Ceil(float64(a.at.Add(full).UnixMilli()) / 1000)
+	h.Set("X-RateLimit-Limit", strconv.Itoa(a.of.burst))
+	h.Set("X-RateLimit-Remaining", strconv.Itoa(int(max(a.left, 0))))
+	h.Set("X-RateLimit-Reset", strconv.FormatFloat(reset, 'f', 0, 64))
+	h.Set("X-RateLimit-Reset-After", strconv.FormatFloat(seconds(full), 'f', -1, 64))
+	h.Set("X-RateLimit-Bucket", a.of.name)
+}
+
+// until returns how long it takes until the bucket holds this many.
+func (a allowance) until(want float64) time.Duration {
+	wait := max(want-a.left, 0) / float64(a.of.rate) * float64(time.Second)
+	return time.Duration(min(wait, float64(100*365*24*time.Hour)))
+}
+
+// refusal returns nil if there was one left.
+func (a allowance) refusal() error {
+	if a.ok {
+		return nil
+	}
+	return &limitError{a.until(1), a.of.global}
+}
+
+// seconds rounds up to milliseconds, so that who waits that long has waited enough.
+func seconds(d time.Duration) float64 {
+	return math.Ceil(float64(d)/float64(time.Millisecond)) / 1000
+}
+
+// A limitError refuses a request for its client's rate.
+type limitError struct {
+	wait   time.Duration
+	global bool
+}
+
+func (e *limitError) Error() string { return fmt.Sprintf("rate limited for %v", e.wait) }
+
+func (e *limitError) answer(w *recorder) {
+	wait := max(seconds(e.wait), 0.001)
+	w.Header().Set("Retry-After", strconv.FormatFloat(math.Ceil(wait), 'f', 0, 64))
+	w.sendJSON(http.StatusTooManyRequests, struct {
+		Message    string  `json:"message"`
+		RetryAfter float64 `json:"retry_after"`
+		Global     bool    `json:"global"`
+	}{"You are being rate limited", wait, e.global})
+}

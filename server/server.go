@@ -1,0 +1,207 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
+)
+
+// Options of New. Only Authenticate is required.
+type Options struct {
+	// Authenticate says who sent a request; it is called for every one but the probes,
+	// concurrently. auth.ErrNoToken, auth.ErrInvalidToken and auth.ErrExpiredToken
+	// answer 401. Any other error means that it could not be found out, and answers
+	// 503. Identities share a rate limit if they share an ID.
+	Authenticate func(*http.Request) (auth.Identity, error)
+	// Logger takes errors and, at debug level, every request. Nil is slog.Default().
+	Logger *slog.Logger
+	// Rate is how many requests a second each identity has on average; 0 is 100,
+	// negative is no limit (a command line on which 0 is no limit passes -1).
+	Rate float64
+	// Burst is how many it has at once; 0 is twice Rate, and at least 1.
+	Burst int
+	// RatePerAddress is how many requests a second each client address has, at once
+	// too, for requests without a valid token, and as many again for probes; 0 is 20,
+	// negative is no limit. Addresses of one IPv6 network (/64) count as one. Behind a
+	// proxy, set Request.RemoteAddr to the client's address before this handler.
+	RatePerAddress float64
+	// MaxBody is how long a request's body may be, in bytes; 0 is 64 KiB.
+	MaxBody int64
+}
+
+const (
+	// answerWithin bounds a request, so that one that waits for the store is told so
+	// before the client or the HTTP server loses patience.
+	answerWithin = 10 * time.Second
+	// readyWithin is shorter than the timeouts that probes commonly have.
+	readyWithin = 900 * time.Millisecond
+)
+
+type server struct {
+	peer     *kapi.Peer
+	options  Options
+	log      *slog.Logger
+	mux      *http.ServeMux
+	unrouted *route
+	origins  *http.CrossOriginProtection
+	door     *door
+}
+
+// New returns a handler over a peer, which it doesn't close. It panics without a peer
+// or an Authenticate.
+func New(k *kapi.Peer, o Options) http.Handler {
+	if k == nil || o.Authenticate == nil {
+		panic("server.New needs a peer and Options.Authenticate")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = 64 << 10
+	}
+	s := &server{
+		peer: k, options: o, log: o.Logger,
+		mux: http.NewServeMux(), unrouted: &route{}, origins: http.NewCrossOriginProtection(),
+		door: newDoor(o),
+	}
+	for _, prefix := range []string{"/v4", ""} {
+		s.handle(prefix+"/kapi/actions", route{get: s.list})
+		s.handle(prefix+"/kapi/actions/{id}", route{get: s.get})
+		s.handle(prefix+"/kapi/actions/{id}/dismiss", route{post: s.dismiss})
+		s.handle(prefix+"/kapi/actions/{id}/cancel", route{post: s.cancel})
+	}
+	s.handle("/healthz", route{get: s.healthz, probe: true})
+	s.handle("/readyz", route{get: s.readyz, probe: true})
+	s.handle("/", *s.unrouted)
+	return s
+}
+
+// A handler answers one call, or says why not.
+type handler func(*call) error
+
+// A route is what can be done at one path. The zero value is no route.
+type route struct {
+	get, post handler
+	// probe needs no token.
+	probe bool
+}
+
+// A call is one request on its way.
+type call struct {
+	*http.Request
+	w   *recorder
+	who auth.Identity
+}
+
+func (s *server) handle(pattern string, rt route) {
+	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		s.answer(&rt, w.(*recorder), r)
+	})
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
+	defer cancel()
+	r = r.WithContext(ctx)
+	rec := &recorder{ResponseWriter: w, start: time.Now()}
+	defer s.finish(rec, r)
+
+	h := rec.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store")
+
+	// ServeMux would redirect these, to an address that lacks what StripPrefix took.
+	if !isClean(r.URL.EscapedPath()) {
+		s.answer(s.unrouted, rec, r)
+		return
+	}
+	s.mux.ServeHTTP(rec, r)
+}
+
+func isClean(p string) bool {
+	clean := path.Clean(p)
+	if strings.HasSuffix(p, "/") && clean != "/" {
+		clean += "/"
+	}
+	return strings.HasPrefix(p, "/") && p == clean
+}
+
+// answer calls the route's handler for the method of r, if it may.
+func (s *server) answer(rt *route, w *recorder, r *http.Request) {
+	c := &call{Request: r, w: w}
+	handle, err := s.admit(rt, c)
+	if err == nil {
+		err = handle(c)
+	}
+	if err != nil {
+		s.fail(c, err)
+	}
+}
+
+// admit returns the handler for c, or why there is none for who asks. The order
+// matters: what exists is said only to those who may know.
+func (s *server) admit(rt *route, c *call) (handler, error) {
+	stranger, limited := s.door.enter(rt, c)
+	if limited != nil {
+		return nil, limited
+	}
+	handle, err := rt.method(c)
+	switch {
+	case err != nil:
+		return nil, err
+	case rt.probe:
+		return handle, nil
+	case stranger != nil:
+		return nil, stranger
+	}
+	return handle, s.allow(c)
+}
+
+// allow checks what every route of the API asks of a request.
+func (s *server) allow(c *call) error {
+	if !hasOwnHeader(c.Request) {
+		if err := s.origins.Check(c.Request); err != nil {
+			return errCrossOrigin
+		}
+	}
+	if !c.who.Permissions.Has(auth.Admin) {
+		return errForbidden
+	}
+	return checkQuery(c.URL.RawQuery)
+}
+
+// method returns the handler for the method of c.
+func (rt *route) method(c *call) (handler, error) {
+	var allow string
+	switch {
+	case rt.get != nil:
+		if c.Method == http.MethodGet || c.Method == http.MethodHead {
+			return rt.get, nil
+		}
+		allow = "GET, HEAD"
+	case rt.post != nil:
+		if c.Method == http.MethodPost {
+			return rt.post, nil
+		}
+		allow = "POST"
+	default:
+		return nil, errNoRoute
+	}
+	c.w.Header().Set("Allow", allow)
+	return nil, errMethod
+}
+
+// hasOwnHeader reports whether r carries a token in a way that a browser never does by
+// itself, as it does with cookies and with passwords it was told (Basic).
+func hasOwnHeader(r *http.Request) bool {
+	scheme, _, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
+	return strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "Bot")
+}
