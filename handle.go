@@ -2,6 +2,7 @@ package kapi
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ type Handle struct {
 	peer      *Peer
 	id        string
 	cancel    context.CancelCauseFunc
+	ended     chan struct{} // closed when the end was reported
 	action    Action
 	dismissed []Action
 	fence     uint64
@@ -39,7 +41,7 @@ type Handle struct {
 var unknownProgress = math.Float64bits(-1)
 
 func newHandle(p *Peer, id string, cancel context.CancelCauseFunc) *Handle {
-	h := &Handle{peer: p, id: id, cancel: cancel}
+	h := &Handle{peer: p, id: id, cancel: cancel, ended: make(chan struct{})}
 	h.progress.Store(unknownProgress)
 	return h
 }
@@ -83,8 +85,10 @@ var oneProgress = math.Float64bits(1)
 // ResetProgress makes the progress unknown again: a new phase begins, and the next
 // Progress may be lower.
 func (h *Handle) ResetProgress() {
-	h.resets.Add(1)
+	// In this order: whoever collects between the two must not take the reset together
+	// with the progress from before it.
 	h.progress.Store(unknownProgress)
+	h.resets.Add(1)
 	h.mark()
 }
 
@@ -137,7 +141,10 @@ func (h *Handle) move(to Status) error {
 	if err != nil {
 		return err
 	}
-	return h.peer.wait(h.peer.ctx, c)
+	if err = h.peer.wait(h.peer.ctx, c); errors.Is(err, ErrUnavailable) {
+		h.resend() // the progress that went with it
+	}
+	return err
 }
 
 func (h *Handle) mark() {
@@ -161,7 +168,9 @@ func (h *Handle) collect(rep *report) {
 	if rep.state == nil {
 		rep.state = h.state.Load()
 	}
-	rep.exitCode = h.exitCode.Load()
+	if !rep.status.Active() {
+		rep.exitCode = h.exitCode.Load()
+	}
 }
 
 // submit hands a report to the committer, with what waits to be published. Nothing is

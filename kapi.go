@@ -93,6 +93,7 @@ type Peer struct {
 
 	mu      sync.Mutex
 	running map[string]*Handle
+	unsaid  map[string]report // ends that the store could not take (Options.EndTimeout)
 	closing bool
 	ops     sync.WaitGroup
 	closed  chan struct{} // closed when Close is done
@@ -125,6 +126,7 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 		queue:   make(chan *change, 4*maxBatch),
 		renew:   make(chan struct{}, 1),
 		running: map[string]*Handle{},
+		unsaid:  map[string]report{},
 		closed:  make(chan struct{}),
 	}
 	p.view = newView(p.notice)
@@ -206,11 +208,15 @@ func (p *Peer) abandon() {
 	var all sync.WaitGroup
 	for _, h := range left {
 		all.Go(func() {
-			if !h.seal() {
-				return // it ended just now and reports for itself
-			}
 			ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
 			defer cancel()
+			if !h.seal() { // it ended just now and reports for itself
+				select {
+				case <-h.ended:
+				case <-ctx.Done():
+				}
+				return
+			}
 			state := ErrStopped.Error()
 			rep := h.again(report{status: StatusFailed, state: &state, goesOn: true})
 			if err := p.commit(ctx, h.change(rep)); err != nil {

@@ -37,7 +37,9 @@ func (p *Peer) Do(ctx context.Context, spec Spec, op Operation) error {
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { r.handle.cancel(context.Cause(ctx)) })
+	stop := context.AfterFunc(ctx, func() {
+		r.handle.cancel(fmt.Errorf("stopped by its caller: %w", context.Cause(ctx)))
+	})
 	defer stop()
 	return r.run()
 }
@@ -117,6 +119,7 @@ func (p *Peer) unregister(h *Handle) {
 // run runs the operation and reports its end.
 func (r *run) run() error {
 	defer r.peer.unregister(r.handle)
+	defer close(r.handle.ended)
 	defer r.handle.cancel(nil)
 	err := r.call()
 	return errors.Join(err, r.finish(r.outcome(err)))
@@ -151,14 +154,13 @@ func (r *run) outcome(err error) report {
 		return report{status: StatusCompleted}
 	}
 	state := err.Error()
-	cause := context.Cause(r.ctx)
 	var cancelled *CancelledError
-	if errors.As(cause, &cancelled) || errors.Is(cause, ErrStopped) {
-		if errors.Is(err, context.Canceled) || errors.Is(err, cause) {
-			state = cause.Error()
-		} else {
-			state = cause.Error() + ": " + state
-		}
+	switch cause := context.Cause(r.ctx); {
+	case cause == nil:
+	case errors.Is(err, context.Canceled), errors.Is(err, cause):
+		state = cause.Error()
+	case errors.As(cause, &cancelled), errors.Is(cause, ErrStopped):
+		state = cause.Error() + ": " + state
 	}
 	return report{status: StatusFailed, state: &state}
 }
@@ -168,7 +170,7 @@ func (r *run) finish(rep report) error {
 	p, h := r.peer, r.handle
 	c, err := h.submit(rep, true)
 	if errors.Is(err, ErrUnknown) {
-		return nil // Close has given it up
+		return fmt.Errorf("action %s had failed: %w", h.id, ErrStopped) // Close did not wait for it
 	}
 	if err == nil {
 		err = p.wait(p.ctx, c)
@@ -184,16 +186,28 @@ func (r *run) finish(rep report) error {
 		select {
 		case <-time.After(pause):
 		case <-deadline:
+			p.leaveUnsaid(h.id, h.again(rep))
 			return fmt.Errorf("record the end of action %s: %w", h.id, err)
 		case <-p.ctx.Done():
 			return fmt.Errorf("record the end of action %s: %w", h.id, err)
 		}
-		err = p.commit(p.ctx, h.change(h.again(rep)))
+		c = h.change(h.again(rep))
+		err = p.commit(p.ctx, c)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("record the end of action %s: %w", h.id, err)
+	case rep.status == StatusCompleted && c.record.Status == StatusFailed:
+		return fmt.Errorf("action %s had failed: %w", h.id, ErrGivenUp)
 	}
 	return nil
+}
+
+// leaveUnsaid leaves an end that the store could not take to the sweeper (settleOwn).
+func (p *Peer) leaveUnsaid(id string, rep report) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unsaid[id] = rep
 }
 
 // again completes a final report that was not taken.

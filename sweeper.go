@@ -90,21 +90,28 @@ func (s *sweeper) tick() {
 	s.judgeAll(ctx, others, runners, now)
 }
 
-// settleOwn fails an action of this very process that nobody here runs: its start was
-// committed, but the answer got lost.
+// settleOwn ends an action of this very process that nobody here runs: its end could
+// not be recorded in time, or its start was committed but the answer got lost.
 func (p *Peer) settleOwn(e *entry) {
 	p.mu.Lock()
 	running := p.running[e.ID] != nil
+	rep, ended := p.unsaid[e.ID]
 	p.mu.Unlock()
-	if running {
-		return
+	if now, ok := p.view.get(e.ID); running || !ok || !now.Status.Active() {
+		return // the last two: it ended since e was read
 	}
-	state := "its start could not be confirmed, so it was not run"
-	rep := report{fence: e.Fence, status: StatusFailed, state: &state}
+	if !ended {
+		state := "its start could not be confirmed, so it was not run"
+		rep = report{fence: e.Fence, status: StatusFailed, state: &state}
+	}
 	c := &change{id: e.ID, apply: func(r *Record, now int64) error { return r.report(rep, now) }}
 	if err := p.commit(p.ctx, c); err != nil {
-		p.log.Warn("an action whose start was lost can't be settled yet", "action", e.ID, "error", err)
+		p.log.Warn("an action that nobody runs any more can't be settled yet", "action", e.ID, "error", err)
+		return
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.unsaid, e.ID)
 }
 
 // judgeAll looks at each active action of other runners.
@@ -123,7 +130,7 @@ func (s *sweeper) judgeAll(ctx context.Context, entries []*entry, runners []Runn
 		}
 		w, ok := s.watched[id]
 		if !ok || w.beat != r.Beat {
-			w = watched{r.Beat, now}
+			w = watched{r.Beat, s.peer.opts.sinceBoot()} // not now, which was before the beat was read
 		}
 		seen[id] = w
 		ev := known[id]
@@ -182,7 +189,7 @@ func (s *sweeper) settle(ctx context.Context, e *entry, r *RunnerRecord, ev evid
 		}
 		return
 	}
-	if v.failure != "" {
+	if v.failure != "" && c.record.Status == StatusFailed {
 		s.peer.log.Warn("action failed for its runner", "action", e.ID, "title", e.Title, "why", v.failure)
 	}
 }

@@ -62,6 +62,9 @@ func newView(notice func(*Record)) *view {
 func (v *view) apply(page Page) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if page.Epoch != v.head.Epoch {
+		return // read before the view was replaced by that of another history
+	}
 	for i := range page.Records {
 		if r := &page.Records[i]; r.Seq > v.head.Seq {
 			v.put(r)
@@ -164,7 +167,7 @@ func (v *view) sorted() []*entry {
 		all = append(all, e)
 	}
 	slices.SortFunc(all, func(a, b *entry) int {
-		return cmp.Or(cmp.Compare(a.CreatedAt, b.CreatedAt), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(a.CreatedAt, b.CreatedAt), cmp.Compare(a.Fence, b.Fence))
 	})
 	return all
 }

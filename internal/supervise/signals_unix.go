@@ -5,6 +5,7 @@ package supervise
 import (
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -53,10 +54,10 @@ func (t *Tree) pass(s os.Signal) {
 		if !inForeground() {
 			t.child.signal(sig)
 		}
-		t.pause()
+		pause(t.quiesce)
 	case syscall.SIGTTIN, syscall.SIGTTOU:
 		// The kernel sends them to the whole group.
-		t.pause()
+		pause(t.quiesce)
 	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGWINCH, syscall.SIGCONT:
 		// In the foreground they come from the terminal, or from the shell's fg: the
 		// child was told, too. A second SIGCONT could undo the next Ctrl-Z.
@@ -70,9 +71,9 @@ func (t *Tree) pass(s os.Signal) {
 
 // pause stops this process, at a moment when it is in nobody's way, until it is
 // continued.
-func (t *Tree) pause() {
+func pause(quiesce func(f func())) {
 	if !orphaned() {
-		t.quiesce(stopSelf)
+		quiesce(stopSelf)
 	}
 }
 
@@ -118,4 +119,29 @@ func signalName(sig syscall.Signal) string {
 		return name
 	}
 	return sig.String()
+}
+
+// HoldStops puts a terminal's stop (Ctrl-Z) of this process off until a moment that
+// quiesce chooses (see Command.Quiesce), until release is called. It is for processes
+// that supervise nothing.
+func HoldStops(quiesce func(f func())) (release func()) {
+	c := make(chan os.Signal, 8)
+	signal.Notify(c, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-c:
+				pause(quiesce)
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		signal.Stop(c)
+		close(done)
+		wg.Wait()
+	}
 }

@@ -26,3 +26,6 @@ func (t *Tree) pass(os.Signal) {}
 func (c *child) terminate() { c.kill() }
 
 func signalName(sig syscall.Signal) string { return sig.String() }
+
+// HoldStops does nothing: Windows has no such stop.
+func HoldStops(func(f func())) (release func()) { return func() {} }

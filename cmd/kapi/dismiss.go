@@ -1,0 +1,27 @@
+package main
+
+import (
+	"context"
+	"strings"
+)
+
+type dismissCmd struct {
+	IDs []string `arg:"" name:"id" help:"Actions to dismiss."`
+}
+
+func (c *dismissCmd) Run(a *app) error {
+	ctx := context.Background()
+	return a.with(ctx, func(s *session) error {
+		return a.each(c.IDs, func(id string) error {
+			action, err := s.Dismiss(ctx, id, me())
+			if err != nil {
+				return err
+			}
+			// The rule that failed it wrote so into its state.
+			if strings.Contains(action.State, "not proven dead") {
+				a.tell("warning: %s was not proven dead: its work may still be going on, and its keys are free now", called(action))
+			}
+			return writeln(a.stdout, "dismissed %s, which had failed: %s", plain(called(action)), stateText(action.State))
+		})
+	})
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/supervise"
+)
+
+// Exit codes, from sysexits.h where that has one. docs and scripts rely on them.
+const (
+	exitOther       = 1
+	exitUsage       = 64
+	exitUnavailable = 69
+	exitHeld        = 75
+)
+
+// exitCode is the one place that turns errors into exit codes. The first rule that
+// fits counts.
+func exitCode(err error) int {
+	var status exitStatus
+	var interrupted *interruptedError
+	var exec *supervise.ExecError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	case errors.As(err, &interrupted):
+		return 128 + int(interrupted.signal)
+	case errors.As(err, &exec):
+		return exec.Code
+	case is[*usageError](err), is[*kong.ParseError](err), is[*kapi.InvalidError](err):
+		return exitUsage
+	case is[*kapi.HeldError](err):
+		return exitHeld
+	case errors.Is(err, kapi.ErrUnavailable):
+		return exitUnavailable
+	}
+	return exitOther
+}
+
+func is[T error](err error) bool {
+	var target T
+	return errors.As(err, &target)
+}
+
+// An exitStatus ends kapi with that code; what there is to say was said.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// exitWith is nil for 0.
+func exitWith(code int) error {
+	if code == 0 {
+		return nil
+	}
+	return exitStatus(code)
+}
+
+// A usageError is a mistake on the command line.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usage(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// An interruptedError ends kapi as the signal would have.
+type interruptedError struct {
+	signal syscall.Signal
+	// when completes the text.
+	when string
+}
+
+func (e *interruptedError) Error() string {
+	return fmt.Sprintf("stopped (%s)%s", e.signal, e.when)
+}
+
+// tell writes one line to stderr, or several if the text has several.
+func (a *app) tell(format string, args ...any) {
+	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
+		fmt.Fprintf(a.stderr, "kapi: %s\n", plain(line))
+	}
+}
+
+// complain says on stderr what went wrong.
+func (a *app) complain(err error) {
+	var held *kapi.HeldError
+	switch {
+	case err == nil, is[exitStatus](err):
+	case errors.As(err, &held):
+		a.tell("%s", a.describeHeld(held))
+	default:
+		a.tell("%v", err)
+	}
+}

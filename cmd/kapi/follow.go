@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/supervise"
+)
+
+// follow waits for the end of the command's tree, and stops it when its action is no
+// longer to go on.
+func (j *job) follow(ctx context.Context, tree *supervise.Tree) (result supervise.Result, stopped bool) {
+	over, end := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-over.Done():
+			return
+		case <-ctx.Done():
+		}
+		if stopped = j.mustStop(over, context.Cause(ctx)); stopped {
+			tree.Stop()
+		}
+	})
+	result = tree.Wait()
+	end()
+	wg.Wait()
+	return result, stopped
+}
+
+// mustStop says what happened to the action, and returns whether its command must
+// stop. It may wait for that as long as the command goes on.
+func (j *job) mustStop(over context.Context, cause error) bool {
+	switch {
+	case errors.Is(cause, kapi.ErrGivenUp):
+		j.app.tell("action %s was given up, as nothing was heard of this host for long; its command goes on and its keys stay held", j.id)
+		if !j.dismissed(over) {
+			return false
+		}
+		j.app.tell("action %s was dismissed, so its keys may be another's: stopping the command", j.id)
+	case errors.Is(cause, kapi.ErrLost):
+		j.app.tell("action %s was dismissed or taken over, so its keys may be another's: stopping the command", j.id)
+	default:
+		j.app.tell("action %s was %v: stopping the command", j.id, cause)
+	}
+	return true
+}
+
+// dismissed waits until the action, which was given up, is dismissed; it is false if
+// the command ended before.
+func (j *job) dismissed(over context.Context) bool {
+	for {
+		watch, err := j.peer.Watch(over)
+		if err != nil {
+			return false
+		}
+		ongoing := false
+		for _, a := range watch.Snapshot {
+			ongoing = ongoing || a.ID == j.id
+		}
+		for ongoing && err == nil {
+			var a kapi.Action
+			a, err = watch.Next(over)
+			ongoing = a.ID != j.id || a.Status.Ongoing()
+		}
+		watch.Close()
+		if !errors.Is(err, kapi.ErrGap) {
+			return err == nil
+		}
+	}
+}

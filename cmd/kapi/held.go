@@ -1,0 +1,37 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kettubot/kapi"
+)
+
+// describeHeld says who holds the key, and for a failed holder the ways out.
+func (a *app) describeHeld(e *kapi.HeldError) string {
+	h := e.Holder
+	var b strings.Builder
+	fmt.Fprintf(&b, "key %q is held by action %s, ", e.Key, plain(called(h)))
+	if h.Status == kapi.StatusFailed {
+		fmt.Fprintf(&b, "which failed at %s", localTime(h.UpdatedAt))
+	} else {
+		fmt.Fprintf(&b, "%s since %s", h.Status, localTime(max(h.StartedAt, h.CreatedAt)))
+	}
+	if h.Runner != nil {
+		fmt.Fprintf(&b, " on %s, pid %d, last heard at %s", plain(h.Runner.Host), h.Runner.PID, localTime(h.Runner.HeardAt))
+	}
+	if p := progressText(h.Progress); p != "" {
+		fmt.Fprintf(&b, ", %s done", p)
+	}
+	if h.State != "" {
+		fmt.Fprintf(&b, ": %s", stateText(h.State))
+	}
+	if e.NotProvenDead {
+		b.WriteString("\nthat it is dead is not proven: look whether its work still goes on before you free the key")
+	}
+	if h.Status == kapi.StatusFailed {
+		fmt.Fprintf(&b, "\nto free the key: kapi dismiss %s%s", a.storeArgument(), h.ID)
+		b.WriteString("\nor, for commands that are safe to repeat, start them with --release-on-failure")
+	}
+	return b.String()
+}

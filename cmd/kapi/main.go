@@ -1,0 +1,100 @@
+// Command kapi runs commands as actions, shows what is going on, and serves it over
+// REST. See kapi --help, and the README for a tour.
+package main
+
+import (
+	"io"
+	"os"
+	"reflect"
+
+	"github.com/alecthomas/kong"
+)
+
+const description = `Actions are operations that take time: kapi keeps each from being started twice, ` +
+	`shows how far it is, and says how it ended. ` +
+	`Every flag may be given as an environment variable instead, as shown behind it.`
+
+// cli is the command line. The help texts are the reference of the flags.
+type cli struct {
+	Store string `placeholder:"sqlite:PATH" help:"Where actions are kept. The default is a SQLite file in the user's state directory."`
+
+	Run     runCmd     `cmd:"" help:"Run a command as an action; exits with the command's code."`
+	Ls      lsCmd      `cmd:"" help:"List the ongoing actions."`
+	Watch   watchCmd   `cmd:"" help:"Print changes as they happen; with IDs, until those have ended."`
+	Dismiss dismissCmd `cmd:"" help:"Dismiss failed actions, which frees their keys."`
+	Cancel  cancelCmd  `cmd:"" help:"Ask the runners of actions to stop."`
+	Token   tokenCmd   `cmd:"" help:"Make, list and revoke tokens for the REST routes."`
+	Serve   serveCmd   `cmd:"" help:"Serve the REST routes."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// app is what every command is given.
+type app struct {
+	stdout, stderr io.Writer
+	// store is the --store flag.
+	store string
+	// ownVariables are the environment variables of the flags that only kapi run has.
+	ownVariables []string
+}
+
+func main() { os.Exit(kapiMain()) }
+
+func kapiMain() int {
+	a := &app{stdout: os.Stdout, stderr: os.Stderr}
+	err := a.run(os.Args[1:])
+	a.complain(err)
+	return exitCode(err)
+}
+
+func (a *app) run(args []string) error {
+	var c cli
+	parser, err := newParser(&c)
+	if err != nil {
+		return err
+	}
+	forgetEmptyVariables(parser.Model.Node)
+	ctx, err := parser.Parse(args)
+	if err != nil {
+		return err
+	}
+	a.store = c.Store
+	a.ownVariables = variablesOf(parser.Model.Node, "run")
+	return ctx.Run(a)
+}
+
+func newParser(c *cli) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("kapi"), kong.Description(description),
+		kong.DefaultEnvars("KAPI"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+}
+
+// forgetEmptyVariables makes an empty variable count as an absent one, except where
+// the empty text is a value of its own.
+func forgetEmptyVariables(node *kong.Node) {
+	for _, flag := range node.Flags {
+		kind := flag.Target.Kind()
+		if kind == reflect.Pointer {
+			kind = flag.Target.Type().Elem().Kind()
+		}
+		for _, name := range flag.Envs {
+			if value, set := os.LookupEnv(name); set && value == "" && kind != reflect.String {
+				_ = os.Unsetenv(name)
+			}
+		}
+	}
+	for _, child := range node.Children {
+		forgetEmptyVariables(child)
+	}
+}
+
+func variablesOf(node *kong.Node, command string) (names []string) {
+	for _, child := range node.Children {
+		if child.Name == command {
+			for _, flag := range child.Flags {
+				names = append(names, flag.Envs...)
+			}
+		}
+	}
+	return names
+}

@@ -1,0 +1,283 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/supervise"
+	"github.com/kettubot/kapi/sqlite"
+)
+
+type runCmd struct {
+	Key              []string `sep:"none" placeholder:"KEY" help:"Key to hold, so that nothing else that wants it runs meanwhile. May be repeated; as a variable, with spaces between."`
+	Title            *string  `help:"Title of the action. The default is the program's base name."`
+	Description      string   `help:"Description of the action."`
+	ReleaseOnFailure bool     `help:"Free the keys even if the command fails: for commands that are safe to repeat."`
+	DismissFailed    bool     `help:"Dismiss failed actions that hold the same keys, if their work is known to have ended."`
+
+	Command []string `arg:"" passthrough:"partial" name:"command" help:"The command and its arguments, best behind --."`
+}
+
+// Help is called by kong.
+func (c *runCmd) Help() string {
+	return `In full: kapi run [flags] -- CMD [ARG...]. What stands behind CMD is its own.
+
+CMD's output and signals pass through. It finds its action in $KAPI_ACTION and $KAPI_FENCE. The action ends when every process that CMD started has ended, and fails if CMD did; its state then has the exit status or the signal, and the last line of stderr.
+
+Exit codes: CMD's own; 128+N if it was killed by signal N; 127 if it doesn't exist, 126 if it can't be executed; 75 if another action holds a key (stderr says which); 69 if the store can't be reached; 64 if the usage is wrong; 1 for any other error.`
+}
+
+// AfterApply is called by kong.
+func (c *runCmd) AfterApply(ctx *kong.Context) error {
+	given := false
+	for _, path := range ctx.Path {
+		given = given || path.Flag != nil && path.Flag.Name == "key"
+	}
+	if !given {
+		c.Key = strings.Fields(strings.Join(c.Key, " "))
+	}
+	if c.Command[0] == "--" {
+		c.Command = c.Command[1:]
+	}
+	if len(c.Command) == 0 {
+		return usage(`expected "<command> ..."`)
+	}
+	return nil
+}
+
+// endTimeout is for how long the end of a command is tried to be recorded, if the
+// store can't be reached then.
+const endTimeout = 10 * time.Minute
+
+func (c *runCmd) Run(a *app) error {
+	path, err := supervise.Look(c.Command[0])
+	if err != nil {
+		return err
+	}
+	signals := supervise.Catch()
+	store, err := a.openStore()
+	if err != nil {
+		return err
+	}
+	j := &job{app: a, path: path, args: c.Command, store: store, signals: signals, ended: make(chan struct{})}
+	j.watchStart()
+	j.peer, err = kapi.Open(j.starting, store, kapi.Options{
+		Logger: slog.New(slog.DiscardHandler),
+		// Close is called with the command running only if the user has given up.
+		Grace:      -1,
+		EndTimeout: endTimeout,
+	})
+	if err != nil {
+		return cmp.Or(j.begin(), err)
+	}
+	defer j.peer.Close()
+	return j.do(c.spec())
+}
+
+func (c *runCmd) spec() kapi.Spec {
+	s := kapi.Spec{
+		Description: c.Description, Keys: c.Key,
+		ReleaseOnFailure: c.ReleaseOnFailure, DismissFailed: c.DismissFailed,
+	}
+	if c.Title != nil {
+		s.Title = *c.Title
+	} else {
+		s.Title = defaultTitle(c.Command[0])
+	}
+	return s
+}
+
+// defaultTitle is the program's base name: a whole command line may hold secrets.
+func defaultTitle(command string) string {
+	const longest = 200
+	title := []rune(strings.ToValidUTF8(filepath.Base(command), "\uFFFD"))
+	return string(title[:min(len(title), longest)])
+}
+
+// A job is one command from before its start to behind its end.
+type job struct {
+	app     *app
+	path    string
+	args    []string
+	store   *sqlite.Store
+	peer    *kapi.Peer
+	signals *supervise.Signals
+
+	// starting ends when a signal came before the command was started.
+	starting  context.Context
+	interrupt context.CancelCauseFunc
+	begun     chan struct{} // closed when such signals are the command's
+	watching  chan struct{} // closed when the watch for them has ended
+
+	// The operation's, to be read when ended is closed or Do has returned.
+	ended  chan struct{}
+	id     string            // "" if the action was not started
+	result *supervise.Result // nil if the command was not started
+	err    error
+}
+
+// watchStart collects the signals until begin.
+func (j *job) watchStart() {
+	j.starting, j.interrupt = context.WithCancelCause(context.Background())
+	j.begun, j.watching = make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(j.watching)
+		for {
+			select {
+			case sig := <-j.signals.C():
+				if number, ok := sig.(syscall.Signal); ok && ends(number) {
+					j.interrupt(&interruptedError{number, " before the command was started"})
+				}
+			case <-j.begun:
+				return
+			}
+		}
+	}()
+}
+
+// ends tells the signals that ask a process to end.
+func ends(sig syscall.Signal) bool {
+	switch sig {
+	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM:
+		return true
+	}
+	return false
+}
+
+// begin ends the watch. It returns why the command must not be started any more, if
+// so. It is called once.
+func (j *job) begin() error {
+	close(j.begun)
+	<-j.watching
+	return context.Cause(j.starting)
+}
+
+// do runs the command as an action, and returns how kapi is to end.
+func (j *job) do(spec kapi.Spec) error {
+	done := make(chan error, 1)
+	go func() { done <- j.peer.Do(j.starting, spec, j.operate) }()
+	var err error
+	select {
+	case err = <-done:
+	case <-j.ended:
+		err = j.awaitRecord(done)
+	}
+	if j.id == "" {
+		_ = j.begin()
+		return err
+	}
+	if unrecorded := without(err, j.err); unrecorded != nil {
+		j.app.tell("%v", unrecorded)
+	}
+	if j.result == nil {
+		j.undo()
+		return j.err
+	}
+	return exitWith(j.result.Code)
+}
+
+// without returns what is in a joined error besides known.
+func without(err, known error) error {
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
+		return err
+	}
+	var rest []error
+	for _, e := range joined.Unwrap() {
+		if e != known { //nolint:errorlint // the very same
+			rest = append(rest, e)
+		}
+	}
+	return errors.Join(rest...)
+}
+
+// undo dismisses the action of a command that never ran: nothing is half done, so
+// nobody needs to look before it is tried again.
+func (j *job) undo() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if _, err := j.peer.Dismiss(ctx, j.id, "kapi run, whose command never ran"); err != nil && !errors.Is(err, kapi.ErrUnknown) {
+		j.app.tell("action %s holds its keys, although nothing was run: %v", j.id, err)
+	}
+}
+
+// awaitRecord waits for the end to be recorded. Where that takes its time, the user
+// may give up.
+func (j *job) awaitRecord(done <-chan error) error {
+	const patience = 2 * time.Second
+	patient := time.NewTimer(patience)
+	defer patient.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-patient.C:
+	}
+	how := "never ran"
+	if j.result != nil {
+		how = "has ended (" + j.result.String() + ")"
+	}
+	j.app.tell("the command %s, but the end of action %s can't be recorded yet; trying for %v, or until Ctrl-C", how, j.id, endTimeout)
+	j.forget()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case sig := <-j.signals.C():
+			if number, ok := sig.(syscall.Signal); ok && ends(number) {
+				go j.peer.Close() // Do returns, as no store will be waited for
+			}
+		}
+	}
+}
+
+// forget drops the signals that were meant for the command.
+func (j *job) forget() {
+	for {
+		select {
+		case <-j.signals.C():
+		default:
+			return
+		}
+	}
+}
+
+// operate is the action's operation.
+func (j *job) operate(ctx context.Context, h *kapi.Handle) error {
+	defer close(j.ended)
+	j.id = h.ID()
+	for _, a := range h.Dismissed() {
+		j.app.tell("dismissed action %s, which had failed at %s: %s", called(a), localTime(a.UpdatedAt), stateText(a.State))
+	}
+	if j.err = j.begin(); j.err != nil {
+		return j.err
+	}
+	tree, err := supervise.Start(supervise.Command{
+		Path: j.path, Args: j.args,
+		Env:    supervise.Environ(os.Environ(), j.app.ownVariables, h.ID(), h.Fence()),
+		Action: h.ID(), Stderr: os.Stderr, Signals: j.signals, Quiesce: j.store.Quiesce,
+	})
+	if err != nil {
+		j.err = err
+		return err
+	}
+	result, stopped := j.follow(ctx, tree)
+	h.SetExitCode(result.Code)
+	j.result = &result
+	j.err = result.Err()
+	if j.err == nil && stopped {
+		// It did what it was asked, but not what it was started for.
+		j.err = fmt.Errorf("stopped: %w", context.Cause(ctx))
+	}
+	return j.err
+}

@@ -1,0 +1,232 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/kettubot/kapi"
+)
+
+// deadline is for what must happen at all; how fast is measured elsewhere.
+const deadline = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"kapi": kapiChecked})
+}
+
+// kapiChecked is the real main, and says on stderr if it left a goroutine behind.
+func kapiChecked() {
+	code := kapiMain()
+	err := goleak.Find(goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "LEAK:", err)
+		os.Exit(99)
+	}
+	os.Exit(code)
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("KAPI_STORE", "sqlite:"+filepath.Join(e.WorkDir, "kapi.db"))
+			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
+			e.Setenv("TZ", "UTC")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":     cmdExits,
+			"await":     cmdAwait,
+			"action":    cmdAction,
+			"send":      cmdSend,
+			"signal":    cmdSignal,
+			"freeport":  cmdFreePort,
+			"http":      cmdHTTP,
+			"sql":       cmdSQL,
+			"lock":      cmdLock,
+			"weak":      cmdWeak,
+			"setvar":    cmdStdout,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// exits CODE PROGRAM [ARG...]: the program must exit with the code.
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if got := exitOf(ts.Exec(args[1], args[2:]...)); neg || got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func exitOf(err error) int {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	return -1
+}
+
+// await REGEXP PROGRAM [ARG...]: repeats the program until its output fits, or, with
+// !, no longer does.
+func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
+	re := regexp.MustCompile("(?m)" + args[0])
+	await(ts, strings.Join(args, " "), func() bool {
+		err := ts.Exec(args[1], args[2:]...)
+		return err == nil && re.MatchString(ts.ReadFile("stdout")) != neg
+	})
+}
+
+func await(ts *testscript.TestScript, what string, cond func() bool) {
+	for end := time.Now().Add(deadline); !cond(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			ts.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+func listed(ts *testscript.TestScript) (actions []kapi.Action) {
+	ts.Check(ts.Exec("kapi", "ls", "--json"))
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &actions))
+	return actions
+}
+
+// action VAR TITLE STATUS: waits until the newest action with the title has the
+// status, and sets VAR to its id, VAR_PID to its runner's pid.
+func cmdAction(ts *testscript.TestScript, neg bool, args []string) {
+	await(ts, strings.Join(args, " "), func() bool {
+		for _, a := range listed(ts) {
+			if a.Title == args[1] && a.Status.String() == args[2] {
+				ts.Setenv(args[0], a.ID)
+				ts.Setenv(args[0]+"_PID", strconv.Itoa(a.Runner.PID))
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// send SIGNAL PID
+func cmdSend(ts *testscript.TestScript, neg bool, args []string) {
+	pid, err := strconv.Atoi(strings.TrimSpace(args[1]))
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, signalNumber(ts, args[0])))
+}
+
+// signal SIGNAL: to all programs in the background.
+func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
+	for _, cmd := range ts.BackgroundCmds() {
+		ts.Check(cmd.Process.Signal(signalNumber(ts, args[0])))
+	}
+}
+
+func signalNumber(ts *testscript.TestScript, name string) syscall.Signal {
+	n := unix.SignalNum("SIG" + name)
+	if n == 0 {
+		ts.Fatalf("no signal %s", name)
+	}
+	return n
+}
+
+// freeport VAR
+func cmdFreePort(ts *testscript.TestScript, neg bool, args []string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	ts.Check(l.Close())
+	ts.Setenv(args[0], port)
+}
+
+// http METHOD URL [TOKEN]: waits for the server and prints its answer.
+func cmdHTTP(ts *testscript.TestScript, neg bool, args []string) {
+	req, err := http.NewRequest(args[0], args[1], nil)
+	ts.Check(err)
+	if len(args) > 2 {
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(args[2]))
+	}
+	req.Close = true
+	var resp *http.Response
+	await(ts, args[1], func() bool {
+		resp, err = http.DefaultClient.Do(req)
+		return err == nil
+	})
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%s\n%s\n", resp.Status, body)
+}
+
+// sql FILE STATEMENT
+func cmdSQL(ts *testscript.TestScript, neg bool, args []string) {
+	conn, err := sqlite.OpenConn(ts.MkAbs(args[0]), sqlite.OpenReadWrite)
+	ts.Check(err)
+	ts.Check(errors.Join(sqlitex.ExecuteScript(conn, args[1], nil), conn.Close()))
+}
+
+// lock FILE [UNTIL]: holds the store's write lock until the end of the script, or
+// until the file UNTIL exists.
+func cmdLock(ts *testscript.TestScript, neg bool, args []string) {
+	conn, err := sqlite.OpenConn(ts.MkAbs(args[0]), sqlite.OpenReadWrite)
+	ts.Check(err)
+	conn.SetBusyTimeout(deadline)
+	ts.Check(sqlitex.ExecuteTransient(conn, "BEGIN IMMEDIATE", nil))
+	if len(args) < 2 {
+		ts.Defer(func() { _ = conn.Close() })
+		return
+	}
+	until := ts.MkAbs(args[1])
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		for end := time.Now().Add(deadline); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if _, err := os.Stat(until); err == nil {
+				break
+			}
+		}
+		_ = conn.Close()
+	}()
+	ts.Defer(func() {
+		_ = os.WriteFile(until, nil, 0o600)
+		<-closed
+	})
+}
+
+// weak CODE PROGRAM [ARG...]: like exits, for tests of file modes, which root
+// overrides: as root, the program is run without any capability.
+func cmdWeak(ts *testscript.TestScript, neg bool, args []string) {
+	if os.Geteuid() == 0 {
+		args = append([]string{args[0], "setpriv", "--bounding-set=-all"}, args[1:]...)
+	}
+	cmdExits(ts, neg, args)
+}
+
+// setvar VAR: sets VAR to the last output without its end.
+func cmdStdout(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}

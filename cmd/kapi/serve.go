@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/server"
+)
+
+type serveCmd struct {
+	Listen           string  `default:"127.0.0.1:4080" placeholder:"HOST:PORT" help:"Where to listen (default: ${default})."`
+	Insecure         bool    `help:"Allow to listen where other machines can reach it: without TLS they can read the tokens on the way."`
+	LogFormat        string  `enum:"text,json" default:"text" help:"Format of the log on stderr: text or json."`
+	LogLevel         string  `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug (every request), info, warn or error."`
+	RateLimit        float64 `default:"100" placeholder:"N" help:"Requests a second and token; 0 is off (default: ${default})."`
+	RateBurst        int     `placeholder:"N" help:"Requests that a token may have at once (default: twice the rate limit)."`
+	RateLimitAddress float64 `default:"20" placeholder:"N" help:"Requests a second and address without a valid token; 0 is off (default: ${default})."`
+}
+
+const (
+	readHeaderTimeout = 5 * time.Second
+	requestTimeout    = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	stopTimeout       = 15 * time.Second // above what a request may take
+	maxHeaderBytes    = 16 << 10
+)
+
+// Validate is called by kong.
+func (c *serveCmd) Validate() error {
+	for name, rate := range map[string]float64{"rate-limit": c.RateLimit, "rate-limit-address": c.RateLimitAddress, "rate-burst": float64(c.RateBurst)} {
+		if !(rate >= 0) || math.IsInf(rate, 0) {
+			return fmt.Errorf("--%s must be a number from 0, not %v", name, rate)
+		}
+	}
+	return nil
+}
+
+func (c *serveCmd) Run(a *app) error {
+	log := c.logger(a)
+	if err := c.checkListen(); err != nil {
+		return err
+	}
+	ctx, stop := untilSignal()
+	defer stop()
+	s, err := a.open(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return listenError(c.Listen, err)
+	}
+	url := "http://" + listener.Addr().String()
+	log.Info("kapi serves", "address", url, "store", storeName(s.store), "version", version())
+	if err := a.welcome(ctx, s, url); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	handler := server.New(s.Peer, server.Options{
+		Authenticate:   auth.NewAuthenticator(s.store).Authenticate,
+		Logger:         log,
+		Rate:           orOff(c.RateLimit),
+		Burst:          c.RateBurst,
+		RatePerAddress: orOff(c.RateLimitAddress),
+	})
+	return serve(ctx, listener, handler, log)
+}
+
+// orOff turns a flag, where 0 is off, into an option, where 0 is the default.
+func orOff(rate float64) float64 {
+	if rate == 0 {
+		return -1
+	}
+	return rate
+}
+
+func (c *serveCmd) logger(a *app) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // kong knows the words that there are
+	options := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, options))
+}
+
+// checkListen refuses an address that others can reach, unless that is wanted.
+func (c *serveCmd) checkListen() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return usage("--listen %s: not HOST:PORT", c.Listen)
+	}
+	if c.Insecure || isLoopback(host) {
+		return nil
+	}
+	return usage("--listen %s: other machines could reach it, and without TLS the tokens can be read on the way; "+
+		"use a loopback address (with a TLS proxy before it), or --insecure", c.Listen)
+}
+
+func isLoopback(host string) bool {
+	if host == "" {
+		return false
+	}
+	addresses, err := net.LookupIP(host)
+	for _, ip := range addresses {
+		if !ip.IsLoopback() {
+			return false
+		}
+	}
+	return err == nil && len(addresses) > 0
+}
+
+// listenError drops what net says around the reason.
+func listenError(address string, err error) error {
+	var sys *os.SyscallError
+	if errors.As(err, &sys) {
+		err = sys.Err
+	}
+	return fmt.Errorf("can't listen on %s: %w", address, err)
+}
+
+// welcome tells how to get in, if nobody can yet: a store without tokens is a new
+// one. A secret goes to a terminal only, as the rest ends in files.
+func (a *app) welcome(ctx context.Context, s *session, url string) error {
+	tokens, err := s.store.Tokens(ctx)
+	if err != nil || len(tokens) > 0 {
+		return err
+	}
+	if !term.IsTerminal(int(os.Stdout.Fd())) {
+		return writeln(a.stdout, "No token exists yet. Make one: kapi token create %s--name admin", a.storeArgument())
+	}
+	secret, token, err := auth.New("admin", auth.TypeUser, auth.Admin, 0)
+	if err != nil {
+		return err
+	}
+	if err := s.store.AddToken(ctx, token); err != nil {
+		return err
+	}
+	return writeln(a.stdout, `This is the first start on this store, so here is an admin token. It is shown only once:
+
+    %s
+
+kapi serves on %s. Try it:
+
+    curl -H 'Authorization: Bearer %s' %s/v4/kapi/actions
+`, secret, url, secret, url)
+}
+
+// serve answers until ctx ends, and then what has begun.
+func serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
+	srv := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      requestTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	log.Info("kapi stops", "reason", context.Cause(ctx))
+	graceful, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	err := srv.Shutdown(graceful)
+	<-failed
+	if err != nil {
+		return errors.Join(fmt.Errorf("requests were cut off: %w", err), srv.Close())
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/kettubot/kapi"
+)
+
+// plain makes a text from anywhere safe to print on a terminal, on one line: control
+// characters, what turns the direction of text, and invalid UTF-8 are escaped.
+func plain(text string) string {
+	if !strings.ContainsFunc(text, unsafeRune) && utf8.ValidString(text) {
+		return text
+	}
+	var b strings.Builder
+	for i, r := range text {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(text[i:], "\uFFFD"):
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+		case unsafeRune(r):
+			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func unsafeRune(r rune) bool {
+	// U+2028 and U+2029 end lines; the other ranges turn text around.
+	return unicode.IsControl(r) || r >= 0x2028 && r <= 0x202E || r >= 0x2066 && r <= 0x2069
+}
+
+const timeLayout = "2006-01-02 15:04:05 MST"
+
+// localTime shows milliseconds since 1970 in the user's time, with its zone.
+func localTime(ms int64) string { return time.UnixMilli(ms).Local().Format(timeLayout) }
+
+// stateText shows an action's state: kapi writes times in it as RFC 3339 in UTC,
+// people read them in their own zone.
+func stateText(state string) string {
+	times := regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
+	return plain(times.ReplaceAllStringFunc(state, func(text string) string {
+		t, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			return text
+		}
+		return t.Local().Format(timeLayout)
+	}))
+}
+
+// progressText is empty while the progress is unknown.
+func progressText(progress *float64) string {
+	if progress == nil {
+		return ""
+	}
+	// 99.9% is not done: only 1 is shown as 100%.
+	return fmt.Sprintf("%d%%", int(*progress*100))
+}
+
+func runnerText(r *kapi.Runner) string {
+	if r == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s/%d", plain(r.Host), r.PID)
+}
+
+// ageText is how long ago a moment was, in its one or two largest units.
+func ageText(now time.Time, ms int64) string {
+	age := now.Sub(time.UnixMilli(ms)).Truncate(time.Second)
+	switch day := 24 * time.Hour; {
+	case age < 0: // the clocks of two machines differ
+		return "0s"
+	case age < time.Minute:
+		return fmt.Sprintf("%ds", age/time.Second)
+	case age < time.Hour:
+		return fmt.Sprintf("%dm%02ds", age/time.Minute, age%time.Minute/time.Second)
+	case age < day:
+		return fmt.Sprintf("%dh%02dm", age/time.Hour, age%time.Hour/time.Minute)
+	default:
+		return fmt.Sprintf("%dd%02dh", age/day, age%day/time.Hour)
+	}
+}
+
+// called names an action in a sentence.
+func called(a kapi.Action) string { return fmt.Sprintf("%s (%s)", a.ID, a.Title) }

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/sqlite"
+)
+
+type tokenCmd struct {
+	Create tokenCreateCmd `cmd:"" help:"Make a token and print it, alone, on stdout. It can't be shown again."`
+	Ls     tokenLsCmd     `cmd:"" help:"List the tokens."`
+	Revoke tokenRevokeCmd `cmd:"" help:"Revoke a token."`
+}
+
+type tokenCreateCmd struct {
+	Name    string   `required:"" help:"Who it is for."`
+	Type    string   `enum:"user,bot,kettu" default:"user" help:"What it is for: user, bot or kettu."`
+	Perms   string   `default:"admin" help:"Its permissions, with commas between: owner, kettu, admin; '' is none."`
+	Expires lifetime `placeholder:"DUR" help:"How long it is valid, as in 12h or 90d. The default is for ever."`
+}
+
+// A lifetime is a duration that may be in days.
+type lifetime time.Duration
+
+// UnmarshalText takes what time.ParseDuration takes, or a number of days, as in 90d.
+func (l *lifetime) UnmarshalText(text []byte) error {
+	d, err := time.ParseDuration(string(text))
+	if days, ok := strings.CutSuffix(string(text), "d"); ok {
+		var n int
+		n, err = strconv.Atoi(days)
+		d = time.Duration(n) * 24 * time.Hour
+		if n > int(100*365) {
+			err = errors.New("too long")
+		}
+	}
+	if err != nil || d < time.Millisecond {
+		return fmt.Errorf("%q is not a duration above 0, such as 12h or 90d", text)
+	}
+	*l = lifetime(d)
+	return nil
+}
+
+func (c *tokenCreateCmd) Run(a *app) error {
+	perms, err := auth.ParsePermissions(c.Perms)
+	if err != nil {
+		return usage("--perms: %v", err)
+	}
+	secret, token, err := auth.New(c.Name, auth.Type(c.Type), perms, time.Duration(c.Expires))
+	if err != nil {
+		return usage("%v", err)
+	}
+	return a.withStore(func(s *sqlite.Store) error {
+		if err := s.AddToken(context.Background(), token); err != nil {
+			return err
+		}
+		return writeln(a.stdout, "%s", secret)
+	})
+}
+
+type tokenLsCmd struct{}
+
+func (c *tokenLsCmd) Run(a *app) error {
+	return a.withStore(func(s *sqlite.Store) error {
+		tokens, err := s.Tokens(context.Background())
+		if err != nil {
+			return err
+		}
+		if len(tokens) == 0 {
+			a.tell("no tokens in %s", storeName(s))
+			return nil
+		}
+		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "ID\tNAME\tTYPE\tPERMISSIONS\tCREATED\tEXPIRES")
+		for _, t := range tokens {
+			perms, expires := t.Permissions.String(), "never"
+			if perms == "" {
+				perms = "-"
+			}
+			if t.ExpiresAt != 0 {
+				expires = localTime(t.ExpiresAt)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, plain(t.Name), t.Type, perms, localTime(t.CreatedAt), expires)
+		}
+		return w.Flush()
+	})
+}
+
+type tokenRevokeCmd struct {
+	ID string `arg:"" help:"The token's id, as kapi token ls shows it."`
+}
+
+func (c *tokenRevokeCmd) Run(a *app) error {
+	return a.withStore(func(s *sqlite.Store) error {
+		if err := s.RemoveToken(context.Background(), c.ID); err != nil {
+			return fmt.Errorf("%s: %w", c.ID, err)
+		}
+		return nil
+	})
+}
+
+// withStore opens the store for as long as f takes, without joining it.
+func (a *app) withStore(f func(*sqlite.Store) error) error {
+	s, err := a.openStore()
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(s), s.Close())
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/kettubot/kapi"
+)
+
+type watchCmd struct {
+	IDs  []string `arg:"" optional:"" name:"id" help:"Actions to watch until they have ended; kapi exits as the first of them that did not succeed. Default: all, for ever."`
+	JSON bool     `name:"json" help:"Print the wire form: one action a line."`
+}
+
+func (c *watchCmd) Run(a *app) error {
+	ctx, stop := untilSignal()
+	defer stop()
+	return a.with(ctx, func(s *session) error {
+		w := &watcher{app: a, json: c.JSON, ended: map[string]kapi.Action{}}
+		for _, id := range c.IDs {
+			if !slices.Contains(w.ids, id) {
+				w.ids = append(w.ids, id)
+			}
+		}
+		for {
+			err := w.watch(ctx, s)
+			if !errors.Is(err, kapi.ErrGap) {
+				return err
+			}
+		}
+	})
+}
+
+// untilSignal returns a context that the user can end.
+func untilSignal() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case sig := <-c:
+			number, _ := sig.(syscall.Signal)
+			cancel(&interruptedError{signal: number})
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(c)
+		cancel(nil)
+		<-done
+	}
+}
+
+// A watcher prints what happens, from one gap in the feed to the next.
+type watcher struct {
+	app   *app
+	json  bool
+	ids   []string // none: all
+	seen  uint64   // what was printed up to
+	ended map[string]kapi.Action
+}
+
+func (w *watcher) watch(ctx context.Context, s *session) error {
+	watch, err := s.Watch(ctx)
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
+	if err := w.check(watch.Snapshot); err != nil {
+		return err
+	}
+	now := slices.Clone(watch.Snapshot)
+	slices.SortFunc(now, func(a, b kapi.Action) int { return cmp.Compare(a.Seq, b.Seq) })
+	for _, action := range now {
+		if action.Seq <= w.seen {
+			continue
+		}
+		if err := w.show(action); err != nil {
+			return err
+		}
+	}
+	for len(w.ids) == 0 || len(w.ended) < len(w.ids) {
+		action, err := watch.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := w.show(action); err != nil {
+			return err
+		}
+	}
+	return w.outcome()
+}
+
+// check refuses to wait for what will never come.
+func (w *watcher) check(ongoing []kapi.Action) error {
+	return w.app.each(w.ids, func(id string) error {
+		_, known := w.ended[id]
+		if known || slices.ContainsFunc(ongoing, func(a kapi.Action) bool { return a.ID == id }) {
+			return nil
+		}
+		return kapi.ErrUnknown
+	})
+}
+
+func (w *watcher) show(action kapi.Action) error {
+	w.seen = max(w.seen, action.Seq)
+	if len(w.ids) > 0 {
+		_, over := w.ended[action.ID] // it failed, and was dismissed later
+		if over || !slices.Contains(w.ids, action.ID) {
+			return nil
+		}
+		if !action.Status.Active() {
+			w.ended[action.ID] = action
+		}
+	}
+	if w.json {
+		line, err := json.Marshal(action)
+		if err != nil {
+			return err
+		}
+		return writeln(w.app.stdout, "%s", line)
+	}
+	return writeln(w.app.stdout, "%s", changeLine(action))
+}
+
+func changeLine(action kapi.Action) string {
+	parts := []string{localTime(action.UpdatedAt), action.ID, action.Status.String()}
+	if p := progressText(action.Progress); p != "" {
+		parts = append(parts, p)
+	}
+	parts = append(parts, plain(action.Title))
+	line := strings.Join(parts, " ")
+	if action.State != "" {
+		line += ": " + stateText(action.State)
+	}
+	return line
+}
+
+// outcome is that of the first action, in the order given, that did not succeed.
+func (w *watcher) outcome() error {
+	for _, id := range w.ids {
+		action := w.ended[id]
+		switch {
+		case action.ExitCode != nil && *action.ExitCode != 0:
+			return exitStatus(*action.ExitCode)
+		case action.Status != kapi.StatusCompleted:
+			return exitStatus(exitOther)
+		}
+	}
+	return nil
+}
