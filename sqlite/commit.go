@@ -47,6 +47,9 @@ func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loade
 	if wrote && s.wake != nil {
 		s.wake.touch(mark{head.Epoch, head.Seq})
 	}
+	if err == nil {
+		return decision // as it is
+	}
 	return errors.Join(decision, err)
 }
 

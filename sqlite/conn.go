@@ -28,17 +28,28 @@ func openConn(ctx context.Context, path string) (*sqlite.Conn, error) {
 		return nil, storeError(err)
 	}
 	c.SetBusyTimeout(0)
+	// Another program's database must be recognised before the journal mode is set,
+	// because that is a change of the file.
 	err = retryBusy(ctx, func() error {
-		return errors.Join(
-			exec(c, "PRAGMA journal_mode = wal"),
-			exec(c, "PRAGMA synchronous = full"),
-			exec(c, "PRAGMA temp_store = memory"),
-		)
+		_, err := checkOwner(c)
+		return err
 	})
+	if err == nil {
+		err = retryBusy(ctx, func() error { return setUp(c) })
+	}
 	if err != nil {
 		return nil, errors.Join(storeError(err), c.Close())
 	}
 	return c, nil
+}
+
+func setUp(c *sqlite.Conn) error {
+	for _, pragma := range []string{"journal_mode = wal", "synchronous = full", "temp_store = memory"} {
+		if err := exec(c, "PRAGMA "+pragma); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // exec runs a statement that returns nothing of interest.
@@ -88,8 +99,8 @@ func step(c *sqlite.Conn, query string) error {
 
 // storeError says in words what SQLite's code means for the store.
 func storeError(err error) error {
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, kapi.ErrUnavailable) {
+		return err // explained already
 	}
 	var why string
 	switch sqlite.ErrCode(err).ToPrimary() {
@@ -124,8 +135,14 @@ func migrate(ctx context.Context, c *sqlite.Conn, inode int64, last mark) (err e
 			rollback(c)
 		}
 	}()
-	if err := checkOwner(c); err != nil {
-		return err
+	ours, err := checkOwner(c)
+	if err != nil {
+		return storeError(err)
+	}
+	if !ours {
+		if err := exec(c, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+			return storeError(err)
+		}
 	}
 	steps, err := fs.Glob(schema, "schema/*.sql")
 	if err != nil {
@@ -152,29 +169,26 @@ func migrate(ctx context.Context, c *sqlite.Conn, inode int64, last mark) (err e
 	return storeError(step(c, "COMMIT"))
 }
 
-// checkOwner refuses a database of another program.
-func checkOwner(c *sqlite.Conn) error {
+// errOtherProgram refuses a file.
+var errOtherProgram = fmt.Errorf("%w: it is the SQLite database of another program", kapi.ErrUnavailable)
+
+// checkOwner refuses a database of another program; ours is false for an empty one.
+func checkOwner(c *sqlite.Conn) (ours bool, err error) {
 	id, err := pragma(c, "application_id")
-	if err != nil {
-		return storeError(err)
+	if err != nil || id == applicationID {
+		return err == nil, err
 	}
-	if id == applicationID {
-		return nil
-	}
-	tables := 0
+	var tables int
 	err = sqlitex.ExecuteTransient(c, "SELECT count(*) FROM sqlite_schema", &sqlitex.ExecOptions{
 		ResultFunc: func(stmt *sqlite.Stmt) error {
 			tables = stmt.ColumnInt(0)
 			return nil
 		},
 	})
-	if err != nil {
-		return storeError(err)
+	if err == nil && (id != 0 || tables > 0) {
+		err = errOtherProgram
 	}
-	if id != 0 || tables > 0 {
-		return fmt.Errorf("%w: it is the SQLite database of another program", kapi.ErrUnavailable)
-	}
-	return storeError(exec(c, fmt.Sprintf("PRAGMA application_id = %d", applicationID)))
+	return false, err
 }
 
 func pragma(c *sqlite.Conn, name string) (value int64, err error) {

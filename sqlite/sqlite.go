@@ -67,12 +67,12 @@ func Open(path string) (*Store, error) {
 	return s, nil
 }
 
-func open(ctx context.Context, path string) (s *Store, err error) {
+func open(ctx context.Context, path string) (_ *Store, err error) {
 	inode, err := prepareFile(path)
 	if err != nil {
 		return nil, err
 	}
-	s = &Store{path: path, writer: make(chan *sqlite.Conn, 1), reader: make(chan *sqlite.Conn, readers)}
+	s := &Store{path: path, writer: make(chan *sqlite.Conn, 1), reader: make(chan *sqlite.Conn, readers)}
 	var opened []*sqlite.Conn
 	s.close = sync.OnceValue(func() error {
 		var errs []error
