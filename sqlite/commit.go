@@ -61,7 +61,7 @@ func (s *Store) Renew(ctx context.Context, r kapi.RunnerRecord) error {
 
 // write calls f inside a write transaction, and commits if f says that it wrote.
 func (s *Store) write(ctx context.Context, f func(*sqlite.Conn) (wrote bool, err error)) (bool, error) {
-	c, give, err := borrow(ctx, s.writer)
+	c, give, err := s.borrow(ctx, s.writer)
 	if err != nil {
 		return false, err
 	}

@@ -30,10 +30,7 @@ func openConn(ctx context.Context, path string) (*sqlite.Conn, error) {
 	c.SetBusyTimeout(0)
 	// Another program's database must be recognised before the journal mode is set,
 	// because that is a change of the file.
-	err = retryBusy(ctx, func() error {
-		_, err := checkOwner(c)
-		return err
-	})
+	err = retryBusy(ctx, func() error { return inspect(c) })
 	if err == nil {
 		err = retryBusy(ctx, func() error { return setUp(c) })
 	}
@@ -41,6 +38,17 @@ func openConn(ctx context.Context, path string) (*sqlite.Conn, error) {
 		return nil, errors.Join(storeError(err), c.Close())
 	}
 	return c, nil
+}
+
+// inspect is checkOwner in a read transaction, so that it doesn't see one half of another
+// process's first migration.
+func inspect(c *sqlite.Conn) error {
+	if err := step(c, "BEGIN"); err != nil {
+		return err
+	}
+	defer rollback(c)
+	_, err := checkOwner(c)
+	return err
 }
 
 func setUp(c *sqlite.Conn) error {
@@ -126,7 +134,7 @@ func storeError(err error) error {
 
 // migrate brings the file to this version's schema, in one transaction, and begins a new
 // epoch if the file is not where its history took place.
-func migrate(ctx context.Context, c *sqlite.Conn, inode int64, last mark) (err error) {
+func migrate(ctx context.Context, c *sqlite.Conn, file int64, wake *wakeFile) (err error) {
 	if err := begin(ctx, c); err != nil {
 		return storeError(err)
 	}
@@ -163,7 +171,7 @@ func migrate(ctx context.Context, c *sqlite.Conn, inode int64, last mark) (err e
 	if err := exec(c, fmt.Sprintf("PRAGMA user_version = %d", len(steps))); err != nil {
 		return storeError(err)
 	}
-	if err := settleEpoch(c, inode, last); err != nil {
+	if err := settleEpoch(c, file, wake); err != nil {
 		return storeError(err)
 	}
 	return storeError(step(c, "COMMIT"))

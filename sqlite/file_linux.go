@@ -1,8 +1,9 @@
 package sqlite
 
 import (
-	"io/fs"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // networkFileSystems are the magic numbers that statfs(2) knows network file systems by.
@@ -32,10 +33,26 @@ func networkFileSystem(folder string) string {
 	return networkName(int64(stat.Type), folder)
 }
 
-// inodeOf returns the number of a file within its file system.
-func inodeOf(info fs.FileInfo) int64 {
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int64(stat.Ino)
+// makeFile makes an empty file with mode 0600, without opening it.
+func makeFile(path string) error {
+	return syscall.Mknod(path, syscall.S_IFREG|0o600, 0)
+}
+
+// checkAccess says why a file can't be read and written.
+func checkAccess(path string) error {
+	return unix.Access(path, unix.R_OK|unix.W_OK)
+}
+
+// identityOf tells a file from a copy of it: by its inode, and by the time of its birth,
+// because the inode's number goes to the next file once this one is deleted.
+func identityOf(path string) int64 {
+	var stat unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_BTIME, &stat); err != nil {
+		return 0
 	}
-	return 0
+	identity := int64(stat.Ino)
+	if stat.Mask&unix.STATX_BTIME != 0 {
+		identity ^= stat.Btime.Sec*1e9 + int64(stat.Btime.Nsec)
+	}
+	return identity
 }

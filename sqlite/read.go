@@ -73,7 +73,7 @@ func (s *Store) Runners(ctx context.Context) ([]kapi.RunnerRecord, error) {
 // read calls f inside a read transaction, so that what f reads belongs together. It is
 // short: a long one would keep the WAL from being reused.
 func (s *Store) read(ctx context.Context, f func(*sqlite.Conn) error) error {
-	c, give, err := borrow(ctx, s.reader)
+	c, give, err := s.borrow(ctx, s.reader)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -42,7 +43,8 @@ type Store struct {
 	writer chan *sqlite.Conn
 	reader chan *sqlite.Conn
 	wake   *wakeFile // nil in memory
-	close  func() error
+	closed chan struct{}
+	close  func() error // once
 }
 
 var (
@@ -60,7 +62,11 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w: %w", path, kapi.ErrUnavailable, err)
 	}
-	s, err := open(ctx, path)
+	name := path
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		name = real // else two names of one file would have two wake files
+	}
+	s, err := open(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w", path, err)
 	}
@@ -68,13 +74,17 @@ func Open(path string) (*Store, error) {
 }
 
 func open(ctx context.Context, path string) (_ *Store, err error) {
-	inode, err := prepareFile(path)
+	file, err := prepareFile(path)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, writer: make(chan *sqlite.Conn, 1), reader: make(chan *sqlite.Conn, readers)}
+	s := &Store{
+		path: path, closed: make(chan struct{}),
+		writer: make(chan *sqlite.Conn, 1), reader: make(chan *sqlite.Conn, readers),
+	}
 	var opened []*sqlite.Conn
 	s.close = sync.OnceValue(func() error {
+		close(s.closed)
 		var errs []error
 		for _, c := range opened {
 			errs = append(errs, c.Close())
@@ -97,7 +107,7 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 	if s.wake, err = openWake(path + "-wake"); err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, writer, inode, s.wake.read()); err != nil {
+	if err := migrate(ctx, writer, file, s.wake); err != nil {
 		return nil, err
 	}
 	s.writer <- writer
@@ -120,28 +130,36 @@ func OpenMemory() (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store in memory: %w", err)
 	}
-	if err := migrate(context.Background(), c, 0, mark{}); err != nil {
+	if err := migrate(context.Background(), c, 0, nil); err != nil {
 		return nil, errors.Join(fmt.Errorf("store in memory: %w", err), c.Close())
 	}
 	// One connection serves readers and writers: in memory there is nothing to gain
 	// from more.
 	conns := make(chan *sqlite.Conn, 1)
 	conns <- c
-	return &Store{writer: conns, reader: conns, close: c.Close}, nil
+	s := &Store{writer: conns, reader: conns, closed: make(chan struct{})}
+	s.close = sync.OnceValue(func() error {
+		close(s.closed)
+		return c.Close()
+	})
+	return s, nil
 }
 
 // Path returns the file's absolute path, "" for a store in memory.
 func (s *Store) Path() string { return s.path }
 
-// Close closes the store, after what goes on in it.
+// Close closes the store, after what goes on in it. Calls after the first do nothing.
 func (s *Store) Close() error {
-	writer := <-s.writer
+	select {
+	case <-s.writer:
+	case <-s.closed:
+		return s.close()
+	}
 	if s.path != "" {
 		for range readers {
 			<-s.reader
 		}
 	}
-	_ = writer
 	return s.close()
 }
 
@@ -149,39 +167,58 @@ func (s *Store) Close() error {
 // begin before f returns. A process that is about to stop itself (Ctrl-Z) does so in f:
 // stopped inside a write, it would lock everybody else out.
 func (s *Store) Quiesce(f func()) {
-	c := <-s.writer
-	defer func() { s.writer <- c }()
+	select {
+	case c := <-s.writer:
+		defer func() { s.writer <- c }()
+	case <-s.closed:
+	}
 	f()
 }
 
-// prepareFile makes the file with its mode if it isn't there, and returns its inode.
-func prepareFile(path string) (inode int64, err error) {
+// prepareFile makes the file with its mode if it isn't there, and returns its identity.
+//
+// It never opens a file that is there: closing it again would take away the locks that
+// other connections of this process have on it (fcntl(2)), and with them everybody's
+// protection from a process that believes to be the last and deletes the WAL.
+func prepareFile(path string) (identity int64, err error) {
 	if kind := networkFileSystem(filepath.Dir(path)); kind != "" {
 		return 0, fmt.Errorf("%w: it is on a network file system (%s), where SQLite's locks can't be relied on", kapi.ErrUnavailable, kind)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		var inner *os.PathError
-		if errors.As(err, &inner) {
-			err = inner.Err
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := makeFile(path); err != nil && !errors.Is(err, fs.ErrExist) {
+			return 0, fmt.Errorf("%w: can't be made: %w", kapi.ErrUnavailable, bare(err))
 		}
-		return 0, fmt.Errorf("%w: can't be opened for writing: %w", kapi.ErrUnavailable, err)
+		info, err = os.Stat(path)
 	}
-	info, err := f.Stat()
-	if err := errors.Join(err, f.Close()); err != nil {
-		return 0, fmt.Errorf("%w: %w", kapi.ErrUnavailable, err)
-	}
-	if info.IsDir() || !info.Mode().IsRegular() {
+	if err == nil && !info.Mode().IsRegular() {
 		return 0, fmt.Errorf("%w: is not a regular file", kapi.ErrUnavailable)
 	}
-	return inodeOf(info), nil
+	if err == nil {
+		err = checkAccess(path)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: can't be opened for writing: %w", kapi.ErrUnavailable, bare(err))
+	}
+	return identityOf(path), nil
+}
+
+// bare takes the path off an error that will name it.
+func bare(err error) error {
+	var named *fs.PathError
+	if errors.As(err, &named) {
+		return named.Err
+	}
+	return err
 }
 
 // borrow takes a connection of a pool until give.
-func borrow(ctx context.Context, pool chan *sqlite.Conn) (c *sqlite.Conn, give func(), err error) {
+func (s *Store) borrow(ctx context.Context, pool chan *sqlite.Conn) (c *sqlite.Conn, give func(), err error) {
 	select {
 	case c = <-pool:
 		return c, func() { pool <- c }, nil
+	case <-s.closed:
+		return nil, nil, fmt.Errorf("%w: it is closed", kapi.ErrUnavailable)
 	case <-ctx.Done():
 		return nil, nil, fmt.Errorf("%w: busy: %w", kapi.ErrUnavailable, context.Cause(ctx))
 	}

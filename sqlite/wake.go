@@ -72,6 +72,7 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 	if err != nil {
 		return s.pollWake(ctx, wake)
 	}
+	wake() // for what was committed before the watch began
 	for {
 		select {
 		case event, ok := <-watcher.Events:

@@ -5,7 +5,6 @@ package main
 import (
 	"io"
 	"os"
-	"reflect"
 
 	"github.com/alecthomas/kong"
 )
@@ -69,16 +68,12 @@ func newParser(c *cli) (*kong.Kong, error) {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 }
 
-// forgetEmptyVariables makes an empty variable count as an absent one, except where
-// the empty text is a value of its own.
+// forgetEmptyVariables makes an empty variable count as an absent one. Only no
+// permissions at all must not become the default ones.
 func forgetEmptyVariables(node *kong.Node) {
 	for _, flag := range node.Flags {
-		kind := flag.Target.Kind()
-		if kind == reflect.Pointer {
-			kind = flag.Target.Type().Elem().Kind()
-		}
 		for _, name := range flag.Envs {
-			if value, set := os.LookupEnv(name); set && value == "" && kind != reflect.String {
+			if os.Getenv(name) == "" && flag.Name != "perms" {
 				_ = os.Unsetenv(name)
 			}
 		}

@@ -65,14 +65,13 @@ func (c *runCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	signals := supervise.Catch()
-	store, err := a.openStore()
-	if err != nil {
-		return err
-	}
-	j := &job{app: a, path: path, args: c.Command, store: store, signals: signals, ended: make(chan struct{})}
+	j := &job{app: a, path: path, args: c.Command, signals: supervise.Catch(), ended: make(chan struct{})}
 	j.watchStart()
-	j.peer, err = kapi.Open(j.starting, store, kapi.Options{
+	j.store, err = a.openStore()
+	if err != nil {
+		return cmp.Or(j.begin(), err)
+	}
+	j.peer, err = kapi.Open(j.starting, j.store, kapi.Options{
 		Logger: slog.New(slog.DiscardHandler),
 		// Close is called with the command running only if the user has given up.
 		Grace:      -1,

@@ -53,20 +53,23 @@ func TestScripts(t *testing.T) {
 			e.Setenv("KAPI_STORE", "sqlite:"+filepath.Join(e.WorkDir, "kapi.db"))
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("TZ", "UTC")
+			// The race detector sleeps a second at the end of every process.
+			e.Setenv("GORACE", "atexit_sleep_ms=0")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":     cmdExits,
-			"await":     cmdAwait,
-			"action":    cmdAction,
-			"send":      cmdSend,
-			"signal":    cmdSignal,
-			"freeport":  cmdFreePort,
-			"http":      cmdHTTP,
-			"sql":       cmdSQL,
-			"lock":      cmdLock,
-			"weak":      cmdWeak,
-			"setvar":    cmdStdout,
+			"exits":    cmdExits,
+			"await":    cmdAwait,
+			"action":   cmdAction,
+			"send":     cmdSend,
+			"signal":   cmdSignal,
+			"freeport": cmdFreePort,
+			"http":     cmdHTTP,
+			"sql":      cmdSQL,
+			"lock":     cmdLock,
+			"opened":   cmdOpened,
+			"weak":     cmdWeak,
+			"setvar":   cmdStdout,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -214,6 +217,24 @@ func cmdLock(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() {
 		_ = os.WriteFile(until, nil, 0o600)
 		<-closed
+	})
+}
+
+// opened FILE VAR: waits until a process has the file open, and sets VAR to its pid.
+func cmdOpened(ts *testscript.TestScript, neg bool, args []string) {
+	file := ts.MkAbs(args[0])
+	self := strconv.Itoa(os.Getpid())
+	await(ts, args[0]+" is open", func() bool {
+		links, err := filepath.Glob("/proc/[0-9]*/fd/*")
+		ts.Check(err)
+		for _, link := range links {
+			pid := strings.Split(link, "/")[2]
+			if target, err := os.Readlink(link); err == nil && target == file && pid != self {
+				ts.Setenv(args[1], pid)
+				return true
+			}
+		}
+		return false
 	})
 }
 

@@ -61,7 +61,7 @@ func progressText(progress *float64) string {
 		return ""
 	}
 	// 99.9% is not done: only 1 is shown as 100%.
-	return fmt.Sprintf("%d%%", int(*progress*100))
+	return fmt.Sprintf("%d%%", int(*progress*100+1e-9)) // 0.29*100 is below 29
 }
 
 func runnerText(r *kapi.Runner) string {

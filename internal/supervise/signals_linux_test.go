@@ -197,3 +197,18 @@ func TestCtrlZWithoutAShell(t *testing.T) {
 		t.Errorf("got %q, want exit status 7", r.Text)
 	}
 }
+
+func TestHoldStops(t *testing.T) {
+	master, slave := terminal(t)
+	h, w := job(t, slave, "fg", "hold")
+	pid, _ := strconv.Atoi(h.word(1))
+	for range 2 {
+		fmt.Fprint(master, "\x1a")
+		h.expect("quiet")
+		h.expect("stopped by " + strconv.Itoa(int(syscall.SIGSTOP)))
+		fmt.Fprintln(w, "fg")
+		h.expect("on")
+	}
+	_ = syscall.Kill(pid, syscall.SIGTERM)
+	h.expect("ended 0")
+}

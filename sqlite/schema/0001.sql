@@ -4,8 +4,8 @@ CREATE TABLE head (
 	epoch   TEXT    NOT NULL,
 	seq     INTEGER NOT NULL,
 	purged  INTEGER NOT NULL,
-	-- The file this history lives in: a copy of it is another history.
-	inode   INTEGER NOT NULL
+	-- The file this history lives in: a copy of it is another history (see settleEpoch).
+	file    INTEGER NOT NULL
 ) STRICT;
 
 -- The table is its own compacted log: a row stands where its last change is.

@@ -1,0 +1,150 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/sqlite"
+)
+
+// pairs is how many rounds of the engine alternate with as many of the bare loop. What
+// disturbs the machine then disturbs both, and the median of the ratios is steady where
+// neither rate is.
+const pairs = 15
+
+// BenchmarkLifecycles compares durable lifecycles per second: start acknowledged, one
+// state change, end acknowledged, each caller with a key of its own. One operation of the
+// benchmark is a whole comparison.
+//
+// In "state" the change is Handle.State, which rides along with the end; in "impacted" it
+// is Handle.Impacted, which is acknowledged by itself. The bare loop writes as many rows
+// as the engine did in the round before, which is counted by seq.
+func BenchmarkLifecycles(b *testing.B) {
+	for _, change := range []string{"state", "impacted"} {
+		for _, callers := range []int{1, 64, 512} {
+			b.Run(fmt.Sprintf("%s/callers=%d", change, callers), func(b *testing.B) {
+				for b.Loop() {
+					compare(b, callers, change == "impacted")
+				}
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
+}
+
+func compare(b *testing.B, callers int, acknowledged bool) {
+	ctx := context.Background()
+	s, err := sqlite.Open(filepath.Join(b.TempDir(), "engine.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	counted := &counted{Store: s}
+	peer, err := kapi.Open(ctx, counted, kapi.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer peer.Close()
+	loop, err := openBare(filepath.Join(b.TempDir(), "bare.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer loop.Close()
+
+	operation := func(_ context.Context, h *kapi.Handle) error {
+		if acknowledged {
+			return h.Impacted(state)
+		}
+		h.State(state)
+		return nil
+	}
+	perCaller := max(16, min(600, 12000/callers))
+	rows := 0.0 // that the engine writes per lifecycle
+	engine := func() float64 {
+		before := seqOf(b, peer)
+		rate := round(b, callers, perCaller, func(key string, _ int) error {
+			return peer.Do(ctx, kapi.Spec{Title: title, Keys: []string{key}}, operation)
+		})
+		rows = float64(seqOf(b, peer)-before) / float64(callers*perCaller)
+		return rate
+	}
+	bare := func() float64 {
+		extra := rows - 2
+		return round(b, callers, perCaller, func(key string, n int) error {
+			// Spread evenly: the n-th is one too many as often as extra says.
+			flushed := int(float64(n+1)*extra) > int(float64(n)*extra)
+			return loop.lifecycle(key, acknowledged, flushed)
+		})
+	}
+	engine() // warm up
+	bare()
+	counted.commits.Store(0)
+	loop.commits.Store(0)
+	engines, bares, ratios, written := make([]float64, pairs), make([]float64, pairs), make([]float64, pairs), make([]float64, pairs)
+	for i := range pairs {
+		engines[i], written[i] = engine(), rows
+		bares[i] = bare()
+		ratios[i] = engines[i] / bares[i]
+	}
+	b.ReportMetric(median(engines), "engine/s")
+	b.ReportMetric(median(bares), "bare/s")
+	b.ReportMetric(median(ratios), "ratio")
+	b.ReportMetric(median(written), "rows/lifecycle")
+	lifecycles := float64(pairs * callers * perCaller)
+	b.ReportMetric(lifecycles*median(written)/float64(counted.commits.Load()), "engine-rows/commit")
+	b.ReportMetric(lifecycles*median(written)/float64(loop.commits.Load()), "bare-rows/commit")
+}
+
+// counted counts what the engine commits.
+type counted struct {
+	kapi.Store
+	commits atomic.Int64
+}
+
+func (c *counted) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded) (kapi.Writes, error)) error {
+	c.commits.Add(1)
+	return c.Store.Commit(ctx, b, decide)
+}
+
+// round runs perCaller lifecycles by each of callers and returns how many a second were
+// done. n counts them all.
+func round(b *testing.B, callers, perCaller int, lifecycle func(key string, n int) error) float64 {
+	var all sync.WaitGroup
+	var count atomic.Int64
+	began := time.Now()
+	for caller := range callers {
+		all.Go(func() {
+			key := fmt.Sprintf("key-%d", caller)
+			for range perCaller {
+				if err := lifecycle(key, int(count.Add(1))-1); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return float64(callers*perCaller) / time.Since(began).Seconds()
+}
+
+func seqOf(b *testing.B, peer *kapi.Peer) uint64 {
+	listing, err := peer.ListJSON(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return listing.Seq
+}
+
+func median(values []float64) float64 { return quantile(values, 0.5) }
+
+// quantile returns the value below which the share q of values lies.
+func quantile(values []float64, q float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}

@@ -1,0 +1,195 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A planned stop lets what has begun finish.
+func TestServeStopsGracefully(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, finish := make(chan struct{}), make(chan struct{})
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(begun)
+		<-finish
+		fmt.Fprint(w, "finished")
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx, listener, handler, slog.New(slog.DiscardHandler)) }()
+	answered := make(chan string, 1)
+	url := "http://" + listener.Addr().String()
+	go func() {
+		defer http.DefaultClient.CloseIdleConnections()
+		resp, err := http.Get(url)
+		if err != nil {
+			answered <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		answered <- string(body)
+	}()
+	<-begun
+	stop()
+	// No new connection is taken from some moment on; the old one goes on.
+	for end := time.Now().Add(deadline); ; time.Sleep(time.Millisecond) {
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			break
+		}
+		conn.Close()
+		if time.Now().After(end) {
+			t.Fatal("it listens on")
+		}
+	}
+	select {
+	case err := <-served:
+		t.Fatalf("it did not wait for the request: %v", err)
+	default:
+	}
+	close(finish)
+	if got := <-answered; got != "finished" {
+		t.Errorf("got %q", got)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestServeRefusesLargeHeaders(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx, listener, http.NotFoundHandler(), slog.New(slog.DiscardHandler)) }()
+	req, _ := http.NewRequest(http.MethodGet, "http://"+listener.Addr().String(), nil)
+	req.Header.Set("X-Large", strings.Repeat("x", 64<<10))
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("got %s", resp.Status)
+	}
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+// terminal opens a pseudo-terminal.
+func terminal(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	slave, err = os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { master.Close(); slave.Close() })
+	return master, slave
+}
+
+// The first start of a store makes a token, and says so to a terminal only, once.
+func TestFirstStartOnATerminal(t *testing.T) {
+	master, slave := terminal(t)
+	store := "sqlite:" + filepath.Join(t.TempDir(), "kapi.db")
+	start := func() (*exec.Cmd, *bufio.Scanner) {
+		cmd := exec.Command("kapi", "serve", "--store", store, "--listen", "127.0.0.1:0", "--log-level", "debug")
+		cmd.Stdout = slave
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill() })
+		return cmd, bufio.NewScanner(stderr)
+	}
+	stop := func(cmd *exec.Cmd, log *bufio.Scanner) (rest string) {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		for log.Scan() {
+			rest += log.Text() + "\n"
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v\n%s", err, rest)
+		}
+		return rest
+	}
+
+	first, log := start()
+	screen := bufio.NewReader(master)
+	text := ""
+	for !strings.Contains(text, "curl ") {
+		line, err := screen.ReadString('\n')
+		if err != nil {
+			t.Fatalf("%v after %q", err, text)
+		}
+		text += line
+	}
+	m := regexp.MustCompile(`curl -H 'Authorization: Bearer (\S+)' (http://127\.0\.0\.1:\d+/v4/kapi/actions)`).FindStringSubmatch(text)
+	if m == nil || strings.Count(text, m[1]) != 2 {
+		t.Fatalf("no token and command in %q", text)
+	}
+	req, _ := http.NewRequest(http.MethodGet, m[2], nil)
+	req.Header.Set("Authorization", "Bearer "+m[1])
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("the command that was shown answers %s", resp.Status)
+	}
+	if rest := stop(first, log); strings.Contains(rest, m[1]) {
+		t.Errorf("the token is in the log:\n%s", rest)
+	}
+
+	second, log := start()
+	if !log.Scan() {
+		t.Fatal("no log")
+	}
+	stop(second, log)
+	_ = slave.Close()
+	if rest, _ := io.ReadAll(screen); strings.TrimSpace(string(rest)) != "" {
+		t.Errorf("the second start says %q", rest)
+	}
+}

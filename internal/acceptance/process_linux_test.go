@@ -1,0 +1,193 @@
+package acceptance
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what should come at once, on a busy machine.
+const patience = 30 * time.Second
+
+// A process is one that a test started. It is killed, if need be, when the test ends.
+type process struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	// lines are what it wrote to its standard output; closed at its end.
+	lines  chan string
+	stderr *output
+	ended  chan struct{} // closed once it was reaped
+	reap   func()        // waits for its end; may be called again
+}
+
+// role starts the test binary in a role. wrap, if any, is a command that runs it.
+func role(t *testing.T, name string, args []string, wrap ...string) *process {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	argv := append(append(wrap, self), args...)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	// Without this the race detector has each process wait a second at its end.
+	cmd.Env = append(os.Environ(), roleVariable+"="+name, "GORACE=atexit_sleep_ms=0 halt_on_error=1")
+	return start(t, cmd)
+}
+
+func start(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, lines: make(chan string, 64), stderr: &output{}, ended: make(chan struct{})}
+	cmd.Stderr = p.stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.stdin = stdin
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		defer close(p.lines)
+		p.readLines(stdout)
+	}()
+	p.reap = sync.OnceFunc(func() {
+		<-read
+		_ = cmd.Wait()
+		close(p.ended)
+	})
+	t.Cleanup(p.kill)
+	return p
+}
+
+// readLines drops a last line that the process was killed in.
+func (p *process) readLines(from io.Reader) {
+	r := bufio.NewReader(from)
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return
+		}
+		p.lines <- line[:len(line)-1]
+	}
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+func (p *process) signal(sig syscall.Signal) {
+	p.t.Helper()
+	if err := syscall.Kill(p.pid(), sig); err != nil {
+		p.t.Errorf("signal %d to process %d: %v", sig, p.pid(), err)
+	}
+}
+
+// kill ends the process if it hasn't ended, and reaps it.
+func (p *process) kill() {
+	select {
+	case <-p.ended:
+		return
+	default:
+	}
+	_ = p.cmd.Process.Kill()
+	go func() {
+		for range p.lines { // nobody else reads them any more
+		}
+	}()
+	p.reap()
+}
+
+// wait waits for the process to end by itself and returns its exit code. Its lines must be
+// read by somebody, or be few.
+func (p *process) wait() int {
+	p.t.Helper()
+	timeout := time.AfterFunc(patience, func() {
+		p.t.Errorf("%s didn't end within %v", p.cmd, patience)
+		_ = p.cmd.Process.Kill()
+	})
+	defer timeout.Stop()
+	p.reap()
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// line returns the next line of the process's output.
+func (p *process) line() string {
+	p.t.Helper()
+	select {
+	case line, ok := <-p.lines:
+		if !ok {
+			p.reap()
+			p.t.Fatalf("%s ended (%v) without saying what was waited for: %s", p.cmd, p.cmd.ProcessState, p.stderr)
+		}
+		return line
+	case <-time.After(patience):
+		p.t.Fatalf("%s said nothing for %v: %s", p.cmd, patience, p.stderr)
+	}
+	return ""
+}
+
+// output collects what is written, and may be read meanwhile.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// eventually polls a condition until it holds, or fails the test after patience.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !condition(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v still not so: %s", patience, what)
+		}
+	}
+}
+
+// descendants returns the pids of a process's children, theirs, and so on.
+func descendants(t *testing.T, pid int) (pids []int) {
+	t.Helper()
+	// One file a thread, because any of them may have forked.
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		content, _ := os.ReadFile(file) // a thread may have ended
+		for field := range strings.FieldsSeq(string(content)) {
+			child, err := strconv.Atoi(field)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = append(append(pids, child), descendants(t, child)...)
+		}
+	}
+	return pids
+}

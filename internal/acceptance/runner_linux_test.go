@@ -1,0 +1,154 @@
+package acceptance
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/sqlite"
+)
+
+// Short limits, so that a test sees both run out.
+const (
+	lease  = time.Second
+	giveUp = 2 * time.Second
+)
+
+const (
+	lastState    = "slot 42"
+	lastProgress = 0.25
+	key          = "reshard"
+)
+
+// runnerMain takes a store. It starts one action, says its id, and works until its
+// standard input ends; a line there has it stop itself like Ctrl-Z does.
+func runnerMain(args []string) error {
+	store, err := sqlite.Open(args[0])
+	if err != nil {
+		return err
+	}
+	peer, err := kapi.Open(context.Background(), store, kapi.Options{Logger: quiet(), Lease: lease, GiveUp: giveUp})
+	if err != nil {
+		return err
+	}
+	spec := kapi.Spec{Title: "Resharding", Keys: []string{key}, ReleaseOnFailure: true}
+	err = peer.Do(context.Background(), spec, func(_ context.Context, h *kapi.Handle) error {
+		h.Progress(lastProgress)
+		h.State(lastState)
+		fmt.Println(h.ID())
+		in := bufio.NewReader(os.Stdin)
+		for {
+			if _, err := in.ReadString('\n'); err == io.EOF {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			// A process that is stopped inside a write would lock everybody out.
+			store.Quiesce(func() { err = syscall.Kill(os.Getpid(), syscall.SIGSTOP) })
+			if err != nil {
+				return err
+			}
+		}
+	})
+	return errors.Join(err, peer.Close())
+}
+
+// startRunner returns a runner, its action, and a peer that watches it, whose part the
+// test plays.
+func startRunner(t *testing.T, wrap ...string) (*process, kapi.Action, *kapi.Peer) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kapi.db")
+	runner := role(t, "runner", []string{path}, wrap...)
+	id := runner.line()
+	peer := openPeer(t, path)
+	return runner, awaitAction(t, peer, id, "running as it said", asItSaid), peer
+}
+
+func asItSaid(a kapi.Action) bool {
+	return a.Status == kapi.StatusRunning && a.State == lastState && a.Progress != nil && *a.Progress == lastProgress
+}
+
+func (p *process) stopItself() {
+	p.t.Helper()
+	if _, err := io.WriteString(p.stdin, "stop\n"); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func openPeer(t *testing.T, path string) *kapi.Peer {
+	t.Helper()
+	store, err := sqlite.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := kapi.Open(context.Background(), store, kapi.Options{Logger: quiet(), Lease: lease, GiveUp: giveUp})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := peer.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return peer
+}
+
+// awaitAction waits until an ongoing action is as it should be.
+func awaitAction(t *testing.T, peer *kapi.Peer, id, what string, is func(kapi.Action) bool) (a kapi.Action) {
+	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("waited for %s; last it was %+v", what, a)
+		}
+	})
+	eventually(t, "action "+id+" is "+what, func() bool {
+		var err error
+		if a, err = peer.Get(context.Background(), id); err != nil {
+			t.Fatalf("action %s, waited for to be %s: %v", id, what, err)
+		}
+		return is(a)
+	})
+	return a
+}
+
+func awaitEnd(t *testing.T, peer *kapi.Peer, id string) {
+	t.Helper()
+	eventually(t, "action "+id+" has ended", func() bool {
+		_, err := peer.Get(context.Background(), id)
+		return errors.Is(err, kapi.ErrUnknown)
+	})
+}
+
+func inStatus(s kapi.Status) func(kapi.Action) bool {
+	return func(a kapi.Action) bool { return a.Status == s }
+}
+
+// mustHold checks that nobody else gets the key, and is told by whom it is held.
+func mustHold(t *testing.T, peer *kapi.Peer, id string) {
+	t.Helper()
+	err := tryKey(peer)
+	var held *kapi.HeldError
+	if !errors.As(err, &held) || held.Holder.ID != id {
+		t.Errorf("a start with the key of action %s: %v", id, err)
+	}
+}
+
+func mustBeFree(t *testing.T, peer *kapi.Peer) {
+	t.Helper()
+	if err := tryKey(peer); err != nil {
+		t.Errorf("a start with the freed key: %v", err)
+	}
+}
+
+func tryKey(peer *kapi.Peer) error {
+	spec := kapi.Spec{Title: "Another", Keys: []string{key}}
+	return peer.Do(context.Background(), spec, func(context.Context, *kapi.Handle) error { return nil })
+}

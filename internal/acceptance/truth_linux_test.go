@@ -1,0 +1,161 @@
+package acceptance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+)
+
+// TestStoppedRunner: who is provably alive is never failed for silence.
+func TestStoppedRunner(t *testing.T) {
+	t.Parallel()
+	runner, a, peer := startRunner(t)
+	runner.stopItself()
+	a = awaitAction(t, peer, a.ID, "impacted", inStatus(kapi.StatusImpacted))
+	wantPrefix := "no word from " + a.Runner.Host + " since "
+	wantSuffix := fmt.Sprintf("; process %d is stopped", runner.pid())
+	if !strings.HasPrefix(a.State, wantPrefix) || !strings.HasSuffix(a.State, wantSuffix) {
+		t.Errorf("the reason is %q, not %q...%q", a.State, wantPrefix, wantSuffix)
+	}
+	watch, err := peer.Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Close()
+	long, cancel := context.WithTimeout(t.Context(), 3*giveUp)
+	defer cancel()
+	if a, err := watch.Next(long); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while it stayed stopped it became %+v (%v)", a, err)
+	}
+	mustHold(t, peer, a.ID)
+	runner.signal(syscall.SIGCONT)
+	awaitAction(t, peer, a.ID, "what it was before", asItSaid)
+	_ = runner.stdin.Close()
+	awaitEnd(t, peer, a.ID)
+	if code := runner.wait(); code != 0 {
+		t.Errorf("the runner ended with %d: %s", code, runner.stderr)
+	}
+}
+
+// TestZombieRunner: a process that nobody has reaped yet is dead.
+func TestZombieRunner(t *testing.T) {
+	t.Parallel()
+	runner, a, peer := startRunner(t)
+	runner.signal(syscall.SIGKILL)
+	killed := time.Now()
+	a = awaitAction(t, peer, a.ID, "failed", inStatus(kapi.StatusFailed))
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", runner.pid()))
+	if err != nil || !strings.Contains(string(stat), ") Z ") {
+		t.Fatalf("the runner should be a zombie: %q, %v", stat, err)
+	}
+	failedWithin(t, a, killed)
+	want := fmt.Sprintf("its runner died: process %d on %s is gone; it last said: %s", runner.pid(), a.Runner.Host, lastState)
+	if a.State != want {
+		t.Errorf("the reason is %q, not %q", a.State, want)
+	}
+	mustBeFree(t, peer) // as it was declared to release its keys, and is proven dead
+}
+
+// failedWithin checks that a failure was found in time.
+func failedWithin(t *testing.T, a kapi.Action, since time.Time) {
+	t.Helper()
+	if took := time.UnixMilli(a.UpdatedAt).Sub(since); took > settleWithin {
+		t.Errorf("it failed %v after its runner had died, %v at most were promised", took, settleWithin)
+	}
+}
+
+// elsewhere runs a command in a PID namespace of its own, as in a container; behind a
+// shell, because the first process of a namespace can't stop itself.
+func elsewhere() []string {
+	argv := []string{"unshare"}
+	if os.Geteuid() != 0 {
+		argv = append(argv, "--user", "--map-root-user")
+	}
+	return append(argv, "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", `"$@"; exit`, "sh")
+}
+
+// TestRunnerElsewhere: a pid of another PID namespace proves nothing, so a runner that was
+// killed there is only silent.
+func TestRunnerElsewhere(t *testing.T) {
+	t.Parallel()
+	runner, a, peer := startRunner(t, elsewhere()...)
+	if a.Runner.PID > 3 {
+		t.Fatalf("the runner's pid is %d: not in a PID namespace of its own", a.Runner.PID)
+	}
+	watch, err := peer.Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Close()
+	runner.kill()
+	killed := time.Now()
+	a = silentThenFailed(t, watch)
+	if took := time.UnixMilli(a.UpdatedAt).Sub(killed); took < giveUp-lease {
+		t.Errorf("it was failed after %v", took)
+	}
+	mustHold(t, peer, a.ID)
+	if _, err := peer.Dismiss(t.Context(), a.ID, "the test"); err != nil {
+		t.Error(err)
+	}
+	mustBeFree(t, peer)
+}
+
+// silentThenFailed expects these two changes and no others.
+func silentThenFailed(t *testing.T, watch *kapi.Watch) kapi.Action {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	first, err := watch.Next(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := "no word from " + first.Runner.Host + " since "
+	if first.Status != kapi.StatusImpacted || !strings.HasPrefix(first.State, said) || strings.Contains(first.State, ";") {
+		t.Errorf("first it became %+v", first)
+	}
+	second, err := watch.Next(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.Status != kapi.StatusFailed || !strings.HasPrefix(second.State, said) ||
+		!strings.HasSuffix(second.State, "; not proven dead; it last said: "+lastState) {
+		t.Errorf("then it became %+v", second)
+	}
+	return second
+}
+
+// TestGivenUpRunner: one that was given up and did go on can still say how it ended, once.
+func TestGivenUpRunner(t *testing.T) {
+	t.Parallel()
+	runner, a, peer := startRunner(t, elsewhere()...)
+	watch, err := peer.Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Close()
+	runner.stopItself()
+	silentThenFailed(t, watch)
+	for _, pid := range descendants(t, runner.pid()) {
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+			t.Error(err)
+		}
+	}
+	_ = runner.stdin.Close()
+	if code := runner.wait(); code != 0 {
+		t.Errorf("the runner ended with %d: %s", code, runner.stderr)
+	}
+	a = awaitAction(t, peer, a.ID, "as the runner ended after all", func(a kapi.Action) bool {
+		return a.State == "finished after it was given up: completed"
+	})
+	if a.Status != kapi.StatusFailed {
+		t.Errorf("its status is %v", a.Status)
+	}
+	mustHold(t, peer, a.ID)
+}

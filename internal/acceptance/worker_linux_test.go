@@ -1,0 +1,247 @@
+package acceptance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/sqlite"
+)
+
+// An event is what a worker tells the test, after the call that it tells of has returned.
+type event struct {
+	What what   `json:"what"`
+	ID   string `json:"id,omitempty"`
+	// Seq of the change, where the call tells it; of a start it is the fence.
+	Seq     uint64   `json:"seq,omitempty"`
+	Keys    []string `json:"keys,omitempty"`
+	Release bool     `json:"release,omitempty"`
+	// Steps is how many reports the operation will make, Step the number of this one.
+	Steps  int         `json:"steps,omitempty"`
+	Step   int         `json:"step,omitempty"`
+	Status kapi.Status `json:"status,omitempty"`
+	Text   string      `json:"text,omitempty"`
+}
+
+type what string
+
+const (
+	started   what = "started"
+	reported  what = "reported"
+	ended     what = "ended"
+	dismissed what = "dismissed"
+	refused   what = "refused" // ID holds Keys[0]
+	inherited what = "inherited" // by the action of fence Seq, a key of ID, which died and was to keep it
+	violation what = "violation"
+)
+
+var crashKeys = []string{"deploy", "backup", "reshard", "audit", "migrate"}
+
+const (
+	lanes = 2
+	// afterRefusal is how long a worker leaves the others alone.
+	afterRefusal = 5 * time.Millisecond
+)
+
+var errBoom = errors.New("boom")
+
+// A worker starts, reports and ends actions on shared keys until its standard input ends.
+type worker struct {
+	peer      *kapi.Peer
+	witnesses string
+
+	mu  sync.Mutex
+	out *json.Encoder
+}
+
+// workerMain takes the store and the folder of the witnesses.
+func workerMain(args []string) error {
+	store, err := sqlite.Open(args[0])
+	if err != nil {
+		return err
+	}
+	peer, err := kapi.Open(context.Background(), store, kapi.Options{Logger: quiet()})
+	if err != nil {
+		return err
+	}
+	w := &worker{peer: peer, witnesses: args[1], out: json.NewEncoder(os.Stdout)}
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	for range lanes {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				w.work(ctx)
+			}
+		})
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
+	cancel()
+	all.Wait()
+	return errors.Join(err, peer.Close())
+}
+
+func (w *worker) tell(e event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.out.Encode(e); err != nil { // one write
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func (w *worker) violated(format string, args ...any) {
+	w.tell(event{What: violation, Text: fmt.Sprintf(format, args...)})
+}
+
+// A job is one operation of a worker.
+type job struct {
+	worker *worker
+	spec   kapi.Spec
+	steps  int
+	fails  bool
+}
+
+// work makes one action, from its start to its end.
+func (w *worker) work(ctx context.Context) {
+	j := &job{worker: w, steps: rand.IntN(3), fails: rand.IntN(4) == 0}
+	j.spec = kapi.Spec{
+		Title: "Crash test", ReleaseOnFailure: rand.IntN(4) == 0, DismissFailed: rand.IntN(3) == 0,
+	}
+	for _, i := range rand.Perm(len(crashKeys))[:1+rand.IntN(2)] {
+		j.spec.Keys = append(j.spec.Keys, crashKeys[i])
+	}
+	id, status, err := "", kapi.StatusFailed, error(nil)
+	if rand.IntN(2) == 0 {
+		id, status, err = j.do()
+	} else {
+		id, status, err = j.start()
+	}
+	var held *kapi.HeldError
+	switch {
+	case errors.As(err, &held):
+		w.tell(event{What: refused, ID: held.Holder.ID, Keys: []string{held.Key}})
+		select {
+		case <-time.After(afterRefusal):
+		case <-ctx.Done():
+		}
+	case err != nil:
+		w.violated("%v", err)
+	default:
+		w.settle(id, status, j.spec)
+	}
+}
+
+// do uses Peer.Do: when it returns, the end is on disk.
+func (j *job) do() (id string, status kapi.Status, err error) {
+	err = j.worker.peer.Do(context.Background(), j.spec, func(_ context.Context, h *kapi.Handle) error {
+		id = h.ID()
+		j.tellStart(id, h.Fence())
+		return j.run(h)
+	})
+	if errors.Is(err, errBoom) {
+		return id, kapi.StatusFailed, nil
+	}
+	return id, kapi.StatusCompleted, err
+}
+
+// start uses Peer.Start, and reads the end.
+func (j *job) start() (id string, status kapi.Status, err error) {
+	done := make(chan struct{})
+	a, err := j.worker.peer.Start(context.Background(), j.spec, func(_ context.Context, h *kapi.Handle) error {
+		defer close(done)
+		return j.run(h)
+	})
+	if err != nil {
+		return "", 0, err
+	}
+	j.tellStart(a.ID, a.Seq)
+	<-done
+	for {
+		now, err := j.worker.peer.Get(context.Background(), a.ID)
+		switch {
+		case errors.Is(err, kapi.ErrUnknown) && j.fails:
+			return a.ID, kapi.StatusAborted, nil // somebody has dismissed it already
+		case errors.Is(err, kapi.ErrUnknown):
+			return a.ID, kapi.StatusCompleted, nil
+		case err != nil:
+			return a.ID, 0, err
+		case now.Status == kapi.StatusFailed:
+			return a.ID, kapi.StatusFailed, nil
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+func (j *job) tellStart(id string, fence uint64) {
+	j.worker.tell(event{
+		What: started, ID: id, Seq: fence, Keys: j.spec.Keys, Release: j.spec.ReleaseOnFailure, Steps: j.steps,
+	})
+}
+
+// run is the operation: it holds the witnesses of its keys and reports.
+func (j *job) run(h *kapi.Handle) error {
+	free, leftovers, err := takeWitnesses(j.worker.witnesses, h, j.spec.ReleaseOnFailure)
+	if err != nil {
+		j.worker.violated("%v", err)
+	}
+	defer free()
+	for _, id := range leftovers {
+		j.worker.tell(event{What: inherited, ID: id, Seq: h.Fence()})
+	}
+	for step := 1; step <= j.steps; step++ {
+		h.Progress(float64(step) / 4)
+		if err := h.Impacted(said(step, j.steps)); err != nil {
+			return fmt.Errorf("report: %w", err)
+		}
+		j.worker.tell(event{What: reported, ID: h.ID(), Step: step})
+	}
+	if j.steps > 0 {
+		if err := h.Recovered(); err != nil {
+			return fmt.Errorf("report: %w", err)
+		}
+		j.worker.tell(event{What: reported, ID: h.ID(), Step: j.steps + 1})
+	}
+	if j.fails {
+		return errBoom
+	}
+	return nil
+}
+
+// said is the state after a report; the last one takes the trouble back.
+func said(step, steps int) string {
+	if step == 0 || step > steps {
+		return ""
+	}
+	return fmt.Sprintf("trouble %d", step)
+}
+
+// settle tells of the end, and dismisses most failures.
+func (w *worker) settle(id string, status kapi.Status, spec kapi.Spec) {
+	e := event{What: ended, ID: id, Status: status}
+	if status != kapi.StatusFailed {
+		w.tell(e)
+		return
+	}
+	if a, err := w.peer.Get(context.Background(), id); err == nil {
+		e.Seq = a.Seq
+	} else if !errors.Is(err, kapi.ErrUnknown) || spec.ReleaseOnFailure {
+		w.violated("read the failed action %s: %v", id, err)
+	}
+	w.tell(e)
+	if rand.IntN(3) == 0 {
+		return
+	}
+	switch a, err := w.peer.Dismiss(context.Background(), id, "its worker"); {
+	case err == nil:
+		w.tell(event{What: dismissed, ID: id, Seq: a.Seq})
+	case !errors.Is(err, kapi.ErrUnknown) || spec.ReleaseOnFailure:
+		w.violated("dismiss %s: %v", id, err)
+	}
+}

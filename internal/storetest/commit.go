@@ -1,0 +1,333 @@
+package storetest
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/kettubot/kapi"
+)
+
+func testEmpty(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	first := snapshot(t, stores[0])
+	if first.Seq != 0 || first.Purged != 0 || first.Epoch == "" || len(first.Records) != 0 {
+		t.Errorf("a new store has seq and purged 0, an epoch and no records; got %+v", first)
+	}
+	for i, s := range stores {
+		page := feed(t, s, 0)
+		if page.Head != first.Head || len(page.Records) != 0 {
+			t.Errorf("Feed(0) at handle %d of a new store: %+v, want the head %+v and no records", i, page, first.Head)
+		}
+		if all := runnersOf(t, s); len(all) != 0 {
+			t.Errorf("a new store knows runners: %v", all)
+		}
+	}
+	other := snapshot(t, b.handles(t, 1)[0])
+	if other.Epoch == first.Epoch {
+		t.Errorf("two stores have the same epoch %s", other.Epoch)
+	}
+}
+
+// extremes are records at the limits of what an action may say.
+func extremes() []kapi.Record {
+	plain := bare("plain")
+	zero := full("zero") // optional fields that are there and are 0
+	zero.Progress, zero.ExitCode, zero.Runner = new(float64), new(int), &kapi.Runner{}
+	zero.Keys, zero.State, zero.Silence, zero.CancelledBy = nil, "", "", ""
+
+	long := full("long")
+	long.Title, long.Description = strings.Repeat("😀", 200), strings.Repeat("𝕜", 2000)
+	long.State, long.Silence = strings.Repeat("🦊", 500), strings.Repeat("𠜎", 500)
+	long.Keys = nil
+	for i := range 8 {
+		long.Keys = append(long.Keys, string(rune('a'+i))+strings.Repeat("𝄞", 199))
+	}
+	smallest, code := math.SmallestNonzeroFloat64, -1
+	long.Progress, long.ExitCode = &smallest, &code
+	long.CreatedAt, long.UpdatedAt, long.StartedAt, long.CancelRequestedAt = math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64
+	long.Fence = math.MaxInt64
+	long.Runner = &kapi.Runner{ID: "r", Host: strings.Repeat("h", 253), PID: math.MaxInt32, HeardAt: math.MaxInt64}
+
+	odd := full("odd")
+	odd.Title = "שלום \u202e مرحبا \u200f👩‍👩‍👧‍👦 e\u0301 é"
+	odd.Description = "a\tb\r\nc\\d'e\"f`g;h--i%j_k{l}m\x01n\x7fo\u2028p\ufeffq"
+	odd.State = " leading and trailing "
+	odd.Keys = []string{"a,b", "{a}", `"`, `\`, "NULL", "ключ", "🔑"}
+	almost := math.Nextafter(1, 0)
+	odd.Progress = &almost
+	return []kapi.Record{plain, full("full"), zero, long, odd}
+}
+
+func testRoundTrip(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	records := extremes()
+	for status := kapi.StatusPending; status <= kapi.StatusCompleted; status++ {
+		r := full("status " + status.String())
+		r.Status = status
+		records = append(records, r)
+	}
+	for flags := range 8 {
+		r := bare("flags " + string(rune('0'+flags)))
+		r.ReleaseOnFailure, r.GivenUp, r.LateEnd = flags&1 != 0, flags&2 != 0, flags&4 != 0
+		records = append(records, r)
+	}
+	written := insert(t, stores[0], records...)
+	checkReads(t, stores[1], written)
+}
+
+// checkReads compares all ways of reading with what was written, in order of seq.
+func checkReads(t *testing.T, s kapi.Store, written []kapi.Record) {
+	t.Helper()
+	var ongoing []kapi.Record
+	for _, r := range written {
+		if r.Status.Ongoing() {
+			ongoing = append(ongoing, r)
+		}
+	}
+	sameAll(t, "Snapshot (ongoing records)", snapshot(t, s).Records, ongoing)
+	sameAll(t, "Feed(0)", feed(t, s, 0).Records, written)
+	for _, r := range written {
+		l := load(t, s, kapi.Batch{Since: r.Seq, Find: []string{r.ID}})
+		if len(l.Found) != 1 {
+			t.Errorf("Find of %q: %d records, want 1", r.ID, len(l.Found))
+			continue
+		}
+		same(t, "Found", l.Found[0], r)
+	}
+}
+
+// load returns what Commit hands to decide.
+func load(t tb, s kapi.Store, b kapi.Batch) (l kapi.Loaded) {
+	t.Helper()
+	err := s.Commit(within(t), b, func(loaded kapi.Loaded) (kapi.Writes, error) {
+		l = loaded
+		return kapi.Writes{Head: l.Seq}, nil
+	})
+	if err != nil {
+		t.Fatalf("Commit of nothing: %v", err)
+	}
+	return l
+}
+
+func testUpdate(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	before := insert(t, stores[0], bare("up"), full("down"))
+	up, down := full("up"), bare("down")
+	// What never changes.
+	for i, r := range []*kapi.Record{&up, &down} {
+		r.Title, r.Description, r.CreatedAt = before[i].Title, before[i].Description, before[i].CreatedAt
+	}
+	down.ReleaseOnFailure = false
+	checkReads(t, stores[1], update(t, stores[0], up, down))
+	// A tombstone is in the feed and is found, but is not in the snapshot.
+	tombstones := update(t, stores[1], ended(down, kapi.StatusCompleted, 5), ended(up, kapi.StatusAborted, 6))
+	checkReads(t, stores[0], tombstones)
+	if head := snapshot(t, stores[0]).Seq; head != 6 {
+		t.Errorf("after 6 changes the head's seq is %d", head)
+	}
+}
+
+func testFeed(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	latest := map[string]kapi.Record{}
+	note := func(records []kapi.Record) {
+		for _, r := range records {
+			latest[r.ID] = r
+		}
+	}
+	note(insert(t, stores[0], bare("a"), bare("b"), bare("c")))
+	note(insert(t, stores[1], bare("d")))
+	note(update(t, stores[0], full("b")))
+	note(update(t, stores[1], ended(bare("a"), kapi.StatusCompleted, 9)))
+	note(mustCommit(t, stores[0], batch{insert: []kapi.Record{bare("e")}, update: []kapi.Record{full("c"), full("d")}}))
+	note(update(t, stores[1], full("c")))
+	for i, s := range stores {
+		for since := range uint64(12) {
+			var want []kapi.Record
+			for _, r := range latest {
+				if r.Seq > since {
+					r.Title, r.Description, r.CreatedAt = "", "", 0 // compared elsewhere: updates leave them
+					want = append(want, r)
+				}
+			}
+			page := feed(t, s, since)
+			if page.Seq != 10 {
+				t.Errorf("handle %d: Feed(%d) has head %d, want 10", i, since, page.Seq)
+			}
+			checkFeed(t, page, since, want)
+		}
+	}
+}
+
+func checkFeed(t *testing.T, page kapi.Page, since uint64, want []kapi.Record) {
+	t.Helper()
+	wanted := map[string]uint64{}
+	for _, r := range want {
+		wanted[r.ID] = r.Seq
+	}
+	last := since
+	for _, r := range page.Records {
+		if r.Seq <= last {
+			t.Errorf("Feed(%d) is not in ascending order of seq: %v", since, names(page.Records))
+		}
+		last = r.Seq
+		if wanted[r.ID] != r.Seq {
+			t.Errorf("Feed(%d) has %s at seq %d, want its latest, %d (0: not at all)", since, r.ID, r.Seq, wanted[r.ID])
+		}
+		delete(wanted, r.ID)
+	}
+	for id, seq := range wanted {
+		t.Errorf("Feed(%d) lacks %s at seq %d", since, id, seq)
+	}
+}
+
+func testLoaded(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	first := insert(t, stores[0], bare("a"), bare("b"))
+	tombstone := update(t, stores[1], ended(first[0], kapi.StatusCompleted, 3))
+	for range 3 {
+		if err := stores[1].Renew(within(t), runnerRecord("r3")); err != nil {
+			t.Fatalf("Renew: %v", err)
+		}
+	}
+	l := load(t, stores[0], kapi.Batch{
+		Since: 2, Find: []string{"b", "none", "a"}, Runners: []string{"r3", "unknown"},
+	})
+	if l.Seq != 3 || l.Epoch == "" {
+		t.Errorf("decide saw the head %+v, want seq 3 and an epoch", l.Head)
+	}
+	sameAll(t, "the feed that decide saw", l.Records, tombstone)
+	found := map[string]kapi.Record{}
+	for _, r := range l.Found {
+		found[r.ID] = r
+	}
+	if len(found) != 2 {
+		t.Errorf("Found has %v, want a (a tombstone) and b (below Since), and not the unknown one", names(l.Found))
+	}
+	same(t, "Found", found["a"], tombstone[0])
+	same(t, "Found", found["b"], first[1])
+	if len(l.Beats) != 1 || l.Beats["r3"] != 3 {
+		t.Errorf("Beats = %v, want r3: 3 and nothing of the unknown runner", l.Beats)
+	}
+}
+
+func testDecideFails(t *testing.T, b Backend) {
+	s := b.handles(t, 1)[0]
+	insert(t, s, bare("a"))
+	before := feed(t, s, 0)
+	refusal := errors.New("decide refuses")
+	called := 0
+	runner := runnerRecord("r")
+	err := s.Commit(within(t), kapi.Batch{}, func(l kapi.Loaded) (kapi.Writes, error) {
+		called++
+		w := batch{
+			insert: []kapi.Record{bare("b")}, claim: []kapi.Claim{{Key: "k", Action: "b"}}, runner: &runner,
+		}.number(l.Seq)
+		return w, refusal
+	})
+	if err != refusal { //nolint:errorlint // as it is, not wrapped
+		t.Errorf("Commit returned %#v, want decide's error as it is", err)
+	}
+	if called != 1 {
+		t.Errorf("decide was called %d times, want once", called)
+	}
+	unchanged(t, s, before, "k")
+}
+
+// unchanged checks that nothing was kept of a failed commit that also would have
+// claimed the keys and added a runner.
+func unchanged(t *testing.T, s kapi.Store, before kapi.Page, keys ...string) {
+	t.Helper()
+	after := feed(t, s, 0)
+	if after.Head != before.Head {
+		t.Errorf("the head went from %+v to %+v, though nothing was committed", before.Head, after.Head)
+	}
+	sameAll(t, "the feed after a commit that failed", after.Records, before.Records)
+	if all := runnersOf(t, s); len(all) != 0 {
+		t.Errorf("a runner of a commit that failed was kept: %v", all)
+	}
+	for _, key := range keys {
+		claim := []kapi.Claim{{Key: key, Action: "after"}}
+		mustCommit(t, s, batch{insert: []kapi.Record{bare("holder of " + key)}, claim: claim})
+	}
+}
+
+func testNothingToWrite(t *testing.T, b Backend) {
+	s := b.handles(t, 1)[0]
+	insert(t, s, bare("a"))
+	before := feed(t, s, 0)
+	for range 3 {
+		load(t, s, kapi.Batch{})
+	}
+	unchanged(t, s, before)
+}
+
+func testKeyTaken(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	mustCommit(t, stores[0], batch{insert: []kapi.Record{bare("a")}, claim: []kapi.Claim{{Key: "held", Action: "a"}}})
+	before := feed(t, stores[0], 0)
+	runner := runnerRecord("r")
+	for what, claims := range map[string][]kapi.Claim{
+		"a held key":               {{Key: "free", Action: "b"}, {Key: "held", Action: "b"}, {Key: "free too", Action: "b"}},
+		"one key twice in a batch": {{Key: "free", Action: "b"}, {Key: "free too", Action: "b"}, {Key: "free", Action: "c"}},
+	} {
+		_, err := commit(within(t), stores[1], batch{
+			insert: []kapi.Record{bare("b"), bare("c")}, update: []kapi.Record{full("a")}, claim: claims, runner: &runner,
+		})
+		if !errors.Is(err, kapi.ErrKeyTaken) {
+			t.Errorf("claiming %s: error %v, want ErrKeyTaken", what, err)
+		}
+		if errors.Is(err, kapi.ErrUnavailable) {
+			t.Errorf("claiming %s: %v says that the store is not available", what, err)
+		}
+	}
+	unchanged(t, stores[0], before, "free", "free too")
+	// Keys are told apart by every byte.
+	for i, key := range []string{"Held", "hel", "held\u0301", "HELD", "h\u00e9", "he\u0301"} {
+		claim := []kapi.Claim{{Key: key, Action: "d"}}
+		if _, err := commit(within(t), stores[i%2], batch{insert: []kapi.Record{bare("d" + key)}, claim: claim}); err != nil {
+			t.Errorf("claiming %q beside %q: %v", key, "held", err)
+		}
+	}
+}
+
+func testIDTaken(t *testing.T, b Backend) {
+	s := b.handles(t, 1)[0]
+	insert(t, s, bare("a"))
+	before := feed(t, s, 0)
+	runner := runnerRecord("r")
+	_, err := commit(within(t), s, batch{
+		insert: []kapi.Record{bare("b"), bare("a")}, claim: []kapi.Claim{{Key: "k", Action: "b"}}, runner: &runner,
+	})
+	if err == nil || errors.Is(err, kapi.ErrKeyTaken) {
+		t.Errorf("inserting an id that is there already: error %v, want one that is not ErrKeyTaken", err)
+	}
+	unchanged(t, s, before, "k")
+}
+
+func testFreeAndClaim(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	first := mustCommit(t, stores[0], batch{
+		insert: []kapi.Record{bare("a")}, claim: []kapi.Claim{{Key: "k", Action: "a"}, {Key: "l", Action: "a"}},
+	})
+	mustCommit(t, stores[1], batch{
+		insert: []kapi.Record{bare("b")}, update: []kapi.Record{ended(first[0], kapi.StatusCompleted, 2)},
+		free: []string{"k", "l"}, claim: []kapi.Claim{{Key: "k", Action: "b"}},
+	})
+	claim := func(key string) error {
+		_, err := commit(within(t), stores[0], batch{
+			insert: []kapi.Record{bare("wants " + key)}, claim: []kapi.Claim{{Key: key, Action: "wants " + key}},
+		})
+		return err
+	}
+	if err := claim("k"); !errors.Is(err, kapi.ErrKeyTaken) {
+		t.Errorf("the key went from a to b in one batch; claiming it again: error %v, want ErrKeyTaken", err)
+	}
+	if err := claim("l"); err != nil {
+		t.Errorf("a key that was freed can't be claimed: %v", err)
+	}
+	// Freeing what nobody holds is no error.
+	mustCommit(t, stores[0], batch{insert: []kapi.Record{bare("c")}, free: []string{"never held"}})
+}

@@ -1,0 +1,199 @@
+package storetest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kettubot/kapi"
+)
+
+// A batch is Writes whose records get their seq inside the transaction, in the order
+// inserts, updates.
+type batch struct {
+	insert, update []kapi.Record
+	free           []string
+	claim          []kapi.Claim
+	runner         *kapi.RunnerRecord
+}
+
+// commit writes a batch, and returns the records as they were written.
+func commit(ctx context.Context, s kapi.Store, b batch) (written []kapi.Record, err error) {
+	err = s.Commit(ctx, kapi.Batch{}, func(l kapi.Loaded) (kapi.Writes, error) {
+		w := b.number(l.Seq)
+		written = slices.Concat(w.Insert, w.Update)
+		return w, nil
+	})
+	return written, err
+}
+
+// number gives the records the seqs after head.
+func (b batch) number(head uint64) kapi.Writes {
+	w := kapi.Writes{
+		Insert: slices.Clone(b.insert), Update: slices.Clone(b.update),
+		Free: b.free, Claim: b.claim, Runner: b.runner,
+	}
+	for _, part := range [][]kapi.Record{w.Insert, w.Update} {
+		for i := range part {
+			head++
+			part[i].Seq = head
+		}
+	}
+	w.Head = head
+	return w
+}
+
+func mustCommit(t tb, s kapi.Store, b batch) []kapi.Record {
+	t.Helper()
+	written, err := commit(within(t), s, b)
+	if err != nil {
+		t.Fatalf("Commit: %v", err)
+	}
+	return written
+}
+
+// insert commits new records, in one transaction.
+func insert(t tb, s kapi.Store, records ...kapi.Record) []kapi.Record {
+	t.Helper()
+	return mustCommit(t, s, batch{insert: records})
+}
+
+// update commits changed records, in one transaction.
+func update(t tb, s kapi.Store, records ...kapi.Record) []kapi.Record {
+	t.Helper()
+	return mustCommit(t, s, batch{update: records})
+}
+
+func snapshot(t tb, s kapi.Store) kapi.Snapshot {
+	t.Helper()
+	all, err := s.Snapshot(within(t))
+	if err != nil {
+		t.Fatalf("Snapshot: %v", err)
+	}
+	slices.SortFunc(all.Records, bySeq)
+	return all
+}
+
+func feed(t tb, s kapi.Store, since uint64) kapi.Page {
+	t.Helper()
+	page, err := s.Feed(within(t), since)
+	if err != nil {
+		t.Fatalf("Feed(%d): %v", since, err)
+	}
+	return page
+}
+
+func runnersOf(t tb, s kapi.Store) map[string]kapi.RunnerRecord {
+	t.Helper()
+	all, err := s.Runners(within(t))
+	if err != nil {
+		t.Fatalf("Runners: %v", err)
+	}
+	byID := map[string]kapi.RunnerRecord{}
+	for _, r := range all {
+		if _, twice := byID[r.ID]; twice {
+			t.Errorf("Runners has %s twice", r.ID)
+		}
+		byID[r.ID] = r
+	}
+	return byID
+}
+
+func bySeq(a, b kapi.Record) int { return cmp.Compare(a.Seq, b.Seq) }
+
+// bare returns a running record with no optional field.
+func bare(id string) kapi.Record {
+	return kapi.Record{
+		Action: kapi.Action{
+			ID: id, Title: "title of " + id, Status: kapi.StatusRunning, CreatedAt: 1000, UpdatedAt: 1000,
+		},
+		Fence: 1,
+	}
+}
+
+// ended returns r as a tombstone, last updated at the given time.
+func ended(r kapi.Record, status kapi.Status, at int64) kapi.Record {
+	r.Status, r.UpdatedAt, r.Keys = status, at, nil
+	return r
+}
+
+// full returns a record with every field set.
+func full(id string) kapi.Record {
+	progress, code := 1.0/3, 255
+	return kapi.Record{
+		Action: kapi.Action{
+			ID: id, Title: "Resharding", CreatedAt: 1_700_000_000_001, Status: kapi.StatusImpacted,
+			Description: "moves 4096 slots\nto a new node", Progress: &progress, State: "slot 17",
+			Keys: []string{"reshard", "deploy/eu-1"}, UpdatedAt: 1_700_000_000_002, StartedAt: 1_700_000_000_003,
+			Runner:            &kapi.Runner{ID: "runner-1", Host: "db1.example", PID: 4711, HeardAt: 1_700_000_000_004},
+			CancelRequestedAt: 1_700_000_000_005, ExitCode: &code,
+		},
+		Fence: 7, ReleaseOnFailure: true, Silence: "no word from db1.example", GivenUp: true, LateEnd: true,
+		CancelledBy: "Zoë",
+	}
+}
+
+// same compares what was read with what was written.
+func same(t tb, where string, got, want kapi.Record) {
+	t.Helper()
+	got, want = normal(got), normal(want)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: a record is not what was written\n got %s\nwant %s", where, show(got), show(want))
+	}
+}
+
+// sameAll compares lists in order of seq.
+func sameAll(t tb, where string, got, want []kapi.Record) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s: %d records, want %d\n got %v\nwant %v", where, len(got), len(want), names(got), names(want))
+		return
+	}
+	for i := range got {
+		same(t, fmt.Sprintf("%s, record %d", where, i), got[i], want[i])
+	}
+}
+
+// normal forgets the difference between no keys and none.
+func normal(r kapi.Record) kapi.Record {
+	if len(r.Keys) == 0 {
+		r.Keys = nil
+	}
+	return r
+}
+
+func names(all []kapi.Record) []string {
+	list := make([]string, len(all))
+	for i, r := range all {
+		list[i] = fmt.Sprintf("%s@%d", r.ID, r.Seq)
+	}
+	return list
+}
+
+// show prints a record with what its pointers point to.
+func show(r kapi.Record) string {
+	var b strings.Builder
+	if r.Progress != nil {
+		fmt.Fprintf(&b, "progress %v ", *r.Progress)
+	}
+	if r.Runner != nil {
+		fmt.Fprintf(&b, "runner %+v ", *r.Runner)
+	}
+	if r.ExitCode != nil {
+		fmt.Fprintf(&b, "exit code %d ", *r.ExitCode)
+	}
+	r.Progress, r.Runner, r.ExitCode = nil, nil, nil
+	type plain kapi.Record // without Action's methods
+	return b.String() + fmt.Sprintf("%+v", plain(r))
+}
+
+func runnerRecord(id string) kapi.RunnerRecord {
+	return kapi.RunnerRecord{
+		ID: id, Host: "host of " + id, PID: 4711, BootID: "boot", PIDNamespace: "pid:[4026531836]",
+		StartTime: 1 << 40, Lease: 15 * time.Second,
+	}
+}

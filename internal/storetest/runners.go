@@ -1,0 +1,195 @@
+package storetest
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+)
+
+func testRenew(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	insert(t, stores[0], bare("a"))
+	want := runnerRecord("r")
+	for beat := uint64(1); beat <= 3; beat++ {
+		before := time.Now().UnixMilli()
+		want.HeardAt = before
+		if err := stores[0].Renew(within(t), want); err != nil {
+			t.Fatalf("Renew: %v", err)
+		}
+		got := runnersOf(t, stores[1])["r"]
+		// A store may set HeardAt by its own clock or by the runner's: it is for display.
+		if got.HeardAt < before-1000 || got.HeardAt > time.Now().UnixMilli()+1000 {
+			t.Errorf("HeardAt is %d after a renewal at %d", got.HeardAt, before)
+		}
+		want.Beat = beat
+		got.HeardAt = want.HeardAt
+		if got != want {
+			t.Errorf("after renewal %d\n got %+v\nwant %+v", beat, got, want)
+		}
+	}
+	nameless := kapi.RunnerRecord{ID: "nothing known"}
+	if err := stores[1].Renew(within(t), nameless); err != nil {
+		t.Fatalf("Renew: %v", err)
+	}
+	got := runnersOf(t, stores[0])["nothing known"]
+	got.HeardAt, nameless.Beat = 0, 1
+	if got != nameless {
+		t.Errorf("a runner of which nothing is known: got %+v, want %+v", got, nameless)
+	}
+	if page := feed(t, stores[1], 0); page.Seq != 1 || len(page.Records) != 1 {
+		t.Errorf("renewals are no changes, but the feed has %v up to %d", names(page.Records), page.Seq)
+	}
+}
+
+func testRunnerInCommit(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	runner := runnerRecord("r")
+	mustCommit(t, stores[0], batch{
+		insert: []kapi.Record{bare("a")}, claim: []kapi.Claim{{Key: "k", Action: "a"}}, runner: &runner,
+	})
+	mustCommit(t, stores[1], batch{insert: []kapi.Record{bare("b")}, runner: &runner})
+	mustCommit(t, stores[1], batch{runner: &runner}) // without a change
+	if _, err := commit(within(t), stores[1], batch{
+		insert: []kapi.Record{bare("c")}, claim: []kapi.Claim{{Key: "k", Action: "c"}}, runner: &runner,
+	}); !errors.Is(err, kapi.ErrKeyTaken) {
+		t.Errorf("claiming a held key: error %v, want ErrKeyTaken", err)
+	}
+	if got := runnersOf(t, stores[0])["r"]; got.Beat != 3 || got.Host != runner.Host {
+		t.Errorf("a runner that was in three commits (and one that failed): %+v, want Beat 3", got)
+	}
+	if head := feed(t, stores[0], 0).Seq; head != 2 {
+		t.Errorf("the head is %d after two changes and a renewal", head)
+	}
+}
+
+func testPurge(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	now := time.Now().UnixMilli()
+	old, young := now-10*60_000, now-60_000
+	before := now - 5*60_000
+	// seq 1 and 2 are ongoing, however old; 3 is a young tombstone, 4 to 7 are old ones.
+	insert(t, stores[0], at(bare("ongoing"), old), at(failed(bare("failed")), old),
+		ended(bare("young"), kapi.StatusCompleted, young),
+		ended(bare("o4"), kapi.StatusCompleted, old), ended(bare("o5"), kapi.StatusAborted, old),
+		ended(bare("o6"), kapi.StatusCompleted, old), ended(bare("o7"), kapi.StatusCompleted, old))
+	// 8: the action of seq 4 had one more update, so that is where it stands.
+	update(t, stores[0], ended(bare("o4"), kapi.StatusCompleted, old))
+	purge(t, stores[1], old-1, 100, 0)
+	checkPurged(t, stores, 0)
+	// The first tombstones by seq are young, o5 and o6: of three, two are due at most.
+	total := 0
+	for range 4 {
+		n, err := stores[1].Purge(within(t), before, 3)
+		if err != nil || n > 3 {
+			t.Fatalf("Purge with a limit of 3: %d, %v", n, err)
+		}
+		total += n
+	}
+	if total != 4 {
+		t.Errorf("%d tombstones were purged, want the 4 old ones", total)
+	}
+	checkPurged(t, stores, 8)
+	if page := feed(t, stores[0], 8); page.Seq != 8 || len(page.Records) != 0 {
+		t.Errorf("Feed at the purged seq: %v up to %d, want nothing up to 8", names(page.Records), page.Seq)
+	}
+	if all := snapshot(t, stores[0]); len(all.Records) != 2 || all.Purged != 8 {
+		t.Errorf("after the purge the snapshot has %v, purged %d; want the two ongoing ones, purged 8", names(all.Records), all.Purged)
+	}
+	if l := load(t, stores[0], kapi.Batch{Since: 8, Find: []string{"young", "o4", "o7"}}); len(l.Found) != 1 || l.Found[0].ID != "young" {
+		t.Errorf("Find after the purge: %v, want only the young tombstone", names(l.Found))
+	}
+	// A tombstone below the purged seq doesn't bring it back down.
+	purge(t, stores[0], now, 100, 1)
+	checkPurged(t, stores, 8)
+	purge(t, stores[0], now, 100, 0)
+}
+
+// checkPurged checks what is known of the purged seq at all handles, and that nobody can
+// read on from below it.
+func checkPurged(t *testing.T, stores []kapi.Store, purged uint64) {
+	t.Helper()
+	for i, s := range stores {
+		if got := snapshot(t, s).Purged; got != purged {
+			t.Errorf("handle %d: the purged seq is %d, want %d", i, got, purged)
+		}
+		for _, since := range []uint64{0, purged / 2, purged - min(purged, 1)} {
+			if since >= purged {
+				continue
+			}
+			if _, err := s.Feed(within(t), since); !errors.Is(err, kapi.ErrBehind) {
+				t.Errorf("handle %d: Feed(%d) below the purged seq %d: error %v, want ErrBehind", i, since, purged, err)
+			}
+			err := s.Commit(within(t), kapi.Batch{Since: since}, func(kapi.Loaded) (kapi.Writes, error) {
+				t.Errorf("handle %d: decide is called although Since (%d) is below the purged seq %d", i, since, purged)
+				return kapi.Writes{}, kapi.ErrClosed
+			})
+			if !errors.Is(err, kapi.ErrBehind) {
+				t.Errorf("handle %d: Commit since %d below the purged seq %d: error %v, want ErrBehind", i, since, purged, err)
+			}
+		}
+	}
+}
+
+func purge(t *testing.T, s kapi.Store, before int64, limit, want int) {
+	t.Helper()
+	n, err := s.Purge(within(t), before, limit)
+	if err != nil || n != want {
+		t.Errorf("Purge(before %d, limit %d) = %d, %v; want %d", before, limit, n, err, want)
+	}
+}
+
+func testPurgeForgetsRunners(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	for _, id := range []string{"works", "waits", "done", "idle"} {
+		if err := stores[0].Renew(within(t), runnerRecord(id)); err != nil {
+			t.Fatalf("Renew: %v", err)
+		}
+	}
+	now := time.Now().UnixMilli()
+	insert(t, stores[0],
+		by(bare("ongoing"), "works"), by(failed(bare("failed")), "waits"),
+		by(ended(bare("old"), kapi.StatusCompleted, now-10*60_000), "done"),
+		by(ended(bare("older"), kapi.StatusCompleted, now-20*60_000), "done"))
+	purge(t, stores[1], now-15*60_000, 10, 1) // all were heard since
+	if all := runnersOf(t, stores[0]); len(all) != 4 {
+		t.Errorf("runners that were heard since are forgotten: %v are left", all)
+	}
+	later := time.Now().UnixMilli() + 30*60_000
+	purge(t, stores[1], later, 10, 1)
+	all := runnersOf(t, stores[0])
+	for id, kept := range map[string]bool{"works": true, "waits": true, "done": false, "idle": false} {
+		if _, ok := all[id]; ok != kept {
+			t.Errorf("runner %q after the purge: kept %v, want %v (only those that no record names are forgotten)", id, ok, kept)
+		}
+	}
+}
+
+// testPurgeFuture: a tombstone that a jumping clock dated far ahead would never grow old.
+func testPurgeFuture(t *testing.T, b Backend) {
+	s := b.handles(t, 1)[0]
+	now := time.Now()
+	insert(t, s,
+		ended(bare("ahead"), kapi.StatusCompleted, now.Add(20*365*24*time.Hour).UnixMilli()),
+		ended(bare("now"), kapi.StatusCompleted, now.UnixMilli()))
+	purge(t, s, now.Add(-5*time.Minute).UnixMilli(), 10, 1)
+	if page := feed(t, s, 1); len(page.Records) != 1 || page.Records[0].ID != "now" {
+		t.Errorf("after the purge the feed has %v, want the tombstone of now", names(page.Records))
+	}
+}
+
+func at(r kapi.Record, updated int64) kapi.Record {
+	r.UpdatedAt = updated
+	return r
+}
+
+func failed(r kapi.Record) kapi.Record {
+	r.Status = kapi.StatusFailed
+	return r
+}
+
+func by(r kapi.Record, runner string) kapi.Record {
+	r.Runner = &kapi.Runner{ID: runner, Host: "host of " + runner, PID: 1}
+	return r
+}

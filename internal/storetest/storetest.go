@@ -1,0 +1,172 @@
+// Package storetest is the conformance suite of kapi's stores: what the Store interface
+// promises, and what the engine promises on top of it.
+//
+// A store's own tests call [Run]. The cases use nothing but the interface, so whoever
+// writes a store learns from a failure which promise was broken.
+package storetest
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+)
+
+// deadline bounds everything that the suite waits for. It is generous: no case measures
+// how fast a store is.
+const deadline = 20 * time.Second
+
+// A Backend is the store that is tested.
+type Backend struct {
+	// New makes empty data and returns a function that opens one more handle on them.
+	// The suite closes the handles; what else New made is cleaned up with t.
+	New func(t testing.TB) (open func() kapi.Store)
+	// Single is true for a store that has only one handle (in memory): cases that
+	// need several then share it, and those that make no sense with one are left out.
+	Single bool
+}
+
+type testCase struct {
+	name string
+	run  func(*testing.T, Backend)
+	// several: the case is about more than one handle.
+	several bool
+}
+
+// Run runs the suite.
+func Run(t *testing.T, b Backend) {
+	cases := []testCase{
+		{name: "store/empty", run: testEmpty},
+		{name: "store/round trip of every field", run: testRoundTrip},
+		{name: "store/update of every field", run: testUpdate},
+		{name: "store/feed since any seq", run: testFeed},
+		{name: "store/what Commit loads", run: testLoaded},
+		{name: "store/decide fails", run: testDecideFails},
+		{name: "store/nothing to write", run: testNothingToWrite},
+		{name: "store/key taken", run: testKeyTaken},
+		{name: "store/id taken", run: testIDTaken},
+		{name: "store/key freed and claimed in one batch", run: testFreeAndClaim},
+		{name: "store/commits are serialised", run: testSerialised},
+		{name: "store/readers beside writers", run: testReadersBesideWriters},
+		{name: "store/renew", run: testRenew},
+		{name: "store/runner in a commit", run: testRunnerInCommit},
+		{name: "store/purge", run: testPurge},
+		{name: "store/purge forgets runners", run: testPurgeForgetsRunners},
+		{name: "store/purge of tombstones from the future", run: testPurgeFuture},
+		{name: "store/listen", run: testListen},
+		{name: "store/context ends", run: testContextEnds},
+		{name: "store/context ends at the lock", run: testContextEndsAtLock},
+		{name: "store/reading while another writes", run: testReadDuringWrite, several: true},
+		{name: "store/reopen", run: testReopen, several: true},
+		{name: "engine/once", run: testOnce},
+		{name: "engine/all keys or none", run: testAllOrNone},
+		{name: "engine/read your writes at every peer", run: testReadYourWrites},
+		{name: "engine/all watchers see the same", run: testWatchers},
+		{name: "engine/failed holders", run: testFailedHolders},
+		{name: "engine/cancel from another peer", run: testCancelElsewhere},
+		{name: "engine/dismiss from another peer", run: testDismissElsewhere},
+		{name: "engine/close fails what does not stop", run: testCloseFails, several: true},
+		{name: "engine/model", run: testModel},
+	}
+	for _, c := range cases {
+		if c.several && b.Single {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) { c.run(t, b) })
+	}
+}
+
+// A tb is what the helpers need of a *testing.T or a *rapid.T.
+type tb interface {
+	Helper()
+	Cleanup(f func())
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// handles opens n handles on new data and closes them with t. A Single backend's one
+// handle is returned n times.
+func (b Backend) handles(t testing.TB, n int) []kapi.Store {
+	t.Helper()
+	open := b.New(t)
+	all := make([]kapi.Store, n)
+	for i := range all {
+		if i > 0 && b.Single {
+			all[i] = all[0]
+			continue
+		}
+		s := open()
+		all[i] = s
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Errorf("Close of a handle: %v", err)
+			}
+		})
+	}
+	return all
+}
+
+// peers opens n peers on new data and closes them with t. A Single backend's one peer is
+// returned n times.
+func (b Backend) peers(t testing.TB, n int) []*kapi.Peer {
+	t.Helper()
+	open := b.New(t)
+	all := make([]*kapi.Peer, n)
+	for i := range all {
+		if i > 0 && b.Single {
+			all[i] = all[0]
+			continue
+		}
+		all[i] = openPeer(t, open())
+	}
+	return all
+}
+
+func openPeer(t tb, s kapi.Store) *kapi.Peer {
+	t.Helper()
+	p, err := kapi.Open(within(t), s, kapi.Options{
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Grace: deadline, StoreTimeout: deadline,
+	})
+	if err != nil {
+		t.Fatalf("kapi.Open: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Errorf("Close of a peer: %v", err)
+		}
+	})
+	return p
+}
+
+// within returns a context that ends at the deadline.
+func within(t tb) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// receive waits for a value of c, for as long as the deadline allows.
+func receive[T any](t tb, c <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(deadline):
+		t.Fatalf("waited %v for %s", deadline, what)
+	}
+	return v
+}
+
+// eventually polls until f is true, for as long as the deadline allows.
+func eventually(t tb, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(deadline); !f(); {
+		if time.Now().After(end) {
+			t.Fatalf("waited %v until %s", deadline, what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}

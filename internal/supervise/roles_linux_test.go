@@ -1,0 +1,179 @@
+package supervise
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+// The test binary plays the other processes, too: with helperVariable set, it is
+// what that names.
+const (
+	helperVariable = "SUPERVISE_HELPER"
+	graceVariable  = "SUPERVISE_GRACE"
+	deadline       = 20 * time.Second
+
+	// stopSignal is one that isn't passed on.
+	stopSignal = syscall.SIGVTALRM
+)
+
+// report is what a supervising helper writes to its file 3 when it is done.
+type report struct {
+	Result Result
+	Text   string
+	Err    string
+	Leak   string
+}
+
+func runHelper() {
+	role := os.Getenv(helperVariable)
+	if role == "" {
+		return
+	}
+	os.Unsetenv(helperVariable)
+	switch role {
+	case "supervise":
+		helpSupervise(os.Args[1:])
+	case "shell":
+		helpShell(os.Args[1:])
+	case "count":
+		helpCount()
+	case "hold":
+		helpHold()
+	default:
+		panic(role)
+	}
+	os.Exit(0)
+}
+
+// helpSupervise supervises its arguments. KAPI_ACTION is its process id. Its
+// stopSignal makes it stop the tree.
+func helpSupervise(args []string) {
+	out := os.NewFile(3, "report")
+	syscall.CloseOnExec(3)
+	r := report{}
+	defer func() { _ = json.NewEncoder(out).Encode(r) }()
+	signals := Catch()
+	path, err := Look(args[0])
+	if err != nil {
+		r.Err = err.Error()
+		return
+	}
+	grace, _ := time.ParseDuration(os.Getenv(graceVariable))
+	action := strconv.Itoa(os.Getpid())
+	tree, err := Start(Command{
+		Path: path, Args: args,
+		Env:     Environ(os.Environ(), []string{graceVariable}, action, 7),
+		Action:  action,
+		Stderr:  os.Stderr,
+		Signals: signals,
+		Grace:   grace,
+		Quiesce: sayQuiet,
+	})
+	if err != nil {
+		r.Err = err.Error()
+		return
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, stopSignal)
+	ended := make(chan struct{})
+	stopper := make(chan struct{})
+	go func() {
+		defer close(stopper)
+		select {
+		case <-stop:
+			tree.Stop()
+		case <-ended:
+		}
+	}()
+	r.Result = tree.Wait()
+	close(ended)
+	<-stopper
+	if err := r.Result.Err(); err != nil {
+		r.Text = err.Error()
+	}
+	if err := goleak.Find(goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop")); err != nil {
+		r.Leak = err.Error()
+	}
+}
+
+// helpShell is as much of a shell as Ctrl-Z needs: it runs its arguments as a job
+// in the foreground ("fg") or background ("bg", its first argument), supervised
+// unless that is "fg hold", says when the job was stopped, continues it on a line of
+// input, and says how it ended.
+func helpShell(args []string) {
+	signal.Ignore(syscall.SIGTTOU)
+	self, _ := os.Executable()
+	role := "supervise"
+	if args[1] == "hold" {
+		role = "hold"
+	}
+	pid, err := syscall.ForkExec(self, append([]string{self}, args[1:]...), &syscall.ProcAttr{
+		Env:   append(os.Environ(), helperVariable+"="+role),
+		Files: []uintptr{0, 1, 2, 3},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Foreground: args[0] == "fg"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	for {
+		var status syscall.WaitStatus
+		if _, err := syscall.Wait4(pid, &status, syscall.WUNTRACED, nil); errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if !status.Stopped() {
+			fmt.Println("ended", status.ExitStatus())
+			return
+		}
+		fmt.Println("stopped by", int(status.StopSignal()))
+		_ = unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, os.Getpid())
+		_, _ = bufio.NewReader(os.NewFile(4, "go on")).ReadString('\n')
+		_ = unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, pid)
+		_ = syscall.Kill(-pid, syscall.SIGCONT)
+	}
+}
+
+// helpHold only puts stops off, until TERM.
+func helpHold() {
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	release := HoldStops(sayQuiet)
+	fmt.Println("holding", os.Getpid())
+	<-term
+	release()
+	if err := goleak.Find(goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop")); err != nil {
+		fmt.Println(err)
+	}
+}
+
+// sayQuiet is a quiesce that tells when it was called and when f has returned.
+func sayQuiet(f func()) {
+	fmt.Println("quiet")
+	f()
+	fmt.Println("on")
+}
+
+// helpCount counts the signals INT and TERM; USR1 makes it say how many and end.
+func helpCount() {
+	c := make(chan os.Signal, 16)
+	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
+	fmt.Println("counting", os.Getpid())
+	counts := map[os.Signal]int{}
+	for sig := range c {
+		if sig == syscall.SIGUSR1 {
+			fmt.Printf("INT %d TERM %d\n", counts[syscall.SIGINT], counts[syscall.SIGTERM])
+			return
+		}
+		counts[sig]++
+		fmt.Println("got", int(sig.(syscall.Signal)))
+	}
+}

@@ -1,0 +1,257 @@
+package kapi
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// aView is a view at seq 10 of epoch e.
+func aView(records ...Record) *view {
+	v := newView(func(*Record) {})
+	v.load(Snapshot{Head: Head{Epoch: "e", Seq: 10}, Records: records})
+	return v
+}
+
+func held(id string, s Status, fence uint64, keys ...string) Record {
+	r := aRecord(s)
+	r.ID, r.Fence, r.Keys = id, fence, keys
+	return r
+}
+
+func starting(id string, keys ...string) *change {
+	return &change{start: &Record{Action: Action{
+		ID: id, Title: "t", Status: StatusRunning, Keys: keys, Runner: &Runner{ID: "r"},
+	}}}
+}
+
+func reporting(id string, rep report) *change {
+	return &change{id: id, apply: func(r *Record, now int64) error { return r.report(rep, now) }}
+}
+
+func dismissing(id string) *change { return &change{id: id, apply: (*Record).dismiss} }
+
+func planned(v *view, l Loaded, batch ...*change) (Writes, []Record) {
+	l.Epoch, l.Seq = "e", 10
+	pl := newPlan(v, l, now)
+	for _, c := range batch {
+		pl.add(c)
+	}
+	return pl.writes()
+}
+
+func TestPlanOrder(t *testing.T) {
+	batch := []*change{starting("a", "ka"), starting("b"), reporting("a", report{fence: 11, state: ptr("x")})}
+	w, records := planned(aView(), Loaded{}, batch...)
+	if w.Head != 13 || len(records) != 2 || records[0].ID != "b" || records[1].ID != "a" {
+		t.Fatalf("head %d, records %+v", w.Head, records)
+	}
+	if a := records[1]; a.Seq != 13 || a.Fence != 11 || a.State != "x" || a.CreatedAt != now || a.StartedAt != now || a.Runner.HeardAt != now {
+		t.Errorf("a is %+v", a)
+	}
+	if batch[0].record.Seq != 11 || batch[1].record.Seq != 12 {
+		t.Errorf("answers of seq %d and %d", batch[0].record.Seq, batch[1].record.Seq)
+	}
+	// A row that was added in this batch is inserted, whatever else happened to it.
+	if len(w.Insert) != 2 || len(w.Update) != 0 || !slices.Equal(w.Claim, []Claim{{"ka", "a"}}) || w.Free != nil {
+		t.Errorf("writes %+v", w)
+	}
+}
+
+func TestPlanKeyHandOver(t *testing.T) {
+	end := reporting("a", report{fence: 7, status: StatusCompleted})
+	early, late, third := starting("b", "k"), starting("c", "k"), starting("d", "k")
+	w, _ := planned(aView(held("a", StatusRunning, 7, "k")), Loaded{}, early, end, late, third)
+	if end.err != nil || late.err != nil {
+		t.Fatalf("end %v, start after it %v", end.err, late.err)
+	}
+	checkHeld(t, early.err, "k", "a")
+	checkHeld(t, third.err, "k", "c")
+	if !slices.Equal(w.Free, []string{"k"}) || !slices.Equal(w.Claim, []Claim{{"k", "c"}}) {
+		t.Errorf("freed %v, claimed %v", w.Free, w.Claim)
+	}
+	if w.Head != 12 {
+		t.Errorf("head %d: a refused change took a seq", w.Head)
+	}
+}
+
+func TestPlanAllKeysOrNone(t *testing.T) {
+	c := starting("b", "free", "k", "free2")
+	w, records := planned(aView(held("a", StatusRunning, 7, "k")), Loaded{}, c)
+	checkHeld(t, c.err, "k", "a")
+	if len(records) != 0 || len(w.Claim) != 0 || w.Head != 10 {
+		t.Errorf("a refused start writes %+v", w)
+	}
+}
+
+func checkHeld(t *testing.T, err error, key, holder string) *HeldError {
+	t.Helper()
+	var he *HeldError
+	if !errors.As(err, &he) || he.Key != key || he.Holder.ID != holder {
+		t.Fatalf("%v, want a HeldError of %s by %s", err, key, holder)
+	}
+	return he
+}
+
+func TestPlanDismissFailed(t *testing.T) {
+	known := held("known", StatusFailed, 3, "k1", "k2")
+	late := held("late", StatusFailed, 4, "k3")
+	late.GivenUp, late.LateEnd = true, true
+	silent := held("silent", StatusFailed, 5, "k4")
+	silent.GivenUp = true
+	v := aView(known, late, silent, held("busy", StatusImpacted, 6, "k5"))
+
+	for _, tt := range []struct {
+		name      string
+		keys      []string
+		declared  bool
+		dismissed []string
+		key       string // held
+		unproven  bool
+	}{
+		{"not declared", []string{"k1"}, false, nil, "k1", false},
+		{"one with two keys", []string{"k2", "k1"}, true, []string{"known"}, "", false},
+		{"two", []string{"k3", "k0", "k1"}, true, []string{"late", "known"}, "", false},
+		{"none if one is busy", []string{"k1", "k5"}, true, nil, "k5", false},
+		{"none if one is not proven dead", []string{"k1", "k4"}, true, nil, "k4", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := starting("new", tt.keys...)
+			c.dismissFailed = tt.declared
+			w, records := planned(v, Loaded{}, c)
+			var ids []string
+			for _, a := range c.dismissed {
+				ids = append(ids, a.ID)
+				if a.Status != StatusFailed || a.State == "" || len(a.Keys) == 0 {
+					t.Errorf("%s is not told as it was before: %+v", a.ID, a)
+				}
+			}
+			if !slices.Equal(ids, tt.dismissed) {
+				t.Errorf("dismissed %v, want %v", ids, tt.dismissed)
+			}
+			if tt.key != "" {
+				if he := checkHeld(t, c.err, tt.key, v.holder(tt.key)); he.NotProvenDead != tt.unproven {
+					t.Errorf("not proven dead: %v", he.NotProvenDead)
+				}
+				if len(records) != 0 {
+					t.Errorf("a refused start changes %+v", records)
+				}
+				return
+			}
+			if c.err != nil || len(w.Update) != len(tt.dismissed) || len(w.Claim) != len(tt.keys) {
+				t.Errorf("%v, writes %+v", c.err, w)
+			}
+			for _, r := range w.Update {
+				if r.Status != StatusAborted {
+					t.Errorf("%s is %s", r.ID, r.Status)
+				}
+			}
+		})
+	}
+}
+
+// What was judged is changed only if its runner was not heard of in between.
+func TestPlanRechecksBeat(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		runner string
+		beats  map[string]uint64
+		want   error
+	}{
+		{"silent still", "r", map[string]uint64{"r": 4}, nil},
+		{"heard again", "r", map[string]uint64{"r": 5}, errUnchanged},
+		{"forgotten", "r", nil, errUnchanged},
+		{"another runner's by now", "q", map[string]uint64{"q": 4}, errUnchanged},
+	} {
+		c := &change{id: "a", runner: tt.runner, beat: 4, apply: func(r *Record, now int64) error {
+			return r.accept(verdict{failure: "died", ended: true}, now)
+		}}
+		_, records := planned(aView(held("a", StatusRunning, 7, "k")), Loaded{Beats: tt.beats}, c)
+		if !errors.Is(c.err, tt.want) || (len(records) == 1) != (tt.want == nil) {
+			t.Errorf("%s: %v, %d records", tt.name, c.err, len(records))
+		}
+	}
+}
+
+func TestPlanTombstones(t *testing.T) {
+	done := held("done", StatusCompleted, 7)
+	again := reporting("done", report{fence: 7, status: StatusCompleted})
+	stale := reporting("done", report{fence: 6, status: StatusCompleted})
+	dismiss, never := dismissing("done"), dismissing("never")
+	_, records := planned(aView(), Loaded{Found: []Record{done}}, again, stale, dismiss, never)
+	for _, tt := range []struct {
+		c    *change
+		want error
+	}{{again, errUnchanged}, {stale, ErrStaleFence}, {dismiss, ErrUnknown}, {never, ErrUnknown}} {
+		if !errors.Is(tt.c.err, tt.want) {
+			t.Errorf("%v, want %v", tt.c.err, tt.want)
+		}
+	}
+	if len(records) != 0 {
+		t.Errorf("a disposed action was changed: %+v", records)
+	}
+}
+
+// Whatever a batch holds: the view and the store agree on who holds which key, nobody
+// shares one, and every change has a seq of its own.
+func TestPlanKeepsKeysUnique(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := aView()
+		stored := map[string]string{} // the store's table of keys
+		seq, ids := uint64(10), []string{"none"}
+		for round := range rapid.IntRange(1, 6).Draw(t, "rounds") {
+			pl := newPlan(v, Loaded{Page: Page{Head: Head{Epoch: "e", Seq: seq}}}, now)
+			for i := range rapid.IntRange(1, 8).Draw(t, "batch") {
+				id := rapid.SampledFrom(ids).Draw(t, "id")
+				fence := uint64(0)
+				if r := pl.lookup(id); r != nil {
+					fence = r.Fence
+				}
+				c := rapid.SampledFrom([]func() *change{
+					func() *change {
+						keys := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c"}), 0, 3, rapid.ID).Draw(t, "keys")
+						c := starting(fmt.Sprintf("%d-%d", round, i), keys...)
+						c.start.ReleaseOnFailure = rapid.Bool().Draw(t, "release")
+						c.dismissFailed = rapid.Bool().Draw(t, "dismiss failed")
+						ids = append(ids, c.start.ID)
+						return c
+					},
+					func() *change { return reporting(id, report{fence: fence, status: StatusCompleted}) },
+					func() *change { return reporting(id, report{fence: fence, status: StatusFailed}) },
+					func() *change { return dismissing(id) },
+				}).Draw(t, "change")()
+				pl.add(c)
+			}
+			w, records := pl.writes()
+			for _, key := range w.Free {
+				if stored[key] == "" {
+					t.Fatalf("key %s is freed, but nobody holds it", key)
+				}
+				delete(stored, key)
+			}
+			for _, claim := range w.Claim {
+				if other := stored[claim.Key]; other != "" {
+					t.Fatalf("key %s of %s is claimed by %s", claim.Key, other, claim.Action)
+				}
+				stored[claim.Key] = claim.Action
+			}
+			for _, r := range records {
+				if r.Seq <= seq {
+					t.Fatalf("seq %d after %d", r.Seq, seq)
+				}
+				seq = r.Seq
+			}
+			if w.Head != seq {
+				t.Fatalf("head %d, last seq %d", w.Head, seq)
+			}
+			v.apply(Page{Head: Head{Epoch: "e", Seq: seq}, Records: records})
+			if !reflect.DeepEqual(v.keys, stored) {
+				t.Fatalf("the view holds %v, the store %v", v.keys, stored)
+			}
+		}
+	})
+}
