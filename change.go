@@ -54,9 +54,11 @@ func (r *Record) report(rep report, now int64) error {
 	if rep.status != 0 && rep.status != r.Status {
 		r.moveTo(rep.status, now)
 		changed = true
-		if rep.goesOn {
+		switch {
+		case rep.status != StatusFailed:
+		case rep.goesOn:
 			r.GivenUp = true
-		} else if rep.status == StatusFailed && r.ReleaseOnFailure {
+		case r.ReleaseOnFailure:
 			r.Keys = nil
 		}
 	}

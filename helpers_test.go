@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 
@@ -26,6 +27,8 @@ type testStore struct {
 	// after is asked after each Commit that succeeded: the transaction is kept, but the
 	// caller is told of this error.
 	after func(kapi.Writes) error
+	// forgotten are actions that snapshots don't have.
+	forgotten []string
 }
 
 func newStore(t testing.TB) *testStore {
@@ -71,6 +74,12 @@ func (s *testStore) setAfter(f func(kapi.Writes) error) {
 	s.after = f
 }
 
+func (s *testStore) forget(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgotten = append(s.forgotten, id)
+}
+
 func (s *testStore) ask(method string) error {
 	s.mu.Lock()
 	before := s.before
@@ -85,7 +94,13 @@ func (s *testStore) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
 	if err := s.ask("Snapshot"); err != nil {
 		return kapi.Snapshot{}, err
 	}
-	return s.Store.Snapshot(ctx)
+	snapshot, err := s.Store.Snapshot(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	snapshot.Records = slices.DeleteFunc(snapshot.Records, func(r kapi.Record) bool {
+		return slices.Contains(s.forgotten, r.ID)
+	})
+	return snapshot, err
 }
 
 func (s *testStore) Feed(ctx context.Context, since uint64) (kapi.Page, error) {

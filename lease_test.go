@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	lease  = 15 * time.Second
-	giveUp = 2 * time.Minute
+	lease      = 15 * time.Second
+	giveUp     = 2 * time.Minute
 	noWordText = "no word from bot-1 since 2023-11-14T22:13:20Z"
 )
 

@@ -32,6 +32,11 @@ func newPlan(v *view, l Loaded, now int64) *plan {
 	for i := range l.Found {
 		pl.found[l.Found[i].ID] = &l.Found[i]
 	}
+	for i := range l.Records { // what ended since the view was asked whether it knows it
+		if r := &l.Records[i]; !r.Status.Ongoing() {
+			pl.found[r.ID] = r
+		}
+	}
 	return pl
 }
 

@@ -66,7 +66,7 @@ func openBare(path string) (*bare, error) {
 		return nil, err
 	}
 	b := &bare{
-		queue: make(chan *write, 4*maxBatch),
+		queue:  make(chan *write, 4*maxBatch),
 		runner: strings.ToLower(rand.Text()), pid: int64(os.Getpid()),
 	}
 	if b.host, err = os.Hostname(); err != nil {

@@ -32,6 +32,7 @@ import (
 const deadline = 30 * time.Second
 
 func TestMain(m *testing.M) {
+	time.Local = time.UTC // here, because it is read without a lock
 	testscript.Main(m, map[string]func(){"kapi": kapiChecked})
 }
 

@@ -183,9 +183,6 @@ func TestAgeText(t *testing.T) {
 }
 
 func TestDescribeHeld(t *testing.T) {
-	before := time.Local
-	defer func() { time.Local = before }()
-	time.Local = time.UTC
 	half := 0.5
 	runner := &kapi.Runner{ID: "r", Host: "db1", PID: 7, HeardAt: 1795467850000}
 	for _, c := range []struct {

@@ -148,8 +148,8 @@ func TestGivenUpRunner(t *testing.T) {
 		}
 	}
 	_ = runner.stdin.Close()
-	if code := runner.wait(); code != 0 {
-		t.Errorf("the runner ended with %d: %s", code, runner.stderr)
+	if code := runner.wait(); code == 0 || !strings.Contains(runner.stderr.String(), kapi.ErrGivenUp.Error()) {
+		t.Errorf("the runner ended with %d and was not told that it had been given up: %s", code, runner.stderr)
 	}
 	a = awaitAction(t, peer, a.ID, "as the runner ended after all", func(a kapi.Action) bool {
 		return a.State == "finished after it was given up: completed"

@@ -37,7 +37,7 @@ const (
 	reported  what = "reported"
 	ended     what = "ended"
 	dismissed what = "dismissed"
-	refused   what = "refused" // ID holds Keys[0]
+	refused   what = "refused"   // ID holds Keys[0]
 	inherited what = "inherited" // by the action of fence Seq, a key of ID, which died and was to keep it
 	violation what = "violation"
 )

@@ -159,14 +159,3 @@ func receive[T any](t tb, c <-chan T, what string) (v T) {
 	}
 	return v
 }
-
-// eventually polls until f is true, for as long as the deadline allows.
-func eventually(t tb, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(deadline); !f(); {
-		if time.Now().After(end) {
-			t.Fatalf("waited %v until %s", deadline, what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
