@@ -26,6 +26,7 @@ type change struct {
 	beat   uint64
 
 	taken atomic.Bool // by the committer, or by a caller that withdraws
+	left  bool        // the caller no longer waits; guarded by the flight
 	done  chan struct{}
 	// The answer, once done is closed.
 	record    Record
@@ -58,7 +59,8 @@ func (p *Peer) enqueue(ctx context.Context, c *change) error {
 }
 
 // wait waits for the outcome. When ctx ends before the committer took the change it is
-// withdrawn; afterwards the outcome is waited for, because it may be on disk already.
+// withdrawn; afterwards the outcome is waited for, because it may be on disk already. A
+// transaction that nobody wants any more is given up, if it still can be.
 func (p *Peer) wait(ctx context.Context, c *change) error {
 	select {
 	case <-c.done:
@@ -67,12 +69,16 @@ func (p *Peer) wait(ctx context.Context, c *change) error {
 		if c.taken.CompareAndSwap(false, true) {
 			return context.Cause(ctx)
 		}
+		p.flight.leave(c)
 	case <-p.ctx.Done():
 		if c.taken.CompareAndSwap(false, true) {
 			return ErrClosed
 		}
 	}
 	<-c.done
+	if errors.Is(c.err, errLeft) {
+		return context.Cause(ctx)
+	}
 	return c.err
 }
 
@@ -143,12 +149,17 @@ func (c *change) answer(err error) {
 func (p *Peer) tryCommit(batch []*change) error {
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
 	defer cancel()
+	ctx, land := p.flight.board(ctx, batch)
+	defer land()
 	err := p.transact(ctx, batch)
 	if errors.Is(err, ErrBehind) {
 		if err := p.reload(); err != nil {
 			return err
 		}
 		err = p.transact(ctx, batch)
+	}
+	if err != nil && errors.Is(context.Cause(ctx), errLeft) {
+		return errLeft
 	}
 	if err != nil && ctx.Err() != nil && !errors.Is(err, ErrUnavailable) {
 		err = fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/sqlite"
 )
 
 var errOutage = fmt.Errorf("%w: unplugged", kapi.ErrUnavailable)
@@ -245,6 +247,37 @@ func TestWithdrawn(t *testing.T) {
 	start(t, k, kapi.Spec{Keys: []string{"k"}}, untilStopped) // nobody holds it
 }
 
+// A start that waits for the store's lock is given up when its caller leaves, unless others
+// of the same transaction stay.
+func TestLeft(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kapi.db")
+	mine, theirs := openFile(t, path), openFile(t, path)
+	k := openPeer(t, mine, kapi.Options{StoreTimeout: time.Hour})
+	locked, unlock := make(chan struct{}), make(chan struct{})
+	done := make(chan error)
+	go func() {
+		done <- theirs.Commit(context.Background(), kapi.Batch{}, func(kapi.Loaded) (kapi.Writes, error) {
+			close(locked)
+			<-unlock
+			return kapi.Writes{}, nil
+		})
+	}()
+	<-locked
+	impatient := errors.New("impatient")
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, impatient)
+	defer cancel()
+	_, err := k.Start(ctx, kapi.Spec{Title: "t", Keys: []string{"k"}}, untilStopped)
+	wantError(t, err, impatient)
+	close(unlock)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	start(t, k, kapi.Spec{Keys: []string{"k"}}, untilStopped) // nobody holds it
+	if err := theirs.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestOpenFails(t *testing.T) {
 	store := newStore(t)
 	store.failing(errOutage, "Snapshot")
@@ -280,6 +313,15 @@ func TestReload(t *testing.T) {
 	wantError(t, <-causes, kapi.ErrLost)
 	store.healed()
 	start(t, k, kapi.Spec{}, untilStopped)
+}
+
+func openFile(t *testing.T, path string) *sqlite.Store {
+	t.Helper()
+	store, err := sqlite.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
 }
 
 // awaitAny waits for an update of any action.

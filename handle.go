@@ -98,7 +98,8 @@ func (h *Handle) State(state string) {
 	if old := h.state.Load(); old != nil && *old == state {
 		return
 	}
-	h.state.Store(&state)
+	newest := state // a copy, so that only what is stored is allocated
+	h.state.Store(&newest)
 	h.mark()
 }
 

@@ -71,15 +71,16 @@ func (o Options) withDefaults() (Options, error) {
 // what other peers do. All peers of a store are equal. Its methods may be called
 // concurrently.
 type Peer struct {
-	store Store
-	opts  Options
-	log   *slog.Logger
-	self  RunnerRecord
-	view  *view
-	queue chan *change
-	syncs syncer
-	flush flusher
-	sweep sweeper
+	store  Store
+	opts   Options
+	log    *slog.Logger
+	self   RunnerRecord
+	view   *view
+	queue  chan *change
+	flight flight
+	syncs  syncer
+	flush  flusher
+	sweep  sweeper
 
 	// deciding is held while a transaction decides by the view, so that nobody
 	// replaces the view under it.
@@ -144,88 +145,6 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 	p.sweep.tick() // what is provably dead is settled before anybody asks
 	p.served.Go(p.sweep.loop)
 	return p, nil
-}
-
-// Close stops the peer in order: no more starts, every operation is asked to stop (its
-// context ends with ErrStopped), the grace period, and what has not finished by then
-// fails with "kapi was stopped" and keeps its keys. Then the store is closed. Calls after
-// the first wait for it.
-func (p *Peer) Close() error {
-	p.mu.Lock()
-	if p.closing {
-		p.mu.Unlock()
-		<-p.closed
-		return nil
-	}
-	p.closing = true
-	handles := make([]*Handle, 0, len(p.running))
-	for _, h := range p.running {
-		handles = append(handles, h)
-	}
-	p.mu.Unlock()
-	defer close(p.closed)
-
-	for _, h := range handles {
-		h.cancel(ErrStopped)
-	}
-	p.awaitOperations()
-	p.abandon()
-	p.purgeSome()
-	p.syncs.close()
-	p.cancel(ErrClosed)
-	p.served.Wait()
-	p.view.cutAll(ErrClosed)
-	return p.store.Close()
-}
-
-// awaitOperations waits for the operations, and for the grace period at most.
-func (p *Peer) awaitOperations() {
-	if p.opts.Grace < 0 {
-		return
-	}
-	done := make(chan struct{})
-	go func() { // ends with the last operation, which may be long after Close
-		p.ops.Wait()
-		close(done)
-	}()
-	grace := time.NewTimer(p.opts.Grace)
-	defer grace.Stop()
-	select {
-	case <-done:
-	case <-grace.C:
-	}
-}
-
-// abandon fails what is still running. Its work was not seen to end, so the keys stay
-// held.
-func (p *Peer) abandon() {
-	p.mu.Lock()
-	left := make([]*Handle, 0, len(p.running))
-	for _, h := range p.running {
-		left = append(left, h)
-	}
-	p.mu.Unlock()
-	var all sync.WaitGroup
-	for _, h := range left {
-		all.Go(func() {
-			ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
-			defer cancel()
-			if !h.seal() { // it ended just now and reports for itself
-				select {
-				case <-h.ended:
-				case <-ctx.Done():
-				}
-				return
-			}
-			state := ErrStopped.Error()
-			rep := h.again(report{status: StatusFailed, state: &state, goesOn: true})
-			if err := p.commit(ctx, h.change(rep)); err != nil {
-				p.log.Error("an operation outlived the grace period and this could not be recorded",
-					"action", h.id, "error", err)
-			}
-		})
-	}
-	all.Wait()
 }
 
 // Get returns an ongoing action, not older than the call, with its runner's current

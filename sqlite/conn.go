@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -28,8 +29,8 @@ func openConn(ctx context.Context, path string) (*sqlite.Conn, error) {
 		return nil, storeError(err)
 	}
 	c.SetBusyTimeout(0)
-	// Another program's database must be recognised before the journal mode is set,
-	// because that is a change of the file.
+	// A file that isn't ours must be recognised before the journal mode is set, because
+	// that is a change of the file.
 	err = retryBusy(ctx, func() error { return inspect(c) })
 	if err == nil {
 		err = retryBusy(ctx, func() error { return setUp(c) })
@@ -40,14 +41,35 @@ func openConn(ctx context.Context, path string) (*sqlite.Conn, error) {
 	return c, nil
 }
 
-// inspect is checkOwner in a read transaction, so that it doesn't see one half of another
-// process's first migration.
+// recognise refuses another program's database, or a newer kapi's, that was left with its
+// WAL (a crash). It only reads: closing a connection that can write empties the WAL.
+func recognise(ctx context.Context, path string) error {
+	if _, err := os.Lstat(path + "-wal"); err != nil {
+		return nil // openConn does as well, and leaves no WAL behind
+	}
+	c, err := sqlite.OpenConn(path, sqlite.OpenReadOnly)
+	if err != nil {
+		return nil // openConn says why
+	}
+	c.SetBusyTimeout(0)
+	err = retryBusy(ctx, func() error { return inspect(c) })
+	if closing := c.Close(); errors.Is(err, kapi.ErrUnavailable) || closing != nil {
+		return errors.Join(err, storeError(closing))
+	}
+	return nil
+}
+
+// inspect refuses a file that isn't this kapi's. It does so in a read transaction, so that
+// it doesn't see one half of another process's first migration.
 func inspect(c *sqlite.Conn) error {
 	if err := step(c, "BEGIN"); err != nil {
 		return err
 	}
 	defer rollback(c)
-	_, err := checkOwner(c)
+	ours, err := checkOwner(c)
+	if ours {
+		_, err = missing(c)
+	}
 	return err
 }
 
@@ -132,49 +154,79 @@ func storeError(err error) error {
 	return fmt.Errorf("%w: %s (%w)", kapi.ErrUnavailable, why, err)
 }
 
+// prepare makes the file ready: of this version's schema, with a history of its own. A
+// file that is ready already is not written to, and nobody's lock is waited for.
+func prepare(ctx context.Context, c *sqlite.Conn, file int64, wake *wakeFile) error {
+	ready, err := isReady(ctx, c, file, wake)
+	if err == nil && !ready {
+		err = migrate(ctx, c, file, wake)
+	}
+	return storeError(err)
+}
+
+func isReady(ctx context.Context, c *sqlite.Conn, file int64, wake *wakeFile) (ready bool, err error) {
+	last := wake.read() // before the history, which may go on meanwhile
+	if err := retryBusy(ctx, func() error { return step(c, "BEGIN") }); err != nil {
+		return false, err
+	}
+	defer rollback(c)
+	ours, err := checkOwner(c)
+	if err != nil || !ours {
+		return false, err
+	}
+	steps, err := missing(c)
+	if err != nil || len(steps) > 0 {
+		return false, err
+	}
+	h, err := readHistory(c)
+	return h.goesOn(file, last, wake != nil), err
+}
+
 // migrate brings the file to this version's schema, in one transaction, and begins a new
 // epoch if the file is not where its history took place.
 func migrate(ctx context.Context, c *sqlite.Conn, file int64, wake *wakeFile) (err error) {
 	if err := begin(ctx, c); err != nil {
-		return storeError(err)
+		return err
 	}
-	defer func() {
-		if err != nil {
-			rollback(c)
-		}
-	}()
+	defer rollback(c)
 	ours, err := checkOwner(c)
-	if err != nil {
-		return storeError(err)
-	}
-	if !ours {
-		if err := exec(c, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
-			return storeError(err)
-		}
-	}
-	steps, err := fs.Glob(schema, "schema/*.sql")
 	if err != nil {
 		return err
 	}
-	version, err := pragma(c, "user_version")
-	if err != nil {
-		return storeError(err)
-	}
-	if version > int64(len(steps)) {
-		return fmt.Errorf("%w: it is from a newer kapi (schema %d, this one knows %d)", kapi.ErrUnavailable, version, len(steps))
-	}
-	for i, name := range steps[version:] {
-		if err := runScript(c, name); err != nil {
-			return fmt.Errorf("migrate to schema %d: %w", int(version)+i+1, storeError(err))
+	if !ours {
+		if err := exec(c, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+			return err
 		}
 	}
-	if err := exec(c, fmt.Sprintf("PRAGMA user_version = %d", len(steps))); err != nil {
-		return storeError(err)
+	steps, err := missing(c)
+	if err != nil {
+		return err
+	}
+	for _, name := range steps {
+		if err := runScript(c, name); err != nil {
+			return fmt.Errorf("migrate with %s: %w", name, storeError(err))
+		}
 	}
 	if err := settleEpoch(c, file, wake); err != nil {
-		return storeError(err)
+		return err
 	}
-	return storeError(step(c, "COMMIT"))
+	return step(c, "COMMIT")
+}
+
+// missing names the steps that bring the file to this version's schema.
+func missing(c *sqlite.Conn) ([]string, error) {
+	steps, err := fs.Glob(schema, "schema/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	version, err := pragma(c, "user_version")
+	if err == nil && (version < 0 || version > int64(len(steps))) {
+		err = fmt.Errorf("%w: it is from a newer kapi (schema %d, this one knows %d)", kapi.ErrUnavailable, version, len(steps))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return steps[version:], nil
 }
 
 // errOtherProgram refuses a file.

@@ -74,7 +74,7 @@ func Open(path string) (*Store, error) {
 }
 
 func open(ctx context.Context, path string) (_ *Store, err error) {
-	file, err := prepareFile(path)
+	file, err := prepareFile(path, networkFileSystem)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +99,9 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 			_ = s.close()
 		}
 	}()
+	if err := recognise(ctx, path); err != nil {
+		return nil, err
+	}
 	writer, err := openConn(ctx, path)
 	if err != nil {
 		return nil, err
@@ -107,7 +110,7 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 	if s.wake, err = openWake(path + "-wake"); err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, writer, file, s.wake); err != nil {
+	if err := prepare(ctx, writer, file, s.wake); err != nil {
 		return nil, err
 	}
 	s.writer <- writer
@@ -130,7 +133,7 @@ func OpenMemory() (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store in memory: %w", err)
 	}
-	if err := migrate(context.Background(), c, 0, nil); err != nil {
+	if err := prepare(context.Background(), c, 0, nil); err != nil {
 		return nil, errors.Join(fmt.Errorf("store in memory: %w", err), c.Close())
 	}
 	// One connection serves readers and writers: in memory there is nothing to gain
@@ -171,6 +174,7 @@ func (s *Store) Quiesce(f func()) {
 	case c := <-s.writer:
 		defer func() { s.writer <- c }()
 	case <-s.closed:
+		_ = s.close() // ends after the last writing, that of closing
 	}
 	f()
 }
@@ -180,8 +184,8 @@ func (s *Store) Quiesce(f func()) {
 // It never opens a file that is there: closing it again would take away the locks that
 // other connections of this process have on it (fcntl(2)), and with them everybody's
 // protection from a process that believes to be the last and deletes the WAL.
-func prepareFile(path string) (identity int64, err error) {
-	if kind := networkFileSystem(filepath.Dir(path)); kind != "" {
+func prepareFile(path string, network func(folder string) string) (identity int64, err error) {
+	if kind := network(filepath.Dir(path)); kind != "" {
 		return 0, fmt.Errorf("%w: it is on a network file system (%s), where SQLite's locks can't be relied on", kapi.ErrUnavailable, kind)
 	}
 	info, err := os.Stat(path)
@@ -190,6 +194,9 @@ func prepareFile(path string) (identity int64, err error) {
 			return 0, fmt.Errorf("%w: can't be made: %w", kapi.ErrUnavailable, bare(err))
 		}
 		info, err = os.Stat(path)
+		if target, notLink := os.Readlink(path); err != nil && notLink == nil {
+			return 0, fmt.Errorf("%w: is a symbolic link to %s, which isn't there", kapi.ErrUnavailable, target)
+		}
 	}
 	if err == nil && !info.Mode().IsRegular() {
 		return 0, fmt.Errorf("%w: is not a regular file", kapi.ErrUnavailable)
@@ -212,14 +219,17 @@ func bare(err error) error {
 	return err
 }
 
+// errClosed is what a store answers once Close was called.
+var errClosed = fmt.Errorf("%w: it is closed", kapi.ErrUnavailable)
+
 // borrow takes a connection of a pool until give.
 func (s *Store) borrow(ctx context.Context, pool chan *sqlite.Conn) (c *sqlite.Conn, give func(), err error) {
 	select {
 	case c = <-pool:
 		return c, func() { pool <- c }, nil
 	case <-s.closed:
-		return nil, nil, fmt.Errorf("%w: it is closed", kapi.ErrUnavailable)
+		return nil, nil, s.fail(errClosed)
 	case <-ctx.Done():
-		return nil, nil, fmt.Errorf("%w: busy: %w", kapi.ErrUnavailable, context.Cause(ctx))
+		return nil, nil, s.fail(fmt.Errorf("%w: busy: %w", kapi.ErrUnavailable, context.Cause(ctx)))
 	}
 }

@@ -3,12 +3,15 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"zombiezen.com/go/sqlite"
 
 	"github.com/kettubot/kapi"
 )
@@ -29,27 +32,60 @@ type mark struct {
 
 const markLength = 64
 
-type wakeFile struct{ *os.File }
+type wakeFile struct {
+	path string
+	file atomic.Pointer[os.File]
+}
 
 func openWake(path string) (*wakeFile, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", kapi.ErrUnavailable, err)
+	w := &wakeFile{path: path}
+	if err := w.open(); err != nil {
+		return nil, err
 	}
-	return &wakeFile{f}, nil
+	return w, nil
+}
+
+// open opens the file at the path and makes it if it isn't there.
+func (w *wakeFile) open() error {
+	f, err := os.OpenFile(w.path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("%w: %w", kapi.ErrUnavailable, err)
+	}
+	if old := w.file.Swap(f); old != nil {
+		_ = old.Close()
+	}
+	return nil
+}
+
+func (w *wakeFile) Close() error { return w.file.Load().Close() }
+
+// inPlace fails if somebody removed the file or put another one into its place: those who
+// open the store from then on neither hear this process nor are heard.
+func (w *wakeFile) inPlace() (fs.FileInfo, error) {
+	mine, err := w.file.Load().Stat()
+	if err != nil {
+		return nil, err
+	}
+	if there, err := os.Stat(w.path); err != nil || !os.SameFile(mine, there) {
+		return nil, fmt.Errorf("%s was removed", w.path)
+	}
+	return mine, nil
 }
 
 // touch wakes the others. The content only serves to recognise a file that was put back
 // to an earlier time.
 func (w *wakeFile) touch(m mark) {
 	line := fmt.Sprintf("%-*s\n", markLength-1, m.epoch+" "+strconv.FormatUint(m.seq, 10))
-	_, _ = w.WriteAt([]byte(line), 0) // if it fails (a full disk), the others' slow poll sees the commit
+	_, _ = w.file.Load().WriteAt([]byte(line), 0) // if it fails (a full disk), the others' slow poll sees the commit
 }
 
 // read returns the last mark, or a zero one.
 func (w *wakeFile) read() mark {
+	if w == nil {
+		return mark{}
+	}
 	buf := make([]byte, markLength)
-	n, _ := w.ReadAt(buf, 0)
+	n, _ := w.file.Load().ReadAt(buf, 0)
 	epoch, seq, _ := strings.Cut(strings.TrimSpace(string(buf[:n])), " ")
 	number, err := strconv.ParseUint(seq, 10, 63)
 	if err != nil {
@@ -61,13 +97,20 @@ func (w *wakeFile) read() mark {
 // Listen calls wake after each commit of any process, several commits at once maybe.
 func (s *Store) Listen(ctx context.Context, wake func()) error {
 	if s.wake == nil {
-		<-ctx.Done()
-		return nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.closed:
+			return errClosed
+		}
+	}
+	if err := s.keepWake(ctx); err != nil {
+		return err
 	}
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
 		defer watcher.Close()
-		err = watcher.Add(s.wake.Name())
+		err = watcher.Add(s.wake.path)
 	}
 	if err != nil {
 		return s.pollWake(ctx, wake)
@@ -80,15 +123,40 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 				return nil
 			}
 			wake()
-			if event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename) {
-				return fmt.Errorf("%s was removed", s.wake.Name())
+			if event.Op == fsnotify.Write {
+				continue
+			}
+			// A file that is open is only told that its name went.
+			if _, err := s.wake.inPlace(); err != nil {
+				return s.fail(err)
 			}
 		case err := <-watcher.Errors:
 			return err
+		case <-s.closed:
+			return s.fail(errClosed)
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// keepWake makes the wake file again if it was removed. The lock is held so that it gets
+// the newest mark, and whoever opens the store next finds the epoch in it.
+func (s *Store) keepWake(ctx context.Context) error {
+	if _, err := s.wake.inPlace(); err == nil {
+		return nil
+	}
+	_, err := s.write(ctx, func(c *sqlite.Conn) (bool, error) {
+		head, err := readHead(c)
+		if err == nil {
+			err = s.wake.open()
+		}
+		if err == nil {
+			s.wake.touch(mark{head.Epoch, head.Seq})
+		}
+		return false, err
+	})
+	return err
 }
 
 // pollWake looks at the wake file's time of change.
@@ -99,12 +167,14 @@ func (s *Store) pollWake(ctx context.Context, wake func()) error {
 	for {
 		select {
 		case <-tick.C:
+		case <-s.closed:
+			return s.fail(errClosed)
 		case <-ctx.Done():
 			return nil
 		}
-		info, err := s.wake.Stat()
+		info, err := s.wake.inPlace()
 		if err != nil {
-			return err
+			return s.fail(err)
 		}
 		if at := info.ModTime(); !at.Equal(last) {
 			last = at

@@ -32,8 +32,16 @@ import (
 const deadline = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	time.Local = time.UTC // here, because it is read without a lock
-	testscript.Main(m, map[string]func(){"kapi": kapiChecked})
+	testscript.Main(inUTC{m}, map[string]func(){"kapi": kapiChecked})
+}
+
+// inUTC sets the zone for tests, not for the commands that scripts run; and before any of
+// them, because it is read without a lock.
+type inUTC struct{ *testing.M }
+
+func (m inUTC) Run() int {
+	time.Local = time.UTC
+	return m.M.Run()
 }
 
 // kapiChecked is the real main, and says on stderr if it left a goroutine behind.

@@ -60,3 +60,5 @@ CREATE TABLE tokens (
 	expires_at  INTEGER NOT NULL, -- 0 is never
 	hash        BLOB    NOT NULL  -- SHA-256 of the whole token
 ) STRICT, WITHOUT ROWID;
+
+PRAGMA user_version = 1;
