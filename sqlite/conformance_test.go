@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"zombiezen.com/go/sqlite"
+
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/storetest"
 )
@@ -35,4 +37,23 @@ func openAt(t testing.TB, path string) *Store {
 		t.Fatalf("Open: %v", err)
 	}
 	return s
+}
+
+// TestDurable: a commit of any connection is synced (PRAGMA synchronous = full).
+func TestDurable(t *testing.T) {
+	s := openFor(t, newPath(t))
+	conns := []chan *sqlite.Conn{s.writer}
+	for range readers {
+		conns = append(conns, s.reader)
+	}
+	for _, pool := range conns {
+		c, give, err := s.borrow(within(t), pool)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer give()
+		if got, err := pragma(c, "synchronous"); err != nil || got != 2 {
+			t.Errorf("synchronous is %d, want 2, full (error: %v)", got, err)
+		}
+	}
 }

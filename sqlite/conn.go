@@ -74,12 +74,22 @@ func inspect(c *sqlite.Conn) error {
 }
 
 func setUp(c *sqlite.Conn) error {
-	for _, pragma := range []string{"journal_mode = wal", "synchronous = full", "temp_store = memory"} {
-		if err := exec(c, "PRAGMA "+pragma); err != nil {
-			return err
+	mode := ""
+	err := sqlitex.ExecuteTransient(c, "PRAGMA journal_mode = wal", &sqlitex.ExecOptions{
+		ResultFunc: func(stmt *sqlite.Stmt) error {
+			mode = stmt.ColumnText(0)
+			return nil
+		},
+	})
+	if err == nil && mode != "wal" { // where there is no shared memory SQLite keeps another mode, and says nothing
+		err = fmt.Errorf("%w: its file system can't have a write-ahead log (journal mode %s)", kapi.ErrUnavailable, mode)
+	}
+	for _, pragma := range []string{"synchronous = full", "temp_store = memory"} {
+		if err == nil {
+			err = exec(c, "PRAGMA "+pragma)
 		}
 	}
-	return nil
+	return err
 }
 
 // exec runs a statement that returns nothing of interest.
@@ -133,7 +143,11 @@ func storeError(err error) error {
 		return err // explained already
 	}
 	var why string
-	switch sqlite.ErrCode(err).ToPrimary() {
+	code := sqlite.ErrCode(err)
+	if code == sqlite.ResultIOErrSHMSize {
+		code = sqlite.ResultFull // PATH-shm has no room to grow
+	}
+	switch code.ToPrimary() {
 	case sqlite.ResultBusy, sqlite.ResultLocked:
 		why = "it is locked by another process"
 	case sqlite.ResultFull:
@@ -157,16 +171,20 @@ func storeError(err error) error {
 // prepare makes the file ready: of this version's schema, with a history of its own. A
 // file that is ready already is not written to, and nobody's lock is waited for.
 func prepare(ctx context.Context, c *sqlite.Conn, file int64, wake *wakeFile) error {
-	ready, err := isReady(ctx, c, file, wake)
+	var ready bool
+	err := retryBusy(ctx, func() (err error) {
+		ready, err = isReady(c, file, wake)
+		return err
+	})
 	if err == nil && !ready {
 		err = migrate(ctx, c, file, wake)
 	}
 	return storeError(err)
 }
 
-func isReady(ctx context.Context, c *sqlite.Conn, file int64, wake *wakeFile) (ready bool, err error) {
+func isReady(c *sqlite.Conn, file int64, wake *wakeFile) (ready bool, err error) {
 	last := wake.read() // before the history, which may go on meanwhile
-	if err := retryBusy(ctx, func() error { return step(c, "BEGIN") }); err != nil {
+	if err := step(c, "BEGIN"); err != nil {
 		return false, err
 	}
 	defer rollback(c)

@@ -43,6 +43,11 @@ func checkAccess(path string) error {
 	return unix.Access(path, unix.R_OK|unix.W_OK)
 }
 
+// checkFolder says why no file can be made in a folder.
+func checkFolder(path string) error {
+	return unix.Access(path, unix.W_OK|unix.X_OK)
+}
+
 // identityOf tells a file from a copy of it: by its inode, and by the time of its birth,
 // because the inode's number goes to the next file once this one is deleted.
 func identityOf(path string) int64 {

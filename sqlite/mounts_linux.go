@@ -35,14 +35,14 @@ func fuseNetwork(mountinfo, folder string) string {
 	longest, kind := "", ""
 	for line := range strings.Lines(mountinfo) {
 		before, after, ok := strings.Cut(line, " - ")
-		fields := strings.Fields(before)
-		if !ok || len(fields) < 5 {
+		fields, types := strings.Fields(before), strings.Fields(after)
+		if !ok || len(fields) < 5 || len(types) == 0 {
 			continue
 		}
-		point := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\134`, `\`).Replace(fields[4])
+		point := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(fields[4])
 		inside := point == "/" || folder == point || strings.HasPrefix(folder, point+"/")
 		if inside && len(point) >= len(longest) {
-			longest, kind = point, strings.Fields(after)[0]
+			longest, kind = point, types[0]
 		}
 	}
 	for _, name := range fuseNetworks {

@@ -207,6 +207,9 @@ func prepareFile(path string, network func(folder string) string) (identity int6
 	if err != nil {
 		return 0, fmt.Errorf("%w: can't be opened for writing: %w", kapi.ErrUnavailable, bare(err))
 	}
+	if err := checkFolder(filepath.Dir(path)); err != nil { // SQLite would only say that it can't open
+		return 0, fmt.Errorf("%w: its folder can't be written to: %w", kapi.ErrUnavailable, err)
+	}
 	return identityOf(path), nil
 }
 

@@ -19,6 +19,7 @@ const (
 
 // AddToken implements auth.Tokens.
 func (s *Store) AddToken(ctx context.Context, t auth.Token) error {
+	taken := false
 	_, err := s.write(ctx, func(c *sqlite.Conn) (bool, error) {
 		err := run(c, insertToken, func(stmt *sqlite.Stmt) {
 			stmt.BindText(1, t.ID)
@@ -29,11 +30,14 @@ func (s *Store) AddToken(ctx context.Context, t auth.Token) error {
 			stmt.BindInt64(6, t.ExpiresAt)
 			stmt.BindBytes(7, t.Hash[:])
 		})
-		if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultConstraint {
-			return false, fmt.Errorf("there is a token %s already", t.ID)
+		if taken = sqlite.ErrCode(err).ToPrimary() == sqlite.ResultConstraint; taken {
+			return false, nil // the store is all right
 		}
 		return true, err
 	})
+	if err == nil && taken {
+		err = fmt.Errorf("there is a token %s already", t.ID)
+	}
 	return err
 }
 

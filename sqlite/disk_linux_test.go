@@ -1,0 +1,165 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kettubot/kapi"
+)
+
+// A disk is a small file system that can be filled.
+type disk struct {
+	folder, filler string
+}
+
+func newDisk(t *testing.T) disk {
+	folder := mountTmpfs(t, "size=1m")
+	return disk{folder, filepath.Join(folder, "filler")}
+}
+
+// fill takes all that is free.
+func (d disk) fill(t *testing.T) {
+	t.Helper()
+	f, err := os.OpenFile(d.filler, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (d disk) free(t *testing.T) {
+	t.Helper()
+	if err := os.Remove(d.filler); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDiskFull: a commit that the disk has no room for is refused whole. What was
+// acknowledged stays and can be read, and once there is room the store goes on.
+func TestDiskFull(t *testing.T) {
+	if !withMounts(t) {
+		return
+	}
+	d := newDisk(t)
+	path := filepath.Join(d.folder, "kapi.db")
+	s, other := openFor(t, path), openFor(t, path)
+	kept := fillWithCommits(t, s, d)
+	for round := range 3 {
+		wantIDs(t, s, kept...)
+		wantIDs(t, other, kept...)
+		refused := fmt.Sprintf("refused-%d", round)
+		if _, err := insert(within(t), other, refused); err == nil {
+			kept = append(kept, refused) // room was found after all, in the WAL
+		} else {
+			wantRefusal(t, err, path, "the disk is full")
+		}
+	}
+	d.free(t)
+	mustInsert(t, s, "after")
+	mustInsert(t, other, "after that")
+	kept = append(kept, "after", "after that")
+	wantIDs(t, s, kept...)
+	wantIDs(t, openFor(t, path), kept...)
+}
+
+// fillWithCommits commits until the disk is full, and returns what was acknowledged.
+func fillWithCommits(t *testing.T, s *Store, d disk) (kept []string) {
+	t.Helper()
+	mustInsert(t, s, "before")
+	d.fill(t)
+	kept = []string{"before"}
+	for i := range 1000 {
+		id := fmt.Sprintf("%d-%s", i, strings.Repeat("x", 500))
+		_, err := insert(within(t), s, id)
+		if err != nil {
+			wantRefusal(t, err, s.Path(), "the disk is full")
+			if err := s.Renew(within(t), kapi.RunnerRecord{ID: strings.Repeat("r", 100_000)}); err == nil {
+				t.Error("a renewal that needs much room went through")
+			} else {
+				wantRefusal(t, err, s.Path(), "the disk is full")
+			}
+			return kept
+		}
+		kept = append(kept, id)
+	}
+	t.Fatal("the disk isn't full after 1000 commits")
+	return nil
+}
+
+// TestDiskFullAtClose: what was acknowledged survives that the store is closed, and opened
+// again, while the disk is full.
+func TestDiskFullAtClose(t *testing.T) {
+	if !withMounts(t) {
+		return
+	}
+	d := newDisk(t)
+	path := filepath.Join(d.folder, "kapi.db")
+	s := openAt(t, path)
+	kept := fillWithCommits(t, s, d)
+	head := headOf(t, s)
+	closeStore(t, s)
+	d.fill(t)
+	if s, err := Open(path); err == nil {
+		wantIDs(t, s, kept...)
+		closeStore(t, s)
+	} else {
+		wantRefusal(t, err, path, "the disk is full")
+	}
+	d.free(t)
+	s = openFor(t, path)
+	wantIDs(t, s, kept...)
+	if got := headOf(t, s); got != head {
+		t.Errorf("the head became %v, was %v", got, head)
+	}
+	mustInsert(t, s, "after")
+}
+
+// TestOpenOnFullDisk: a store that there is no room to make is refused, however little is
+// missing, and is made once there is room.
+func TestOpenOnFullDisk(t *testing.T) {
+	if !withMounts(t) {
+		return
+	}
+	free := []int{0, 1, 2, 4, 8, 9, 12, 16, 20, 25, 30, 40} // pages
+	refused := 0
+	for _, pages := range free {
+		t.Run(fmt.Sprint(pages), func(t *testing.T) {
+			d := newDisk(t)
+			d.fill(t)
+			info, err := os.Stat(d.filler)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(d.filler, info.Size()-int64(pages)*4096); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(d.folder, "kapi.db")
+			if s, err := Open(path); err == nil {
+				closeStore(t, s)
+			} else {
+				refused++
+				wantRefusal(t, err, path, "the disk is full")
+			}
+			d.free(t)
+			s := openFor(t, path)
+			mustInsert(t, s, "a")
+			wantIDs(t, s, "a")
+		})
+	}
+	if refused == 0 || refused == len(free) {
+		t.Errorf("%d of %d were refused, want some", refused, len(free))
+	}
+}

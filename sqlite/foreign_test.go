@@ -1,0 +1,153 @@
+package sqlite
+
+import (
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"zombiezen.com/go/sqlite/sqlitex"
+)
+
+// TestOtherProgram: another program's database is refused in whatever state it was left,
+// and not a byte of it is changed.
+func TestOtherProgram(t *testing.T) {
+	const table = "CREATE TABLE guests (name TEXT)"
+	for name, queries := range map[string][]string{
+		"its tables":           {table, "INSERT INTO guests VALUES ('Zoë')"},
+		"its tables, WAL":      {"PRAGMA journal_mode = wal", table, "INSERT INTO guests VALUES ('Zoë')"},
+		"its id":               {"PRAGMA application_id = 1234", table},
+		"its id and no tables": {"PRAGMA application_id = 1234"},
+		"its version":          {"PRAGMA user_version = 1", table},
+		"UTF-16":               {"PRAGMA encoding = 'UTF-16'", table},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := newPath(t)
+			script(t, path, queries...)
+			wantUntouched(t, path, "database of another program")
+		})
+	}
+}
+
+// wantUntouched checks that a file is refused, and that neither it nor what lies beside
+// it is changed.
+func wantUntouched(t *testing.T, path, why string) {
+	t.Helper()
+	before := folderOf(t, path)
+	for range 2 {
+		wantOpenRefused(t, path, why)
+	}
+	after := folderOf(t, path)
+	for name, data := range before {
+		if strings.HasSuffix(name, "-shm") {
+			continue // an index that any reader makes anew
+		}
+		if got, ok := after[name]; !ok || got != data {
+			t.Errorf("%s was changed (still there: %v)", name, ok)
+		}
+		delete(after, name)
+	}
+	for name := range after {
+		if !strings.HasSuffix(name, "-shm") {
+			t.Errorf("%s was made", name)
+		}
+	}
+}
+
+// folderOf reads the files of a store's folder.
+func folderOf(t *testing.T, path string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(filepath.Dir(path), func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() {
+			files[filepath.Base(name)] = string(readFile(t, name))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// TestOtherProgramCrashed: what another program left in its WAL stays there, for its own
+// recovery.
+func TestOtherProgramCrashed(t *testing.T) {
+	path := leftBehind(t, "PRAGMA journal_mode = wal", "CREATE TABLE guests (name TEXT)",
+		"PRAGMA wal_checkpoint", "INSERT INTO guests VALUES ('Zoë')")
+	wantUntouched(t, path, "database of another program")
+}
+
+// leftBehind returns a database as a program leaves it that ends without closing it.
+func leftBehind(t *testing.T, queries ...string) (path string) {
+	t.Helper()
+	running, path := newPath(t), newPath(t)
+	c := rawConn(t, running)
+	for _, query := range queries {
+		if err := sqlitex.ExecuteTransient(c, query, nil); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+	}
+	for _, end := range []string{"", "-wal"} {
+		writeFile(t, path+end, readFile(t, running+end))
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestOtherProgramRunning: a database is refused too while another program writes to it.
+func TestOtherProgramRunning(t *testing.T) {
+	for _, mode := range []string{"delete", "wal"} {
+		path := newPath(t)
+		script(t, path, "PRAGMA journal_mode = "+mode, "CREATE TABLE guests (name TEXT)")
+		c := rawConn(t, path)
+		for _, query := range []string{"BEGIN IMMEDIATE", "INSERT INTO guests VALUES ('Zoë')"} {
+			if err := sqlitex.ExecuteTransient(c, query, nil); err != nil {
+				t.Fatalf("%s: %v", query, err)
+			}
+		}
+		wantOpenRefused(t, path, "database of another program")
+		if err := sqlitex.ExecuteTransient(c, "COMMIT", nil); err != nil {
+			t.Errorf("journal mode %s: the other program's commit: %v", mode, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestNewer: the store of a newer kapi is refused and left alone, whatever that one made
+// of it.
+func TestNewer(t *testing.T) {
+	newer := fmt.Sprintf("PRAGMA application_id = %d", applicationID)
+	for name, queries := range map[string][]string{
+		"one version on":       {"PRAGMA journal_mode = wal", "PRAGMA user_version = 2"},
+		"many versions on":     {"PRAGMA journal_mode = wal", "PRAGMA user_version = 2147483647"},
+		"another journal mode": {"PRAGMA user_version = 2", "CREATE TABLE news (x)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := newPath(t)
+			script(t, path, append(queries, newer)...)
+			wantUntouched(t, path, "from a newer kapi")
+		})
+	}
+	t.Run("crashed", func(t *testing.T) {
+		path := leftBehind(t, "PRAGMA journal_mode = wal", newer, "PRAGMA user_version = 2", "PRAGMA wal_checkpoint",
+			"CREATE TABLE news (x)")
+		wantUntouched(t, path, "from a newer kapi")
+	})
+}
+
+// TestUpgradedWhileOpen: a store goes on to serve those who had it open, although a newer
+// kapi has meanwhile taken it over.
+func TestUpgradedWhileOpen(t *testing.T) {
+	path := newPath(t)
+	s := openFor(t, path)
+	script(t, path, "PRAGMA user_version = 2")
+	mustInsert(t, s, "a")
+	wantIDs(t, s, "a")
+	wantOpenRefused(t, path, "from a newer kapi")
+}

@@ -1,0 +1,42 @@
+package sqlite
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestNoRoom: a commit that finds no room is refused whole, also when it is the database
+// that may not grow any further. It needs no disk that is full.
+func TestNoRoom(t *testing.T) {
+	bothKinds(t, func(t *testing.T, s *Store) {
+		limitTo := func(pages int) {
+			t.Helper()
+			c, give, err := s.borrow(within(t), s.writer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer give()
+			if err := exec(c, fmt.Sprintf("PRAGMA max_page_count = %d", pages)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		kept := []string{"before"}
+		mustInsert(t, s, "before")
+		limitTo(1) // SQLite takes it for as many as there are
+		large := strings.Repeat("x", 10_000)
+		for range 3 {
+			_, err := insert(within(t), s, large)
+			if err == nil || !isUnavailable(err) || !strings.Contains(err.Error(), "the disk is full") {
+				t.Errorf("a commit without room is answered with %v", err)
+			}
+			wantIDs(t, s, kept...)
+			if got := headOf(t, s).Seq; got != 1 {
+				t.Errorf("the head is %d after a commit that was refused", got)
+			}
+		}
+		limitTo(1 << 20)
+		mustInsert(t, s, large)
+		wantIDs(t, s, append(kept, large)...)
+	})
+}

@@ -1,0 +1,80 @@
+package sqlite
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+)
+
+// flip is how many bytes say which byte of a store is changed, and how.
+const flip = 4
+
+// flips says: xor the byte at each offset with 0xff.
+func flips(offsets ...int) (encoded []byte) {
+	for _, at := range offsets {
+		encoded = append(binary.BigEndian.AppendUint16(encoded, uint16(at>>8)), byte(at), 0xff)
+	}
+	return encoded
+}
+
+// FuzzStore opens a store in which bytes were changed, and uses it: whatever comes of it
+// is an error or a success.
+func FuzzStore(f *testing.F) {
+	path := newPath(f)
+	s := openFor(f, path)
+	for _, id := range []string{"a", "b", "c"} {
+		mustInsert(f, s, id)
+	}
+	if err := s.AddToken(within(f), token("t", 1)); err != nil {
+		f.Fatal(err)
+	}
+	if err := s.Renew(within(f), kapi.RunnerRecord{ID: "r", Lease: time.Second}); err != nil {
+		f.Fatal(err)
+	}
+	closeStore(f, s)
+	valid := readFile(f, path)
+
+	f.Add(flips())
+	for _, at := range []int{0, 16, 18, 19, 20, 21, 24, 28, 32, 36, 40, 44, 47, 48, 52, 56, 60, 63, 68, 71, 92, 96} {
+		f.Add(flips(at)) // the fields of the file's head
+	}
+	for page := range len(valid) / 4096 {
+		start := page * 4096
+		if page == 0 {
+			start = 100
+		}
+		f.Add(flips(start))                      // the page's kind
+		f.Add(flips(start+3, start+4))           // how many cells it has
+		f.Add(flips(start+8, start+9))           // where the first one is
+		f.Add(flips(page*4096 + 4095))           // the first cell's end
+		f.Add(flips(page*4096+4000, start+1000)) // some cell, and what is free
+	}
+	f.Fuzz(func(t *testing.T, changes []byte) {
+		data := append([]byte(nil), valid...)
+		for ; len(changes) >= flip; changes = changes[flip:] {
+			at := int(binary.BigEndian.Uint16(changes))<<8 | int(changes[2])
+			data[at%len(data)] ^= changes[3]
+		}
+		path := newPath(t)
+		writeFile(t, path, data)
+		s, err := Open(path)
+		if err != nil {
+			if !isUnavailable(err) {
+				t.Errorf("the error doesn't wrap kapi.ErrUnavailable: %v", err)
+			}
+			return
+		}
+		for range 2 {
+			_, _ = s.Snapshot(within(t))
+			_, _ = s.Feed(within(t), 0)
+			_, _ = s.Runners(within(t))
+			_, _ = s.Tokens(within(t))
+			_, _ = insert(within(t), s, "next")
+			_ = s.Renew(within(t), kapi.RunnerRecord{ID: "r"})
+			_, _ = s.Purge(within(t), time.Now().UnixMilli(), 10)
+		}
+		closeStore(t, s)
+	})
+}

@@ -1,0 +1,85 @@
+package sqlite
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/kettubot/kapi"
+)
+
+// roleLock holds the write lock until it is told to let go, or its stdin ends.
+func roleLock(path string, in *bufio.Scanner) error {
+	return holdLock(path, in, "BEGIN IMMEDIATE")
+}
+
+// roleLockAll keeps readers out as well.
+func roleLockAll(path string, in *bufio.Scanner) error {
+	return holdLock(path, in, "PRAGMA locking_mode = exclusive", "BEGIN IMMEDIATE")
+}
+
+func holdLock(path string, in *bufio.Scanner, queries ...string) error {
+	c, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
+	if err != nil {
+		return err
+	}
+	for _, query := range queries {
+		if err := exec(c, query); err != nil {
+			return err
+		}
+	}
+	fmt.Println("locked")
+	in.Scan()
+	return c.Close()
+}
+
+// roleCommitter opens the store and says its epoch; then it commits each id that it is
+// told, and says how many actions it sees.
+func roleCommitter(path string, in *bufio.Scanner) error {
+	fmt.Println("ready")
+	if _, err := waitFor(in); err != nil {
+		return err
+	}
+	s, err := Open(path)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	snapshot, err := s.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Println(snapshot.Epoch)
+	for in.Scan() {
+		if id := in.Text(); id != "" {
+			if _, err := insert(ctx, s, id); err != nil {
+				return err
+			}
+		}
+		if snapshot, err = s.Snapshot(ctx); err != nil {
+			return err
+		}
+		fmt.Println(len(snapshot.Records))
+	}
+	return s.Close()
+}
+
+// roleCrash commits an action, begins another commit, and ends without closing anything.
+func roleCrash(path string, _ *bufio.Scanner) error {
+	s, err := Open(path)
+	if err != nil {
+		return err
+	}
+	if _, err := insert(context.Background(), s, "committed"); err != nil {
+		return err
+	}
+	return s.Commit(context.Background(), kapi.Batch{}, func(kapi.Loaded) (kapi.Writes, error) {
+		fmt.Println("inside")
+		os.Exit(0)
+		return kapi.Writes{}, nil
+	})
+}

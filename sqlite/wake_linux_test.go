@@ -1,0 +1,40 @@
+package sqlite
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestListenWithoutWatches: a process that gets no watch from the system is woken too.
+func TestListenWithoutWatches(t *testing.T) {
+	if os.Getenv(againEnv) == "" { // the limit is the whole process's
+		if err := again(t, nil); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	path := newPath(t)
+	s, other := openFor(t, path), openFor(t, path)
+	if err := os.Chtimes(path+"-wake", time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	if fd, err := unix.InotifyInit1(0); err == nil {
+		t.Fatalf("a watch can be had, file descriptor %d", fd)
+	}
+	woken := listen(t, s)
+	mustInsert(t, other, "a")
+	receive(t, woken, "a wake-up after a commit")
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+}

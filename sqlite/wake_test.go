@@ -1,0 +1,224 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+)
+
+// listen listens for wake-ups until t ends. The first one, which says nothing, is taken
+// off.
+func listen(t testing.TB, s *Store) (woken <-chan struct{}) {
+	t.Helper()
+	woken, ended := listenWith(t, s.Listen)
+	select {
+	case <-woken:
+	case err := <-ended:
+		t.Fatalf("Listen ended: %v", err)
+	case <-time.After(deadline):
+		t.Fatalf("waited %v for the watch to begin", deadline)
+	}
+	return woken
+}
+
+// listenWith calls Listen, or what stands in for it, until t ends.
+func listenWith(t testing.TB, listen func(context.Context, func()) error) (<-chan struct{}, <-chan error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	woken, ended := make(chan struct{}, 1), make(chan error, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ended <- listen(ctx, func() {
+			select {
+			case woken <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return woken, ended
+}
+
+// TestWokenByAnotherProcess: each commit of another process wakes who listens.
+func TestWokenByAnotherProcess(t *testing.T) {
+	path := newPath(t)
+	s := openFor(t, path)
+	woken := listen(t, s)
+	other := startChild(t, "committer", path)
+	other.expect("ready")
+	other.tell("go")
+	other.expect(headOf(t, s).Epoch)
+	for _, id := range []string{"a", "b", "c"} {
+		drain(woken)
+		other.tell(id)
+		other.hear()
+		receive(t, woken, "a wake-up by another process")
+	}
+	other.end()
+	wantIDs(t, s, "a", "b", "c")
+}
+
+func drain(c <-chan struct{}) {
+	select {
+	case <-c:
+	default:
+	}
+}
+
+// TestPoll: where no watch can be had, the wake file's time tells of commits.
+func TestPoll(t *testing.T) {
+	path := newPath(t)
+	s, other := openFor(t, path), openFor(t, path)
+	// Two changes within one tick of the file system's clock look like one.
+	if err := os.Chtimes(path+"-wake", time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	woken, ended := listenWith(t, s.pollWake)
+	receive(t, woken, "the first wake-up")
+	mustInsert(t, other, "a")
+	receive(t, woken, "a wake-up after a commit")
+	if err := os.Remove(path + "-wake"); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, ended, "the poll to end"); err == nil || !strings.Contains(err.Error(), path+"-wake was removed") {
+		t.Errorf("the wake file was removed, and the poll says %v", err)
+	}
+}
+
+// TestWakeFileCannotBeMade: the store is refused, and works once the obstacle is gone.
+func TestWakeFileCannotBeMade(t *testing.T) {
+	path := newPath(t)
+	if err := os.Mkdir(path+"-wake", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	wantOpenRefused(t, path, path+"-wake: is a directory")
+	if err := os.Remove(path + "-wake"); err != nil {
+		t.Fatal(err)
+	}
+	s := openFor(t, path)
+	mustInsert(t, s, "a")
+	wantIDs(t, s, "a")
+}
+
+// TestWakeFileRemoved: who listens is told, and listening again brings the file back, so
+// that those who open the store from now on are heard, and hear.
+func TestWakeFileRemoved(t *testing.T) {
+	path := newPath(t)
+	a, b := openFor(t, path), openFor(t, path)
+	epoch := headOf(t, a).Epoch
+	mustInsert(t, a, "1")
+	for _, s := range []*Store{a, b} {
+		woken, ended := listenWith(t, s.Listen)
+		receive(t, woken, "the watch to begin")
+		if err := os.Remove(path + "-wake"); err != nil {
+			t.Fatal(err)
+		}
+		if err := receive(t, ended, "Listen to end"); err == nil || !strings.Contains(err.Error(), path+"-wake was removed") {
+			t.Errorf("the wake file was removed, and Listen says %v", err)
+		}
+		listen(t, s)
+	}
+	wokenA, wokenB := listen(t, a), listen(t, b)
+	if got, want := b.wake.read(), (mark{epoch, 1}); got != want {
+		t.Errorf("the wake file was made again and has %v, want %v", got, want)
+	}
+	c := openFor(t, path)
+	if got := headOf(t, c).Epoch; got != epoch {
+		t.Errorf("the wake file was made again, but whoever opens the store begins a new epoch %s", got)
+	}
+	wokenC := listen(t, c)
+	for i, s := range []*Store{a, b, c} {
+		for _, woken := range []<-chan struct{}{wokenA, wokenB, wokenC} {
+			drain(woken)
+		}
+		mustInsert(t, s, string(rune('a'+i)))
+		for j, woken := range []<-chan struct{}{wokenA, wokenB, wokenC} {
+			receive(t, woken, "a wake-up of "+string(rune('a'+j))+" by "+string(rune('a'+i)))
+		}
+	}
+}
+
+// TestWakeFileRemovedAndMadeAgain: a process that opens the store after the wake file was
+// lost makes another. Those who had the store open change over to that.
+func TestWakeFileRemovedAndMadeAgain(t *testing.T) {
+	path := newPath(t)
+	a := openFor(t, path)
+	mustInsert(t, a, "1")
+	before := headOf(t, a)
+	if err := os.Remove(path + "-wake"); err != nil {
+		t.Fatal(err)
+	}
+	b := openFor(t, path)
+	after := headOf(t, b)
+	if after.Epoch == before.Epoch || after.Seq != before.Seq {
+		t.Errorf("without a wake file %v became %v, want a new epoch from the same seq on", before, after)
+	}
+	wokenA, wokenB := listen(t, a), listen(t, b)
+	mustInsert(t, a, "2")
+	receive(t, wokenB, "a wake-up by who had the store open before")
+	drain(wokenA)
+	mustInsert(t, b, "3")
+	receive(t, wokenA, "a wake-up by who opened it later")
+	wantIDs(t, a, "1", "2", "3")
+}
+
+func TestWakeFileContent(t *testing.T) {
+	for text, want := range map[string]mark{
+		"":                              {},
+		"\n":                            {},
+		"garbage":                       {},
+		"epoch ":                        {},
+		"epoch x":                       {},
+		"epoch -1":                      {},
+		"epoch 1.5":                     {},
+		"epoch 9223372036854775808":     {}, // a seq fits into SQLite's integers
+		"epoch 12":                      {"epoch", 12},
+		"epoch 12" + blanks(100) + "34": {"epoch", 12},
+		"\x00\xff\xfe 7":                {"\x00\xff\xfe", 7},
+	} {
+		path := newPath(t)
+		writeFile(t, path, []byte(text))
+		w, err := openWake(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := w.read(); got != want {
+			t.Errorf("a wake file of %q is read as %v, want %v", text, got, want)
+		}
+		w.touch(mark{"other", 13})
+		if got := w.read(); got != (mark{"other", 13}) {
+			t.Errorf("a wake file of %q, written to, is read as %v", text, got)
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func blanks(n int) string { return strings.Repeat(" ", n) }
+
+// TestListenEndsWithTheStore: nobody is left listening to a store that was closed.
+func TestListenEndsWithTheStore(t *testing.T) {
+	memory, err := OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, polled := openAt(t, newPath(t)), openAt(t, newPath(t))
+	for name, c := range map[string]struct {
+		s      *Store
+		listen func(context.Context, func()) error
+	}{
+		"file": {file, file.Listen}, "poll": {polled, polled.pollWake}, "memory": {memory, memory.Listen},
+	} {
+		_, ended := listenWith(t, c.listen)
+		closeStore(t, c.s)
+		if err := receive(t, ended, name+": Listen to end"); !errors.Is(err, kapi.ErrUnavailable) {
+			t.Errorf("%s: Listen ends with %v, want an error that wraps %v", name, err, kapi.ErrUnavailable)
+		}
+	}
+}
