@@ -18,6 +18,8 @@ type evidence struct {
 	pid  int
 	// heardAt is the runner's last sign of life (ms, wall clock, for display only).
 	heardAt int64
+	// beat counts the runner's renewals, when this was found out.
+	beat uint64
 	// silent is for how long this peer itself has watched the runner's renewals
 	// stand still, by its own monotonic clock.
 	silent time.Duration

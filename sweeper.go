@@ -69,13 +69,14 @@ func (s *sweeper) tick() {
 	all, _ := p.view.all()
 	for _, e := range all {
 		switch {
-		case !e.Status.Active() || e.Runner == nil:
+		case e.Runner == nil:
 		case e.Runner.ID == p.self.ID:
 			p.settleOwn(e)
-		default:
+		case e.Status.Active():
 			others = append(others, e)
 		}
 	}
+	p.forgetUnsaid()
 	if len(others) == 0 {
 		clear(s.watched)
 		return
@@ -97,8 +98,9 @@ func (p *Peer) settleOwn(e *entry) {
 	running := p.running[e.ID] != nil
 	rep, ended := p.unsaid[e.ID]
 	p.mu.Unlock()
-	if now, ok := p.view.get(e.ID); running || !ok || !now.Status.Active() {
-		return // the last two: it ended since e was read
+	now, ok := p.view.get(e.ID) // it may have ended since e was read
+	if running || !ok || !now.Status.Active() && !(ended && now.workMayGoOn()) {
+		return
 	}
 	if !ended {
 		state := "its start could not be confirmed, so it was not run"
@@ -114,6 +116,17 @@ func (p *Peer) settleOwn(e *entry) {
 	delete(p.unsaid, e.ID)
 }
 
+// forgetUnsaid forgets the ends that nobody waits for any more: somebody dismissed them.
+func (p *Peer) forgetUnsaid() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id := range p.unsaid {
+		if _, ok := p.view.get(id); !ok {
+			delete(p.unsaid, id)
+		}
+	}
+}
+
 // judgeAll looks at each active action of other runners.
 func (s *sweeper) judgeAll(ctx context.Context, entries []*entry, runners []RunnerRecord, now time.Duration) {
 	byID := make(map[string]*RunnerRecord, len(runners))
@@ -122,6 +135,7 @@ func (s *sweeper) judgeAll(ctx context.Context, entries []*entry, runners []Runn
 	}
 	seen := make(map[string]watched, len(s.watched))
 	known := map[string]*evidence{}
+	var verdicts []*pronounced
 	for _, e := range entries {
 		id := e.Runner.ID
 		r := byID[id]
@@ -139,9 +153,14 @@ func (s *sweeper) judgeAll(ctx context.Context, entries []*entry, runners []Runn
 			known[id] = ev
 		}
 		ev.silent = now - w.since
-		s.settle(ctx, e, r, *ev)
+		if v := s.verdictOn(e, *ev); v != nil {
+			verdicts = append(verdicts, v)
+		}
 	}
 	s.watched = seen
+	if !s.pronounce(ctx, verdicts) {
+		clear(s.watched) // what we can't write, no runner can: its silence means nothing
+	}
 }
 
 // examine finds out what can be proven of a runner's process.
@@ -150,7 +169,7 @@ func (s *sweeper) examine(r *RunnerRecord) *evidence {
 		Host: r.Host, PID: r.PID, BootID: r.BootID, PIDNamespace: r.PIDNamespace, StartTime: r.StartTime,
 	}
 	ev := &evidence{
-		host: r.Host, pid: r.PID, heardAt: r.HeardAt,
+		host: r.Host, pid: r.PID, heardAt: r.HeardAt, beat: r.Beat,
 		lease: r.Lease, giveUp: s.peer.opts.GiveUp,
 		life: id.Life(),
 	}
@@ -166,8 +185,15 @@ func (s *sweeper) examine(r *RunnerRecord) *evidence {
 	return ev
 }
 
-// settle judges one action and commits the verdict.
-func (s *sweeper) settle(ctx context.Context, e *entry, r *RunnerRecord, ev evidence) {
+// A pronounced verdict is on its way into the store.
+type pronounced struct {
+	verdict
+	*entry
+	change *change
+}
+
+// verdictOn judges one action; nil is nothing new.
+func (s *sweeper) verdictOn(e *entry, ev evidence) *pronounced {
 	if ev.life == proc.Gone && !ev.restarted {
 		var err error
 		if ev.survivors, err = proc.Survivors(e.ID); err != nil {
@@ -177,73 +203,41 @@ func (s *sweeper) settle(ctx context.Context, e *entry, r *RunnerRecord, ev evid
 	}
 	v := judge(&e.Record, ev)
 	if v == (verdict{}) || v.silence == e.Silence && v.failure == "" {
-		return
+		return nil
 	}
-	c := &change{
-		id: e.ID, runner: r.ID, beat: r.Beat,
+	return &pronounced{v, e, &change{
+		id: e.ID, runner: e.Runner.ID, beat: ev.beat,
 		apply: func(rec *Record, now int64) error { return rec.accept(v, now) },
-	}
-	if err := s.peer.commit(ctx, c); err != nil {
-		if !errors.Is(err, ErrUnknown) && s.peer.ctx.Err() == nil {
-			s.peer.log.Warn("a silent action can't be marked yet", "action", e.ID, "error", err)
-		}
-		return
-	}
-	if v.failure != "" && c.record.Status == StatusFailed {
-		s.peer.log.Warn("action failed for its runner", "action", e.ID, "title", e.Title, "why", v.failure)
-	}
+	}}
 }
 
-// renewLoop says that this process is alive, for as long as it runs something.
-func (p *Peer) renewLoop() {
-	tick := time.NewTicker(p.opts.Lease / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-p.renew:
-		case <-p.ctx.Done():
-			return
+// pronounce commits the verdicts; it is false if that can't be done now.
+func (s *sweeper) pronounce(ctx context.Context, verdicts []*pronounced) (written bool) {
+	written = true
+	failed := func(v *pronounced, err error) {
+		if errors.Is(err, ErrUnknown) {
+			return // it was disposed
 		}
-		p.renewOnce()
-	}
-}
-
-func (p *Peer) renewNow() {
-	select {
-	case p.renew <- struct{}{}:
-	default:
-	}
-}
-
-// renewOnce renews the lease, and takes back what was said of this runner's silence.
-func (p *Peer) renewOnce() {
-	p.mu.Lock()
-	handles := make([]*Handle, 0, len(p.running))
-	for _, h := range p.running {
-		handles = append(handles, h)
-	}
-	p.mu.Unlock()
-	if len(handles) == 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
-	defer cancel()
-	if err := p.store.Renew(ctx, p.self); err != nil {
-		if p.ctx.Err() == nil {
-			p.log.Warn("the lease can't be renewed; operations go on", "error", err)
-		}
-		return
-	}
-	for _, h := range handles {
-		if r, ok := p.view.get(h.id); ok && r.Silence != "" {
-			fence := r.Fence
-			c := &change{id: h.id, apply: func(r *Record, now int64) error { return r.restore(fence, now) }}
-			if err := p.commit(ctx, c); err != nil && p.ctx.Err() == nil {
-				p.log.Warn("an action can't be marked as heard again yet", "action", h.id, "error", err)
-			}
+		written = false
+		if s.peer.ctx.Err() == nil {
+			s.peer.log.Warn("a silent action can't be marked yet", "action", v.ID, "error", err)
 		}
 	}
+	for i, v := range verdicts {
+		if err := s.peer.enqueue(ctx, v.change); err != nil {
+			failed(v, err)
+			verdicts = verdicts[:i]
+			break
+		}
+	}
+	for _, v := range verdicts {
+		if err := s.peer.wait(ctx, v.change); err != nil {
+			failed(v, err)
+		} else if v.failure != "" && v.change.record.Status == StatusFailed {
+			s.peer.log.Warn("action failed for its runner", "action", v.ID, "title", v.Title, "why", v.failure)
+		}
+	}
+	return written
 }
 
 // purgeSome deletes tombstones that have left the replay window.

@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
+
+	"github.com/kettubot/kapi"
 )
 
 type dismissCmd struct {
@@ -14,6 +18,9 @@ func (c *dismissCmd) Run(a *app) error {
 	return a.with(ctx, func(s *session) error {
 		return a.each(c.IDs, func(id string) error {
 			action, err := s.Dismiss(ctx, id, me())
+			if errors.Is(err, kapi.ErrNotFailed) {
+				return fmt.Errorf("%w, and this one has not failed; to stop it: kapi cancel %s%s", err, a.storeArgument(), id)
+			}
 			if err != nil {
 				return err
 			}

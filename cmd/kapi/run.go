@@ -176,12 +176,17 @@ func (j *job) do(spec kapi.Spec) error {
 		_ = j.begin()
 		return err
 	}
-	if unrecorded := without(err, j.err); unrecorded != nil {
+	unrecorded := without(err, j.err)
+	if unrecorded != nil {
 		j.app.tell("%v", unrecorded)
 	}
 	if j.result == nil {
 		j.undo()
 		return j.err
+	}
+	if j.err != nil && unrecorded == nil && len(spec.Keys) > 0 && !spec.ReleaseOnFailure {
+		j.app.tell("the action failed and keeps its key, so that somebody looks at it first; to free it: kapi dismiss %s%s",
+			j.app.storeArgument(), j.id)
 	}
 	return exitWith(j.result.Code)
 }

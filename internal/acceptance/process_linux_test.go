@@ -49,6 +49,7 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{t: t, cmd: cmd, lines: make(chan string, 64), stderr: &output{}, ended: make(chan struct{})}
 	cmd.Stderr = p.stderr
+	dieWithTest(cmd)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +75,14 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 	})
 	t.Cleanup(p.kill)
 	return p
+}
+
+// dieWithTest has a process end with the test binary, even where that is killed.
+func dieWithTest(cmd *exec.Cmd) {
+	// The signal comes when the starting thread ends, and Go keeps its threads. It ends
+	// the process alone; but then its group is an orphan, and where one of the group is
+	// stopped, the kernel has them all hang up.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }
 
 // readLines drops a last line that the process was killed in.
@@ -139,6 +148,23 @@ func (p *process) line() string {
 		p.t.Fatalf("%s said nothing for %v: %s", p.cmd, patience, p.stderr)
 	}
 	return ""
+}
+
+// gather reads the lines that are left as they come. The function it returns waits for
+// the last one.
+func (p *process) gather() func() []string {
+	var lines []string
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for line := range p.lines {
+			lines = append(lines, line)
+		}
+	}()
+	return func() []string {
+		<-done
+		return lines
+	}
 }
 
 // output collects what is written, and may be read meanwhile.

@@ -1,0 +1,158 @@
+package acceptance
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kettubot/kapi"
+)
+
+// buildKapi returns the binary as users have it, made with the flags of the Makefile.
+func buildKapi(t *testing.T) string {
+	t.Helper()
+	const root = "../.."
+	// What is read here is what go test keys a cached result with. It doesn't know that
+	// the binary is part of this test.
+	err := filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
+		if path != root && entry.IsDir() && strings.HasPrefix(entry.Name(), ".") {
+			return filepath.SkipDir
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "kapi")
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", path, "./cmd/kapi")
+	build.Dir = root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", build, err, out)
+	}
+	return path
+}
+
+// An installation is a kapi binary and the store it is used with.
+type installation struct {
+	t      *testing.T
+	binary string
+	store  string
+	env    []string
+
+	// Of kapi serve.
+	url, token string
+}
+
+func install(t *testing.T, binary string) *installation {
+	t.Helper()
+	k := &installation{t: t, binary: binary, store: "sqlite:" + filepath.Join(t.TempDir(), "kapi.db")}
+	// Each flag may be given as a variable, and none is to come from who runs the test.
+	k.env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "KAPI_") })
+	return k
+}
+
+// start starts a command of kapi on the store. words are the command's, and may be two.
+func (k *installation) start(words string, args ...string) *process {
+	k.t.Helper()
+	argv := append(strings.Fields(words), "--store", k.store)
+	cmd := exec.Command(k.binary, append(argv, args...)...)
+	cmd.Env = k.env
+	return start(k.t, cmd)
+}
+
+// run runs a command of kapi to its end.
+func (k *installation) run(words string, args ...string) (stdout, stderr string, code int) {
+	k.t.Helper()
+	p := k.start(words, args...)
+	_ = p.stdin.Close()
+	lines := p.gather()
+	code = p.wait()
+	return strings.Join(lines(), "\n"), p.stderr.String(), code
+}
+
+// serve starts kapi serve, with an admin's token.
+func (k *installation) serve() {
+	k.t.Helper()
+	p := k.start("serve", "--listen", "127.0.0.1:0")
+	p.gather()
+	address := regexp.MustCompile(`address=(http://\S+)`)
+	eventually(k.t, "kapi serve says where", func() bool {
+		said := address.FindStringSubmatch(p.stderr.String())
+		if said != nil {
+			k.url = said[1]
+		}
+		return said != nil
+	})
+	token, stderr, code := k.run("token create", "--name", "test")
+	if code != 0 || token == "" {
+		k.t.Fatalf("kapi token create exits with %d: %s", code, stderr)
+	}
+	k.token = token
+}
+
+// request asks kapi serve, as the admin.
+func (k *installation) request(method, path string) (status int, body []byte) {
+	k.t.Helper()
+	req, err := http.NewRequestWithContext(k.t.Context(), method, k.url+path, http.NoBody)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+k.token)
+	req.Close = true // no connection is left for goleak to find
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err = io.ReadAll(resp.Body); err != nil {
+		k.t.Fatal(err)
+	}
+	return resp.StatusCode, body
+}
+
+// list is what GET /v4/kapi/actions answers.
+func (k *installation) list() (actions []kapi.Action) {
+	k.t.Helper()
+	status, body := k.request(http.MethodGet, "/v4/kapi/actions")
+	if status != http.StatusOK {
+		k.t.Fatalf("the list is answered %d: %s", status, body)
+	}
+	k.decode(body, &actions)
+	return actions
+}
+
+// refusal checks that a request is refused with a status and a code.
+func (k *installation) refusal(method, path string, wantStatus, wantCode int) {
+	k.t.Helper()
+	status, body := k.request(method, path)
+	var refused struct {
+		Code    int
+		Message string
+	}
+	k.decode(body, &refused)
+	if status != wantStatus || refused.Code != wantCode || refused.Message == "" {
+		k.t.Errorf("%s %s is answered %d %s, not %d with code %d", method, path, status, body, wantStatus, wantCode)
+	}
+}
+
+// action reads a line of kapi watch --json.
+func (k *installation) action(line string) (a kapi.Action) {
+	k.t.Helper()
+	k.decode([]byte(line), &a)
+	return a
+}
+
+func (k *installation) decode(data []byte, into any) {
+	k.t.Helper()
+	if err := json.Unmarshal(data, into); err != nil {
+		k.t.Fatalf("%q: %v", data, err)
+	}
+}

@@ -1,0 +1,263 @@
+package acceptance
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/kettubot/kapi"
+)
+
+// reshardSlots is how many hash slots the new node is to get; of this many, redis-cli
+// doesn't round one away. It is stopped when half of them have moved: the other half must
+// take longer than it takes to notice that.
+const reshardSlots = 2002
+
+// TestReshard is what kapi was made for: an operator's resharding, seen by an admin.
+func TestReshard(t *testing.T) {
+	t.Parallel()
+	binary := buildKapi(t)
+	t.Run("to its end", func(t *testing.T) {
+		t.Parallel()
+		reshardToItsEnd(t, binary)
+	})
+	t.Run("killed half way", func(t *testing.T) {
+		t.Parallel()
+		reshardKilled(t, binary)
+	})
+}
+
+// A resharding is one that kapi run does, half done and halted.
+type resharding struct {
+	*installation
+	cluster *cluster
+	target  *node
+	run     *process
+	output  func() []string
+	child   int // redis-cli
+	action  kapi.Action
+	// all and one watch everything, and the action.
+	all, one *process
+}
+
+func startResharding(t *testing.T, binary string) *resharding {
+	t.Helper()
+	r := &resharding{installation: install(t, binary), cluster: startCluster(t, 3)}
+	r.cluster.load()
+	r.target = r.cluster.grow()
+	r.serve()
+	r.all = r.start("watch", "--json")
+	r.run = r.start("run", "--key", key, "--title", "Resharding", "--",
+		"redis-cli", "--cluster", "reshard", r.cluster.nodes[0].address, "--cluster-from", "all",
+		"--cluster-to", r.target.id, "--cluster-slots", strconv.Itoa(reshardSlots), "--cluster-yes", "--cluster-pipeline", "1")
+	_ = r.run.stdin.Close()
+	r.output = r.run.gather()
+	t.Cleanup(r.endCommand)
+	r.halt()
+	r.action = r.ongoing()
+	if first := r.update(r.all); first.ID != r.action.ID || first.Status != kapi.StatusRunning {
+		t.Errorf("kapi watch began with %+v", first)
+	}
+	r.one = r.start("watch", "--json", r.action.ID)
+	if first := r.update(r.one); first.ID != r.action.ID || first.Status != kapi.StatusRunning {
+		t.Errorf("kapi watch %s began with %+v", r.action.ID, first)
+	}
+	return r
+}
+
+// endCommand ends what kapi run runs: it would outlive kapi run, and keep its output open.
+func (r *resharding) endCommand() {
+	if r.t.Failed() {
+		r.t.Logf("kapi run said on stderr: %s", r.run.stderr)
+	}
+	select {
+	case <-r.run.ended:
+		return
+	default:
+	}
+	for _, pid := range descendants(r.t, r.run.pid()) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// halt stops redis-cli half way, so that no test needs to be faster than it.
+func (r *resharding) halt() {
+	r.t.Helper()
+	eventually(r.t, "half of the slots have moved", func() bool { return r.target.slots() >= reshardSlots/2 })
+	pids := descendants(r.t, r.run.pid())
+	if len(pids) == 1 && syscall.Kill(pids[0], syscall.SIGSTOP) == nil {
+		r.child = pids[0]
+		eventually(r.t, "redis-cli is stopped or has ended", func() bool {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.child))
+			return err != nil || strings.Contains(string(stat), ") T ") || strings.Contains(string(stat), ") Z ")
+		})
+	}
+	if moved := r.target.slots(); r.child == 0 || moved >= reshardSlots {
+		r.t.Fatalf("%d of %d slots had moved before redis-cli (of the processes %v) could be stopped: reshardSlots is too small",
+			moved, reshardSlots, pids)
+	}
+}
+
+// ongoing returns the one action on the list, which must be running.
+func (r *resharding) ongoing() kapi.Action {
+	r.t.Helper()
+	list := r.list()
+	if len(list) != 1 {
+		r.t.Fatalf("while Redis is resharded, the list is %+v", list)
+	}
+	a := list[0]
+	if a.Title != "Resharding" || a.Status != kapi.StatusRunning || len(a.Keys) != 1 || a.Keys[0] != key ||
+		a.Runner == nil || a.Runner.PID != r.run.pid() {
+		r.t.Errorf("while Redis is resharded by process %d, the list is %+v", r.run.pid(), list)
+	}
+	return a
+}
+
+func (r *resharding) update(watch *process) kapi.Action {
+	r.t.Helper()
+	return r.installation.action(watch.line())
+}
+
+// refused starts it once more, which must be refused, and why must match a pattern.
+func (r *resharding) refused(pattern string) {
+	r.t.Helper()
+	marker := filepath.Join(r.t.TempDir(), "ran")
+	stdout, stderr, code := r.installation.run("run", "--key", key, "--title", "Resharding", "--", "touch", marker)
+	if code != 75 || stdout != "" || !regexp.MustCompile(pattern).MatchString(stderr) {
+		r.t.Errorf("a second run exits with %d and says %q%q, not %q", code, stdout, stderr, pattern)
+	}
+	if _, err := os.Stat(marker); err == nil {
+		r.t.Error("the second run was refused, and ran")
+	}
+}
+
+// mustRun runs a command with the key, which must be free.
+func (r *resharding) mustRun(command ...string) {
+	r.t.Helper()
+	stdout, stderr, code := r.installation.run("run", append([]string{"--key", key, "--"}, command...)...)
+	if code != 0 {
+		r.t.Errorf("%q with the freed key exits with %d: %s%s", command, code, stdout, stderr)
+	}
+}
+
+// over checks that the action is gone, after a last update of that status.
+func (r *resharding) over(last kapi.Status) {
+	r.t.Helper()
+	if list := r.list(); len(list) > 0 {
+		r.t.Errorf("when all is over, the list is %+v", list)
+	}
+	path := "/v4/kapi/actions/" + r.action.ID
+	r.refusal(http.MethodGet, path, http.StatusNotFound, 10015)
+	r.refusal(http.MethodPost, path+"/dismiss", http.StatusNotFound, 10015)
+	// The next action's end comes after all that there is of this one.
+	r.mustRun("true")
+	seq, status := r.action.Seq, r.action.Status
+	for {
+		a := r.update(r.all)
+		if a.ID != r.action.ID {
+			if !a.Status.Ongoing() {
+				break
+			}
+			continue
+		}
+		if a.Seq <= seq || !status.Ongoing() {
+			r.t.Errorf("after seq %d and status %d it was updated to %+v", seq, status, a)
+		}
+		seq, status = a.Seq, a.Status
+	}
+	if status != last {
+		r.t.Errorf("its last update was %d, not %d", status, last)
+	}
+	r.all.signal(syscall.SIGINT)
+	if code := r.all.wait(); code != 130 {
+		r.t.Errorf("kapi watch, after Ctrl-C, exits with %d: %s", code, r.all.stderr)
+	}
+}
+
+// ends expects kapi run, and kapi watch ID, to exit with a code, and returns the last
+// update that the latter printed.
+func (r *resharding) ends(want int) (last kapi.Action) {
+	r.t.Helper()
+	if code := r.run.wait(); code != want {
+		r.t.Errorf("kapi run exits with %d, not %d: %s", code, want, r.run.stderr)
+	}
+	watched := r.one.gather()
+	if code := r.one.wait(); code != want {
+		r.t.Errorf("kapi watch %s exits with %d, not %d: %s", r.action.ID, code, want, r.one.stderr)
+	}
+	for _, line := range watched() {
+		last = r.installation.action(line)
+	}
+	if last.ID != r.action.ID || last.ExitCode == nil || *last.ExitCode != want {
+		r.t.Errorf("when it had ended with %d, kapi watch %s printed %+v", want, r.action.ID, last)
+	}
+	return last
+}
+
+// held is the beginning of a refusal.
+func (r *resharding) held() string {
+	return fmt.Sprintf(`^kapi: key "%s" is held by action %s \(Resharding\), `, key, r.action.ID)
+}
+
+func reshardToItsEnd(t *testing.T, binary string) {
+	r := startResharding(t, binary)
+	r.refused(r.held() + fmt.Sprintf(`running since .* on .*, pid %d, last heard at [^\n]*\n$`, r.run.pid()))
+	if err := syscall.Kill(r.child, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if last := r.ends(0); last.Status != kapi.StatusCompleted {
+		t.Errorf("it ended as %+v", last)
+	}
+	r.over(kapi.StatusCompleted)
+	moved := 0
+	for _, line := range r.output() {
+		if strings.HasPrefix(line, "Moving slot ") {
+			moved++
+		}
+	}
+	if got := r.target.slots(); moved != reshardSlots || got != reshardSlots {
+		t.Errorf("of %d slots redis-cli told that it moves %d, and the new node has %d", reshardSlots, moved, got)
+	}
+	r.cluster.audit()
+}
+
+func reshardKilled(t *testing.T, binary string) {
+	r := startResharding(t, binary)
+	dismiss := "/v4/kapi/actions/" + r.action.ID + "/dismiss"
+	r.refusal(http.MethodPost, dismiss, http.StatusConflict, 20000)
+	if now := r.ongoing(); now.Seq != r.action.Seq {
+		t.Errorf("the refused dismissal made %+v of %+v", now, r.action)
+	}
+	if err := syscall.Kill(r.child, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	const reason = "killed by signal 9 (SIGKILL)"
+	if last := r.ends(128 + int(syscall.SIGKILL)); last.Status != kapi.StatusFailed || last.State != reason {
+		t.Errorf("it ended as %+v", last)
+	}
+	if list := r.list(); len(list) != 1 || list[0].ID != r.action.ID || list[0].Status != kapi.StatusFailed || list[0].State != reason {
+		t.Errorf("after redis-cli was killed, the list is %+v", list)
+	}
+	r.refused("(?s)" + r.held() + `which failed at .*: ` + regexp.QuoteMeta(reason) +
+		`\n.*kapi dismiss --store \S+ ` + r.action.ID + `\n.*--release-on-failure`)
+	if status, body := r.request(http.MethodPost, dismiss); status != http.StatusNoContent || len(body) > 0 {
+		t.Errorf("the dismissal is answered %d %q", status, body)
+	}
+	r.over(kapi.StatusAborted)
+	if got := r.target.slots(); got < reshardSlots/2 || got >= reshardSlots {
+		t.Errorf("of %d slots the new node has %d, after redis-cli was killed half way", reshardSlots, got)
+	}
+	// What redis-cli hadn't told every node, they tell each other.
+	eventually(t, "the Redis nodes agree", func() bool {
+		out, _ := r.cluster.cli("check", r.target.address)
+		return strings.Contains(out, "All nodes agree about slots configuration")
+	})
+	r.mustRun("redis-cli", "--cluster", "fix", r.target.address)
+	r.cluster.audit()
+}

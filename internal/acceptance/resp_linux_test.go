@@ -1,0 +1,177 @@
+package acceptance
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A reply is one in Redis's serialization protocol, RESP: a status, an error, a number or
+// a string. No command that is used here answers anything else.
+type reply struct {
+	kind byte // '+', '-', ':' or '$'; 0 if there is no such key
+	text string
+}
+
+// talk sends commands to a Redis node and reads its replies, all in one go.
+func talk(address string, commands [][]string) (replies []reply, err error) {
+	conn, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return nil, err
+	}
+	// Redis reads on while its replies wait, so all may be written first.
+	w := bufio.NewWriter(conn)
+	for _, command := range commands {
+		fmt.Fprintf(w, "*%d\r\n", len(command))
+		for _, word := range command {
+			fmt.Fprintf(w, "$%d\r\n%s\r\n", len(word), word)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return nil, err
+	}
+	r := bufio.NewReader(conn)
+	for range commands {
+		got, err := readReply(r)
+		if err != nil {
+			return nil, fmt.Errorf("after %d replies: %w", len(replies), err)
+		}
+		replies = append(replies, got)
+	}
+	return replies, nil
+}
+
+func readReply(r *bufio.Reader) (reply, error) {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return reply{}, err
+	}
+	line, ok := strings.CutSuffix(line, "\r\n")
+	if !ok || line == "" {
+		return reply{}, fmt.Errorf("not RESP: %q", line)
+	}
+	got := reply{kind: line[0], text: line[1:]}
+	switch got.kind {
+	case '+', '-', ':':
+		return got, nil
+	case '$':
+	default:
+		return reply{}, fmt.Errorf("not RESP, or not a kind that is known: %q", line)
+	}
+	size, err := strconv.Atoi(got.text)
+	if err != nil {
+		return reply{}, err
+	}
+	if size < 0 {
+		return reply{}, nil
+	}
+	content := make([]byte, size+len("\r\n"))
+	_, err = io.ReadFull(r, content)
+	got.text = string(content[:size])
+	return got, err
+}
+
+// ask has a node answer one command, which must not fail.
+func (n *node) ask(command ...string) string {
+	n.t.Helper()
+	replies, err := talk(n.address, [][]string{command})
+	if err != nil {
+		n.t.Fatalf("%q to the Redis node %s: %v", command, n.address, err)
+	}
+	if replies[0].kind == '-' {
+		n.t.Fatalf("%q to the Redis node %s: %s", command, n.address, replies[0].text)
+	}
+	return replies[0].text
+}
+
+// askAll has each command answered by the node that has its key: those that the first one
+// asked doesn't have go where it says.
+func (c *cluster) askAll(commands [][]string) []reply {
+	c.t.Helper()
+	answers := make([]reply, len(commands))
+	todo := map[string][]int{}
+	for i := range commands {
+		todo[c.nodes[0].address] = append(todo[c.nodes[0].address], i)
+	}
+	const rounds = 5
+	for range rounds {
+		moved := map[string][]int{}
+		for address, indexes := range todo {
+			some := make([][]string, len(indexes))
+			for n, i := range indexes {
+				some[n] = commands[i]
+			}
+			replies, err := talk(address, some)
+			if err != nil {
+				c.t.Fatalf("%d commands to the Redis node %s: %v", len(some), address, err)
+			}
+			for n, i := range indexes {
+				answers[i] = replies[n]
+				if where := strings.Fields(replies[n].text); replies[n].kind == '-' && len(where) == 3 && where[0] == "MOVED" {
+					moved[where[2]] = append(moved[where[2]], i)
+				}
+			}
+		}
+		if todo = moved; len(todo) == 0 {
+			return answers
+		}
+	}
+	c.t.Fatalf("after %d rounds Redis still sends us elsewhere: %v", rounds, answers[0])
+	return nil
+}
+
+const redisKeys = 20_000
+
+func redisKey(i int) string   { return fmt.Sprintf("guild:%d", i) }
+func redisValue(i int) string { return fmt.Sprintf("shard %d of %d", i*i, redisKeys) }
+
+func (c *cluster) load() {
+	c.t.Helper()
+	commands := make([][]string, redisKeys)
+	for i := range commands {
+		commands[i] = []string{"SET", redisKey(i), redisValue(i)}
+	}
+	for i, got := range c.askAll(commands) {
+		if got.text != "OK" {
+			c.t.Fatalf("%q: %s", commands[i], got.text)
+		}
+	}
+}
+
+// audit checks that Redis has every key with its value, each once, and is well.
+func (c *cluster) audit() {
+	c.t.Helper()
+	eventually(c.t, "redis-cli --cluster check is happy", func() bool {
+		out, code := c.cli("check", c.nodes[0].address)
+		return code == 0 && strings.Contains(out, "All 16384 slots covered")
+	})
+	commands := make([][]string, redisKeys)
+	for i := range commands {
+		commands[i] = []string{"GET", redisKey(i)}
+	}
+	lost := 0
+	for i, got := range c.askAll(commands) {
+		if got.kind != '$' || got.text != redisValue(i) {
+			lost++
+			if lost < 10 {
+				c.t.Errorf("the key %s should be %q and is %q", redisKey(i), redisValue(i), got.text)
+			}
+		}
+	}
+	stored := 0
+	for _, n := range c.nodes {
+		stored += n.number(n.ask("DBSIZE"))
+	}
+	if lost > 0 || stored != redisKeys {
+		c.t.Errorf("of %d keys, %d were lost; the nodes have %d together", redisKeys, lost, stored)
+	}
+}

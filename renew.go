@@ -1,0 +1,58 @@
+package kapi
+
+import (
+	"context"
+	"time"
+)
+
+// renewLoop says that this process is alive, for as long as it runs something.
+func (p *Peer) renewLoop() {
+	tick := time.NewTicker(p.opts.Lease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-p.renew:
+		case <-p.ctx.Done():
+			return
+		}
+		p.renewOnce()
+	}
+}
+
+func (p *Peer) renewNow() {
+	select {
+	case p.renew <- struct{}{}:
+	default:
+	}
+}
+
+// renewOnce renews the lease, and takes back what was said of this runner's silence.
+func (p *Peer) renewOnce() {
+	p.mu.Lock()
+	handles := make([]*Handle, 0, len(p.running))
+	for _, h := range p.running {
+		handles = append(handles, h)
+	}
+	p.mu.Unlock()
+	if len(handles) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
+	defer cancel()
+	if err := p.store.Renew(ctx, p.self); err != nil {
+		if p.ctx.Err() == nil {
+			p.log.Warn("the lease can't be renewed; operations go on", "error", err)
+		}
+		return
+	}
+	for _, h := range handles {
+		if r, ok := p.view.get(h.id); ok && r.Silence != "" {
+			fence := r.Fence
+			c := &change{id: h.id, apply: func(r *Record, now int64) error { return r.restore(fence, now) }}
+			if err := p.commit(ctx, c); err != nil && p.ctx.Err() == nil {
+				p.log.Warn("an action can't be marked as heard again yet", "action", h.id, "error", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,207 @@
+package kapi_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/proc"
+)
+
+// neighbour is the runner of a process of this machine that has this process's pid and
+// start time: it lives.
+func neighbour() kapi.RunnerRecord {
+	r := stranger()
+	r.BootID = proc.Self().BootID
+	return r
+}
+
+// noSuchPID is above all that Linux gives.
+const noSuchPID = 1<<22 + 1
+
+// Who is proven dead fails at once, whenever it is met; the keys are freed if that was
+// declared.
+func TestDeadRunner(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change     func(*kapi.RunnerRecord)
+		oneMachine bool
+		want       string
+	}{
+		"gone": {
+			change: func(r *kapi.RunnerRecord) { r.PID = noSuchPID },
+			want:   died(noSuchPID),
+		},
+		"its pid was given out again": {
+			change: func(r *kapi.RunnerRecord) { r.StartTime-- },
+			want:   died(os.Getpid()),
+		},
+		"before the last restart": {
+			change:     func(r *kapi.RunnerRecord) { r.BootID = stranger().BootID },
+			oneMachine: true,
+			want:       "its runner died: bot-2 was restarted; it last said: slot 5",
+		},
+	} {
+		for _, release := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, release %v", name, release), func(t *testing.T) {
+				play(t, func(t *testing.T, s *scene) {
+					s.link.oneMachine = tt.oneMachine
+					runner := neighbour()
+					tt.change(&runner)
+					leave := func(key string) kapi.Record {
+						return s.leave(runner, func(r *kapi.Record) { r.ReleaseOnFailure, r.Keys = release, []string{key} })
+					}
+					check := func(left kapi.Record) {
+						t.Helper()
+						a := s.want(left.ID, kapi.StatusFailed, tt.want)
+						if held := slices.Equal(a.Keys, left.Keys); held == release || len(a.Keys) > 0 != held {
+							t.Errorf("release %v: it holds %v", release, a.Keys)
+						}
+						s.wantSeq(left.Seq + 1)
+					}
+					left := leave("before")
+					s.open()
+					check(left) // before Open returns
+					s.at(time.Second)
+					left = leave("after")
+					s.want(left.ID, kapi.StatusRunning, "slot 5")
+					s.at(2 * time.Second) // one sweep later
+					check(left)
+
+					again := kapi.Spec{Keys: left.Keys, DismissFailed: true} // its work is known to have ended
+					start(t, s.k, again, untilStopped)
+				})
+			})
+		}
+	}
+}
+
+func died(pid int) string {
+	return fmt.Sprintf("its runner died: process %d on bot-2 is gone; it last said: slot 5", pid)
+}
+
+// aProcess runs until the test ends. It does nothing but live.
+func aProcess(t *testing.T, env ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("sleep", "1000")
+	cmd.Env = append(os.Environ(), env...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { end(cmd) })
+	return cmd
+}
+
+// end kills a process and sees it end. Doing so again does nothing.
+func end(cmd *exec.Cmd) {
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+}
+
+// runs makes the runner one of a process of this machine.
+func runs(t *testing.T, r *kapi.RunnerRecord, pid int) {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	r.PID = pid
+	if r.StartTime, err = strconv.ParseUint(strings.Fields(rest)[19], 10, 64); err != nil { // field 22 of proc(5)
+		t.Fatal(err)
+	}
+}
+
+// Who provably lives is never failed for its silence; once it has died, it is at once.
+func TestSilentButAlive(t *testing.T) {
+	play(t, func(t *testing.T, s *scene) {
+		s.link.ask(func(method string) error {
+			if method == "Feed" {
+				time.Sleep(50 * time.Second) // polls would take most of the real time
+			}
+			return nil
+		})
+		process, runner := aProcess(t), neighbour()
+		runs(t, &runner, process.Process.Pid)
+		left := s.leave(runner)
+		s.k = s.openPeer(s.link, kapi.Options{StoreTimeout: time.Hour}.WithSweepEvery(time.Minute))
+		s.at(2 * time.Minute)
+		alive := fmt.Sprintf("%s; process %d is alive", noWord, runner.PID)
+		s.want(left.ID, kapi.StatusImpacted, alive)
+		s.link.count("Commit")
+		s.at(48 * time.Hour)
+		s.want(left.ID, kapi.StatusImpacted, alive)
+		if n := s.link.count("Commit"); n != 0 {
+			t.Errorf("%d transactions to say nothing new", n)
+		}
+		s.wantHeld(left.ID)
+
+		if err := process.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		for { // the signal is delivered when the system likes
+			id := proc.Self()
+			id.PID, id.StartTime = runner.PID, runner.StartTime
+			if id.Stopped() {
+				break
+			}
+		}
+		s.at(49 * time.Hour)
+		s.want(left.ID, kapi.StatusImpacted, fmt.Sprintf("%s; process %d is stopped", noWord, runner.PID))
+		end(process)
+		s.at(49*time.Hour + time.Minute)
+		s.want(left.ID, kapi.StatusFailed, died(runner.PID))
+	})
+}
+
+// What a dead runner started for the action keeps it going, and its key held.
+func TestSurvivors(t *testing.T) {
+	play(t, func(t *testing.T, s *scene) {
+		id := fmt.Sprintf("survived-%d", os.Getpid())
+		process, runner := aProcess(t, proc.ActionVariable+"="+id), neighbour()
+		runner.PID = noSuchPID
+		left := s.leave(runner, func(r *kapi.Record) { r.ID = id })
+		s.open()
+		said := fmt.Sprintf("its runner (process %d on bot-2) is gone; still running: %d (sleep)",
+			noSuchPID, process.Process.Pid)
+		s.want(id, kapi.StatusImpacted, said)
+		s.at(sceneGiveUp + time.Second) // however long
+		s.want(id, kapi.StatusImpacted, said)
+		s.wantSeq(left.Seq + 1)
+		s.wantHeld(id)
+		end(process)
+		s.at(sceneGiveUp + 2*time.Second)
+		s.want(id, kapi.StatusFailed, died(noSuchPID))
+		start(t, s.k, kapi.Spec{Keys: left.Keys}, untilStopped)
+	})
+}
+
+// Peers that sweep at the same moment come to one verdict, not to one each.
+func TestOneVerdict(t *testing.T) {
+	play(t, func(t *testing.T, s *scene) {
+		s.open()
+		for range 3 {
+			s.openPeer(&link{Store: s.store}, kapi.Options{})
+		}
+		silent := s.leave(stranger())
+		gone := neighbour()
+		gone.ID, gone.PID = "gone", noSuchPID
+		dead := s.leave(gone, func(r *kapi.Record) { r.Keys = nil })
+		before := s.head().Seq
+		s.at(2 * time.Second)
+		s.want(dead.ID, kapi.StatusFailed, died(noSuchPID))
+		s.wantSeq(before + 1)
+		s.at(sceneLease + 2*time.Second)
+		s.want(silent.ID, kapi.StatusImpacted, noWord)
+		s.wantSeq(before + 2)
+		s.at(sceneGiveUp + 2*time.Second)
+		s.want(silent.ID, kapi.StatusFailed, noWord+"; not proven dead; it last said: slot 5")
+		s.wantSeq(before + 3)
+	})
+}
