@@ -132,11 +132,18 @@ func (c *child) ended() bool {
 func (c *child) signal(sig syscall.Signal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pid != 0 {
+	if c.pid != 0 && !c.hasExited() {
 		_ = syscall.Kill(c.pid, sig)
 		return
 	}
 	c.signalTree(sig, func(p process) bool { return !p.nested })
+}
+
+// hasExited tells a command that is not reaped yet: to that a signal would be lost.
+func (c *child) hasExited() bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, c.pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+	return err == nil && info.Signo != 0 // 0: it is still there
 }
 
 // terminate asks all processes of the tree to end. Those of a kapi run within it

@@ -212,3 +212,25 @@ func TestHoldStops(t *testing.T) {
 	_ = syscall.Kill(pid, syscall.SIGTERM)
 	h.expect("ended 0")
 }
+
+// A command that has ended and is not reaped yet gets no more signals: they would be lost.
+func TestHasExited(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "read x")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	c := &child{pid: cmd.Process.Pid}
+	if c.hasExited() {
+		t.Error("it has not exited")
+	}
+	in.Close()
+	eventually(t, "end of the command", c.hasExited)
+	if !c.hasExited() {
+		t.Error("looking has reaped it")
+	}
+}
