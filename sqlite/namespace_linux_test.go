@@ -14,9 +14,6 @@ import (
 // againEnv is set for a process that runs one test again, in other circumstances.
 const againEnv = "KAPI_SQLITE_TEST_AGAIN"
 
-// notTested begins the reason of a test that can't be run here.
-const notTested = "NOT TESTED: "
-
 // nobody is a user without rights.
 const nobody = 65534
 
@@ -33,10 +30,6 @@ func again(t *testing.T, attributes *syscall.SysProcAttr) error {
 		return err
 	}
 	err := cmd.Wait()
-	if _, why, skipped := strings.Cut(out.String(), notTested); err == nil && skipped {
-		why, _, _ = strings.Cut(why, "\n")
-		t.Skip(notTested + why)
-	}
 	if err != nil || !strings.Contains(out.String(), "--- PASS: "+t.Name()) {
 		t.Errorf("in a process of its own: %v\n%s", err, out.String())
 	}
@@ -67,11 +60,10 @@ func withMounts(t *testing.T) bool {
 	return false
 }
 
-// cannotMount ends a test that needs a mount. TestNoRoom and TestNoRights test the same
-// refusals, if less truly, without one.
+// cannotMount ends a test that needs a mount.
 func cannotMount(t *testing.T, err error) {
 	t.Helper()
-	t.Skip(notTested+"a file system of its own can't be mounted here, neither as root (CAP_SYS_ADMIN) nor in a user namespace:", err)
+	t.Fatal("this test mounts a small file system of its own: run it as root (with CAP_SYS_ADMIN), or where user namespaces are allowed:", err)
 }
 
 // withoutRights runs the rest of the test as somebody whom file modes keep out: root does
@@ -97,7 +89,7 @@ func withoutRights(t *testing.T) bool {
 		return false
 	}
 	if err := errors.Join(syscall.Setgroups(nil), syscall.Setgid(nobody), syscall.Setuid(nobody)); err != nil {
-		t.Skip(notTested+"root can't give its rights up here:", err)
+		t.Fatal("this test gives root's rights up: run it as another user, or where user namespaces are allowed:", err)
 	}
 	return true
 }
