@@ -75,6 +75,9 @@ type Snapshot struct {
 	// OneMachine is true if the store can't be shared by several machines, so that
 	// a runner of another boot is proven dead.
 	OneMachine bool
+	// Secret is a key of the store's own, the same for all who open it: 32 random bytes
+	// or more.
+	Secret []byte
 }
 
 // A Page is a part of the feed.

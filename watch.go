@@ -125,6 +125,9 @@ func (w *Watch) Next(ctx context.Context) (Action, error) {
 	return e.Shown(), nil
 }
 
+// Replaying reports whether the next change is one that Resume missed.
+func (w *Watch) Replaying() bool { return len(w.replay) > 0 }
+
 // A Dispatch is a change as kAPI's gateway tells it.
 type Dispatch struct {
 	Seq uint64

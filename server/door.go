@@ -23,7 +23,7 @@ const maxUnproven = 32
 type door struct {
 	authenticate func(*http.Request) (auth.Identity, error)
 
-	perIdentity, perAddress, perProbe *limits
+	perIdentity, perAddress, perProbe, perConnect *limits
 
 	proven   proven
 	unproven chan struct{}
@@ -46,6 +46,7 @@ func newDoor(o Options) *door {
 		perIdentity:  newLimits("identity", true, o.Rate, o.Burst),
 		perAddress:   newLimits("address", true, o.RatePerAddress, atOnce),
 		perProbe:     newLimits("probe", false, o.RatePerAddress, atOnce),
+		perConnect:   newLimits("connect", false, o.Rate, o.Burst),
 		proven:       proven{of: make(map[[sha256.Size]byte]proof)},
 		unproven:     make(chan struct{}, maxUnproven),
 	}
@@ -111,13 +112,10 @@ func (d *door) identify(r *http.Request) (auth.Identity, allowance, error) {
 // address returns the network address of the client: of IPv6 the network that one
 // customer usually has, because nobody runs out of addresses in it.
 func address(r *http.Request) string {
-	var ip netip.Addr
-	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		ip = ap.Addr()
-	} else if ip, err = netip.ParseAddr(r.RemoteAddr); err != nil {
+	ip, ok := parseAddress(r.RemoteAddr)
+	if !ok {
 		return r.RemoteAddr
 	}
-	ip = ip.Unmap().WithZone("")
 	if ip.Is6() {
 		return netip.PrefixFrom(ip, 64).Masked().String()
 	}

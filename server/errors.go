@@ -76,7 +76,7 @@ func refused(err error) *refusal {
 const retryAfter = "1"
 
 // fail answers c with err.
-func (s *server) fail(c *call, err error) {
+func (s *Server) fail(c *call, err error) {
 	var limit *limitError
 	switch own := refused(err); {
 	case errors.As(err, &limit):
@@ -107,7 +107,7 @@ func isUnavailable(err error) bool {
 }
 
 // failReported answers with nothing but the id under which the log says more.
-func (s *server) failReported(c *call, status int, message string, err error, more ...any) {
+func (s *Server) failReported(c *call, status int, message string, err error, more ...any) {
 	c.w.sendJSON(status, struct {
 		Message string `json:"message"`
 		Report  string `json:"report"`
@@ -115,7 +115,7 @@ func (s *server) failReported(c *call, status int, message string, err error, mo
 }
 
 // report logs err and returns the id it has there.
-func (s *server) report(c *call, status int, err error, more ...any) string {
+func (s *Server) report(c *call, status int, err error, more ...any) string {
 	id := rand.Text()[:12]
 	level := slog.LevelError
 	switch {
@@ -133,7 +133,7 @@ func (s *server) report(c *call, status int, err error, more ...any) string {
 
 // finish ends a request: it turns a panic into an answer and logs what was answered.
 // It must be deferred itself.
-func (s *server) finish(w *recorder, r *http.Request) {
+func (s *Server) finish(w *recorder, r *http.Request) {
 	v := recover()
 	if v == http.ErrAbortHandler {
 		panic(v)
@@ -147,7 +147,7 @@ func (s *server) finish(w *recorder, r *http.Request) {
 	}
 }
 
-func (s *server) panicked(c *call, v any) {
+func (s *Server) panicked(c *call, v any) {
 	err := fmt.Errorf("panic: %v", v)
 	if c.w.status != 0 { // too late to say anything but that it is cut off
 		s.report(c, c.w.status, err, "stack", string(debug.Stack()))
