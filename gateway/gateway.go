@@ -51,7 +51,7 @@ type Gateway struct {
 	mu       sync.Mutex
 	grants   map[string]*grant
 	sessions map[*session]struct{}
-	closed   bool
+	closed   chan struct{} // by Close
 	all      sync.WaitGroup // sessions, and the rechecking
 	checking bool
 }
@@ -75,7 +75,7 @@ func New(k *kapi.Peer, o Options) *Gateway {
 	set(&o.DrainWithin, 30*time.Second)
 	return &Gateway{
 		peer: k, options: o, log: o.Logger,
-		grants: map[string]*grant{}, sessions: map[*session]struct{}{},
+		grants: map[string]*grant{}, sessions: map[*session]struct{}{}, closed: make(chan struct{}),
 	}
 }
 
@@ -99,12 +99,22 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) join(s *session) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
+	if g.isClosed() {
 		return false
 	}
 	g.sessions[s] = struct{}{}
 	g.all.Add(1)
 	return true
+}
+
+// isClosed is called with mu held.
+func (g *Gateway) isClosed() bool {
+	select {
+	case <-g.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 func (g *Gateway) leave(s *session) {
@@ -118,7 +128,9 @@ func (g *Gateway) leave(s *session) {
 // have ended or ctx has. Calls after the first only wait.
 func (g *Gateway) Close(ctx context.Context) error {
 	g.mu.Lock()
-	g.closed = true
+	if !g.isClosed() {
+		close(g.closed)
+	}
 	for s := range g.sessions {
 		s.end(CodeRestart)
 	}

@@ -93,7 +93,11 @@ func (g *Gateway) recheck() {
 	defer pause.Stop()
 	for {
 		pause.Reset(recheckEvery)
-		<-pause.C
+		select {
+		case <-pause.C:
+		case <-g.closed:
+			return // all connections are being ended
+		}
 		g.mu.Lock()
 		if g.checking = len(g.grants) > 0; !g.checking {
 			g.mu.Unlock()
