@@ -69,7 +69,7 @@ func TestRefusals(t *testing.T) {
 		// What a later version will do.
 		{"POST", "/v4/kapi/actions", "{}", []string{admin, asJSON}, 405, "method"},
 		{"PATCH", running, "{}", []string{admin, asJSON}, 405, "method"},
-		{"GET", "/v4/gateway", "", []string{admin}, 404, "noroute"},
+		{"GET", "/v4/gateways", "", []string{admin}, 404, "noroute"},
 		{"GET", "/metrics", "", []string{admin}, 404, "noroute"},
 		// Methods.
 		{"DELETE", running, "", []string{admin}, 405, "method"},
