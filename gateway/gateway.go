@@ -51,7 +51,7 @@ type Gateway struct {
 	mu       sync.Mutex
 	grants   map[string]*grant
 	sessions map[*session]struct{}
-	closed   chan struct{} // by Close
+	closed   chan struct{}  // by Close
 	all      sync.WaitGroup // sessions, and the rechecking
 	checking bool
 }
