@@ -50,6 +50,9 @@ var refusals = []struct {
 	{auth.ErrUnknownToken, refusal{http.StatusUnauthorized, 40002, "Token not valid"}},
 	{auth.ErrExpiredToken, refusal{http.StatusUnauthorized, 40007, "Token expired"}},
 	{kapi.ErrUnknown, refusal{http.StatusNotFound, 10015, "Unknown action"}},
+	{kapi.ErrStaleFence, refusal{http.StatusConflict, 20002, "Stale fence: another runner holds the action"}},
+	{kapi.ErrGivenUp, refusal{http.StatusConflict, 20003, "The action was given up for silence: only its end can still be reported"}},
+	{kapi.ErrOtherRequest, refusal{http.StatusConflict, 20006, "The Idempotency-Key was used with another body"}},
 	{kapi.ErrNotFailed, refusal{http.StatusConflict, 20000, "Only failed actions can be dismissed"}},
 }
 
@@ -62,6 +65,14 @@ func refused(err error) *refusal {
 	var no *kapi.NotCancellableError
 	if errors.As(err, &no) {
 		return &refusal{http.StatusConflict, 20004, "Can't be cancelled: " + no.Reason}
+	}
+	var move *kapi.MoveError
+	if errors.As(err, &move) {
+		return &refusal{http.StatusConflict, 20003, "Move not allowed: " + move.Error()}
+	}
+	var invalid *kapi.InvalidError
+	if errors.As(err, &invalid) {
+		return &refusal{http.StatusBadRequest, 50004, "Bad body: " + invalid.Error()}
 	}
 	for i := range refusals {
 		if errors.Is(err, refusals[i].err) {
@@ -78,7 +89,14 @@ const retryAfter = "1"
 // fail answers c with err.
 func (s *Server) fail(c *call, err error) {
 	var limit *limitError
+	var held *kapi.HeldError
 	switch own := refused(err); {
+	case errors.As(err, &held):
+		c.w.sendJSON(http.StatusConflict, struct {
+			Code    int         `json:"code"`
+			Message string      `json:"message"`
+			Action  kapi.Action `json:"action"`
+		}{20001, held.Error(), held.Holder})
 	case errors.As(err, &limit):
 		limit.answer(c.w)
 	case own != nil:

@@ -83,8 +83,8 @@ func New(k *kapi.Peer, o Options) *Server {
 		gateway: gateway.New(k, o.Gateway),
 	}
 	for _, prefix := range []string{"/v4", ""} {
-		s.handle(prefix+"/kapi/actions", route{get: s.list})
-		s.handle(prefix+"/kapi/actions/{id}", route{get: s.get})
+		s.handle(prefix+"/kapi/actions", route{get: s.list, post: s.start})
+		s.handle(prefix+"/kapi/actions/{id}", route{get: s.get, patch: s.reportAction})
 		s.handle(prefix+"/kapi/actions/{id}/dismiss", route{post: s.dismiss})
 		s.handle(prefix+"/kapi/actions/{id}/cancel", route{post: s.cancel})
 		s.handle(prefix+"/gateway", route{get: s.gatewayURL, probe: true})
@@ -105,7 +105,7 @@ type handler func(*call) error
 
 // A route is what can be done at one path. The zero value is no route.
 type route struct {
-	get, post handler
+	get, post, patch handler
 	// probe needs no token.
 	probe bool
 }
@@ -204,22 +204,23 @@ func (s *Server) allow(c *call) error {
 
 // method returns the handler for the method of c.
 func (rt *route) method(c *call) (handler, error) {
-	var allow string
-	switch {
-	case rt.get != nil:
-		if c.Method == http.MethodGet || c.Method == http.MethodHead {
-			return rt.get, nil
+	var allow []string
+	for _, m := range []struct {
+		name string
+		handler
+	}{{http.MethodGet, rt.get}, {http.MethodHead, rt.get}, {http.MethodPost, rt.post}, {http.MethodPatch, rt.patch}} {
+		switch {
+		case m.handler == nil:
+		case m.name == c.Method:
+			return m.handler, nil
+		default:
+			allow = append(allow, m.name)
 		}
-		allow = "GET, HEAD"
-	case rt.post != nil:
-		if c.Method == http.MethodPost {
-			return rt.post, nil
-		}
-		allow = "POST"
-	default:
+	}
+	if allow == nil {
 		return nil, errNoRoute
 	}
-	c.w.Header().Set("Allow", allow)
+	c.w.Header().Set("Allow", strings.Join(allow, ", "))
 	return nil, errMethod
 }
 

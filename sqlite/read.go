@@ -43,8 +43,7 @@ func (s *Store) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
 			return err
 		}
 		return each(c, selectSecret, nil, func(stmt *sqlite.Stmt) {
-			snapshot.Secret = make([]byte, stmt.ColumnLen(0))
-			stmt.ColumnBytes(0, snapshot.Secret)
+			snapshot.Secret = column(stmt, 0)
 		})
 	})
 	return snapshot, err
