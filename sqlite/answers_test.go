@@ -18,10 +18,12 @@ func TestAnswersAreKept(t *testing.T) {
 		defer s.Close()
 		r := kapi.Record{Action: kapi.Action{ID: "a", Title: "t", Status: kapi.StatusRunning, Seq: 1}, Fence: 1}
 		request := kapi.Request{By: "ada", Key: "x"}
+		seq := uint64(0)
 		write := func(w kapi.Writes) (l kapi.Loaded) {
 			t.Helper()
-			err := s.Commit(t.Context(), kapi.Batch{Requests: []kapi.Request{request}}, func(loaded kapi.Loaded) (kapi.Writes, error) {
+			err := s.Commit(t.Context(), kapi.Batch{Since: seq, Requests: []kapi.Request{request}}, func(loaded kapi.Loaded) (kapi.Writes, error) {
 				l = loaded
+				seq = max(loaded.Seq, w.Head)
 				return w, nil
 			})
 			if err != nil {
