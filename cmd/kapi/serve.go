@@ -59,6 +59,9 @@ func (c *serveCmd) Validate() error {
 }
 
 func (c *serveCmd) Run(a *app) error {
+	if err := a.storeOnly("serve"); err != nil {
+		return err
+	}
 	log := c.logger(a)
 	if err := c.checkListen(); err != nil {
 		return err
