@@ -17,6 +17,10 @@ type change struct {
 	// start is the record to add, nil for a change of an existing one.
 	start         *Record
 	dismissFailed bool
+	// kept, of a start, is what is to be kept; afterwards what was answered, if that was before.
+	kept *Answer
+	// heard says that the change comes from the action's runner itself, elsewhere.
+	heard bool
 	// id and apply change an existing record by one of the pure rules.
 	id    string
 	apply func(*Record, int64) error
@@ -178,6 +182,9 @@ func (p *Peer) transact(ctx context.Context, batch []*change) error {
 				b.Find = append(b.Find, c.id)
 			}
 		}
+		if c.kept != nil {
+			b.Requests = append(b.Requests, c.kept.Request)
+		}
 		if c.runner != "" {
 			b.Runners = append(b.Runners, c.runner)
 		}
@@ -190,14 +197,14 @@ func (p *Peer) transact(ctx context.Context, batch []*change) error {
 		// What others committed is on disk: it is published first, and then the
 		// view is exact, for we hold the write lock.
 		p.view.apply(l.Page)
-		pl := newPlan(p.view, l, time.Now().UnixMilli())
+		pl := newPlan(p, l, time.Now().UnixMilli())
 		for _, c := range batch {
 			c.err, c.dismissed = nil, nil
 			pl.add(c)
 		}
 		w, records := pl.writes()
 		if len(w.Insert) > 0 {
-			w.Runner = &p.self
+			w.Runners = append(w.Runners, p.self)
 		}
 		own = Page{Head: Head{Epoch: l.Epoch, Seq: w.Head}, Records: records}
 		return w, nil

@@ -20,6 +20,9 @@ var (
 	ErrClosed = errors.New("kapi is closed")
 	// ErrGap: the watcher missed more than the store can still tell. Take a new Watch.
 	ErrGap = errors.New("changes were missed: the feed no longer reaches back that far")
+	// ErrAhead: the seq to resume from lies above the store's head: it is of another
+	// history, or invented.
+	ErrAhead = errors.New("the feed has not come to that seq")
 	// ErrBehind is what a store answers when the feed is asked for since a seq
 	// below the purged one: endings may be missing, so the view must be reloaded.
 	ErrBehind = errors.New("the feed no longer reaches back to that seq")

@@ -13,10 +13,3 @@ func (o Options) WithClock(sinceBoot func() time.Duration) Options {
 
 // Self returns the peer's own runner.
 func (p *Peer) Self() RunnerRecord { return p.self }
-
-// Waiting returns how many updates wait in w.
-func (w *Watch) Waiting() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.waiting.Len()
-}

@@ -2,7 +2,10 @@ package kapi
 
 import (
 	"cmp"
+	"errors"
+	"maps"
 	"slices"
+	"time"
 )
 
 // A plan applies the changes of a batch, one after the other, to copies of the records
@@ -15,6 +18,12 @@ type plan struct {
 	beats   map[string]uint64
 	touched map[string]*touched
 	keys    map[string]string // holders of the keys that changed hands; "" is nobody
+
+	remote     func(Record) Remote
+	lease      time.Duration
+	renewed    map[string]RunnerRecord
+	answers    []Answer // that were given before, in this transaction too
+	newAnswers []Answer
 }
 
 type touched struct {
@@ -22,12 +31,13 @@ type touched struct {
 	insert bool
 }
 
-func newPlan(v *view, l Loaded, now int64) *plan {
+func newPlan(p *Peer, l Loaded, now int64) *plan {
 	pl := &plan{
-		view: v, now: now, seq: l.Seq, beats: l.Beats,
+		view: p.view, now: now, remote: p.remote, lease: p.opts.Lease, answers: l.Answers, seq: l.Seq, beats: l.Beats,
 		found:   make(map[string]*Record, len(l.Found)),
 		touched: map[string]*touched{},
 		keys:    map[string]string{},
+		renewed: map[string]RunnerRecord{},
 	}
 	for i := range l.Found {
 		pl.found[l.Found[i].ID] = &l.Found[i]
@@ -57,14 +67,20 @@ func (pl *plan) add(c *change) {
 		return
 	}
 	next := *old
-	if c.err = c.apply(&next, pl.now); c.err != nil {
-		return
+	c.err = c.apply(&next, pl.now)
+	if c.heard && (c.err == nil || errors.Is(c.err, errUnchanged)) {
+		pl.heard(&next)
 	}
-	c.record = pl.put(next)
+	if c.err == nil {
+		c.record = pl.put(next)
+	}
 }
 
 // start gives the new record all its keys or none.
 func (pl *plan) start(c *change) error {
+	if done, err := pl.answered(c); done {
+		return err
+	}
 	var dismiss []*Record
 	for _, key := range c.start.Keys {
 		id := pl.holder(key)
@@ -99,7 +115,8 @@ func (pl *plan) start(c *change) error {
 	}
 	next.Fence = pl.seq + 1
 	c.record = pl.put(next)
-	return nil
+	pl.heard(&c.record)
+	return pl.keepAnswer(c)
 }
 
 // put gives a changed record the next seq.
@@ -142,7 +159,7 @@ func (pl *plan) holder(key string) string {
 
 // writes returns what the store has to write, and the records in order of seq.
 func (pl *plan) writes() (Writes, []Record) {
-	w := Writes{Head: pl.seq}
+	w := Writes{Head: pl.seq, Answers: pl.newAnswers, Runners: slices.Collect(maps.Values(pl.renewed))}
 	records := make([]Record, 0, len(pl.touched))
 	for _, t := range pl.touched {
 		records = append(records, t.Record)

@@ -37,7 +37,7 @@ func dismissing(id string) *change { return &change{id: id, apply: (*Record).dis
 
 func planned(v *view, l Loaded, batch ...*change) (Writes, []Record) {
 	l.Epoch, l.Seq = "e", 10
-	pl := newPlan(v, l, now)
+	pl := newPlan(&Peer{view: v}, l, now)
 	for _, c := range batch {
 		pl.add(c)
 	}
@@ -204,7 +204,7 @@ func TestPlanKeepsKeysUnique(t *testing.T) {
 		stored := map[string]string{} // the store's table of keys
 		seq, ids := uint64(10), []string{"none"}
 		for round := range rapid.IntRange(1, 6).Draw(t, "rounds") {
-			pl := newPlan(v, Loaded{Page: Page{Head: Head{Epoch: "e", Seq: seq}}}, now)
+			pl := newPlan(&Peer{view: v}, Loaded{Page: Page{Head: Head{Epoch: "e", Seq: seq}}}, now)
 			for i := range rapid.IntRange(1, 8).Draw(t, "batch") {
 				id := rapid.SampledFrom(ids).Draw(t, "id")
 				fence := uint64(0)

@@ -78,22 +78,31 @@ func (p *Peer) launch(ctx context.Context, spec Spec, op Operation) (*run, error
 	if err := p.commit(ctx, c); err != nil {
 		p.unregister(h)
 		cancel(nil)
-		var held *HeldError
-		if errors.As(err, &held) {
-			if err := p.hear(ctx, &held.Holder); err != nil {
-				p.log.Warn("when the holder of a key was last heard can't be read", "error", err)
-			}
-		}
-		return nil, err
+		return nil, p.explain(ctx, err)
 	}
 	h.mu.Lock()
 	h.action, h.fence = c.record.Shown(), c.record.Fence
 	h.mu.Unlock()
-	for _, a := range c.dismissed {
-		p.log.Info("action dismissed", "action", a.ID, "title", a.Title, "by", "the start of "+id, "why_it_failed", a.State)
-	}
+	p.logDismissed(c)
 	h.dismissed = c.dismissed
 	return &run{p, opCtx, h, op}, nil
+}
+
+// explain completes the refusal of a start: when the holder of the key was last heard.
+func (p *Peer) explain(ctx context.Context, err error) error {
+	var held *HeldError
+	if errors.As(err, &held) {
+		if err := p.hear(ctx, &held.Holder); err != nil {
+			p.log.Warn("when the holder of a key was last heard can't be read", "error", err)
+		}
+	}
+	return err
+}
+
+func (p *Peer) logDismissed(c *change) {
+	for _, a := range c.dismissed {
+		p.log.Info("action dismissed", "action", a.ID, "title", a.Title, "by", "the start of "+c.record.ID, "why_it_failed", a.State)
+	}
 }
 
 // register makes the handle known before its action is, so that no change of the action

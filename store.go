@@ -46,7 +46,7 @@ type Store interface {
 	// Purge deletes up to limit tombstones that were last updated before the given
 	// time (ms since 1970), raises the purged seq to the highest of theirs in the
 	// same transaction, and forgets runners that no record names and that were not
-	// heard since. It returns how many tombstones it deleted.
+	// heard since, and answers whose time is over (see Answer). It returns how many tombstones it deleted.
 	Purge(ctx context.Context, before int64, limit int) (int, error)
 
 	// Listen calls wake after another peer (or this one) may have committed, until
@@ -75,6 +75,9 @@ type Snapshot struct {
 	// OneMachine is true if the store can't be shared by several machines, so that
 	// a runner of another boot is proven dead.
 	OneMachine bool
+	// Secret is a key of the store's own, the same for all who open it: 32 random bytes
+	// or more.
+	Secret []byte
 }
 
 // A Page is a part of the feed.
@@ -93,6 +96,8 @@ type Batch struct {
 	Find []string
 	// Runners names runners whose Beat is wanted.
 	Runners []string
+	// Requests names requests whose answers are wanted.
+	Requests []Request
 }
 
 // Loaded is what a write transaction has read.
@@ -102,6 +107,8 @@ type Loaded struct {
 	Found []Record
 	// Beats has the Beat of those of Batch.Runners that exist.
 	Beats map[string]uint64
+	// Answers has those of Batch.Requests that were answered.
+	Answers []Answer
 }
 
 // Writes is what a write transaction is to write.
@@ -114,8 +121,28 @@ type Writes struct {
 	Free []string
 	// Claim are keys that an action now holds.
 	Claim []Claim
-	// Runner, if not nil, is renewed (see Store.Renew) in the same transaction.
-	Runner *RunnerRecord
+	// Runners are renewed (see Store.Renew) in the same transaction.
+	Runners []RunnerRecord
+	// Answers are kept.
+	Answers []Answer
+}
+
+// A Request is a start that its sender may repeat without starting twice.
+type Request struct {
+	// By is who sent it, and Key their Idempotency-Key.
+	By, Key string
+}
+
+// An Answer is what a Request got. It is kept as long as its action is ongoing and for 24
+// hours more; Store.Purge deletes it.
+type Answer struct {
+	Request
+	// Hash tells whether the request is the same in all else.
+	Hash []byte
+	// Action is the id of the action that was started.
+	Action string
+	// Body is what was answered.
+	Body []byte
 }
 
 // A Claim says that an action holds a key.

@@ -99,7 +99,7 @@ func (s *scene) leave(runner kapi.RunnerRecord, change ...func(*kapi.Record)) ka
 		if r.ID == "" {
 			r.ID = fmt.Sprint("left-", seq)
 		}
-		w := kapi.Writes{Insert: []kapi.Record{r}, Runner: &runner}
+		w := kapi.Writes{Insert: []kapi.Record{r}, Runners: []kapi.RunnerRecord{runner}}
 		for _, key := range r.Keys {
 			w.Claim = append(w.Claim, kapi.Claim{Key: key, Action: r.ID})
 		}

@@ -89,8 +89,8 @@ func (l *link) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded
 	}
 	err := l.Store.Commit(ctx, b, func(loaded kapi.Loaded) (kapi.Writes, error) {
 		w, err := decide(loaded)
-		if w.Runner != nil {
-			w.Runner = new(l.disguised(*w.Runner))
+		for i := range w.Runners {
+			w.Runners[i] = l.disguised(w.Runners[i])
 		}
 		return w, err
 	})

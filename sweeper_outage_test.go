@@ -149,7 +149,7 @@ func TestWithdrawnVerdict(t *testing.T) {
 			next.ID = "next"
 			s.commit(func(seq uint64) kapi.Writes {
 				r.Seq, r.Fence, r.Runner = seq, seq, &kapi.Runner{ID: next.ID, Host: next.Host, PID: next.PID}
-				return kapi.Writes{Update: []kapi.Record{r}, Runner: &next}
+				return kapi.Writes{Update: []kapi.Record{r}, Runners: []kapi.RunnerRecord{next}}
 			})
 		},
 	} {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"sync"
 )
@@ -20,25 +22,38 @@ type view struct {
 	entries map[string]*entry
 	keys    map[string]string // key -> id of the action that holds it
 	watches map[*Watch]struct{}
-	listing *Listing // of head, nil if not made yet
+	journal journal       // what the watches may still have to tell
+	changed chan struct{} // closed, and replaced, when there is something new in it
+	listing *Listing      // of head, nil if not made yet
 }
 
-// An entry is one ongoing record. It is replaced, never changed.
+// An entry is one record. It is replaced, never changed.
 type entry struct {
 	Record
-	encode func() []byte // the JSON of what is shown, made once
+
+	once sync.Once
+	json []byte // of the dispatch; the action is a part of it
+	at   int    // where that begins
 }
 
-func newEntry(r Record) *entry {
-	e := &entry{Record: r}
-	e.encode = sync.OnceValue(func() []byte {
-		data, err := json.Marshal(e.Shown())
+// dispatch returns the message that tells of this entry (kAPI's gateway: op 0 with type,
+// seq and the whole action), made once for all.
+func (e *entry) dispatch() []byte {
+	e.once.Do(func() {
+		head := fmt.Sprintf(`{"op":0,"t":"KAPI_ACTION_UPDATE","s":%d,"d":`, e.Seq)
+		action, err := json.Marshal(e.Shown())
 		if err != nil {
 			panic(err) // an Action has nothing that can't be encoded
 		}
-		return data
+		e.json, e.at = slices.Concat([]byte(head), action, []byte("}")), len(head)
 	})
-	return e
+	return e.json
+}
+
+// encode returns the JSON of what is shown, made once.
+func (e *entry) encode() []byte {
+	data := e.dispatch()
+	return data[e.at : len(data)-1]
 }
 
 // A Listing is the list of all ongoing actions in its wire form.
@@ -54,6 +69,7 @@ func newView(notice func(*Record)) *view {
 	return &view{
 		notice:  notice,
 		entries: map[string]*entry{}, keys: map[string]string{}, watches: map[*Watch]struct{}{},
+		changed: make(chan struct{}),
 	}
 }
 
@@ -65,11 +81,19 @@ func (v *view) apply(page Page) {
 	if page.Epoch != v.head.Epoch {
 		return // read before the view was replaced by that of another history
 	}
+	news := false
 	for i := range page.Records {
 		if r := &page.Records[i]; r.Seq > v.head.Seq {
-			v.put(r)
-			v.tell(r)
+			e := v.put(r)
+			if len(v.watches) > 0 {
+				v.journal.add(e)
+				news = true
+			}
+			v.notice(r)
 		}
+	}
+	if news {
+		v.tell()
 	}
 	if page.Seq > v.head.Seq {
 		v.head.Seq = page.Seq
@@ -96,9 +120,8 @@ func (v *view) load(s Snapshot) {
 		return
 	}
 	for w := range v.watches {
-		w.cut(ErrGap)
+		v.cut(w, ErrGap)
 	}
-	clear(v.watches)
 	for id, e := range known {
 		if now := v.entries[id]; now != nil {
 			v.notice(&now.Record)
@@ -110,7 +133,7 @@ func (v *view) load(s Snapshot) {
 	}
 }
 
-func (v *view) put(r *Record) {
+func (v *view) put(r *Record) *entry {
 	if old := v.entries[r.ID]; old != nil {
 		for _, key := range old.Keys {
 			if v.keys[key] == r.ID {
@@ -118,25 +141,50 @@ func (v *view) put(r *Record) {
 			}
 		}
 	}
+	e := &entry{Record: *r}
 	if !r.Status.Ongoing() {
 		delete(v.entries, r.ID)
-		return
+		return e
 	}
-	v.entries[r.ID] = newEntry(*r)
+	v.entries[r.ID] = e
 	for _, key := range r.Keys {
 		v.keys[key] = r.ID
 	}
+	return e
 }
 
-// tell passes a change on to the watchers and to the peer itself.
-func (v *view) tell(r *Record) {
-	if len(v.watches) > 0 {
-		shown := r.Shown()
-		for w := range v.watches {
-			w.push(shown)
+// tell wakes the watchers, and keeps their journal small.
+func (v *view) tell() {
+	close(v.changed)
+	v.changed = make(chan struct{})
+	if !v.journal.full() {
+		return
+	}
+	read := v.head.Seq
+	for w := range v.watches {
+		read = min(read, w.at.Load())
+	}
+	lost := v.journal.tidy(read)
+	for w := range v.watches {
+		if w.at.Load() < lost {
+			v.cut(w, ErrGap)
 		}
 	}
-	v.notice(r)
+}
+
+// cut ends a watch with err, after what it still has to tell; after a gap that is nothing.
+func (v *view) cut(w *Watch, err error) {
+	if _, ok := v.watches[w]; !ok {
+		return
+	}
+	delete(v.watches, w)
+	if w.err = err; !errors.Is(err, ErrGap) {
+		w.rest = v.journal.rest(w.at.Load())
+	}
+	close(w.ended)
+	if len(v.watches) == 0 {
+		v.journal = journal{}
+	}
 }
 
 func (v *view) at() Head {
@@ -208,7 +256,6 @@ func (v *view) cutAll(err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for w := range v.watches {
-		w.cut(err)
+		v.cut(w, err)
 	}
-	clear(v.watches)
 }

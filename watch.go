@@ -1,30 +1,34 @@
 package kapi
 
 import (
-	"container/list"
 	"context"
-	"sync"
+	"errors"
+	"sync/atomic"
 )
 
-// A Watch tells of changes from a snapshot on. At most one update per action waits in
-// it, the newest, so a slow watcher stalls nobody and needs bounded memory; what it is
-// given is always in ascending order of seq.
+// A Watch tells of changes from a snapshot on, or from a seq. Of each action that
+// changed it gives the newest state, in ascending order of seq, so a slow watcher stalls
+// nobody and needs no memory of its own.
 //
-// Next may be called by one goroutine at a time, Close by any.
+// Next and NextDispatch may be called by one goroutine at a time, Close by any.
 type Watch struct {
-	// Snapshot has the ongoing actions at the start of the watch, oldest first.
+	// Snapshot has the ongoing actions at the start of the watch, oldest first; nil after
+	// Resume.
 	Snapshot []Action
-	// Epoch and Seq are the head that Snapshot belongs to.
+	// Epoch and Seq are the head at the start of the watch.
 	Epoch string
 	Seq   uint64
 
 	view *view
+	// replay are the changes that Resume missed, to be told first.
+	replay []*entry
+	// at is the seq up to which the journal was read.
+	at atomic.Uint64
 
-	mu      sync.Mutex
-	waiting list.List // of Action, ascending seq
-	byID    map[string]*list.Element
-	err     error
-	ready   chan struct{} // has room for one token: something is waiting, or err is set
+	// Guarded by view.mu: what is left to tell once the watch has ended, and why it has.
+	rest  []*entry
+	err   error
+	ended chan struct{}
 }
 
 // Watch begins to watch all actions. Its snapshot is not older than the call. The
@@ -33,83 +37,156 @@ func (p *Peer) Watch(ctx context.Context) (*Watch, error) {
 	if err := p.sync(ctx); err != nil {
 		return nil, err
 	}
-	w := &Watch{view: p.view, byID: map[string]*list.Element{}, ready: make(chan struct{}, 1)}
+	w := newWatch(p.view)
 	v := p.view
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, e := range v.sorted() {
 		w.Snapshot = append(w.Snapshot, e.Shown())
 	}
-	w.Epoch, w.Seq = v.head.Epoch, v.head.Seq
-	if p.ctx.Err() != nil {
-		return nil, ErrClosed
+	return w, w.begin(p)
+}
+
+// Resume begins to watch with all that has changed since seq, of which it gives the
+// newest state of each action. The error is ErrGap if that can't be told any more: the
+// history is another one, or goes on from where endings were forgotten; then take a new
+// Watch. It is ErrAhead if the history has not come to seq. The caller must Close the
+// watch.
+func (p *Peer) Resume(ctx context.Context, epoch string, seq uint64) (*Watch, error) {
+	if err := p.sync(ctx); err != nil {
+		return nil, err
 	}
-	v.watches[w] = struct{}{}
+	w := newWatch(p.view)
+	v := p.view
+	v.mu.Lock()
+	switch {
+	case epoch != v.head.Epoch, seq < v.head.Purged:
+		v.mu.Unlock()
+		return nil, ErrGap
+	case seq > v.head.Seq:
+		v.mu.Unlock()
+		return nil, ErrAhead
+	}
+	err := w.begin(p)
+	v.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	// Only now, when nothing that comes later can be missed.
+	if err := w.readSince(ctx, p.store, seq); err != nil {
+		w.Close()
+		return nil, err
+	}
 	return w, nil
+}
+
+func (w *Watch) readSince(ctx context.Context, store Store, seq uint64) error {
+	if seq == w.Seq {
+		return nil
+	}
+	page, err := store.Feed(ctx, seq)
+	switch {
+	case errors.Is(err, ErrBehind):
+		return ErrGap
+	case err != nil:
+		return err
+	case page.Epoch != w.Epoch:
+		return ErrGap
+	}
+	for i := range page.Records {
+		if r := &page.Records[i]; r.Seq <= w.Seq { // the others come by the journal
+			w.replay = append(w.replay, &entry{Record: *r})
+		}
+	}
+	return nil
+}
+
+func newWatch(v *view) *Watch { return &Watch{view: v, ended: make(chan struct{})} }
+
+// begin lets the watch begin at the view's head; the view is locked.
+func (w *Watch) begin(p *Peer) error {
+	if p.ctx.Err() != nil {
+		return ErrClosed
+	}
+	w.Epoch, w.Seq = w.view.head.Epoch, w.view.head.Seq
+	w.at.Store(w.Seq)
+	w.view.watches[w] = struct{}{}
+	return nil
 }
 
 // Next waits for the next change and returns the action after it; an ending (status 4
 // or 5) is the last that is heard of an action. It fails when ctx ends, with ErrGap when
 // changes were missed for good, and with ErrClosed after Close or the peer's Close.
 func (w *Watch) Next(ctx context.Context) (Action, error) {
+	e, err := w.next(ctx)
+	if err != nil {
+		return Action{}, err
+	}
+	return e.Shown(), nil
+}
+
+// Replaying reports whether the next change is one that Resume missed.
+func (w *Watch) Replaying() bool { return len(w.replay) > 0 }
+
+// A Dispatch is a change as kAPI's gateway tells it.
+type Dispatch struct {
+	Seq uint64
+	// JSON is the whole message. It is the same for all who are told: don't change it.
+	JSON []byte
+}
+
+// NextDispatch is Next in the wire form of the gateway.
+func (w *Watch) NextDispatch(ctx context.Context) (Dispatch, error) {
+	e, err := w.next(ctx)
+	if err != nil {
+		return Dispatch{}, err
+	}
+	return Dispatch{e.Seq, e.dispatch()}, nil
+}
+
+func (w *Watch) next(ctx context.Context) (*entry, error) {
+	if len(w.replay) > 0 {
+		e := w.replay[0]
+		w.replay = w.replay[1:]
+		return e, nil
+	}
 	for {
-		if a, ok, err := w.pop(); ok || err != nil {
-			return a, err
+		e, err, changed := w.look()
+		if e != nil || err != nil {
+			return e, err
 		}
 		select {
-		case <-w.ready:
+		case <-changed:
+		case <-w.ended:
 		case <-ctx.Done():
-			return Action{}, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// look returns what is next, or a channel that is closed when it is worth another look.
+func (w *Watch) look() (*entry, error, <-chan struct{}) {
+	v := w.view
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if w.err != nil {
+		if len(w.rest) == 0 {
+			return nil, w.err, nil
+		}
+		e := w.rest[0]
+		w.rest = w.rest[1:]
+		return e, nil, nil
+	}
+	e := v.journal.after(w.at.Load())
+	if e != nil {
+		w.at.Store(e.Seq)
+	}
+	return e, nil, v.changed
 }
 
 // Close ends the watch; a waiting Next returns ErrClosed.
 func (w *Watch) Close() {
 	w.view.mu.Lock()
-	delete(w.view.watches, w)
-	w.view.mu.Unlock()
-	w.cut(ErrClosed)
-}
-
-func (w *Watch) pop() (a Action, ok bool, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	front := w.waiting.Front()
-	if front == nil {
-		return Action{}, false, w.err
-	}
-	a = w.waiting.Remove(front).(Action)
-	delete(w.byID, a.ID)
-	return a, true, nil
-}
-
-func (w *Watch) push(a Action) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err != nil {
-		return
-	}
-	if older := w.byID[a.ID]; older != nil {
-		w.waiting.Remove(older)
-	}
-	w.byID[a.ID] = w.waiting.PushBack(a)
-	w.signal()
-}
-
-// cut ends the watch with err, after what is waiting already.
-func (w *Watch) cut(err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.err == nil {
-		w.err = err
-	}
-	w.signal()
-}
-
-func (w *Watch) signal() {
-	select {
-	case w.ready <- struct{}{}:
-	default:
-	}
+	defer w.view.mu.Unlock()
+	w.view.cut(w, ErrClosed)
 }

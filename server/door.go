@@ -23,7 +23,7 @@ const maxUnproven = 32
 type door struct {
 	authenticate func(*http.Request) (auth.Identity, error)
 
-	perIdentity, perAddress, perProbe *limits
+	perIdentity, perAction, perAddress, perProbe, perConnect *limits
 
 	proven   proven
 	unproven chan struct{}
@@ -44,8 +44,10 @@ func newDoor(o Options) *door {
 	return &door{
 		authenticate: o.Authenticate,
 		perIdentity:  newLimits("identity", true, o.Rate, o.Burst),
+		perAction:    newLimits("action", false, o.Rate, o.Burst),
 		perAddress:   newLimits("address", true, o.RatePerAddress, atOnce),
 		perProbe:     newLimits("probe", false, o.RatePerAddress, atOnce),
+		perConnect:   newLimits("connect", false, o.Rate, o.Burst),
 		proven:       proven{of: make(map[[sha256.Size]byte]proof)},
 		unproven:     make(chan struct{}, maxUnproven),
 	}
@@ -58,7 +60,7 @@ func (d *door) enter(rt *route, c *call) (stranger, limited error) {
 	if rt.probe {
 		a = d.perProbe.take(address(c.Request))
 	} else {
-		c.who, a, stranger = d.identify(c.Request)
+		c.who, a, stranger = d.identify(c.Request, reportOn(rt, c))
 		c.w.who = c.who
 	}
 	a.tell(c.w.Header())
@@ -76,7 +78,7 @@ func (d *door) tell(c *call) {
 // valid, else the client's address. An address that has nothing left is not asked who it
 // is, unless its credentials were valid a moment ago: a flood must not lock out those
 // behind the same address.
-func (d *door) identify(r *http.Request) (auth.Identity, allowance, error) {
+func (d *door) identify(r *http.Request, action string) (auth.Identity, allowance, error) {
 	key, from := credentials(r), address(r)
 	id, proven := d.proven.get(key)
 	if !proven {
@@ -96,6 +98,9 @@ func (d *door) identify(r *http.Request) (auth.Identity, allowance, error) {
 	switch {
 	case err == nil:
 		d.proven.add(key, who.ID)
+		if action != "" {
+			return who, d.perAction.take(action), nil
+		}
 		return who, d.perIdentity.take(who.ID), nil
 	case refused(err) != nil:
 		d.proven.drop(key)
@@ -111,13 +116,10 @@ func (d *door) identify(r *http.Request) (auth.Identity, allowance, error) {
 // address returns the network address of the client: of IPv6 the network that one
 // customer usually has, because nobody runs out of addresses in it.
 func address(r *http.Request) string {
-	var ip netip.Addr
-	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		ip = ap.Addr()
-	} else if ip, err = netip.ParseAddr(r.RemoteAddr); err != nil {
+	ip, ok := parseAddress(r.RemoteAddr)
+	if !ok {
 		return r.RemoteAddr
 	}
-	ip = ip.Unmap().WithZone("")
 	if ip.Is6() {
 		return netip.PrefixFrom(ip, 64).Masked().String()
 	}

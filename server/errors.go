@@ -50,6 +50,9 @@ var refusals = []struct {
 	{auth.ErrUnknownToken, refusal{http.StatusUnauthorized, 40002, "Token not valid"}},
 	{auth.ErrExpiredToken, refusal{http.StatusUnauthorized, 40007, "Token expired"}},
 	{kapi.ErrUnknown, refusal{http.StatusNotFound, 10015, "Unknown action"}},
+	{kapi.ErrStaleFence, refusal{http.StatusConflict, 20002, "Stale fence: another runner holds the action"}},
+	{kapi.ErrGivenUp, refusal{http.StatusConflict, 20003, "The action was given up for silence: only its end can still be reported"}},
+	{kapi.ErrOtherRequest, refusal{http.StatusConflict, 20006, "The Idempotency-Key was used with another body"}},
 	{kapi.ErrNotFailed, refusal{http.StatusConflict, 20000, "Only failed actions can be dismissed"}},
 }
 
@@ -62,6 +65,14 @@ func refused(err error) *refusal {
 	var no *kapi.NotCancellableError
 	if errors.As(err, &no) {
 		return &refusal{http.StatusConflict, 20004, "Can't be cancelled: " + no.Reason}
+	}
+	var move *kapi.MoveError
+	if errors.As(err, &move) {
+		return &refusal{http.StatusConflict, 20003, "Move not allowed: " + move.Error()}
+	}
+	var invalid *kapi.InvalidError
+	if errors.As(err, &invalid) {
+		return &refusal{http.StatusBadRequest, 50004, "Bad body: " + invalid.Error()}
 	}
 	for i := range refusals {
 		if errors.Is(err, refusals[i].err) {
@@ -76,9 +87,16 @@ func refused(err error) *refusal {
 const retryAfter = "1"
 
 // fail answers c with err.
-func (s *server) fail(c *call, err error) {
+func (s *Server) fail(c *call, err error) {
 	var limit *limitError
+	var held *kapi.HeldError
 	switch own := refused(err); {
+	case errors.As(err, &held):
+		c.w.sendJSON(http.StatusConflict, struct {
+			Code    int         `json:"code"`
+			Message string      `json:"message"`
+			Action  kapi.Action `json:"action"`
+		}{20001, held.Error(), held.Holder})
 	case errors.As(err, &limit):
 		limit.answer(c.w)
 	case own != nil:
@@ -107,7 +125,7 @@ func isUnavailable(err error) bool {
 }
 
 // failReported answers with nothing but the id under which the log says more.
-func (s *server) failReported(c *call, status int, message string, err error, more ...any) {
+func (s *Server) failReported(c *call, status int, message string, err error, more ...any) {
 	c.w.sendJSON(status, struct {
 		Message string `json:"message"`
 		Report  string `json:"report"`
@@ -115,7 +133,7 @@ func (s *server) failReported(c *call, status int, message string, err error, mo
 }
 
 // report logs err and returns the id it has there.
-func (s *server) report(c *call, status int, err error, more ...any) string {
+func (s *Server) report(c *call, status int, err error, more ...any) string {
 	id := rand.Text()[:12]
 	level := slog.LevelError
 	switch {
@@ -133,7 +151,7 @@ func (s *server) report(c *call, status int, err error, more ...any) string {
 
 // finish ends a request: it turns a panic into an answer and logs what was answered.
 // It must be deferred itself.
-func (s *server) finish(w *recorder, r *http.Request) {
+func (s *Server) finish(w *recorder, r *http.Request) {
 	v := recover()
 	if v == http.ErrAbortHandler {
 		panic(v)
@@ -147,7 +165,7 @@ func (s *server) finish(w *recorder, r *http.Request) {
 	}
 }
 
-func (s *server) panicked(c *call, v any) {
+func (s *Server) panicked(c *call, v any) {
 	err := fmt.Errorf("panic: %v", v)
 	if c.w.status != 0 { // too late to say anything but that it is cut off
 		s.report(c, c.w.status, err, "stack", string(debug.Stack()))

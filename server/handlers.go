@@ -8,7 +8,7 @@ import (
 	"github.com/kettubot/kapi/auth"
 )
 
-func (s *server) list(c *call) error {
+func (s *Server) list(c *call) error {
 	listing, err := s.peer.ListJSON(c.Context())
 	if err != nil {
 		return fmt.Errorf("list actions: %w", err)
@@ -25,7 +25,7 @@ func (s *server) list(c *call) error {
 	return nil
 }
 
-func (s *server) get(c *call) error {
+func (s *Server) get(c *call) error {
 	action, err := s.peer.Get(c.Context(), c.PathValue("id"))
 	if err != nil {
 		return fmt.Errorf("get action: %w", err)
@@ -33,7 +33,7 @@ func (s *server) get(c *call) error {
 	return c.w.sendJSON(http.StatusOK, action)
 }
 
-func (s *server) dismiss(c *call) error {
+func (s *Server) dismiss(c *call) error {
 	if _, err := readJSON[struct{}](c, s.options.MaxBody); err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (s *server) dismiss(c *call) error {
 	return nil
 }
 
-func (s *server) cancel(c *call) error {
+func (s *Server) cancel(c *call) error {
 	if _, err := readJSON[struct{}](c, s.options.MaxBody); err != nil {
 		return err
 	}
@@ -55,12 +55,12 @@ func (s *server) cancel(c *call) error {
 	return c.w.sendJSON(http.StatusAccepted, action)
 }
 
-func (s *server) healthz(c *call) error {
+func (s *Server) healthz(c *call) error {
 	c.w.send(http.StatusOK, textType, []byte("ok\n"))
 	return nil
 }
 
-func (s *server) readyz(c *call) error {
+func (s *Server) readyz(c *call) error {
 	ctx, cancel := context.WithTimeout(c.Context(), readyWithin)
 	defer cancel()
 	if err := s.peer.Ready(ctx); err != nil {

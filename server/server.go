@@ -4,12 +4,14 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"path"
 	"strings"
 	"time"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/gateway"
 )
 
 // Options of New. Only Authenticate is required.
@@ -29,8 +31,14 @@ type Options struct {
 	// RatePerAddress is how many requests a second each client address has, at once
 	// too, for requests without a valid token, and as many again for probes; 0 is 20,
 	// negative is no limit. Addresses of one IPv6 network (/64) count as one. Behind a
-	// proxy, set Request.RemoteAddr to the client's address before this handler.
+	// proxy, name it in TrustedProxies.
 	RatePerAddress float64
+	// Gateway is what the gateway may be told; its Authenticate and Logger are these.
+	Gateway gateway.Options
+	// TrustedProxies are the addresses of proxies in front of this handler. Of a request
+	// from one the client's address is taken from X-Forwarded-For, and the scheme that the
+	// client used from X-Forwarded-Proto.
+	TrustedProxies []netip.Prefix
 	// MaxBody is how long a request's body may be, in bytes; 0 is 64 KiB.
 	MaxBody int64
 }
@@ -43,7 +51,8 @@ const (
 	readyWithin = 900 * time.Millisecond
 )
 
-type server struct {
+// A Server answers requests. Its methods may be called concurrently.
+type Server struct {
 	peer     *kapi.Peer
 	options  Options
 	log      *slog.Logger
@@ -51,11 +60,12 @@ type server struct {
 	unrouted *route
 	origins  *http.CrossOriginProtection
 	door     *door
+	gateway  *gateway.Gateway
 }
 
 // New returns a handler over a peer, which it doesn't close. It panics without a peer
 // or an Authenticate.
-func New(k *kapi.Peer, o Options) http.Handler {
+func New(k *kapi.Peer, o Options) *Server {
 	if k == nil || o.Authenticate == nil {
 		panic("server.New needs a peer and Options.Authenticate")
 	}
@@ -65,16 +75,19 @@ func New(k *kapi.Peer, o Options) http.Handler {
 	if o.MaxBody <= 0 {
 		o.MaxBody = 64 << 10
 	}
-	s := &server{
+	o.Gateway.Authenticate, o.Gateway.Logger = o.Authenticate, o.Logger
+	s := &Server{
 		peer: k, options: o, log: o.Logger,
 		mux: http.NewServeMux(), unrouted: &route{}, origins: http.NewCrossOriginProtection(),
-		door: newDoor(o),
+		door:    newDoor(o),
+		gateway: gateway.New(k, o.Gateway),
 	}
 	for _, prefix := range []string{"/v4", ""} {
-		s.handle(prefix+"/kapi/actions", route{get: s.list})
-		s.handle(prefix+"/kapi/actions/{id}", route{get: s.get})
+		s.handle(prefix+"/kapi/actions", route{get: s.list, post: s.start})
+		s.handle(prefix+"/kapi/actions/{id}", route{get: s.get, patch: s.reportAction})
 		s.handle(prefix+"/kapi/actions/{id}/dismiss", route{post: s.dismiss})
 		s.handle(prefix+"/kapi/actions/{id}/cancel", route{post: s.cancel})
+		s.handle(prefix+"/gateway", route{get: s.gatewayURL, probe: true})
 	}
 	s.handle("/healthz", route{get: s.healthz, probe: true})
 	s.handle("/readyz", route{get: s.readyz, probe: true})
@@ -82,12 +95,17 @@ func New(k *kapi.Peer, o Options) http.Handler {
 	return s
 }
 
+// Close ends the connections of the gateway, with the code that says that the server
+// restarts, and lets none begin. It returns when they have ended, or ctx has. Call it
+// before http.Server.Shutdown, which doesn't know of them.
+func (s *Server) Close(ctx context.Context) error { return s.gateway.Close(ctx) }
+
 // A handler answers one call, or says why not.
 type handler func(*call) error
 
 // A route is what can be done at one path. The zero value is no route.
 type route struct {
-	get, post handler
+	get, post, patch handler
 	// probe needs no token.
 	probe bool
 }
@@ -99,13 +117,19 @@ type call struct {
 	who auth.Identity
 }
 
-func (s *server) handle(pattern string, rt route) {
+func (s *Server) handle(pattern string, rt route) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		s.answer(&rt, w.(*recorder), r)
 	})
 }
 
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r = s.behindProxy(r)
+	if s.isConnect(r) {
+		s.connect(w, r)
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
 	defer cancel()
 	r = r.WithContext(ctx)
@@ -135,7 +159,7 @@ func isClean(p string) bool {
 }
 
 // answer calls the route's handler for the method of r, if it may.
-func (s *server) answer(rt *route, w *recorder, r *http.Request) {
+func (s *Server) answer(rt *route, w *recorder, r *http.Request) {
 	c := &call{Request: r, w: w}
 	handle, err := s.admit(rt, c)
 	if err == nil {
@@ -148,7 +172,7 @@ func (s *server) answer(rt *route, w *recorder, r *http.Request) {
 
 // admit returns the handler for c, or why there is none for who asks. The order
 // matters: what exists is said only to those who may know.
-func (s *server) admit(rt *route, c *call) (handler, error) {
+func (s *Server) admit(rt *route, c *call) (handler, error) {
 	stranger, limited := s.door.enter(rt, c)
 	if limited != nil {
 		return nil, limited
@@ -166,7 +190,7 @@ func (s *server) admit(rt *route, c *call) (handler, error) {
 }
 
 // allow checks what every route of the API asks of a request.
-func (s *server) allow(c *call) error {
+func (s *Server) allow(c *call) error {
 	if !hasOwnHeader(c.Request) {
 		if err := s.origins.Check(c.Request); err != nil {
 			return errCrossOrigin
@@ -180,22 +204,23 @@ func (s *server) allow(c *call) error {
 
 // method returns the handler for the method of c.
 func (rt *route) method(c *call) (handler, error) {
-	var allow string
-	switch {
-	case rt.get != nil:
-		if c.Method == http.MethodGet || c.Method == http.MethodHead {
-			return rt.get, nil
+	var allow []string
+	for _, m := range []struct {
+		name string
+		handler
+	}{{http.MethodGet, rt.get}, {http.MethodHead, rt.get}, {http.MethodPost, rt.post}, {http.MethodPatch, rt.patch}} {
+		switch {
+		case m.handler == nil:
+		case m.name == c.Method:
+			return m.handler, nil
+		default:
+			allow = append(allow, m.name)
 		}
-		allow = "GET, HEAD"
-	case rt.post != nil:
-		if c.Method == http.MethodPost {
-			return rt.post, nil
-		}
-		allow = "POST"
-	default:
+	}
+	if allow == nil {
 		return nil, errNoRoute
 	}
-	c.w.Header().Set("Allow", allow)
+	c.w.Header().Set("Allow", strings.Join(allow, ", "))
 	return nil, errMethod
 }
 

@@ -39,7 +39,7 @@ func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loade
 			return false, nil
 		}
 		head = kapi.Head{Epoch: loaded.Epoch, Seq: w.Head}
-		if len(w.Insert) == 0 && len(w.Update) == 0 && w.Runner == nil {
+		if len(w.Insert) == 0 && len(w.Update) == 0 && len(w.Runners) == 0 {
 			return false, nil
 		}
 		return true, save(c, w)
@@ -102,7 +102,8 @@ func load(c *sqlite.Conn, b kapi.Batch) (l kapi.Loaded, err error) {
 			return l, err
 		}
 	}
-	return l, nil
+	l.Answers, err = loadAnswers(c, b.Requests)
+	return l, err
 }
 
 func save(c *sqlite.Conn, w kapi.Writes) error {
@@ -133,8 +134,13 @@ func save(c *sqlite.Conn, w kapi.Writes) error {
 			return err
 		}
 	}
-	if w.Runner != nil {
-		if err := saveRunner(c, *w.Runner); err != nil {
+	for i := range w.Runners {
+		if err := saveRunner(c, w.Runners[i]); err != nil {
+			return err
+		}
+	}
+	for i := range w.Answers {
+		if err := saveAnswer(c, &w.Answers[i]); err != nil {
 			return err
 		}
 	}

@@ -228,6 +228,9 @@ func migrate(ctx context.Context, c *sqlite.Conn, file int64, wake *wakeFile) (e
 	if err := settleEpoch(c, file, wake); err != nil {
 		return err
 	}
+	if err := makeSecret(c); err != nil {
+		return err
+	}
 	return step(c, "COMMIT")
 }
 

@@ -60,4 +60,11 @@ func settleEpoch(c *sqlite.Conn, file int64, wake *wakeFile) error {
 	return err
 }
 
+// makeSecret gives a new store its secret.
+func makeSecret(c *sqlite.Conn) error {
+	secret := make([]byte, 32)
+	_, _ = rand.Read(secret) // never fails
+	return sqlitex.ExecuteTransient(c, "INSERT OR IGNORE INTO secrets (one, signing) VALUES (1, ?)", &sqlitex.ExecOptions{Args: []any{secret}})
+}
+
 func newEpoch() string { return strings.ToLower(rand.Text()) }

@@ -119,14 +119,24 @@ func TestOtherProgramRunning(t *testing.T) {
 	}
 }
 
+// nextVersion sets the version of the schema to the one after this kapi's.
+func nextVersion(t testing.TB) string {
+	t.Helper()
+	steps, err := fs.Glob(schema, "schema/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("PRAGMA user_version = %d", len(steps)+1)
+}
+
 // TestNewer: the store of a newer kapi is refused and left alone, whatever that one made
 // of it.
 func TestNewer(t *testing.T) {
 	newer := fmt.Sprintf("PRAGMA application_id = %d", applicationID)
 	for name, queries := range map[string][]string{
-		"one version on":       {"PRAGMA journal_mode = wal", "PRAGMA user_version = 2"},
+		"one version on":       {"PRAGMA journal_mode = wal", nextVersion(t)},
 		"many versions on":     {"PRAGMA journal_mode = wal", "PRAGMA user_version = 2147483647"},
-		"another journal mode": {"PRAGMA user_version = 2", "CREATE TABLE news (x)"},
+		"another journal mode": {nextVersion(t), "CREATE TABLE news (x)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := newPath(t)
@@ -135,7 +145,7 @@ func TestNewer(t *testing.T) {
 		})
 	}
 	t.Run("crashed", func(t *testing.T) {
-		path := leftBehind(t, "PRAGMA journal_mode = wal", newer, "PRAGMA user_version = 2", "PRAGMA wal_checkpoint",
+		path := leftBehind(t, "PRAGMA journal_mode = wal", newer, nextVersion(t), "PRAGMA wal_checkpoint",
 			"CREATE TABLE news (x)")
 		wantUntouched(t, path, "from a newer kapi")
 	})
@@ -146,7 +156,7 @@ func TestNewer(t *testing.T) {
 func TestUpgradedWhileOpen(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)
-	script(t, path, "PRAGMA user_version = 2")
+	script(t, path, nextVersion(t))
 	mustInsert(t, s, "a")
 	wantIDs(t, s, "a")
 	wantOpenRefused(t, path, "from a newer kapi")

@@ -20,6 +20,9 @@ const (
 
 // Purge implements kapi.Store.
 func (s *Store) Purge(ctx context.Context, before int64, limit int) (purged int, err error) {
+	if err := s.purgeAnswers(ctx); err != nil {
+		return 0, err
+	}
 	due, err := s.due(ctx, before, limit)
 	if err != nil || len(due) == 0 {
 		return 0, err

@@ -22,6 +22,7 @@ const (
 	selectSince   = `SELECT ` + columns + ` FROM actions WHERE seq > ? ORDER BY seq`
 	selectOne     = `SELECT ` + columns + ` FROM actions WHERE id = ?`
 	selectBeat    = `SELECT beat FROM runners WHERE id = ?`
+	selectSecret  = `SELECT signing FROM secrets`
 	selectRunners = `SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at FROM runners`
 )
 
@@ -38,8 +39,12 @@ func (s *Store) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
 		if snapshot.Head, err = readHead(c); err != nil {
 			return err
 		}
-		snapshot.Records, err = readRecords(c, selectOngoing, nil)
-		return err
+		if snapshot.Records, err = readRecords(c, selectOngoing, nil); err != nil {
+			return err
+		}
+		return each(c, selectSecret, nil, func(stmt *sqlite.Stmt) {
+			snapshot.Secret = column(stmt, 0)
+		})
 	})
 	return snapshot, err
 }

@@ -8,9 +8,9 @@ type cancelCmd struct {
 
 func (c *cancelCmd) Run(a *app) error {
 	ctx := context.Background()
-	return a.with(ctx, func(s *session) error {
+	return a.with(ctx, func(p place) error {
 		return a.each(c.IDs, func(id string) error {
-			action, err := s.Cancel(ctx, id, me())
+			action, err := p.Cancel(ctx, id, me())
 			if err != nil {
 				return err
 			}

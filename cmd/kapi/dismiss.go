@@ -15,9 +15,9 @@ type dismissCmd struct {
 
 func (c *dismissCmd) Run(a *app) error {
 	ctx := context.Background()
-	return a.with(ctx, func(s *session) error {
+	return a.with(ctx, func(p place) error {
 		return a.each(c.IDs, func(id string) error {
-			action, err := s.Dismiss(ctx, id, me())
+			action, err := p.Dismiss(ctx, id, me())
 			if errors.Is(err, kapi.ErrNotFailed) {
 				return fmt.Errorf("%w, and this one has not failed; to stop it: kapi cancel %s%s", err, a.storeArgument(), id)
 			}

@@ -9,6 +9,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/client"
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
@@ -18,6 +20,7 @@ const (
 	exitUsage       = 64
 	exitUnavailable = 69
 	exitHeld        = 75
+	exitForbidden   = 77
 )
 
 // exitCode is the one place that turns errors into exit codes. The first rule that
@@ -39,6 +42,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case is[*kapi.HeldError](err):
 		return exitHeld
+	case errors.Is(err, auth.ErrNoToken), errors.Is(err, auth.ErrInvalidToken), errors.Is(err, auth.ErrExpiredToken), errors.Is(err, client.ErrForbidden):
+		return exitForbidden
 	case errors.Is(err, kapi.ErrUnavailable):
 		return exitUnavailable
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -16,21 +17,24 @@ type lsCmd struct {
 
 func (c *lsCmd) Run(a *app) error {
 	ctx := context.Background()
-	return a.with(ctx, func(s *session) error {
-		if c.JSON {
-			list, err := s.ListJSON(ctx)
-			if err != nil {
-				return err
-			}
-			return writeln(a.stdout, "%s", list.JSON)
-		}
-		actions, err := s.List(ctx)
+	return a.with(ctx, func(p place) error {
+		actions, err := p.List(ctx)
 		if err != nil {
 			return err
 		}
-		if len(actions) == 0 {
+		switch {
+		case c.JSON:
+			if actions == nil {
+				actions = []kapi.Action{} // an array, not null
+			}
+			list, err := json.Marshal(actions)
+			if err != nil {
+				return err
+			}
+			return writeln(a.stdout, "%s", list)
+		case len(actions) == 0:
 			// Not on stdout: who counts lines there must get 0.
-			a.tell("no ongoing actions in %s", storeName(s.store))
+			a.tell("no ongoing actions in %s", p)
 			return nil
 		}
 		return a.table(actions, time.Now())

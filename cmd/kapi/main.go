@@ -17,6 +17,9 @@ const description = `Actions are operations that take time: kapi keeps each from
 type cli struct {
 	Store string `placeholder:"sqlite:PATH" help:"Where actions are kept. The default is a SQLite file in the user's state directory."`
 
+	Server string `placeholder:"URL" help:"A kapi server to use instead of a store, for ls, watch, dismiss and cancel."`
+	Token_ string `name:"token" placeholder:"T" help:"Token for --server; best given as the variable."`
+
 	Run     runCmd     `cmd:"" help:"Run a command as an action; exits with the command's code."`
 	Ls      lsCmd      `cmd:"" help:"List the ongoing actions."`
 	Watch   watchCmd   `cmd:"" help:"Print changes as they happen; with IDs, until those have ended."`
@@ -30,8 +33,8 @@ type cli struct {
 // app is what every command is given.
 type app struct {
 	stdout, stderr io.Writer
-	// store is the --store flag.
-	store string
+	// store, server and token are the flags.
+	store, server, token string
 	// ownVariables are the environment variables of the flags that only kapi run has.
 	ownVariables []string
 }
@@ -56,7 +59,7 @@ func (a *app) run(args []string) error {
 	if err != nil {
 		return err
 	}
-	a.store = c.Store
+	a.store, a.server, a.token = c.Store, c.Server, c.Token_
 	a.ownVariables = variablesOf(parser.Model.Node, "run")
 	return ctx.Run(a)
 }

@@ -61,6 +61,9 @@ func (c *runCmd) AfterApply(ctx *kong.Context) error {
 const endTimeout = 10 * time.Minute
 
 func (c *runCmd) Run(a *app) error {
+	if err := a.storeOnly("run"); err != nil {
+		return err
+	}
 	path, err := supervise.Look(c.Command[0])
 	if err != nil {
 		return err

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"time"
 
@@ -18,13 +20,16 @@ import (
 )
 
 type serveCmd struct {
-	Listen           string  `default:"127.0.0.1:4080" placeholder:"HOST:PORT" help:"Where to listen (default: ${default})."`
-	Insecure         bool    `help:"Allow to listen where other machines can reach it: without TLS they can read the tokens on the way."`
-	LogFormat        string  `enum:"text,json" default:"text" help:"Format of the log on stderr: text or json."`
-	LogLevel         string  `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug (every request), info, warn or error."`
-	RateLimit        float64 `default:"100" placeholder:"N" help:"Requests a second and token; 0 is off (default: ${default})."`
-	RateBurst        int     `placeholder:"N" help:"Requests that a token may have at once (default: twice the rate limit)."`
-	RateLimitAddress float64 `default:"20" placeholder:"N" help:"Requests a second and address without a valid token; 0 is off (default: ${default})."`
+	Listen           string   `default:"127.0.0.1:4080" placeholder:"HOST:PORT" help:"Where to listen (default: ${default})."`
+	TLSCert          string   `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM) to serve https and wss with. The file is read again when it changes."`
+	TLSKey           string   `name:"tls-key" placeholder:"FILE" help:"Private key (PEM) of --tls-cert."`
+	TrustedProxy     []string `placeholder:"CIDR" help:"Addresses of proxies in front, whose X-Forwarded-For and X-Forwarded-Proto are believed. May be repeated."`
+	Insecure         bool     `help:"Allow to listen where other machines can reach it: without TLS they can read the tokens on the way."`
+	LogFormat        string   `enum:"text,json" default:"text" help:"Format of the log on stderr: text or json."`
+	LogLevel         string   `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug (every request), info, warn or error."`
+	RateLimit        float64  `default:"100" placeholder:"N" help:"Requests a second and token; 0 is off (default: ${default})."`
+	RateBurst        int      `placeholder:"N" help:"Requests that a token may have at once (default: twice the rate limit)."`
+	RateLimitAddress float64  `default:"20" placeholder:"N" help:"Requests a second and address without a valid token; 0 is off (default: ${default})."`
 }
 
 const (
@@ -37,6 +42,14 @@ const (
 
 // Validate is called by kong.
 func (c *serveCmd) Validate() error {
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("--tls-cert and --tls-key go together")
+	}
+	for _, text := range c.TrustedProxy {
+		if _, err := parseProxy(text); err != nil {
+			return fmt.Errorf("--trusted-proxy %s: not an address or a network like 10.0.0.0/8", text)
+		}
+	}
 	for name, rate := range map[string]float64{"rate-limit": c.RateLimit, "rate-limit-address": c.RateLimitAddress, "rate-burst": float64(c.RateBurst)} {
 		if !(rate >= 0) || math.IsInf(rate, 0) {
 			return fmt.Errorf("--%s must be a number from 0, not %v", name, rate)
@@ -46,9 +59,19 @@ func (c *serveCmd) Validate() error {
 }
 
 func (c *serveCmd) Run(a *app) error {
+	if err := a.storeOnly("serve"); err != nil {
+		return err
+	}
 	log := c.logger(a)
 	if err := c.checkListen(); err != nil {
 		return err
+	}
+	var certs *certificates
+	if c.TLSCert != "" {
+		var err error
+		if certs, err = loadCertificates(c.TLSCert, c.TLSKey, log); err != nil {
+			return err
+		}
 	}
 	ctx, stop := untilSignal()
 	defer stop()
@@ -62,6 +85,10 @@ func (c *serveCmd) Run(a *app) error {
 		return listenError(c.Listen, err)
 	}
 	url := "http://" + listener.Addr().String()
+	if certs != nil {
+		listener = tls.NewListener(listener, certs.config())
+		url = "https://" + listener.Addr().String()
+	}
 	log.Info("kapi serves", "address", url, "store", storeName(s.store), "version", version())
 	if err := a.welcome(ctx, s, url); err != nil {
 		return errors.Join(err, listener.Close())
@@ -72,8 +99,24 @@ func (c *serveCmd) Run(a *app) error {
 		Rate:           orOff(c.RateLimit),
 		Burst:          c.RateBurst,
 		RatePerAddress: orOff(c.RateLimitAddress),
+		TrustedProxies: c.proxies(),
 	})
 	return serve(ctx, listener, handler, log)
+}
+
+func (c *serveCmd) proxies() (all []netip.Prefix) {
+	for _, text := range c.TrustedProxy {
+		p, _ := parseProxy(text) // Validate has looked at it
+		all = append(all, p)
+	}
+	return all
+}
+
+func parseProxy(text string) (netip.Prefix, error) {
+	if ip, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(ip, ip.BitLen()), nil
+	}
+	return netip.ParsePrefix(text)
 }
 
 // orOff turns a flag, where 0 is off, into an option, where 0 is the default.
@@ -100,11 +143,11 @@ func (c *serveCmd) checkListen() error {
 	if err != nil {
 		return usage("--listen %s: not HOST:PORT", c.Listen)
 	}
-	if c.Insecure || isLoopback(host) {
+	if c.Insecure || c.TLSCert != "" || isLoopback(host) {
 		return nil
 	}
 	return usage("--listen %s: other machines could reach it, and without TLS the tokens can be read on the way; "+
-		"use a loopback address (with a TLS proxy before it), or --insecure", c.Listen)
+		"use --tls-cert and --tls-key, a loopback address with a TLS proxy before it, or --insecure", c.Listen)
 }
 
 func isLoopback(host string) bool {
@@ -156,8 +199,15 @@ kapi serves on %s. Try it:
 `, secret, url, secret, url)
 }
 
+// A service is a *server.Server.
+type service interface {
+	http.Handler
+	// Close ends the connections that http.Server.Shutdown doesn't know of.
+	Close(context.Context) error
+}
+
 // serve answers until ctx ends, and then what has begun.
-func serve(ctx context.Context, listener net.Listener, handler http.Handler, log *slog.Logger) error {
+func serve(ctx context.Context, listener net.Listener, handler service, log *slog.Logger) error {
 	srv := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -177,7 +227,8 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler, log
 	log.Info("kapi stops", "reason", context.Cause(ctx))
 	graceful, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	err := srv.Shutdown(graceful)
+	// The gateway first: its clients are told to come back.
+	err := errors.Join(handler.Close(graceful), srv.Shutdown(graceful))
 	<-failed
 	if err != nil {
 		return errors.Join(fmt.Errorf("requests were cut off: %w", err), srv.Close())

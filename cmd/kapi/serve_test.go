@@ -22,6 +22,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// A plainService has no connections of its own.
+type plainService struct{ http.Handler }
+
+func (plainService) Close(context.Context) error { return nil }
+
 // A planned stop lets what has begun finish.
 func TestServeStopsGracefully(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -29,11 +34,11 @@ func TestServeStopsGracefully(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun, finish := make(chan struct{}), make(chan struct{})
-	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	handler := plainService{http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(begun)
 		<-finish
 		fmt.Fprint(w, "finished")
-	})
+	})}
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- serve(ctx, listener, handler, slog.New(slog.DiscardHandler)) }()
@@ -84,7 +89,9 @@ func TestServeRefusesLargeHeaders(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, listener, http.NotFoundHandler(), slog.New(slog.DiscardHandler)) }()
+	go func() {
+		served <- serve(ctx, listener, plainService{http.NotFoundHandler()}, slog.New(slog.DiscardHandler))
+	}()
 	req, _ := http.NewRequest(http.MethodGet, "http://"+listener.Addr().String(), nil)
 	req.Header.Set("X-Large", strings.Repeat("x", 64<<10))
 	req.Close = true

@@ -100,23 +100,15 @@ func (s *session) close() {
 	s.release()
 }
 
-// with joins the store for as long as f takes. kapi's own log is for servers: what
-// goes wrong here is returned.
-func (a *app) with(ctx context.Context, f func(*session) error) error {
-	s, err := a.open(ctx, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	return f(s)
-}
-
 // storeName names a store as --store takes it.
 func storeName(s *sqlite.Store) string { return "sqlite:" + s.Path() }
 
 // storeArgument is what a command that is shown to the user needs to find the same
-// store.
+// place.
 func (a *app) storeArgument() string {
+	if a.server != "" && a.server != os.Getenv("KAPI_SERVER") {
+		return "--server " + shellQuote(a.server) + " "
+	}
 	if a.store == "" || a.store == os.Getenv("KAPI_STORE") {
 		return ""
 	}
@@ -152,7 +144,7 @@ func (a *app) each(ids []string, f func(id string) error) error {
 	for _, id := range ids {
 		err := f(id)
 		switch {
-		case errors.Is(err, kapi.ErrUnavailable), errors.Is(err, context.Canceled):
+		case errors.Is(err, kapi.ErrUnavailable), errors.Is(err, context.Canceled), exitCode(err) == exitForbidden:
 			return err // the others would fare no better
 		case err != nil:
 			a.tell("%s: %v", id, err)

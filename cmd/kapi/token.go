@@ -107,6 +107,9 @@ func (c *tokenRevokeCmd) Run(a *app) error {
 
 // withStore opens the store for as long as f takes, without joining it.
 func (a *app) withStore(f func(*sqlite.Store) error) error {
+	if err := a.storeOnly("token"); err != nil {
+		return err
+	}
 	s, err := a.openStore()
 	if err != nil {
 		return err

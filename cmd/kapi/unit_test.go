@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -69,7 +70,7 @@ func TestEveryFlagHasAVariable(t *testing.T) {
 	slices.Sort(names)
 	if got, want := strings.Join(slices.Compact(names), " "),
 		"description dismiss-failed expires insecure json key listen log-format log-level name perms "+
-			"rate-burst rate-limit rate-limit-address release-on-failure store title type"; got != want {
+			"rate-burst rate-limit rate-limit-address release-on-failure server store title tls-cert tls-key token trusted-proxy type"; got != want {
 		t.Errorf("the flags are %s, want %s", got, want)
 	}
 }
@@ -78,6 +79,7 @@ func TestVariablesCount(t *testing.T) {
 	for name, value := range map[string]string{
 		"KAPI_STORE": "sqlite:s", "KAPI_KEY": "a  b", "KAPI_TITLE": "t", "KAPI_DESCRIPTION": "d",
 		"KAPI_RELEASE_ON_FAILURE": "true", "KAPI_DISMISS_FAILED": "1", "KAPI_JSON": "yes",
+		"KAPI_TLS_CERT": "c.pem", "KAPI_TLS_KEY": "k.pem", "KAPI_TRUSTED_PROXY": "10.0.0.0/8,::1",
 		"KAPI_LISTEN": "[::1]:1", "KAPI_INSECURE": "true", "KAPI_LOG_FORMAT": "json", "KAPI_LOG_LEVEL": "warn",
 		"KAPI_RATE_LIMIT": "0", "KAPI_RATE_BURST": "7", "KAPI_RATE_LIMIT_ADDRESS": "0.5",
 		"KAPI_NAME": "n", "KAPI_TYPE": "bot", "KAPI_PERMS": "", "KAPI_EXPIRES": "2d",
@@ -110,8 +112,11 @@ func TestVariablesCount(t *testing.T) {
 	if c := parse("watch"); !c.Watch.JSON {
 		t.Error("watch: no JSON")
 	}
-	want := serveCmd{Listen: "[::1]:1", Insecure: true, LogFormat: "json", LogLevel: "warn", RateLimit: 0, RateBurst: 7, RateLimitAddress: 0.5}
-	if c := parse("serve"); c.Serve != want {
+	want := serveCmd{
+		Listen: "[::1]:1", TLSCert: "c.pem", TLSKey: "k.pem", TrustedProxy: []string{"10.0.0.0/8", "::1"},
+		Insecure: true, LogFormat: "json", LogLevel: "warn", RateLimit: 0, RateBurst: 7, RateLimitAddress: 0.5,
+	}
+	if c := parse("serve"); !reflect.DeepEqual(c.Serve, want) {
 		t.Errorf("serve: %+v", c.Serve)
 	}
 	if c := parse("token", "create"); c.Token.Create != (tokenCreateCmd{Name: "n", Type: "bot", Expires: lifetime(48 * time.Hour)}) {

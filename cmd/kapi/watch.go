@@ -22,7 +22,7 @@ type watchCmd struct {
 func (c *watchCmd) Run(a *app) error {
 	ctx, stop := untilSignal()
 	defer stop()
-	return a.with(ctx, func(s *session) error {
+	return a.with(ctx, func(p place) error {
 		w := &watcher{app: a, json: c.JSON, ended: map[string]kapi.Action{}}
 		for _, id := range c.IDs {
 			if !slices.Contains(w.ids, id) {
@@ -30,7 +30,7 @@ func (c *watchCmd) Run(a *app) error {
 			}
 		}
 		for {
-			err := w.watch(ctx, s)
+			err := w.watch(ctx, p)
 			if !errors.Is(err, kapi.ErrGap) {
 				return err
 			}
@@ -69,16 +69,15 @@ type watcher struct {
 	ended map[string]kapi.Action
 }
 
-func (w *watcher) watch(ctx context.Context, s *session) error {
-	watch, err := s.Watch(ctx)
+func (w *watcher) watch(ctx context.Context, p place) error {
+	now, watch, err := p.follow(ctx)
 	if err != nil {
 		return err
 	}
 	defer watch.Close()
-	if err := w.check(watch.Snapshot); err != nil {
+	if err := w.check(now); err != nil {
 		return err
 	}
-	now := slices.Clone(watch.Snapshot)
 	slices.SortFunc(now, func(a, b kapi.Action) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, action := range now {
 		if action.Seq <= w.seen {

@@ -19,6 +19,7 @@ type batch struct {
 	free           []string
 	claim          []kapi.Claim
 	runner         *kapi.RunnerRecord
+	answers        []kapi.Answer
 }
 
 // commit writes a batch, and returns the records as they were written.
@@ -35,7 +36,10 @@ func commit(ctx context.Context, s kapi.Store, b batch) (written []kapi.Record, 
 func (b batch) number(head uint64) kapi.Writes {
 	w := kapi.Writes{
 		Insert: slices.Clone(b.insert), Update: slices.Clone(b.update),
-		Free: b.free, Claim: b.claim, Runner: b.runner,
+		Free: b.free, Claim: b.claim, Answers: b.answers,
+	}
+	if b.runner != nil {
+		w.Runners = []kapi.RunnerRecord{*b.runner}
 	}
 	for _, part := range [][]kapi.Record{w.Insert, w.Update} {
 		for i := range part {

@@ -53,6 +53,8 @@ func Run(t *testing.T, b Backend) {
 		{name: "store/readers beside writers", run: testReadersBesideWriters},
 		{name: "store/renew", run: testRenew},
 		{name: "store/runner in a commit", run: testRunnerInCommit},
+		{name: "store/answers", run: testAnswers},
+		{name: "store/secret", run: testSecret},
 		{name: "store/purge", run: testPurge},
 		{name: "store/purge forgets runners", run: testPurgeForgetsRunners},
 		{name: "store/purge of tombstones from the future", run: testPurgeFuture},

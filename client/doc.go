@@ -1,0 +1,14 @@
+// Package client uses a kapi server from Go: the REST routes and the gateway.
+//
+//	c, err := client.New("https://kapi.example", token, client.Options{})
+//	actions, err := c.List(ctx)
+//
+// [Client.Start] begins an action whose work this program does, [Client.Report] says how it is
+// doing and ends it. [Client.Watch] tells of every change; it reconnects and resumes by
+// itself.
+//
+// The errors are those that a kapi.Peer gives for the same call, so that code works with
+// either: kapi.ErrUnknown, kapi.ErrNotFailed, a *kapi.HeldError, and so on; auth.ErrNoToken and
+// its like say that the token is refused, and [ErrForbidden] that it may not do this. What
+// wraps kapi.ErrUnavailable may be tried again.
+package client

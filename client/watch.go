@@ -1,0 +1,291 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
+)
+
+const (
+	intentInternal = 1 << 6
+	// The pause before a connection is tried again grows from the first to the last.
+	firstPause = 200 * time.Millisecond
+	lastPause  = 10 * time.Second
+	// greetWithin bounds the steps of a new connection.
+	greetWithin = 15 * time.Second
+	// maxMessage is above what an action at its limits takes.
+	maxMessage = 1 << 20
+)
+
+// A Watch tells of changes from a snapshot on. When the connection is lost it reconnects and
+// resumes by itself, for as long as it takes.
+//
+// Next may be called by one goroutine at a time, Close by any.
+type Watch struct {
+	// Snapshot has the ongoing actions at the start of the watch, oldest first.
+	Snapshot []kapi.Action
+
+	client  *Client
+	cancel  context.CancelFunc
+	served  sync.WaitGroup
+	updates chan kapi.Action
+	ended   chan struct{}
+	err     error // to be read after ended
+
+	session string
+	seq     uint64
+	// known is the seq of each action of the snapshot: the gateway may tell of it again.
+	known map[string]uint64
+}
+
+// Watch begins to watch all actions. The caller must Close the watch.
+func (c *Client) Watch(ctx context.Context) (*Watch, error) {
+	w := &Watch{client: c, updates: make(chan kapi.Action), ended: make(chan struct{}), known: map[string]uint64{}}
+	// The connection first: what changes between it and the list is told by it.
+	conn, err := w.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if w.Snapshot, err = c.List(ctx); err != nil {
+		conn.end()
+		return nil, err
+	}
+	for _, a := range w.Snapshot {
+		w.known[a.ID] = a.Seq
+	}
+	running, cancel := context.WithCancel(context.Background())
+	w.cancel = cancel
+	w.served.Go(func() { w.serve(running, conn) })
+	return w, nil
+}
+
+// Next waits for the next change and returns the action after it. It fails when ctx ends,
+// with kapi.ErrGap when changes were missed for good (take a new Watch then), with kapi.ErrClosed
+// after Close, and when the server will not have the token any more.
+func (w *Watch) Next(ctx context.Context) (kapi.Action, error) {
+	select {
+	case a := <-w.updates:
+		return a, nil
+	case <-w.ended:
+		return kapi.Action{}, w.err
+	case <-ctx.Done():
+		return kapi.Action{}, context.Cause(ctx)
+	}
+}
+
+// Close ends the watch; a waiting Next returns kapi.ErrClosed.
+func (w *Watch) Close() {
+	w.cancel()
+	w.served.Wait()
+}
+
+// serve passes updates on, over one connection after the other.
+func (w *Watch) serve(ctx context.Context, conn *connection) {
+	defer close(w.ended)
+	pause := firstPause
+	for {
+		if conn != nil {
+			w.err = w.follow(ctx, conn)
+			pause = firstPause
+		}
+		if ctx.Err() != nil {
+			w.err = kapi.ErrClosed
+			return
+		}
+		if !errors.Is(w.err, kapi.ErrUnavailable) {
+			return
+		}
+		select {
+		case <-time.After(pause/2 + rand.N(pause)): // so that not all come back at once
+		case <-ctx.Done():
+			w.err = kapi.ErrClosed
+			return
+		}
+		pause = min(2*pause, lastPause)
+		conn, w.err = w.connect(ctx)
+	}
+}
+
+// follow reads a connection to its end.
+func (w *Watch) follow(ctx context.Context, conn *connection) error {
+	stop := context.AfterFunc(ctx, conn.end)
+	defer stop()
+	defer conn.end()
+	for {
+		m, err := conn.read()
+		if err != nil {
+			return err
+		}
+		if m.T != "KAPI_ACTION_UPDATE" {
+			continue
+		}
+		var a kapi.Action
+		if err := json.Unmarshal(m.D, &a); err != nil {
+			return fmt.Errorf("an update is no action: %w", err)
+		}
+		if a.Seq > w.known[a.ID] {
+			select {
+			case w.updates <- a:
+			case <-ctx.Done():
+				return kapi.ErrClosed
+			}
+		}
+		delete(w.known, a.ID)
+		w.seq = m.S
+	}
+}
+
+// A connection is one to the gateway, which has greeted.
+type connection struct {
+	*websocket.Conn
+	ctx    context.Context
+	cancel context.CancelFunc
+	beats  sync.WaitGroup
+	once   sync.Once
+}
+
+type message struct {
+	Op int             `json:"op"`
+	T  string          `json:"t"`
+	S  uint64          `json:"s"`
+	D  json.RawMessage `json:"d"`
+}
+
+// connect opens a connection, identifies or resumes on it, and keeps its heart beating.
+func (w *Watch) connect(ctx context.Context) (_ *connection, err error) {
+	var gateway struct{ URL string }
+	if err := w.client.call(ctx, http.MethodGet, "/gateway", nil, nil, &gateway); err != nil {
+		return nil, err
+	}
+	greet, cancel := context.WithTimeout(ctx, greetWithin)
+	defer cancel()
+	dialer := *w.client.http
+	dialer.Timeout = 0 // it would be one for the whole connection
+	conn, _, err := websocket.Dial(greet, gateway.URL+"?v=4&encoding=json", &websocket.DialOptions{HTTPClient: &dialer})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("gateway %s: %w: %w", gateway.URL, kapi.ErrUnavailable, err)
+	}
+	conn.SetReadLimit(maxMessage)
+	c := &connection{Conn: conn}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	stop := context.AfterFunc(greet, c.end)
+	defer func() {
+		if !stop() && err == nil {
+			err = fmt.Errorf("gateway %s: %w: it did not greet in time", gateway.URL, kapi.ErrUnavailable)
+		}
+		if err != nil {
+			c.end()
+		}
+	}()
+	var hello struct {
+		Interval int64 `json:"heartbeat_interval"`
+	}
+	m, err := c.read()
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(m.D, &hello); err != nil || m.Op != 3 || hello.Interval <= 0 {
+		return nil, fmt.Errorf("gateway %s: it doesn't say hello", gateway.URL)
+	}
+	if w.session != "" {
+		err = c.send(map[string]any{"op": 5, "d": map[string]any{"token": w.client.token, "session_id": w.session, "seq": w.seq}})
+	} else if err = c.send(map[string]any{"op": 4, "d": map[string]any{
+		"token": w.client.token, "intents": intentInternal, "properties": map[string]string{"browser": "kapi"},
+	}}); err == nil {
+		err = w.ready(c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.beats.Go(func() { c.beat(time.Duration(hello.Interval) * time.Millisecond) })
+	return c, nil
+}
+
+func (w *Watch) ready(c *connection) error {
+	m, err := c.read()
+	if err != nil {
+		return err
+	}
+	var ready struct {
+		SessionID string `json:"session_id"`
+	}
+	if err := json.Unmarshal(m.D, &ready); err != nil || m.T != "READY" || ready.SessionID == "" {
+		return errors.New("the gateway doesn't say READY")
+	}
+	w.session, w.seq = ready.SessionID, m.S
+	return nil
+}
+
+func (c *connection) send(v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return lost(c.Write(c.ctx, websocket.MessageText, data))
+}
+
+func (c *connection) read() (m message, err error) {
+	_, data, err := c.Read(context.Background())
+	if err != nil {
+		return m, lost(err)
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return m, fmt.Errorf("the gateway sends no JSON: %w", err)
+	}
+	return m, nil
+}
+
+// beat sends heartbeats until the connection ends.
+func (c *connection) beat(interval time.Duration) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if c.send(map[string]int{"op": 1, "d": 0}) != nil {
+				return
+			}
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+func (c *connection) end() {
+	c.once.Do(func() {
+		c.cancel()
+		_ = c.CloseNow()
+	})
+	c.beats.Wait()
+}
+
+// lost says what the end of a connection means.
+func lost(err error) error {
+	if err == nil {
+		return nil
+	}
+	switch websocket.CloseStatus(err) {
+	case 4004:
+		return auth.ErrInvalidToken
+	case 4014:
+		return ErrForbidden
+	case 4007, 4009:
+		return kapi.ErrGap
+	case 4003, 4012, 4013:
+		return fmt.Errorf("the gateway refuses this client: %w", err)
+	}
+	return fmt.Errorf("gateway: %w: %w", kapi.ErrUnavailable, err)
+}

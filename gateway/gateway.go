@@ -1,0 +1,149 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
+)
+
+// Options of New. Only Authenticate is required.
+type Options struct {
+	// Authenticate says who sent a request. It is called with the request that opened the
+	// connection, to which the identify's token is added as a Bearer token, and as a Bot
+	// token if that is not valid; or with the connection's own cookie, if there is no token
+	// in the identify. It is called again every other second as long as the connection is
+	// open, concurrently with others. Errors are those of server.Options.Authenticate.
+	Authenticate func(*http.Request) (auth.Identity, error)
+	// Logger takes errors and, at debug level, every connection. Nil is slog.Default().
+	Logger *slog.Logger
+	// Heartbeat is how often a client is to send one; 0 is 30 s. One that is half that
+	// time overdue ends the connection.
+	Heartbeat time.Duration
+	// IdentifyWithin is how long a client may take to identify or resume; 0 is 15 s.
+	IdentifyWithin time.Duration
+	// DrainWithin is how long a client may leave a message untaken; 0 is 30 s.
+	DrainWithin time.Duration
+}
+
+const (
+	// maxFrame is the longest message that a client may send.
+	maxFrame = 64 << 10
+	// perMinute is how many it may send a minute, and at once.
+	perMinute = 120
+	// recheckEvery is how often a token is checked again. With the time that the check
+	// may take it stays below the 5 seconds that are promised.
+	recheckEvery = 2 * time.Second
+)
+
+// A Gateway serves connections. Its methods may be called concurrently.
+type Gateway struct {
+	peer    *kapi.Peer
+	options Options
+	log     *slog.Logger
+
+	mu       sync.Mutex
+	grants   map[string]*grant
+	sessions map[*session]struct{}
+	closed   chan struct{}  // by Close
+	all      sync.WaitGroup // sessions, and the rechecking
+	checking bool
+}
+
+// New returns a gateway over a peer, which it doesn't close. It panics without a peer or
+// an Authenticate.
+func New(k *kapi.Peer, o Options) *Gateway {
+	if k == nil || o.Authenticate == nil {
+		panic("gateway.New needs a peer and Options.Authenticate")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	set := func(d *time.Duration, standard time.Duration) {
+		if *d <= 0 {
+			*d = standard
+		}
+	}
+	set(&o.Heartbeat, 30*time.Second)
+	set(&o.IdentifyWithin, 15*time.Second)
+	set(&o.DrainWithin, 30*time.Second)
+	return &Gateway{
+		peer: k, options: o, log: o.Logger,
+		grants: map[string]*grant{}, sessions: map[*session]struct{}{}, closed: make(chan struct{}),
+	}
+}
+
+// ServeHTTP serves one connection until it ends. A page of another origin is refused.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
+	if err != nil {
+		return // Accept has answered
+	}
+	conn.SetReadLimit(-1) // the library would close with a code of its own
+	s := newSession(g, conn, r)
+	if !g.join(s) {
+		s.end(CodeRestart)
+		s.wait()
+		return
+	}
+	defer g.leave(s)
+	s.run()
+}
+
+func (g *Gateway) join(s *session) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.isClosed() {
+		return false
+	}
+	g.sessions[s] = struct{}{}
+	g.all.Add(1)
+	return true
+}
+
+// isClosed is called with mu held.
+func (g *Gateway) isClosed() bool {
+	select {
+	case <-g.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+func (g *Gateway) leave(s *session) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.sessions, s)
+	g.all.Done()
+}
+
+// Close ends all connections with CodeRestart, lets no more begin, and waits until they
+// have ended or ctx has. Calls after the first only wait.
+func (g *Gateway) Close(ctx context.Context) error {
+	g.mu.Lock()
+	if !g.isClosed() {
+		close(g.closed)
+	}
+	for s := range g.sessions {
+		s.end(CodeRestart)
+	}
+	g.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		g.all.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

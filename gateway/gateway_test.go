@@ -1,0 +1,262 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/kettubot/kapi"
+)
+
+func TestUpdates(t *testing.T) {
+	b := newBench(t, Options{Heartbeat: 41 * time.Second})
+	c := b.dial()
+	hello := c.next(3, "")
+	if string(hello.D) != `{"heartbeat_interval":41000}` {
+		t.Errorf("hello says %s", hello.D)
+	}
+	c.send(`{"op":1,"d":-1}`) // before READY, too
+	if f := c.next(1, ""); !f.A {
+		t.Error("a heartbeat is answered without a")
+	}
+	c.send(identifyAdmin)
+	c.next(0, "READY")
+	b.do(nil)
+	b.do(errors.New("boom"))
+	var last uint64
+	for _, want := range []kapi.Status{5, 3} {
+		a := c.update()
+		for a.Status != want { // the slower ones are passed over
+			if a.Seq <= last {
+				t.Errorf("seq %d after %d", a.Seq, last)
+			}
+			last = a.Seq
+			a = c.update()
+		}
+	}
+	c.send(`{"op":1,"d":` + fmt.Sprint(last) + `,"unknown":true}`)
+	c.next(1, "")
+}
+
+// Only admins are told, and how many changes there were nobody else learns.
+func TestNotAdmin(t *testing.T) {
+	b := newBench(t, Options{})
+	b.do(errors.New("boom"))
+	c := b.dial()
+	seq, d := c.identify(`{"op":4,"d":{"token":"no.bo.dy","intents":63}}`)
+	if seq != 0 {
+		t.Errorf("READY from seq %d", seq)
+	}
+	b.do(errors.New("boom"))
+	c.send(`{"op":1}`)
+	c.next(1, "") // and no update before
+	c = b.dial()
+	c.next(3, "")
+	c.send(fmt.Sprintf(`{"op":5,"d":{"token":"no.bo.dy","session_id":%q,"seq":77}}`, d.SessionID))
+	if f := c.next(0, "RESUMED"); *f.S != 0 {
+		t.Errorf("RESUMED at seq %d", *f.S)
+	}
+	c.send(`{"op":1}`)
+	c.next(1, "")
+}
+
+func TestReady(t *testing.T) {
+	b := newBench(t, Options{})
+	for _, token := range []string{"a.d.min", "Bearer a.d.min", "bearer a.d.min", "b.o.t", "Bot b.o.t"} {
+		_, d := b.dial().identify(fmt.Sprintf(`{"op":4,"d":{"token":%q,"intents":127,"properties":{"os":"x"}}}`, token))
+		if d.User["id"] == "" || d.User["token"] != nil || d.User["options"] != nil {
+			t.Errorf("%s: user %v", token, d.User)
+		}
+	}
+}
+
+// What a client does wrong, and what it is told.
+func TestCloseCodes(t *testing.T) {
+	b := newBench(t, Options{})
+	_, admins := b.dial().identify(identifyAdmin)
+	resume := func(token, session string, seq any) string {
+		text, _ := json.Marshal(map[string]any{"op": 5, "d": map[string]any{"token": token, "session_id": session, "seq": seq}})
+		return string(text)
+	}
+	for name, tt := range map[string]struct {
+		say  []string
+		want Code
+	}{
+		"not JSON":               {[]string{"hello"}, CodeDecode},
+		"nothing":                {[]string{""}, CodeDecode},
+		"an array":               {[]string{"[]"}, CodeDecode},
+		"no op":                  {[]string{"{}"}, CodeDecode},
+		"op is null":             {[]string{`{"op":null}`}, CodeDecode},
+		"op is a string":         {[]string{`{"op":"four"}`}, CodeDecode},
+		"unknown op":             {[]string{`{"op":99}`}, CodeOpcode},
+		"huge op":                {[]string{`{"op":1e999}`}, CodeOpcode},
+		"fractional op":          {[]string{`{"op":1.5}`}, CodeOpcode},
+		"dispatch, early":        {[]string{`{"op":0}`}, CodeNotIdentified},
+		"hello, early":           {[]string{`{"op":3}`}, CodeNotIdentified},
+		"dispatch, late":         {[]string{identifyAdmin, `{"op":0}`}, CodeOpcode},
+		"identify without d":     {[]string{`{"op":4}`}, CodeDecode},
+		"identify with a list":   {[]string{`{"op":4,"d":[]}`}, CodeDecode},
+		"token is a number":      {[]string{`{"op":4,"d":{"token":5,"intents":64}}`}, CodeDecode},
+		"no token":               {[]string{`{"op":4,"d":{"intents":64}}`}, CodeToken},
+		"bad token":              {[]string{`{"op":4,"d":{"token":"x","intents":64}}`}, CodeToken},
+		"no intents":             {[]string{`{"op":4,"d":{"token":"a.d.min"}}`}, CodeIntents},
+		"unknown intents":        {[]string{`{"op":4,"d":{"token":"a.d.min","intents":128}}`}, CodeIntents},
+		"negative intents":       {[]string{`{"op":4,"d":{"token":"a.d.min","intents":-1}}`}, CodeIntents},
+		"huge intents":           {[]string{`{"op":4,"d":{"token":"a.d.min","intents":1e400}}`}, CodeIntents},
+		"intents not allowed":    {[]string{`{"op":4,"d":{"token":"no.bo.dy","intents":64}}`}, CodeForbidden},
+		"identify twice":         {[]string{identifyAdmin, identifyAdmin}, CodeIdentified},
+		"identify, then resume":  {[]string{identifyAdmin, resume("a.d.min", admins.SessionID, 0)}, CodeIdentified},
+		"resume a seq to come":   {[]string{resume("a.d.min", admins.SessionID, 99)}, CodeSeq},
+		"resume a negative seq":  {[]string{resume("a.d.min", admins.SessionID, -1)}, CodeSeq},
+		"resume a huge seq":      {[]string{`{"op":5,"d":{"token":"a.d.min","session_id":"` + admins.SessionID + `","seq":1e300}}`}, CodeSeq},
+		"resume without a seq":   {[]string{resume("a.d.min", admins.SessionID, nil)}, CodeSeq},
+		"resume another's":       {[]string{resume("b.o.t", admins.SessionID, 0)}, CodeTimeout},
+		"resume with bad token":  {[]string{resume("x", admins.SessionID, 0)}, CodeToken},
+		"resume garbage":         {[]string{resume("a.d.min", "x", 0)}, CodeTimeout},
+		"resume forged intents":  {[]string{resume("a.d.min", strings.Replace(admins.SessionID, ".64.", ".65.", 1), 0)}, CodeTimeout},
+		"resume another history": {[]string{resume("a.d.min", "x"+admins.SessionID, 0)}, CodeTimeout},
+		"too long":               {[]string{`{"op":1,"d":"` + strings.Repeat("x", maxFrame) + `"}`}, CodeLimit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := b.dial()
+			c.t = t
+			for _, text := range tt.say {
+				c.send(text)
+			}
+			c.wantClose(tt.want)
+		})
+	}
+}
+
+func TestVersion(t *testing.T) {
+	b := newBench(t, Options{})
+	for _, query := range []string{"", "?v=3", "?v=", "?encoding=json"} {
+		b.dialWith(query, nil).wantClose(CodeVersion)
+	}
+}
+
+func TestBinary(t *testing.T) {
+	c := newBench(t, Options{}).dial()
+	if err := c.conn.Write(t.Context(), websocket.MessageBinary, []byte(identifyAdmin)); err != nil {
+		t.Fatal(err)
+	}
+	c.wantClose(CodeDecode)
+}
+
+func TestTooManyMessages(t *testing.T) {
+	c := newBench(t, Options{}).dial()
+	for range perMinute + 1 {
+		c.send(`{"op":1}`)
+	}
+	c.wantClose(CodeLimit)
+}
+
+func TestOverdue(t *testing.T) {
+	b := newBench(t, Options{IdentifyWithin: 50 * time.Millisecond, Heartbeat: 60 * time.Millisecond})
+	b.dial().wantClose(CodeTimeout)
+	c := b.dial()
+	c.identify(identifyAdmin)
+	c.wantClose(CodeTimeout)
+	c = b.dial()
+	c.identify(identifyAdmin)
+	for range 10 {
+		time.Sleep(30 * time.Millisecond)
+		c.send(`{"op":1}`)
+		c.next(1, "")
+	}
+}
+
+func TestResume(t *testing.T) {
+	b := newBench(t, Options{})
+	c := b.dial()
+	seq, d := c.identify(identifyAdmin)
+	_ = c.conn.CloseNow()
+	b.do(nil)
+	b.do(errors.New("boom"))
+	c = b.dial()
+	c.next(3, "")
+	c.send(fmt.Sprintf(`{"op":5,"d":{"token":"a.d.min","session_id":%q,"seq":%d}}`, d.SessionID, seq))
+	if a := c.update(); a.Status != kapi.StatusCompleted {
+		t.Errorf("missed %+v", a)
+	}
+	failed := c.update()
+	if failed.Status != kapi.StatusFailed {
+		t.Errorf("missed %+v", failed)
+	}
+	if f := c.next(0, "RESUMED"); *f.S != failed.Seq {
+		t.Errorf("RESUMED at %d, want %d", *f.S, failed.Seq)
+	}
+	if _, err := b.peer.Dismiss(t.Context(), failed.ID, "ada"); err != nil {
+		t.Fatal(err)
+	}
+	if a := c.update(); a.Status != kapi.StatusAborted {
+		t.Errorf("after RESUMED: %+v", a)
+	}
+}
+
+// A stop is told to everybody, and nobody is let in any more.
+func TestRestart(t *testing.T) {
+	b := newBench(t, Options{})
+	one, two, mute := b.dial(), b.dial(), b.dial()
+	one.identify(identifyAdmin)
+	two.identify(`{"op":4,"d":{"token":"no.bo.dy","intents":0}}`)
+	go b.gateway.Close(t.Context())
+	one.wantClose(CodeRestart)
+	two.wantClose(CodeRestart)
+	mute.wantClose(CodeRestart)
+	b.dial().wantClose(CodeRestart)
+}
+
+// A peer that is closed, without the gateway, is a restart too.
+func TestPeerClosed(t *testing.T) {
+	b := newBench(t, Options{})
+	c := b.dial()
+	c.identify(identifyAdmin)
+	if err := b.peer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.wantClose(CodeRestart)
+}
+
+func TestRevoked(t *testing.T) {
+	b := newBench(t, Options{})
+	one, two := b.dial(), b.dial()
+	one.identify(identifyAdmin)
+	two.identify(`{"op":4,"d":{"token":"b.o.t","intents":64}}`)
+	b.revoke("Bearer a.d.min")
+	began := time.Now()
+	one.wantClose(CodeToken)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	two.send(`{"op":1}`)
+	two.next(1, "")
+}
+
+// The cookie is for pages of the same origin.
+func TestCookie(t *testing.T) {
+	b := newBench(t, Options{})
+	host := strings.TrimPrefix(strings.TrimSuffix(b.url, "/gateway"), "ws://")
+	with := func(origin string) http.Header {
+		h := http.Header{"Cookie": {"sess=a.d.min"}}
+		if origin != "" {
+			h.Set("Origin", origin)
+		}
+		return h
+	}
+	b.dialWith("?v=4", with("http://"+host)).identify(`{"op":4,"d":{"intents":64}}`)
+	c := b.dialWith("?v=4", with(""))
+	c.next(3, "")
+	c.send(`{"op":4,"d":{"intents":64}}`)
+	c.wantClose(CodeToken)
+	_, resp, err := websocket.Dial(t.Context(), b.url+"?v=4", &websocket.DialOptions{HTTPHeader: with("http://evil.example")})
+	if err == nil || resp == nil || resp.StatusCode != http.StatusForbidden {
+		t.Errorf("another origin: %v, %v", resp, err)
+	}
+}

@@ -1,0 +1,321 @@
+package gateway
+
+import (
+	"context"
+	"crypto/hmac"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
+)
+
+// A session is one connection.
+type session struct {
+	gateway *Gateway
+	conn    *websocket.Conn
+	request *http.Request
+	limit   *rate.Limiter
+	// internal says that the client is told of actions.
+	internal atomic.Bool
+
+	// ctx ends with the connection. Never give it to a read or write: when it ended in one
+	// the library would cut the connection, and the close code be lost.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	ending  sync.Once
+	closing sync.WaitGroup // the closing handshake
+	sending sync.WaitGroup // the sender of dispatches
+
+	// overdue ends the connection when no identify, or heartbeat, came in time.
+	overdue *time.Timer
+
+	// Of the reading goroutine.
+	identified bool
+	forget     func() // ends the rechecking of the token
+}
+
+func newSession(g *Gateway, conn *websocket.Conn, r *http.Request) *session {
+	s := &session{
+		gateway: g, conn: conn, request: r, forget: func() {},
+		limit: rate.NewLimiter(rate.Every(time.Minute/perMinute), perMinute),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(r.Context()))
+	return s
+}
+
+// run serves the connection until it has ended.
+func (s *session) run() {
+	s.overdue = time.AfterFunc(s.gateway.options.IdentifyWithin, func() { s.end(CodeTimeout) })
+	code := s.read()
+	s.end(code)
+	s.overdue.Stop()
+	s.wait()
+	s.sending.Wait()
+	s.forget()
+}
+
+// end closes the connection and returns at once. Calls after the first do nothing.
+func (s *session) end(code Code) {
+	s.ending.Do(func() {
+		s.gateway.log.Debug("gateway connection ends", "address", s.request.RemoteAddr, "code", int(code))
+		s.cancel()
+		s.closing.Go(func() {
+			if code == clientLeft {
+				_ = s.conn.CloseNow()
+				return
+			}
+			_ = s.conn.Close(code.status(), reasons[code])
+		})
+	})
+}
+
+func (s *session) wait() { s.closing.Wait() }
+
+// send writes a message. A client that doesn't take it in time is cut: it is told so if
+// it takes the rest in a last few seconds.
+func (s *session) send(data []byte) error {
+	stuck := time.AfterFunc(s.gateway.options.DrainWithin, func() { s.end(CodeLimit) })
+	defer stuck.Stop()
+	return s.conn.Write(context.Background(), websocket.MessageText, data)
+}
+
+// read greets the client and does what it says. It returns why that ended.
+func (s *session) read() Code {
+	if s.request.URL.Query().Get("v") != "4" {
+		return CodeVersion
+	}
+	var h hello
+	h.Op = opHello
+	h.D.Interval = s.gateway.options.Heartbeat.Milliseconds()
+	if err := s.send(encode(h)); err != nil {
+		return clientLeft
+	}
+	for {
+		frame, code := s.frame()
+		if frame == nil {
+			return code
+		}
+		if code := s.handle(frame); code != clientLeft {
+			return code
+		}
+	}
+}
+
+// frame reads a message; without one the code says why.
+func (s *session) frame() ([]byte, Code) {
+	kind, r, err := s.conn.Reader(context.Background())
+	if err != nil {
+		return nil, clientLeft
+	}
+	if !s.limit.Allow() {
+		return nil, CodeLimit
+	}
+	frame, err := io.ReadAll(io.LimitReader(r, maxFrame+1))
+	switch {
+	case err != nil:
+		return nil, clientLeft
+	case len(frame) > maxFrame:
+		return nil, CodeLimit
+	case kind != websocket.MessageText:
+		return nil, CodeDecode
+	}
+	return frame, clientLeft
+}
+
+// handle does what a message says. It returns clientLeft if the connection goes on.
+func (s *session) handle(frame []byte) Code {
+	m, err := parse(frame)
+	if err != nil {
+		return CodeDecode
+	}
+	switch m.op {
+	case opHeartbeat:
+		if s.identified {
+			s.alive()
+		}
+		if s.send(heartbeatAnswer) != nil {
+			return clientLeft
+		}
+		return clientLeft
+	case opIdentify, opResume:
+		if s.identified {
+			return CodeIdentified
+		}
+		if m.op == opIdentify {
+			return s.identify(m)
+		}
+		return s.resume(m)
+	case opDispatch, opHello:
+		if !s.identified {
+			return CodeNotIdentified
+		}
+	}
+	return CodeOpcode
+}
+
+// alive notes a sign of life.
+func (s *session) alive() {
+	s.overdue.Reset(s.gateway.options.Heartbeat * 3 / 2)
+}
+
+func (s *session) identify(m message) Code {
+	var d identify
+	if err := unmarshal(m.data, &d); err != nil {
+		return CodeDecode
+	}
+	who, code := s.admit(d.Token)
+	if code != clientLeft {
+		return code
+	}
+	intents, ok := d.intents()
+	if !ok {
+		return CodeIntents
+	}
+	if intents&intentInternal != 0 && !who.Permissions.Has(auth.Admin) {
+		return CodeForbidden
+	}
+	watch, err := s.gateway.peer.Watch(s.ctx)
+	if err != nil {
+		return s.failed("begin to watch", err)
+	}
+	r := ready{Op: opDispatch, T: "READY"}
+	r.D.User = &user{who.ID, who.Name, who.Permissions}
+	r.D.SessionID = s.sessionID(watch.Epoch, intents, who)
+	if intents&intentInternal != 0 { // how many changes there were is for admins only, too
+		r.S = watch.Seq
+	}
+	return s.begin(watch, intents, r)
+}
+
+func (s *session) resume(m message) Code {
+	var d resume
+	if err := unmarshal(m.data, &d); err != nil {
+		return CodeDecode
+	}
+	who, code := s.admit(d.Token)
+	if code != clientLeft {
+		return code
+	}
+	epoch, intents, ok := s.openSessionID(d.SessionID, who)
+	if !ok {
+		return CodeTimeout
+	}
+	r := ready{Op: opDispatch, T: "RESUMED"}
+	if intents&intentInternal == 0 {
+		watch, err := s.gateway.peer.Watch(s.ctx)
+		if err != nil {
+			return s.failed("begin to watch", err)
+		}
+		return s.begin(watch, intents, r)
+	}
+	if !who.Permissions.Has(auth.Admin) {
+		return CodeForbidden
+	}
+	seq, ok := d.seq()
+	if !ok {
+		return CodeSeq
+	}
+	watch, err := s.gateway.peer.Resume(s.ctx, epoch, seq)
+	if err != nil {
+		return s.failed("resume", err)
+	}
+	r.S = watch.Seq
+	return s.begin(watch, intents, r)
+}
+
+// admit says who has the token, and has it checked again from now on.
+func (s *session) admit(token string) (auth.Identity, Code) {
+	request, who, err := s.gateway.authenticate(s.request, token)
+	if err != nil {
+		return who, s.failed("find out who identifies", err)
+	}
+	s.forget = s.gateway.watchGrant(s, request)
+	return who, clientLeft
+}
+
+func (s *session) failed(what string, err error) Code {
+	code := codeOf(err)
+	if code == CodeUnknown && s.ctx.Err() == nil {
+		s.gateway.log.Warn("gateway: can't "+what, "address", s.request.RemoteAddr, "error", err)
+	}
+	return code
+}
+
+// begin sends what was missed and the greeting, and from then on what changes.
+func (s *session) begin(watch *kapi.Watch, intents uint64, greeting ready) Code {
+	s.identified = true
+	s.internal.Store(intents&intentInternal != 0)
+	s.alive()
+	s.sending.Go(func() {
+		defer watch.Close()
+		s.end(s.tell(watch, encode(greeting)))
+	})
+	return clientLeft
+}
+
+// tell sends until the connection ends, and says why it did.
+func (s *session) tell(watch *kapi.Watch, greeting []byte) Code {
+	for watch.Replaying() {
+		if code := s.dispatch(watch); code != clientLeft {
+			return code
+		}
+	}
+	if s.send(greeting) != nil {
+		return clientLeft
+	}
+	for s.ctx.Err() == nil {
+		if code := s.dispatch(watch); code != clientLeft {
+			return code
+		}
+	}
+	return clientLeft
+}
+
+// dispatch sends the next change.
+func (s *session) dispatch(watch *kapi.Watch) Code {
+	d, err := watch.NextDispatch(s.ctx)
+	switch {
+	case errors.Is(err, kapi.ErrGap):
+		return CodeLimit // the client can resume from what it has seen, or is told then that it can't
+	case err != nil && s.ctx.Err() == nil:
+		return codeOf(err)
+	case err != nil:
+		return clientLeft
+	}
+	if s.internal.Load() && s.send(d.JSON) != nil {
+		s.cancel()
+	}
+	return clientLeft
+}
+
+// sessionID binds the epoch and the intents to who identified, so that any peer can take the
+// session up, and nobody else's token can.
+func (s *session) sessionID(epoch string, intents uint64, who auth.Identity) string {
+	plain := epoch + "." + strconv.FormatUint(intents, 10)
+	mac := s.gateway.peer.Sign("gateway session", plain, who.ID)
+	return plain + "." + base64.RawURLEncoding.EncodeToString(mac)
+}
+
+func (s *session) openSessionID(id string, who auth.Identity) (epoch string, intents uint64, ok bool) {
+	parts := strings.Split(id, ".")
+	if len(parts) != 3 {
+		return "", 0, false
+	}
+	intents, err := strconv.ParseUint(parts[1], 10, 64)
+	if err != nil {
+		return "", 0, false
+	}
+	return parts[0], intents, hmac.Equal([]byte(s.sessionID(parts[0], intents, who)), []byte(id))
+}

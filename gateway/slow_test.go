@@ -1,0 +1,142 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/kettubot/kapi"
+)
+
+// A reader that takes nothing holds nobody up, is cut, and can resume without a gap.
+func TestSlowReader(t *testing.T) {
+	b := newBench(t, Options{DrainWithin: 300 * time.Millisecond})
+	slow, fast := b.dial(), b.dial()
+	_, d := slow.identify(identifyAdmin)
+	fast.identify(identifyAdmin)
+	read := make(chan uint64)
+	go func() { // the fast one reads on, until the end of the action
+		for {
+			if a := fast.update(); a.Status == kapi.StatusCompleted {
+				read <- a.Seq
+				return
+			}
+		}
+	}()
+	spec := kapi.Spec{Title: "t", Description: strings.Repeat("d", 2000)}
+	err := b.peer.Do(t.Context(), spec, func(_ context.Context, h *kapi.Handle) error {
+		for i := range 8000 { // more than the system's buffers hold
+			if err := h.Impacted(fmt.Sprint("reason ", i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last uint64
+	select {
+	case last = <-read:
+	case <-time.After(patience):
+		t.Fatal("the fast reader was held up")
+	}
+	time.Sleep(time.Second) // the slow one takes nothing for longer than it may
+	var seen uint64
+	for {
+		f, err := slow.read()
+		if err != nil {
+			if got := websocket.CloseStatus(err); got != CodeLimit.status() {
+				t.Errorf("cut with %v", err)
+			}
+			break
+		}
+		if *f.S <= seen {
+			t.Errorf("seq %d after %d", *f.S, seen)
+		}
+		seen = *f.S
+	}
+	if seen >= last {
+		t.Fatalf("it took everything up to seq %d: the test sends too little", seen)
+	}
+	again := b.dial()
+	again.next(3, "")
+	again.send(fmt.Sprintf(`{"op":5,"d":{"token":"a.d.min","session_id":%q,"seq":%d}}`, d.SessionID, seen))
+	if a := again.update(); a.Seq != last || a.Status != kapi.StatusCompleted {
+		t.Errorf("after the resume: %+v", a)
+	}
+	again.next(0, "RESUMED")
+}
+
+// A thousand clients that come and go at once disturb nobody.
+func TestManyComeAndGo(t *testing.T) {
+	b := newBench(t, Options{})
+	c := b.dial()
+	c.identify(identifyAdmin)
+	done := make(chan error)
+	for i := range 1000 {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			conn, _, err := websocket.Dial(ctx, b.url+"?v=4", nil)
+			if err == nil && i%2 == 0 {
+				err = conn.Write(ctx, websocket.MessageText, []byte(identifyAdmin))
+			}
+			if err == nil {
+				_ = conn.CloseNow()
+			}
+			done <- err
+		}()
+	}
+	for range 1000 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	b.do(nil)
+	for c.update().Status != kapi.StatusCompleted {
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		b.gateway.mu.Lock()
+		left, grants := len(b.gateway.sessions), len(b.gateway.grants)
+		b.gateway.mu.Unlock()
+		if left == 1 && grants == 1 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d sessions and %d grants are left", left, grants)
+		}
+	}
+}
+
+// No frame panics or hangs the handler, and only known opcodes are answered.
+func FuzzFrames(f *testing.F) {
+	for _, seed := range []string{identifyAdmin, `{"op":1,"d":-1}`, `{"op":5,"d":{"token":"a.d.min","session_id":"e.64.x","seq":1}}`, `[]`, `{"op":4,"d":{"intents":1e99}}`, "\x00\xff"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		m, err := parse(frame)
+		if err != nil {
+			return
+		}
+		if !json.Valid(frame) {
+			t.Errorf("%q was taken for JSON", frame)
+		}
+		var i identify
+		if unmarshal(m.data, &i) == nil {
+			if bits, ok := i.intents(); ok && bits&^knownIntents != 0 {
+				t.Errorf("intents %d", bits)
+			}
+			cutScheme(i.Token)
+		}
+		var r resume
+		if unmarshal(m.data, &r) == nil {
+			r.seq()
+		}
+	})
+}

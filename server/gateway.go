@@ -1,0 +1,49 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+	"time"
+)
+
+// The path of the gateway is also that of the route that tells where it is, without its
+// version: who wants a connection is told by the upgrade that it asks for.
+
+// isConnect reports whether r wants a connection to the gateway.
+func (s *Server) isConnect(r *http.Request) bool {
+	return r.Method == http.MethodGet && (r.URL.Path == "/gateway" || r.URL.Path == "/v4/gateway") &&
+		strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+}
+
+// connect lets a client in, if its address may open another connection.
+func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
+	a := s.door.perConnect.take(address(r))
+	if err := a.refusal(); err != nil {
+		rec := &recorder{ResponseWriter: w, start: time.Now()}
+		a.tell(rec.Header())
+		s.fail(&call{Request: r, w: rec}, err)
+		return
+	}
+	s.gateway.ServeHTTP(w, r)
+}
+
+// gatewayURL tells where the gateway is, as the client asked for it.
+func (s *Server) gatewayURL(c *call) error {
+	scheme := "ws"
+	if c.TLS != nil || c.URL.Scheme == "https" {
+		scheme = "wss"
+	}
+	return c.w.sendJSON(http.StatusOK, struct {
+		URL string `json:"url"`
+	}{scheme + "://" + c.Host + prefix(c.Request) + "/gateway"})
+}
+
+// prefix returns the path under which this handler was mounted.
+func prefix(r *http.Request) string {
+	asked, _, _ := strings.Cut(r.RequestURI, "?")
+	before, found := strings.CutSuffix(asked, r.URL.EscapedPath())
+	if !found || !strings.HasPrefix(before, "/") {
+		return ""
+	}
+	return before
+}

@@ -1,0 +1,52 @@
+package server
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// behindProxy returns r as the client sent it to the first of the trusted proxies.
+func (s *Server) behindProxy(r *http.Request) *http.Request {
+	if len(s.options.TrustedProxies) == 0 || !s.trusted(r.RemoteAddr) {
+		return r
+	}
+	client := r.RemoteAddr
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && s.trusted(client); i-- {
+		hop := strings.TrimSpace(hops[i])
+		if _, ok := parseAddress(hop); !ok {
+			break // what isn't an address, nobody trusted has written
+		}
+		client = hop
+	}
+	u := new(url.URL)
+	*u = *r.URL
+	if strings.EqualFold(strings.TrimSpace(r.Header.Get("X-Forwarded-Proto")), "https") {
+		u.Scheme = "https"
+	}
+	seen := new(http.Request)
+	*seen = *r
+	seen.RemoteAddr, seen.URL = client, u
+	return seen
+}
+
+func (s *Server) trusted(address string) bool {
+	ip, ok := parseAddress(address)
+	for _, proxies := range s.options.TrustedProxies {
+		if ok && proxies.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseAddress reads an address with or without a port.
+func parseAddress(address string) (netip.Addr, bool) {
+	if ap, err := netip.ParseAddrPort(address); err == nil {
+		return ap.Addr().Unmap().WithZone(""), true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(address, "[]"))
+	return ip.Unmap().WithZone(""), err == nil
+}

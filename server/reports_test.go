@@ -1,0 +1,181 @@
+package server_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/server"
+)
+
+const (
+	adminToken = "Authorization: Bearer admin"
+	jsonBody   = "Content-Type: application/json"
+)
+
+func (f *fixture) post(body string, more ...string) *httptest.ResponseRecorder {
+	return f.send("POST", "/v4/kapi/actions", body, append([]string{adminToken, jsonBody}, more...)...)
+}
+
+func (f *fixture) patch(id, body string) *httptest.ResponseRecorder {
+	return f.send("PATCH", "/v4/kapi/actions/"+id, body, adminToken, jsonBody)
+}
+
+// begin starts an action over REST.
+func (f *fixture) begin(body string) kapi.Remote {
+	f.t.Helper()
+	w := f.post(body)
+	var r kapi.Remote
+	if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil || w.Code != 201 {
+		f.t.Fatalf("%d %s (%v)", w.Code, w.Body, err)
+	}
+	return r
+}
+
+func want(t *testing.T, w *httptest.ResponseRecorder, status, code int, says string) {
+	t.Helper()
+	var body struct {
+		Code    int
+		Message string
+	}
+	_ = json.Unmarshal(w.Body.Bytes(), &body)
+	if w.Code != status || body.Code != code || !strings.Contains(body.Message, says) {
+		t.Errorf("got %d %s, want %d with code %d and %q", w.Code, w.Body, status, code, says)
+	}
+}
+
+// A program elsewhere starts, reports and ends.
+func TestReports(t *testing.T) {
+	f := newFixture(t, server.Options{})
+	w := f.post(`{"title":"Resharding","description":"d","keys":["reshard"],"release_on_failure":true}`)
+	golden(t, "started.json", w)
+	var r kapi.Remote
+	if err := json.Unmarshal(w.Body.Bytes(), &r); err != nil || w.Code != 201 {
+		t.Fatalf("%d, %v", w.Code, err)
+	}
+	id := r.Action.ID
+	report := func(fields string) map[string]any {
+		t.Helper()
+		w := f.patch(id, fmt.Sprintf(`{"fence":%d%s}`, r.Fence, fields))
+		var got map[string]any
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 200 || got["id"] != id {
+			t.Fatalf("%s: %d %s (%v)", fields, w.Code, w.Body, err)
+		}
+		return got
+	}
+	if got := report(`,"progress":0.5,"state":"slot 5"`); got["progress"] != 0.5 || got["state"] != "slot 5" || got["cancel"] != nil {
+		t.Errorf("got %v", got)
+	}
+	if got := report(`,"progress":0.25`); got["progress"] != 0.5 {
+		t.Errorf("a lower progress: %v", got)
+	}
+	if got := report(`,"progress":null,"state":""`); got["progress"] != nil || got["state"] != nil {
+		t.Errorf("unknown and cleared: %v", got)
+	}
+	before, after := report(``)["seq"], report(``)["seq"]
+	if before != after {
+		t.Errorf("a sign of life took seq %v after %v", after, before)
+	}
+	if got := report(`,"status":2,"state":"slow"`); got["status"] != 2.0 {
+		t.Errorf("got %v", got)
+	}
+	expectStatus(t, f.as("admin", "POST", "/v4/kapi/actions/"+id+"/cancel"), 202)
+	if got := report(``); got["cancel"] != true {
+		t.Errorf("the runner is not told of the cancel: %v", got)
+	}
+	for range 2 {
+		if got := report(`,"status":3,"state":"cancelled"`); got["status"] != 3.0 || len(got["keys"].([]any)) != 0 {
+			t.Errorf("ended as %v", got)
+		}
+	}
+	want(t, f.patch(id, fmt.Sprintf(`{"fence":%d,"status":5}`, r.Fence)), 409, 20003, "")
+	expectStatus(t, f.as("admin", "POST", "/v4/kapi/actions/"+id+"/dismiss"), 204)
+	want(t, f.patch(id, fmt.Sprintf(`{"fence":%d,"status":1}`, r.Fence)), 404, 10015, "")
+}
+
+func expectStatus(t *testing.T, w *httptest.ResponseRecorder, status int) {
+	t.Helper()
+	if w.Code != status {
+		t.Errorf("got %d %s, want %d", w.Code, w.Body, status)
+	}
+}
+
+func TestBornPending(t *testing.T) {
+	f := newFixture(t, server.Options{})
+	r := f.begin(`{"title":"t","status":0}`)
+	if r.Action.Status != kapi.StatusPending || r.Action.StartedAt != 0 || r.LeaseMS != 15000 {
+		t.Errorf("%+v", r)
+	}
+	expectStatus(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d,"status":1}`, r.Fence)), 200)
+}
+
+func TestStartsRefused(t *testing.T) {
+	f := newFixture(t, server.Options{})
+	first := f.begin(`{"title":"first","keys":["k"]}`)
+	w := f.post(`{"title":"second","keys":["j","k"]}`)
+	want(t, w, 409, 20001, first.Action.ID)
+	var body struct{ Action kapi.Action }
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || body.Action.ID != first.Action.ID || body.Action.Runner.HeardAt == 0 {
+		t.Errorf("the refusal carries %+v (%v)", body.Action, err)
+	}
+	for fields, says := range map[string]string{
+		``: "there is none", `{}`: "title must not be empty", `{"title":null}`: "title must not be null",
+		`{"title":5}`: "title must be a string", `{"title":"t","keys":"k"}`: "keys must be a list of strings",
+		`{"title":"t","keys":["a b"]}`: "must not have spaces", `{"title":"t","keys":[null]}`: "key",
+		`{"title":"t","status":2}`: "status must be 0 or 1", `{"title":"t","status":0.5}`: "status must be a whole number",
+		`{"title":"t","release_on_failure":"yes"}`: "must be true or false", `{"title":"t","nonsense":1}`: `unknown field "nonsense"`,
+		`{"title":"` + strings.Repeat("x", 201) + `"}`: "title has 201 characters", `[]`: "object", `{"title":"t"} x`: "follows",
+	} {
+		want(t, f.post(fields), 400, 50004, says)
+	}
+	want(t, f.send("POST", "/v4/kapi/actions", `{"title":"t"}`, adminToken), 415, 50005, "")
+	want(t, f.send("POST", "/v4/kapi/actions", `{"title":"t"}`, "Authorization: Bearer plain", jsonBody), 403, 50002, "")
+	want(t, f.post(`{"title":"`+strings.Repeat("x", 70_000)+`"}`), 413, 50004, "")
+}
+
+func TestReportsRefused(t *testing.T) {
+	f := newFixture(t, server.Options{})
+	r := f.begin(`{"title":"t"}`)
+	with := func(fields string) string { return fmt.Sprintf(`{"fence":%d%s}`, r.Fence, fields) }
+	for body, says := range map[string]string{
+		``: "there is none", `{}`: "fence is missing", `{"fence":null}`: "fence must not be null", `{"fence":-1}`: "fence must be a whole number",
+		`{"fence":1e999}`: "fence must be a whole number", with(`,"status":0`): "status must be", with(`,"status":4`): "status must be",
+		with(`,"status":null`): "status must not be null", with(`,"state":null`): "state must not be null", with(`,"progress":1.5`): "progress must be 0 to 1",
+		with(`,"progress":-0.1`): "progress must be 0 to 1", with(`,"progress":"half"`): "progress must be a number", with(`,"exit_code":1`): `unknown field "exit_code"`,
+	} {
+		want(t, f.patch(r.Action.ID, body), 400, 50004, says)
+	}
+	want(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d,"state":"x"}`, r.Fence+1)), 409, 20002, "")
+	want(t, f.patch("none", `{"fence":1}`), 404, 10015, "")
+	pending := f.begin(`{"title":"t","status":0}`)
+	want(t, f.patch(pending.Action.ID, fmt.Sprintf(`{"fence":%d,"status":5}`, pending.Fence)), 409, 20003, "pending")
+}
+
+func TestIdempotencyKey(t *testing.T) {
+	f := newFixture(t, server.Options{})
+	first := f.post(`{"title":"t","keys":["k"]}`, "Idempotency-Key: one")
+	again := f.post(`{ "keys":["k"], "title":"t" }`, "Idempotency-Key: one") // the same in another order
+	if first.Code != 201 || again.Code != 201 || first.Body.String() != again.Body.String() {
+		t.Errorf("first %d %s\nagain %d %s", first.Code, first.Body, again.Code, again.Body)
+	}
+	want(t, f.post(`{"title":"u"}`, "Idempotency-Key: one"), 409, 20006, "")
+	want(t, f.post(`{"title":"u"}`, "Idempotency-Key: "+strings.Repeat("x", 256)), 400, 50004, "Idempotency-Key")
+	// Another token's keys are others.
+	w := f.send("POST", "/v4/kapi/actions", `{"title":"u"}`, "Authorization: Bearer owner", jsonBody, "Idempotency-Key: one")
+	expectStatus(t, w, 201)
+}
+
+// A flood by one token doesn't keep its runners from saying that they are alive.
+func TestReportsHaveTheirOwnLimit(t *testing.T) {
+	f := newFixture(t, server.Options{Rate: 0.001, Burst: 3})
+	r := f.begin(`{"title":"t"}`)
+	for f.as("admin", "GET", "/v4/kapi/actions").Code != 429 {
+		time.Sleep(0)
+	}
+	expectStatus(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d}`, r.Fence)), 200)
+	expectStatus(t, f.patch("none", `{"fence":1}`), 429) // but only with a valid fence
+}

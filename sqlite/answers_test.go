@@ -1,0 +1,59 @@
+package sqlite
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kettubot/kapi"
+)
+
+// An answer is kept as long as its action is ongoing, and for 24 hours more.
+func TestAnswersAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := OpenMemory()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		r := kapi.Record{Action: kapi.Action{ID: "a", Title: "t", Status: kapi.StatusRunning, Seq: 1}, Fence: 1}
+		request := kapi.Request{By: "ada", Key: "x"}
+		seq := uint64(0)
+		write := func(w kapi.Writes) (l kapi.Loaded) {
+			t.Helper()
+			err := s.Commit(t.Context(), kapi.Batch{Since: seq, Requests: []kapi.Request{request}}, func(loaded kapi.Loaded) (kapi.Writes, error) {
+				l = loaded
+				seq = max(loaded.Seq, w.Head)
+				return w, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return l
+		}
+		// pass lets time pass with a purge every minute, as peers do.
+		pass := func(d time.Duration) {
+			t.Helper()
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Minute) {
+				if _, err := s.Purge(t.Context(), time.Now().Add(-5*time.Minute).UnixMilli(), 100); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		write(kapi.Writes{Head: 1, Insert: []kapi.Record{r}, Answers: []kapi.Answer{{Request: request, Action: "a", Hash: []byte("h"), Body: []byte("b")}}})
+		pass(72 * time.Hour)
+		if len(write(kapi.Writes{}).Answers) != 1 {
+			t.Fatal("gone while its action is ongoing")
+		}
+		r.Status, r.Seq, r.UpdatedAt = kapi.StatusCompleted, 2, time.Now().UnixMilli()
+		write(kapi.Writes{Head: 2, Update: []kapi.Record{r}})
+		pass(24 * time.Hour)
+		if len(write(kapi.Writes{}).Answers) != 1 {
+			t.Fatal("gone within 24 hours of the end")
+		}
+		pass(2 * time.Hour)
+		if len(write(kapi.Writes{}).Answers) != 0 {
+			t.Fatal("kept for longer than it must be")
+		}
+	})
+}
