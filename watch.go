@@ -151,7 +151,7 @@ func (w *Watch) next(ctx context.Context) (*entry, error) {
 		return e, nil
 	}
 	for {
-		e, err, changed := w.look()
+		e, changed, err := w.look()
 		if e != nil || err != nil {
 			return e, err
 		}
@@ -165,13 +165,13 @@ func (w *Watch) next(ctx context.Context) (*entry, error) {
 }
 
 // look returns what is next, or a channel that is closed when it is worth another look.
-func (w *Watch) look() (*entry, error, <-chan struct{}) {
+func (w *Watch) look() (*entry, <-chan struct{}, error) {
 	v := w.view
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	if w.err != nil {
 		if len(w.rest) == 0 {
-			return nil, w.err, nil
+			return nil, nil, w.err
 		}
 		e := w.rest[0]
 		w.rest = w.rest[1:]
@@ -181,7 +181,7 @@ func (w *Watch) look() (*entry, error, <-chan struct{}) {
 	if e != nil {
 		w.at.Store(e.Seq)
 	}
-	return e, nil, v.changed
+	return e, v.changed, nil
 }
 
 // Close ends the watch; a waiting Next returns ErrClosed.
