@@ -31,6 +31,7 @@ func within(t testing.TB) context.Context {
 func openFor(t testing.TB, path string) *Store {
 	t.Helper()
 	s := openAt(t, path)
+	s.watchAfter = 0 // conformance cases listen for less than the second, and so by polling
 	t.Cleanup(func() { closeStore(t, s) })
 	return s
 }

@@ -44,7 +44,9 @@ type Store struct {
 	reader chan *sqlite.Conn
 	wake   *wakeFile // nil in memory
 	closed chan struct{}
-	close  func() error // once
+	// watchAfter is the constant, but for tests.
+	watchAfter time.Duration
+	close      func() error // once
 }
 
 var (
@@ -79,7 +81,7 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 		return nil, err
 	}
 	s := &Store{
-		path: path, closed: make(chan struct{}),
+		path: path, closed: make(chan struct{}), watchAfter: watchAfter,
 		writer: make(chan *sqlite.Conn, 1), reader: make(chan *sqlite.Conn, readers),
 	}
 	var opened []*sqlite.Conn

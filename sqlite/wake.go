@@ -21,8 +21,12 @@ import (
 // and watches it for the others'.
 
 // wakePoll is how often the wake file is looked at where it can't be watched (the
-// system's watches may be used up).
+// system's watches may be used up), or isn't yet.
 const wakePoll = 25 * time.Millisecond
+
+// watchAfter is how long the wake file is looked at before it is watched: closing a watch
+// takes the kernel some ten milliseconds, which a process that soon ends needn't wait for.
+const watchAfter = time.Second
 
 // A mark is the head after a commit.
 type mark struct {
@@ -107,13 +111,17 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 	if err := s.keepWake(ctx); err != nil {
 		return err
 	}
+	if goesOn, err := s.pollWake(ctx, wake, time.After(s.watchAfter)); !goesOn {
+		return err
+	}
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
 		defer watcher.Close()
 		err = watcher.Add(s.wake.path)
 	}
 	if err != nil {
-		return s.pollWake(ctx, wake)
+		_, err := s.pollWake(ctx, wake, nil)
+		return err
 	}
 	wake() // for what was committed before the watch began
 	for {
@@ -159,25 +167,27 @@ func (s *Store) keepWake(ctx context.Context) error {
 	return err
 }
 
-// pollWake looks at the wake file's time of change.
-func (s *Store) pollWake(ctx context.Context, wake func()) error {
+// pollWake looks at the wake file from time to time. It goes on until end, if that comes
+// before anything else does.
+func (s *Store) pollWake(ctx context.Context, wake func(), end <-chan time.Time) (goesOn bool, err error) {
 	tick := time.NewTicker(wakePoll)
 	defer tick.Stop()
-	var last time.Time
+	var last mark
 	for {
 		select {
 		case <-tick.C:
+		case <-end:
+			return true, nil
 		case <-s.closed:
-			return s.fail(errClosed)
+			return false, s.fail(errClosed)
 		case <-ctx.Done():
-			return nil
+			return false, nil
 		}
-		info, err := s.wake.inPlace()
-		if err != nil {
-			return s.fail(err)
+		if _, err := s.wake.inPlace(); err != nil {
+			return false, s.fail(err)
 		}
-		if at := info.ModTime(); !at.Equal(last) {
-			last = at
+		if now := s.wake.read(); now != last {
+			last = now
 			wake()
 		}
 	}

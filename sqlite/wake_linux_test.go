@@ -3,7 +3,6 @@ package sqlite
 import (
 	"os"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,9 +17,6 @@ func TestListenWithoutWatches(t *testing.T) {
 	}
 	path := newPath(t)
 	s, other := openFor(t, path), openFor(t, path)
-	if err := os.Chtimes(path+"-wake", time.Time{}, time.Now().Add(-time.Hour)); err != nil {
-		t.Fatal(err)
-	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
