@@ -18,7 +18,11 @@ func (a *app) describeHeld(e *kapi.HeldError) string {
 		fmt.Fprintf(&b, "%s since %s", h.Status, localTime(max(h.StartedAt, h.CreatedAt)))
 	}
 	if h.Runner != nil {
-		fmt.Fprintf(&b, " on %s, pid %d, last heard at %s", plain(h.Runner.Host), h.Runner.PID, localTime(h.Runner.HeardAt))
+		fmt.Fprintf(&b, " on %s", plain(h.Runner.Host))
+		if h.Runner.PID != 0 { // of a runner that reports over REST nobody knows it
+			fmt.Fprintf(&b, ", pid %d", h.Runner.PID)
+		}
+		fmt.Fprintf(&b, ", last heard at %s", localTime(h.Runner.HeardAt))
 	}
 	if p := progressText(h.Progress); p != "" {
 		fmt.Fprintf(&b, ", %s done", p)

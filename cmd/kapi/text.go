@@ -68,6 +68,9 @@ func runnerText(r *kapi.Runner) string {
 	if r == nil {
 		return ""
 	}
+	if r.PID == 0 { // it reports over REST
+		return plain(r.Host)
+	}
 	return fmt.Sprintf("%s/%d", plain(r.Host), r.PID)
 }
 
