@@ -100,10 +100,10 @@ func (r *Record) reportAfterFailure(rep report, now int64) error {
 		return nil
 	case final && (r.LateEnd || rep.status == StatusFailed):
 		return errUnchanged // a final report, repeated
-	case rep.status != 0:
-		return &MoveError{r.Status, rep.status}
 	case r.workMayGoOn():
 		return ErrGivenUp
+	case rep.status != 0:
+		return &MoveError{r.Status, rep.status}
 	default:
 		return &MoveError{r.Status, r.Status}
 	}

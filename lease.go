@@ -68,8 +68,17 @@ func judge(r *Record, ev evidence) verdict {
 	case ev.silent < ev.giveUp:
 		return verdict{silence: noWord(ev)}
 	default:
-		return verdict{failure: noWord(ev) + "; not proven dead"}
+		return verdict{failure: noWord(ev) + "; " + notProvenDead}
 	}
+}
+
+// notProvenDead is in the state of an action that failed for silence.
+const notProvenDead = "not proven dead"
+
+// NotProvenDead reports whether the action failed for silence, so that its work may still be
+// going on. Its state says so.
+func (a *Action) NotProvenDead() bool {
+	return !a.Status.Active() && strings.Contains(a.State, notProvenDead)
 }
 
 // accept applies a verdict to the newest version of the record.

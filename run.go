@@ -162,16 +162,22 @@ func (r *run) outcome(err error) report {
 	if err == nil {
 		return report{status: StatusCompleted}
 	}
-	state := err.Error()
+	state := FailureState(r.ctx, err)
+	return report{status: StatusFailed, state: &state}
+}
+
+// FailureState returns what the state of an action says when its operation returned err: the
+// error, and why the operation's context ended if that is what it ended for.
+func FailureState(ctx context.Context, err error) string {
 	var cancelled *CancelledError
-	switch cause := context.Cause(r.ctx); {
+	switch cause := context.Cause(ctx); {
 	case cause == nil:
 	case errors.Is(err, context.Canceled), errors.Is(err, cause):
-		state = cause.Error()
+		return cause.Error()
 	case errors.As(cause, &cancelled), errors.Is(cause, ErrStopped):
-		state = cause.Error() + ": " + state
+		return cause.Error() + ": " + err.Error()
 	}
-	return report{status: StatusFailed, state: &state}
+	return err.Error()
 }
 
 // finish makes the final report, again and again while the store can't take it.

@@ -3,8 +3,9 @@
 //	c, err := client.New("https://kapi.example", token, client.Options{})
 //	actions, err := c.List(ctx)
 //
-// [Client.Start] begins an action whose work this program does, [Client.Report] says how it is
-// doing and ends it. [Client.Watch] tells of every change; it reconnects and resumes by
+// [Client.Do] runs an operation in this program as an action of the server: it keeps the lease,
+// reports what the operation says, goes on while the server is away, and reports the end. Who
+// wants to do that by hand has [Client.Start] and [Client.Report]. [Client.Watch] tells of every change; it reconnects and resumes by
 // itself.
 //
 // The errors are those that a kapi.Peer gives for the same call, so that code works with

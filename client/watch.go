@@ -50,18 +50,28 @@ type Watch struct {
 
 // Watch begins to watch all actions. The caller must Close the watch.
 func (c *Client) Watch(ctx context.Context) (*Watch, error) {
+	return c.watch(ctx, func(w *Watch) (err error) {
+		if w.Snapshot, err = c.List(ctx); err != nil {
+			return err
+		}
+		for _, a := range w.Snapshot {
+			w.known[a.ID] = a.Seq
+		}
+		return nil
+	})
+}
+
+// watch begins a watch that begins with what first does once it is connected: what changes
+// from then on is not missed.
+func (c *Client) watch(ctx context.Context, first func(*Watch) error) (*Watch, error) {
 	w := &Watch{client: c, updates: make(chan kapi.Action), ended: make(chan struct{}), known: map[string]uint64{}}
-	// The connection first: what changes between it and the list is told by it.
 	conn, err := w.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if w.Snapshot, err = c.List(ctx); err != nil {
+	if err := first(w); err != nil {
 		conn.end()
 		return nil, err
-	}
-	for _, a := range w.Snapshot {
-		w.known[a.ID] = a.Seq
 	}
 	running, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
@@ -176,7 +186,7 @@ func (w *Watch) connect(ctx context.Context) (_ *connection, err error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("gateway %s: %w: %w", gateway.URL, kapi.ErrUnavailable, err)
+		return nil, unavailable("gateway %s: %w", gateway.URL, err)
 	}
 	conn.SetReadLimit(maxMessage)
 	c := &connection{Conn: conn}
@@ -184,7 +194,7 @@ func (w *Watch) connect(ctx context.Context) (_ *connection, err error) {
 	stop := context.AfterFunc(greet, c.end)
 	defer func() {
 		if !stop() && err == nil {
-			err = fmt.Errorf("gateway %s: %w: it did not greet in time", gateway.URL, kapi.ErrUnavailable)
+			err = unavailable("gateway %s: it did not greet in time", gateway.URL)
 		}
 		if err != nil {
 			c.end()
@@ -287,5 +297,5 @@ func lost(err error) error {
 	case 4003, 4012, 4013:
 		return fmt.Errorf("the gateway refuses this client: %w", err)
 	}
-	return fmt.Errorf("gateway: %w: %w", kapi.ErrUnavailable, err)
+	return unavailable("gateway: %w", err)
 }

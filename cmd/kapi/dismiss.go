@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/kettubot/kapi"
 )
@@ -24,8 +23,7 @@ func (c *dismissCmd) Run(a *app) error {
 			if err != nil {
 				return err
 			}
-			// The rule that failed it wrote so into its state.
-			if strings.Contains(action.State, "not proven dead") {
+			if action.NotProvenDead() {
 				a.tell("warning: %s was not proven dead: its work may still be going on, and its keys are free now", called(action))
 			}
 			return writeln(a.stdout, "dismissed %s, which had failed: %s", plain(called(action)), stateText(action.State))

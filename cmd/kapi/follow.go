@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/supervise"
@@ -48,26 +50,41 @@ func (j *job) mustStop(over context.Context, cause error) bool {
 	return true
 }
 
+// lookAgain is how long a place that can't be reached is left alone.
+const lookAgain = 5 * time.Second
+
 // dismissed waits until the action, which was given up, is dismissed; it is false if
 // the command ended before.
 func (j *job) dismissed(over context.Context) bool {
 	for {
-		watch, err := j.peer.Watch(over)
-		if err != nil {
+		err := j.awaitDismissal(over)
+		switch {
+		case err == nil:
+			return true
+		case errors.Is(err, kapi.ErrGap):
+			continue
+		}
+		select {
+		case <-time.After(lookAgain):
+		case <-over.Done():
 			return false
 		}
-		ongoing := false
-		for _, a := range watch.Snapshot {
-			ongoing = ongoing || a.ID == j.id
-		}
-		for ongoing && err == nil {
-			var a kapi.Action
-			a, err = watch.Next(over)
-			ongoing = a.ID != j.id || a.Status.Ongoing()
-		}
-		watch.Close()
-		if !errors.Is(err, kapi.ErrGap) {
-			return err == nil
+	}
+}
+
+func (j *job) awaitDismissal(over context.Context) error {
+	now, watch, err := j.place.follow(over)
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
+	if !slices.ContainsFunc(now, func(a kapi.Action) bool { return a.ID == j.id }) {
+		return nil
+	}
+	for {
+		a, err := watch.Next(over)
+		if err != nil || a.ID == j.id && !a.Status.Ongoing() {
+			return err
 		}
 	}
 }

@@ -17,7 +17,7 @@ const description = `Actions are operations that take time: kapi keeps each from
 type cli struct {
 	Store string `placeholder:"sqlite:PATH" help:"Where actions are kept. The default is a SQLite file in the user's state directory."`
 
-	Server string `placeholder:"URL" help:"A kapi server to use instead of a store, for ls, watch, dismiss and cancel."`
+	Server string `placeholder:"URL" help:"A kapi server to use instead of a store, for run, ls, watch, dismiss and cancel."`
 	Token_ string `name:"token" placeholder:"T" help:"Token for --server; best given as the variable."`
 
 	Run     runCmd     `cmd:"" help:"Run a command as an action; exits with the command's code."`

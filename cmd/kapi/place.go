@@ -4,9 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
+	"github.com/kettubot/kapi/internal/supervise"
 )
 
 // A place is where the actions are that a command is about: a store that this process joins,
@@ -17,8 +19,13 @@ type place interface {
 	Cancel(ctx context.Context, id, by string) (kapi.Action, error)
 	// follow begins to watch: what is ongoing, and then every change.
 	follow(context.Context) (now []kapi.Action, changes changes, err error)
+	// do starts an action, runs its operation and reports its end, as kapi.Peer.Do.
+	do(context.Context, kapi.Spec, operation) error
+	// quiesce calls f when stopping this process (Ctrl-Z) is in nobody's way.
+	quiesce(f func())
 	// String names the place as its flag does.
 	String() string
+	// close lets go of it. A do that waits to report an end gives up.
 	close()
 }
 
@@ -28,25 +35,51 @@ type changes interface {
 	Close()
 }
 
-// with goes to the place that the flags name, for as long as f takes. kapi's own log is for
-// servers: what goes wrong here is returned.
+// A handle is what an operation reports through.
+type handle interface {
+	ID() string
+	Fence() uint64
+	Dismissed() []kapi.Action
+	SetExitCode(int)
+}
+
+type operation = func(context.Context, handle) error
+
+// Terms are what a command asks of its place.
+type terms struct {
+	// log takes what goes wrong behind the scenes; nil: nothing does. kapi's own log is for
+	// servers: what goes wrong with a command is returned.
+	log *slog.Logger
+	// endTimeout is for how long do tries to report an end.
+	endTimeout time.Duration
+	// reporting is told when reports can't be made, and with nil when they can again.
+	reporting func(id string, err error)
+}
+
+// with goes to the place that the flags name, for as long as f takes. Ctrl-Z is put off while
+// this process is in others' way.
 func (a *app) with(ctx context.Context, f func(place) error) error {
-	p, err := a.place(ctx)
+	p, err := a.place(ctx, terms{})
 	if err != nil {
 		return err
 	}
+	defer supervise.HoldStops(p.quiesce)()
 	defer p.close()
 	return f(p)
 }
 
-func (a *app) place(ctx context.Context) (place, error) {
+func (a *app) place(ctx context.Context, t terms) (place, error) {
 	if a.server == "" {
-		return a.open(ctx, slog.New(slog.DiscardHandler))
+		s, err := a.open(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
 	}
 	if a.store != os.Getenv("KAPI_STORE") { // a flag; the variable only says what is usual
 		return nil, usage("--server and --store exclude each other")
 	}
-	c, err := client.New(a.server, a.token, client.Options{})
+	c, err := client.New(a.server, a.token, client.Options{EndTimeout: t.endTimeout, Reporting: t.reporting})
 	if err != nil {
 		return nil, err
 	}
@@ -63,12 +96,18 @@ func (a *app) storeOnly(what string) error {
 
 func (s *session) String() string { return storeName(s.store) }
 
+func (s *session) quiesce(f func()) { s.store.Quiesce(f) }
+
 func (s *session) follow(ctx context.Context) ([]kapi.Action, changes, error) {
 	w, err := s.Watch(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	return w.Snapshot, w, nil
+}
+
+func (s *session) do(ctx context.Context, spec kapi.Spec, op operation) error {
+	return s.Do(ctx, spec, func(ctx context.Context, h *kapi.Handle) error { return op(ctx, h) })
 }
 
 // A remote is a server.
@@ -81,6 +120,8 @@ func (r *remote) String() string { return r.address }
 
 func (r *remote) close() { _ = r.Close() }
 
+func (r *remote) quiesce(f func()) { f() }
+
 func (r *remote) follow(ctx context.Context) ([]kapi.Action, changes, error) {
 	w, err := r.Watch(ctx)
 	if err != nil {
@@ -88,3 +129,16 @@ func (r *remote) follow(ctx context.Context) ([]kapi.Action, changes, error) {
 	}
 	return w.Snapshot, w, nil
 }
+
+func (r *remote) do(ctx context.Context, spec kapi.Spec, op operation) error {
+	start := client.Start{
+		Title: spec.Title, Description: spec.Description, Keys: spec.Keys,
+		ReleaseOnFailure: spec.ReleaseOnFailure, DismissFailed: spec.DismissFailed,
+	}
+	return r.Do(ctx, start, func(ctx context.Context, h *client.Handle) error { return op(ctx, remoteHandle{h}) })
+}
+
+type remoteHandle struct{ *client.Handle }
+
+// SetExitCode does nothing: a report over REST has no field for it, the state tells it.
+func (remoteHandle) SetExitCode(int) {}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/supervise"
-	"github.com/kettubot/kapi/sqlite"
 )
 
 type runCmd struct {
@@ -25,6 +23,8 @@ type runCmd struct {
 	Description      string   `help:"Description of the action."`
 	ReleaseOnFailure bool     `help:"Free the keys even if the command fails: for commands that are safe to repeat."`
 	DismissFailed    bool     `help:"Dismiss failed actions that hold the same keys, if their work is known to have ended."`
+
+	EndTimeout time.Duration `default:"10m" placeholder:"DURATION" help:"For how long the end of the command is tried to be recorded, if store or server can't be reached then; 0 is no limit (default: ${default})."`
 
 	Command []string `arg:"" passthrough:"partial" name:"command" help:"The command and its arguments, best behind --."`
 }
@@ -35,7 +35,7 @@ func (c *runCmd) Help() string {
 
 CMD's output and signals pass through. It finds its action in $KAPI_ACTION and $KAPI_FENCE. The action ends when every process that CMD started has ended, and fails if CMD did; its state then has the exit status or the signal, and the last line of stderr.
 
-Exit codes: CMD's own; 128+N if it was killed by signal N; 127 if it doesn't exist, 126 if it can't be executed; 75 if another action holds a key (stderr says which); 69 if the store can't be reached; 64 if the usage is wrong; 1 for any other error.`
+Exit codes: CMD's own; 128+N if it was killed by signal N; 127 if it doesn't exist, 126 if it can't be executed; 75 if another action holds a key (stderr says which); 69 if store or server can't be reached; 64 if the usage is wrong; 1 for any other error.`
 }
 
 // AfterApply is called by kong.
@@ -53,37 +53,24 @@ func (c *runCmd) AfterApply(ctx *kong.Context) error {
 	if len(c.Command) == 0 {
 		return usage(`expected "<command> ..."`)
 	}
+	if c.EndTimeout < 0 {
+		return usage("--end-timeout must not be negative")
+	}
 	return nil
 }
 
-// endTimeout is for how long the end of a command is tried to be recorded, if the
-// store can't be reached then.
-const endTimeout = 10 * time.Minute
-
 func (c *runCmd) Run(a *app) error {
-	if err := a.storeOnly("run"); err != nil {
-		return err
-	}
 	path, err := supervise.Look(c.Command[0])
 	if err != nil {
 		return err
 	}
-	j := &job{app: a, path: path, args: c.Command, signals: supervise.Catch(), ended: make(chan struct{})}
+	j := &job{app: a, path: path, args: c.Command, endTimeout: c.EndTimeout, signals: supervise.Catch(), ended: make(chan struct{})}
 	j.watchStart()
-	j.store, err = a.openStore()
+	j.place, err = a.place(j.starting, terms{endTimeout: c.EndTimeout, reporting: j.reporting})
 	if err != nil {
 		return cmp.Or(j.begin(), err)
 	}
-	j.peer, err = kapi.Open(j.starting, j.store, kapi.Options{
-		Logger: slog.New(slog.DiscardHandler),
-		// Close is called with the command running only if the user has given up.
-		Grace:      -1,
-		EndTimeout: endTimeout,
-	})
-	if err != nil {
-		return cmp.Or(j.begin(), err)
-	}
-	defer j.peer.Close()
+	defer j.place.close()
 	return j.do(c.spec())
 }
 
@@ -112,9 +99,10 @@ type job struct {
 	app     *app
 	path    string
 	args    []string
-	store   *sqlite.Store
-	peer    *kapi.Peer
+	place   place
 	signals *supervise.Signals
+
+	endTimeout time.Duration
 
 	// starting ends when a signal came before the command was started.
 	starting  context.Context
@@ -168,7 +156,7 @@ func (j *job) begin() error {
 // do runs the command as an action, and returns how kapi is to end.
 func (j *job) do(spec kapi.Spec) error {
 	done := make(chan error, 1)
-	go func() { done <- j.peer.Do(j.starting, spec, j.operate) }()
+	go func() { done <- j.place.do(j.starting, spec, j.operate) }()
 	var err error
 	select {
 	case err = <-done:
@@ -214,7 +202,7 @@ func without(err, known error) error {
 func (j *job) undo() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if _, err := j.peer.Dismiss(ctx, j.id, "kapi run, whose command never ran"); err != nil && !errors.Is(err, kapi.ErrUnknown) {
+	if _, err := j.place.Dismiss(ctx, j.id, "kapi run, whose command never ran"); err != nil && !errors.Is(err, kapi.ErrUnknown) {
 		j.app.tell("action %s holds its keys, although nothing was run: %v", j.id, err)
 	}
 }
@@ -234,7 +222,7 @@ func (j *job) awaitRecord(done <-chan error) error {
 	if j.result != nil {
 		how = "has ended (" + j.result.String() + ")"
 	}
-	j.app.tell("the command %s, but the end of action %s can't be recorded yet; trying for %v, or until Ctrl-C", how, j.id, endTimeout)
+	j.app.tell("the command %s, but the end of action %s can't be recorded yet; trying %s until Ctrl-C", how, j.id, j.patience())
 	j.forget()
 	for {
 		select {
@@ -242,10 +230,27 @@ func (j *job) awaitRecord(done <-chan error) error {
 			return err
 		case sig := <-j.signals.C():
 			if number, ok := sig.(syscall.Signal); ok && ends(number) {
-				go j.peer.Close() // Do returns, as no store will be waited for
+				go j.place.close() // do returns, as nothing is waited for any more
 			}
 		}
 	}
+}
+
+// patience says how long an end is tried to be recorded.
+func (j *job) patience() string {
+	if j.endTimeout == 0 {
+		return "again"
+	}
+	return fmt.Sprintf("for %v, or", j.endTimeout)
+}
+
+// reporting says that the server is lost, or found again, while the command goes on.
+func (j *job) reporting(id string, err error) {
+	if err != nil {
+		j.app.tell("what the command does can't be reported, and is kept until it can: %v", err)
+		return
+	}
+	j.app.tell("action %s is reported on again", id)
 }
 
 // forget drops the signals that were meant for the command.
@@ -260,7 +265,7 @@ func (j *job) forget() {
 }
 
 // operate is the action's operation.
-func (j *job) operate(ctx context.Context, h *kapi.Handle) error {
+func (j *job) operate(ctx context.Context, h handle) error {
 	defer close(j.ended)
 	j.id = h.ID()
 	for _, a := range h.Dismissed() {
@@ -272,7 +277,7 @@ func (j *job) operate(ctx context.Context, h *kapi.Handle) error {
 	tree, err := supervise.Start(supervise.Command{
 		Path: j.path, Args: j.args,
 		Env:    supervise.Environ(os.Environ(), j.app.ownVariables, h.ID(), h.Fence()),
-		Action: h.ID(), Stderr: os.Stderr, Signals: j.signals, Quiesce: j.store.Quiesce,
+		Action: h.ID(), Stderr: os.Stderr, Signals: j.signals, Quiesce: j.place.quiesce,
 	})
 	if err != nil {
 		j.err = err

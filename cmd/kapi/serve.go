@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/supervise"
 	"github.com/kettubot/kapi/server"
 )
 
@@ -75,10 +76,11 @@ func (c *serveCmd) Run(a *app) error {
 	}
 	ctx, stop := untilSignal()
 	defer stop()
-	s, err := a.open(ctx, log)
+	s, err := a.open(ctx, terms{log: log})
 	if err != nil {
 		return err
 	}
+	defer supervise.HoldStops(s.quiesce)()
 	defer s.close()
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/kettubot/kapi"
-	"github.com/kettubot/kapi/internal/supervise"
 	"github.com/kettubot/kapi/sqlite"
 )
 
@@ -69,36 +68,32 @@ func defaultPath() (string, error) {
 type session struct {
 	*kapi.Peer
 	store *sqlite.Store
-	done  []func()
 }
 
-// open joins the store. Ctrl-Z is put off while the session writes.
-func (a *app) open(ctx context.Context, log *slog.Logger) (*session, error) {
+// open joins the store.
+func (a *app) open(ctx context.Context, t terms) (*session, error) {
 	store, err := a.openStore()
 	if err != nil {
 		return nil, err
 	}
-	s := &session{store: store, done: []func(){supervise.HoldStops(store.Quiesce)}}
-	s.Peer, err = kapi.Open(ctx, store, kapi.Options{Logger: log})
+	if t.log == nil {
+		t.log = slog.New(slog.DiscardHandler)
+	}
+	peer, err := kapi.Open(ctx, store, kapi.Options{
+		Logger: t.log,
+		// Close is called with a command running only if its user has given up.
+		Grace:      -1,
+		EndTimeout: t.endTimeout,
+	})
 	if err != nil {
-		s.release()
 		return nil, err
 	}
-	return s, nil
-}
-
-func (s *session) release() {
-	for _, f := range s.done {
-		f()
-	}
+	return &session{peer, store}, nil
 }
 
 // close leaves the store. What a command has done is on disk by then, so an error
 // changes nothing for its user.
-func (s *session) close() {
-	_ = s.Close()
-	s.release()
-}
+func (s *session) close() { _ = s.Close() }
 
 // storeName names a store as --store takes it.
 func storeName(s *sqlite.Store) string { return "sqlite:" + s.Path() }

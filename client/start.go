@@ -1,0 +1,154 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/kettubot/kapi"
+)
+
+// A Start says what to start.
+type Start struct {
+	Title            string   `json:"title"`
+	Description      string   `json:"description,omitempty"`
+	Keys             []string `json:"keys,omitempty"`
+	ReleaseOnFailure bool     `json:"release_on_failure,omitempty"`
+	// DismissFailed dismisses failed actions that hold the keys, if all that hold them are
+	// such, and their work is known to have ended.
+	DismissFailed bool `json:"-"`
+	// IdempotencyKey, if it is set, makes that a start which is repeated starts once. Do
+	// chooses one of its own if there is none.
+	IdempotencyKey string `json:"-"`
+}
+
+// Start starts an action whose work this program does, and reports on. The error may be a
+// *kapi.HeldError or a *kapi.InvalidError. One that wraps kapi.ErrUnavailable may mean that
+// the action was started and the answer lost: an IdempotencyKey makes it safe to ask again.
+func (c *Client) Start(ctx context.Context, s Start) (kapi.Remote, error) {
+	r, _, err := c.start(ctx, s)
+	return r, err
+}
+
+// start starts an action, and returns too what was dismissed for it.
+func (c *Client) start(ctx context.Context, s Start) (r kapi.Remote, dismissed []kapi.Action, err error) {
+	const rounds = 8 // others may start, and fail, in between
+	for range rounds {
+		r, err = c.post(ctx, s)
+		var held *kapi.HeldError
+		if !s.DismissFailed || !errors.As(err, &held) {
+			return r, dismissed, err
+		}
+		gone, dismissErr := c.dismissHolders(ctx, s.Keys)
+		dismissed = append(dismissed, gone...)
+		if dismissErr != nil {
+			return r, dismissed, dismissErr
+		}
+		if len(gone) == 0 {
+			return r, dismissed, err
+		}
+	}
+	return r, dismissed, err
+}
+
+func (c *Client) post(ctx context.Context, s Start) (r kapi.Remote, err error) {
+	header := http.Header{}
+	if s.IdempotencyKey != "" {
+		header.Set("Idempotency-Key", s.IdempotencyKey)
+	}
+	return r, c.call(ctx, http.MethodPost, "/kapi/actions", header, s, &r)
+}
+
+// dismissHolders dismisses those that hold the keys, if all of them have failed for good.
+func (c *Client) dismissHolders(ctx context.Context, keys []string) (gone []kapi.Action, err error) {
+	ongoing, err := c.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var holders []kapi.Action
+	for _, a := range ongoing {
+		if !slices.ContainsFunc(a.Keys, func(key string) bool { return slices.Contains(keys, key) }) {
+			continue
+		}
+		if a.Status != kapi.StatusFailed || a.NotProvenDead() {
+			return nil, nil
+		}
+		holders = append(holders, a)
+	}
+	for _, a := range holders {
+		before, err := c.Dismiss(ctx, a.ID, "")
+		if errors.Is(err, kapi.ErrUnknown) { // somebody else has
+			continue
+		}
+		if err != nil {
+			return gone, err
+		}
+		gone = append(gone, before)
+	}
+	return gone, nil
+}
+
+var errMaybeStarted = errors.New("it is not known whether the action was started: if it is on the list, dismiss it when it has failed")
+
+// withdraw takes a start back whose answer was not waited for.
+func (c *Client) withdraw(s Start) error {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	s.DismissFailed = false
+	r, err := c.Start(ctx, s) // it was done, or is done now: with this key there is only one
+	if err == nil {
+		status, state := kapi.StatusFailed, "withdrawn before it began"
+		_, _, err = c.Report(ctx, r.Action.ID, kapi.Report{Fence: r.Fence, Status: &status, State: &state})
+	}
+	if err == nil {
+		_, err = c.Dismiss(ctx, r.Action.ID, "")
+	}
+	if errors.Is(err, kapi.ErrUnavailable) || ctx.Err() != nil {
+		return errMaybeStarted
+	}
+	return nil
+}
+
+const (
+	// startWithin is how long a start is asked for again whose outcome is unknown.
+	startWithin = 20 * time.Second
+	askTimeout  = 5 * time.Second
+)
+
+// startOnce is start for Do: it does not leave an action behind whose start was done, but not
+// answered, if that can be helped.
+func (c *Client) startOnce(ctx context.Context, s Start) (r kapi.Remote, dismissed []kapi.Action, err error) {
+	if s.IdempotencyKey == "" {
+		s.IdempotencyKey = rand.Text()
+	}
+	// What left this machine, the server may have done.
+	var left atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { left.Store(true) }})
+	deadline := time.Now().Add(startWithin)
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		asking, cancel := context.WithTimeout(traced, askTimeout)
+		r, dismissed, err = c.start(asking, s)
+		cancel()
+		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			err = unavailable("server %s: no answer within %v", c.base, askTimeout)
+		}
+		switch {
+		case !left.Load(), ctx.Err() == nil && !errors.Is(err, kapi.ErrUnavailable):
+			return r, dismissed, err
+		case ctx.Err() != nil:
+			return r, dismissed, errors.Join(err, c.withdraw(s))
+		case time.Now().After(deadline):
+			return r, dismissed, fmt.Errorf("%w; %w", err, errMaybeStarted)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
