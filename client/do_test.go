@@ -1,0 +1,184 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/client"
+)
+
+// told waits until the host's peer tells of the action as want says.
+func (h *host) told(id string, want func(kapi.Action) bool) kapi.Action {
+	h.t.Helper()
+	var a kapi.Action
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		var err error
+		if a, err = h.peer.Get(h.t.Context(), id); err != nil {
+			h.t.Fatal(err)
+		}
+		if want(a) {
+			return a
+		}
+	}
+	h.t.Fatalf("not in time: %+v", a)
+	return a
+}
+
+func TestDo(t *testing.T) {
+	h := newHost(t)
+	w, err := h.peer.Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	var id string
+	err = h.client("admin").Do(t.Context(), client.Start{Title: "T", Keys: []string{"k"}}, func(ctx context.Context, op *client.Handle) error {
+		id = op.ID()
+		if op.Fence() == 0 || op.Action().Title != "T" || len(op.Dismissed()) != 0 || ctx.Err() != nil {
+			t.Errorf("begins with fence %d, %+v", op.Fence(), op.Action())
+		}
+		op.Progress(0.5)
+		op.Progress(0.2)
+		op.State("half")
+		h.told(id, func(a kapi.Action) bool { return a.Progress != nil && *a.Progress == 0.5 && a.State == "half" })
+		op.ResetProgress()
+		op.Progress(0.1)
+		h.told(id, func(a kapi.Action) bool { return a.Progress != nil && *a.Progress == 0.1 })
+		if err := op.Impacted("slow"); err != nil {
+			t.Error(err)
+		}
+		if a := h.told(id, func(kapi.Action) bool { return true }); a.Status != kapi.StatusImpacted || a.State != "slow" {
+			t.Errorf("impacted: %+v", a)
+		}
+		if err := op.Recovered(); err != nil {
+			t.Error(err)
+		}
+		if a := h.told(id, func(kapi.Action) bool { return true }); a.Status != kapi.StatusRunning || a.State != "half" {
+			t.Errorf("recovered: %+v", a)
+		}
+		op.Progress(2)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		a, err := w.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Status == kapi.StatusCompleted {
+			if a.ID != id || *a.Progress != 1 {
+				t.Errorf("ended as %+v", a)
+			}
+			return
+		}
+	}
+}
+
+func TestDoFails(t *testing.T) {
+	h := newHost(t)
+	c := h.client("admin")
+	oops := errors.New("oops")
+	fail := func(context.Context, *client.Handle) error { return oops }
+	start := client.Start{Title: "T", Keys: []string{`a"key`}}
+	if err := c.Do(t.Context(), start, fail); !errors.Is(err, oops) {
+		t.Errorf("returns %v", err)
+	}
+	var held *kapi.HeldError
+	if err := c.Do(t.Context(), start, fail); !errors.As(err, &held) || held.Key != `a"key` || held.Holder.State != "oops" || held.NotProvenDead {
+		t.Errorf("the key is kept: %v", err)
+	}
+	start.DismissFailed = true
+	err := c.Do(t.Context(), start, func(_ context.Context, op *client.Handle) error {
+		if d := op.Dismissed(); len(d) != 1 || d[0].ID != held.Holder.ID {
+			t.Errorf("dismissed %+v", d)
+		}
+		panic("at the disco")
+	})
+	if err == nil || !strings.Contains(err.Error(), "panic: at the disco") {
+		t.Errorf("a panic: %v", err)
+	}
+	all, err := c.List(t.Context())
+	if err != nil || len(all) != 1 || all[0].State != "panic: at the disco" {
+		t.Errorf("on the list: %+v, %v", all, err)
+	}
+}
+
+// Whatever ends the right to go on, ends the operation's context, and says why.
+func TestDoIsToldToStop(t *testing.T) {
+	h := newHost(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var cancelled *kapi.CancelledError
+	for name, tt := range map[string]struct {
+		happens func(*client.Handle) error
+		cause   func(error) bool
+	}{
+		"cancelled": {
+			func(op *client.Handle) error { _, err := h.peer.Cancel(ctx, op.ID(), "ada"); return err },
+			func(err error) bool { return errors.As(err, &cancelled) },
+		},
+		"ended by another": {
+			func(op *client.Handle) error {
+				_, err := h.peer.Report(ctx, op.ID(), kapi.Report{Fence: op.Fence(), Status: ptr(kapi.StatusCompleted)})
+				return err
+			},
+			func(err error) bool { return errors.Is(err, kapi.ErrLost) },
+		},
+		"its caller gave up": {
+			func(*client.Handle) error { cancel(); return nil },
+			func(err error) bool { return errors.Is(err, context.Canceled) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel = context.WithCancel(t.Context())
+			defer cancel()
+			_ = h.client("admin").Do(ctx, client.Start{Title: "T"}, func(ctx context.Context, op *client.Handle) error {
+				if err := tt.happens(op); err != nil {
+					t.Error(err)
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(patience):
+				}
+				if cause := context.Cause(ctx); !tt.cause(cause) {
+					t.Errorf("the cause is %v", cause)
+				}
+				return context.Cause(ctx)
+			})
+		})
+	}
+}
+
+// While the server is away an operation goes on, and then all that it said is there.
+func TestDoOverOutage(t *testing.T) {
+	h := newHost(t)
+	told := make(chan error, 8)
+	c, err := client.New("http://"+h.address, "admin", client.Options{Reporting: func(_ string, err error) { told <- err }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	err = c.Do(t.Context(), client.Start{Title: "T"}, func(_ context.Context, op *client.Handle) error {
+		h.stop()
+		op.State("said meanwhile")
+		if err := <-told; !errors.Is(err, kapi.ErrUnavailable) {
+			t.Errorf("told of the loss with %v", err)
+		}
+		h.start()
+		if err := <-told; err != nil {
+			t.Errorf("told of the return with %v", err)
+		}
+		h.told(op.ID(), func(a kapi.Action) bool { return a.State == "said meanwhile" })
+		h.stop()
+		time.AfterFunc(time.Second, func() { _ = c.Close() }) // until then the end is tried again
+		return nil
+	})
+	if !errors.Is(err, kapi.ErrUnavailable) {
+		t.Errorf("the end was taken by nobody, and Do returns %v", err)
+	}
+}
