@@ -103,7 +103,7 @@ func TestGatewayIsMounted(t *testing.T) {
 	if _, hello, err := conn.Read(t.Context()); err != nil || !strings.Contains(string(hello), `"op":3`) {
 		t.Errorf("the gateway says %s, %v", hello, err)
 	}
-	go f.Handler.(*server.Server).Close(context.WithoutCancel(t.Context()))
+	go f.Handler.(*documented).Close(context.WithoutCancel(t.Context()))
 	if _, _, err := conn.Read(t.Context()); websocket.CloseStatus(err) != 4010 {
 		t.Errorf("closed with %v", err)
 	}

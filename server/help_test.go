@@ -65,8 +65,23 @@ func newFixture(t *testing.T, o server.Options) *fixture {
 	if o.Logger == nil {
 		o.Logger = logger
 	}
-	f.Handler = server.New(f.peer, o)
+	f.Handler = &documented{t, server.New(f.peer, o)}
 	return f
+}
+
+// documented fails the test if an answer is not as docs/openapi.yaml has it.
+type documented struct {
+	t *testing.T
+	*server.Server
+}
+
+func (d *documented) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.Server.ServeHTTP(w, r)
+	if rec, ok := w.(*httptest.ResponseRecorder); ok && r.Header.Get("Upgrade") == "" {
+		if err := undocumented(r, rec); err != nil {
+			d.t.Error(err)
+		}
+	}
 }
 
 // byName takes the name of an identity or an error for a token.

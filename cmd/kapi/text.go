@@ -40,18 +40,22 @@ func unsafeRune(r rune) bool {
 const timeLayout = "2006-01-02 15:04:05 MST"
 
 // localTime shows milliseconds since 1970 in the user's time, with its zone.
-func localTime(ms int64) string { return time.UnixMilli(ms).Local().Format(timeLayout) }
+func localTime(ms int64) string { return timeIn(time.Local, time.UnixMilli(ms)) }
+
+func timeIn(zone *time.Location, t time.Time) string { return t.In(zone).Format(timeLayout) }
 
 // stateText shows an action's state: kapi writes times in it as RFC 3339 in UTC,
 // people read them in their own zone.
-func stateText(state string) string {
+func stateText(state string) string { return stateIn(time.Local, state) }
+
+func stateIn(zone *time.Location, state string) string {
 	times := regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
 	return plain(times.ReplaceAllStringFunc(state, func(text string) string {
 		t, err := time.Parse(time.RFC3339, text)
 		if err != nil {
 			return text
 		}
-		return t.Local().Format(timeLayout)
+		return timeIn(zone, t)
 	}))
 }
 

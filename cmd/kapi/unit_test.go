@@ -152,14 +152,12 @@ func FuzzPlain(f *testing.F) {
 }
 
 func TestStateTextHasLocalTimes(t *testing.T) {
-	before := time.Local
-	defer func() { time.Local = before }()
-	time.Local = time.FixedZone("CET", 3600)
-	got := stateText("no word from h since 2026-11-23T21:04:10Z, 2026-13-23T21:04:10Z\x1b")
+	zone := time.FixedZone("CET", 3600)
+	got := stateIn(zone, "no word from h since 2026-11-23T21:04:10Z, 2026-13-23T21:04:10Z\x1b")
 	if want := `no word from h since 2026-11-23 22:04:10 CET, 2026-13-23T21:04:10Z\x1b`; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, want := localTime(1795467850000), "2026-11-23 22:04:10 CET"; got != want {
+	if got, want := timeIn(zone, time.UnixMilli(1795467850000)), "2026-11-23 22:04:10 CET"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -1,0 +1,175 @@
+package server_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/kettubot/kapi/server"
+)
+
+// document is docs/openapi.yaml.
+var document = sync.OnceValues(func() (*openapi3.T, error) {
+	doc, err := openapi3.NewLoader().LoadFromFile("../docs/openapi.yaml")
+	if err != nil {
+		return nil, err
+	}
+	return doc, doc.Validate(openapi3.NewLoader().Context)
+})
+
+// undocumented says what in an answer is not as docs/openapi.yaml has it, nil if nothing.
+func undocumented(r *http.Request, w *httptest.ResponseRecorder) error {
+	doc, err := document()
+	if err != nil {
+		return err
+	}
+	op := operation(doc, r)
+	if op == nil { // no such route or method
+		if w.Code != http.StatusNotFound && w.Code != http.StatusMethodNotAllowed && w.Code != http.StatusTooManyRequests && w.Code < 500 {
+			return fmt.Errorf("%s %s is no route, and answers %d", r.Method, r.URL.Path, w.Code)
+		}
+		if r.Method == http.MethodHead {
+			return nil
+		}
+		for _, name := range []string{"Error", "Fault", "Limited"} {
+			if fits(doc.Components.Schemas[name], w.Body.Bytes()) == nil {
+				return nil
+			}
+		}
+		return fmt.Errorf("%s %s is no route, and answers %s", r.Method, r.URL.Path, w.Body)
+	}
+	response := op.Responses.Value(fmt.Sprint(w.Code))
+	if response == nil {
+		return fmt.Errorf("%s %s: %d is not documented (%s)", r.Method, r.URL.Path, w.Code, w.Body)
+	}
+	if err := headersFit(response.Value, w.Header()); err != nil {
+		return fmt.Errorf("%s %s: %d: %w", r.Method, r.URL.Path, w.Code, err)
+	}
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	return bodyFits(response.Value, w)
+}
+
+// operation finds what a request asks for; the handler may be mounted anywhere.
+func operation(doc *openapi3.T, r *http.Request) *openapi3.Operation {
+	path := r.URL.Path
+	for _, start := range []string{"/kapi/actions", "/gateway", "/healthz", "/readyz"} {
+		if i := strings.Index(path, start); i > 0 {
+			path = path[i:]
+		}
+	}
+	parts := strings.Split(path, "/")
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	for template, item := range doc.Paths.Map() {
+		if slices.EqualFunc(parts, strings.Split(template, "/"), func(a, b string) bool { return a == b || b == "{id}" && a != "" }) {
+			return item.GetOperation(method)
+		}
+	}
+	return nil
+}
+
+func bodyFits(response *openapi3.Response, w *httptest.ResponseRecorder) error {
+	kind, _, _ := mime.ParseMediaType(w.Header().Get("Content-Type"))
+	media := response.Content[kind]
+	switch {
+	case len(response.Content) == 0 && w.Body.Len() == 0:
+		return nil
+	case media == nil:
+		return fmt.Errorf("a body of type %q is not documented: %s", kind, w.Body)
+	case kind != "application/json":
+		return nil
+	}
+	return fits(media.Schema, w.Body.Bytes())
+}
+
+func fits(schema *openapi3.SchemaRef, body []byte) error {
+	var v any
+	if err := json.Unmarshal(body, &v); err != nil {
+		return err
+	}
+	if err := schema.Value.VisitJSON(v, openapi3.EnableJSONSchema2020()); err != nil {
+		return fmt.Errorf("%s: %w", body, err)
+	}
+	return nil
+}
+
+// ours are the headers that kapi sets and clients use.
+func ours(name string) bool {
+	return strings.HasPrefix(name, "X-Ratelimit-") || slices.Contains([]string{"Etag", "Retry-After", "Www-Authenticate"}, name)
+}
+
+func headersFit(response *openapi3.Response, got http.Header) error {
+	documented := http.Header{}
+	for name, header := range response.Headers {
+		documented.Set(name, "")
+		value := got.Get(name)
+		switch {
+		case value == "" && header.Value.Required:
+			return fmt.Errorf("no %s", name)
+		case value == "":
+		default:
+			if err := header.Value.Schema.Value.VisitJSON(value, openapi3.EnableJSONSchema2020()); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+	}
+	for name := range got {
+		if _, ok := documented[name]; ours(name) && !ok {
+			return fmt.Errorf("%s is not documented", name)
+		}
+	}
+	return nil
+}
+
+// Every documented path and method is a route, and every route is documented: each path
+// answers "no such method" exactly to what is not in the file.
+func TestOpenAPIRoutes(t *testing.T) {
+	doc, err := document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFixture(t, server.Options{RatePerAddress: -1})
+	for template, item := range doc.Paths.Map() {
+		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+			w := f.as("admin", method, strings.ReplaceAll(template, "{id}", "nothing"))
+			missing := w.Code == http.StatusMethodNotAllowed || strings.Contains(w.Body.String(), `"code":0,`)
+			if documented := item.GetOperation(method) != nil; documented == missing {
+				t.Errorf("%s %s is documented: %v, and is answered %d %s", method, template, documented, w.Code, w.Body)
+			}
+		}
+	}
+}
+
+// What the file does not have is noticed.
+func TestOpenAPINotices(t *testing.T) {
+	for name, tt := range map[string]struct {
+		path, body string
+		status     int
+	}{
+		"a field":  {"/v4/kapi/actions", `[{"id":"x","title":"t","created_at":1,"status":1,"description":"","seq":1,"keys":[],"updated_at":1,"new":1}]`, 200},
+		"a type":   {"/v4/gateway", `{"url":1}`, 200},
+		"a status": {"/v4/kapi/actions", `[]`, 206},
+		"a route":  {"/v4/kapi/other", `[]`, 200},
+	} {
+		w := httptest.NewRecorder()
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("ETag", `"x"`)
+		w.WriteHeader(tt.status)
+		w.Body.WriteString(tt.body)
+		if undocumented(httptest.NewRequest("GET", tt.path, nil), w) == nil {
+			t.Errorf("%s is not noticed", name)
+		}
+	}
+}
