@@ -64,6 +64,9 @@ func TestSlowReader(t *testing.T) {
 	if seen >= last {
 		t.Fatalf("it took everything up to seq %d: the test sends too little", seen)
 	}
+	if ended := b.gateway.counters.endedBy(); ended["4008 too_slow"] != 1 || len(ended) != 1 {
+		t.Errorf("connections ended: %v", ended)
+	}
 	again := b.dial()
 	again.next(3, "")
 	again.send(fmt.Sprintf(`{"op":5,"d":{"token":"a.d.min","session_id":%q,"seq":%d}}`, d.SessionID, seen))
