@@ -175,6 +175,45 @@ func (p *Peer) transact(ctx context.Context, batch []*change) error {
 	p.deciding.Lock()
 	defer p.deciding.Unlock()
 	head := p.view.at()
+	var own Page
+	done := &tally{}
+	wrote, began := false, time.Now()
+	err := p.store.Commit(ctx, p.needs(head, batch), func(l Loaded) (Writes, error) {
+		if l.Epoch != head.Epoch || l.Seq < head.Seq {
+			return Writes{}, ErrBehind
+		}
+		// What others committed is on disk: it is published first, and then the
+		// view is exact, for we hold the write lock.
+		p.view.apply(l.Page)
+		now := time.Now()
+		p.counters.isExact(now)
+		pl := newPlan(p, l, now.UnixMilli())
+		for _, c := range batch {
+			c.err, c.dismissed = nil, nil
+			pl.add(c)
+		}
+		w, records := pl.writes()
+		if len(w.Insert) > 0 {
+			w.Runners = append(w.Runners, p.self)
+		}
+		done, wrote = &pl.tally, len(w.Insert)+len(w.Update)+len(w.Runners) > 0
+		p.view.expectOwn(l.Seq, w.Head)
+		own = Page{Head: Head{Epoch: l.Epoch, Seq: w.Head}, Records: records}
+		return w, nil
+	})
+	switch {
+	case err == nil:
+		p.counters.committed(done, len(batch), time.Since(began), wrote)
+		p.view.apply(own)
+	case !errors.Is(err, ErrBehind): // it is tried once more then
+		p.view.expectOwn(0, 0)
+		p.counters.fail()
+	}
+	return err
+}
+
+// needs says what the transaction of a batch has to read.
+func (p *Peer) needs(head Head, batch []*change) Batch {
 	b := Batch{Since: head.Seq}
 	for _, c := range batch {
 		if c.start == nil {
@@ -189,28 +228,5 @@ func (p *Peer) transact(ctx context.Context, batch []*change) error {
 			b.Runners = append(b.Runners, c.runner)
 		}
 	}
-	var own Page
-	err := p.store.Commit(ctx, b, func(l Loaded) (Writes, error) {
-		if l.Epoch != head.Epoch || l.Seq < head.Seq {
-			return Writes{}, ErrBehind
-		}
-		// What others committed is on disk: it is published first, and then the
-		// view is exact, for we hold the write lock.
-		p.view.apply(l.Page)
-		pl := newPlan(p, l, time.Now().UnixMilli())
-		for _, c := range batch {
-			c.err, c.dismissed = nil, nil
-			pl.add(c)
-		}
-		w, records := pl.writes()
-		if len(w.Insert) > 0 {
-			w.Runners = append(w.Runners, p.self)
-		}
-		own = Page{Head: Head{Epoch: l.Epoch, Seq: w.Head}, Records: records}
-		return w, nil
-	})
-	if err == nil {
-		p.view.apply(own)
-	}
-	return err
+	return b
 }

@@ -35,6 +35,9 @@
 // [Peer.Watch] gives a snapshot and then every change. [Peer.Cancel] asks a runner,
 // wherever it is, to stop. Package server offers the same over REST.
 //
+// [Peer.Stats] tells what the peer has done so far, and how far its picture of the store is
+// behind; package metrics hands it to Prometheus.
+//
 // # What is promised
 //
 //   - Once: no two ongoing actions hold one key, whatever dies whenever.

@@ -70,7 +70,7 @@ func (p *Peer) listenLoop(wakes chan<- struct{}) {
 func (p *Peer) catchUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.opts.StoreTimeout)
 	defer cancel()
-	since := p.view.at()
+	since, began := p.view.at(), time.Now()
 	page, err := p.store.Feed(ctx, since.Seq)
 	switch {
 	case errors.Is(err, ErrBehind):
@@ -81,6 +81,7 @@ func (p *Peer) catchUp(ctx context.Context) error {
 		return p.reload()
 	}
 	p.view.apply(page)
+	p.counters.isExact(began)
 	return nil
 }
 
@@ -90,11 +91,13 @@ func (p *Peer) reload() error {
 	defer p.deciding.Unlock()
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
 	defer cancel()
+	began := time.Now()
 	snapshot, err := p.store.Snapshot(ctx)
 	if err != nil {
 		return err
 	}
 	p.view.load(snapshot)
+	p.counters.isExact(began)
 	return nil
 }
 

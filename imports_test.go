@@ -23,6 +23,7 @@ var may = map[string][]string{
 	"sqlite":              {".", "auth", "zombiezen.com/go/sqlite", "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
 	"gateway":             {".", "auth", "github.com/coder/websocket", "golang.org/x/time"},
 	"server":              {".", "auth", "gateway", "golang.org/x/time"},
+	"metrics":             {".", "gateway", "github.com/prometheus/client_golang"},
 	"client":              {".", "auth", "github.com/coder/websocket"},
 	"internal/proc":       {},
 	"internal/supervise":  {"internal/proc", "golang.org/x/sys"},

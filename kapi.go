@@ -73,17 +73,18 @@ func (o Options) withDefaults() (Options, error) {
 // what other peers do. All peers of a store are equal. Its methods may be called
 // concurrently.
 type Peer struct {
-	store  Store
-	opts   Options
-	log    *slog.Logger
-	self   RunnerRecord
-	secret []byte // the store's
-	view   *view
-	queue  chan *change
-	flight flight
-	syncs  syncer
-	flush  flusher
-	sweep  sweeper
+	store    Store
+	opts     Options
+	log      *slog.Logger
+	self     RunnerRecord
+	secret   []byte // the store's
+	view     *view
+	queue    chan *change
+	flight   flight
+	syncs    syncer
+	flush    flusher
+	sweep    sweeper
+	counters counters
 
 	// deciding is held while a transaction decides by the view, so that nobody
 	// replaces the view under it.
@@ -134,13 +135,16 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 		closed:  make(chan struct{}),
 	}
 	p.view = newView(p.notice)
+	p.counters.init()
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
+	began := time.Now()
 	snapshot, err := store.Snapshot(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
 	p.secret = snapshot.Secret
 	p.view.load(snapshot)
+	p.counters.isExact(began)
 	p.sweep.init(p, snapshot.OneMachine)
 	p.flush.init(p)
 	for _, serve := range []func(){p.commitLoop, p.followLoop, p.flush.loop, p.renewLoop} {

@@ -24,6 +24,8 @@ type plan struct {
 	renewed    map[string]RunnerRecord
 	answers    []Answer // that were given before, in this transaction too
 	newAnswers []Answer
+
+	tally tally
 }
 
 type touched struct {
@@ -89,6 +91,7 @@ func (pl *plan) start(c *change) error {
 		}
 		holder := pl.lookup(id)
 		if !c.dismissFailed || holder.Status != StatusFailed || holder.workMayGoOn() {
+			pl.tally.refused = append(pl.tally.refused, key)
 			return &HeldError{Key: key, Holder: holder.Shown(), NotProvenDead: holder.workMayGoOn()}
 		}
 		if !slices.ContainsFunc(dismiss, func(r *Record) bool { return r.ID == id }) {
@@ -124,6 +127,7 @@ func (pl *plan) put(r Record) Record {
 	old := pl.lookup(r.ID)
 	pl.seq++
 	r.Seq = pl.seq
+	pl.tally.change(old, &r)
 	if old != nil {
 		for _, key := range old.Keys {
 			pl.keys[key] = ""

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 )
 
 // A view is a peer's picture of the store: the ongoing records as of a seq. It only
@@ -25,6 +26,8 @@ type view struct {
 	journal journal       // what the watches may still have to tell
 	changed chan struct{} // closed, and replaced, when there is something new in it
 	listing *Listing      // of head, nil if not made yet
+	told    uint64        // entries that were ever added to the journal
+	seen    seen
 }
 
 // An entry is one record. It is replaced, never changed.
@@ -34,6 +37,8 @@ type entry struct {
 	once sync.Once
 	json []byte // of the dispatch; the action is a part of it
 	at   int    // where that begins
+
+	nth uint64 // among all that the journal was ever given, from 1; 0 if it was not
 }
 
 // dispatch returns the message that tells of this entry (kAPI's gateway: op 0 with type,
@@ -69,7 +74,7 @@ func newView(notice func(*Record)) *view {
 	return &view{
 		notice:  notice,
 		entries: map[string]*entry{}, keys: map[string]string{}, watches: map[*Watch]struct{}{},
-		changed: make(chan struct{}),
+		changed: make(chan struct{}), seen: newSeen(),
 	}
 }
 
@@ -81,11 +86,14 @@ func (v *view) apply(page Page) {
 	if page.Epoch != v.head.Epoch {
 		return // read before the view was replaced by that of another history
 	}
-	news := false
+	news, now := false, time.Now().UnixMilli()
 	for i := range page.Records {
 		if r := &page.Records[i]; r.Seq > v.head.Seq {
+			v.seen.change(v.entries[r.ID], r, now)
 			e := v.put(r)
 			if len(v.watches) > 0 {
+				v.told++
+				e.nth = v.told
 				v.journal.add(e)
 				news = true
 			}

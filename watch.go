@@ -22,8 +22,9 @@ type Watch struct {
 	view *view
 	// replay are the changes that Resume missed, to be told first.
 	replay []*entry
-	// at is the seq up to which the journal was read.
-	at atomic.Uint64
+	// at is the seq up to which the journal was read, and nth which of its entries that was.
+	at  atomic.Uint64
+	nth uint64
 
 	// Guarded by view.mu: what is left to tell once the watch has ended, and why it has.
 	rest  []*entry
@@ -110,6 +111,7 @@ func (w *Watch) begin(p *Peer) error {
 	}
 	w.Epoch, w.Seq = w.view.head.Epoch, w.view.head.Seq
 	w.at.Store(w.Seq)
+	w.nth = w.view.told
 	w.view.watches[w] = struct{}{}
 	return nil
 }
@@ -122,7 +124,18 @@ func (w *Watch) Next(ctx context.Context) (Action, error) {
 	if err != nil {
 		return Action{}, err
 	}
+	w.pass(e)
 	return e.Shown(), nil
+}
+
+// pass returns how many entries of the journal were replaced between the last one and e.
+func (w *Watch) pass(e *entry) (skipped uint64) {
+	if e.nth == 0 {
+		return 0
+	}
+	skipped = e.nth - w.nth - 1
+	w.nth = e.nth
+	return skipped
 }
 
 // Replaying reports whether the next change is one that Resume missed.
@@ -133,6 +146,10 @@ type Dispatch struct {
 	Seq uint64
 	// JSON is the whole message. It is the same for all who are told: don't change it.
 	JSON []byte
+	// Skipped is how many changes there were between the last one that the watch was given
+	// and this one: newer ones of their actions had replaced them before it came to them. It
+	// is 0 for whoever keeps up, and for what Resume missed.
+	Skipped uint64
 }
 
 // NextDispatch is Next in the wire form of the gateway.
@@ -141,7 +158,7 @@ func (w *Watch) NextDispatch(ctx context.Context) (Dispatch, error) {
 	if err != nil {
 		return Dispatch{}, err
 	}
-	return Dispatch{e.Seq, e.dispatch()}, nil
+	return Dispatch{e.Seq, e.dispatch(), w.pass(e)}, nil
 }
 
 func (w *Watch) next(ctx context.Context) (*entry, error) {

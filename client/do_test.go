@@ -3,6 +3,8 @@ package client_test
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 	"time"
@@ -181,4 +183,38 @@ func TestDoOverOutage(t *testing.T) {
 	if !errors.Is(err, kapi.ErrUnavailable) {
 		t.Errorf("the end was taken by nobody, and Do returns %v", err)
 	}
+}
+
+// A connection that is lost before the start was sent over it says nothing about the server.
+func TestDoOverBadNetwork(t *testing.T) {
+	h := newHost(t)
+	lossy := &lossyTransport{losses: 2}
+	c, err := client.New("http://"+h.address, "admin", client.Options{HTTP: &http.Client{Transport: lossy}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	done := false
+	err = c.Do(t.Context(), client.Start{Title: "T"}, func(context.Context, *client.Handle) error {
+		done = true
+		return nil
+	})
+	if err != nil || !done || lossy.losses != 0 {
+		t.Errorf("done: %t, %d losses to come, returns %v", done, lossy.losses, err)
+	}
+}
+
+// A lossyTransport loses its first connections.
+type lossyTransport struct {
+	http.Transport
+	losses int
+}
+
+func (l *lossyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if l.losses == 0 {
+		return l.Transport.RoundTrip(r)
+	}
+	l.losses--
+	httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{})
+	return nil, errors.New("connection lost")
 }

@@ -127,9 +127,12 @@ func (c *Client) startOnce(ctx context.Context, s Start) (r kapi.Remote, dismiss
 	if s.IdempotencyKey == "" {
 		s.IdempotencyKey = rand.Text()
 	}
-	// What left this machine, the server may have done.
-	var left atomic.Bool
-	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { left.Store(true) }})
+	// A server that was reached is worth asking again, and may have done what left this machine.
+	var reached, left atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn:      func(httptrace.GotConnInfo) { reached.Store(true) },
+		WroteHeaders: func() { left.Store(true) },
+	})
 	deadline := time.Now().Add(startWithin)
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		asking, cancel := context.WithTimeout(traced, askTimeout)
@@ -139,10 +142,12 @@ func (c *Client) startOnce(ctx context.Context, s Start) (r kapi.Remote, dismiss
 			err = unavailable("server %s: no answer within %v", c.base, askTimeout)
 		}
 		switch {
-		case !left.Load(), ctx.Err() == nil && !errors.Is(err, kapi.ErrUnavailable):
+		case ctx.Err() == nil && !errors.Is(err, kapi.ErrUnavailable):
 			return r, dismissed, err
-		case ctx.Err() != nil:
+		case ctx.Err() != nil && left.Load():
 			return r, dismissed, errors.Join(err, c.withdraw(s))
+		case ctx.Err() != nil, !reached.Load(), time.Now().After(deadline) && !left.Load():
+			return r, dismissed, err
 		case time.Now().After(deadline):
 			return r, dismissed, fmt.Errorf("%w; %w", err, errMaybeStarted)
 		}

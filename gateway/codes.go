@@ -45,6 +45,8 @@ const (
 
 	// clientLeft: the connection has ended, or the client ends it.
 	clientLeft Code = 0
+	// codeSlow is CodeLimit for a reader that is too slow, which is counted by itself.
+	codeSlow Code = -4008
 )
 
 var reasons = map[Code]string{
@@ -56,6 +58,7 @@ var reasons = map[Code]string{
 	CodeIdentified:    "Already identified",
 	CodeSeq:           "Invalid seq",
 	CodeLimit:         "Rate limited",
+	codeSlow:          "Rate limited",
 	CodeTimeout:       "Session timed out",
 	CodeRestart:       "Server restarting",
 	CodeVersion:       "Invalid API version",
@@ -79,4 +82,12 @@ func codeOf(err error) Code {
 	return CodeUnknown
 }
 
-func (c Code) status() websocket.StatusCode { return websocket.StatusCode(c) }
+// told is the code that the client is told.
+func (c Code) told() Code {
+	if c == codeSlow {
+		return CodeLimit
+	}
+	return c
+}
+
+func (c Code) status() websocket.StatusCode { return websocket.StatusCode(c.told()) }

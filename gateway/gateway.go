@@ -30,6 +30,8 @@ type Options struct {
 	IdentifyWithin time.Duration
 	// DrainWithin is how long a client may leave a message untaken; 0 is 30 s.
 	DrainWithin time.Duration
+	// Counters, if set, is where the gateway counts what it does.
+	Counters *Counters
 }
 
 const (
@@ -44,9 +46,10 @@ const (
 
 // A Gateway serves connections. Its methods may be called concurrently.
 type Gateway struct {
-	peer    *kapi.Peer
-	options Options
-	log     *slog.Logger
+	peer     *kapi.Peer
+	options  Options
+	log      *slog.Logger
+	counters *Counters
 
 	mu       sync.Mutex
 	grants   map[string]*grant
@@ -65,6 +68,9 @@ func New(k *kapi.Peer, o Options) *Gateway {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.Counters == nil {
+		o.Counters = new(Counters)
+	}
 	set := func(d *time.Duration, standard time.Duration) {
 		if *d <= 0 {
 			*d = standard
@@ -74,7 +80,7 @@ func New(k *kapi.Peer, o Options) *Gateway {
 	set(&o.IdentifyWithin, 15*time.Second)
 	set(&o.DrainWithin, 30*time.Second)
 	return &Gateway{
-		peer: k, options: o, log: o.Logger,
+		peer: k, options: o, log: o.Logger, counters: o.Counters,
 		grants: map[string]*grant{}, sessions: map[*session]struct{}{}, closed: make(chan struct{}),
 	}
 }
@@ -104,6 +110,7 @@ func (g *Gateway) join(s *session) bool {
 	}
 	g.sessions[s] = struct{}{}
 	g.all.Add(1)
+	g.counters.connections.Add(1)
 	return true
 }
 
@@ -121,6 +128,7 @@ func (g *Gateway) leave(s *session) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.sessions, s)
+	g.counters.connections.Add(-1)
 	g.all.Done()
 }
 

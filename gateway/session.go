@@ -69,7 +69,8 @@ func (s *session) run() {
 // end closes the connection and returns at once. Calls after the first do nothing.
 func (s *session) end(code Code) {
 	s.ending.Do(func() {
-		s.gateway.log.Debug("gateway connection ends", "address", s.request.RemoteAddr, "code", int(code))
+		s.gateway.log.Debug("gateway connection ends", "address", s.request.RemoteAddr, "code", int(code.told()))
+		s.gateway.counters.end(code)
 		s.cancel()
 		s.closing.Go(func() {
 			if code == clientLeft {
@@ -86,9 +87,13 @@ func (s *session) wait() { s.closing.Wait() }
 // send writes a message. A client that doesn't take it in time is cut: it is told so if
 // it takes the rest in a last few seconds.
 func (s *session) send(data []byte) error {
-	stuck := time.AfterFunc(s.gateway.options.DrainWithin, func() { s.end(CodeLimit) })
+	stuck := time.AfterFunc(s.gateway.options.DrainWithin, func() { s.end(codeSlow) })
 	defer stuck.Stop()
-	return s.conn.Write(context.Background(), websocket.MessageText, data)
+	err := s.conn.Write(context.Background(), websocket.MessageText, data)
+	if err == nil {
+		s.gateway.counters.sent.Add(1)
+	}
+	return err
 }
 
 // read greets the client and does what it says. It returns why that ended.
@@ -288,13 +293,19 @@ func (s *session) dispatch(watch *kapi.Watch) Code {
 	d, err := watch.NextDispatch(s.ctx)
 	switch {
 	case errors.Is(err, kapi.ErrGap):
-		return CodeLimit // the client can resume from what it has seen, or is told then that it can't
+		return codeSlow // the client can resume from what it has seen, or is told then that it can't
 	case err != nil && s.ctx.Err() == nil:
 		return codeOf(err)
 	case err != nil:
 		return clientLeft
 	}
-	if s.internal.Load() && s.send(d.JSON) != nil {
+	if !s.internal.Load() {
+		return clientLeft
+	}
+	if d.Skipped > 0 {
+		s.gateway.counters.coalesced.Add(d.Skipped)
+	}
+	if s.send(d.JSON) != nil {
 		s.cancel()
 	}
 	return clientLeft

@@ -28,9 +28,11 @@ func TestSlowReader(t *testing.T) {
 			}
 		}
 	}()
-	spec := kapi.Spec{Title: "t", Description: strings.Repeat("d", 2000)}
+	spec := kapi.Spec{Title: "t", Description: strings.Repeat("🦊", 2000)}
 	err := b.peer.Do(t.Context(), spec, func(_ context.Context, h *kapi.Handle) error {
-		for i := range 8000 { // more than the system's buffers hold
+		// Until the slow one was cut, as it took nothing of what the system's buffers don't
+		// hold. From then on it has a few seconds to take these, and the close code.
+		for i := 0; len(b.gateway.counters.endedBy()) == 0; i++ {
 			if err := h.Impacted(fmt.Sprint("reason ", i)); err != nil {
 				return err
 			}
@@ -46,7 +48,6 @@ func TestSlowReader(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("the fast reader was held up")
 	}
-	time.Sleep(time.Second) // the slow one takes nothing for longer than it may
 	var seen uint64
 	for {
 		f, err := slow.read()
@@ -63,6 +64,9 @@ func TestSlowReader(t *testing.T) {
 	}
 	if seen >= last {
 		t.Fatalf("it took everything up to seq %d: the test sends too little", seen)
+	}
+	if ended := b.gateway.counters.endedBy(); ended["4008 too_slow"] != 1 || len(ended) != 1 {
+		t.Errorf("connections ended: %v", ended)
 	}
 	again := b.dial()
 	again.next(3, "")

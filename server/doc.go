@@ -19,6 +19,7 @@
 //	POST /v4/kapi/actions/{id}/cancel   202 with the action: its runner was asked to stop
 //	GET  /healthz                       the process answers (no token)
 //	GET  /readyz                        the store can be read (no token)
+//	GET  /metrics                       for Prometheus, if Options.Metrics is set (no /v4)
 //
 // The same routes without /v4 are version 4. HEAD works where GET does. No route takes
 // query parameters, and the two POSTs take no fields: their body is empty, or {}.

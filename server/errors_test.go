@@ -68,6 +68,7 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/nothing", "", []string{"Authorization: Bearer outage"}, 404, "noroute"},
 		// What a later version will do.
 		{"GET", "/v4/gateways", "", []string{admin}, 404, "noroute"},
+		// What is there only if it is asked for.
 		{"GET", "/metrics", "", []string{admin}, 404, "noroute"},
 		// Methods.
 		{"DELETE", running, "", []string{admin}, 405, "method"},

@@ -73,6 +73,11 @@ func (s *Server) readyz(c *call) error {
 	return nil
 }
 
+func (s *Server) metrics(c *call) error {
+	s.options.Metrics.ServeHTTP(c.w, c.Request)
+	return nil
+}
+
 // by names who asks, for the log and for whoever is cancelled.
 func by(who auth.Identity) string {
 	switch {

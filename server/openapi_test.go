@@ -62,7 +62,7 @@ func undocumented(r *http.Request, w *httptest.ResponseRecorder) error {
 // operation finds what a request asks for; the handler may be mounted anywhere.
 func operation(doc *openapi3.T, r *http.Request) *openapi3.Operation {
 	path := r.URL.Path
-	for _, start := range []string{"/kapi/actions", "/gateway", "/healthz", "/readyz"} {
+	for _, start := range []string{"/kapi/actions", "/gateway", "/healthz", "/readyz", "/metrics"} {
 		if i := strings.Index(path, start); i > 0 {
 			path = path[i:]
 		}
@@ -140,7 +140,8 @@ func TestOpenAPIRoutes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := newFixture(t, server.Options{RatePerAddress: -1})
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/plain") })
+	f := newFixture(t, server.Options{RatePerAddress: -1, Metrics: metrics})
 	for template, item := range doc.Paths.Map() {
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 			w := f.as("admin", method, strings.ReplaceAll(template, "{id}", "nothing"))

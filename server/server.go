@@ -35,6 +35,8 @@ type Options struct {
 	RatePerAddress float64
 	// Gateway is what the gateway may be told; its Authenticate and Logger are these.
 	Gateway gateway.Options
+	// Metrics, if set, answers GET /metrics, for admins: package metrics has such a handler.
+	Metrics http.Handler
 	// TrustedProxies are the addresses of proxies in front of this handler. Of a request
 	// from one the client's address is taken from X-Forwarded-For, and the scheme that the
 	// client used from X-Forwarded-Proto.
@@ -91,6 +93,9 @@ func New(k *kapi.Peer, o Options) *Server {
 	}
 	s.handle("/healthz", route{get: s.healthz, probe: true})
 	s.handle("/readyz", route{get: s.readyz, probe: true})
+	if o.Metrics != nil {
+		s.handle("/metrics", route{get: s.metrics})
+	}
 	s.handle("/", *s.unrouted)
 	return s
 }

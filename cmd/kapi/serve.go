@@ -16,12 +16,15 @@ import (
 	"golang.org/x/term"
 
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/gateway"
 	"github.com/kettubot/kapi/internal/supervise"
+	"github.com/kettubot/kapi/metrics"
 	"github.com/kettubot/kapi/server"
 )
 
 type serveCmd struct {
 	Listen           string   `default:"127.0.0.1:4080" placeholder:"HOST:PORT" help:"Where to listen (default: ${default})."`
+	MetricsListen    string   `placeholder:"HOST:PORT" help:"Where to serve GET /metrics without a token, too; others may be able to reach it."`
 	TLSCert          string   `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM) to serve https and wss with. The file is read again when it changes."`
 	TLSKey           string   `name:"tls-key" placeholder:"FILE" help:"Private key (PEM) of --tls-cert."`
 	TrustedProxy     []string `placeholder:"CIDR" help:"Addresses of proxies in front, whose X-Forwarded-For and X-Forwarded-Proto are believed. May be repeated."`
@@ -64,7 +67,7 @@ func (c *serveCmd) Run(a *app) error {
 		return err
 	}
 	log := c.logger(a)
-	if err := c.checkListen(); err != nil {
+	if err := errors.Join(c.checkListen(), c.checkMetricsListen()); err != nil {
 		return err
 	}
 	var certs *certificates
@@ -82,15 +85,17 @@ func (c *serveCmd) Run(a *app) error {
 	}
 	defer supervise.HoldStops(s.quiesce)()
 	defer s.close()
-	listener, err := net.Listen("tcp", c.Listen)
+	listener, url, err := c.listen(certs)
 	if err != nil {
-		return listenError(c.Listen, err)
+		return err
 	}
-	url := "http://" + listener.Addr().String()
-	if certs != nil {
-		listener = tls.NewListener(listener, certs.config())
-		url = "https://" + listener.Addr().String()
+	var counters gateway.Counters
+	measured := metrics.Handler(s.Peer, &counters, log)
+	stopMetrics, err := c.serveMetrics(measured, log)
+	if err != nil {
+		return errors.Join(err, listener.Close())
 	}
+	defer stopMetrics()
 	log.Info("kapi serves", "address", url, "store", storeName(s.store), "version", version())
 	if err := a.welcome(ctx, s, url); err != nil {
 		return errors.Join(err, listener.Close())
@@ -102,8 +107,23 @@ func (c *serveCmd) Run(a *app) error {
 		Burst:          c.RateBurst,
 		RatePerAddress: orOff(c.RateLimitAddress),
 		TrustedProxies: c.proxies(),
+		Gateway:        gateway.Options{Counters: &counters},
+		Metrics:        measured,
 	})
 	return serve(ctx, listener, handler, log)
+}
+
+// listen listens, with TLS if there are certs, and returns the URL of that.
+func (c *serveCmd) listen(certs *certificates) (net.Listener, string, error) {
+	listener, err := net.Listen("tcp", c.Listen)
+	switch {
+	case err != nil:
+		return nil, "", listenError(c.Listen, err)
+	case certs != nil:
+		listener = tls.NewListener(listener, certs.config())
+		return listener, "https://" + listener.Addr().String(), nil
+	}
+	return listener, "http://" + listener.Addr().String(), nil
 }
 
 func (c *serveCmd) proxies() (all []netip.Prefix) {
@@ -208,9 +228,9 @@ type service interface {
 	Close(context.Context) error
 }
 
-// serve answers until ctx ends, and then what has begun.
-func serve(ctx context.Context, listener net.Listener, handler service, log *slog.Logger) error {
-	srv := &http.Server{
+// newHTTPServer returns a server that no client can keep busy for long.
+func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       requestTimeout,
@@ -219,6 +239,11 @@ func serve(ctx context.Context, listener net.Listener, handler service, log *slo
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+// serve answers until ctx ends, and then what has begun.
+func serve(ctx context.Context, listener net.Listener, handler service, log *slog.Logger) error {
+	srv := newHTTPServer(handler, log)
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(listener) }()
 	select {

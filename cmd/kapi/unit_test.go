@@ -69,7 +69,7 @@ func TestEveryFlagHasAVariable(t *testing.T) {
 	check(parser.Model.Node)
 	slices.Sort(names)
 	if got, want := strings.Join(slices.Compact(names), " "),
-		"description dismiss-failed end-timeout expires insecure json key listen log-format log-level name perms "+
+		"description dismiss-failed end-timeout expires insecure json key listen log-format log-level metrics-listen name perms "+
 			"rate-burst rate-limit rate-limit-address release-on-failure server store title tls-cert tls-key token trusted-proxy type"; got != want {
 		t.Errorf("the flags are %s, want %s", got, want)
 	}

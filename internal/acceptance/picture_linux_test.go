@@ -245,7 +245,10 @@ func (s *scene) compare(when string) {
 		if maps.Equal(got, want) && missed == "" {
 			return
 		}
-		if time.Now().After(end) || s.t.Failed() {
+		if s.t.Failed() { // which has been said already
+			s.t.FailNow()
+		}
+		if time.Now().After(end) {
 			s.t.Fatalf("%s: the watcher sees %v, the store has %v; ending not seen: %s", when, got, want, missed)
 		}
 	}

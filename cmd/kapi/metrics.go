@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// metricsStopTimeout is how long a scrape that has begun may take when the server stops.
+const metricsStopTimeout = 2 * time.Second
+
+// checkMetricsListen refuses what is no address. Any address will do, one that others can
+// reach, too: no token goes over it, and scraping from elsewhere is what the flag is for.
+func (c *serveCmd) checkMetricsListen() error {
+	if c.MetricsListen == "" {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(c.MetricsListen); err != nil {
+		return usage("--metrics-listen %s: not HOST:PORT", c.MetricsListen)
+	}
+	return nil
+}
+
+// serveMetrics serves metrics without a token, on the listener of their own that the flag
+// names, if it does. stop ends that.
+func (c *serveCmd) serveMetrics(handler http.Handler, log *slog.Logger) (stop func(), err error) {
+	if c.MetricsListen == "" {
+		return func() {}, nil
+	}
+	listener, err := net.Listen("tcp", c.MetricsListen)
+	if err != nil {
+		return nil, listenError(c.MetricsListen, err)
+	}
+	log.Info("kapi serves metrics", "address", "http://"+listener.Addr().String()+"/metrics")
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", handler)
+	srv := newHTTPServer(mux, log)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("metrics are served no more", "error", err)
+		}
+	}()
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), metricsStopTimeout)
+		defer cancel()
+		if srv.Shutdown(ctx) != nil {
+			_ = srv.Close() // whoever scrapes so slowly has lost it
+		}
+		<-ended
+	}, nil
+}

@@ -1,0 +1,221 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/kettubot/kapi"
+)
+
+// A served is a `kapi serve` on ports of the system's choice.
+type served struct {
+	t                   *testing.T
+	url, metrics, token string
+}
+
+func startServer(t *testing.T) *served {
+	t.Helper()
+	store := "sqlite:" + filepath.Join(t.TempDir(), "kapi.db")
+	token, err := exec.Command("kapi", "token", "create", "--store", store, "--name", "ops").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &served{t: t, token: strings.TrimSpace(string(token))}
+	cmd := exec.Command("kapi", "serve", "--store", store, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	log := bufio.NewScanner(stderr)
+	t.Cleanup(func() {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		rest := ""
+		for log.Scan() {
+			rest += log.Text() + "\n"
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v\n%s", err, rest)
+		}
+	})
+	address := regexp.MustCompile(`msg="kapi serves( metrics)?" address=(http://127\.0\.0\.1:\d+\S*)`)
+	for (s.url == "" || s.metrics == "") && log.Scan() {
+		switch m := address.FindStringSubmatch(log.Text()); {
+		case m == nil:
+		case m[1] == "":
+			s.url = m[2]
+		default:
+			s.metrics = m[2]
+		}
+	}
+	if s.url == "" || s.metrics == "" {
+		t.Fatal("the log names no addresses")
+	}
+	return s
+}
+
+// ask sends a request; token and body may be empty.
+func (s *served) ask(method, url, token, body string) (status int, answer string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), deadline)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	r.Close = true
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// api calls a route with the token.
+func (s *served) api(method, path, body string, want int) string {
+	s.t.Helper()
+	status, answer := s.ask(method, s.url+path, s.token, body)
+	if status != want {
+		s.t.Fatalf("%s %s: %d %s, want %d", method, path, status, answer, want)
+	}
+	return answer
+}
+
+// begin starts an action with a key.
+func (s *served) begin(key string) (r kapi.Remote) {
+	s.t.Helper()
+	answer := s.api("POST", "/v4/kapi/actions", fmt.Sprintf(`{"title":"t","keys":[%q]}`, key), 201)
+	if err := json.Unmarshal([]byte(answer), &r); err != nil {
+		s.t.Fatal(err)
+	}
+	return r
+}
+
+// end reports a status; then repeats it, which changes nothing.
+func (s *served) end(r kapi.Remote, status kapi.Status) {
+	s.t.Helper()
+	for range 2 {
+		s.api("PATCH", "/v4/kapi/actions/"+r.Action.ID, fmt.Sprintf(`{"fence":%d,"status":%d}`, r.Fence, status), 200)
+	}
+}
+
+// What is done over REST and the gateway is what both /metrics say.
+func TestMetricsOfAServer(t *testing.T) {
+	s := startServer(t)
+	s.end(s.begin("a"), kapi.StatusCompleted)
+	failed := s.begin("b")
+	s.end(failed, kapi.StatusFailed)
+	for range 3 {
+		s.api("POST", "/v4/kapi/actions", `{"title":"t","keys":["b"]}`, 409)
+	}
+	s.api("POST", "/v4/kapi/actions/"+failed.Action.ID+"/dismiss", "", 204)
+	s.begin("c")
+	s.connect()
+
+	_, open := s.ask("GET", s.metrics, "", "")
+	if status, _ := s.ask("GET", s.url+"/metrics", "", ""); status != 401 {
+		t.Errorf("without a token: %d", status)
+	}
+	for name, text := range map[string]string{"open": open, "with a token": s.api("GET", "/metrics", "", 200)} {
+		for _, line := range []string{
+			`kapi_starts_total 3`,
+			`kapi_seen_starts_total 3`,
+			`kapi_ends_total{status="completed"} 1`,
+			`kapi_ends_total{status="failed"} 1`,
+			`kapi_ends_total{status="aborted"} 1`,
+			`kapi_refusals_total{key="b"} 3`,
+			`kapi_actions{status="running"} 1`,
+			`kapi_actions{status="failed"} 0`,
+			`kapi_gateway_connections 1`,
+			`kapi_gateway_frames_sent_total 2`,
+			`kapi_gateway_coalesced_total 0`,
+			`kapi_gateway_closed_total{code="4012",reason="invalid_version"} 1`,
+			`kapi_feed_lag_seconds_count 0`,
+			`kapi_feed_seq 6`,
+		} {
+			if !strings.Contains(text, "\n"+line+"\n") {
+				t.Errorf("%s: there is no %s", name, line)
+			}
+		}
+		if strings.Contains(text, failed.Action.ID) {
+			t.Errorf("%s: an id is in it", name)
+		}
+		problems, err := promlint.New(strings.NewReader(text)).Lint()
+		if err != nil || len(problems) > 0 {
+			t.Errorf("%s: %v, %v", name, problems, err)
+		}
+		if t.Failed() {
+			t.Log(text)
+		}
+	}
+}
+
+// connect opens a connection to the gateway that stays, and one that is refused.
+func (s *served) connect() {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), deadline)
+	defer cancel()
+	for _, version := range []string{"3", "4"} {
+		conn, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(s.url, "http")+"/gateway?v="+version, nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { _ = conn.CloseNow() })
+		if version == "3" {
+			if _, _, err := conn.Read(ctx); websocket.CloseStatus(err) != 4012 {
+				s.t.Errorf("closed with %v", err)
+			}
+			continue
+		}
+		identify := fmt.Sprintf(`{"op":4,"d":{"token":%q,"intents":64}}`, s.token)
+		if err := conn.Write(ctx, websocket.MessageText, []byte(identify)); err != nil {
+			s.t.Fatal(err)
+		}
+		for range 2 { // hello and READY
+			if _, _, err := conn.Read(ctx); err != nil {
+				s.t.Fatal(err)
+			}
+		}
+	}
+	// What was read counts when its sender comes to it.
+	for end := time.Now().Add(deadline); ; time.Sleep(time.Millisecond) {
+		_, text := s.ask("GET", s.metrics, "", "")
+		if strings.Contains(text, "\nkapi_gateway_frames_sent_total 2\n") && strings.Contains(text, "\nkapi_gateway_connections 1\n") {
+			return
+		}
+		if time.Now().After(end) {
+			s.t.Fatalf("the connections are not counted:\n%s", text)
+		}
+	}
+}
