@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -23,7 +24,8 @@ func (c *watchCmd) Run(a *app) error {
 	ctx, stop := untilSignal()
 	defer stop()
 	return a.with(ctx, func(p place) error {
-		w := &watcher{app: a, json: c.JSON, ended: map[string]kapi.Action{}}
+		w := &watcher{app: a, display: c.display(a), ended: map[string]kapi.Action{}}
+		defer w.display.end()
 		for _, id := range c.IDs {
 			if !slices.Contains(w.ids, id) {
 				w.ids = append(w.ids, id)
@@ -37,6 +39,43 @@ func (c *watchCmd) Run(a *app) error {
 		}
 	})
 }
+
+// A display shows what happens.
+type display interface {
+	// begin says what is ongoing; each of these is shown then that was not yet, or changed.
+	begin(ongoing []kapi.Action)
+	// show shows an action after a change; settled is whether that is news for good.
+	show(a kapi.Action, settled bool) error
+	end()
+}
+
+func (c *watchCmd) display(a *app) display {
+	if terminal := canDraw(a.stdout); terminal != nil && !c.JSON {
+		return newBars(terminal)
+	}
+	return &lines{out: a.stdout, json: c.JSON}
+}
+
+// Lines are one a change.
+type lines struct {
+	out  io.Writer
+	json bool
+}
+
+func (l *lines) begin([]kapi.Action) {}
+
+func (l *lines) show(a kapi.Action, _ bool) error {
+	if l.json {
+		line, err := json.Marshal(a)
+		if err != nil {
+			return err
+		}
+		return writeln(l.out, "%s", line)
+	}
+	return writeln(l.out, "%s", changeLine(a))
+}
+
+func (l *lines) end() {}
 
 // untilSignal returns a context that the user can end.
 func untilSignal() (context.Context, func()) {
@@ -60,13 +99,13 @@ func untilSignal() (context.Context, func()) {
 	}
 }
 
-// A watcher prints what happens, from one gap in the feed to the next.
+// A watcher shows what happens, from one gap in the feed to the next.
 type watcher struct {
-	app   *app
-	json  bool
-	ids   []string // none: all
-	seen  uint64   // what was printed up to
-	ended map[string]kapi.Action
+	app     *app
+	display display
+	ids     []string // none: all
+	seen    uint64   // what was shown up to
+	ended   map[string]kapi.Action
 }
 
 func (w *watcher) watch(ctx context.Context, p place) error {
@@ -78,6 +117,7 @@ func (w *watcher) watch(ctx context.Context, p place) error {
 	if err := w.check(now); err != nil {
 		return err
 	}
+	w.display.begin(now)
 	slices.SortFunc(now, func(a, b kapi.Action) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, action := range now {
 		if action.Seq <= w.seen {
@@ -112,23 +152,18 @@ func (w *watcher) check(ongoing []kapi.Action) error {
 
 func (w *watcher) show(action kapi.Action) error {
 	w.seen = max(w.seen, action.Seq)
+	settled := !action.Status.Ongoing()
 	if len(w.ids) > 0 {
 		_, over := w.ended[action.ID] // it failed, and was dismissed later
 		if over || !slices.Contains(w.ids, action.ID) {
 			return nil
 		}
 		if !action.Status.Active() {
+			settled = true
 			w.ended[action.ID] = action
 		}
 	}
-	if w.json {
-		line, err := json.Marshal(action)
-		if err != nil {
-			return err
-		}
-		return writeln(w.app.stdout, "%s", line)
-	}
-	return writeln(w.app.stdout, "%s", changeLine(action))
+	return w.display.show(action, settled)
 }
 
 func changeLine(action kapi.Action) string {

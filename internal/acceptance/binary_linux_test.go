@@ -55,7 +55,9 @@ func install(t *testing.T, binary string) *installation {
 	t.Helper()
 	k := &installation{t: t, binary: binary, store: "sqlite:" + filepath.Join(t.TempDir(), "kapi.db")}
 	// Each flag may be given as a variable, and none is to come from who runs the test.
-	k.env = slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "KAPI_") })
+	k.env = slices.DeleteFunc(os.Environ(), func(entry string) bool {
+		return strings.HasPrefix(entry, "KAPI_") || strings.HasPrefix(entry, "TERM=") || strings.HasPrefix(entry, "NO_COLOR=")
+	})
 	return k
 }
 

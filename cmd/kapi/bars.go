@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"github.com/kettubot/kapi"
+)
+
+// redrawEvery is how often a terminal is drawn at most.
+const redrawEvery = 100 * time.Millisecond
+
+// maxRows is more than any screen has.
+const maxRows = 512
+
+// Bars show the ongoing actions on a terminal, in rows that are drawn anew in place, below
+// what has ended.
+type bars struct {
+	terminal *os.File
+	progress *mpb.Progress
+	refresh  chan any
+	gone     chan any // closed when nothing is drawn any more
+	drawn    atomic.Pointer[[]string]
+	slots    []*mpb.Bar // one a line
+	stop     context.CancelFunc
+	drawing  sync.WaitGroup
+
+	mu   sync.Mutex
+	rows *rows
+	told bool // there is a line to be shown above the rows
+}
+
+// canDraw returns the terminal that w is, nil if it is none that can be drawn on.
+func canDraw(w io.Writer) *os.File {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" && os.PathSeparator == '/' {
+		return nil
+	}
+	return f
+}
+
+func newBars(terminal *os.File) *bars {
+	b := &bars{
+		terminal: terminal, refresh: make(chan any), gone: make(chan any),
+		rows: newRows(os.Getenv("NO_COLOR") == ""),
+	}
+	b.drawn.Store(&[]string{})
+	b.progress = mpb.New(mpb.WithOutput(terminal), mpb.WithManualRefresh(b.refresh), mpb.WithQueueLen(maxRows), mpb.WithShutdownNotifier(b.gone))
+	ctx, stop := context.WithCancel(context.Background())
+	b.stop = stop
+	b.drawing.Go(func() { b.draw(ctx) })
+	return b
+}
+
+func (b *bars) begin(ongoing []kapi.Action) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rows.keep(ongoing)
+}
+
+func (b *bars) show(a kapi.Action, settled bool) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.rows.update(time.Now(), a)
+	if settled {
+		_, _ = fmt.Fprintln(b.progress, changeLine(a)) // it fails if the terminal is gone
+		b.told = true
+	}
+	return b.lost()
+}
+
+// lost says why nothing is drawn any more.
+func (b *bars) lost() error {
+	select {
+	case <-b.gone:
+		return fmt.Errorf("the terminal is gone: %w", b.progress.Error)
+	default:
+		return nil
+	}
+}
+
+// end takes the rows away, and leaves the cursor below what has ended.
+func (b *bars) end() {
+	b.stop()
+	b.drawing.Wait()
+	b.redraw(nil)
+	b.progress.Wait()
+}
+
+// draw draws what has changed until ctx ends.
+func (b *bars) draw(ctx context.Context) {
+	tick := time.NewTicker(redrawEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		width, height, err := term.GetSize(int(b.terminal.Fd()))
+		if err != nil {
+			continue // mpb finds it as well
+		}
+		b.mu.Lock()
+		// A full line, and a full screen, would make the terminal scroll.
+		lines := b.rows.lines(time.Now(), width-1, min(height-1, maxRows))
+		told := b.told
+		b.told = false
+		b.mu.Unlock()
+		if told || !slices.Equal(lines, *b.drawn.Load()) {
+			b.redraw(lines)
+		}
+	}
+}
+
+func (b *bars) redraw(lines []string) {
+	times := 1
+	if b.resize(lines) {
+		times = 2 // a line that goes is drawn once more
+	}
+	for range times {
+		select {
+		case b.refresh <- time.Now():
+		case <-b.gone:
+		}
+	}
+}
+
+// resize makes that there are as many slots as lines. It returns whether some were taken away.
+func (b *bars) resize(lines []string) bool {
+	b.drawn.Store(&lines)
+	fewer := len(lines) < len(b.slots)
+	for i := len(b.slots); i < len(lines); i++ {
+		slot, err := b.progress.Add(0, b.filler(i), mpb.BarPriority(i), mpb.BarFillerTrim())
+		if err != nil {
+			return false // the terminal is gone
+		}
+		b.slots = append(b.slots, slot)
+	}
+	for _, slot := range b.slots[len(lines):] {
+		slot.Abort(true)
+	}
+	b.slots = b.slots[:len(lines)]
+	return fewer
+}
+
+// filler draws one line.
+func (b *bars) filler(slot int) mpb.BarFillerFunc {
+	return func(w io.Writer, _ decor.Statistics) error {
+		lines := *b.drawn.Load()
+		if slot >= len(lines) {
+			return nil
+		}
+		_, err := io.WriteString(w, lines[slot])
+		return err
+	}
+}
