@@ -14,38 +14,52 @@ import (
 )
 
 // The test binary is also the other process that some measurements need: with a role in
-// its environment it plays that, on the store named beside it, until stdin ends.
+// its environment it plays that, on the store named beside it if it needs one, until stdin ends.
 const (
 	roleVariable  = "KAPI_BENCH_ROLE"
 	storeVariable = "KAPI_BENCH_STORE"
 )
 
+var roles = map[string]func() error{
+	"watch": onStore(watch), "idle": onStore(idle),
+	"gateway": onStore(serveGateway), "list": onStore(serveLists),
+	"websocket": bareWebSocket, "tcp": bareTCP, "readers": readers,
+}
+
 func TestMain(m *testing.M) {
-	role, ok := map[string]func(*kapi.Peer) error{"watch": watch, "idle": idle}[os.Getenv(roleVariable)]
+	role, ok := roles[os.Getenv(roleVariable)]
 	if !ok {
 		os.Exit(m.Run())
 	}
-	if err := play(role); err != nil {
+	if err := role(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func play(role func(*kapi.Peer) error) error {
-	s, err := sqlite.Open(os.Getenv(storeVariable))
-	if err != nil {
-		return err
+// A joined is a process's part in a store.
+type joined struct {
+	*kapi.Peer
+	store *sqlite.Store
+}
+
+func onStore(role func(joined) error) func() error {
+	return func() error {
+		s, err := sqlite.Open(os.Getenv(storeVariable))
+		if err != nil {
+			return err
+		}
+		peer, err := kapi.Open(context.Background(), s, kapi.Options{})
+		if err != nil {
+			return err
+		}
+		defer peer.Close()
+		return role(joined{peer, s})
 	}
-	peer, err := kapi.Open(context.Background(), s, kapi.Options{})
-	if err != nil {
-		return err
-	}
-	defer peer.Close()
-	return role(peer)
 }
 
 // watch prints when it saw which state, in nanoseconds since 1970.
-func watch(peer *kapi.Peer) error {
+func watch(peer joined) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -70,7 +84,7 @@ func watch(peer *kapi.Peer) error {
 }
 
 // idle prints how many microseconds of CPU the peer used from "ready" to the end of stdin.
-func idle(*kapi.Peer) error {
+func idle(joined) error {
 	var before, after syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
 		return err

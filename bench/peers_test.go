@@ -109,17 +109,7 @@ func openPeer(b *testing.B, path string) *kapi.Peer {
 func hold(b *testing.B, path string, actions int) {
 	peer := openPeer(b, path)
 	for i := range actions {
-		spec := kapi.Spec{
-			Title: "Resharding the cluster", Description: "Moves slots to the node that was added",
-			Keys: []string{fmt.Sprintf("reshard-%d", i)},
-		}
-		_, err := peer.Start(context.Background(), spec, func(ctx context.Context, h *kapi.Handle) error {
-			h.Progress(0.25)
-			h.State("Moving slot 5461 from 10.0.0.1:6379 to 10.0.0.4:6379")
-			<-ctx.Done()
-			return nil
-		})
-		if err != nil {
+		if err := startOne(peer, i); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -128,7 +118,7 @@ func hold(b *testing.B, path string, actions int) {
 // An other is another process on the store.
 type other struct {
 	b     *testing.B
-	stdin io.Closer
+	stdin io.WriteCloser
 	lines *bufio.Scanner
 }
 
@@ -163,6 +153,14 @@ func (o *other) line() string {
 		o.b.Fatal("the other process ended: ", o.lines.Err())
 	}
 	return o.lines.Text()
+}
+
+// ask tells the other process to do something, and returns what it answers.
+func (o *other) ask(format string, args ...any) string {
+	if _, err := fmt.Fprintf(o.stdin, format+"\n", args...); err != nil {
+		o.b.Fatal(err)
+	}
+	return o.line()
 }
 
 func (o *other) stop() { _ = o.stdin.Close() }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -50,6 +51,7 @@ type Gateway struct {
 	options  Options
 	log      *slog.Logger
 	counters *Counters
+	last     atomic.Pointer[dispatched]
 
 	mu       sync.Mutex
 	grants   map[string]*grant
@@ -85,21 +87,25 @@ func New(k *kapi.Peer, o Options) *Gateway {
 	}
 }
 
-// ServeHTTP serves one connection until it ends. A page of another origin is refused.
+// ServeHTTP opens a connection and returns; what net/http needed for the request is free
+// then. A page of another origin is refused.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
+	t := &takeover{ResponseWriter: w}
+	conn, err := websocket.Accept(t, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
 	if err != nil {
 		return // Accept has answered
 	}
 	conn.SetReadLimit(-1) // the library would close with a code of its own
-	s := newSession(g, conn, r)
+	s := newSession(g, conn, t.conn, r)
 	if !g.join(s) {
 		s.end(CodeRestart)
 		s.wait()
 		return
 	}
-	defer g.leave(s)
-	s.run()
+	go func() {
+		defer g.leave(s)
+		s.run()
+	}()
 }
 
 func (g *Gateway) join(s *session) bool {

@@ -6,7 +6,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"math"
+	"net"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,11 +23,14 @@ import (
 	"github.com/kettubot/kapi/auth"
 )
 
+// lastWords is how long a client may take what it was being sent when the connection ends.
+const lastWords = 5 * time.Second
+
 // A session is one connection.
 type session struct {
 	gateway *Gateway
 	conn    *websocket.Conn
-	request *http.Request
+	address string // of the client
 	limit   *rate.Limiter
 	// internal says that the client is told of actions.
 	internal atomic.Bool
@@ -38,27 +44,41 @@ type session struct {
 	closing sync.WaitGroup // the closing handshake
 	sending sync.WaitGroup // the sender of dispatches
 
+	// wire is what conn reads and writes: messages go to it in whole frames.
+	wire    net.Conn
+	writing sync.Mutex  // held while one is written
+	torn    bool        // part of one was written; guarded by writing
+	stuck   *time.Timer // ends the connection when the client takes nothing
+
 	// overdue ends the connection when no identify, or heartbeat, came in time.
 	overdue *time.Timer
 
 	// Of the reading goroutine.
+	request    *http.Request // the one that opened the connection; nil when it has identified
 	identified bool
 	forget     func() // ends the rechecking of the token
 }
 
-func newSession(g *Gateway, conn *websocket.Conn, r *http.Request) *session {
+func newSession(g *Gateway, conn *websocket.Conn, wire net.Conn, r *http.Request) *session {
 	s := &session{
-		gateway: g, conn: conn, request: r, forget: func() {},
+		gateway: g, conn: conn, wire: wire, request: r, address: r.RemoteAddr, forget: func() {},
 		limit: rate.NewLimiter(rate.Every(time.Minute/perMinute), perMinute),
 	}
-	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(r.Context()))
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.stuck = time.AfterFunc(math.MaxInt64, func() { s.end(codeSlow) })
+	s.stuck.Stop()
 	return s
 }
 
 // run serves the connection until it has ended.
 func (s *session) run() {
+	defer s.panicked()
 	s.overdue = time.AfterFunc(s.gateway.options.IdentifyWithin, func() { s.end(CodeTimeout) })
-	code := s.read()
+	s.leave(s.read())
+}
+
+// leave waits until all that belongs to the connection has ended.
+func (s *session) leave(code Code) {
 	s.end(code)
 	s.overdue.Stop()
 	s.wait()
@@ -69,11 +89,18 @@ func (s *session) run() {
 // end closes the connection and returns at once. Calls after the first do nothing.
 func (s *session) end(code Code) {
 	s.ending.Do(func() {
-		s.gateway.log.Debug("gateway connection ends", "address", s.request.RemoteAddr, "code", int(code.told()))
+		s.gateway.log.Debug("gateway connection ends", "address", s.address, "code", int(code.told()))
 		s.gateway.counters.end(code)
 		s.cancel()
 		s.closing.Go(func() {
 			if code == clientLeft {
+				_ = s.conn.CloseNow()
+				return
+			}
+			_ = s.wire.SetWriteDeadline(time.Now().Add(lastWords))
+			s.writing.Lock()
+			defer s.writing.Unlock()
+			if s.torn { // what came next would be taken for its rest
 				_ = s.conn.CloseNow()
 				return
 			}
@@ -84,16 +111,12 @@ func (s *session) end(code Code) {
 
 func (s *session) wait() { s.closing.Wait() }
 
-// send writes a message. A client that doesn't take it in time is cut: it is told so if
-// it takes the rest in a last few seconds.
-func (s *session) send(data []byte) error {
-	stuck := time.AfterFunc(s.gateway.options.DrainWithin, func() { s.end(codeSlow) })
-	defer stuck.Stop()
-	err := s.conn.Write(context.Background(), websocket.MessageText, data)
-	if err == nil {
-		s.gateway.counters.sent.Add(1)
+// panicked makes that a panic, in Authenticate say, ends this connection and no other.
+func (s *session) panicked() {
+	if v := recover(); v != nil {
+		s.gateway.log.Error("gateway: panic", "address", s.address, "panic", v, "stack", string(debug.Stack()))
+		s.leave(CodeUnknown)
 	}
-	return err
 }
 
 // read greets the client and does what it says. It returns why that ended.
@@ -253,14 +276,15 @@ func (s *session) admit(token string) (auth.Identity, Code) {
 func (s *session) failed(what string, err error) Code {
 	code := codeOf(err)
 	if code == CodeUnknown && s.ctx.Err() == nil {
-		s.gateway.log.Warn("gateway: can't "+what, "address", s.request.RemoteAddr, "error", err)
+		s.gateway.log.Warn("gateway: can't "+what, "address", s.address, "error", err)
 	}
 	return code
 }
 
 // begin sends what was missed and the greeting, and from then on what changes.
 func (s *session) begin(watch *kapi.Watch, intents uint64, greeting ready) Code {
-	s.identified = true
+	s.identified, s.request = true, nil
+	watch.Snapshot = nil // clients list over REST; it would stay as long as the connection
 	s.internal.Store(intents&intentInternal != 0)
 	s.alive()
 	s.sending.Go(func() {
@@ -305,7 +329,7 @@ func (s *session) dispatch(watch *kapi.Watch) Code {
 	if d.Skipped > 0 {
 		s.gateway.counters.coalesced.Add(d.Skipped)
 	}
-	if s.send(d.JSON) != nil {
+	if s.write(s.gateway.frameOf(d.JSON)) != nil {
 		s.cancel()
 	}
 	return clientLeft

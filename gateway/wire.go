@@ -1,0 +1,92 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"net/http"
+)
+
+// Of a connection's two buffers, one takes what its client says, which is little, and the
+// other what the library says by itself: pongs, and the end. net/http's have 4 KiB each.
+const (
+	readBuffer  = 512
+	writeBuffer = 256
+)
+
+// A takeover hands the connection of a request to the library, with small buffers, and
+// keeps it for the gateway's own messages.
+type takeover struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+// Hijack implements http.Hijacker.
+func (t *takeover) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffers, err := http.NewResponseController(t.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	early, _ := buffers.Peek(buffers.Reader.Buffered()) // what the client said without waiting
+	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), conn), max(readBuffer, len(early)))
+	_, _ = r.Peek(len(early))
+	t.conn = conn
+	return conn, bufio.NewReadWriter(r, bufio.NewWriterSize(conn, writeBuffer)), nil
+}
+
+// framed is a text message as a server sends it: one frame, not masked (RFC 6455, section 5.2).
+func framed(text []byte) []byte {
+	const finalText = 0x81
+	frame := make([]byte, 0, len(text)+10)
+	switch n := len(text); {
+	case n < 126:
+		frame = append(frame, finalText, byte(n))
+	case n <= math.MaxUint16:
+		frame = binary.BigEndian.AppendUint16(append(frame, finalText, 126), uint16(n))
+	default:
+		frame = binary.BigEndian.AppendUint64(append(frame, finalText, 127), uint64(n))
+	}
+	return append(frame, text...)
+}
+
+// A dispatched is a change in the form in which all who are told of it are.
+type dispatched struct{ text, frame []byte }
+
+// frameOf returns the frame of a dispatch. Most are sent to many connections at about the
+// same time, so the last one is kept.
+func (g *Gateway) frameOf(text []byte) []byte {
+	if d := g.last.Load(); d != nil && &d.text[0] == &text[0] {
+		return d.frame
+	}
+	d := &dispatched{text, framed(text)}
+	g.last.Store(d)
+	return d.frame
+}
+
+var errEnded = errors.New("the connection is being ended")
+
+// send writes a message.
+func (s *session) send(text []byte) error { return s.write(framed(text)) }
+
+// write writes a frame to the connection itself, in one piece, so that it can't be mixed with
+// what the library writes. A client that doesn't take it in time is cut: it is told so if it
+// takes the rest in a last few seconds.
+func (s *session) write(frame []byte) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.ctx.Err() != nil { // after the close code there may be nothing
+		return errEnded
+	}
+	s.stuck.Reset(s.gateway.options.DrainWithin)
+	defer s.stuck.Stop()
+	if _, err := s.wire.Write(frame); err != nil {
+		s.torn = true
+		return err
+	}
+	s.gateway.counters.sent.Add(1)
+	return nil
+}
