@@ -108,6 +108,9 @@ type syncer struct {
 	busy bool
 	// closed is set before the store is: nobody may begin to read it any more.
 	closed bool
+	// mark was the store's when the last check began that succeeded.
+	mark   Mark
+	marked bool
 }
 
 type check struct {
@@ -117,6 +120,28 @@ type check struct {
 
 // sync returns once the view holds everything that was committed before the call.
 func (p *Peer) sync(ctx context.Context) error {
+	s := &p.syncs
+	s.mu.Lock()
+	if !s.closed && s.marked {
+		if mark, ok := p.glance(); ok && mark == s.mark {
+			s.mu.Unlock()
+			return nil
+		}
+	}
+	s.mu.Unlock()
+	return p.check(ctx)
+}
+
+// glance is called with syncs.mu held, and not when that is closed.
+func (p *Peer) glance() (Mark, bool) {
+	if g, ok := p.store.(Glancer); ok {
+		return g.Glance()
+	}
+	return Mark{}, false
+}
+
+// check is sync, and reads the store in any case.
+func (p *Peer) check(ctx context.Context) error {
 	s := &p.syncs
 	s.mu.Lock()
 	if s.closed {
@@ -149,11 +174,19 @@ func (p *Peer) runChecks() {
 		c := s.next
 		s.next = nil
 		s.busy = c != nil
+		var mark Mark
+		marked := false
+		if c != nil && !s.closed {
+			mark, marked = p.glance()
+		}
 		s.mu.Unlock()
 		if c == nil {
 			return
 		}
 		c.err = p.catchUp(p.ctx)
+		s.mu.Lock()
+		s.mark, s.marked = mark, marked && c.err == nil
+		s.mu.Unlock()
 		close(c.done)
 	}
 }

@@ -221,7 +221,7 @@ func (p *Peer) Sign(purpose string, parts ...string) []byte {
 }
 
 // Ready reports whether the store can be read.
-func (p *Peer) Ready(ctx context.Context) error { return p.sync(ctx) }
+func (p *Peer) Ready(ctx context.Context) error { return p.check(ctx) }
 
 // Dismiss ends a failed action (3 to 4) and frees its keys; by names who did it, for the
 // log. It returns the action as it ended. The error is ErrUnknown, ErrNotFailed, or

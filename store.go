@@ -57,6 +57,17 @@ type Store interface {
 	Close() error
 }
 
+// A Glancer is a Store that can tell, without a lock and without waiting, that nothing was
+// committed since it was last asked. What it saves is reading the head each time.
+type Glancer interface {
+	// Glance returns a mark of what was committed up to now, by anybody: while it is the
+	// same, nothing was. It is false if that can't be told. It is not called once Close is.
+	Glance() (Mark, bool)
+}
+
+// A Mark means nothing but that another one is equal to it.
+type Mark [6]uint64
+
 // A Head says how far a store's history has come.
 type Head struct {
 	// Epoch is the random id of the history. It changes when the store is restored.

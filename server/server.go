@@ -135,17 +135,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.connect(w, r)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
-	defer cancel()
+	ctx := &deadline{Context: r.Context(), at: time.Now().Add(answerWithin)}
+	defer ctx.end()
 	r = r.WithContext(ctx)
 	rec := &recorder{ResponseWriter: w, start: time.Now()}
 	defer s.finish(rec, r)
 
 	h := rec.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cache-Control", "no-store")
+	h["X-Content-Type-Options"] = nosniff
+	h["Content-Security-Policy"] = noContent
+	h["Referrer-Policy"] = noReferrer
+	h["Cache-Control"] = noStore
 
 	// ServeMux would redirect these, to an address that lacks what StripPrefix took.
 	if !isClean(r.URL.EscapedPath()) {
@@ -154,6 +154,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mux.ServeHTTP(rec, r)
 }
+
+// Headers of every answer. They are shared: set others, don't change these.
+var (
+	nosniff    = []string{"nosniff"}
+	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
+	noReferrer = []string{"no-referrer"}
+	noStore    = []string{"no-store"}
+)
 
 func isClean(p string) bool {
 	clean := path.Clean(p)

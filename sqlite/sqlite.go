@@ -47,11 +47,15 @@ type Store struct {
 	// watchAfter is the constant, but for tests.
 	watchAfter time.Duration
 	close      func() error // once
+
+	findIndex sync.Once
+	index     index
 }
 
 var (
-	_ kapi.Store  = (*Store)(nil)
-	_ auth.Tokens = (*Store)(nil)
+	_ kapi.Store   = (*Store)(nil)
+	_ kapi.Glancer = (*Store)(nil)
+	_ auth.Tokens  = (*Store)(nil)
 )
 
 // Open opens the store at path, and makes it (mode 0600) if it isn't there. Its folder
@@ -94,6 +98,8 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 		if s.wake != nil {
 			errs = append(errs, s.wake.Close())
 		}
+		s.findIndex.Do(func() {})
+		s.index.unmap()
 		return errors.Join(errs...)
 	})
 	defer func() {
@@ -152,6 +158,16 @@ func OpenMemory() (*Store, error) {
 
 // Path returns the file's absolute path, "" for a store in memory.
 func (s *Store) Path() string { return s.path }
+
+// Glance implements kapi.Glancer. A process that is short-lived never calls it.
+func (s *Store) Glance() (kapi.Mark, bool) {
+	s.findIndex.Do(func() {
+		if s.path != "" {
+			s.index = mapIndex(s.path)
+		}
+	})
+	return s.index.mark()
+}
 
 // Close closes the store, after what goes on in it. Calls after the first do nothing.
 func (s *Store) Close() error {

@@ -1,0 +1,74 @@
+package sqlite
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kettubot/kapi"
+)
+
+// An index is the beginning of the WAL index, the file beside a store that all processes
+// map: every commit changes its header before it is visible to anybody
+// (https://www.sqlite.org/walformat.html, "WAL-Index File Format").
+type index []byte
+
+// headerSize is that of the header, which stands there twice: a writer changes the second
+// copy first, so that who reads them in order, and finds them equal, has read one whole.
+const headerSize = 48
+
+// mapIndex maps the index of the store at path, which this process has open; nil if it can't.
+// It uses a descriptor that SQLite has: to open the file once more, and close it, would take
+// away the locks that SQLite holds on it (fcntl(2)).
+func mapIndex(path string) index {
+	const folder = "/proc/self/fd"
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil
+	}
+	for _, entry := range entries {
+		if target, err := os.Readlink(filepath.Join(folder, entry.Name())); err != nil || target != path+"-shm" {
+			continue
+		}
+		fd, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			return nil
+		}
+		data, err := unix.Mmap(fd, 0, os.Getpagesize(), unix.PROT_READ, unix.MAP_SHARED)
+		if err != nil {
+			return nil
+		}
+		return data
+	}
+	return nil
+}
+
+func (i index) unmap() {
+	if i != nil {
+		_ = unix.Munmap(i)
+	}
+}
+
+// mark is false while a commit is changing the header, and while there is none.
+func (i index) mark() (m kapi.Mark, ok bool) {
+	if i == nil {
+		return m, false
+	}
+	const words = headerSize / 4
+	header := (*[2][words]uint32)(unsafe.Pointer(&i[0]))
+	var copies [2][words]uint32
+	for n := range copies {
+		for w := range words {
+			copies[n][w] = atomic.LoadUint32(&header[n][w])
+		}
+	}
+	const initialised = 3 // the word with the flag in it
+	if copies[0] != copies[1] || copies[0][initialised] == 0 {
+		return m, false
+	}
+	return *(*kapi.Mark)(unsafe.Pointer(&copies[0])), true
+}
