@@ -1,9 +1,8 @@
 package server
 
 import (
-	"crypto/sha256"
 	"fmt"
-	"io"
+	"hash/maphash"
 	"math"
 	"net/http"
 	"net/netip"
@@ -48,7 +47,7 @@ func newDoor(o Options) *door {
 		perAddress:   newLimits("address", true, o.RatePerAddress, atOnce),
 		perProbe:     newLimits("probe", false, o.RatePerAddress, atOnce),
 		perConnect:   newLimits("connect", false, o.Rate, o.Burst),
-		proven:       proven{of: make(map[[sha256.Size]byte]proof)},
+		proven:       proven{of: make(map[fingerprint]proof)},
 		unproven:     make(chan struct{}, maxUnproven),
 	}
 }
@@ -79,7 +78,7 @@ func (d *door) tell(c *call) {
 // is, unless its credentials were valid a moment ago: a flood must not lock out those
 // behind the same address.
 func (d *door) identify(r *http.Request, action string) (auth.Identity, allowance, error) {
-	key, from := credentials(r), address(r)
+	key := credentials(r)
 	id, proven := d.proven.get(key)
 	if !proven {
 		select {
@@ -88,9 +87,9 @@ func (d *door) identify(r *http.Request, action string) (auth.Identity, allowanc
 		case <-r.Context().Done():
 		}
 		if err := r.Context().Err(); err != nil {
-			return auth.Identity{}, d.perAddress.take(from), err
+			return auth.Identity{}, d.perAddress.take(address(r)), err
 		}
-		if a := d.perAddress.peek(from); !a.ok {
+		if a := d.perAddress.peek(address(r)); !a.ok {
 			return auth.Identity{}, a, nil
 		}
 	}
@@ -104,13 +103,13 @@ func (d *door) identify(r *http.Request, action string) (auth.Identity, allowanc
 		return who, d.perIdentity.take(who.ID), nil
 	case refused(err) != nil:
 		d.proven.drop(key)
-		return auth.Identity{}, d.perAddress.take(from), err
+		return auth.Identity{}, d.perAddress.take(address(r)), err
 	}
 	err = fmt.Errorf("%w: find out who asks: %w", kapi.ErrUnavailable, err)
 	if proven { // an outage must not shrink what they have
 		return auth.Identity{}, d.perIdentity.take(id), err
 	}
-	return auth.Identity{}, d.perAddress.take(from), err
+	return auth.Identity{}, d.perAddress.take(address(r)), err
 }
 
 // address returns the network address of the client: of IPv6 the network that one
@@ -126,23 +125,29 @@ func address(r *http.Request) string {
 	return ip.String()
 }
 
-// credentials returns a hash of all that a request says about who sent it, or zero if
-// it says nothing.
-func credentials(r *http.Request) (key [sha256.Size]byte) {
+// A fingerprint tells credentials apart, without keeping them. It is of this process only,
+// and nobody can make two that are alike.
+type fingerprint uint64
+
+var fingerprints = maphash.MakeSeed()
+
+// credentials returns the fingerprint of all that a request says about who sent it, or zero
+// if it says nothing.
+func credentials(r *http.Request) fingerprint {
 	headers, cookies := r.Header["Authorization"], r.Header["Cookie"]
 	if len(headers) == 0 && len(cookies) == 0 {
-		return key
+		return 0
 	}
-	h := sha256.New()
+	var h maphash.Hash
+	h.SetSeed(fingerprints)
 	for _, lines := range [][]string{headers, cookies} {
 		for _, line := range lines {
-			io.WriteString(h, line)
-			h.Write([]byte{'\n'}) // no header holds one
+			_, _ = h.WriteString(line)
+			_ = h.WriteByte('\n') // no header holds one
 		}
-		h.Write([]byte{'\n'})
+		_ = h.WriteByte('\n')
 	}
-	h.Sum(key[:0])
-	return key
+	return fingerprint(max(h.Sum64(), 1))
 }
 
 const (
@@ -154,7 +159,7 @@ const (
 // for whose it is worth asking.
 type proven struct {
 	mu sync.Mutex
-	of map[[sha256.Size]byte]proof
+	of map[fingerprint]proof
 }
 
 type proof struct {
@@ -162,21 +167,25 @@ type proof struct {
 	until time.Time
 }
 
-func (p *proven) get(key [sha256.Size]byte) (id string, ok bool) {
+func (p *proven) get(key fingerprint) (id string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	of, ok := p.of[key]
 	return of.id, ok && time.Now().Before(of.until)
 }
 
-func (p *proven) add(key [sha256.Size]byte, id string) {
-	if key == ([sha256.Size]byte{}) {
+func (p *proven) add(key fingerprint, id string) {
+	if key == 0 {
 		return
 	}
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, ok := p.of[key]; !ok && len(p.of) >= maxProven {
+	of, ok := p.of[key]
+	if ok && of.id == id && of.until.Sub(now) > provenFor/2 {
+		return
+	}
+	if !ok && len(p.of) >= maxProven {
 		for k, of := range p.of {
 			if !now.Before(of.until) {
 				delete(p.of, k)
@@ -189,7 +198,7 @@ func (p *proven) add(key [sha256.Size]byte, id string) {
 	p.of[key] = proof{id, now.Add(provenFor)}
 }
 
-func (p *proven) drop(key [sha256.Size]byte) {
+func (p *proven) drop(key fingerprint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.of, key)

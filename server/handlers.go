@@ -4,19 +4,23 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
 
 	"github.com/kettubot/kapi/auth"
 )
+
+// askAgain: the list may be kept, but must be asked about.
+var askAgain = []string{"private, no-cache"}
 
 func (s *Server) list(c *call) error {
 	listing, err := s.peer.ListJSON(c.Context())
 	if err != nil {
 		return fmt.Errorf("list actions: %w", err)
 	}
-	etag := fmt.Sprintf(`"%s-%d"`, listing.Epoch, listing.Seq)
+	etag := `"` + listing.Epoch + "-" + strconv.FormatUint(listing.Seq, 10) + `"`
 	h := c.w.Header()
-	h.Set("ETag", etag)
-	h.Set("Cache-Control", "private, no-cache") // may be kept, must be asked about
+	h["Etag"] = []string{etag}
+	h["Cache-Control"] = askAgain
 	if matches(c.Header.Values("If-None-Match"), etag) {
 		c.w.WriteHeader(http.StatusNotModified)
 		return nil
