@@ -52,6 +52,7 @@ type Gateway struct {
 	log      *slog.Logger
 	counters *Counters
 	last     atomic.Pointer[dispatched]
+	drains   drains
 
 	mu       sync.Mutex
 	grants   map[string]*grant
@@ -81,10 +82,12 @@ func New(k *kapi.Peer, o Options) *Gateway {
 	set(&o.Heartbeat, 30*time.Second)
 	set(&o.IdentifyWithin, 15*time.Second)
 	set(&o.DrainWithin, 30*time.Second)
-	return &Gateway{
+	g := &Gateway{
 		peer: k, options: o, log: o.Logger, counters: o.Counters,
 		grants: map[string]*grant{}, sessions: map[*session]struct{}{}, closed: make(chan struct{}),
 	}
+	g.drains.now.Store(1)
+	return g
 }
 
 // ServeHTTP opens a connection and returns; what net/http needed for the request is free
@@ -116,6 +119,11 @@ func (g *Gateway) join(s *session) bool {
 	}
 	g.sessions[s] = struct{}{}
 	g.all.Add(1)
+	if !g.drains.looking {
+		g.drains.looking = true
+		g.all.Add(1)
+		go g.lookForSlow()
+	}
 	g.counters.connections.Add(1)
 	return true
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -46,9 +45,9 @@ type session struct {
 
 	// wire is what conn reads and writes: messages go to it in whole frames.
 	wire    net.Conn
-	writing sync.Mutex  // held while one is written
-	torn    bool        // part of one was written; guarded by writing
-	stuck   *time.Timer // ends the connection when the client takes nothing
+	writing sync.Mutex    // held while one is written
+	torn    bool          // part of one was written; guarded by writing
+	since   atomic.Uint64 // the look at which that began, 0 while there is none
 
 	// overdue ends the connection when no identify, or heartbeat, came in time.
 	overdue *time.Timer
@@ -65,8 +64,6 @@ func newSession(g *Gateway, conn *websocket.Conn, wire net.Conn, r *http.Request
 		limit: rate.NewLimiter(rate.Every(time.Minute/perMinute), perMinute),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.stuck = time.AfterFunc(math.MaxInt64, func() { s.end(codeSlow) })
-	s.stuck.Stop()
 	return s
 }
 

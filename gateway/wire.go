@@ -9,6 +9,8 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"sync/atomic"
+	"time"
 )
 
 // Of a connection's two buffers, one takes what its client says, which is little, and the
@@ -67,6 +69,43 @@ func (g *Gateway) frameOf(text []byte) []byte {
 	return d.frame
 }
 
+// Drains look for connections that take nothing. A timer for each message would cost more
+// than the rest of what the gateway does for it.
+type drains struct {
+	now     atomic.Uint64 // counts looks, from 1
+	looking bool          // guarded by the gateway's mu
+}
+
+// drainLooks is how many looks there are in the time that a client has to take a message.
+const drainLooks = 16
+
+// lookForSlow ends connections whose clients take nothing, until there is no connection.
+func (g *Gateway) lookForSlow() {
+	defer g.all.Done()
+	tick := time.NewTicker(max(g.options.DrainWithin/drainLooks, 1))
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-g.closed:
+			return // all connections are being ended
+		}
+		now := g.drains.now.Add(1)
+		g.mu.Lock()
+		g.drains.looking = len(g.sessions) > 0
+		if !g.drains.looking {
+			g.mu.Unlock()
+			return
+		}
+		for s := range g.sessions {
+			if since := s.since.Load(); since != 0 && now-since > drainLooks {
+				s.end(codeSlow)
+			}
+		}
+		g.mu.Unlock()
+	}
+}
+
 var errEnded = errors.New("the connection is being ended")
 
 // send writes a message.
@@ -81,8 +120,8 @@ func (s *session) write(frame []byte) error {
 	if s.ctx.Err() != nil { // after the close code there may be nothing
 		return errEnded
 	}
-	s.stuck.Reset(s.gateway.options.DrainWithin)
-	defer s.stuck.Stop()
+	s.since.Store(s.gateway.drains.now.Load())
+	defer s.since.Store(0)
 	if _, err := s.wire.Write(frame); err != nil {
 		s.torn = true
 		return err

@@ -95,6 +95,9 @@ func readJSON[T any](c *call, limit int64) (T, error) {
 // checkQuery refuses every parameter: no route has any, and one that is not understood
 // must not be taken for one that was obeyed.
 func checkQuery(raw string) error {
+	if raw == "" {
+		return nil
+	}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
 		return errQuery.because("it is malformed")
