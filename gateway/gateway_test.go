@@ -260,3 +260,30 @@ func TestCookie(t *testing.T) {
 		t.Errorf("another origin: %v, %v", resp, err)
 	}
 }
+
+// A message may come in pieces; together they count as one.
+func TestFragments(t *testing.T) {
+	b := newBench(t, Options{})
+	write := func(c *client, pieces ...string) {
+		t.Helper()
+		w, err := c.conn.Writer(t.Context(), websocket.MessageText)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, piece := range pieces {
+			if _, err := w.Write([]byte(piece)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good, long := b.dial(), b.dial()
+	good.next(3, "")
+	write(good, identifyAdmin[:10], "", identifyAdmin[10:])
+	good.next(0, "READY")
+	long.next(3, "")
+	write(long, strings.Repeat(" ", 40<<10), strings.Repeat(" ", 40<<10))
+	long.wantClose(CodeLimit)
+}

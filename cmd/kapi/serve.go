@@ -97,7 +97,8 @@ func (c *serveCmd) Run(a *app) error {
 	}
 	defer stopMetrics()
 	log.Info("kapi serves", "address", url, "store", storeName(s.store), "version", version())
-	if err := a.welcome(ctx, s, url); err != nil {
+	// Stopped already, it stops as it would a moment later.
+	if err := a.welcome(ctx, s, url); err != nil && ctx.Err() == nil {
 		return errors.Join(err, listener.Close())
 	}
 	handler := server.New(s.Peer, server.Options{
