@@ -134,7 +134,16 @@ func TestPanicInAuthenticate(t *testing.T) {
 	if _, data, err := good.Read(t.Context()); err != nil || !bytes.Contains(data, []byte(`"KAPI_ACTION_UPDATE"`)) {
 		t.Errorf("the other connection: %s, %v", data, err)
 	}
-	if err := panics.Close(t.Context()); err != nil {
+	closed := make(chan error, 1)
+	go func() { closed <- panics.Close(t.Context()) }()
+	var err error
+	for err == nil { // the end is answered by whoever reads
+		_, _, err = good.Read(t.Context())
+	}
+	if got := websocket.CloseStatus(err); got != CodeRestart.status() {
+		t.Errorf("the other connection ended with %v", err)
+	}
+	if err := <-closed; err != nil {
 		t.Error(err)
 	}
 }
