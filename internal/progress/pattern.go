@@ -1,0 +1,138 @@
+package progress
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Pattern reads progress from lines as a regular expression says. It is for one goroutine.
+type Pattern struct {
+	expression *regexp.Regexp
+	total      float64
+	// The numbers of the groups, 0 for those that there are not.
+	percent, done, of, state int
+	counts                   bool
+	matches                  float64
+}
+
+// A Reading is what a line says.
+type Reading struct {
+	// Progress is 0 to 1, nil if the line doesn't say.
+	Progress *float64
+	// State is nil if the line doesn't say.
+	State *string
+}
+
+// ParsePattern reads an expression in Go's syntax (RE2). Its named groups say what is what:
+// percent; or done and total; and state. With a total (0 is none), done is counted against
+// that, as is the one group of an expression that has a single, unnamed one; and without any
+// such group each match counts one.
+func ParsePattern(expression string, total float64) (*Pattern, error) {
+	re, err := regexp.Compile(expression)
+	if err != nil {
+		return nil, fmt.Errorf("not a regular expression: %w", err)
+	}
+	if total < 0 || math.IsInf(total, 0) || math.IsNaN(total) {
+		return nil, errors.New("the total must be a number above 0")
+	}
+	p := &Pattern{expression: re, total: total}
+	for i, name := range re.SubexpNames() {
+		switch name {
+		case "percent":
+			p.percent = i
+		case "done":
+			p.done = i
+		case "total":
+			p.of = i
+		case "state":
+			p.state = i
+		case "":
+		default:
+			return nil, fmt.Errorf("the group %q is none of percent, done, total and state", name)
+		}
+	}
+	unnamed := unnamedGroups(re)
+	switch {
+	case p.percent > 0:
+	case p.of > 0 && p.done == 0:
+		return nil, errors.New("there is a group total, but none that is named done")
+	case p.done > 0 && p.of == 0 && total == 0:
+		return nil, errors.New("how much is done is of no use without the total: name a group so, or give it")
+	case p.done > 0:
+	case total > 0 && len(unnamed) == 1:
+		p.done = unnamed[0]
+	case total > 0 && len(unnamed) == 0:
+		p.counts = true
+	case total > 0:
+		return nil, errors.New("it has several groups: name the one to count done")
+	case p.state == 0:
+		return nil, errors.New("it has no group named percent, nor done and total, and there is no total to count matches against")
+	}
+	return p, nil
+}
+
+func unnamedGroups(re *regexp.Regexp) (groups []int) {
+	for i, name := range re.SubexpNames() {
+		if i > 0 && name == "" {
+			groups = append(groups, i)
+		}
+	}
+	return slices.Clip(groups)
+}
+
+// Counts reports whether every line must be read, because matches are counted.
+func (p *Pattern) Counts() bool { return p.counts }
+
+// Read reads a line; ok is false if it does not match. One that has not ended yet must not
+// be read if Counts.
+func (p *Pattern) Read(line []byte) (r Reading, ok bool) {
+	match := p.expression.FindSubmatch(line)
+	if match == nil {
+		return r, false
+	}
+	if p.state > 0 && match[p.state] != nil {
+		state := Text(match[p.state], maxLine)
+		r.State = &state
+	}
+	if p.counts {
+		p.matches++
+	}
+	if value, ok := p.value(match); ok {
+		value = min(max(value, 0), 1)
+		r.Progress = &value
+	}
+	return r, true
+}
+
+func (p *Pattern) value(match [][]byte) (float64, bool) {
+	switch {
+	case p.counts:
+		return p.matches / p.total, true
+	case p.percent > 0:
+		percent, ok := number(match[p.percent])
+		return percent / 100, ok
+	case p.done > 0:
+		done, ok := number(match[p.done])
+		total := p.total
+		if p.of > 0 {
+			var given bool
+			if total, given = number(match[p.of]); !given {
+				return 0, false
+			}
+		}
+		return done / total, ok && total > 0
+	}
+	return 0, false
+}
+
+// number reads "42", "42.5", "1,234,567" or "42%".
+func number(text []byte) (float64, bool) {
+	clean := strings.NewReplacer(",", "", "_", "", " ", "", "%", "").Replace(string(text))
+	n, err := strconv.ParseFloat(clean, 64)
+	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
+}

@@ -1,0 +1,302 @@
+package progress
+
+import (
+	"bytes"
+	"strings"
+	"unicode"
+)
+
+const (
+	// maxLine is how much of a line is looked at, in bytes; what follows is skipped.
+	maxLine = 4096
+	// maxCommand is how long an operating system command may be to be looked at.
+	maxCommand = 32
+	// sample is how many lines at the end of a large piece of output are looked at, and
+	// large how many bytes make one large: of a flood nobody needs every line.
+	sample = 16
+	large  = 4096
+)
+
+// A Scanner is written a stream of output and tells the lines that it shows. Escape sequences
+// (ECMA-48) and control characters are left out; a carriage return ends a line, as the next
+// one is written over it, and so does whatever moves the cursor. Its memory is bounded whatever
+// the stream is. The zero value is ready; it is for one goroutine.
+type Scanner struct {
+	// Line is told each line that has something on it: as bytes that are valid only during
+	// the call, and need not be valid UTF-8 (see Text). Nil: nobody is told.
+	Line func(line []byte)
+	// Terminal is told what the terminal's progress escape says.
+	Terminal func(TerminalProgress)
+	// Every makes that each line is told once, when it has ended. Otherwise those at the end
+	// of each piece of a flood stand for the rest of it, and Pause tells what stands there.
+	Every bool
+
+	line    []byte
+	told    bool // the line was told before its end
+	state   escape
+	c2      bool // the last byte began a control character of U+0080 to U+009F
+	command []byte
+}
+
+// escape is where in an escape sequence a stream is.
+type escape int
+
+const (
+	ground  escape = iota
+	started        // after ESC
+	charset        // after ESC and an intermediate byte
+	control        // in a control sequence, which ends with a byte of 0x40 to 0x7E
+	text           // in a control string other than a command, which ends with BEL or ST
+	command        // in an operating system command, which ends with BEL or ST
+	ending         // after ESC in one of both
+)
+
+const esc = 0x1B
+
+// Write implements io.Writer. It never fails.
+func (s *Scanner) Write(p []byte) (int, error) {
+	n := len(p)
+	if len(p) >= large && !s.Every {
+		p = s.skipFlood(p)
+	}
+	for i := 0; i < len(p); {
+		if s.state == ground && !s.c2 {
+			if plain := plainLength(p[i:]); plain > 0 {
+				s.show(p[i : i+plain])
+				i += plain
+				continue
+			}
+		}
+		s.byte(p[i])
+		i++
+	}
+	return n, nil
+}
+
+// skipFlood ends the line that p goes on with, if it does, and returns the last lines of p. A
+// piece with escape sequences in it is returned whole: they may say something.
+func (s *Scanner) skipFlood(p []byte) []byte {
+	if s.state != ground || s.c2 || bytes.IndexByte(p, esc) >= 0 || bytes.Contains(p, []byte{0xC2, 0x9D}) {
+		return p
+	}
+	from := len(bytes.TrimRight(p, "\r\n \t"))
+	for range sample {
+		if from = bytes.LastIndexAny(p[:from], "\r\n"); from < 0 {
+			return p
+		}
+	}
+	first := lineEnd(p)
+	if first >= from {
+		return p
+	}
+	s.show(p[:first])
+	s.end()
+	return p[from:]
+}
+
+// lineEnd is where p's first line ends. IndexAny would be ten times slower.
+func lineEnd(p []byte) int {
+	end := len(p)
+	for _, b := range []byte{'\n', '\r'} {
+		if i := bytes.IndexByte(p[:end], b); i >= 0 {
+			end = i
+		}
+	}
+	return end
+}
+
+// plainLength is how many bytes at the start of p are only shown.
+func plainLength(p []byte) int {
+	for i, b := range p {
+		if b < 0x20 || b == 0x7F || b == 0xC2 {
+			return i
+		}
+	}
+	return len(p)
+}
+
+// Pause tells the line that has not ended yet. It is for a stream that has been quiet for a
+// moment, so that what stands there is what its reader sees.
+func (s *Scanner) Pause() {
+	if s.Pending() {
+		s.tell()
+		s.told = true
+	}
+}
+
+// Pending reports whether Pause would tell something.
+func (s *Scanner) Pending() bool { return !s.Every && !s.told && len(s.line) > 0 }
+
+// Flush ends the last line of a stream.
+func (s *Scanner) Flush() { s.end() }
+
+func (s *Scanner) byte(b byte) {
+	if s.c2 {
+		s.c2 = false
+		if b >= 0x80 && b <= 0x9F {
+			s.c1(b)
+			return
+		}
+		s.take(0xC2)
+	} else if b == 0xC2 {
+		s.c2 = true
+		return
+	}
+	s.take(b)
+}
+
+// c1 takes U+0080 to U+009F, which are short for ESC and a byte of 0x40 to 0x5F.
+func (s *Scanner) c1(b byte) {
+	switch {
+	case s.state == text, s.state == command, s.state == ending:
+		if b == 0x9C {
+			s.endString()
+		}
+	default:
+		s.introduced(b - 0x40)
+	}
+}
+
+func (s *Scanner) take(b byte) {
+	if b == '\n' || b == '\r' {
+		s.state = ground // whatever was begun
+		s.end()
+		return
+	}
+	switch s.state {
+	case ground:
+		s.visible(b)
+	case started:
+		s.introduced(b)
+	case charset:
+		if b < 0x20 || b > 0x2F {
+			s.state = ground
+		}
+	case control:
+		switch {
+		case b >= 0x40 && b <= 0x7E:
+			s.state = ground
+			s.controlled(b)
+		case b == esc:
+			s.state = started
+		}
+	case text, command:
+		switch {
+		case b == '\a':
+			s.endString()
+		case b == esc:
+			s.state = ending
+		case s.state == command && len(s.command) <= maxCommand:
+			s.command = append(s.command, b)
+		}
+	case ending:
+		if b == '\\' {
+			s.endString()
+		} else {
+			s.command = s.command[:0]
+			s.introduced(b)
+		}
+	}
+}
+
+func (s *Scanner) visible(b byte) {
+	switch {
+	case b == esc:
+		s.state = started
+	case b == '\t':
+		s.show([]byte{' '})
+	case b >= 0x20 && b != 0x7F:
+		s.show([]byte{b})
+	}
+}
+
+// introduced takes the byte after an ESC.
+func (s *Scanner) introduced(b byte) {
+	switch {
+	case b == '[':
+		s.state = control
+	case b == ']':
+		s.state = command
+		s.command = s.command[:0]
+	case b == 'P', b == 'X', b == '^', b == '_':
+		s.state = text
+		s.command = s.command[:0]
+	case b == esc:
+		s.state = started
+	case b >= 0x20 && b <= 0x2F:
+		s.state = charset
+	default:
+		s.state = ground
+		if strings.IndexByte("78DEMc", b) >= 0 { // save, restore, index, next line, back, reset
+			s.end()
+		}
+	}
+}
+
+// controlled takes the last byte of a control sequence: those that move the cursor, or erase
+// the screen, begin a new line.
+func (s *Scanner) controlled(b byte) {
+	if b >= 'A' && b <= 'J' && b != 'C' || b == 'd' || b == 'f' {
+		s.end()
+	}
+}
+
+func (s *Scanner) endString() {
+	s.state = ground
+	if p, ok := parseTerminal(s.command); ok && s.Terminal != nil {
+		s.Terminal(p)
+	}
+	s.command = s.command[:0]
+}
+
+// show adds to the line.
+func (s *Scanner) show(p []byte) {
+	if room := maxLine - len(s.line); len(p) > room {
+		p = p[:room]
+	}
+	if len(p) > 0 {
+		s.line = append(s.line, p...)
+		s.told = false
+	}
+}
+
+// end ends the line.
+func (s *Scanner) end() {
+	if !s.told {
+		s.tell()
+	}
+	s.line, s.told = s.line[:0], false
+}
+
+func (s *Scanner) tell() {
+	if s.Line != nil && len(bytes.TrimSpace(s.line)) > 0 {
+		s.Line(s.line)
+	}
+}
+
+// Text makes a line fit for people: valid UTF-8, no control characters, nothing that turns the
+// text around it, no spaces at its ends, at most limit code points and then an ellipsis.
+func Text(line []byte, limit int) string {
+	var b strings.Builder
+	runes := 0
+	for _, r := range string(bytes.TrimSpace(line)) {
+		switch {
+		case unicode.IsSpace(r):
+			r = ' '
+		case unicode.IsControl(r), bidi(r):
+			continue
+		}
+		if runes == limit {
+			return b.String() + "…"
+		}
+		b.WriteRune(r) // U+FFFD for what is not valid
+		runes++
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
+// bidi is true for what would turn the text around it: a terminal may show it as something
+// else than it is.
+func bidi(r rune) bool {
+	return r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069
+}

@@ -1,0 +1,173 @@
+package progress
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+// scan writes the stream in pieces of a size and returns what was told.
+func scan(in string, piece int, every bool) (told []string) {
+	s := Scanner{
+		Every:    every,
+		Line:     func(line []byte) { told = append(told, Text(line, maxLine)) },
+		Terminal: func(p TerminalProgress) { told = append(told, fmt.Sprintf("<%d %v>", p.State, p.Progress)) },
+	}
+	for p := range slices.Chunk([]byte(in), max(piece, 1)) {
+		_, _ = s.Write(p)
+	}
+	s.Flush()
+	return told
+}
+
+func TestScanner(t *testing.T) {
+	for _, c := range []struct {
+		name, in string
+		want     []string
+	}{
+		{"nothing", "", nil},
+		{"lines", "one\ntwo\n", []string{"one", "two"}},
+		{"without its end", "one\ntwo", []string{"one", "two"}},
+		{"written over", "10%\r20%\r\n", []string{"10%", "20%"}},
+		{"empty lines", "\n \t\r\n", nil},
+		{"colours", "\x1b[1;31m1\x1b[0m0%\n", []string{"10%"}},
+		{"cursor up", "10%\x1b[1A\x1b[2K20%\n", []string{"10%", "20%"}},
+		{"cursor to a place", "\x1b7\x1b[24;0fProgress: [ 12%]\x1b8Unpacking\n", []string{"Progress: [ 12%]", "Unpacking"}},
+		{"a title", "\x1b]0;50%\aone\n", []string{"one"}},
+		{"a title, ST", "\x1b]0;50%\x1b\\one\n", []string{"one"}},
+		{"a device control string", "\x1bPq#0\x1b\\one\n", []string{"one"}},
+		{"a charset", "\x1b(Bone\n", []string{"one"}},
+		{"a string without its end", "\x1b]0;title\none\n", []string{"one"}},
+		{"C1 controls", "\u009b31mred\u009d0;title\u009cder\n", []string{"redder"}},
+		{"other scripts", "größer Â£ 10 €\n", []string{"größer Â£ 10 €"}},
+		{"progress, BEL", "a\x1b]9;4;1;42\ab\n", []string{"<1 0.42>", "ab"}},
+		{"progress, ST", "\x1b]9;4;2;7\x1b\\", []string{"<2 0.07>"}},
+		{"progress, C1", "\u009d9;4;4;50\u009c", []string{"<4 0.5>"}},
+		{"progress without a number", "\x1b]9;4;3\a\x1b]9;4;0;\a\x1b]9;4;1\a\x1b]9;4;2;\a", []string{"<3 -1>", "<0 -1>", "<1 0>", "<2 -1>"}},
+		{"progress above 100", "\x1b]9;4;1;300\a", []string{"<1 1>"}},
+		{"no progress", "\x1b]9;4;7;1\a\x1b]9;4;\a\x1b]9;4;12;1\a\x1b]9;5\a\x1b]9;4;1;-3\a\x1b]9;4;1;x\a", []string{"<1 0>", "<1 0>"}},
+		{"too long a command", "\x1b]9;4;1;" + strings.Repeat("0", 100) + "\aone\n", []string{"one"}},
+		{"a command broken off", "\x1b]9;4;1;42\x1b[31mone\n\x1b]9;4;1;42\none", []string{"one", "one"}},
+		{"a long line", strings.Repeat("x", 3*maxLine) + "\nend", []string{strings.Repeat("x", maxLine), "end"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, piece := range []int{len(c.in), 1, 3} {
+				for _, every := range []bool{true, false} {
+					if got := scan(c.in, piece, every); !slices.Equal(got, c.want) {
+						t.Errorf("in pieces of %d: got %q, want %q", piece, got, c.want)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestScannerFlood(t *testing.T) {
+	var flood strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintln(&flood, "line", i)
+	}
+	flood.WriteString(" \n\r\n\n")
+	if told := scan(flood.String(), 1<<16, true); len(told) != 100_000 {
+		t.Errorf("told %d lines, want every one", len(told))
+	}
+	told := scan(flood.String(), 1<<16, false)
+	if len(told) > 1000 || told[len(told)-1] != "line 99999" || told[len(told)-2] != "line 99998" {
+		t.Errorf("told %d lines, the last ones %q", len(told), told[max(len(told)-3, 0):])
+	}
+	for _, line := range told {
+		if !strings.HasPrefix(line, "line ") || strings.Count(line, "line") != 1 {
+			t.Fatalf("told %q, which was never a line", line)
+		}
+	}
+}
+
+// What goes over from one piece to the next must not be lost where lines are skipped.
+func TestScannerFloodSeams(t *testing.T) {
+	one := strings.Repeat("a short line\n", 1000)
+	told := scan("begin"+one+"\x1b]9;4;1;5"+"\aend", len("begin"+one)+9, false)
+	if len(told) < 2 || told[0] != "begina short line" || told[len(told)-2] != "<1 0.05>" || told[len(told)-1] != "end" {
+		t.Errorf("told %q", told)
+	}
+}
+
+func TestPause(t *testing.T) {
+	var told []string
+	s := Scanner{Line: func(line []byte) { told = append(told, string(line)) }}
+	write := func(p string) { _, _ = s.Write([]byte(p)) }
+	write("\r10%")
+	if !s.Pending() {
+		t.Error("nothing is pending")
+	}
+	s.Pause()
+	s.Pause()
+	if s.Pending() {
+		t.Error("something is pending")
+	}
+	write("\r20")
+	write("%")
+	s.Pause()
+	write(" of all\n")
+	if want := []string{"10%", "20%", "20% of all"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+}
+
+func TestText(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"  why\t ", "why"},
+		{"a\tb", "a b"},
+		{"text that\u202e turns\u2066", "text that turns"},
+		{"a\xffb\xe2\x82", "a\uFFFDb\uFFFD\uFFFD"},
+		{strings.Repeat("é", 20), strings.Repeat("é", 20)},
+		{strings.Repeat("é", 21), strings.Repeat("é", 20) + "…"},
+	} {
+		if got := Text([]byte(c.in), 20); got != c.want {
+			t.Errorf("%q: got %q, want %q", c.in, got, c.want)
+		}
+	}
+}
+
+func FuzzScanner(f *testing.F) {
+	for _, seed := range []string{"42%\r43%\n", "\x1b]9;4;1;42\a", "\x1b[1A\x1b[2K", "\xc2\x9b31m\xc2", "\x1bP\x1b\x1b]\x1b", "\u009d9;4;1;1\u009c"} {
+		f.Add([]byte(seed), 3)
+	}
+	f.Fuzz(func(t *testing.T, in []byte, piece int) {
+		collect := func(piece int) (told []string, s *Scanner) {
+			s = &Scanner{Every: true}
+			s.Line = func(line []byte) {
+				if bytes.ContainsAny(line, "\x1b\r\n\x00") {
+					t.Errorf("a control character in %q", line)
+				}
+				text := Text(line, 200)
+				if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) || utf8.RuneCountInString(text) > 201 {
+					t.Errorf("not a text: %q", text)
+				}
+				told = append(told, text)
+			}
+			s.Terminal = func(p TerminalProgress) {
+				if p.State < 0 || p.State > 4 || p.Progress > 1 {
+					t.Errorf("got %+v", p)
+				}
+				told = append(told, fmt.Sprint(p))
+			}
+			for p := range slices.Chunk(in, max(piece, 1)) {
+				_, _ = s.Write(p)
+			}
+			s.Flush()
+			return told, s
+		}
+		whole, s := collect(len(in))
+		pieces, _ := collect(1 + piece&7)
+		if !slices.Equal(whole, pieces) {
+			t.Errorf("in one piece %q, in small ones %q", whole, pieces)
+		}
+		if cap(s.line) > 2*maxLine || cap(s.command) > 4*maxCommand {
+			t.Errorf("it holds %d and %d bytes", cap(s.line), cap(s.command))
+		}
+	})
+}

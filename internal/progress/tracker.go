@@ -1,0 +1,277 @@
+package progress
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+)
+
+// A Reporter takes what a Tracker reports, as a kapi.Handle and a client.Handle do. Impacted
+// and Recovered may take their time; the others return at once.
+type Reporter interface {
+	Progress(float64)
+	ResetProgress()
+	State(string)
+	Impacted(reason string) error
+	Recovered() error
+}
+
+// A Tracker makes one report of all that a command says. Of several sources of progress the
+// best that has spoken counts: notices, the terminal's escape, lines. Its methods may be
+// called concurrently, and wait for nobody.
+type Tracker struct {
+	reporter Reporter
+	pattern  *Pattern // nil: guess
+	stall    time.Duration
+
+	mu       sync.Mutex
+	guess    Guess
+	source   source
+	progress float64 // NaN while it is unknown
+	stater   source
+	state    string
+	moved    time.Time
+	troubles [kinds]string // why the action is impacted, by kind
+
+	wake chan struct{} // troubles or moved are new; holds one
+}
+
+// source is where progress or state comes from; a higher one beats the lower ones.
+type source int
+
+const (
+	nobody source = iota
+	lines
+	terminal
+	notices
+)
+
+// The kinds of troubles, the worst first.
+const (
+	said = iota
+	stalled
+	kinds
+)
+
+// mostOfGuess is what a guess shows at most before the end.
+const mostOfGuess = 0.99
+
+// NewTracker returns a Tracker that reads lines by pattern, or guesses if that is nil. If
+// neither progress nor state moves for stall, the action is impacted; 0 is no limit.
+func NewTracker(r Reporter, pattern *Pattern, stall time.Duration) *Tracker {
+	return &Tracker{
+		reporter: r, pattern: pattern, stall: stall,
+		progress: math.NaN(), moved: time.Now(), wake: make(chan struct{}, 1),
+	}
+}
+
+// Line takes a line of output.
+func (t *Tracker) Line(line []byte) {
+	if t.pattern == nil && bytes.IndexByte(line, '%') < 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pattern == nil {
+		t.guessFrom(line)
+		return
+	}
+	r, ok := t.pattern.Read(line)
+	if !ok {
+		return
+	}
+	if r.Progress != nil {
+		t.report(lines, *r.Progress, t.progress == 1)
+	}
+	if r.State != nil {
+		t.say(lines, *r.State)
+	}
+}
+
+func (t *Tracker) guessFrom(line []byte) {
+	switch hint, percent := t.guess.Read(line); hint {
+	case Advanced:
+		t.report(lines, min(percent/100, mostOfGuess), true)
+	case Restarted:
+		t.reset(lines)
+	}
+}
+
+// Terminal takes what the terminal's progress escape says.
+func (t *Tracker) Terminal(p TerminalProgress) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	trouble := ""
+	switch p.State {
+	case TerminalNone, TerminalUnknown:
+		t.reset(terminal)
+	case TerminalError:
+		trouble = "the command reports an error"
+	case TerminalPaused:
+		trouble = "the command is paused"
+	}
+	if p.Progress >= 0 && p.State != TerminalNone && p.State != TerminalUnknown {
+		t.report(terminal, p.Progress, t.progress == 1)
+	}
+	t.trouble(said, trouble)
+}
+
+// Notice takes what the command says through systemd's notify protocol.
+func (t *Tracker) Notice(n Notice) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n.Unknown {
+		t.reset(notices)
+	}
+	if n.Progress != nil {
+		t.report(notices, *n.Progress, false)
+	}
+	switch {
+	case n.State != nil:
+		t.say(notices, *n.State)
+	case n.Stopping:
+		t.say(notices, "stopping")
+	}
+	if n.Ready {
+		t.trouble(said, "")
+	}
+}
+
+// Completed says that the command has succeeded: what was guessed is all done.
+func (t *Tracker) Completed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.pattern == nil && t.source == lines && !math.IsNaN(t.progress) {
+		t.report(lines, 1, false)
+	}
+}
+
+// report takes a progress; a lower one begins a new phase if anew is true, and is ignored
+// otherwise.
+func (t *Tracker) report(from source, p float64, anew bool) {
+	if from < t.source {
+		return
+	}
+	if p < t.progress {
+		if !anew && from == t.source {
+			return
+		}
+		t.reporter.ResetProgress()
+	}
+	t.source = from
+	if p == t.progress {
+		return
+	}
+	t.progress = p
+	t.reporter.Progress(p)
+	t.move()
+}
+
+// reset makes the progress unknown.
+func (t *Tracker) reset(from source) {
+	if from < t.source {
+		return
+	}
+	t.source = from
+	if math.IsNaN(t.progress) {
+		return
+	}
+	t.progress = math.NaN()
+	t.reporter.ResetProgress()
+	t.move()
+}
+
+func (t *Tracker) say(from source, state string) {
+	if from < t.stater || from == t.stater && state == t.state {
+		return
+	}
+	t.stater, t.state = from, state
+	t.reporter.State(state)
+	t.move()
+}
+
+// move notes that the command advances.
+func (t *Tracker) move() {
+	t.moved = time.Now()
+	if t.troubles[stalled] != "" {
+		t.trouble(stalled, "")
+	}
+}
+
+func (t *Tracker) trouble(kind int, reason string) {
+	if t.troubles[kind] == reason {
+		return
+	}
+	t.troubles[kind] = reason
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run tells of troubles, and looks whether the command stalls, until ctx ends. It is called
+// once.
+func (t *Tracker) Run(ctx context.Context) {
+	var look <-chan time.Time
+	if t.stall > 0 {
+		timer := time.NewTicker(min(max(t.stall/10, time.Millisecond), time.Second))
+		defer timer.Stop()
+		look = timer.C
+	}
+	told := ""
+	for {
+		select {
+		case <-look:
+			t.lookForStall()
+		case <-t.wake:
+		case <-ctx.Done():
+			return
+		}
+		told = t.tellTrouble(told)
+	}
+}
+
+func (t *Tracker) lookForStall() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.troubles[stalled] == "" && time.Since(t.moved) >= t.stall {
+		t.trouble(stalled, "alive, but no progress for "+duration(t.stall))
+	}
+}
+
+// tellTrouble reports the worst trouble, or that there is none any more, if that is new. An
+// error needs no answer: the reporter knows, and what is said next says it too.
+func (t *Tracker) tellTrouble(told string) string {
+	t.mu.Lock()
+	worst := ""
+	for _, reason := range t.troubles {
+		if worst == "" {
+			worst = reason
+		}
+	}
+	t.mu.Unlock()
+	switch {
+	case worst == told:
+	case worst == "":
+		_ = t.reporter.Recovered()
+	default:
+		_ = t.reporter.Impacted(worst)
+	}
+	return worst
+}
+
+// duration says "10 min" for ten minutes.
+func duration(d time.Duration) string {
+	switch {
+	case d >= time.Hour && d%time.Hour == 0:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	case d >= time.Minute && d%time.Minute == 0:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d%time.Second == 0:
+		return fmt.Sprintf("%d s", d/time.Second)
+	}
+	return d.String()
+}
