@@ -1,9 +1,13 @@
 package gateway
 
 import (
+	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -211,6 +215,29 @@ func TestRestart(t *testing.T) {
 	two.wantClose(CodeRestart)
 	mute.wantClose(CodeRestart)
 	b.dial().wantClose(CodeRestart)
+}
+
+// A client that never answers the end of its connection must not hold up a restart.
+func TestRestartWithRudeClient(t *testing.T) {
+	b := newBench(t, Options{})
+	conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(b.url, "ws://"), "/gateway"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, err = io.WriteString(conn, "GET /gateway?v=4 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OTAxMjM0NQ==\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(line, "101") {
+		t.Fatalf("got %q, %v", line, err)
+	}
+	within, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	if err := b.gateway.Close(within); err != nil {
+		t.Errorf("it is still there: %v", err)
+	}
 }
 
 // A peer that is closed, without the gateway, is a restart too.

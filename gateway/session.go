@@ -25,6 +25,10 @@ import (
 // lastWords is how long a client may take what it was being sent when the connection ends.
 const lastWords = 5 * time.Second
 
+// lastWordsOnRestart is the same when the server restarts: it is to be back within 5 seconds
+// (what its clients wait at most), and some never answer the end of a connection.
+const lastWordsOnRestart = 2 * time.Second
+
 // A session is one connection.
 type session struct {
 	gateway *Gateway
@@ -94,7 +98,12 @@ func (s *session) end(code Code) {
 				_ = s.conn.CloseNow()
 				return
 			}
-			_ = s.wire.SetWriteDeadline(time.Now().Add(lastWords))
+			words := lastWords
+			if code == CodeRestart {
+				words = lastWordsOnRestart
+			}
+			_ = s.wire.SetWriteDeadline(time.Now().Add(words))
+			defer time.AfterFunc(words, func() { _ = s.wire.Close() }).Stop()
 			s.writing.Lock()
 			defer s.writing.Unlock()
 			if s.torn { // what came next would be taken for its rest
