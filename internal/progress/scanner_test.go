@@ -95,6 +95,19 @@ func TestScannerFloodSeams(t *testing.T) {
 	}
 }
 
+func TestScannerMemoryIsBounded(t *testing.T) {
+	for _, unit := range []string{"x", "€", "\x1b]0;", "\xff", " ", "\x1b]9;4;", "\xc2"} {
+		var s Scanner
+		block := bytes.Repeat([]byte(unit), 1<<20/len(unit))
+		for range 4 {
+			_, _ = s.Write(block)
+		}
+		if cap(s.line) > 2*maxLine || cap(s.command) > 4*maxCommand {
+			t.Errorf("%q: it holds %d and %d bytes", unit, cap(s.line), cap(s.command))
+		}
+	}
+}
+
 func TestPause(t *testing.T) {
 	var told []string
 	s := Scanner{Line: func(line []byte) { told = append(told, string(line)) }}

@@ -26,8 +26,8 @@ type child struct {
 	status syscall.WaitStatus
 }
 
-// startChild starts the command with our standard input and output, and stderr.
-func startChild(c Command, stderr *os.File) (*child, error) {
+// startChild starts the command with our standard input, stdout and stderr.
+func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become the reaper of the command's processes: %w", err)
 	}
@@ -36,11 +36,10 @@ func startChild(c Command, stderr *os.File) (*child, error) {
 		return nil, err
 	}
 	pid, err := syscall.ForkExec(c.Path, c.Args, &syscall.ProcAttr{
-		Env: c.Env,
-		// The numbers, not os.Stdin.Fd(), which would change the mode of a file
-		// that others have open, too.
-		Files: []uintptr{0, 1, stderr.Fd()},
+		Env:   c.Env,
+		Files: []uintptr{0, descriptor(stdout), descriptor(stderr)},
 	})
+	runtime.KeepAlive(stdout)
 	runtime.KeepAlive(stderr)
 	if err != nil {
 		return nil, execError(c, err)

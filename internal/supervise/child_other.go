@@ -10,11 +10,11 @@ import (
 // A child is the command's process. What it starts in turn is not known here.
 type child struct{ process *os.Process }
 
-// startChild starts the command with our standard input and output, and stderr.
-func startChild(c Command, stderr *os.File) (*child, error) {
+// startChild starts the command with our standard input, stdout and stderr.
+func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	p, err := os.StartProcess(c.Path, c.Args, &os.ProcAttr{
 		Env:   c.Env,
-		Files: []*os.File{os.Stdin, os.Stdout, stderr},
+		Files: []*os.File{os.Stdin, stdout, stderr},
 	})
 	if err != nil {
 		return nil, execError(c, err)

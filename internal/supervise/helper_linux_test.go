@@ -3,11 +3,13 @@ package supervise
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -160,4 +162,64 @@ func state(pid string) string {
 	_, rest, _ := strings.Cut(string(stat), ") ")
 	letter, _, _ := strings.Cut(rest, " ")
 	return letter
+}
+
+// A screen is what a terminal was sent.
+type screen struct {
+	t    *testing.T
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// watchScreen reads a pseudo-terminal's master until the test ends.
+func watchScreen(t *testing.T, master *os.File) *screen {
+	t.Helper()
+	s := &screen{t: t}
+	fd, err := syscall.Dup(int(master.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(fd), "screen")
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		buf := make([]byte, 4096)
+		for {
+			n, err := f.Read(buf)
+			s.mu.Lock()
+			s.text.Write(buf[:n])
+			s.mu.Unlock()
+			if err != nil && !errors.Is(err, syscall.EIO) {
+				return
+			}
+			if err != nil {
+				time.Sleep(time.Millisecond) // nobody has the terminal open
+				_ = f.SetReadDeadline(time.Time{})
+			}
+		}
+	})
+	t.Cleanup(func() {
+		f.Close()
+		wg.Wait()
+	})
+	return s
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// wait waits until the screen was sent a text.
+func (s *screen) wait(text string) {
+	s.t.Helper()
+	for end := time.Now().Add(deadline); !strings.Contains(s.String(), text); {
+		if time.Now().After(end) {
+			s.t.Fatalf("%q is not in %q", text, s.String())
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
 }

@@ -1,11 +1,11 @@
 package supervise
 
 import (
-	"bytes"
+	"slices"
 	"strings"
 	"testing"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/kettubot/kapi/internal/progress"
 )
 
 func TestLastLine(t *testing.T) {
@@ -38,64 +38,15 @@ func TestLastLine(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			for _, chunk := range []int{len(c.in), 1, 3} {
 				var l lastLine
-				writeIn(&l, []byte(c.in), max(chunk, 1))
-				// What is pending counts at the end, as in copier.finish.
-				l.flush()
+				scanner := progress.Scanner{Line: l.note}
+				for p := range slices.Chunk([]byte(c.in), max(chunk, 1)) {
+					_, _ = scanner.Write(p)
+				}
+				scanner.Flush() // what has not ended counts at the end
 				if got := l.String(); got != c.want {
 					t.Errorf("in pieces of %d: got %q, want %q", chunk, got, c.want)
 				}
 			}
 		})
 	}
-}
-
-func writeIn(l *lastLine, p []byte, chunk int) {
-	for len(p) > 0 {
-		n := min(chunk, len(p))
-		_, _ = l.Write(p[:n])
-		p = p[n:]
-	}
-}
-
-func TestLastLineMemoryIsBounded(t *testing.T) {
-	for _, c := range []struct{ name, unit string }{
-		{"text", "x"}, {"wide text", "€"}, {"escape", "\x1b]0;"}, {"invalid", "\xff"}, {"spaces", " "},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var l lastLine
-			block := bytes.Repeat([]byte(c.unit), 1<<20/len(c.unit))
-			megabytes := 1
-			if c.name == "text" {
-				megabytes = 1024 // as it is skipped, it can afford to be real
-			}
-			for range megabytes {
-				_, _ = l.Write(block)
-			}
-			if cap(l.line) > 2*utf8.UTFMax*maxLine || len(l.last) > 0 {
-				t.Errorf("keeps %d bytes of the line and %d of the last", cap(l.line), len(l.last))
-			}
-		})
-	}
-}
-
-func FuzzLastLine(f *testing.F) {
-	f.Add([]byte("\x1b[31mred\x1b[0m\r\nx\x1b]0;t\x07y\xe2\x82\xac\xff"), 2)
-	f.Add([]byte("\u009b1m\u202e a \r b"), 1)
-	f.Fuzz(func(t *testing.T, in []byte, chunk int) {
-		var whole, pieces lastLine
-		_, _ = whole.Write(in)
-		writeIn(&pieces, in, max(chunk, 1))
-		whole.flush()
-		pieces.flush()
-		got := whole.String()
-		if got != pieces.String() {
-			t.Errorf("whole %q, in pieces %q", got, pieces.String())
-		}
-		if !utf8.ValidString(got) || utf8.RuneCountInString(got) > maxLine+1 || got != strings.TrimSpace(got) {
-			t.Errorf("not a clean line: %q", got)
-		}
-		if i := strings.IndexFunc(got, func(r rune) bool { return unicode.IsControl(r) || bidi(r) }); i >= 0 {
-			t.Errorf("control character at %d of %q", i, got)
-		}
-	})
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,6 +21,8 @@ import (
 const (
 	helperVariable = "SUPERVISE_HELPER"
 	graceVariable  = "SUPERVISE_GRACE"
+	// outputVariable makes the standard output looked at, too: as what a TTY is.
+	outputVariable = "SUPERVISE_OUTPUT"
 	deadline       = 20 * time.Second
 
 	// stopSignal is one that isn't passed on.
@@ -32,6 +35,7 @@ type report struct {
 	Text   string
 	Err    string
 	Leak   string
+	Lines  []string
 }
 
 func runHelper() {
@@ -70,15 +74,22 @@ func helpSupervise(args []string) {
 	}
 	grace, _ := time.ParseDuration(os.Getenv(graceVariable))
 	action := strconv.Itoa(os.Getpid())
-	tree, err := Start(Command{
+	var seen sync.Map
+	command := Command{
 		Path: path, Args: args,
-		Env:     Environ(os.Environ(), []string{graceVariable}, action, 7),
+		Env:     Environ(os.Environ(), []string{graceVariable, outputVariable}, action, 7),
 		Action:  action,
 		Stderr:  os.Stderr,
 		Signals: signals,
 		Grace:   grace,
 		Quiesce: sayQuiet,
-	})
+	}
+	if mode := os.Getenv(outputVariable); mode != "" {
+		n, _ := strconv.Atoi(mode)
+		command.Stdout, command.TTY = os.Stdout, TTY(n)
+		command.Line = func(line []byte) { seen.Store(string(line), true) }
+	}
+	tree, err := Start(command)
 	if err != nil {
 		r.Err = err.Error()
 		return
@@ -96,6 +107,10 @@ func helpSupervise(args []string) {
 		}
 	}()
 	r.Result = tree.Wait()
+	seen.Range(func(line, _ any) bool {
+		r.Lines = append(r.Lines, line.(string))
+		return true
+	})
 	close(ended)
 	<-stopper
 	if err := r.Result.Err(); err != nil {

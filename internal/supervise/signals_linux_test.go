@@ -74,8 +74,8 @@ func TestDispositionsAreInherited(t *testing.T) {
 	}
 }
 
-// A terminal is a pseudo-terminal's master, from which the test types.
-func terminal(t *testing.T) (master, slave *os.File) {
+// newTerminal makes a pseudo-terminal. The master is that from which the test types.
+func newTerminal(t *testing.T) (master, slave *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -105,7 +105,7 @@ func onTerminal(slave *os.File) func(*exec.Cmd) {
 }
 
 func TestCtrlCReachesTheCommandOnce(t *testing.T) {
-	master, slave := terminal(t)
+	master, slave := newTerminal(t)
 	h := supervised(t, onTerminal(slave), "sh", "-c", "exec "+selfAs(t, "count"))
 	h.word(1)
 	fmt.Fprint(master, "\x03")
@@ -118,7 +118,7 @@ func TestCtrlCReachesTheCommandOnce(t *testing.T) {
 }
 
 func TestCtrlCEndsTheCommand(t *testing.T) {
-	master, slave := terminal(t)
+	master, slave := newTerminal(t)
 	h := supervised(t, onTerminal(slave), "sh", "-c", "echo up; exec sleep 60")
 	h.expect("up")
 	fmt.Fprint(master, "\x03")
@@ -144,7 +144,7 @@ func job(t *testing.T, slave *os.File, args ...string) (h *helper, goOn *os.File
 }
 
 func TestCtrlZStopsAllInAQuietMoment(t *testing.T) {
-	master, slave := terminal(t)
+	master, slave := newTerminal(t)
 	h, w := job(t, slave, "fg", "sh", "-c", "echo $$ $PPID; exec sleep 60")
 	words := strings.Fields(h.line())
 	for range 2 { // it can be done again
@@ -164,7 +164,7 @@ func TestCtrlZStopsAllInAQuietMoment(t *testing.T) {
 
 // A stop that is sent to kapi alone stops the command, too.
 func TestStopSignalIsPassedOn(t *testing.T) {
-	_, slave := terminal(t)
+	_, slave := newTerminal(t)
 	h, w := job(t, slave, "bg", "sh", "-c", "echo $$ $PPID; exec sleep 60")
 	words := strings.Fields(h.line())
 	pid, _ := strconv.Atoi(words[1])
@@ -184,7 +184,7 @@ func TestStopSignalIsPassedOn(t *testing.T) {
 // Where nobody could continue it (as the first process of a container), Ctrl-Z
 // does nothing, as for any command.
 func TestCtrlZWithoutAShell(t *testing.T) {
-	master, slave := terminal(t)
+	master, slave := newTerminal(t)
 	h := supervised(t, onTerminal(slave), "sh", "-c", "trap 'exit 7' USR1; echo up; while :; do read -r x; done")
 	h.expect("up")
 	fmt.Fprint(master, "\x1a")
@@ -199,7 +199,7 @@ func TestCtrlZWithoutAShell(t *testing.T) {
 }
 
 func TestHoldStops(t *testing.T) {
-	master, slave := terminal(t)
+	master, slave := newTerminal(t)
 	h, w := job(t, slave, "fg", "hold")
 	pid, _ := strconv.Atoi(h.word(1))
 	for range 2 {

@@ -54,11 +54,16 @@ func (t *Tree) pass(s os.Signal) {
 		if !inForeground() {
 			t.child.signal(sig)
 		}
-		pause(t.quiesce)
+		t.pause()
 	case syscall.SIGTTIN, syscall.SIGTTOU:
 		// The kernel sends them to the whole group.
-		pause(t.quiesce)
-	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGWINCH, syscall.SIGCONT:
+		t.pause()
+	case syscall.SIGWINCH:
+		// The command may have looked before its terminal had the new size.
+		if t.output.resize() || !inForeground() {
+			t.child.signal(sig)
+		}
+	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGCONT:
 		// In the foreground they come from the terminal, or from the shell's fg: the
 		// child was told, too. A second SIGCONT could undo the next Ctrl-Z.
 		if !inForeground() {
@@ -67,6 +72,13 @@ func (t *Tree) pass(s os.Signal) {
 	default:
 		t.child.signal(sig)
 	}
+}
+
+func (t *Tree) pause() {
+	t.output.release()
+	pause(t.quiesce)
+	t.output.resize()
+	t.output.take()
 }
 
 // pause stops this process, at a moment when it is in nobody's way, until it is

@@ -9,14 +9,14 @@
 //     asks it to end and, after a grace period, makes it end;
 //   - [Result] says how it ended, for people and as an exit code.
 //
-// The child has this process's standard input and output themselves, so their
-// bytes are untouched, and it stays in this process's group, so that a
-// terminal's Ctrl-C and Ctrl-Z reach it as if kapi were not there. Its standard
-// error is copied byte for byte, which makes it a pipe rather than a terminal.
+// The child has this process's standard input itself, and stays in its process
+// group and session, so that a terminal's Ctrl-C and Ctrl-Z reach it as if kapi
+// were not there. Its output is looked at on the way, and passed on byte for byte:
+// through a pseudo-terminal where it goes to a terminal, else through a pipe.
 //
 // On Linux "everything that the command started" is exact: this process is the
 // reaper of all its descendants, daemons included. Elsewhere it is the command
-// itself and whoever holds its standard error open. A process may supervise one
+// itself and whoever holds its output open. A process may supervise one
 // tree, and must not start other children meanwhile.
 package supervise
 
@@ -24,6 +24,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/kettubot/kapi/internal/progress"
 )
 
 // Grace is how long a tree that is asked to stop may take by default.
@@ -44,8 +46,18 @@ type Command struct {
 	// Action is the id that Env has in KAPI_ACTION. It tells the processes of this
 	// tree from those of a kapi run nested in it, which stops its own.
 	Action string
-	// Stderr gets what the tree writes to its standard error.
-	Stderr *os.File
+	// Stdout and Stderr get what the tree writes to its standard output and error, byte
+	// for byte and at once; if both are one file, they stay one. A nil one is not looked
+	// at: the command has this process's own.
+	Stdout, Stderr *os.File
+	// TTY says whether they are pseudo-terminals or pipes.
+	TTY TTY
+	// Line and Terminal, unless nil, are told what is in the output (see
+	// progress.Scanner), EveryLine whether that may skip some. They are called from
+	// several goroutines.
+	Line      func([]byte)
+	Terminal  func(progress.TerminalProgress)
+	EveryLine bool
 	// Signals are passed on to the child. Nil: none are.
 	Signals *Signals
 	// Quiesce calls f at a moment when this process may be stopped (Ctrl-Z) without
@@ -59,7 +71,7 @@ type Command struct {
 // methods may be called concurrently.
 type Tree struct {
 	child   *child
-	stderr  *copier
+	output  *output
 	signals *Signals
 	quiesce func(func())
 	grace   time.Duration
@@ -67,27 +79,26 @@ type Tree struct {
 	stop    sync.Once
 	stopped chan struct{} // closed by Stop
 	gone    chan struct{} // closed when no process is left
-	done    chan struct{} // closed when all of stderr was copied, too
+	done    chan struct{} // closed when all of the output was copied, too
 	result  Result        // to be read after done
 }
 
 // Start starts the command. The error is an *ExecError, or that of the system
 // being out of something.
 func Start(c Command) (*Tree, error) {
-	r, w, err := os.Pipe()
+	output, err := openOutput(c)
 	if err != nil {
 		return nil, err
 	}
-	child, err := startChild(c, w)
-	// The tree alone must hold the writing end, or the reading one never ends.
-	_ = w.Close()
+	child, err := startChild(c, output.file(0), output.file(1))
+	output.closeOwn()
 	if err != nil {
-		_ = r.Close()
+		output.abandon()
 		return nil, err
 	}
 	t := &Tree{
 		child:   child,
-		stderr:  &copier{from: r, to: c.Stderr},
+		output:  output,
 		signals: c.Signals,
 		quiesce: c.Quiesce,
 		grace:   c.Grace,
@@ -108,19 +119,24 @@ func Start(c Command) (*Tree, error) {
 // run owns all of the tree's goroutines.
 func (t *Tree) run() {
 	var wg sync.WaitGroup
-	wg.Go(t.stderr.run)
+	for _, c := range t.output.copiers {
+		wg.Go(c.run)
+	}
 	wg.Go(t.passSignals)
 	wg.Go(t.end)
 	status, err := t.child.wait()
 	close(t.gone)
-	t.stderr.finish()
+	for _, c := range t.output.copiers {
+		c.finish()
+	}
 	wg.Wait()
-	t.result = newResult(status, err, t.stderr.last.String())
+	t.output.release()
+	t.result = newResult(status, err, t.output.last.String())
 	close(t.done)
 }
 
 // Wait returns when no process of the tree is left and all that they wrote to
-// standard error was copied.
+// their output was copied.
 func (t *Tree) Wait() Result {
 	<-t.done
 	return t.result

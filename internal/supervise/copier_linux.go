@@ -11,7 +11,10 @@ const maxDrain = 1 << 20
 // finish ends the copying: no process of the tree is left. Somebody else may hold
 // the pipe open (it was handed to a process that is not of the tree), so its end
 // may never come.
-func (c *copier) finish() { _ = c.from.SetReadDeadline(time.Unix(1, 0)) }
+func (c *copier) finish() {
+	c.gone.Store(true)
+	_ = c.from.SetReadDeadline(longAgo)
+}
 
 // drain passes on what the pipe holds now.
 func (c *copier) drain(buf []byte) {

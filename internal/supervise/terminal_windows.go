@@ -1,0 +1,24 @@
+package supervise
+
+import (
+	"errors"
+	"os"
+)
+
+const hasTerminals = false
+
+// A terminal is what Windows has only for a whole console.
+type terminal struct{ master, slave *os.File }
+
+func openTerminal(*os.File) (*terminal, error) {
+	return nil, errors.New("not on Windows")
+}
+
+func (t *terminal) resize()  {}
+func (t *terminal) mirror()  {}
+func (t *terminal) release() {}
+func (t *terminal) take()    {}
+
+func widen(*os.File) {}
+
+func descriptor(f *os.File) uintptr { return f.Fd() }
