@@ -124,7 +124,7 @@ func TestTerminalIsKept(t *testing.T) {
 	resize(t, master, &unix.Winsize{Row: 44, Col: 90})
 	screen.wait("44 90\r\n")
 	_, _ = master.WriteString("end\n")
-	screen.wait("end\r\ngot end\r\n")
+	screen.wait("got end\r\n")
 	if r := h.done(); r.Result.Code != 5 || r.Result.LastLine != "got end" {
 		t.Errorf("got %+v", r.Result)
 	}
