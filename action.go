@@ -118,6 +118,10 @@ type Spec struct {
 	// hold the same keys, if their work is known to have ended
 	// (see Handle.Dismissed). None is dismissed if the start is refused.
 	DismissFailed bool
+	// LeaveRunning is for an operation that runs a command with KAPI_ACTION in its
+	// environment: if this process dies, what is left of the command is not asked to end
+	// (SIGTERM) by the peer that finds it. Until it has ended the action goes on, impacted.
+	LeaveRunning bool
 }
 
 // validate returns s with its keys in normal form, or an *InvalidError.

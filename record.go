@@ -10,6 +10,8 @@ type Record struct {
 	Fence uint64
 	// ReleaseOnFailure is the Spec's.
 	ReleaseOnFailure bool
+	// LeaveRunning is the Spec's.
+	LeaveRunning bool
 	// Silence, if not empty, says why the action is shown as impacted although its
 	// runner never said so. The runner's next report clears it.
 	Silence string

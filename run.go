@@ -72,7 +72,7 @@ func (p *Peer) launch(ctx context.Context, spec Spec, op Operation) (*run, error
 				Status: StatusRunning, Keys: spec.Keys,
 				Runner: &Runner{ID: p.self.ID, Host: p.self.Host, PID: p.self.PID},
 			},
-			ReleaseOnFailure: spec.ReleaseOnFailure,
+			ReleaseOnFailure: spec.ReleaseOnFailure, LeaveRunning: spec.LeaveRunning,
 		},
 	}
 	if err := p.commit(ctx, c); err != nil {

@@ -3,6 +3,7 @@ package kapi
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/kettubot/kapi/internal/proc"
@@ -22,6 +23,8 @@ type sweeper struct {
 	// oneMachine: the store can't be shared by several machines.
 	oneMachine bool
 	watched    map[string]watched // by runner
+	// asked has the survivors that were asked to end, by action; once is enough.
+	asked map[string][]proc.Process
 	// lastTick is when the sweeper last looked; a gap means that it did not watch.
 	lastTick  time.Duration
 	lastPurge time.Duration
@@ -37,6 +40,7 @@ func (s *sweeper) init(p *Peer, oneMachine bool) {
 	s.peer = p
 	s.oneMachine = oneMachine
 	s.watched = map[string]watched{}
+	s.asked = map[string][]proc.Process{}
 	s.lastTick = p.opts.sinceBoot()
 	s.lastPurge = s.lastTick
 }
@@ -79,6 +83,7 @@ func (s *sweeper) tick() {
 	p.forgetUnsaid()
 	if len(others) == 0 {
 		clear(s.watched)
+		clear(s.asked)
 		return
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
@@ -200,6 +205,7 @@ func (s *sweeper) verdictOn(e *entry, ev evidence) *pronounced {
 			s.peer.log.Warn("what a dead runner left can't be looked for", "action", e.ID, "error", err)
 			ev.life = proc.Unknown
 		}
+		s.endSurvivors(e, ev.survivors)
 	}
 	v := judge(&e.Record, ev)
 	if v == (verdict{}) || v.silence == e.Silence && v.failure == "" {
@@ -209,6 +215,28 @@ func (s *sweeper) verdictOn(e *entry, ev evidence) *pronounced {
 		id: e.ID, runner: e.Runner.ID, beat: ev.beat,
 		apply: func(rec *Record, now int64) error { return rec.accept(v, now) },
 	}}
+}
+
+// endSurvivors asks what a dead runner has left of an action to end.
+func (s *sweeper) endSurvivors(e *entry, survivors []proc.Process) {
+	if len(survivors) == 0 {
+		delete(s.asked, e.ID)
+		return
+	}
+	if e.LeaveRunning {
+		return
+	}
+	for _, p := range survivors {
+		if slices.Contains(s.asked[e.ID], p) {
+			continue
+		}
+		s.asked[e.ID] = append(s.asked[e.ID], p)
+		if err := proc.Terminate(e.ID, p); err != nil {
+			s.peer.log.Warn("what a dead runner left can't be asked to end", "action", e.ID, "error", err)
+		} else {
+			s.peer.log.Info("asked a process to end that a dead runner left", "action", e.ID, "pid", p.PID, "name", p.Name)
+		}
+	}
 }
 
 // pronounce commits the verdicts; it is false if that can't be done now.

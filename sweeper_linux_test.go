@@ -160,13 +160,30 @@ func TestSilentButAlive(t *testing.T) {
 	})
 }
 
+// What a dead runner left is asked to end, by whoever finds it.
+func TestSurvivorsAreAskedToEnd(t *testing.T) {
+	play(t, func(t *testing.T, s *scene) {
+		id := fmt.Sprintf("asked-%d", os.Getpid())
+		process, runner := aProcess(t, proc.ActionVariable+"="+id), neighbour()
+		runner.PID = noSuchPID
+		s.leave(runner, func(r *kapi.Record) { r.ID = id })
+		s.open()
+		_ = process.Wait()
+		if status, ok := process.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGTERM {
+			t.Errorf("it ended so: %v", process.ProcessState)
+		}
+		s.at(time.Minute)
+		s.want(id, kapi.StatusFailed, died(noSuchPID))
+	})
+}
+
 // What a dead runner started for the action keeps it going, and its key held.
 func TestSurvivors(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		id := fmt.Sprintf("survived-%d", os.Getpid())
 		process, runner := aProcess(t, proc.ActionVariable+"="+id), neighbour()
 		runner.PID = noSuchPID
-		left := s.leave(runner, func(r *kapi.Record) { r.ID = id })
+		left := s.leave(runner, func(r *kapi.Record) { r.ID, r.LeaveRunning = id, true })
 		s.open()
 		said := fmt.Sprintf("its runner (process %d on bot-2) is gone; still running: %d (sleep)",
 			noSuchPID, process.Process.Pid)

@@ -244,5 +244,8 @@ func flags(r *kapi.Record) (f int64) {
 	if r.LateEnd {
 		f |= flagLateEnd
 	}
+	if r.LeaveRunning {
+		f |= flagLeaveRunning
+	}
 	return f
 }

@@ -30,6 +30,7 @@ const (
 	flagReleaseOnFailure = 1 << iota
 	flagGivenUp
 	flagLateEnd
+	flagLeaveRunning
 )
 
 // Snapshot implements kapi.Store.
@@ -161,6 +162,7 @@ func scanRecord(stmt *sqlite.Stmt) kapi.Record {
 		ReleaseOnFailure: flags&flagReleaseOnFailure != 0,
 		GivenUp:          flags&flagGivenUp != 0,
 		LateEnd:          flags&flagLateEnd != 0,
+		LeaveRunning:     flags&flagLeaveRunning != 0,
 	}
 	if !stmt.ColumnIsNull(6) {
 		p := stmt.ColumnFloat(6)

@@ -21,6 +21,7 @@ const (
 	exitUnavailable = 69
 	exitHeld        = 75
 	exitForbidden   = 77
+	exitTimeout     = 124 // as timeout(1) has it
 )
 
 // exitCode is the one place that turns errors into exit codes. The first rule that

@@ -11,14 +11,25 @@ import (
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
-// follow waits for the end of the command's tree, and stops it when its action is no
-// longer to go on.
+// follow waits for the end of the command's tree, and stops it when its time is over or its
+// action is no longer to go on.
 func (j *job) follow(ctx context.Context, tree *supervise.Tree) (result supervise.Result, stopped bool) {
 	over, end := context.WithCancel(context.Background())
+	var limit <-chan time.Time
+	if j.Timeout > 0 {
+		timer := time.NewTimer(j.Timeout)
+		defer timer.Stop()
+		limit = timer.C
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		select {
 		case <-over.Done():
+			return
+		case <-limit:
+			j.app.tell("the time limit of %v is over: stopping the command", j.Timeout)
+			j.late = true
+			tree.Stop()
 			return
 		case <-ctx.Done():
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
+	"github.com/kettubot/kapi/internal/progress"
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
@@ -41,6 +42,7 @@ type handle interface {
 	Fence() uint64
 	Dismissed() []kapi.Action
 	SetExitCode(int)
+	progress.Reporter
 }
 
 type operation = func(context.Context, handle) error

@@ -8,12 +8,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/notify"
+	"github.com/kettubot/kapi/internal/progress"
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
@@ -24,9 +27,20 @@ type runCmd struct {
 	ReleaseOnFailure bool     `help:"Free the keys even if the command fails: for commands that are safe to repeat."`
 	DismissFailed    bool     `help:"Dismiss failed actions that hold the same keys, if their work is known to have ended."`
 
+	Progress string  `placeholder:"REGEXP" help:"How to read progress from the command's output: named groups percent, or done and total, and state. With --total, done or the one group is counted against that, or the matches if there is no group."`
+	Total    float64 `placeholder:"N" help:"What --progress counts against."`
+	TTY      *bool   `name:"tty" negatable:"" help:"Give the command a pseudo-terminal for its output. The default is to where its output goes to one, --no-tty to never."`
+
+	Timeout      time.Duration `placeholder:"DURATION" help:"Stop the command after this long; kapi then exits with 124."`
+	Grace        time.Duration `default:"10s" placeholder:"DURATION" help:"How long the command may take to end once it is asked to, before it is killed (default: ${default})."`
+	Stall        time.Duration `placeholder:"DURATION" help:"Show the action as impacted while neither its progress nor its state has moved for this long."`
+	LeaveRunning bool          `help:"If kapi run itself is killed, leave running what the command has started, instead of asking it to end. Its output is not looked at then."`
+
 	EndTimeout time.Duration `default:"10m" placeholder:"DURATION" help:"For how long the end of the command is tried to be recorded, if store or server can't be reached then; 0 is no limit (default: ${default})."`
 
 	Command []string `arg:"" passthrough:"partial" name:"command" help:"The command and its arguments, best behind --."`
+
+	pattern *progress.Pattern
 }
 
 // Help is called by kong.
@@ -53,10 +67,46 @@ func (c *runCmd) AfterApply(ctx *kong.Context) error {
 	if len(c.Command) == 0 {
 		return usage(`expected "<command> ..."`)
 	}
-	if c.EndTimeout < 0 {
-		return usage("--end-timeout must not be negative")
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"--end-timeout", c.EndTimeout}, {"--timeout", c.Timeout}, {"--grace", c.Grace}, {"--stall", c.Stall},
+	} {
+		if d.value < 0 {
+			return usage("%s must not be negative", d.flag)
+		}
+	}
+	return c.checkProgress()
+}
+
+func (c *runCmd) checkProgress() (err error) {
+	if c.TTY != nil && *c.TTY && !supervise.HasTerminals {
+		return usage("--tty: this system has no pseudo-terminals")
+	}
+	if c.Progress == "" {
+		if c.Total != 0 {
+			return usage("--total needs --progress")
+		}
+		return nil
+	}
+	if c.LeaveRunning {
+		return usage("--progress and --leave-running exclude each other: the output is not looked at")
+	}
+	if c.pattern, err = progress.ParsePattern(c.Progress, c.Total); err != nil {
+		return usage("--progress %s: %v", c.Progress, err)
 	}
 	return nil
+}
+
+func (c *runCmd) tty() supervise.TTY {
+	switch {
+	case c.TTY == nil:
+		return supervise.TTYAuto
+	case *c.TTY:
+		return supervise.TTYAlways
+	}
+	return supervise.TTYNever
 }
 
 func (c *runCmd) Run(a *app) error {
@@ -64,12 +114,13 @@ func (c *runCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	j := &job{app: a, path: path, args: c.Command, endTimeout: c.EndTimeout, signals: supervise.Catch(), ended: make(chan struct{})}
+	j := &job{app: a, runCmd: c, path: path, signals: supervise.Catch(), ended: make(chan struct{})}
 	j.watchStart()
 	j.place, err = a.place(j.starting, terms{endTimeout: c.EndTimeout, reporting: j.reporting})
 	if err != nil {
 		return cmp.Or(j.begin(), err)
 	}
+	defer j.tracking.Wait() // it may wait for the store
 	defer j.place.close()
 	return j.do(c.spec())
 }
@@ -78,6 +129,7 @@ func (c *runCmd) spec() kapi.Spec {
 	s := kapi.Spec{
 		Description: c.Description, Keys: c.Key,
 		ReleaseOnFailure: c.ReleaseOnFailure, DismissFailed: c.DismissFailed,
+		LeaveRunning: c.LeaveRunning,
 	}
 	if c.Title != nil {
 		s.Title = *c.Title
@@ -96,13 +148,11 @@ func defaultTitle(command string) string {
 
 // A job is one command from before its start to behind its end.
 type job struct {
+	*runCmd
 	app     *app
 	path    string
-	args    []string
 	place   place
 	signals *supervise.Signals
-
-	endTimeout time.Duration
 
 	// starting ends when a signal came before the command was started.
 	starting  context.Context
@@ -114,7 +164,10 @@ type job struct {
 	ended  chan struct{}
 	id     string            // "" if the action was not started
 	result *supervise.Result // nil if the command was not started
+	late   bool              // its time limit had passed
 	err    error
+
+	tracking sync.WaitGroup
 }
 
 // watchStart collects the signals until begin.
@@ -179,7 +232,7 @@ func (j *job) do(spec kapi.Spec) error {
 		j.app.tell("the action failed and keeps its key, so that somebody looks at it first; to free it: kapi dismiss %s%s",
 			j.app.storeArgument(), j.id)
 	}
-	return exitWith(j.result.Code)
+	return exitWith(j.code())
 }
 
 // without returns what is in a joined error besides known.
@@ -238,10 +291,10 @@ func (j *job) awaitRecord(done <-chan error) error {
 
 // patience says how long an end is tried to be recorded.
 func (j *job) patience() string {
-	if j.endTimeout == 0 {
+	if j.EndTimeout == 0 {
 		return "again"
 	}
-	return fmt.Sprintf("for %v, or", j.endTimeout)
+	return fmt.Sprintf("for %v, or", j.EndTimeout)
 }
 
 // reporting says that the server is lost, or found again, while the command goes on.
@@ -274,22 +327,83 @@ func (j *job) operate(ctx context.Context, h handle) error {
 	if j.err = j.begin(); j.err != nil {
 		return j.err
 	}
-	tree, err := supervise.Start(supervise.Command{
-		Path: j.path, Args: j.args,
-		Env:    supervise.Environ(os.Environ(), j.app.ownVariables, h.ID(), h.Fence()),
-		Action: h.ID(), Stderr: os.Stderr, Signals: j.signals, Quiesce: j.place.quiesce,
-	})
+	tracker := progress.NewTracker(h, j.pattern, j.Stall)
+	socket, err := notify.Listen(outerSocket(), func(datagram []byte) { tracker.Notice(progress.ParseNotice(datagram)) })
 	if err != nil {
+		j.app.tell("the command can't report its progress by itself: %v", err)
+	}
+	tree, err := supervise.Start(j.command(h, tracker, socket))
+	if err != nil {
+		if socket != nil {
+			socket.Close()
+		}
 		j.err = err
 		return err
 	}
+	tracking, stopTracking := context.WithCancel(context.Background())
+	j.tracking.Go(func() { tracker.Run(tracking) })
 	result, stopped := j.follow(ctx, tree)
-	h.SetExitCode(result.Code)
+	if socket != nil {
+		socket.Close() // what was said last counts
+	}
+	stopTracking()
 	j.result = &result
-	j.err = result.Err()
-	if j.err == nil && stopped {
-		// It did what it was asked, but not what it was started for.
-		j.err = fmt.Errorf("stopped: %w", context.Cause(ctx))
+	j.err = j.judge(ctx, result, stopped)
+	h.SetExitCode(j.code())
+	if j.err == nil {
+		tracker.Completed()
 	}
 	return j.err
+}
+
+// command is what is to be run.
+func (j *job) command(h handle, tracker *progress.Tracker, socket *notify.Socket) supervise.Command {
+	address := ""
+	if socket != nil {
+		address = socket.Address()
+	}
+	c := supervise.Command{
+		Path: j.path, Args: j.Command,
+		Env:    supervise.Environ(os.Environ(), j.app.ownVariables, h.ID(), h.Fence(), address),
+		Action: h.ID(), Signals: j.signals, Quiesce: j.place.quiesce,
+		Grace: j.Grace,
+		TTY:   j.tty(), Line: tracker.Line, Terminal: tracker.Terminal,
+		EveryLine: j.pattern != nil,
+	}
+	if !j.LeaveRunning { // its first word after our end would end it, as nobody reads any more
+		c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	}
+	return c
+}
+
+// outerSocket is where a service manager wants to be notified. That of a kapi run around this
+// one is not: each reports on its own action.
+func outerSocket() string {
+	outer := os.Getenv(supervise.OuterVariable)
+	if outer == os.Getenv(supervise.NotifyVariable) {
+		return ""
+	}
+	return outer
+}
+
+// judge says whether the command did what it was started for, and why not.
+func (j *job) judge(ctx context.Context, result supervise.Result, stopped bool) error {
+	err := result.Err()
+	switch {
+	case j.late && err == nil: // it ended as it was asked to
+		return fmt.Errorf("stopped at its time limit of %v", j.Timeout)
+	case j.late:
+		return fmt.Errorf("stopped at its time limit of %v: %w", j.Timeout, err)
+	case err == nil && stopped:
+		return fmt.Errorf("stopped: %w", context.Cause(ctx))
+	}
+	return err
+}
+
+// code is what kapi exits with.
+func (j *job) code() int {
+	if j.late {
+		return exitTimeout
+	}
+	return j.result.Code
 }

@@ -98,6 +98,10 @@ func Survivors(action string) ([]Process, error) {
 	return survivors(action)
 }
 
+// Terminate asks a survivor of an action to end (SIGTERM), if it still is that. A stopped one
+// is continued, so that it takes notice. The error says why it could not be asked.
+func Terminate(action string, p Process) error { return terminate(action, p) }
+
 // SinceBoot reads a clock that never goes back and, on Linux, goes on while the
 // machine is suspended. Only differences between two readings of one process
 // mean anything: where the system has no such clock, it counts from the start

@@ -132,6 +132,26 @@ func (p procfs) living(pid int, leader stat) (stat, error) {
 
 func survivors(action string) ([]Process, error) { return system.survivors(action) }
 
+func terminate(action string, p Process) error {
+	// A handle of the process first (pidfd_open(2)): if the pid carries the action after
+	// that, the handle is of this process, or of one that has ended.
+	handle, err := os.FindProcess(p.PID)
+	if err != nil {
+		return fmt.Errorf("ask process %d to end: %w", p.PID, err)
+	}
+	defer handle.Release()
+	if _, carries, _ := system.carries(p.PID, []byte(ActionVariable+"="+action)); !carries {
+		return nil
+	}
+	if err = handle.Signal(syscall.SIGTERM); err == nil {
+		err = handle.Signal(syscall.SIGCONT)
+	}
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("ask process %d to end: %w", p.PID, err)
+	}
+	return nil
+}
+
 // scans bounds how often the process table is listed on a machine where
 // processes come and go all the time.
 const scans = 4

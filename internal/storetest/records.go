@@ -136,7 +136,7 @@ func full(id string) kapi.Record {
 			Runner:            &kapi.Runner{ID: "runner-1", Host: "db1.example", PID: 4711, HeardAt: 1_700_000_000_004},
 			CancelRequestedAt: 1_700_000_000_005, ExitCode: &code,
 		},
-		Fence: 7, ReleaseOnFailure: true, Silence: "no word from db1.example", GivenUp: true, LateEnd: true,
+		Fence: 7, ReleaseOnFailure: true, Silence: "no word from db1.example", GivenUp: true, LateEnd: true, LeaveRunning: true,
 		CancelledBy: "Zoë",
 	}
 }

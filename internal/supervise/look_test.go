@@ -106,8 +106,13 @@ func TestStartWithTooLongArguments(t *testing.T) {
 
 func TestEnviron(t *testing.T) {
 	base := []string{"A=1", "KAPI_KEY=k", "KAPI_KEYS=other", "KAPI_ACTION=outer", "KAPI_FENCE=3", "KAPI_STORE=s", "B="}
-	got := Environ(base, []string{"KAPI_KEY", "KAPI_TITLE"}, "inner", 42)
+	got := Environ(base, []string{"KAPI_KEY", "KAPI_TITLE"}, "inner", 42, "")
 	want := []string{"A=1", "KAPI_KEYS=other", "KAPI_STORE=s", "B=", "KAPI_ACTION=inner", "KAPI_FENCE=42"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	got = Environ([]string{"NOTIFY_SOCKET=outer", "A=1"}, nil, "inner", 42, "/run/s")
+	want = []string{"A=1", "KAPI_ACTION=inner", "KAPI_FENCE=42", "KAPI_NOTIFY=/run/s", "NOTIFY_SOCKET=/run/s"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

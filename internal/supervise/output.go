@@ -71,7 +71,7 @@ func (o *output) open(c Command, to *os.File, always bool, i int) error {
 	if !isTerminal(to) {
 		real = nil
 	}
-	if always || real != nil && c.TTY != TTYNever && hasTerminals {
+	if always || real != nil && c.TTY != TTYNever && HasTerminals {
 		t, err := openTerminal(real)
 		if err != nil {
 			return fmt.Errorf("make a pseudo-terminal for the command: %w", err)

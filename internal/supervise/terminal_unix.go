@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const hasTerminals = true
+// HasTerminals says whether the system has pseudo-terminals.
+const HasTerminals = true
 
 // A terminal is a pseudo-terminal that stands for a real one, or for none. It is not the
 // command's controlling terminal: that stays the real one, so that Ctrl-C, Ctrl-Z, Ctrl-\ and

@@ -5,7 +5,8 @@ import (
 	"os"
 )
 
-const hasTerminals = false
+// HasTerminals says whether the system has pseudo-terminals.
+const HasTerminals = false
 
 // A terminal is what Windows has only for a whole console.
 type terminal struct{ master, slave *os.File }

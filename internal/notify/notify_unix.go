@@ -1,0 +1,165 @@
+//go:build unix
+
+// Package notify takes what a command says through systemd's notify protocol (sd_notify(3)):
+// datagrams on a socket that only the same user, and root, can reach.
+package notify
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// largest is more than any datagram of the protocol has.
+	largest = 64 << 10
+	// aside is room for the descriptors that go with one.
+	aside = 4 << 10
+	// drainWithin is how long Close waits to have read what was sent before.
+	drainWithin = time.Second
+	// forwardWithin is how long a service manager that reads nothing is waited for.
+	forwardWithin = time.Second
+	// longestPath is what an address has room for (unix(7)).
+	longestPath = 100
+)
+
+// A Socket receives datagrams.
+type Socket struct {
+	dir    string
+	conn   *net.UnixConn
+	outer  *net.UnixConn // nil: nobody is forwarded to
+	tell   func([]byte)
+	marker []byte // what Close sends to itself, behind all else
+	closed chan struct{}
+	once   sync.Once
+}
+
+// Listen makes a socket and calls tell with each datagram, from one goroutine, until Close.
+// Each is sent on to forward, an address as in NOTIFY_SOCKET, with the descriptors that go
+// with it; "" is nobody. The slice is only valid during the call.
+func Listen(forward string, tell func([]byte)) (*Socket, error) {
+	s := &Socket{tell: tell, closed: make(chan struct{}), marker: []byte(rand.Text())}
+	if err := s.listen(); err != nil {
+		return nil, fmt.Errorf("make a notify socket: %w", err)
+	}
+	if forward != "" {
+		// A manager that isn't there any more is nobody.
+		s.outer, _ = net.DialUnix("unixgram", nil, &net.UnixAddr{Name: forward, Net: "unixgram"})
+	}
+	go s.read()
+	return s, nil
+}
+
+func (s *Socket) listen() (err error) {
+	for _, parent := range []string{os.Getenv("XDG_RUNTIME_DIR"), os.TempDir(), "/tmp"} {
+		if !filepath.IsAbs(parent) || len(parent) > longestPath-len("/kapi-0123456789/notify") {
+			continue
+		}
+		if s.dir, err = os.MkdirTemp(parent, "kapi-"); err != nil {
+			continue
+		}
+		s.conn, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: s.Address(), Net: "unixgram"})
+		if err == nil {
+			return nil
+		}
+		_ = os.RemoveAll(s.dir)
+	}
+	if err == nil {
+		err = errors.New("the names of the folders for temporary files are too long")
+	}
+	return err
+}
+
+// Address is what the command finds in NOTIFY_SOCKET.
+func (s *Socket) Address() string { return filepath.Join(s.dir, "notify") }
+
+func (s *Socket) read() {
+	defer close(s.closed)
+	buf, oob := make([]byte, largest), make([]byte, aside)
+	if s.outer == nil {
+		oob = nil // the kernel closes what descriptors there are
+	}
+	for {
+		n, oobn, _, _, err := s.conn.ReadMsgUnix(buf, oob)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			time.Sleep(10 * time.Millisecond) // out of memory, say
+			continue
+		}
+		if bytes.Equal(buf[:n], s.marker) {
+			return
+		}
+		if s.outer != nil {
+			s.forward(buf[:n], oob[:oobn])
+		}
+		s.tell(buf[:n])
+	}
+}
+
+// forward sends a datagram on. A manager that takes none is not told.
+func (s *Socket) forward(datagram, oob []byte) {
+	_ = s.outer.SetWriteDeadline(time.Now().Add(forwardWithin))
+	rights := rightsOf(oob)
+	if raw, err := s.outer.SyscallConn(); err == nil { // WriteMsgUnix refuses connected sockets
+		_ = raw.Write(func(fd uintptr) bool {
+			return !errors.Is(unix.Sendmsg(int(fd), datagram, rights, nil, 0), unix.EAGAIN)
+		})
+	}
+	for _, fd := range descriptors(oob) {
+		_ = unix.Close(fd)
+	}
+}
+
+// rightsOf leaves out what is not descriptors: the credentials are those of the sender, as
+// which this process can't pose.
+func rightsOf(oob []byte) []byte {
+	if fds := descriptors(oob); len(fds) > 0 {
+		return unix.UnixRights(fds...)
+	}
+	return nil
+}
+
+func descriptors(oob []byte) (fds []int) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil
+	}
+	for i := range messages {
+		if some, err := unix.ParseUnixRights(&messages[i]); err == nil {
+			fds = append(fds, some...)
+		}
+	}
+	return fds
+}
+
+// Close returns when what was sent before was told, and removes the socket.
+func (s *Socket) Close() {
+	s.once.Do(func() {
+		if self, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.Address(), Net: "unixgram"}); err == nil {
+			_ = self.SetWriteDeadline(time.Now().Add(drainWithin))
+			if _, err := self.Write(s.marker); err == nil {
+				select {
+				case <-s.closed:
+				case <-time.After(drainWithin):
+				}
+			}
+			_ = self.Close()
+		}
+		_ = s.conn.Close()
+		<-s.closed
+		if s.outer != nil {
+			_ = s.outer.Close()
+		}
+		_ = os.RemoveAll(s.dir)
+	})
+}
