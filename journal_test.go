@@ -135,3 +135,12 @@ func TestJournalStaysSmall(t *testing.T) {
 		t.Errorf("entry %d of an ending is nil", i)
 	}
 }
+
+// What was told is not kept: a watch may stay for weeks.
+func TestBehind(t *testing.T) {
+	all := []*entry{{}, {}, {}}
+	rest := behind(behind(all))
+	if all[0] != nil || all[1] != nil || len(rest) != 1 || behind(rest) != nil {
+		t.Errorf("%v of %v", rest, all)
+	}
+}

@@ -164,7 +164,7 @@ func (w *Watch) NextDispatch(ctx context.Context) (Dispatch, error) {
 func (w *Watch) next(ctx context.Context) (*entry, error) {
 	if len(w.replay) > 0 {
 		e := w.replay[0]
-		w.replay = w.replay[1:]
+		w.replay = behind(w.replay)
 		return e, nil
 	}
 	for {
@@ -181,6 +181,15 @@ func (w *Watch) next(ctx context.Context) (*entry, error) {
 	}
 }
 
+// behind drops the first entry, and what kept it in memory.
+func behind(entries []*entry) []*entry {
+	entries[0] = nil
+	if len(entries) == 1 {
+		return nil
+	}
+	return entries[1:]
+}
+
 // look returns what is next, or a channel that is closed when it is worth another look.
 func (w *Watch) look() (*entry, <-chan struct{}, error) {
 	v := w.view
@@ -191,7 +200,7 @@ func (w *Watch) look() (*entry, <-chan struct{}, error) {
 			return nil, nil, w.err
 		}
 		e := w.rest[0]
-		w.rest = w.rest[1:]
+		w.rest = behind(w.rest)
 		return e, nil, nil
 	}
 	e := v.journal.after(w.at.Load())

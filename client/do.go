@@ -69,7 +69,7 @@ func (h *Handle) finish(ctx context.Context, err error) error {
 		defer timer.Stop()
 		deadline = timer.C
 	}
-	for pause := flushEvery; ; pause = min(2*pause, longestPause) {
+	for {
 		a, err := h.attempt(h.client.closing, final, reset)
 		switch {
 		case err == nil && final.status == kapi.StatusCompleted && a.Status == kapi.StatusFailed:
@@ -80,7 +80,7 @@ func (h *Handle) finish(ctx context.Context, err error) error {
 		}
 		if worthRepeating(err) {
 			select {
-			case <-time.After(pause):
+			case <-time.After(h.link.down(err)):
 				continue
 			case <-deadline:
 			case <-h.client.closing.Done():

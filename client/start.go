@@ -136,13 +136,15 @@ func (c *Client) startOnce(ctx context.Context, s Start) (r kapi.Remote, dismiss
 	deadline := time.Now().Add(startWithin)
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		asking, cancel := context.WithTimeout(traced, askTimeout)
-		r, dismissed, err = c.start(asking, s)
+		var gone []kapi.Action
+		r, gone, err = c.start(asking, s)
 		cancel()
+		dismissed = append(dismissed, gone...)
 		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 			err = unavailable("server %s: no answer within %v", c.base, askTimeout)
 		}
 		switch {
-		case ctx.Err() == nil && !errors.Is(err, kapi.ErrUnavailable):
+		case err == nil, ctx.Err() == nil && !errors.Is(err, kapi.ErrUnavailable):
 			return r, dismissed, err
 		case ctx.Err() != nil && left.Load():
 			return r, dismissed, errors.Join(err, c.withdraw(s))

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -44,6 +46,7 @@ type Watch struct {
 
 	session string
 	seq     uint64
+	heard   bool // something came on the newest connection, so that it is a good one
 	// known is the seq of each action of the snapshot: the gateway may tell of it again.
 	known map[string]uint64
 }
@@ -105,8 +108,10 @@ func (w *Watch) serve(ctx context.Context, conn *connection) {
 	pause := firstPause
 	for {
 		if conn != nil {
-			w.err = w.follow(ctx, conn)
-			pause = firstPause
+			w.heard = false
+			if w.err = w.follow(ctx, conn); w.heard {
+				pause = firstPause
+			}
 		}
 		if ctx.Err() != nil {
 			w.err = kapi.ErrClosed
@@ -136,6 +141,7 @@ func (w *Watch) follow(ctx context.Context, conn *connection) error {
 		if err != nil {
 			return err
 		}
+		w.heard = w.heard || m.T != ""
 		if m.T != "KAPI_ACTION_UPDATE" {
 			continue
 		}
@@ -144,13 +150,17 @@ func (w *Watch) follow(ctx context.Context, conn *connection) error {
 			return fmt.Errorf("an update is no action: %w", err)
 		}
 		if a.Seq > w.known[a.ID] {
+			conn.busy.Store(true)
 			select {
 			case w.updates <- a:
 			case <-ctx.Done():
 				return kapi.ErrClosed
 			}
+			conn.busy.Store(false)
 		}
-		delete(w.known, a.ID)
+		if a.Seq >= w.known[a.ID] {
+			delete(w.known, a.ID)
+		}
 		w.seq = m.S
 	}
 }
@@ -162,6 +172,10 @@ type connection struct {
 	cancel context.CancelFunc
 	beats  sync.WaitGroup
 	once   sync.Once
+
+	// unanswered counts heartbeats, and busy says that nobody looks for answers now.
+	unanswered atomic.Int32
+	busy       atomic.Bool
 }
 
 type message struct {
@@ -180,7 +194,10 @@ func (w *Watch) connect(ctx context.Context) (_ *connection, err error) {
 	greet, cancel := context.WithTimeout(ctx, greetWithin)
 	defer cancel()
 	dialer := *w.client.http
-	dialer.Timeout = 0 // it would be one for the whole connection
+	dialer.Timeout = 0                              // it would be one for the whole connection
+	if strings.HasPrefix(w.client.base, "https:") { // a proxy that the server doesn't trust hides that
+		gateway.URL = wss(gateway.URL)
+	}
 	conn, _, err := websocket.Dial(greet, gateway.URL+"?v=4&encoding=json", &websocket.DialOptions{HTTPClient: &dialer})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -252,19 +269,33 @@ func (c *connection) read() (m message, err error) {
 	if err != nil {
 		return m, lost(err)
 	}
+	c.unanswered.Store(0)
 	if err := json.Unmarshal(data, &m); err != nil {
 		return m, fmt.Errorf("the gateway sends no JSON: %w", err)
 	}
 	return m, nil
 }
 
-// beat sends heartbeats until the connection ends.
+// wss never lets a token that came over TLS go on without.
+func wss(url string) string {
+	if rest, plain := strings.CutPrefix(url, "ws://"); plain {
+		return "wss://" + rest
+	}
+	return url
+}
+
+// beat sends heartbeats until the connection ends. One that was not answered until the next
+// is due ends it: whatever lies between may have gone silent without a word.
 func (c *connection) beat(interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
+			if !c.busy.Load() && c.unanswered.Add(1) > 1 {
+				_ = c.CloseNow()
+				return
+			}
 			if c.send(map[string]int{"op": 1, "d": 0}) != nil {
 				return
 			}

@@ -20,7 +20,10 @@ type Options struct {
 	// connection, to which the identify's token is added as a Bearer token, and as a Bot
 	// token if that is not valid; or with the connection's own cookie, if there is no token
 	// in the identify. It is called again every other second as long as the connection is
-	// open, concurrently with others. Errors are those of server.Options.Authenticate.
+	// open, concurrently with others; for all connections with the same Authorization and
+	// Cookie once, with the request of the first of them. Its request's context ends after
+	// 10 seconds, or 2 when it is called again. Errors are those of
+	// server.Options.Authenticate.
 	Authenticate func(*http.Request) (auth.Identity, error)
 	// Logger takes errors and, at debug level, every connection. Nil is slog.Default().
 	Logger *slog.Logger
@@ -53,6 +56,7 @@ type Gateway struct {
 	counters *Counters
 	last     atomic.Pointer[dispatched]
 	drains   drains
+	checks   checks
 
 	mu       sync.Mutex
 	grants   map[string]*grant
@@ -86,6 +90,8 @@ func New(k *kapi.Peer, o Options) *Gateway {
 		peer: k, options: o, log: o.Logger, counters: o.Counters,
 		grants: map[string]*grant{}, sessions: map[*session]struct{}{}, closed: make(chan struct{}),
 	}
+	g.checks.slots = make(chan struct{}, checksAtOnce)
+	g.checks.ctx, g.checks.cancel = context.WithCancel(context.Background())
 	g.drains.now.Store(1)
 	return g
 }
@@ -94,12 +100,20 @@ func New(k *kapi.Peer, o Options) *Gateway {
 // then. A page of another origin is refused.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t := &takeover{ResponseWriter: w}
-	conn, err := websocket.Accept(t, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
+	var s *session
+	conn, err := websocket.Accept(t, r, &websocket.AcceptOptions{
+		CompressionMode: websocket.CompressionDisabled,
+		// The library would cut a client that does not take the answer within 5 seconds.
+		OnPingReceived: func(_ context.Context, payload []byte) bool {
+			_ = s.pong(payload)
+			return false
+		},
+	})
 	if err != nil {
 		return // Accept has answered
 	}
 	conn.SetReadLimit(-1) // the library would close with a code of its own
-	s := newSession(g, conn, t.conn, r)
+	s = newSession(g, conn, t.conn, r)
 	if !g.join(s) {
 		s.end(CodeRestart)
 		s.wait()
@@ -152,6 +166,7 @@ func (g *Gateway) Close(ctx context.Context) error {
 	g.mu.Lock()
 	if !g.isClosed() {
 		close(g.closed)
+		g.checks.cancel()
 	}
 	for s := range g.sessions {
 		s.end(CodeRestart)

@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/http"
+	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/kettubot/kapi"
@@ -16,25 +19,26 @@ import (
 type grant struct {
 	request  *http.Request
 	sessions map[*session]struct{}
+	checking atomic.Bool
 }
 
 // authenticate says who has a token, or the cookie of the request that opened the connection.
 // request is the one that was taken.
-func (g *Gateway) authenticate(r *http.Request, token string) (request *http.Request, who auth.Identity, err error) {
+func (g *Gateway) authenticate(ctx context.Context, r *http.Request, token string) (request *http.Request, who auth.Identity, err error) {
 	if token == "" {
 		if r.Header.Get("Origin") == "" { // browsers alone have cookies, and Accept has compared it with the host
 			return nil, auth.Identity{}, auth.ErrNoToken
 		}
 		request = g.bare(r)
 		request.Header.Del("Authorization")
-		who, err = g.options.Authenticate(request)
+		who, err = g.ask(ctx, request)
 		return request, who, err
 	}
 	for _, scheme := range []string{"Bearer ", "Bot "} {
 		request = g.bare(r)
 		request.Header.Del("Cookie")
 		request.Header.Set("Authorization", scheme+cutScheme(token))
-		who, err = g.options.Authenticate(request)
+		who, err = g.ask(ctx, request)
 		if !errors.Is(err, auth.ErrInvalidToken) {
 			break
 		}
@@ -67,7 +71,7 @@ func (g *Gateway) watchGrant(s *session, request *http.Request) (stop func()) {
 	defer g.mu.Unlock()
 	held := g.grants[key]
 	if held == nil {
-		held = &grant{request, map[*session]struct{}{}}
+		held = &grant{request: request, sessions: map[*session]struct{}{}}
 		g.grants[key] = held
 	}
 	held.sessions[s] = struct{}{}
@@ -108,18 +112,72 @@ func (g *Gateway) recheck() {
 			held = append(held, one)
 		}
 		g.mu.Unlock()
-		for _, one := range held {
-			g.recheckOne(one)
-		}
+		g.recheckAll(held)
 	}
 }
 
-func (g *Gateway) recheckOne(held *grant) {
-	ctx, cancel := context.WithTimeout(held.request.Context(), recheckEvery)
+// checks is what the rechecking of tokens needs.
+type checks struct {
+	ctx    context.Context //nolint:containedctx // the gateway's own, until it is closed
+	cancel context.CancelFunc
+	slots  chan struct{} // one for each that runs
+}
+
+const (
+	// authenticateWithin bounds Authenticate when a client identifies.
+	authenticateWithin = 10 * time.Second
+	// checksAtOnce is how many tokens are checked at the same time.
+	checksAtOnce = 16
+)
+
+// recheckAll begins to check tokens, and returns when all have begun or the next round is due:
+// what takes longer than that, or hangs, keeps nobody else waiting.
+func (g *Gateway) recheckAll(held []*grant) {
+	round := time.NewTimer(recheckEvery)
+	defer round.Stop()
+	for _, one := range held {
+		if !one.checking.CompareAndSwap(false, true) {
+			continue // since the last round
+		}
+		select {
+		case g.checks.slots <- struct{}{}:
+		case <-round.C:
+			one.checking.Store(false)
+			return
+		case <-g.closed:
+			one.checking.Store(false)
+			return
+		}
+		g.all.Add(1)
+		go func() {
+			defer g.all.Done()
+			defer func() { <-g.checks.slots }()
+			defer one.checking.Store(false)
+			g.recheckOne(one)
+		}()
+	}
+}
+
+// ask calls Authenticate, and makes an error of its panic.
+func (g *Gateway) ask(ctx context.Context, r *http.Request) (who auth.Identity, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			g.log.Error("gateway: panic in Authenticate", "address", r.RemoteAddr, "panic", v, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
+	values, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	who, err := g.options.Authenticate(held.request.WithContext(ctx))
+	defer context.AfterFunc(ctx, cancel)()
+	return g.options.Authenticate(r.WithContext(values))
+}
+
+func (g *Gateway) recheckOne(held *grant) {
+	ctx, cancel := context.WithTimeout(g.checks.ctx, recheckEvery)
+	defer cancel()
+	who, err := g.ask(ctx, held.request)
 	if err != nil && codeOf(err) != CodeToken {
-		if !errors.Is(err, kapi.ErrClosed) {
+		if !errors.Is(err, kapi.ErrClosed) && g.checks.ctx.Err() == nil {
 			g.log.Warn("a token can't be checked again yet; its connections stay", "error", err)
 		}
 		return

@@ -271,7 +271,9 @@ func (s *session) resume(m message) Code {
 
 // admit says who has the token, and has it checked again from now on.
 func (s *session) admit(token string) (auth.Identity, Code) {
-	request, who, err := s.gateway.authenticate(s.request, token)
+	ctx, cancel := context.WithTimeout(s.ctx, authenticateWithin)
+	defer cancel()
+	request, who, err := s.gateway.authenticate(ctx, s.request, token)
 	if err != nil {
 		return who, s.failed("find out who identifies", err)
 	}
@@ -302,7 +304,7 @@ func (s *session) begin(watch *kapi.Watch, intents uint64, greeting ready) Code 
 
 // tell sends until the connection ends, and says why it did.
 func (s *session) tell(watch *kapi.Watch, greeting []byte) Code {
-	for watch.Replaying() {
+	for watch.Replaying() && s.ctx.Err() == nil {
 		if code := s.dispatch(watch); code != clientLeft {
 			return code
 		}

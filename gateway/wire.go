@@ -40,9 +40,14 @@ func (t *takeover) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, bufio.NewReadWriter(r, bufio.NewWriterSize(conn, writeBuffer)), nil
 }
 
+// The first bytes of frames that are whole messages.
+const (
+	finalText = 0x81
+	finalPong = 0x8A
+)
+
 // framed is a text message as a server sends it: one frame, not masked (RFC 6455, section 5.2).
 func framed(text []byte) []byte {
-	const finalText = 0x81
 	frame := make([]byte, 0, len(text)+10)
 	switch n := len(text); {
 	case n < 126:
@@ -115,6 +120,9 @@ func (s *session) send(text []byte) error { return s.write(framed(text)) }
 // what the library writes. A client that doesn't take it in time is cut: it is told so if it
 // takes the rest in a last few seconds.
 func (s *session) write(frame []byte) error {
+	if s.ctx.Err() != nil { // the closing handshake, which holds the lock, may have asked
+		return errEnded
+	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	if s.ctx.Err() != nil { // after the close code there may be nothing
@@ -126,6 +134,13 @@ func (s *session) write(frame []byte) error {
 		s.torn = true
 		return err
 	}
-	s.gateway.counters.sent.Add(1)
+	if frame[0] == finalText {
+		s.gateway.counters.sent.Add(1)
+	}
 	return nil
+}
+
+// pong answers a ping, whose payload is at most 125 bytes (RFC 6455, section 5.5).
+func (s *session) pong(payload []byte) error {
+	return s.write(append([]byte{finalPong, byte(len(payload))}, payload...))
 }

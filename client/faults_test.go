@@ -1,0 +1,263 @@
+package client_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/client"
+)
+
+// A fake is a server whose gateway does what a test says.
+type fake struct {
+	*httptest.Server
+	conns atomic.Int32
+}
+
+const (
+	fakeHello = `{"op":3,"d":{"heartbeat_interval":100}}`
+	fakeReady = `{"op":0,"t":"READY","s":9,"d":{"user":{},"session_id":"x"}}`
+)
+
+// newFake greets every connection and hands it, with its number, to serve.
+func newFake(t *testing.T, list string, serve func(n int, conn *websocket.Conn)) *fake {
+	t.Helper()
+	f := &fake{}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v4/gateway", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `{"url":"ws://%s/ws"}`, r.Host)
+	})
+	mux.HandleFunc("/v4/kapi/actions", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, list) })
+	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		_ = conn.Write(r.Context(), websocket.MessageText, []byte(fakeHello))
+		_, _, _ = conn.Read(r.Context()) // identify or resume
+		serve(int(f.conns.Add(1)), conn)
+	})
+	f.Server = httptest.NewServer(mux)
+	t.Cleanup(f.Close)
+	return f
+}
+
+func watchOf(t *testing.T, url string) *client.Watch {
+	t.Helper()
+	c, err := client.New(url, "x", client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	w, err := c.Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	return w
+}
+
+func text(conn *websocket.Conn, s string) {
+	_ = conn.Write(context.Background(), websocket.MessageText, []byte(s))
+}
+
+// A watch never goes back behind what its snapshot has.
+func TestWatchNeverGoesBack(t *testing.T) {
+	action := func(seq, status int) string {
+		return fmt.Sprintf(`{"id":"x","title":"t","created_at":1,"status":%d,"description":"","seq":%d}`, status, seq)
+	}
+	f := newFake(t, "["+action(12, 3)+"]", func(_ int, conn *websocket.Conn) {
+		text(conn, fakeReady)
+		for _, u := range [][2]int{{10, 2}, {11, 1}, {12, 3}, {13, 4}} {
+			text(conn, fmt.Sprintf(`{"op":0,"t":"KAPI_ACTION_UPDATE","s":%d,"d":%s}`, u[0], action(u[0], u[1])))
+		}
+		for {
+			if _, _, err := conn.Read(context.Background()); err != nil {
+				return
+			}
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	a, err := watchOf(t, f.URL).Next(ctx)
+	if err != nil || a.Seq != 13 {
+		t.Errorf("after seq 12 came %d, %v", a.Seq, err)
+	}
+}
+
+// A link that swallows everything is left, and another one tried.
+func TestSilentLink(t *testing.T) {
+	again := make(chan struct{})
+	f := newFake(t, "[]", func(n int, conn *websocket.Conn) {
+		if n == 1 {
+			text(conn, fakeReady)
+		} else {
+			close(again)
+		}
+		for {
+			_, data, err := conn.Read(context.Background())
+			if err != nil {
+				return
+			}
+			var m struct{ Op int }
+			if _ = json.Unmarshal(data, &m); n > 1 && m.Op == 1 {
+				text(conn, `{"op":1,"a":true}`)
+			}
+		}
+	})
+	watchOf(t, f.URL)
+	select {
+	case <-again:
+	case <-time.After(patience):
+		t.Fatal("it still waits for the silent one")
+	}
+	time.Sleep(time.Second) // ten heartbeats, which are answered
+	if n := f.conns.Load(); n != 2 {
+		t.Errorf("%d connections, want 2", n)
+	}
+}
+
+// A server that takes connections and ends them at once is asked less and less often.
+func TestBackoffWhileResumesFail(t *testing.T) {
+	f := newFake(t, "[]", func(n int, conn *websocket.Conn) {
+		if n == 1 {
+			text(conn, fakeReady)
+		}
+		_ = conn.Close(4000, "Unknown error")
+	})
+	watchOf(t, f.URL)
+	time.Sleep(4 * time.Second)
+	if n := f.conns.Load(); n > 9 {
+		t.Errorf("%d connections in 4 s", n)
+	}
+}
+
+// A cutter ends a context in the moment in which a start was answered.
+type cutter struct {
+	cancel context.CancelFunc
+	once   sync.Once
+}
+
+type cutBody struct {
+	io.ReadCloser
+	cutter *cutter
+}
+
+func (b cutBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF { //nolint:errorlint // as io.Reader has it
+		b.cutter.once.Do(b.cutter.cancel)
+	}
+	return n, err
+}
+
+func (c *cutter) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil && r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/kapi/actions") {
+		resp.Body = cutBody{resp.Body, c}
+	}
+	return resp, err
+}
+
+// What was started is run, or else taken back: never both.
+func TestCancelledAsItWasStarted(t *testing.T) {
+	h := newHost(t)
+	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	ctx, cancel := context.WithCancel(t.Context())
+	c, err := client.New("http://"+h.address, "admin", client.Options{HTTP: &http.Client{Transport: &cutter{cancel: cancel}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ran := false
+	err = c.Do(ctx, client.Start{Title: "T", Keys: []string{"k"}}, func(ctx context.Context, op *client.Handle) error {
+		ran = true
+		if _, err := h.peer.Get(context.Background(), op.ID()); err != nil {
+			t.Errorf("it runs, but its action: %v", err)
+		}
+		<-ctx.Done()
+		return context.Cause(ctx)
+	})
+	if ran != (err != nil) {
+		t.Errorf("ran: %v, Do: %v", ran, err)
+	}
+}
+
+// A server that is gone at the end is told of as one that is gone meanwhile.
+func TestReportingOfTheEnd(t *testing.T) {
+	h := newHost(t)
+	told := make(chan error, 10)
+	c, err := client.New("http://"+h.address, "admin", client.Options{
+		EndTimeout: patience, Reporting: func(_ string, err error) { told <- err },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	done := make(chan error, 1)
+	go func() {
+		done <- c.Do(t.Context(), client.Start{Title: "T"}, func(context.Context, *client.Handle) error {
+			h.stop()
+			return nil
+		})
+	}()
+	for i, lost := range []bool{true, false} {
+		select {
+		case err := <-told:
+			if (err != nil) != lost {
+				t.Errorf("told %v", err)
+			}
+		case <-time.After(patience):
+			t.Fatalf("not told, %d", i)
+		}
+		if lost {
+			h.start()
+		}
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// A dropper breaks off the second POST of a start.
+type dropper struct{ posts atomic.Int32 }
+
+func (d *dropper) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/kapi/actions") && d.posts.Add(1) == 2 {
+		return nil, &net.OpError{Op: "read", Err: io.ErrUnexpectedEOF}
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+func TestDismissedBeforeTheStartIsRepeated(t *testing.T) {
+	h := newHost(t)
+	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	_ = h.peer.Do(t.Context(), kapi.Spec{Title: "old", Keys: []string{"k"}}, func(context.Context, *kapi.Handle) error { return io.ErrClosedPipe })
+	c, err := client.New("http://"+h.address, "admin", client.Options{HTTP: &http.Client{Transport: &dropper{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	err = c.Do(t.Context(), client.Start{Title: "T", Keys: []string{"k"}, DismissFailed: true}, func(_ context.Context, op *client.Handle) error {
+		if n := len(op.Dismissed()); n != 1 {
+			t.Errorf("it knows of %d that were dismissed", n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
