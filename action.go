@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -118,6 +119,10 @@ type Spec struct {
 	// hold the same keys, if their work is known to have ended
 	// (see Handle.Dismissed). None is dismissed if the start is refused.
 	DismissFailed bool
+	// Wait lets the action wait its turn if one of its keys is held: it is pending then, holds
+	// nothing, and gets all its keys in the transaction that frees them, before whoever comes
+	// later. It is how long at most, and negative for as long as it takes. 0 refuses the start.
+	Wait time.Duration
 	// LeaveRunning is for an operation that runs a command with KAPI_ACTION in its
 	// environment: if this process dies, what is left of the command is not asked to end
 	// (SIGTERM) by the peer that finds it. Until it has ended the action goes on, impacted.

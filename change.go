@@ -26,7 +26,7 @@ type report struct {
 
 // report applies what a runner says.
 func (r *Record) report(rep report, now int64) error {
-	if rep.fence != r.Fence {
+	if rep.fence != r.Fence && !r.admits(rep) {
 		return ErrStaleFence
 	}
 	switch {
@@ -39,6 +39,17 @@ func (r *Record) report(rep report, now int64) error {
 	}
 	if rep.status != 0 && rep.status != r.Status && !r.Status.CanBecome(rep.status) {
 		return &MoveError{r.Status, rep.status}
+	}
+	if r.queued() {
+		switch rep.status {
+		case StatusRunning, StatusImpacted:
+			if r.waiting() || rep.fence != r.Fence {
+				return ErrWaiting
+			}
+		case StatusFailed:
+			r.giveUp(rep.state, now)
+			return nil
+		}
 	}
 	changed := r.Silence != ""
 	r.Silence = ""

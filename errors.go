@@ -3,6 +3,8 @@ package kapi
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 )
 
 // What callers test with errors.Is.
@@ -11,6 +13,8 @@ var (
 	ErrUnknown = errors.New("unknown action")
 	// ErrNotFailed: only a failed action can be dismissed, and this one has not failed.
 	ErrNotFailed = errors.New("only failed actions can be dismissed")
+	// ErrWaiting: the action waits for its keys, and can't run before it has them.
+	ErrWaiting = errors.New("it has not got its keys yet")
 	// ErrStaleFence: the report names a fence that is not the action's. Nothing was changed.
 	ErrStaleFence = errors.New("stale fence: another runner holds the action")
 	// ErrUnavailable: the store can't be reached, read or written now. Nothing was
@@ -53,11 +57,23 @@ type HeldError struct {
 	// NotProvenDead is true for a holder that was failed for silence: its work may
 	// still be going on, so it isn't dismissed on the way (Spec.DismissFailed).
 	NotProvenDead bool
+	// Waited is for how long the start was willing to wait (see Spec.Wait).
+	Waited time.Duration
 }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("key %q is held by action %s (%s, %s)", e.Key, e.Holder.ID, e.Holder.Title, e.Holder.Status)
+	still := ""
+	if e.Waited > 0 {
+		still = "still "
+	}
+	if e.Waiting() {
+		return fmt.Sprintf("key %q is waited for by action %s (%s)", e.Key, e.Holder.ID, e.Holder.Title)
+	}
+	return fmt.Sprintf("key %q is %sheld by action %s (%s, %s)", e.Key, still, e.Holder.ID, e.Holder.Title, e.Holder.Status)
 }
+
+// Waiting reports whether the Holder does not hold the key, but came before to wait for it.
+func (e *HeldError) Waiting() bool { return !slices.Contains(e.Holder.Keys, e.Key) }
 
 // An InvalidError says which field of a request is wrong, and why.
 type InvalidError struct{ Field, Reason string }

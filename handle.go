@@ -18,6 +18,7 @@ type Handle struct {
 	action    Action
 	dismissed []Action
 	fence     uint64
+	granted   chan struct{} // the action has got the keys that it was queued for; holds one
 
 	// What was reported and not yet published. Progress may be called in the hottest
 	// loop: it costs two atomic loads if nothing is new.
@@ -41,7 +42,7 @@ type Handle struct {
 var unknownProgress = math.Float64bits(-1)
 
 func newHandle(p *Peer, id string, cancel context.CancelCauseFunc) *Handle {
-	h := &Handle{peer: p, id: id, cancel: cancel, ended: make(chan struct{})}
+	h := &Handle{peer: p, id: id, cancel: cancel, ended: make(chan struct{}), granted: make(chan struct{}, 1)}
 	h.progress.Store(unknownProgress)
 	return h
 }

@@ -86,6 +86,9 @@ func (r *Record) accept(v verdict, now int64) error {
 	switch {
 	case !r.Status.Active():
 		return errUnchanged
+	case v.failure != "" && r.queued():
+		r.giveUp(&v.failure, now) // it never began, so nobody has to look first
+		return nil
 	case v.failure != "":
 		r.moveTo(StatusFailed, now)
 		if r.State != "" {
@@ -98,6 +101,9 @@ func (r *Record) accept(v verdict, now int64) error {
 		}
 	case v.silence != "" && v.silence != r.Silence:
 		r.Silence = v.silence
+		if r.queued() && !r.waiting() { // what it has not begun with, others can have
+			r.Waits, r.Keys = r.Keys, nil
+		}
 	default:
 		return errUnchanged
 	}

@@ -25,6 +25,9 @@ type plan struct {
 	answers    []Answer // that were given before, in this transaction too
 	newAnswers []Answer
 
+	queues bool // an action was queued in this transaction
+	moved  bool // something changed that those who wait may wait for
+
 	tally tally
 }
 
@@ -54,6 +57,13 @@ func newPlan(p *Peer, l Loaded, now int64) *plan {
 
 // add applies one change and leaves its answer in c.
 func (pl *plan) add(c *change) {
+	pl.apply(c)
+	if pl.moved {
+		pl.advance()
+	}
+}
+
+func (pl *plan) apply(c *change) {
 	if c.start != nil {
 		c.err = pl.start(c)
 		return
@@ -78,25 +88,20 @@ func (pl *plan) add(c *change) {
 	}
 }
 
-// start gives the new record all its keys or none.
+// start gives the new record all its keys or none, or a place in the queue for them.
 func (pl *plan) start(c *change) error {
 	if done, err := pl.answered(c); done {
 		return err
 	}
-	var dismiss []*Record
-	for _, key := range c.start.Keys {
-		id := pl.holder(key)
-		if id == "" {
-			continue
-		}
-		holder := pl.lookup(id)
-		if !c.dismissFailed || holder.Status != StatusFailed || holder.workMayGoOn() {
-			pl.tally.refused = append(pl.tally.refused, key)
-			return &HeldError{Key: key, Holder: holder.Shown(), NotProvenDead: holder.workMayGoOn()}
-		}
-		if !slices.ContainsFunc(dismiss, func(r *Record) bool { return r.ID == id }) {
-			dismiss = append(dismiss, holder)
-		}
+	b, dismiss := pl.blocked(c.start.Keys, c.dismissFailed, pl.seq+1)
+	if b != nil && c.wait {
+		pl.enqueue(c, b)
+		pl.heard(&c.record)
+		return pl.keepAnswer(c)
+	}
+	if b != nil {
+		pl.tally.refused = append(pl.tally.refused, b.key)
+		return &HeldError{Key: b.key, Holder: b.holder.Shown(), NotProvenDead: b.holder.workMayGoOn()}
 	}
 	for _, holder := range dismiss {
 		next := *holder
@@ -106,6 +111,13 @@ func (pl *plan) start(c *change) error {
 		}
 		pl.put(next)
 	}
+	c.record = pl.put(pl.born(c))
+	pl.heard(&c.record)
+	return pl.keepAnswer(c)
+}
+
+// born completes the record of a start.
+func (pl *plan) born(c *change) Record {
 	next := *c.start
 	next.CreatedAt, next.UpdatedAt = pl.now, pl.now
 	if next.Status == StatusRunning {
@@ -117,9 +129,7 @@ func (pl *plan) start(c *change) error {
 		next.Runner = &runner
 	}
 	next.Fence = pl.seq + 1
-	c.record = pl.put(next)
-	pl.heard(&c.record)
-	return pl.keepAnswer(c)
+	return next
 }
 
 // put gives a changed record the next seq.
@@ -136,6 +146,8 @@ func (pl *plan) put(r Record) Record {
 	for _, key := range r.Keys {
 		pl.keys[key] = r.ID
 	}
+	pl.queues = pl.queues || r.waiting()
+	pl.moved = pl.moved || old != nil && (len(old.Keys) != len(r.Keys) || old.Status != r.Status) || r.queued()
 	if t := pl.touched[r.ID]; t != nil {
 		t.Record = r
 	} else {

@@ -20,6 +20,15 @@ type Record struct {
 	GivenUp bool
 	// LateEnd is true once the runner of a given-up action reported its end after all.
 	LateEnd bool
+	// Waits are the keys that a pending action is queued for: all that its start wanted. It
+	// is empty once the action holds them.
+	Waits []string
+	// Ticket is the fence of the start of an action that was queued, 0 of every other. It
+	// tells the action's place in the queue, and is as good as the fence while the action is
+	// pending: the fence is that of the change which gave it its keys.
+	Ticket uint64
+	// DismissFailed is the Spec's, of an action that was queued.
+	DismissFailed bool
 	// CancelledBy names who asked the runner to stop.
 	CancelledBy string
 }

@@ -14,6 +14,7 @@ import (
 
 // A RemoteSpec says what to start for a runner elsewhere.
 type RemoteSpec struct {
+	// Spec is as for Start. How long to Wait is for the runner to decide.
 	Spec
 	// Host says where the work is done, for those who look.
 	Host string
@@ -26,10 +27,11 @@ type RemoteSpec struct {
 	Hash []byte
 }
 
-// A Remote is a started action as its runner must know it.
+// A Remote is an action as its runner elsewhere must know it.
 type Remote struct {
 	Action Action `json:"action"`
-	// Fence goes with every report.
+	// Fence goes with every report. It is a new one when an action has got the keys that it
+	// waited for.
 	Fence uint64 `json:"fence"`
 	// LeaseMS is how many milliseconds may pass from one report to the next before the
 	// action is shown as impacted.
@@ -57,7 +59,7 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (Remote, error)
 		status = StatusPending
 	}
 	c := &change{
-		dismissFailed: spec.DismissFailed,
+		dismissFailed: spec.DismissFailed, wait: spec.Wait != 0,
 		start: &Record{
 			Action: Action{
 				ID: newID(), Title: valid.Title, Description: valid.Description, Status: status, Keys: valid.Keys,
@@ -134,25 +136,26 @@ type Report struct {
 }
 
 // Report takes what a runner elsewhere says, renews its lease, and returns the action after
-// it. A final report may be repeated. The error is an *InvalidError, ErrUnknown,
-// ErrStaleFence, a *MoveError, ErrGivenUp, or wraps ErrUnavailable.
-func (p *Peer) Report(ctx context.Context, id string, r Report) (Action, error) {
+// it. A final report may be repeated. An action that waits for keys may begin (status 1) when it
+// has them, and may give up (3), which disposes of it. The error is an *InvalidError, ErrUnknown,
+// ErrStaleFence, ErrWaiting, a *MoveError, ErrGivenUp, or wraps ErrUnavailable.
+func (p *Peer) Report(ctx context.Context, id string, r Report) (Remote, error) {
 	rep := report{fence: r.Fence, resetProgress: r.ResetProgress, progress: r.Progress, state: r.State}
 	switch {
 	case r.Status == nil:
 	case *r.Status == StatusRunning, *r.Status == StatusImpacted, *r.Status == StatusFailed, *r.Status == StatusCompleted:
 		rep.status = *r.Status
 	default:
-		return Action{}, &InvalidError{"status", fmt.Sprintf("must be 1, 2, 3 or 5, not %d", int(*r.Status))}
+		return Remote{}, &InvalidError{"status", fmt.Sprintf("must be 1, 2, 3 or 5, not %d", int(*r.Status))}
 	}
 	if r.Progress != nil && !(*r.Progress >= 0 && *r.Progress <= 1) {
-		return Action{}, &InvalidError{"progress", fmt.Sprintf("must be 0 to 1, not %v", *r.Progress)}
+		return Remote{}, &InvalidError{"progress", fmt.Sprintf("must be 0 to 1, not %v", *r.Progress)}
 	}
 	c := &change{id: id, heard: true, apply: func(r *Record, now int64) error { return r.report(rep, now) }}
 	if err := p.commit(ctx, c); err != nil {
-		return Action{}, err
+		return Remote{}, err
 	}
-	return c.record.Shown(), nil
+	return p.remote(c.record), nil
 }
 
 // heard renews the lease of an action's runner elsewhere.

@@ -26,7 +26,7 @@ func TestRemote(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return a
+		return a.Action
 	}
 	if a := report(kapi.Report{Status: ptr(kapi.StatusRunning)}); a.Status != kapi.StatusRunning || a.StartedAt == 0 {
 		t.Errorf("%+v", a)

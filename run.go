@@ -50,6 +50,7 @@ type run struct {
 	ctx    context.Context
 	handle *Handle
 	op     Operation
+	wait   time.Duration
 }
 
 // launch starts the action and makes its operation ready to run.
@@ -65,7 +66,7 @@ func (p *Peer) launch(ctx context.Context, spec Spec, op Operation) (*run, error
 		return nil, err
 	}
 	c := &change{
-		dismissFailed: spec.DismissFailed,
+		dismissFailed: spec.DismissFailed, wait: spec.Wait != 0,
 		start: &Record{
 			Action: Action{
 				ID: id, Title: spec.Title, Description: spec.Description,
@@ -85,7 +86,7 @@ func (p *Peer) launch(ctx context.Context, spec Spec, op Operation) (*run, error
 	h.mu.Unlock()
 	p.logDismissed(c)
 	h.dismissed = c.dismissed
-	return &run{p, opCtx, h, op}, nil
+	return &run{p, opCtx, h, op, spec.Wait}, nil
 }
 
 // explain completes the refusal of a start: when the holder of the key was last heard.
@@ -130,6 +131,11 @@ func (r *run) run() error {
 	defer r.peer.unregister(r.handle)
 	defer close(r.handle.ended)
 	defer r.handle.cancel(nil)
+	if r.handle.action.Status == StatusPending {
+		if err := r.await(r.wait); err != nil {
+			return err
+		}
+	}
 	err := r.call()
 	return errors.Join(err, r.finish(r.outcome(err)))
 }
@@ -250,5 +256,10 @@ func (p *Peer) notice(r *Record) {
 		h.cancel(&CancelledError{By: r.CancelledBy})
 	case r.Status.Active() && r.Silence != "":
 		p.renewNow()
+	case r.queued() && !r.waiting():
+		select {
+		case h.granted <- struct{}{}:
+		default:
+		}
 	}
 }

@@ -108,6 +108,9 @@ func (t *tally) change(old, now *Record) {
 		t.starts++
 	case old.Status != now.Status && !now.Status.Active():
 		t.ends[now.Status]++
+		if old.Status.Active() && now.Status == StatusAborted { // it gave up waiting: 0 to 3 to 4
+			t.ends[StatusFailed]++
+		}
 	}
 }
 

@@ -21,7 +21,8 @@ type view struct {
 	mu      sync.RWMutex
 	head    Head
 	entries map[string]*entry
-	keys    map[string]string // key -> id of the action that holds it
+	keys    map[string]string   // key -> id of the action that holds it
+	waiting map[string]struct{} // ids of the actions that wait for keys
 	watches map[*Watch]struct{}
 	journal journal       // what the watches may still have to tell
 	changed chan struct{} // closed, and replaced, when there is something new in it
@@ -73,7 +74,7 @@ type Listing struct {
 func newView(notice func(*Record)) *view {
 	return &view{
 		notice:  notice,
-		entries: map[string]*entry{}, keys: map[string]string{}, watches: map[*Watch]struct{}{},
+		entries: map[string]*entry{}, keys: map[string]string{}, waiting: map[string]struct{}{}, watches: map[*Watch]struct{}{},
 		changed: make(chan struct{}), seen: newSeen(),
 	}
 }
@@ -118,6 +119,7 @@ func (v *view) load(s Snapshot) {
 	known := v.entries
 	v.entries = make(map[string]*entry, len(s.Records))
 	v.keys = make(map[string]string, len(s.Records))
+	clear(v.waiting)
 	first := v.head.Epoch == ""
 	v.head = s.Head
 	v.listing = nil
@@ -150,6 +152,11 @@ func (v *view) put(r *Record) *entry {
 		}
 	}
 	e := &entry{Record: *r}
+	if r.waiting() {
+		v.waiting[r.ID] = struct{}{}
+	} else if len(v.waiting) > 0 {
+		delete(v.waiting, r.ID)
+	}
 	if !r.Status.Ongoing() {
 		delete(v.entries, r.ID)
 		return e
@@ -250,6 +257,16 @@ func (v *view) list() Listing {
 		v.listing = listing
 	}
 	return *listing
+}
+
+// queue returns the records of those that wait for keys, in any order.
+func (v *view) queue() (waiting []*Record) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for id := range v.waiting {
+		waiting = append(waiting, &v.entries[id].Record)
+	}
+	return waiting
 }
 
 // holder returns the id of the action that holds key, "" if none does.

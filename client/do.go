@@ -37,8 +37,15 @@ func (c *Client) Do(ctx context.Context, s Start, op Operation) error {
 
 	reporting, end := context.WithCancel(c.closing)
 	var helpers sync.WaitGroup
-	helpers.Go(func() { h.report(reporting) })
 	helpers.Go(func() { h.listen(reporting) })
+	if s.Wait != 0 && r.Action.Status == kapi.StatusPending {
+		if err := h.await(running, s); err != nil {
+			end()
+			helpers.Wait()
+			return err
+		}
+	}
+	helpers.Go(func() { h.report(reporting) })
 	err = call(running, h, op)
 	end()
 	helpers.Wait()

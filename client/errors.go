@@ -109,6 +109,9 @@ func held(message string, holder kapi.Action) error {
 
 // move remakes the refusal of a report that comes too late, or asks for what can't be.
 func move(message string) error {
+	if strings.HasSuffix(message, kapi.ErrWaiting.Error()) {
+		return kapi.ErrWaiting
+	}
 	for from := kapi.StatusPending; from <= kapi.StatusCompleted; from++ {
 		for to := kapi.StatusPending; to <= kapi.StatusCompleted; to++ {
 			if e := (&kapi.MoveError{From: from, To: to}); strings.HasSuffix(message, e.Error()) {

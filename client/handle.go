@@ -196,7 +196,8 @@ func (h *Handle) matters(a kapi.Action) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	overlaid := a.Status == kapi.StatusImpacted && h.says.status != kapi.StatusImpacted
-	return a.CancelRequestedAt != 0 || !a.Status.Active() || overlaid
+	granted := a.Status == kapi.StatusPending && len(a.Keys) > 0
+	return granted || a.CancelRequestedAt != 0 || !a.Status.Active() || overlaid
 }
 
 // answer tells those who wait for a version up to this one, and returns the others.

@@ -16,10 +16,23 @@ import (
 //
 // Do reports by itself.
 func (c *Client) Report(ctx context.Context, id string, r kapi.Report) (a kapi.Action, cancel bool, err error) {
+	t, err := c.report(ctx, id, r)
+	return t.Action, t.Cancel, err
+}
+
+// A told is what a report was answered.
+type told struct {
+	kapi.Action
+	Cancel bool
+	// Fence is the action's.
+	Fence uint64
+}
+
+func (c *Client) report(ctx context.Context, id string, r kapi.Report) (a told, err error) {
 	if r.ResetProgress && r.Progress != nil { // the field is null, or a number
 		first := kapi.Report{Fence: r.Fence, ResetProgress: true}
-		if a, cancel, err = c.Report(ctx, id, first); err != nil {
-			return a, cancel, err
+		if a, err = c.report(ctx, id, first); err != nil {
+			return a, err
 		}
 		r.ResetProgress = false
 	}
@@ -39,13 +52,17 @@ func (c *Client) Report(ctx context.Context, id string, r kapi.Report) (a kapi.A
 	// net/http repeats a request that is safe to repeat if the connection that it had kept
 	// turns out to be dead. This says so, and is not sent.
 	header := http.Header{"X-Idempotency-Key": []string{}}
-	var answer json.RawMessage
-	if err := c.call(ctx, http.MethodPatch, actionPath(id), header, body, &answer); err != nil {
-		return a, false, err
+	var raw json.RawMessage
+	if err := c.call(ctx, http.MethodPatch, actionPath(id), header, body, &raw); err != nil {
+		return a, err
 	}
-	var told struct{ Cancel bool }
-	if err := errors.Join(json.Unmarshal(answer, &a), json.Unmarshal(answer, &told)); err != nil {
-		return a, false, unavailable("server %s: the answer is no action: %w", c.base, err)
+	rest := struct {
+		Cancel bool
+		Fence  uint64
+	}{Fence: r.Fence}
+	if err := errors.Join(json.Unmarshal(raw, &a.Action), json.Unmarshal(raw, &rest)); err != nil {
+		return a, unavailable("server %s: the answer is no action: %w", c.base, err)
 	}
-	return a, told.Cancel, nil
+	a.Cancel, a.Fence = rest.Cancel, rest.Fence
+	return a, nil
 }

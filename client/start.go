@@ -23,6 +23,9 @@ type Start struct {
 	// DismissFailed dismisses failed actions that hold the keys, if all that hold them are
 	// such, and their work is known to have ended.
 	DismissFailed bool `json:"-"`
+	// Wait lets the action wait its turn if one of its keys is held: see kapi.Spec. Whoever
+	// calls Start, and not Do, has to report that it begins when it has its keys.
+	Wait time.Duration `json:"-"`
 	// IdempotencyKey, if it is set, makes that a start which is repeated starts once. Do
 	// chooses one of its own if there is none.
 	IdempotencyKey string `json:"-"`
@@ -62,7 +65,11 @@ func (c *Client) post(ctx context.Context, s Start) (r kapi.Remote, err error) {
 	if s.IdempotencyKey != "" {
 		header.Set("Idempotency-Key", s.IdempotencyKey)
 	}
-	return r, c.call(ctx, http.MethodPost, "/kapi/actions", header, s, &r)
+	body := struct {
+		Start
+		Wait bool `json:"wait,omitempty"`
+	}{s, s.Wait != 0}
+	return r, c.call(ctx, http.MethodPost, "/kapi/actions", header, body, &r)
 }
 
 // dismissHolders dismisses those that hold the keys, if all of them have failed for good.

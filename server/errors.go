@@ -50,6 +50,7 @@ var refusals = []struct {
 	{auth.ErrUnknownToken, refusal{http.StatusUnauthorized, 40002, "Token not valid"}},
 	{auth.ErrExpiredToken, refusal{http.StatusUnauthorized, 40007, "Token expired"}},
 	{kapi.ErrUnknown, refusal{http.StatusNotFound, 10015, "Unknown action"}},
+	{kapi.ErrWaiting, refusal{http.StatusConflict, 20003, "Move not allowed: " + kapi.ErrWaiting.Error()}},
 	{kapi.ErrStaleFence, refusal{http.StatusConflict, 20002, "Stale fence: another runner holds the action"}},
 	{kapi.ErrGivenUp, refusal{http.StatusConflict, 20003, "The action was given up for silence: only its end can still be reported"}},
 	{kapi.ErrOtherRequest, refusal{http.StatusConflict, 20006, "The Idempotency-Key was used with another body"}},

@@ -92,7 +92,7 @@ func (s *Server) start(c *call) error {
 		hash := sha256.Sum256(same)
 		spec.Request, spec.Hash = kapi.Request{By: c.who.ID, Key: keys[0]}, hash[:]
 	}
-	status := kapi.StatusRunning
+	status, wait := kapi.StatusRunning, false
 	for _, field := range []struct {
 		name string
 		into any
@@ -102,6 +102,7 @@ func (s *Server) start(c *call) error {
 		{"keys", &spec.Keys},
 		{"release_on_failure", &spec.ReleaseOnFailure},
 		{"status", &status},
+		{"wait", &wait},
 	} {
 		if _, err := f.take(field.name, field.into); err != nil {
 			return err
@@ -112,6 +113,9 @@ func (s *Server) start(c *call) error {
 	}
 	if status != kapi.StatusPending && status != kapi.StatusRunning {
 		return errBody.because(fmt.Sprintf("status must be 0 or 1, not %d", int(status)))
+	}
+	if wait {
+		spec.Wait = -1 // the runner gives up when it likes
 	}
 	spec.Pending = status == kapi.StatusPending
 	started, err := s.peer.StartRemote(c.Context(), spec)
@@ -165,7 +169,7 @@ func (s *Server) reportAction(c *call) error {
 	if err := f.done(); err != nil {
 		return err
 	}
-	action, err := s.peer.Report(c.Context(), c.PathValue("id"), r)
+	answer, err := s.peer.Report(c.Context(), c.PathValue("id"), r)
 	if errors.Is(err, kapi.ErrStaleFence) || errors.Is(err, kapi.ErrUnknown) {
 		// Only reports with a valid fence have a limit of their own.
 		if limited := s.door.perIdentity.take(c.who.ID).refusal(); limited != nil {
@@ -175,11 +179,14 @@ func (s *Server) reportAction(c *call) error {
 	if err != nil {
 		return fmt.Errorf("report on action: %w", err)
 	}
-	body, err := json.Marshal(action)
+	body, err := json.Marshal(answer.Action)
 	if err != nil {
 		return err
 	}
-	if action.CancelRequestedAt != 0 {
+	if answer.Fence != r.Fence {
+		body = fmt.Appendf(bytes.TrimSuffix(body, []byte("}")), `,"fence":%d}`, answer.Fence)
+	}
+	if answer.Action.CancelRequestedAt != 0 {
 		body = append(bytes.TrimSuffix(body, []byte("}")), `,"cancel":true}`...)
 	}
 	c.w.send(http.StatusOK, jsonType, body)

@@ -14,10 +14,10 @@ import (
 const (
 	updateHead   = `UPDATE head SET seq = ?`
 	insertAction = `INSERT INTO actions (` + columns + `)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
 	updateAction = `UPDATE actions SET seq = ?, status = ?, progress = ?, state = ?, keys = ?, updated_at = ?,
 		started_at = ?, runner = ?, host = ?, pid = ?, heard_at = ?, cancel_requested_at = ?, cancelled_by = ?,
-		exit_code = ?, fence = ?, flags = ?, silence = ? WHERE id = ?`
+		exit_code = ?, fence = ?, flags = ?, silence = ?, waits = ?, ticket = ? WHERE id = ?`
 	insertKey    = `INSERT INTO keys (key, action) VALUES (?, ?)`
 	deleteKey    = `DELETE FROM keys WHERE key = ?`
 	upsertRunner = `INSERT INTO runners (id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at)
@@ -198,10 +198,10 @@ func bindUpdate(stmt *sqlite.Stmt, r *kapi.Record) {
 	stmt.BindText(5, strings.Join(r.Keys, " "))
 	stmt.BindInt64(6, r.UpdatedAt)
 	bindRest(stmt, 7, r)
-	stmt.BindText(18, r.ID)
+	stmt.BindText(20, r.ID)
 }
 
-// bindRest binds started_at to silence, from parameter at on.
+// bindRest binds started_at to ticket, from parameter at on.
 func bindRest(stmt *sqlite.Stmt, at int, r *kapi.Record) {
 	stmt.BindInt64(at, r.StartedAt)
 	runner := kapi.Runner{}
@@ -224,6 +224,8 @@ func bindRest(stmt *sqlite.Stmt, at int, r *kapi.Record) {
 	stmt.BindInt64(at+8, int64(r.Fence))
 	stmt.BindInt64(at+9, flags(r))
 	stmt.BindText(at+10, r.Silence)
+	stmt.BindText(at+11, strings.Join(r.Waits, " "))
+	stmt.BindInt64(at+12, int64(r.Ticket))
 }
 
 func bindProgress(stmt *sqlite.Stmt, at int, r *kapi.Record) {
@@ -246,6 +248,9 @@ func flags(r *kapi.Record) (f int64) {
 	}
 	if r.LeaveRunning {
 		f |= flagLeaveRunning
+	}
+	if r.DismissFailed {
+		f |= flagDismissFailed
 	}
 	return f
 }

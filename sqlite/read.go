@@ -16,7 +16,7 @@ const (
 	selectHead = `SELECT epoch, seq, purged FROM head`
 
 	columns = `seq, id, title, description, created_at, status, progress, state, keys, updated_at, started_at,
-		runner, host, pid, heard_at, cancel_requested_at, cancelled_by, exit_code, fence, flags, silence`
+		runner, host, pid, heard_at, cancel_requested_at, cancelled_by, exit_code, fence, flags, silence, waits, ticket`
 
 	selectOngoing = `SELECT ` + columns + ` FROM actions WHERE status < 4`
 	selectSince   = `SELECT ` + columns + ` FROM actions WHERE seq > ? ORDER BY seq`
@@ -31,6 +31,7 @@ const (
 	flagGivenUp
 	flagLateEnd
 	flagLeaveRunning
+	flagDismissFailed
 )
 
 // Snapshot implements kapi.Store.
@@ -163,6 +164,11 @@ func scanRecord(stmt *sqlite.Stmt) kapi.Record {
 		GivenUp:          flags&flagGivenUp != 0,
 		LateEnd:          flags&flagLateEnd != 0,
 		LeaveRunning:     flags&flagLeaveRunning != 0,
+		DismissFailed:    flags&flagDismissFailed != 0,
+		Ticket:           uint64(stmt.ColumnInt64(22)),
+	}
+	if waits := stmt.ColumnText(21); waits != "" {
+		r.Waits = strings.Fields(waits)
 	}
 	if !stmt.ColumnIsNull(6) {
 		p := stmt.ColumnFloat(6)

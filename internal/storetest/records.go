@@ -137,6 +137,7 @@ func full(id string) kapi.Record {
 			CancelRequestedAt: 1_700_000_000_005, ExitCode: &code,
 		},
 		Fence: 7, ReleaseOnFailure: true, Silence: "no word from db1.example", GivenUp: true, LateEnd: true, LeaveRunning: true,
+		Waits: []string{"guild:81384788765712384", "Ünicode"}, Ticket: 5, DismissFailed: true,
 		CancelledBy: "Zoë",
 	}
 }

@@ -70,6 +70,8 @@ func Run(t *testing.T, b Backend) {
 		{name: "engine/failed holders", run: testFailedHolders},
 		{name: "engine/cancel from another peer", run: testCancelElsewhere},
 		{name: "engine/dismiss from another peer", run: testDismissElsewhere},
+		{name: "engine/queue", run: testQueue},
+		{name: "engine/leaving the queue", run: testLeaveQueue},
 		{name: "engine/close fails what does not stop", run: testCloseFails, several: true},
 		{name: "engine/model", run: testModel},
 	}

@@ -1,0 +1,176 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+)
+
+// A queued is an action that waits for its keys.
+type queued struct {
+	id    string
+	began chan *kapi.Handle
+	end   chan error
+	done  chan error
+}
+
+// queue starts an operation that has to wait, and returns when it does.
+func queue(t tb, ctx context.Context, p *kapi.Peer, spec kapi.Spec) *queued {
+	t.Helper()
+	q := &queued{began: make(chan *kapi.Handle, 1), end: make(chan error, 1), done: make(chan error, 1)}
+	if spec.Wait == 0 {
+		spec.Wait = -1
+	}
+	before := list(t, p)
+	go func() {
+		q.done <- p.Do(ctx, spec, func(_ context.Context, h *kapi.Handle) error {
+			q.began <- h
+			return <-q.end
+		})
+	}()
+	for end := time.Now().Add(deadline); q.id == ""; time.Sleep(time.Millisecond) {
+		for _, a := range list(t, p) {
+			if a.Title == spec.Title && !slices.ContainsFunc(before, func(b kapi.Action) bool { return b.ID == a.ID }) {
+				q.id = a.ID
+			}
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%q is not on the list", spec.Title)
+		}
+	}
+	return q
+}
+
+// testQueue: who waits gets the key in turn, from whichever peer, and later starts don't
+// overtake.
+func testQueue(t *testing.T, b Backend) {
+	peers := b.peers(t, 3)
+	holder := start(t, peers[0], kapi.Spec{Title: "holder", Keys: []string{"k"}})
+	var waiters []*queued
+	for i, title := range []string{"first", "second", "third"} {
+		q := queue(t, within(t), peers[i], kapi.Spec{Title: title, Keys: []string{"k", title}})
+		a := find(t, peers[(i+1)%3], q.id)
+		if a == nil || a.Status != kapi.StatusPending || len(a.Keys) != 0 || a.StartedAt != 0 || !strings.HasPrefix(a.State, "waits for action "+holder.action.ID) {
+			t.Fatalf("who waits is listed as %+v", a)
+		}
+		waiters = append(waiters, q)
+	}
+	var held *kapi.HeldError
+	if _, err := begin(within(t), peers[1], kapi.Spec{Title: "late", Keys: []string{"second"}}); !errors.As(err, &held) || held.Holder.ID != waiters[1].id {
+		t.Errorf("a start with a key that is waited for: %v", err)
+	}
+	fence := holder.handle.Fence()
+	holder.end(t, nil)
+	for i, q := range waiters {
+		h := receive(t, q.began, "its turn")
+		if h.Fence() <= fence {
+			t.Errorf("the fence went from %d to %d", fence, h.Fence())
+		}
+		fence = h.Fence()
+		a := find(t, peers[(i+2)%3], q.id)
+		if a == nil || a.Status != kapi.StatusRunning || !slices.Contains(a.Keys, "k") || a.State != "" {
+			t.Errorf("whose turn it is, is listed as %+v", a)
+		}
+		for _, later := range waiters[i+1:] {
+			if len(later.began) != 0 {
+				t.Error("somebody overtook")
+			}
+		}
+		h.Progress(0.5)
+		q.end <- nil
+		if err := receive(t, q.done, "the end"); err != nil {
+			t.Error(err)
+		}
+	}
+	testQueueExcludes(t, peers)
+}
+
+// testQueueExcludes lets many wait for overlapping keys: all have their turn, none at the same
+// time as another.
+func testQueueExcludes(t *testing.T, peers []*kapi.Peer) {
+	names := []string{"a", "b", "c"}
+	world := make(map[string]*guarded, len(names))
+	for _, name := range names {
+		world[name] = &guarded{}
+	}
+	var all sync.WaitGroup
+	for n := range 24 {
+		random := rand.New(rand.NewPCG(2, uint64(n))) //nolint:gosec // repeatable
+		all.Go(func() {
+			keys := pick(random, names)
+			err := peers[n%len(peers)].Do(within(t), kapi.Spec{Title: "all", Keys: keys, Wait: -1}, func(_ context.Context, h *kapi.Handle) error {
+				work(t, world, keys, int64(n+1), h.Fence())
+				return nil
+			})
+			if err != nil {
+				t.Errorf("Do that waits: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if left := list(t, peers[0]); len(left) != 0 {
+		t.Errorf("%d actions are left", len(left))
+	}
+}
+
+// testLeaveQueue: who gives up, or is asked to, leaves nothing behind.
+func testLeaveQueue(t *testing.T, b Backend) {
+	peers := b.peers(t, 2)
+	holder := start(t, peers[0], kapi.Spec{Title: "holder", Keys: []string{"k"}})
+	spec := kapi.Spec{Title: "waits", Keys: []string{"k"}}
+
+	ctx, leave := context.WithCancelCause(within(t))
+	q := queue(t, ctx, peers[1], spec)
+	tired := errors.New("tired")
+	leave(tired)
+	if err := receive(t, q.done, "who left"); !errors.Is(err, tired) {
+		t.Errorf("whose caller left: %v", err)
+	}
+
+	q = queue(t, within(t), peers[1], spec)
+	if _, err := peers[0].Cancel(within(t), q.id, "Zoë"); err != nil {
+		t.Error(err)
+	}
+	var cancelled *kapi.CancelledError
+	if err := receive(t, q.done, "who was cancelled"); !errors.As(err, &cancelled) || cancelled.By != "Zoë" {
+		t.Errorf("who was cancelled: %v", err)
+	}
+
+	limited := spec
+	limited.Wait = 50 * time.Millisecond
+	var held *kapi.HeldError
+	err := peers[1].Do(within(t), limited, nothing)
+	if !errors.As(err, &held) || held.Holder.ID != holder.action.ID || held.Waited != limited.Wait {
+		t.Errorf("whose time was over: %v", err)
+	}
+	if all := list(t, peers[0]); len(all) != 1 {
+		t.Errorf("%+v are left, want the holder alone", all)
+	}
+
+	// A failed holder keeps its keys until somebody dismisses it.
+	q = queue(t, within(t), peers[1], spec)
+	holder.end(t, errors.New("broken"))
+	for end := time.Now().Add(deadline); ; time.Sleep(time.Millisecond) {
+		if a := find(t, peers[1], q.id); a != nil && strings.Contains(a.State, "is dismissed, which failed") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("it doesn't say that it waits for a dismissal")
+		}
+	}
+	if _, err := peers[0].Dismiss(within(t), holder.action.ID, "Zoë"); err != nil {
+		t.Error(err)
+	}
+	receive(t, q.began, "its turn")
+	q.end <- nil
+	if err := receive(t, q.done, "the end"); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,177 @@
+package kapi
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A line is a view that batches are applied to, one after the other.
+type line struct {
+	t    *testing.T
+	view *view
+}
+
+func newLine(t *testing.T) *line {
+	t.Helper()
+	v := newView(func(*Record) {})
+	v.load(Snapshot{Head: Head{Epoch: "e", Seq: 10}})
+	return &line{t, v}
+}
+
+// commit applies a batch as a transaction does.
+func (l *line) commit(batch ...*change) Writes {
+	l.t.Helper()
+	head := l.view.at()
+	pl := newPlan(&Peer{view: l.view}, Loaded{Page: Page{Head: head}}, now)
+	for _, c := range batch {
+		pl.add(c)
+	}
+	w, records := pl.writes()
+	l.view.apply(Page{Head: Head{Epoch: "e", Seq: w.Head}, Records: records})
+	return w
+}
+
+func (l *line) queueing(id string, keys ...string) *change {
+	c := starting(id, keys...)
+	c.wait = true
+	return c
+}
+
+func (l *line) get(id string) Record {
+	r, _ := l.view.get(id)
+	return r
+}
+
+// ends makes a report of an action's own.
+func (l *line) report(id string, status Status) *change {
+	return reporting(id, report{fence: l.get(id).Fence, status: status})
+}
+
+// want compares "id status keys waits" of all that is ongoing, in the order of their names.
+func (l *line) want(want ...string) {
+	l.t.Helper()
+	all, _ := l.view.all()
+	var got []string
+	for _, e := range all {
+		got = append(got, fmt.Sprintf("%s %s %s/%s", e.ID, e.Status, strings.Join(e.Keys, ","), strings.Join(e.Waits, ",")))
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		l.t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestQueue(t *testing.T) {
+	l := newLine(t)
+	l.commit(starting("a", "k"), l.queueing("b", "k", "m"), l.queueing("c", "k"), l.queueing("d", "z"))
+	l.want("a running k/", "b pending /k,m", "c pending /k", "d running z/")
+	if b, c := l.get("b"), l.get("c"); b.State != "waits for action a (t)" || c.State != "waits behind action b (t)" && c.State != "waits for action a (t)" {
+		t.Errorf("b %q, c %q", b.State, c.State)
+	}
+	// Who comes later doesn't overtake, be it for a key that is free.
+	late := starting("e", "m")
+	l.commit(late)
+	var held *HeldError
+	if !errors.As(late.err, &held) || held.Holder.ID != "b" || !held.Waiting() {
+		t.Errorf("a start with a key that is waited for: %v", late.err)
+	}
+	// The keys change hands in the transaction that frees them, before a start of the same batch.
+	late = starting("e", "k")
+	w := l.commit(l.report("a", StatusCompleted), late)
+	if !errors.As(late.err, &held) || held.Holder.ID != "b" {
+		t.Errorf("a start right behind the end: %v", late.err)
+	}
+	if !slices.Contains(w.Claim, Claim{"k", "b"}) || !slices.Contains(w.Claim, Claim{"m", "b"}) || !slices.Equal(w.Free, []string{"k"}) {
+		t.Errorf("writes %+v", w)
+	}
+	l.want("b pending k,m/", "c pending /k", "d running z/")
+	b := l.get("b")
+	if b.State != "" || b.Fence <= b.Ticket {
+		t.Errorf("b is %+v", b)
+	}
+	if c := l.get("c"); c.State != "waits for action b (t)" {
+		t.Errorf("c %q", c.State)
+	}
+	// It begins with the new fence; its ticket is good for signs of life until then.
+	early := reporting("b", report{fence: b.Ticket, status: StatusRunning})
+	l.commit(early, reporting("b", report{fence: b.Ticket}))
+	if !errors.Is(early.err, ErrWaiting) {
+		t.Errorf("with its ticket it began: %v", early.err)
+	}
+	l.commit(l.report("b", StatusRunning))
+	l.want("b running k,m/", "c pending /k", "d running z/")
+	stale := reporting("b", report{fence: b.Ticket})
+	if l.commit(stale); !errors.Is(stale.err, ErrStaleFence) {
+		t.Errorf("its ticket is still good: %v", stale.err)
+	}
+	l.commit(l.report("b", StatusFailed))
+	if c := l.get("c"); c.State != "waits until action b (t) is dismissed, which failed" {
+		t.Errorf("c %q", c.State)
+	}
+	l.commit(dismissing("b"))
+	l.want("c pending k/", "d running z/")
+}
+
+// Who gives up, is cancelled, silent or dead is passed over, and leaves nothing behind.
+func TestQueuePassesOver(t *testing.T) {
+	silent := func(id string) *change {
+		return &change{id: id, apply: func(r *Record, at int64) error { return r.accept(verdict{silence: "no word"}, at) }}
+	}
+	dead := func(id string) *change {
+		return &change{id: id, apply: func(r *Record, at int64) error {
+			return r.accept(verdict{failure: "its runner died", ended: true}, at)
+		}}
+	}
+	cancelled := func(id string) *change {
+		return &change{id: id, apply: func(r *Record, at int64) error { return r.requestCancel("x", at) }}
+	}
+	l := newLine(t)
+	l.commit(starting("a", "k"), l.queueing("b", "k"), l.queueing("c", "k"), l.queueing("d", "k"), l.queueing("e", "k"), l.queueing("f", "k"))
+	gaveUp := l.report("c", StatusFailed)
+	l.commit(silent("b"), gaveUp, cancelled("d"), dead("e"))
+	if r := gaveUp.record; r.Status != StatusAborted || len(r.Waits) != 0 {
+		t.Errorf("c ended as %+v", r)
+	}
+	l.want("a running k/", "b pending /k", "d pending /k", "f pending /k")
+	l.commit(l.report("a", StatusCompleted))
+	l.want("b pending /k", "d pending /k", "f pending k/")
+	// What has its keys and falls silent before it began gives them up again; who was silent
+	// and is heard again has its old place.
+	l.commit(l.queueing("g", "k"), reporting("b", report{fence: l.get("b").Ticket}))
+	l.commit(silent("f"))
+	l.want("b pending k/", "d pending /k", "f pending /k", "g pending /k")
+	began := reporting("f", report{fence: l.get("f").Fence, status: StatusRunning})
+	if l.commit(began); !errors.Is(began.err, ErrWaiting) {
+		t.Errorf("f began: %v", began.err)
+	}
+	l.commit(l.report("b", StatusFailed)) // it never began, so nobody has to look
+	l.want("d pending /k", "f pending /k", "g pending k/")
+	l.commit(dead("f"), dead("d"))
+	l.want("g pending k/")
+}
+
+func TestQueueDismissesFailed(t *testing.T) {
+	l := newLine(t)
+	wants := l.queueing("b", "k")
+	wants.dismissFailed = true
+	l.commit(starting("a", "k"), wants, l.queueing("c", "k"))
+	l.commit(l.report("a", StatusFailed))
+	l.want("b pending k/", "c pending /k")
+}
+
+// Two who want each other's keys get them one after the other.
+func TestQueueOfSeveralKeys(t *testing.T) {
+	l := newLine(t)
+	l.commit(starting("a", "x"), starting("b", "y"), l.queueing("c", "x", "y"), l.queueing("d", "y", "x"), l.queueing("e", "z"))
+	l.want("a running x/", "b running y/", "c pending /x,y", "d pending /y,x", "e running z/")
+	l.commit(l.report("b", StatusCompleted))
+	l.want("a running x/", "c pending /x,y", "d pending /y,x", "e running z/")
+	l.commit(l.report("a", StatusCompleted))
+	l.want("c pending x,y/", "d pending /y,x", "e running z/")
+	l.commit(l.report("c", StatusRunning))
+	l.commit(l.report("c", StatusCompleted))
+	l.want("d pending y,x/", "e running z/")
+}
