@@ -11,7 +11,14 @@ import (
 func (a *app) describeHeld(e *kapi.HeldError) string {
 	h := e.Holder
 	var b strings.Builder
-	fmt.Fprintf(&b, "key %q is held by action %s, ", e.Key, plain(called(h)))
+	how := "held"
+	switch {
+	case e.Waiting():
+		how = "waited for" // longer than by us
+	case e.Waited > 0:
+		how = fmt.Sprintf("still held after %v", e.Waited)
+	}
+	fmt.Fprintf(&b, "key %q is %s by action %s, ", e.Key, how, plain(called(h)))
 	if h.Status == kapi.StatusFailed {
 		fmt.Fprintf(&b, "which failed at %s", localTime(h.UpdatedAt))
 	} else {

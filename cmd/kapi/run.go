@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +27,9 @@ type runCmd struct {
 	Description      string   `help:"Description of the action."`
 	ReleaseOnFailure bool     `help:"Free the keys even if the command fails: for commands that are safe to repeat."`
 	DismissFailed    bool     `help:"Dismiss failed actions that hold the same keys, if their work is known to have ended."`
+
+	Wait patience `placeholder:"DURATION" help:"If a key is held, wait until it is this command's turn; with =DURATION, for that long at most."`
+	Join bool     `help:"If a key is held, follow the action that holds it to its end instead, and exit as that does."`
 
 	Progress string  `placeholder:"REGEXP" help:"How to read progress from the command's output: named groups percent, or done and total, and state. With --total, done or the one group is counted against that, or the matches if there is no group."`
 	Total    float64 `placeholder:"N" help:"What --progress counts against."`
@@ -61,6 +65,7 @@ func (c *runCmd) AfterApply(ctx *kong.Context) error {
 	if !given {
 		c.Key = strings.Fields(strings.Join(c.Key, " "))
 	}
+	c.takeWait()
 	if c.Command[0] == "--" {
 		c.Command = c.Command[1:]
 	}
@@ -76,6 +81,9 @@ func (c *runCmd) AfterApply(ctx *kong.Context) error {
 		if d.value < 0 {
 			return usage("%s must not be negative", d.flag)
 		}
+	}
+	if c.Wait.wanted && c.Join {
+		return usage("--wait and --join exclude each other")
 	}
 	return c.checkProgress()
 }
@@ -122,7 +130,9 @@ func (c *runCmd) Run(a *app) error {
 	}
 	defer j.tracking.Wait() // it may wait for the store
 	defer j.place.close()
-	return j.do(c.spec())
+	place := j.place.quiesce
+	j.quiesce.Store(&place)
+	return j.turns(c.spec())
 }
 
 func (c *runCmd) spec() kapi.Spec {
@@ -168,6 +178,7 @@ type job struct {
 	err    error
 
 	tracking sync.WaitGroup
+	quiesce  atomic.Pointer[func(f func())] // the place's, once there is one
 }
 
 // watchStart collects the signals until begin.
@@ -181,6 +192,8 @@ func (j *job) watchStart() {
 			case sig := <-j.signals.C():
 				if number, ok := sig.(syscall.Signal); ok && ends(number) {
 					j.interrupt(&interruptedError{number, " before the command was started"})
+				} else if quiesce := j.quiesce.Load(); ok && quiesce != nil {
+					supervise.Suspend(number, *quiesce)
 				}
 			case <-j.begun:
 				return
@@ -217,7 +230,6 @@ func (j *job) do(spec kapi.Spec) error {
 		err = j.awaitRecord(done)
 	}
 	if j.id == "" {
-		_ = j.begin()
 		return err
 	}
 	unrecorded := without(err, j.err)

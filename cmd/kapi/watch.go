@@ -106,6 +106,7 @@ type watcher struct {
 	ids     []string // none: all
 	seen    uint64   // what was shown up to
 	ended   map[string]kapi.Action
+	quiet   bool // an unknown id is an error without a word
 }
 
 func (w *watcher) watch(ctx context.Context, p place) error {
@@ -141,6 +142,9 @@ func (w *watcher) watch(ctx context.Context, p place) error {
 
 // check refuses to wait for what will never come.
 func (w *watcher) check(ongoing []kapi.Action) error {
+	if w.quiet && len(w.ended) == 0 && !slices.ContainsFunc(ongoing, func(a kapi.Action) bool { return a.ID == w.ids[0] }) {
+		return kapi.ErrUnknown
+	}
 	return w.app.each(w.ids, func(id string) error {
 		_, known := w.ended[id]
 		if known || slices.ContainsFunc(ongoing, func(a kapi.Action) bool { return a.ID == id }) {

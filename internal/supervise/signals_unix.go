@@ -126,6 +126,15 @@ func orphaned() bool {
 	return true
 }
 
+// Suspend does what a terminal's stop (Ctrl-Z) is to do with this process, which was caught, while
+// it supervises nothing. Other signals do nothing.
+func Suspend(sig syscall.Signal, quiesce func(f func())) {
+	switch sig {
+	case syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
+		pause(quiesce)
+	}
+}
+
 func signalName(sig syscall.Signal) string {
 	if name := unix.SignalName(sig); name != "" {
 		return name

@@ -29,3 +29,6 @@ func signalName(sig syscall.Signal) string { return sig.String() }
 
 // HoldStops does nothing: Windows has no such stop.
 func HoldStops(func(f func())) (release func()) { return func() {} }
+
+// Suspend does nothing: Windows has no such stop.
+func Suspend(syscall.Signal, func(f func())) {}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+
+	"github.com/kettubot/kapi"
+)
+
+// What kapi run does when somebody else holds a key.
+
+// patience is a --wait: with or without how long.
+type patience struct {
+	wanted bool
+	limit  time.Duration // 0: as long as it takes
+}
+
+// IsBool is called by kong: the flag may stand alone.
+func (*patience) IsBool() bool { return true }
+
+// Decode is called by kong.
+func (p *patience) Decode(ctx *kong.DecodeContext) error {
+	if ctx.Scan.Peek().Type != kong.FlagValueToken {
+		p.wanted = true
+		return nil
+	}
+	value := fmt.Sprint(ctx.Scan.Pop().Value)
+	if wanted, err := strconv.ParseBool(value); err == nil {
+		p.wanted = wanted
+		return nil
+	}
+	return p.parse(value)
+}
+
+func (p *patience) parse(value string) error {
+	limit, err := time.ParseDuration(value)
+	if err != nil || limit <= 0 {
+		return fmt.Errorf("expected a duration above 0, like 10m, but got %q", value)
+	}
+	*p = patience{true, limit}
+	return nil
+}
+
+// duration is the patience as kapi.Spec has it.
+func (p patience) duration() time.Duration {
+	if p.wanted && p.limit == 0 {
+		return -1
+	}
+	return p.limit
+}
+
+// takeWait takes "--wait 10m -- CMD" for what it looks like.
+func (c *runCmd) takeWait() {
+	if c.Wait.wanted && c.Wait.limit == 0 && len(c.Command) > 2 && c.Command[1] == "--" && c.Wait.parse(c.Command[0]) == nil {
+		c.Command = c.Command[1:]
+	}
+}
+
+// turns starts the command when it is its turn, or follows the one that is ongoing.
+func (j *job) turns(spec kapi.Spec) error {
+	for {
+		err := j.do(spec)
+		var held *kapi.HeldError
+		switch {
+		case !errors.As(err, &held) || held.Waited != 0 || spec.Wait != 0:
+			return j.over(err)
+		case j.Wait.wanted:
+			j.say("waiting: %s", j.app.describeHeld(held))
+			spec.Wait = j.Wait.duration()
+		case j.Join && held.Holder.Status.Active():
+			j.say("joining: %s", j.app.describeHeld(held))
+			if err := j.join(held.Holder.ID); !errors.Is(err, kapi.ErrUnknown) {
+				return j.over(err)
+			}
+			// It had ended before it could be followed.
+		default:
+			return j.over(err)
+		}
+	}
+}
+
+// over ends the watch for signals, of a command that was not started.
+func (j *job) over(err error) error {
+	if j.id == "" {
+		_ = j.begin()
+	}
+	var interrupted *interruptedError
+	if errors.As(err, &interrupted) {
+		return interrupted // whatever it went through
+	}
+	return err
+}
+
+// say tells what is no fault, so to people only: cron would send a mail.
+func (j *job) say(format string, args ...any) {
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		j.app.tell(format, args...)
+	}
+}
+
+// join follows another action to its end, and ends as it does. The error is kapi.ErrUnknown if it
+// has ended already.
+func (j *job) join(id string) error {
+	w := &watcher{app: j.app, display: ending{j.app}, ids: []string{id}, ended: map[string]kapi.Action{}, quiet: true}
+	for {
+		err := w.watch(j.starting, j.place)
+		switch {
+		case errors.Is(err, kapi.ErrGap):
+			continue
+		case j.starting.Err() != nil:
+			return context.Cause(j.starting)
+		}
+		return err
+	}
+}
+
+// ending is a display that shows how an action failed.
+type ending struct{ app *app }
+
+func (ending) begin([]kapi.Action) {}
+
+func (e ending) show(a kapi.Action, settled bool) error {
+	if settled && a.Status != kapi.StatusCompleted {
+		e.app.tell("action %s failed: %s", called(a), stateText(a.State))
+	}
+	return nil
+}
+
+func (ending) end() {}
