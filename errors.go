@@ -73,7 +73,9 @@ func (e *HeldError) Error() string {
 }
 
 // Waiting reports whether the Holder does not hold the key, but came before to wait for it.
-func (e *HeldError) Waiting() bool { return !slices.Contains(e.Holder.Keys, e.Key) }
+func (e *HeldError) Waiting() bool {
+	return e.Holder.Status == StatusPending && !slices.Contains(e.Holder.Keys, e.Key)
+}
 
 // An InvalidError says which field of a request is wrong, and why.
 type InvalidError struct{ Field, Reason string }

@@ -199,8 +199,13 @@ func TestDescribeHeld(t *testing.T) {
 		}}, `key "k" is held by action id (T\n), running since 2026-11-23 21:04:00 UTC on db1, pid 7, last heard at 2026-11-23 21:04:10 UTC, 50% done: slot 7`},
 		{
 			"pending",
-			kapi.HeldError{Key: "k", Holder: kapi.Action{ID: "id", Title: "T", CreatedAt: 1795467840000}},
+			kapi.HeldError{Key: "k", Holder: kapi.Action{ID: "id", Title: "T", CreatedAt: 1795467840000, Keys: []string{"k"}}},
 			`key "k" is held by action id (T), pending since 2026-11-23 21:04:00 UTC`,
+		},
+		{
+			"waiting",
+			kapi.HeldError{Key: "k", Holder: kapi.Action{ID: "id", Title: "T", CreatedAt: 1795467840000, State: "waits for it"}},
+			`key "k" is waited for by action id (T), pending since 2026-11-23 21:04:00 UTC: waits for it`,
 		},
 		{"given up", kapi.HeldError{Key: "k", NotProvenDead: true, Holder: kapi.Action{
 			ID: "id", Title: "T", Status: kapi.StatusFailed, UpdatedAt: 1795467850000, State: "no word", Runner: runner,

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/kettubot/kapi"
 )
@@ -27,6 +28,10 @@ func TestReshard(t *testing.T) {
 		t.Parallel()
 		reshardToItsEnd(t, binary)
 	})
+	t.Run("with a node that stops", func(t *testing.T) {
+		t.Parallel()
+		reshardWithStoppedNode(t, binary)
+	})
 	t.Run("killed half way", func(t *testing.T) {
 		t.Parallel()
 		reshardKilled(t, binary)
@@ -42,33 +47,98 @@ type resharding struct {
 	output  func() []string
 	child   int // redis-cli
 	action  kapi.Action
+	first   kapi.Action // as all began with it
 	// all and one watch everything, and the action.
 	all, one *process
+	updates  []kapi.Action // that one told, when all was over
 }
 
+// startResharding starts one, seen through all of kapi, and halts it half way.
 func startResharding(t *testing.T, binary string) *resharding {
+	t.Helper()
+	r := beginResharding(t, binary)
+	r.halt()
+	r.settle()
+	r.action = r.ongoing()
+	if r.first = r.update(r.all); r.first.ID != r.action.ID || r.first.Status != kapi.StatusRunning {
+		t.Errorf("kapi watch began with %+v", r.first)
+	}
+	r.watchOne()
+	return r
+}
+
+// settle waits until what redis-cli has said before it was halted is on the list.
+func (r *resharding) settle() {
+	r.t.Helper()
+	var seq uint64
+	since := time.Now()
+	eventually(r.t, "the action is at rest", func() bool {
+		if list := r.list(); len(list) == 1 && list[0].Seq != seq {
+			seq, since = list[0].Seq, time.Now()
+		}
+		return time.Since(since) > 500*time.Millisecond // reports are published every 100
+	})
+}
+
+func (r *resharding) watchOne() {
+	r.t.Helper()
+	r.one = r.start("watch", "--json", r.action.ID)
+	if first := r.update(r.one); first.ID != r.action.ID || first.Status != kapi.StatusRunning {
+		r.t.Errorf("kapi watch %s began with %+v", r.action.ID, first)
+	}
+}
+
+// beginResharding starts one; flags are for kapi run.
+func beginResharding(t *testing.T, binary string, flags ...string) *resharding {
 	t.Helper()
 	r := &resharding{installation: install(t, binary), cluster: startCluster(t, 3)}
 	r.cluster.load()
 	r.target = r.cluster.grow()
 	r.serve()
 	r.all = r.start("watch", "--json")
-	r.run = r.start("run", "--key", key, "--title", "Resharding", "--",
-		"redis-cli", "--cluster", "reshard", r.cluster.nodes[0].address, "--cluster-from", "all",
-		"--cluster-to", r.target.id, "--cluster-slots", strconv.Itoa(reshardSlots), "--cluster-yes", "--cluster-pipeline", "1")
+	flags = append([]string{
+		"--key", key, "--title", "Resharding",
+		"--progress", `^Moving slot (?P<state>\d+) from \S+ to`, "--total", strconv.Itoa(reshardSlots),
+	}, flags...)
+	r.run = r.start("run", append(flags, "--", "redis-cli", "--cluster", "reshard", r.cluster.nodes[0].address, "--cluster-from", "all",
+		"--cluster-to", r.target.id, "--cluster-slots", strconv.Itoa(reshardSlots), "--cluster-yes", "--cluster-pipeline", "1")...)
 	_ = r.run.stdin.Close()
 	r.output = r.run.gather()
 	t.Cleanup(r.endCommand)
-	r.halt()
-	r.action = r.ongoing()
-	if first := r.update(r.all); first.ID != r.action.ID || first.Status != kapi.StatusRunning {
-		t.Errorf("kapi watch began with %+v", first)
-	}
-	r.one = r.start("watch", "--json", r.action.ID)
-	if first := r.update(r.one); first.ID != r.action.ID || first.Status != kapi.StatusRunning {
-		t.Errorf("kapi watch %s began with %+v", r.action.ID, first)
-	}
 	return r
+}
+
+// inStep waits until the progress fits the slots that have moved.
+func (r *resharding) inStep() {
+	r.t.Helper()
+	moved := r.target.slots()
+	eventually(r.t, "the progress is in step", func() bool {
+		list := r.list()
+		if len(list) != 1 || list[0].Progress == nil {
+			return false
+		}
+		told := int(*list[0].Progress*reshardSlots + 0.5)
+		return told >= moved-2 && told <= moved && regexp.MustCompile(`^\d+$`).MatchString(list[0].State)
+	})
+}
+
+// grows checks that progress never fell, and came to its end.
+func (r *resharding) grows(updates []kapi.Action) {
+	r.t.Helper()
+	last, distinct := 0.0, 0
+	for _, a := range updates {
+		if a.Progress == nil || *a.Progress < last {
+			r.t.Errorf("after %v the progress is %v", last, a.Progress)
+			continue
+		}
+		if *a.Progress > last {
+			distinct++
+		}
+		last = *a.Progress
+	}
+	if last != 1 || distinct < 3 {
+		r.t.Errorf("the progress grew %d times, to %v", distinct, last)
+	}
 }
 
 // endCommand ends what kapi run runs: it would outlive kapi run, and keep its output open.
@@ -157,7 +227,7 @@ func (r *resharding) over(last kapi.Status) {
 	r.refusal(http.MethodPost, path+"/dismiss", http.StatusNotFound, 10015)
 	// The next action's end comes after all that there is of this one.
 	r.mustRun("true")
-	seq, status := r.action.Seq, r.action.Status
+	seq, status := r.first.Seq, r.first.Status
 	for {
 		a := r.update(r.all)
 		if a.ID != r.action.ID {
@@ -188,11 +258,13 @@ func (r *resharding) ends(want int) (last kapi.Action) {
 		r.t.Errorf("kapi run exits with %d, not %d: %s", code, want, r.run.stderr)
 	}
 	watched := r.one.gather()
+	r.updates = nil
 	if code := r.one.wait(); code != want {
 		r.t.Errorf("kapi watch %s exits with %d, not %d: %s", r.action.ID, code, want, r.one.stderr)
 	}
 	for _, line := range watched() {
 		last = r.installation.action(line)
+		r.updates = append(r.updates, last)
 	}
 	if last.ID != r.action.ID || last.ExitCode == nil || *last.ExitCode != want {
 		r.t.Errorf("when it had ended with %d, kapi watch %s printed %+v", want, r.action.ID, last)
@@ -207,13 +279,15 @@ func (r *resharding) held() string {
 
 func reshardToItsEnd(t *testing.T, binary string) {
 	r := startResharding(t, binary)
-	r.refused(r.held() + fmt.Sprintf(`running since .* on .*, pid %d, last heard at [^\n]*\n$`, r.run.pid()))
+	r.inStep()
+	r.refused(r.held() + fmt.Sprintf(`running since .* on .*, pid %d, last heard at [^\n]*, 5\d%% done: \d+\n$`, r.run.pid()))
 	if err := syscall.Kill(r.child, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	if last := r.ends(0); last.Status != kapi.StatusCompleted {
 		t.Errorf("it ended as %+v", last)
 	}
+	r.grows(r.updates)
 	r.over(kapi.StatusCompleted)
 	moved := 0
 	for _, line := range r.output() {
@@ -225,6 +299,33 @@ func reshardToItsEnd(t *testing.T, binary string) {
 		t.Errorf("of %d slots redis-cli told that it moves %d, and the new node has %d", reshardSlots, moved, got)
 	}
 	r.cluster.audit()
+}
+
+// A node that hangs makes the resharding hang, which is alive and doesn't advance.
+func reshardWithStoppedNode(t *testing.T, binary string) {
+	r := beginResharding(t, binary, "--stall", "300ms")
+	eventually(t, "some slots have moved", func() bool { return r.target.slots() >= reshardSlots/20 })
+	r.action = r.list()[0]
+	if err := r.target.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	status := func(want kapi.Status, state string) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("it is %s", want), func() bool {
+			list := r.list()
+			return len(list) == 1 && list[0].Status == want && regexp.MustCompile(state).MatchString(list[0].State)
+		})
+	}
+	status(kapi.StatusImpacted, `^alive, but no progress for 300ms$`)
+	if err := r.target.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	status(kapi.StatusRunning, `^\d+$`)
+	r.watchOne()
+	if last := r.ends(0); last.Status != kapi.StatusCompleted {
+		t.Errorf("it ended as %+v", last)
+	}
+	r.grows(r.updates)
 }
 
 func reshardKilled(t *testing.T, binary string) {
