@@ -218,3 +218,61 @@ func (l *lossyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{})
 	return nil, errors.New("connection lost")
 }
+
+// Who waits its turn has it when the key is free, with a new fence.
+func TestDoWaits(t *testing.T) {
+	h := newHost(t)
+	c := h.client("admin")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	held, release := make(chan uint64, 1), make(chan struct{})
+	first := make(chan error, 1)
+	go func() {
+		first <- c.Do(ctx, client.Start{Title: "first", Keys: []string{"k"}}, func(_ context.Context, op *client.Handle) error {
+			held <- op.Fence()
+			<-release
+			return nil
+		})
+	}()
+	fence := <-held
+	var refused *kapi.HeldError
+	err := c.Do(ctx, client.Start{Title: "impatient", Keys: []string{"k"}, Wait: 100 * time.Millisecond}, func(context.Context, *client.Handle) error {
+		t.Error("it ran beside another")
+		return nil
+	})
+	if !errors.As(err, &refused) || refused.Holder.Title != "first" || refused.Waited == 0 {
+		t.Errorf("who waited too short: %v", err)
+	}
+	leaving, leave := context.WithCancelCause(ctx)
+	tired := errors.New("tired")
+	time.AfterFunc(300*time.Millisecond, func() { leave(tired) })
+	err = c.Do(leaving, client.Start{Title: "leaves", Keys: []string{"k"}, Wait: -1}, func(context.Context, *client.Handle) error {
+		t.Error("it ran beside another")
+		return nil
+	})
+	if !errors.Is(err, tired) {
+		t.Errorf("who left: %v", err)
+	}
+	if all, err := c.List(ctx); err != nil || len(all) != 1 {
+		t.Errorf("%+v are left, %v", all, err)
+	}
+	time.AfterFunc(2*time.Second, func() { close(release) }) // by then it listens on the gateway
+	began := time.Now()
+	err = c.Do(ctx, client.Start{Title: "second", Keys: []string{"k"}, Wait: -1}, func(_ context.Context, op *client.Handle) error {
+		if op.Fence() <= fence {
+			t.Errorf("the fence went from %d to %d", fence, op.Fence())
+		}
+		op.Progress(1)
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	t.Logf("it was its turn after %v", time.Since(began))
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	if all, err := c.List(ctx); err != nil || len(all) != 0 {
+		t.Errorf("%+v are left, %v", all, err)
+	}
+}

@@ -104,6 +104,49 @@ func expectStatus(t *testing.T, w *httptest.ResponseRecorder, status int) {
 	}
 }
 
+// An action that waits: pending, then with keys and a new fence, and running when it says so.
+func TestWaits(t *testing.T) {
+	f := newFixture(t, server.Options{})
+	first := f.begin(`{"title":"first","keys":["k"]}`)
+	r := f.begin(`{"title":"second","keys":["k"],"wait":true}`)
+	if a := r.Action; a.Status != kapi.StatusPending || len(a.Keys) != 0 || a.State != "waits for action "+first.Action.ID+" (first)" {
+		t.Errorf("it is born as %+v", a)
+	}
+	report := func(fence uint64, fields string) (got struct {
+		Status kapi.Status
+		Keys   []string
+		Fence  uint64
+	}) {
+		t.Helper()
+		w := f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d%s}`, fence, fields))
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 200 {
+			t.Fatalf("%s: %d %s (%v)", fields, w.Code, w.Body, err)
+		}
+		return got
+	}
+	if got := report(r.Fence, ""); got.Status != kapi.StatusPending || len(got.Keys) != 0 || got.Fence != 0 {
+		t.Errorf("while it waits: %+v", got)
+	}
+	want(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d,"status":1}`, r.Fence)), 409, 20003, "it has not got its keys yet")
+	if w := f.patch(first.Action.ID, fmt.Sprintf(`{"fence":%d,"status":5}`, first.Fence)); w.Code != 200 {
+		t.Fatal(w.Body)
+	}
+	got := report(r.Fence, "")
+	if got.Status != kapi.StatusPending || len(got.Keys) != 1 || got.Fence <= r.Fence {
+		t.Fatalf("when it is its turn: %+v", got)
+	}
+	for range 2 { // it may be repeated
+		if got := report(got.Fence, `,"status":1`); got.Status != kapi.StatusRunning || got.Fence != 0 {
+			t.Errorf("when it has begun: %+v", got)
+		}
+	}
+	want(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d}`, r.Fence)), 409, 20002, "")
+	gives := f.begin(`{"title":"third","keys":["k"],"wait":true}`)
+	if w := f.patch(gives.Action.ID, fmt.Sprintf(`{"fence":%d,"status":3}`, gives.Fence)); w.Code != 200 || !strings.Contains(w.Body.String(), `"status":4`) {
+		t.Errorf("who gives up: %d %s", w.Code, w.Body)
+	}
+}
+
 func TestBornPending(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	r := f.begin(`{"title":"t","status":0}`)
