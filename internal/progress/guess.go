@@ -15,7 +15,7 @@ const (
 )
 
 // A Guess reads progress from a percentage ("42%") on lines of one shape. It believes from
-// the second growing value on, so that "100% packet loss" is none. It is for one goroutine.
+// the second growing value on, so that "100% packet loss" is none, unless that is 100%. It is for one goroutine.
 type Guess struct {
 	shapes   []*shape // the newest last
 	followed *shape
@@ -60,6 +60,9 @@ func (g *Guess) Read(line []byte) (Hint, float64) {
 	s.last = percent
 	switch {
 	case percent > before && s.falls < maxFalls:
+		if !s.grown && percent == 100 {
+			return NoHint, 0 // from nothing to all at once: a ratio, or not worth a bar
+		}
 		s.grown = true
 		return g.follow(s)
 	case percent < before:

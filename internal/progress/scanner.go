@@ -203,6 +203,8 @@ func (s *Scanner) visible(b byte) {
 	switch {
 	case b == esc:
 		s.state = started
+	case b == '\b': // the cursor moves, as with a carriage return
+		s.end()
 	case b == '\t':
 		s.show([]byte{' '})
 	case b >= 0x20 && b != 0x7F:

@@ -33,6 +33,7 @@ func TestScanner(t *testing.T) {
 		{"lines", "one\ntwo\n", []string{"one", "two"}},
 		{"without its end", "one\ntwo", []string{"one", "two"}},
 		{"written over", "10%\r20%\r\n", []string{"10%", "20%"}},
+		{"written over by backspaces", "a: 10%\b\b\b20%\b\b\b\b 30%\n", []string{"a: 10%", "20%", "30%"}},
 		{"empty lines", "\n \t\r\n", nil},
 		{"colours", "\x1b[1;31m1\x1b[0m0%\n", []string{"10%"}},
 		{"cursor up", "10%\x1b[1A\x1b[2K20%\n", []string{"10%", "20%"}},

@@ -49,7 +49,7 @@ func TestTracker(t *testing.T) {
 		{"a guess is 1 only at the end", "", []func(*Tracker){line("50%"), line("60%"), line("100%"), completed}, "0.6, 0.99, 1"},
 		{"no guess, no end of it", "", []func(*Tracker){line("50%"), completed}, ""},
 		{"a guess that started over", "", []func(*Tracker){line("50%"), line("60%"), line("2%"), completed}, "0.6, unknown"},
-		{"a guess of another shape", "", []func(*Tracker){line("a 50%"), line("a 100%"), line("b 1%"), line("b 2%")}, "0.99, unknown, 0.02"},
+		{"a guess of another shape", "", []func(*Tracker){line("a 50%"), line("a 60%"), line("a 100%"), line("b 1%"), line("b 2%")}, "0.6, 0.99, unknown, 0.02"},
 		{"a pattern instead of a guess", "row (?P<percent>.*)", []func(*Tracker){line("50%"), line("60%"), line("row 10"), line("row 5"), line("row 20"), completed}, "0.1, 0.2"},
 		{"phases of a pattern", "row (?P<percent>.*)", []func(*Tracker){line("row 100"), line("row 5")}, "1, unknown, 0.05"},
 		{"a pattern's state", "row (?P<percent>.*) (?P<state>.*)", []func(*Tracker){line("row 10 a"), line("row 10 a"), line("row 10 b")}, `0.1, "a", "b"`},

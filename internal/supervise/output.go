@@ -16,7 +16,7 @@ const (
 	TTYAuto TTY = iota
 	// TTYNever: none; they are pipes.
 	TTYNever
-	// TTYAlways: standard output, whatever it is, and those that are terminals already.
+	// TTYAlways: both, whatever they are.
 	TTYAlways
 )
 
@@ -38,7 +38,7 @@ func openOutput(c Command) (o *output, err error) {
 		}
 	}()
 	if c.Stdout != nil {
-		if err := o.open(c, c.Stdout, c.TTY == TTYAlways, 0); err != nil {
+		if err := o.open(c, c.Stdout, 0); err != nil {
 			return nil, err
 		}
 	}
@@ -47,7 +47,7 @@ func openOutput(c Command) (o *output, err error) {
 	case c.Stdout != nil && sameFile(c.Stdout, c.Stderr):
 		o.files[1] = o.files[0]
 	default:
-		if err := o.open(c, c.Stderr, false, 1); err != nil {
+		if err := o.open(c, c.Stderr, 1); err != nil {
 			return nil, err
 		}
 	}
@@ -64,14 +64,14 @@ func openOutput(c Command) (o *output, err error) {
 	return o, nil
 }
 
-func (o *output) open(c Command, to *os.File, always bool, i int) error {
+func (o *output) open(c Command, to *os.File, i int) error {
 	copier := &copier{to: to}
 	copier.scanner.Line, copier.scanner.Terminal, copier.scanner.Every = c.Line, c.Terminal, c.EveryLine
 	real := to
 	if !isTerminal(to) {
 		real = nil
 	}
-	if always || real != nil && c.TTY != TTYNever && HasTerminals {
+	if c.TTY == TTYAlways || real != nil && c.TTY != TTYNever && HasTerminals {
 		t, err := openTerminal(real)
 		if err != nil {
 			return fmt.Errorf("make a pseudo-terminal for the command: %w", err)

@@ -173,7 +173,7 @@ func TestModesAreHandedOn(t *testing.T) {
 func TestTTYAlways(t *testing.T) {
 	h := supervised(t, looking(TTYAlways, nil), "sh", "-c", "for f in 1 2; do test -t $f && echo terminal || echo none; done; stty size <&1")
 	h.expect("terminal")
-	h.expect("none")
+	h.expect("terminal")
 	h.expect("24 80")
 	h.done()
 }
