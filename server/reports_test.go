@@ -116,7 +116,8 @@ func TestWaits(t *testing.T) {
 		Status kapi.Status
 		Keys   []string
 		Fence  uint64
-	}) {
+	},
+	) {
 		t.Helper()
 		w := f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d%s}`, fence, fields))
 		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 200 {
