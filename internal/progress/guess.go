@@ -19,6 +19,7 @@ const (
 type Guess struct {
 	shapes   []*shape // the newest last
 	followed *shape
+	words    []byte // of the line that is read
 }
 
 // A shape is the words of a line without its numbers.
@@ -47,26 +48,27 @@ func (g *Guess) Read(line []byte) (Hint, float64) {
 	if bytes.IndexByte(line, '%') < 0 {
 		return NoHint, 0
 	}
-	percent, words, ok := percentage(line)
+	percent, before, after, ok := percentage(line)
 	if !ok {
 		return NoHint, 0
 	}
-	s := g.shape(words)
+	g.words = appendShape(appendShape(g.words[:0], before), after)
+	s := g.shape()
 	if s == nil {
-		g.remember(&shape{words: words, last: percent})
+		g.remember(&shape{words: string(g.words), last: percent})
 		return NoHint, 0
 	}
-	before := s.last
+	last := s.last
 	s.last = percent
 	switch {
-	case percent > before && s.falls < maxFalls:
+	case percent > last && s.falls < maxFalls:
 		if !s.grown && percent == 100 {
 			return NoHint, 0 // from nothing to all at once: a ratio, or not worth a bar
 		}
 		s.grown = true
 		return g.follow(s)
-	case percent < before:
-		return g.fall(s, before), 0
+	case percent < last:
+		return g.fall(s, last), 0
 	}
 	return NoHint, 0
 }
@@ -93,9 +95,9 @@ func (g *Guess) fall(s *shape, before float64) Hint {
 	return NoHint
 }
 
-// shape finds a shape, and makes it the newest.
-func (g *Guess) shape(words string) *shape {
-	i := slices.IndexFunc(g.shapes, func(s *shape) bool { return s.words == words })
+// shape finds the shape of the line that is read, and makes it the newest.
+func (g *Guess) shape() *shape {
+	i := slices.IndexFunc(g.shapes, func(s *shape) bool { return s.words == string(g.words) })
 	if i < 0 {
 		return nil
 	}
@@ -111,16 +113,16 @@ func (g *Guess) remember(s *shape) {
 	g.shapes = append(g.shapes, s)
 }
 
-// percentage finds the first percentage of a line, and its shape.
-func percentage(line []byte) (percent float64, words string, ok bool) {
+// percentage finds the first percentage of a line, and what stands before and after it.
+func percentage(line []byte) (percent float64, before, after []byte, ok bool) {
 	for at := 0; ; {
 		i := bytes.IndexByte(line[at:], '%')
 		if i < 0 {
-			return 0, "", false
+			return 0, nil, nil, false
 		}
 		at += i + 1
 		if value, from, ok := percentBefore(line, at-1); ok && (at == len(line) || !isWord(line[at])) {
-			return value, shapeOf(line[:from], line[at:]), true
+			return value, line[:from], line[at:], true
 		}
 	}
 }
@@ -135,34 +137,50 @@ func percentBefore(line []byte, end int) (value float64, from int, ok bool) {
 		from--
 	}
 	// "0.42%" is not a part of "1:0.42%", nor is "-3%" progress.
-	if from == end || !isDigit(line[from]) || from > 0 && (isWord(line[from-1]) || bytes.IndexByte([]byte("-+:"), line[from-1]) >= 0) {
+	if from == end || from > 0 && (isWord(line[from-1]) || bytes.IndexByte([]byte("-+:"), line[from-1]) >= 0) {
 		return 0, 0, false
 	}
-	value, ok = number(bytes.ReplaceAll(line[from:end], []byte{','}, []byte{'.'}))
+	value, ok = decimal(line[from:end])
 	return value, from, ok && value <= 100
 }
 
-// shapeOf returns the words of a line that have no digits in them, without units.
-func shapeOf(parts ...[]byte) string {
-	var words []byte
-	for _, part := range parts {
-		for i := 0; i < len(part); {
-			if !isWord(part[i]) {
-				i++
-				continue
-			}
-			start, digits := i, false
-			for i < len(part) && (isWord(part[i]) || joins(part, i)) {
-				digits = digits || isDigit(part[i])
-				i++
-			}
-			if word := part[start:i]; !digits && !isUnit(word) {
-				words = append(append(words, word...), ' ')
-			}
+// decimal reads digits, with one point or comma at most between them.
+func decimal(text []byte) (value float64, ok bool) {
+	const most = 20 // digits
+	unit := 0.0
+	for i, b := range text {
+		switch {
+		case isDigit(b) && unit == 0:
+			value = 10*value + float64(b-'0')
+		case isDigit(b):
+			value += unit * float64(b-'0')
+			unit /= 10
+		case unit > 0 || i == 0 || i == len(text)-1:
+			return 0, false
+		default:
+			unit = 0.1
 		}
-		words = append(words, '|')
 	}
-	return string(words)
+	return value, len(text) <= most
+}
+
+// appendShape appends the words of a part of a line that have no digits in them, without units.
+func appendShape(words, part []byte) []byte {
+	for i := 0; i < len(part); {
+		if !isWord(part[i]) {
+			i++
+			continue
+		}
+		start, digits := i, false
+		for i < len(part) && (isWord(part[i]) || joins(part, i)) {
+			digits = digits || isDigit(part[i])
+			i++
+		}
+		if word := part[start:i]; !digits && !isUnit(word) {
+			words = append(append(words, word...), ' ')
+		}
+	}
+	return append(words, '|')
 }
 
 // joins says whether the byte at i is inside a word, as in "1.5", "0:07" and "it/s".

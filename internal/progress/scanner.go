@@ -59,6 +59,12 @@ func (s *Scanner) Write(p []byte) (int, error) {
 	if len(p) >= large && !s.Every {
 		p = s.skipFlood(p)
 	}
+	s.scan(p)
+	return n, nil
+}
+
+// scan reads p byte by byte.
+func (s *Scanner) scan(p []byte) {
 	for i := 0; i < len(p); {
 		if s.state == ground && !s.c2 {
 			if plain := plainLength(p[i:]); plain > 0 {
@@ -66,32 +72,80 @@ func (s *Scanner) Write(p []byte) (int, error) {
 				i += plain
 				continue
 			}
+			if p[i] < '\b' {
+				i++ // says nothing
+				continue
+			}
 		}
 		s.byte(p[i])
 		i++
 	}
-	return n, nil
 }
 
-// skipFlood ends the line that p goes on with, if it does, and returns the last lines of p. A
-// piece with escape sequences in it is returned whole: they may say something.
+// skipFlood reads what it must of a large piece, and returns the rest that is to be scanned: the
+// last lines. Of those before, only progress escapes count.
 func (s *Scanner) skipFlood(p []byte) []byte {
-	if s.state != ground || s.c2 || bytes.IndexByte(p, esc) >= 0 || bytes.Contains(p, []byte{0xC2, 0x9D}) {
-		return p
-	}
-	from := len(bytes.TrimRight(p, "\r\n \t"))
-	for range sample {
-		if from = bytes.LastIndexAny(p[:from], "\r\n"); from < 0 {
-			return p
-		}
+	from := lastLines(p)
+	if from < 0 {
+		return s.cutLine(p)
 	}
 	first := lineEnd(p)
+	s.scan(p[:first])
 	if first >= from {
+		return p[first:]
+	}
+	s.scan(p[first : first+1]) // the line's end
+	for skipped := p[first+1 : from]; ; {
+		i := escapeIn(skipped)
+		if i < 0 {
+			return p[from:]
+		}
+		skipped = skipped[i:]
+		n := min(len(skipped), len(progressEscape)+maxCommand)
+		line := s.Line
+		s.Line = nil
+		s.scan(skipped[:n])
+		s.Line = line
+		s.state, s.c2, s.line = ground, false, s.line[:0]
+		skipped = skipped[n:]
+	}
+}
+
+// cutLine shortens a piece of one line that is too long to be looked at, and says nothing else.
+func (s *Scanner) cutLine(p []byte) []byte {
+	if s.state != ground || s.c2 || lineEnd(p) < len(p) || bytes.IndexByte(p, esc) >= 0 || bytes.IndexByte(p, 0xC2) >= 0 {
 		return p
 	}
-	s.show(p[:first])
-	s.end()
-	return p[from:]
+	return p[:maxLine]
+}
+
+// progressEscape is how the escape of a TerminalProgress begins.
+const progressEscape = "\x1b]9;4;"
+
+// escapeIn finds the first progress escape.
+func escapeIn(p []byte) int {
+	i := bytes.Index(p, []byte(progressEscape))
+	if j := bytes.Index(p, []byte("\u009d9;4;")); j >= 0 && (i < 0 || j < i) {
+		return j
+	}
+	return i
+}
+
+// lastLines is where the last few lines of p begin, with the end of the one before; -1 if there
+// is none near the end.
+func lastLines(p []byte) int {
+	const near = 16 << 10
+	start := max(len(p)-near, 0)
+	tail := bytes.TrimRight(p[start:], "\r\n \t")
+	from := -1
+	for range sample {
+		end := max(bytes.LastIndexByte(tail, '\n'), bytes.LastIndexByte(tail, '\r'))
+		if end < 0 {
+			break
+		}
+		from, tail = start+end, tail[:end]
+	}
+	return from
 }
 
 // lineEnd is where p's first line ends. IndexAny would be ten times slower.

@@ -96,6 +96,35 @@ func TestScannerFloodSeams(t *testing.T) {
 	}
 }
 
+// Progress escapes count wherever they are in a flood, and what is skipped leaves nothing behind.
+func TestScannerFloodOfEscapes(t *testing.T) {
+	colours := strings.Repeat("\x1b[31mred\x1b[0m\n", 2000)
+	for _, c := range []struct{ name, in string }{
+		{"within", colours + "\x1b]9;4;1;42\a" + colours},
+		{"within a line", colours + "re\x1b]9;4;1;42\x1b\\d\n" + colours},
+		{"C1", colours + "\u009d9;4;1;42\u009c" + colours},
+		{"at the end", colours + "\x1b]9;4;1;42\a"},
+		{"at the start", "\x1b]9;4;1;42\a" + colours},
+	} {
+		for _, piece := range []int{len(c.in), 8192, 8191} {
+			told := scan(c.in, piece, false)
+			n := 0
+			for _, line := range told {
+				switch line {
+				case "<1 0.42>":
+					n++
+				case "red":
+				default:
+					t.Errorf("%s, in pieces of %d: told %q", c.name, piece, line)
+				}
+			}
+			if n != 1 || len(told) > 500 {
+				t.Errorf("%s, in pieces of %d: told %d times, among %d lines", c.name, piece, n, len(told))
+			}
+		}
+	}
+}
+
 func TestScannerMemoryIsBounded(t *testing.T) {
 	for _, unit := range []string{"x", "€", "\x1b]0;", "\xff", " ", "\x1b]9;4;", "\xc2"} {
 		var s Scanner
