@@ -32,6 +32,8 @@ func (r *Record) report(rep report, now int64) error {
 	switch {
 	case r.Status == StatusCompleted && rep.status == StatusCompleted:
 		return errUnchanged // a final report, repeated
+	case r.Status == StatusAborted && rep.status == StatusFailed:
+		return errUnchanged // the same, and it was dismissed meanwhile
 	case !r.Status.Ongoing():
 		return ErrUnknown
 	case r.Status == StatusFailed:

@@ -127,6 +127,14 @@ func (pl *plan) enqueue(c *change, b *block) {
 
 // advance gives free keys to those who wait for them, and says of the others what for.
 func (pl *plan) advance() {
+	for again := true; again; {
+		again = pl.advanceOnce()
+	}
+	pl.moved = false
+}
+
+// advanceOnce is true if it freed keys that somebody may wait for whom it had passed already.
+func (pl *plan) advanceOnce() (freed bool) {
 	for _, id := range pl.waiters() {
 		next := *pl.lookup(id)
 		if !next.eligible() {
@@ -145,6 +153,7 @@ func (pl *plan) advance() {
 			gone := *holder
 			if gone.dismiss(pl.now) == nil {
 				pl.put(gone)
+				freed = true
 			}
 		}
 		next.Keys, next.Waits = next.Waits, nil
@@ -153,7 +162,7 @@ func (pl *plan) advance() {
 		next.touch(pl.now, false)
 		pl.put(next)
 	}
-	pl.moved = false
+	return freed
 }
 
 // await waits until the action has its keys and is running. Otherwise it is given up.

@@ -175,3 +175,29 @@ func TestQueueOfSeveralKeys(t *testing.T) {
 	l.commit(l.report("c", StatusCompleted))
 	l.want("d pending y,x/", "e running z/")
 }
+
+// A holder that one of them dismisses may have stood in the way of one that came before it.
+func TestQueueAdvancesAgain(t *testing.T) {
+	l := newLine(t)
+	dismisses := l.queueing("e", "b")
+	dismisses.dismissFailed = true
+	l.commit(starting("a", "b", "c"), l.queueing("d", "c"), dismisses)
+	l.commit(l.report("a", StatusFailed))
+	l.want("d pending c/", "e pending b/")
+}
+
+func TestRepeatedFailureAfterDismissal(t *testing.T) {
+	l := newLine(t)
+	l.commit(starting("a", "k"))
+	fence := l.get("a").Fence
+	l.commit(l.report("a", StatusFailed))
+	c := dismissing("a")
+	l.commit(c)
+	r := c.record
+	if err := r.report(report{fence: fence, status: StatusFailed}, now); !errors.Is(err, errUnchanged) {
+		t.Errorf("the failure, repeated: %v", err)
+	}
+	if err := r.report(report{fence: fence}, now); !errors.Is(err, ErrUnknown) {
+		t.Errorf("another report: %v", err)
+	}
+}

@@ -116,6 +116,9 @@ func (v *view) apply(page Page) {
 func (v *view) load(s Snapshot) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if s.Epoch == v.head.Epoch && s.Seq < v.head.Seq {
+		return // somebody has read on since it was taken
+	}
 	known := v.entries
 	v.entries = make(map[string]*entry, len(s.Records))
 	v.keys = make(map[string]string, len(s.Records))

@@ -10,6 +10,9 @@ import (
 	"github.com/kettubot/kapi"
 )
 
+// lookEvery is how often one that waits looks whether it is its turn, where the gateway doesn't say.
+const lookEvery = time.Second
+
 // await waits until a queued action has its keys and is running; otherwise it is given up, for
 // the reason that is returned. The answers to its reports say whether it has; the gateway only
 // makes it look sooner.
@@ -21,8 +24,8 @@ func (h *Handle) await(ctx context.Context, s Start) error {
 		over = timer.C
 	}
 	for {
-		pause := h.renewEvery()
-		began, err := h.begin(ctx)
+		pause := min(h.renewEvery(), lookEvery)
+		began, err := h.begin(ctx, s)
 		switch {
 		case began:
 			h.link.up()
@@ -40,6 +43,12 @@ func (h *Handle) await(ctx context.Context, s Start) error {
 		case <-h.wake:
 		case <-over:
 			look.Stop()
+			switch began, err := h.begin(ctx, s); {
+			case began: // in the last moment
+				return nil
+			case err != nil && !errors.Is(err, kapi.ErrUnavailable):
+				return h.leaveQueue(err)
+			}
 			return h.leaveQueue(h.refusal(s))
 		case <-ctx.Done():
 			look.Stop()
@@ -50,7 +59,7 @@ func (h *Handle) await(ctx context.Context, s Start) error {
 }
 
 // begin reports that it is there, and, if it has its keys, that it begins.
-func (h *Handle) begin(ctx context.Context) (began bool, err error) {
+func (h *Handle) begin(ctx context.Context, s Start) (began bool, err error) {
 	ask := func(r kapi.Report) (told, error) {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
@@ -60,27 +69,46 @@ func (h *Handle) begin(ctx context.Context) (began bool, err error) {
 		}
 		return answer, err
 	}
-	answer, err := ask(kapi.Report{Fence: h.started.Fence})
+	answer, err := ask(kapi.Report{Fence: h.queueFence()})
 	switch {
+	case errors.Is(err, kapi.ErrStaleFence) && h.granted != 0:
+		h.granted = 0 // they were taken back, and then given again
+		return false, nil
 	case errors.Is(err, kapi.ErrUnknown):
 		return false, kapi.ErrLost
 	case err != nil:
 		return false, err
 	case answer.Cancel:
 		return false, &kapi.CancelledError{}
+	case answer.Status == kapi.StatusRunning: // the answer to that was lost
+		h.started.Fence = h.queueFence()
+		return true, nil
 	case len(answer.Keys) == 0:
-		return false, nil
+		if s.DismissFailed {
+			_, err = h.client.dismissHolders(ctx, s.Keys)
+		}
+		return false, err
 	}
+	h.granted = answer.Fence
 	running := kapi.StatusRunning
-	_, err = ask(kapi.Report{Fence: answer.Fence, Status: &running})
+	_, err = ask(kapi.Report{Fence: h.granted, Status: &running})
 	switch {
 	case errors.Is(err, kapi.ErrWaiting), errors.Is(err, kapi.ErrStaleFence):
 		return false, nil // they were taken back
 	case err != nil:
 		return false, err
 	}
-	h.started.Fence = answer.Fence
+	h.started.Fence = h.granted
 	return true, nil
+}
+
+// queueFence is what an action that waits reports with: the fence that came with its keys, if it
+// was told one, else that of its start.
+func (h *Handle) queueFence() uint64 {
+	if h.granted != 0 {
+		return h.granted
+	}
+	return h.started.Fence
 }
 
 // leaveQueue gives the action up, for a reason, which it returns.
@@ -91,7 +119,13 @@ func (h *Handle) leaveQueue(reason error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	status, state := kapi.StatusFailed, "gave up waiting: "+reason.Error()
-	_, err := h.client.report(ctx, h.ID(), kapi.Report{Fence: h.started.Fence, Status: &status, State: &state})
+	answer, err := h.client.report(ctx, h.ID(), kapi.Report{Fence: h.queueFence(), Status: &status, State: &state})
+	if errors.Is(err, kapi.ErrStaleFence) && h.granted != 0 {
+		answer, err = h.client.report(ctx, h.ID(), kapi.Report{Fence: h.started.Fence, Status: &status, State: &state})
+	}
+	if err == nil && answer.Status == kapi.StatusFailed { // that it began was taken, and not answered
+		_, err = h.client.Dismiss(ctx, h.ID(), "")
+	}
 	if err != nil && !errors.Is(err, kapi.ErrUnknown) { // the server does it when it has heard nothing for long
 		return errors.Join(reason, fmt.Errorf("take action %s from the queue: %w", h.ID(), err))
 	}
@@ -108,7 +142,7 @@ func (h *Handle) refusal(s Start) error {
 	}
 	for _, key := range s.Keys {
 		for _, a := range ongoing {
-			if slices.Contains(a.Keys, key) {
+			if a.ID != h.ID() && slices.Contains(a.Keys, key) {
 				return &kapi.HeldError{Key: key, Holder: a, NotProvenDead: a.NotProvenDead(), Waited: s.Wait}
 			}
 		}

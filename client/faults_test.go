@@ -261,3 +261,60 @@ func TestDismissedBeforeTheStartIsRepeated(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A forgetter loses the answer to the first report that an action begins.
+type forgetter struct{ done atomic.Bool }
+
+func (f *forgetter) RoundTrip(r *http.Request) (*http.Response, error) {
+	var body []byte
+	if r.Method == http.MethodPatch {
+		body, _ = io.ReadAll(r.Body)
+		r.Body = io.NopCloser(strings.NewReader(string(body)))
+	}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil && strings.Contains(string(body), `"status":1`) && !f.done.Swap(true) {
+		_ = resp.Body.Close()
+		return nil, &net.OpError{Op: "read", Err: io.ErrUnexpectedEOF}
+	}
+	return resp, err
+}
+
+// An answer that is lost when it is an action's turn must not leave it behind.
+func TestLostAnswerToBeginning(t *testing.T) {
+	h := newHost(t)
+	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	lossy := &forgetter{}
+	c, err := client.New("http://"+h.address, "admin", client.Options{HTTP: &http.Client{Transport: lossy}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	release := make(chan struct{})
+	first := make(chan error, 1)
+	held := make(chan struct{})
+	go func() {
+		first <- h.peer.Do(context.Background(), kapi.Spec{Title: "first", Keys: []string{"k"}}, func(context.Context, *kapi.Handle) error {
+			close(held)
+			<-release
+			return io.ErrClosedPipe
+		})
+	}()
+	<-held
+	time.AfterFunc(500*time.Millisecond, func() { close(release) })
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ran := false
+	// The holder fails, so this dismisses it too.
+	err = c.Do(ctx, client.Start{Title: "second", Keys: []string{"k"}, Wait: -1, DismissFailed: true}, func(_ context.Context, op *client.Handle) error {
+		ran = true
+		op.State("on it")
+		return nil
+	})
+	if err != nil || !ran || !lossy.done.Load() {
+		t.Errorf("ran: %v, lost: %v, %v", ran, lossy.done.Load(), err)
+	}
+	<-first
+	if all, err := c.List(ctx); err != nil || len(all) != 0 {
+		t.Errorf("%+v are left, %v", all, err)
+	}
+}

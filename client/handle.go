@@ -20,6 +20,7 @@ type Handle struct {
 	cancel    context.CancelCauseFunc
 	wake      chan struct{} // something is new; holds one
 	link      link          // of the one goroutine that reports
+	granted   uint64        // the fence that came with the keys that it waited for; of that goroutine, too
 
 	mu   sync.Mutex
 	says saying

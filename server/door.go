@@ -24,8 +24,9 @@ type door struct {
 
 	perIdentity, perAction, perAddress, perProbe, perConnect *limits
 
-	proven   proven
-	unproven chan struct{}
+	proven    proven
+	reporters proven
+	unproven  chan struct{}
 }
 
 func newDoor(o Options) *door {
@@ -48,6 +49,7 @@ func newDoor(o Options) *door {
 		perProbe:     newLimits("probe", false, o.RatePerAddress, atOnce),
 		perConnect:   newLimits("connect", false, o.Rate, o.Burst),
 		proven:       proven{of: make(map[fingerprint]proof)},
+		reporters:    proven{of: make(map[fingerprint]proof)},
 		unproven:     make(chan struct{}, maxUnproven),
 	}
 }
@@ -97,8 +99,8 @@ func (d *door) identify(r *http.Request, action string) (auth.Identity, allowanc
 	switch {
 	case err == nil:
 		d.proven.add(key, who.ID)
-		if action != "" {
-			return who, d.perAction.take(action), nil
+		if action != "" && d.isReporter(who.ID, action) {
+			return who, d.perAction.take(who.ID + " " + action), nil
 		}
 		return who, d.perIdentity.take(who.ID), nil
 	case refused(err) != nil:
@@ -110,6 +112,17 @@ func (d *door) identify(r *http.Request, action string) (auth.Identity, allowanc
 		return auth.Identity{}, d.perIdentity.take(id), err
 	}
 	return auth.Identity{}, d.perAddress.take(address(r)), err
+}
+
+// A reporter has reported on an action with a valid fence lately, or started it: only its reports
+// have a limit of their own, so that nobody else can use that up, or escape by it.
+func reporter(identity, action string) fingerprint {
+	return max(fingerprint(maphash.String(fingerprints, identity+" "+action)), 1)
+}
+
+func (d *door) isReporter(identity, action string) bool {
+	_, ok := d.reporters.get(reporter(identity, action))
+	return ok
 }
 
 // address returns the network address of the client: of IPv6 the network that one

@@ -122,6 +122,7 @@ func (s *Server) start(c *call) error {
 	if err != nil {
 		return fmt.Errorf("start action: %w", err)
 	}
+	s.door.reporters.add(reporter(c.who.ID, started.Action.ID), c.who.ID)
 	return c.w.sendJSON(http.StatusCreated, started)
 }
 
@@ -170,15 +171,14 @@ func (s *Server) reportAction(c *call) error {
 		return err
 	}
 	answer, err := s.peer.Report(c.Context(), c.PathValue("id"), r)
+	reports := reporter(c.who.ID, c.PathValue("id"))
 	if errors.Is(err, kapi.ErrStaleFence) || errors.Is(err, kapi.ErrUnknown) {
-		// Only reports with a valid fence have a limit of their own.
-		if limited := s.door.perIdentity.take(c.who.ID).refusal(); limited != nil {
-			return limited
-		}
+		s.door.reporters.drop(reports)
 	}
 	if err != nil {
 		return fmt.Errorf("report on action: %w", err)
 	}
+	s.door.reporters.add(reports, c.who.ID)
 	body, err := json.Marshal(answer.Action)
 	if err != nil {
 		return err

@@ -223,3 +223,24 @@ func TestReportsHaveTheirOwnLimit(t *testing.T) {
 	expectStatus(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d}`, r.Fence)), 200)
 	expectStatus(t, f.patch("none", `{"fence":1}`), 429) // but only with a valid fence
 }
+
+// Who has not reported on an action with its fence pays as for any other request, and takes
+// nothing from who has.
+func TestStrangersReportsCount(t *testing.T) {
+	f := newFixture(t, server.Options{Rate: 0.001, Burst: 5})
+	r := f.begin(`{"title":"t"}`)
+	path := "/v4/kapi/actions/" + r.Action.ID
+	for _, who := range []string{"owner", "plain"} {
+		limited := false
+		for range 7 {
+			w := f.send("PATCH", path, `{"fence":99}`, "Authorization: Bearer "+who, jsonBody)
+			limited = limited || w.Code == 429
+		}
+		if !limited {
+			t.Errorf("%s is never limited", who)
+		}
+	}
+	for range 3 {
+		expectStatus(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d}`, r.Fence)), 200)
+	}
+}

@@ -111,6 +111,9 @@ func (b *bars) draw(ctx context.Context) {
 		if err != nil {
 			continue // mpb finds it as well
 		}
+		if width < 1 || height < 1 { // nobody has said how large it is
+			width, height = 80, 24
+		}
 		b.mu.Lock()
 		// A full line, and a full screen, would make the terminal scroll.
 		lines := b.rows.lines(time.Now(), width-1, min(height-1, maxRows))

@@ -23,18 +23,25 @@ func (j *job) follow(ctx context.Context, tree *supervise.Tree) (result supervis
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		select {
-		case <-over.Done():
-			return
-		case <-limit:
-			j.app.tell("the time limit of %v is over: stopping the command", j.Timeout)
-			j.late = true
-			tree.Stop()
-			return
-		case <-ctx.Done():
-		}
-		if stopped = j.mustStop(over, context.Cause(ctx)); stopped {
-			tree.Stop()
+		ended, mustStop := ctx.Done(), make(chan bool, 1)
+		for {
+			select {
+			case <-over.Done():
+				return
+			case <-limit:
+				j.app.tell("the time limit of %v is over: stopping the command", j.Timeout)
+				j.late = true
+				tree.Stop()
+				return
+			case <-ended:
+				ended = nil
+				wg.Go(func() { mustStop <- j.mustStop(over, context.Cause(ctx)) })
+			case stopped = <-mustStop:
+				if stopped {
+					tree.Stop()
+					return
+				}
+			}
 		}
 	})
 	result = tree.Wait()

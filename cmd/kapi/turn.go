@@ -108,7 +108,7 @@ func (j *job) say(format string, args ...any) {
 // join follows another action to its end, and ends as it does. The error is kapi.ErrUnknown if it
 // has ended already.
 func (j *job) join(id string) error {
-	w := &watcher{app: j.app, display: ending{j.app}, ids: []string{id}, ended: map[string]kapi.Action{}, quiet: true}
+	w := &watcher{app: j.app, display: ending{j.app}, ids: []string{id}, ended: map[string]kapi.Action{}, seen: map[string]uint64{}, quiet: true}
 	for {
 		err := w.watch(j.starting, j.place)
 		switch {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -24,7 +25,7 @@ func (c *watchCmd) Run(a *app) error {
 	ctx, stop := untilSignal()
 	defer stop()
 	return a.with(ctx, func(p place) error {
-		w := &watcher{app: a, display: c.display(a), ended: map[string]kapi.Action{}}
+		w := &watcher{app: a, display: c.display(a), ended: map[string]kapi.Action{}, seen: map[string]uint64{}}
 		defer w.display.end()
 		for _, id := range c.IDs {
 			if !slices.Contains(w.ids, id) {
@@ -103,8 +104,8 @@ func untilSignal() (context.Context, func()) {
 type watcher struct {
 	app     *app
 	display display
-	ids     []string // none: all
-	seen    uint64   // what was shown up to
+	ids     []string          // none: all
+	seen    map[string]uint64 // what was shown, of those that have not ended, by id
 	ended   map[string]kapi.Action
 	quiet   bool // an unknown id is an error without a word
 }
@@ -115,13 +116,16 @@ func (w *watcher) watch(ctx context.Context, p place) error {
 		return err
 	}
 	defer watch.Close()
+	if err := w.missed(now); err != nil {
+		return err
+	}
 	if err := w.check(now); err != nil {
 		return err
 	}
 	w.display.begin(now)
 	slices.SortFunc(now, func(a, b kapi.Action) int { return cmp.Compare(a.Seq, b.Seq) })
 	for _, action := range now {
-		if action.Seq <= w.seen {
+		if w.seen[action.ID] == action.Seq {
 			continue
 		}
 		if err := w.show(action); err != nil {
@@ -140,6 +144,25 @@ func (w *watcher) watch(ctx context.Context, p place) error {
 	return w.outcome()
 }
 
+// errMissed: an action that was watched has ended, and nobody can tell how.
+var errMissed = errors.New("it ended while changes were missed; how is not known")
+
+// missed tells of those that have ended behind a gap in the feed.
+func (w *watcher) missed(ongoing []kapi.Action) (err error) {
+	for id := range w.seen {
+		if slices.ContainsFunc(ongoing, func(a kapi.Action) bool { return a.ID == id }) {
+			continue
+		}
+		delete(w.seen, id)
+		if slices.Contains(w.ids, id) {
+			err = fmt.Errorf("action %s: %w", id, errMissed)
+		} else if len(w.ids) == 0 {
+			w.app.tell("action %s: %v", id, errMissed)
+		}
+	}
+	return err
+}
+
 // check refuses to wait for what will never come.
 func (w *watcher) check(ongoing []kapi.Action) error {
 	if w.quiet && len(w.ended) == 0 && !slices.ContainsFunc(ongoing, func(a kapi.Action) bool { return a.ID == w.ids[0] }) {
@@ -155,8 +178,11 @@ func (w *watcher) check(ongoing []kapi.Action) error {
 }
 
 func (w *watcher) show(action kapi.Action) error {
-	w.seen = max(w.seen, action.Seq)
+	w.seen[action.ID] = action.Seq
 	settled := !action.Status.Ongoing()
+	if settled {
+		delete(w.seen, action.ID)
+	}
 	if len(w.ids) > 0 {
 		_, over := w.ended[action.ID] // it failed, and was dismissed later
 		if over || !slices.Contains(w.ids, action.ID) {
@@ -164,6 +190,7 @@ func (w *watcher) show(action kapi.Action) error {
 		}
 		if !action.Status.Active() {
 			settled = true
+			delete(w.seen, action.ID)
 			w.ended[action.ID] = action
 		}
 	}
