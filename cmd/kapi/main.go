@@ -20,14 +20,16 @@ type cli struct {
 	Server string `placeholder:"URL" help:"A kapi server to use instead of a store, for run, ls, watch, dismiss and cancel."`
 	Token_ string `name:"token" placeholder:"T" help:"Token for --server; best given as the variable."`
 
-	Run     runCmd     `cmd:"" help:"Run a command as an action; exits with the command's code."`
-	Ls      lsCmd      `cmd:"" help:"List the ongoing actions."`
-	Watch   watchCmd   `cmd:"" help:"Print changes as they happen; with IDs, until those have ended."`
-	Dismiss dismissCmd `cmd:"" help:"Dismiss failed actions, which frees their keys."`
-	Cancel  cancelCmd  `cmd:"" help:"Ask the runners of actions to stop."`
-	Token   tokenCmd   `cmd:"" help:"Make, list and revoke tokens for the REST routes."`
-	Serve   serveCmd   `cmd:"" help:"Serve the REST routes."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Run        runCmd        `cmd:"" help:"Run a command as an action; exits with the command's code."`
+	Ls         lsCmd         `cmd:"" help:"List the ongoing actions."`
+	Watch      watchCmd      `cmd:"" help:"Print changes as they happen; with IDs, until those have ended."`
+	Dismiss    dismissCmd    `cmd:"" help:"Dismiss failed actions, which frees their keys."`
+	Cancel     cancelCmd     `cmd:"" help:"Ask the runners of actions to stop."`
+	Token      tokenCmd      `cmd:"" help:"Make, list and revoke tokens for the REST routes."`
+	Serve      serveCmd      `cmd:"" help:"Serve the REST routes."`
+	Completion completionCmd `cmd:"" help:"Print what a shell needs to complete commands and flags."`
+	Man        manCmd        `cmd:"" help:"Print the manual page."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // app is what every command is given.
@@ -61,7 +63,7 @@ func (a *app) run(args []string) error {
 	}
 	a.store, a.server, a.token = c.Store, c.Server, c.Token_
 	a.ownVariables = variablesOf(parser.Model.Node, "run")
-	return ctx.Run(a)
+	return ctx.Run(a, parser)
 }
 
 func newParser(c *cli) (*kong.Kong, error) {

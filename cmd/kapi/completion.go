@@ -1,0 +1,166 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"text/template"
+
+	"github.com/alecthomas/kong"
+)
+
+type completionCmd struct {
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
+}
+
+// Help is called by kong.
+func (completionCmd) Help() string {
+	return `To have them in every new shell:
+
+bash: kapi completion bash > ~/.local/share/bash-completion/completions/kapi
+
+zsh: kapi completion zsh > ~/.zfunc/_kapi (a folder of $fpath)
+
+fish: kapi completion fish > ~/.config/fish/completions/kapi.fish`
+}
+
+func (c completionCmd) Run(a *app, parser *kong.Kong) error {
+	return writeCompletion(a.stdout, c.Shell, parser.Model.Node)
+}
+
+// writeCompletion writes what a shell needs to complete the command line.
+func writeCompletion(w io.Writer, shell string, root *kong.Node) error {
+	t, err := template.New(shell).Funcs(template.FuncMap{"quote": singleQuoted, "colons": colons}).Parse(completions[shell])
+	if err != nil {
+		return err
+	}
+	return t.Execute(w, completed(root))
+}
+
+// A completedCommand is what there is to complete behind a command's name.
+type completedCommand struct {
+	// Name is "run" or "token create".
+	Name, Help string
+	Flags      []completedFlag
+	// Sub are the names of its subcommands.
+	Sub []completedCommand
+	// Runs is true if a command of somebody else's follows.
+	Runs bool
+	// Values are what its argument can be, if that is known.
+	Values []string
+}
+
+type completedFlag struct {
+	Name, Help string
+	// Takes is true if a value follows, which can be one of Values, if there are any.
+	Takes  bool
+	Values []string
+}
+
+// completed returns the commands, that without a name first.
+func completed(root *kong.Node) (all []completedCommand) {
+	var add func(node *kong.Node, name string) completedCommand
+	add = func(node *kong.Node, name string) completedCommand {
+		c := completedCommand{Name: name, Help: node.Help, Runs: name == "run"}
+		for _, group := range node.AllFlags(true) {
+			for _, f := range group {
+				c.Flags = append(c.Flags, completedFlag{f.Name, f.Help, !f.IsBool(), values(f.Value)})
+				if f.Tag.Negatable != "" {
+					c.Flags = append(c.Flags, completedFlag{"no-" + f.Name, "Not " + f.Name, false, nil})
+				}
+			}
+		}
+		for _, p := range node.Positional {
+			c.Values = append(c.Values, values(p)...)
+		}
+		at := len(all)
+		all = append(all, c)
+		for _, child := range node.Children {
+			if child.Hidden {
+				continue
+			}
+			sub := add(child, strings.TrimSpace(name+" "+child.Name))
+			sub.Name = child.Name
+			c.Sub = append(c.Sub, sub)
+		}
+		all[at] = c
+		return c
+	}
+	add(root, "")
+	return all
+}
+
+func values(v *kong.Value) []string {
+	if v.Enum == "" {
+		return nil
+	}
+	return v.EnumSlice()
+}
+
+func singleQuoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// colons escapes what has a meaning in zsh's descriptions.
+func colons(s string) string {
+	return strings.NewReplacer(":", `\:`, "[", `\[`, "]", `\]`, "'", `'\''`).Replace(s)
+}
+
+var completions = map[string]string{
+	"bash": `# bash completion for kapi
+_kapi() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path="" i word
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		word=${COMP_WORDS[i]}
+		case "$path/$word" in
+{{- range .}}{{$name := .Name}}{{range .Sub}}
+		{{if $name}}{{$name}}{{end}}/{{.Name}}) path="{{if $name}}{{$name}} {{end}}{{.Name}}" ;;
+{{- end}}{{end}}
+		run/--) COMP_WORDS=("${COMP_WORDS[@]:i+1}"); ((COMP_CWORD -= i + 1)); ((COMP_CWORD == 0)) && COMPREPLY=($(compgen -c -- "$cur")) || COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		esac
+	done
+	case "$path $prev" in
+{{- range .}}{{$name := .Name}}{{range .Flags}}{{if .Takes}}
+	{{quote (print $name " --" .Name)}}) COMPREPLY=($(compgen {{if .Values}}-W "{{range .Values}}{{.}} {{end}}"{{else}}-f{{end}} -- "$cur")); return ;;
+{{- end}}{{end}}{{end}}
+	esac
+	case "$path" in
+{{- range .}}
+	{{quote .Name}}) COMPREPLY=($(compgen -W "{{range .Sub}}{{.Name}} {{end}}{{range .Values}}{{.}} {{end}}{{range .Flags}}--{{.Name}} {{end}}{{if .Runs}}--{{end}}" -- "$cur")) ;;
+{{- end}}
+	esac
+}
+complete -F _kapi kapi
+`,
+	"zsh": `#compdef kapi
+_kapi() {
+	local at="" i word
+	for ((i = 2; i < CURRENT; i++)); do
+		word=$words[i]
+		case "$at/$word" in
+{{- range .}}{{$name := .Name}}{{range .Sub}}
+		{{if $name}}{{quote $name}}{{end}}/{{.Name}}) at="{{if $name}}{{$name}} {{end}}{{.Name}}" ;;
+{{- end}}{{end}}
+		run/--) shift $i words; ((CURRENT -= i)); _normal; return ;;
+		esac
+	done
+	case "$at" in
+{{- range .}}
+	{{quote .Name}})
+		{{- if .Sub}}
+		local -a commands=({{range .Sub}} '{{.Name}}:{{colons .Help}}'{{end}})
+		_describe command commands
+		{{- end}}
+		_arguments{{range .Flags}} '*--{{.Name}}{{if .Takes}}={{end}}[{{colons .Help}}]{{if .Takes}}:{{.Name}}:{{if .Values}}({{range .Values}}{{.}} {{end}}){{else}}_files{{end}}{{end}}'{{end}}{{if .Values}} '*:value:({{range .Values}}{{.}} {{end}})'{{end}}
+		;;
+{{- end}}
+	esac
+}
+compdef _kapi kapi
+`,
+	"fish": `# fish completion for kapi
+complete -c kapi -f
+{{range .}}{{$name := .Name}}{{$seen := print "__fish_seen_subcommand_from " .Name}}{{if not .Name}}{{$seen = "__fish_use_subcommand"}}{{end}}
+{{- range .Sub}}complete -c kapi -n {{quote $seen}} -a {{.Name}} -d {{quote .Help}}
+{{end}}{{range .Values}}complete -c kapi -n {{quote $seen}} -a {{.}}
+{{end}}{{range .Flags}}complete -c kapi -n {{quote $seen}} -l {{.Name}} -d {{quote .Help}}{{if .Takes}} -r{{end}}{{if .Values}} -a "{{range .Values}}{{.}} {{end}}"{{end}}
+{{end}}{{if .Runs}}complete -c kapi -n {{quote $seen}} -a '(__fish_complete_subcommand --fcs-skip=3)'
+{{end}}{{end}}`,
+}
