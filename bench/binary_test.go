@@ -17,7 +17,8 @@ import (
 )
 
 // BenchmarkRun measures what `kapi run -- true` takes beyond `true`: on a store that is
-// there, on one that has to be made, and while `kapi serve` has it open. The four alternate.
+// there, on one that has to be made, and while `kapi serve` has it open; and what
+// `flock FILE true` takes. The five alternate.
 func BenchmarkRun(b *testing.B) {
 	const rounds = 31
 	kapi := build(b)
@@ -29,14 +30,17 @@ func BenchmarkRun(b *testing.B) {
 		run := func(path string) float64 { return timed(b, kapi, "--store", "sqlite:"+path, "run", "--", "true") }
 		run(path)
 		run(served)
-		var plain, same, fresh, beside []float64
+		lock := filepath.Join(folder, "lock")
+		var plain, flock, same, fresh, beside []float64
 		for i := range rounds {
 			plain = append(plain, timed(b, "true"))
+			flock = append(flock, timed(b, "flock", lock, "true"))
 			same = append(same, run(path))
 			fresh = append(fresh, run(filepath.Join(folder, fmt.Sprintf("fresh-%d.db", i))))
 			beside = append(beside, run(served))
 		}
 		b.ReportMetric(median(plain), "true-ms")
+		b.ReportMetric(median(flock)-median(plain), "flock-more-ms")
 		b.ReportMetric(median(same)-median(plain), "more-ms")
 		b.ReportMetric(quantile(same, 0.95)-median(plain), "more-ms-p95")
 		b.ReportMetric(median(fresh)-median(plain), "more-ms-fresh-store")

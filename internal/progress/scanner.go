@@ -134,16 +134,14 @@ func escapeIn(p []byte) int {
 // lastLines is where the last few lines of p begin, with the end of the one before; -1 if there
 // is none near the end.
 func lastLines(p []byte) int {
-	const near = 16 << 10
+	const near = 8 << 10
 	start := max(len(p)-near, 0)
 	tail := bytes.TrimRight(p[start:], "\r\n \t")
-	from := -1
-	for range sample {
-		end := max(bytes.LastIndexByte(tail, '\n'), bytes.LastIndexByte(tail, '\r'))
-		if end < 0 {
-			break
+	from, left := -1, sample
+	for i := len(tail) - 1; i >= 0 && left > 0; i-- { // LastIndexByte knows one byte only
+		if tail[i] == '\n' || tail[i] == '\r' {
+			from, left = start+i, left-1
 		}
-		from, tail = start+end, tail[:end]
 	}
 	return from
 }
