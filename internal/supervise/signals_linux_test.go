@@ -144,6 +144,15 @@ func job(t *testing.T, slave *os.File, args ...string) (h *helper, goOn *os.File
 }
 
 func TestCtrlZStopsAllInAQuietMoment(t *testing.T) {
+	ctrlZ(t)
+	t.Run("with a pseudo-terminal", func(t *testing.T) {
+		t.Setenv(outputVariable, strconv.Itoa(int(TTYAlways)))
+		ctrlZ(t)
+	})
+}
+
+func ctrlZ(t *testing.T) {
+	t.Helper()
 	master, slave := newTerminal(t)
 	h, w := job(t, slave, "fg", "sh", "-c", "echo $$ $PPID; exec sleep 60")
 	words := strings.Fields(h.line())
