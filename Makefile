@@ -53,7 +53,8 @@ cross:
 
 modules:
 	@set -e; for m in $(MODULES); do \
-		echo "go vet, go build: $$m"; go -C $$m vet ./...; go -C $$m build -o /dev/null ./...; \
+		echo "go vet, go build, go test: $$m"; go -C $$m vet ./...; go -C $$m build -o /dev/null ./...; \
+		go -C $$m test ./...; \
 	done
 
 deps:

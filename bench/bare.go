@@ -258,7 +258,7 @@ func (b *bare) bindUpdate(stmt *sqlite.Stmt, w *write, now int64) {
 	stmt.BindText(5, keys)
 	stmt.BindInt64(6, now)
 	b.bindRest(stmt, 7, now)
-	stmt.BindText(18, w.id)
+	stmt.BindText(20, w.id)
 }
 
 func (b *bare) bindRest(stmt *sqlite.Stmt, at int, now int64) {
@@ -273,6 +273,8 @@ func (b *bare) bindRest(stmt *sqlite.Stmt, at int, now int64) {
 	stmt.BindInt64(at+8, b.seq)
 	stmt.BindInt64(at+9, 0)
 	stmt.BindText(at+10, "")
+	stmt.BindText(at+11, "")
+	stmt.BindInt64(at+12, 0)
 }
 
 func (b *bare) bindRunner(stmt *sqlite.Stmt, now int64) {

@@ -120,7 +120,7 @@ func (l *sqlLoop) commit(batch []*write) error {
 	starts := false
 	for _, w := range batch {
 		l.seq++
-		rest := []any{now, l.runner, l.host, l.pid, now, 0, "", nil, l.seq, 0, ""}
+		rest := []any{now, l.runner, l.host, l.pid, now, 0, "", nil, l.seq, 0, "", "", 0}
 		if w.kind == begins {
 			starts = true
 			first := []any{l.seq, w.id, title, "", now, 1, nil, "", w.key, now}
