@@ -25,7 +25,7 @@ type plan struct {
 	answers    []Answer // that were given before, in this transaction too
 	newAnswers []Answer
 
-	queues bool // an action was queued in this transaction
+	queues bool // somebody waits, or did when the transaction began
 	moved  bool // something changed that those who wait may wait for
 
 	tally tally
@@ -43,6 +43,7 @@ func newPlan(p *Peer, l Loaded, now int64) *plan {
 		touched: map[string]*touched{},
 		keys:    map[string]string{},
 		renewed: map[string]RunnerRecord{},
+		queues:  p.view.anyWaits(),
 	}
 	for i := range l.Found {
 		pl.found[l.Found[i].ID] = &l.Found[i]
@@ -58,7 +59,7 @@ func newPlan(p *Peer, l Loaded, now int64) *plan {
 // add applies one change and leaves its answer in c.
 func (pl *plan) add(c *change) {
 	pl.apply(c)
-	if pl.moved {
+	if pl.moved && pl.queues {
 		pl.advance()
 	}
 }

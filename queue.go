@@ -60,14 +60,13 @@ func (b *block) String() string {
 }
 
 // waiters returns the ids of the actions that wait in this moment, in the order in which they
-// came. There are mostly none, which is known at once.
+// came.
 func (pl *plan) waiters() []string {
-	known := pl.view.queue()
-	if len(known) == 0 && !pl.queues {
+	if !pl.queues {
 		return nil
 	}
 	var waiters []*Record
-	for _, r := range known {
+	for _, r := range pl.view.queue() {
 		if pl.touched[r.ID] == nil {
 			waiters = append(waiters, r)
 		}

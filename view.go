@@ -262,6 +262,13 @@ func (v *view) list() Listing {
 	return *listing
 }
 
+// anyWaits reports whether somebody waits for keys: mostly nobody does.
+func (v *view) anyWaits() bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return len(v.waiting) > 0
+}
+
 // queue returns the records of those that wait for keys, in any order.
 func (v *view) queue() (waiting []*Record) {
 	v.mu.RLock()
