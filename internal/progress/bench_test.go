@@ -8,8 +8,12 @@ import (
 // BenchmarkScanner measures what it costs to look at output that comes in pieces of 64 KiB.
 func BenchmarkScanner(b *testing.B) {
 	for _, c := range []struct{ name, unit string }{
-		{"lines", "1234567\n"}, {"short lines", "y\n"}, {"percentages", "loading 50%\n"},
-		{"colours", "\x1b[31mred\x1b[0m\n"}, {"one line", "\x00"}, {"text without an end", "some words "},
+		{"lines", "1234567\n"},
+		{"short lines", "y\n"},
+		{"percentages", "loading 50%\n"},
+		{"colours", "\x1b[31mred\x1b[0m\n"},
+		{"one line", "\x00"},
+		{"text without an end", "some words "},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			piece := []byte(strings.Repeat(c.unit, 64<<10/len(c.unit)))
