@@ -291,10 +291,11 @@ func TestReload(t *testing.T) {
 	store := newStore(t)
 	k := openPeer(t, store, kapi.Options{})
 	kept := start(t, k, kapi.Spec{}, untilStopped)
-	causes := make(chan error, 1)
+	causes, listed := make(chan error, 1), make(chan struct{})
 	lost := start(t, k, kapi.Spec{}, func(ctx context.Context, _ *kapi.Handle) error {
 		<-ctx.Done()
 		causes <- context.Cause(ctx)
+		<-listed // the store below has it yet, and would take its end
 		return ctx.Err()
 	})
 	w, err := k.Watch(t.Context())
@@ -308,6 +309,7 @@ func TestReload(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].ID != kept.ID {
 		t.Errorf("listed %+v, %v", all, err)
 	}
+	close(listed)
 	_, err = w.Next(t.Context())
 	wantError(t, err, kapi.ErrGap)
 	wantError(t, <-causes, kapi.ErrLost)
