@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -85,13 +84,6 @@ type interruptedError struct {
 
 func (e *interruptedError) Error() string {
 	return fmt.Sprintf("stopped (%s)%s", e.signal, e.when)
-}
-
-// tell writes one line to stderr, or several if the text has several.
-func (a *app) tell(format string, args ...any) {
-	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
-		fmt.Fprintf(a.stderr, "kapi: %s\n", plain(line))
-	}
 }
 
 // complain says on stderr what went wrong.

@@ -13,7 +13,7 @@ import (
 
 // follow waits for the end of the command's tree, and stops it when its time is over or its
 // action is no longer to go on.
-func (j *job) follow(ctx context.Context, tree *supervise.Tree) (result supervise.Result, stopped bool) {
+func (j *job) follow(ctx context.Context, tree *supervise.Tree) supervise.Result {
 	over, end := context.WithCancel(context.Background())
 	var limit <-chan time.Time
 	if j.Timeout > 0 {
@@ -29,25 +29,26 @@ func (j *job) follow(ctx context.Context, tree *supervise.Tree) (result supervis
 			case <-over.Done():
 				return
 			case <-limit:
-				j.app.tell("the time limit of %v is over: stopping the command", j.Timeout)
 				j.late = true
 				tree.Stop()
+				j.app.tell("the time limit of %v is over: stopping the command", j.Timeout)
 				return
 			case <-ended:
 				ended = nil
 				wg.Go(func() { mustStop <- j.mustStop(over, context.Cause(ctx)) })
-			case stopped = <-mustStop:
-				if stopped {
+			case stop := <-mustStop:
+				if stop {
+					j.stopped = true
 					tree.Stop()
 					return
 				}
 			}
 		}
 	})
-	result = tree.Wait()
+	result := tree.Wait()
 	end()
 	wg.Wait()
-	return result, stopped
+	return result
 }
 
 // mustStop says what happened to the action, and returns whether its command must

@@ -53,7 +53,7 @@ func (c *runCmd) Help() string {
 
 CMD's output and signals pass through. How far it is, is taken from what it says: to $KAPI_NOTIFY (systemd's notify protocol), in the terminal's progress escape, as --progress tells, or from a percentage on lines that are alike. It finds its action in $KAPI_ACTION and $KAPI_FENCE. The action ends when every process that CMD started has ended, and fails if CMD did; its state then has the exit status or the signal, and the last line of stderr.
 
-Exit codes: CMD's own; 128+N if it was killed by signal N; 127 if it doesn't exist, 126 if it can't be executed; 124 if its --timeout ran out; 75 if another action holds a key (stderr says which); 69 if store or server can't be reached; 64 if the usage is wrong; 1 for any other error.`
+Exit codes: CMD's own; 128+N if it was killed by signal N; 127 if it doesn't exist, 126 if it can't be executed; 124 if its --timeout ran out; 1 if it was cancelled and then ended with 0; 75 if another action holds a key (stderr says which); 69 if store or server can't be reached; 64 if the usage is wrong; 1 for any other error.`
 }
 
 // AfterApply is called by kong.
@@ -123,6 +123,8 @@ func (c *runCmd) Run(a *app) error {
 		return err
 	}
 	j := &job{app: a, runCmd: c, path: path, signals: supervise.Catch(), ended: make(chan struct{})}
+	defer a.speakAside()()
+	defer j.signals.Release() // what is left to be said may be waited for, or not
 	j.watchStart()
 	j.place, err = a.place(j.starting, terms{endTimeout: c.EndTimeout, reporting: j.reporting})
 	if err != nil {
@@ -171,11 +173,12 @@ type job struct {
 	watching  chan struct{} // closed when the watch for them has ended
 
 	// The operation's, to be read when ended is closed or Do has returned.
-	ended  chan struct{}
-	id     string            // "" if the action was not started
-	result *supervise.Result // nil if the command was not started
-	late   bool              // its time limit had passed
-	err    error
+	ended   chan struct{}
+	id      string            // "" if the action was not started
+	result  *supervise.Result // nil if the command was not started
+	late    bool              // its time limit had passed
+	stopped bool              // its action was cancelled or lost
+	err     error
 
 	tracking sync.WaitGroup
 	quiesce  atomic.Pointer[func(f func())] // the place's, once there is one
@@ -354,13 +357,13 @@ func (j *job) operate(ctx context.Context, h handle) error {
 	}
 	tracking, stopTracking := context.WithCancel(context.Background())
 	j.tracking.Go(func() { tracker.Run(tracking) })
-	result, stopped := j.follow(ctx, tree)
+	result := j.follow(ctx, tree)
 	if socket != nil {
 		socket.Close() // what was said last counts
 	}
 	stopTracking()
 	j.result = &result
-	j.err = j.judge(ctx, result, stopped)
+	j.err = j.judge(ctx, result)
 	h.SetExitCode(j.code())
 	if j.err == nil {
 		tracker.Completed()
@@ -378,7 +381,7 @@ func (j *job) command(h handle, tracker *progress.Tracker, socket *notify.Socket
 		Path: j.path, Args: j.Command,
 		Env:    supervise.Environ(os.Environ(), j.app.ownVariables, h.ID(), h.Fence(), address),
 		Action: h.ID(), Signals: j.signals, Quiesce: j.place.quiesce,
-		Grace: j.Grace,
+		Grace: max(j.Grace, 1), // 0 is its default
 		TTY:   j.tty(), Line: tracker.Line, Terminal: tracker.Terminal,
 		EveryLine: j.pattern != nil,
 	}
@@ -399,14 +402,14 @@ func outerSocket() string {
 }
 
 // judge says whether the command did what it was started for, and why not.
-func (j *job) judge(ctx context.Context, result supervise.Result, stopped bool) error {
+func (j *job) judge(ctx context.Context, result supervise.Result) error {
 	err := result.Err()
 	switch {
 	case j.late && err == nil: // it ended as it was asked to
 		return fmt.Errorf("stopped at its time limit of %v", j.Timeout)
 	case j.late:
 		return fmt.Errorf("stopped at its time limit of %v: %w", j.Timeout, err)
-	case err == nil && stopped:
+	case err == nil && j.stopped:
 		return fmt.Errorf("stopped: %w", context.Cause(ctx))
 	}
 	return err
@@ -414,8 +417,11 @@ func (j *job) judge(ctx context.Context, result supervise.Result, stopped bool) 
 
 // code is what kapi exits with.
 func (j *job) code() int {
-	if j.late {
+	switch {
+	case j.late:
 		return exitTimeout
+	case j.stopped && j.result.Code == 0: // what was to follow on its success must not
+		return exitOther
 	}
 	return j.result.Code
 }

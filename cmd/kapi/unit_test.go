@@ -255,3 +255,30 @@ func TestTellIsPlainAndOneLineEach(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// A reader that is stuck keeps nobody; what was said before the end is told in order.
+func TestAside(t *testing.T) {
+	r, w := io.Pipe()
+	a := &app{stderr: w}
+	done := a.speakAside()
+	for i := range 2 * unwritten { // the later ones are dropped
+		a.tell("line %d", i)
+	}
+	heard := make(chan []byte)
+	go func() {
+		all, _ := io.ReadAll(r)
+		heard <- all
+	}()
+	done()
+	a.tell("directly")
+	_ = w.Close()
+	lines := strings.Split(string(<-heard), "\n")
+	for i, line := range lines[:unwritten] {
+		if want := fmt.Sprintf("kapi: line %d", i); line != want {
+			t.Fatalf("got %q, want %q", line, want)
+		}
+	}
+	if last := lines[len(lines)-2]; last != "kapi: directly" {
+		t.Errorf("said last: %q", last)
+	}
+}

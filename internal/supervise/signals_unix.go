@@ -33,6 +33,9 @@ func Catch() *Signals {
 // C delivers the signals. A Tree reads them while it runs.
 func (s *Signals) C() <-chan os.Signal { return s.c }
 
+// Release lets signals act on this process again. None is delivered after it.
+func (s *Signals) Release() { signal.Stop(s.c) }
+
 // passed are the signals that somebody may send to a process to tell it something.
 func passed() []os.Signal {
 	return append([]os.Signal{

@@ -19,6 +19,9 @@ func Catch() *Signals {
 // C delivers the signals. A Tree reads them while it runs.
 func (s *Signals) C() <-chan os.Signal { return s.c }
 
+// Release lets Ctrl-C act on this process again. None is delivered after it.
+func (s *Signals) Release() { signal.Stop(s.c) }
+
 // pass does nothing: a console tells every process that it has.
 func (t *Tree) pass(os.Signal) {}
 
