@@ -123,6 +123,11 @@ type Spec struct {
 	// nothing, and gets all its keys in the transaction that frees them, before whoever comes
 	// later. It is how long at most, and negative for as long as it takes. 0 refuses the start.
 	Wait time.Duration
+	// Within names the ongoing actions that this one is part of, which don't end before it does:
+	// those of the operations around its own. A start that would wait for one of them, or behind
+	// somebody who does, is refused at once, whatever Wait says (HeldError.Circular). What is not
+	// ongoing counts for nothing.
+	Within []string
 	// LeaveRunning is for an operation that runs a command with KAPI_ACTION in its
 	// environment: if this process dies, what is left of the command is not asked to end
 	// (SIGTERM) by the peer that finds it. Until it has ended the action goes on, impacted.

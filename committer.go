@@ -17,7 +17,8 @@ type change struct {
 	// start is the record to add, nil for a change of an existing one.
 	start         *Record
 	dismissFailed bool
-	wait          bool // the start may be queued
+	wait          bool     // the start may be queued
+	within        []string // the Spec's
 	// kept, of a start, is what is to be kept; afterwards what was answered, if that was before.
 	kept *Answer
 	// heard says that the change comes from the action's runner itself, elsewhere.

@@ -59,6 +59,9 @@ type HeldError struct {
 	NotProvenDead bool
 	// Waited is for how long the start was willing to wait (see Spec.Wait).
 	Waited time.Duration
+	// Circular is true for a Holder that the start is part of, or that waits for such (see
+	// Spec.Within): to wait for it would be to wait for ever.
+	Circular bool
 }
 
 func (e *HeldError) Error() string {
@@ -66,10 +69,17 @@ func (e *HeldError) Error() string {
 	if e.Waited > 0 {
 		still = "still "
 	}
-	if e.Waiting() {
-		return fmt.Sprintf("key %q is waited for by action %s (%s)", e.Key, e.Holder.ID, e.Holder.Title)
+	circle := ""
+	switch {
+	case e.Circular && e.Waiting():
+		circle = ", which waits for one that the start is part of"
+	case e.Circular:
+		circle = ", which the start is part of"
 	}
-	return fmt.Sprintf("key %q is %sheld by action %s (%s, %s)", e.Key, still, e.Holder.ID, e.Holder.Title, e.Holder.Status)
+	if e.Waiting() {
+		return fmt.Sprintf("key %q is waited for by action %s (%s)%s", e.Key, e.Holder.ID, e.Holder.Title, circle)
+	}
+	return fmt.Sprintf("key %q is %sheld by action %s (%s, %s)%s", e.Key, still, e.Holder.ID, e.Holder.Title, e.Holder.Status, circle)
 }
 
 // Waiting reports whether the Holder does not hold the key, but came before to wait for it.

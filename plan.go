@@ -94,15 +94,20 @@ func (pl *plan) start(c *change) error {
 	if done, err := pl.answered(c); done {
 		return err
 	}
-	b, dismiss := pl.blocked(c.start.Keys, c.dismissFailed, pl.seq+1)
-	if b != nil && c.wait {
+	b, dismiss := pl.blocked(c.start.Keys, c.dismissFailed, pl.ahead())
+	var circle *block
+	if b != nil {
+		circle = pl.circular(c.start.Keys, c.within)
+		b = cmp.Or(circle, b)
+	}
+	if b != nil && c.wait && circle == nil {
 		pl.enqueue(c, b)
 		pl.heard(&c.record)
 		return pl.keepAnswer(c)
 	}
 	if b != nil {
 		pl.tally.refused = append(pl.tally.refused, b.key)
-		return &HeldError{Key: b.key, Holder: b.holder.Shown(), NotProvenDead: b.holder.workMayGoOn()}
+		return &HeldError{Key: b.key, Holder: b.holder.Shown(), NotProvenDead: b.holder.workMayGoOn(), Circular: circle != nil}
 	}
 	for _, holder := range dismiss {
 		next := *holder
@@ -148,7 +153,8 @@ func (pl *plan) put(r Record) Record {
 		pl.keys[key] = r.ID
 	}
 	pl.queues = pl.queues || r.waiting()
-	pl.moved = pl.moved || old != nil && (len(old.Keys) != len(r.Keys) || old.Status != r.Status) || r.queued()
+	pl.moved = pl.moved || r.queued() ||
+		old != nil && (len(old.Keys) != len(r.Keys) || old.Status != r.Status || old.workMayGoOn() != r.workMayGoOn())
 	if t := pl.touched[r.ID]; t != nil {
 		t.Record = r
 	} else {

@@ -2,11 +2,8 @@ package kapi
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"time"
 )
 
 // An action that waits for keys is pending and queued in the store. It gets all of them in the
@@ -59,9 +56,9 @@ func (b *block) String() string {
 	return "waits for " + name
 }
 
-// waiters returns the ids of the actions that wait in this moment, in the order in which they
+// waiters returns the records of the actions that wait in this moment, in the order in which they
 // came.
-func (pl *plan) waiters() []string {
+func (pl *plan) waiters() []*Record {
 	if !pl.queues {
 		return nil
 	}
@@ -76,17 +73,51 @@ func (pl *plan) waiters() []string {
 			waiters = append(waiters, &t.Record)
 		}
 	}
-	slices.SortFunc(waiters, func(a, b *Record) int { return cmp.Compare(a.Ticket, b.Ticket) })
-	ids := make([]string, len(waiters))
-	for i, r := range waiters {
-		ids[i] = r.ID
-	}
-	return ids
+	slices.SortFunc(waiters, byTicket)
+	return waiters
 }
 
-// blocked says what a start has to wait for, nil if nothing; dismiss are the failed actions that
-// it dismisses if so.
-func (pl *plan) blocked(keys []string, dismissFailed bool, before uint64) (b *block, dismiss []*Record) {
+func byTicket(a, b *Record) int { return cmp.Compare(a.Ticket, b.Ticket) }
+
+// wanted says by key who of those that wait has waited longest for it. It is made on the way
+// through them, so that each costs a look at its own keys only.
+type wanted map[string]*Record
+
+func (w wanted) add(r *Record) {
+	for _, key := range r.Waits {
+		if w[key] == nil {
+			w[key] = r
+		}
+	}
+}
+
+// by returns who has waited longest for one of keys, nil if nobody does.
+func (w wanted) by(keys []string) (b *block) {
+	for _, key := range keys {
+		if r := w[key]; r != nil && (b == nil || r.Ticket < b.holder.Ticket) {
+			b = &block{key: key, holder: r, behind: true}
+		}
+	}
+	return b
+}
+
+// ahead is what is wanted by all who wait in this moment.
+func (pl *plan) ahead() wanted {
+	if !pl.queues {
+		return nil
+	}
+	w := wanted{}
+	for _, r := range pl.waiters() {
+		if r.eligible() {
+			w.add(r)
+		}
+	}
+	return w
+}
+
+// blocked says what somebody has to wait for who wants keys, nil if nothing; dismiss are the failed
+// actions that it dismisses if so.
+func (pl *plan) blocked(keys []string, dismissFailed bool, ahead wanted) (b *block, dismiss []*Record) {
 	for _, key := range keys {
 		id := pl.holder(key)
 		if id == "" {
@@ -100,18 +131,39 @@ func (pl *plan) blocked(keys []string, dismissFailed bool, before uint64) (b *bl
 			dismiss = append(dismiss, holder)
 		}
 	}
-	for _, id := range pl.waiters() {
-		waiter := pl.lookup(id)
-		if waiter.Ticket >= before {
-			break
-		}
-		for _, key := range keys {
-			if waiter.eligible() && slices.Contains(waiter.Waits, key) {
-				return &block{key: key, holder: waiter, behind: true}, nil
-			}
-		}
+	if b = ahead.by(keys); b != nil {
+		return b, nil
 	}
 	return nil, dismiss
+}
+
+// circular says which of those that a start would wait for waits for the start itself: it is one
+// that the start is part of, or waits for such. Nobody who comes later can be, and who is
+// silent may come back to its place.
+func (pl *plan) circular(keys, within []string) *block {
+	own := func(keys []string) *block {
+		for _, key := range keys {
+			if id := pl.holder(key); slices.Contains(within, id) {
+				if holder := pl.lookup(id); holder.Status.Active() || holder.workMayGoOn() {
+					return &block{key: key, holder: holder}
+				}
+			}
+		}
+		return nil
+	}
+	if len(within) == 0 {
+		return nil
+	}
+	if b := own(keys); b != nil {
+		return b
+	}
+	stuck := wanted{}
+	for _, r := range pl.waiters() {
+		if r.CancelRequestedAt == 0 && (own(r.Waits) != nil || stuck.by(r.Waits) != nil) {
+			stuck.add(r)
+		}
+	}
+	return stuck.by(keys)
 }
 
 // enqueue adds an action that waits.
@@ -134,13 +186,15 @@ func (pl *plan) advance() {
 
 // advanceOnce is true if it freed keys that somebody may wait for whom it had passed already.
 func (pl *plan) advanceOnce() (freed bool) {
-	for _, id := range pl.waiters() {
-		next := *pl.lookup(id)
+	ahead := wanted{}
+	for _, waiter := range pl.waiters() {
+		next := *waiter
 		if !next.eligible() {
 			continue
 		}
-		b, dismiss := pl.blocked(next.Waits, next.DismissFailed, next.Ticket)
+		b, dismiss := pl.blocked(next.Waits, next.DismissFailed, ahead)
 		if b != nil {
+			ahead.add(waiter)
 			if state := cutState(b.String()); state != next.State {
 				next.State = state
 				next.touch(pl.now, false)
@@ -162,91 +216,4 @@ func (pl *plan) advanceOnce() (freed bool) {
 		pl.put(next)
 	}
 	return freed
-}
-
-// await waits until the action has its keys and is running. Otherwise it is given up.
-func (r *run) await(limit time.Duration) error {
-	p, h := r.peer, r.handle
-	var over <-chan time.Time
-	if limit > 0 {
-		timer := time.NewTimer(limit)
-		defer timer.Stop()
-		over = timer.C
-	}
-	for {
-		select {
-		case <-h.granted:
-			began, err := r.begin()
-			if began || err != nil {
-				return err
-			}
-		case <-over:
-			return r.leaveQueue(p.refusal(h.id, limit))
-		case <-r.ctx.Done():
-			return r.leaveQueue(context.Cause(r.ctx))
-		}
-	}
-}
-
-// begin says that the operation begins; it is false if the keys were taken back meanwhile.
-func (r *run) begin() (bool, error) {
-	p, h := r.peer, r.handle
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		now, ok := p.view.get(h.id)
-		if !ok || now.waiting() {
-			return false, nil // r.ctx ends if it is gone
-		}
-		rep := report{fence: now.Fence, status: StatusRunning}
-		c := &change{id: h.id, apply: func(r *Record, at int64) error { return r.report(rep, at) }}
-		err := p.commit(r.ctx, c)
-		switch {
-		case err == nil:
-			h.mu.Lock()
-			h.fence, h.action = c.record.Fence, c.record.Shown()
-			h.mu.Unlock()
-			return true, nil
-		case errors.Is(err, ErrWaiting), errors.Is(err, ErrStaleFence):
-			return false, nil
-		case !errors.Is(err, ErrUnavailable):
-			return false, r.leaveQueue(err)
-		}
-		p.log.Warn("an action that has got its keys can't begin yet", "action", h.id, "error", err)
-		select {
-		case <-time.After(pause):
-		case <-r.ctx.Done():
-			return false, r.leaveQueue(context.Cause(r.ctx))
-		}
-	}
-}
-
-// leaveQueue gives the action up, for a reason, which it returns.
-func (r *run) leaveQueue(reason error) error {
-	h := r.handle
-	if !h.seal() { // Close has done it
-		return reason
-	}
-	now, ok := r.peer.view.get(h.id)
-	if !ok {
-		return reason
-	}
-	state := "gave up waiting: " + reason.Error()
-	rep := report{fence: now.Ticket, status: StatusFailed, state: &state}
-	c := &change{id: h.id, apply: func(r *Record, at int64) error { return r.report(rep, at) }}
-	if err := r.peer.commit(r.peer.ctx, c); err != nil && !errors.Is(err, ErrUnknown) {
-		return errors.Join(reason, fmt.Errorf("take action %s from the queue: %w", h.id, err)) // the sweeper does it
-	}
-	return reason
-}
-
-// refusal says what an action waits for, as the refusal of its start would have.
-func (p *Peer) refusal(id string, waited time.Duration) error {
-	r, ok := p.view.get(id)
-	if ok {
-		for _, key := range r.Waits {
-			if holder, held := p.view.get(p.view.holder(key)); held {
-				return p.explain(p.ctx, &HeldError{Key: key, Holder: holder.Shown(), NotProvenDead: holder.workMayGoOn(), Waited: waited})
-			}
-		}
-	}
-	return fmt.Errorf("its turn did not come within %v: %s", waited, r.State)
 }

@@ -10,11 +10,11 @@ import (
 
 // A line is a view that batches are applied to, one after the other.
 type line struct {
-	t    *testing.T
+	t    testing.TB
 	view *view
 }
 
-func newLine(t *testing.T) *line {
+func newLine(t testing.TB) *line {
 	t.Helper()
 	v := newView(func(*Record) {})
 	v.load(Snapshot{Head: Head{Epoch: "e", Seq: 10}})
@@ -199,5 +199,87 @@ func TestRepeatedFailureAfterDismissal(t *testing.T) {
 	}
 	if err := r.report(report{fence: fence}, now); !errors.Is(err, ErrUnknown) {
 		t.Errorf("another report: %v", err)
+	}
+}
+
+// Work that was given up, and is heard to have ended, is dismissed by who waits to do that.
+func TestQueueDismissesWhatEndedLate(t *testing.T) {
+	l := newLine(t)
+	wants := l.queueing("b", "k")
+	wants.dismissFailed = true
+	l.commit(starting("a", "k"), wants, l.queueing("c", "k"))
+	l.commit(&change{id: "a", apply: func(r *Record, at int64) error {
+		return r.accept(verdict{failure: "no word; not proven dead"}, at)
+	}})
+	l.want("a failed k/", "b pending /k", "c pending /k")
+	l.commit(l.report("a", StatusCompleted))
+	l.want("b pending k/", "c pending /k")
+}
+
+// Who would wait for an action that it is part of is refused, as it would wait for ever.
+func TestQueueNotForOneself(t *testing.T) {
+	silent := func(r *Record, at int64) error { return r.accept(verdict{silence: "no word"}, at) }
+	failure := func(ended bool) func(*Record, int64) error {
+		return func(r *Record, at int64) error { return r.accept(verdict{failure: "it failed", ended: ended}, at) }
+	}
+	cancelled := func(r *Record, at int64) error { return r.requestCancel("x", at) }
+	for _, tt := range []struct {
+		name     string
+		id       string // of what is changed
+		change   func(*Record, int64) error
+		keys     []string
+		within   []string
+		key      string // of the refusal, "" if there is none
+		holder   string
+		circular bool
+	}{
+		{"its own key", "", nil, []string{"k"}, []string{"a"}, "k", "a", true},
+		{"a key further out", "", nil, []string{"k"}, []string{"a", "gone"}, "k", "a", true},
+		{"behind another's key", "", nil, []string{"j", "k"}, []string{"a"}, "k", "a", true},
+		{"another's key", "", nil, []string{"j"}, []string{"a"}, "", "", false},
+		{"a key that one waits for who waits for its own", "", nil, []string{"m"}, []string{"a"}, "m", "w", true},
+		{"and at one remove", "", nil, []string{"n"}, []string{"a"}, "n", "v", true},
+		{"who waits is silent, but may come back", "w", silent, []string{"j", "m"}, []string{"a"}, "m", "w", true},
+		{"who waits is about to leave", "w", cancelled, []string{"j", "m"}, []string{"a"}, "", "", false},
+		{"it has failed, and somebody may dismiss it", "a", failure(true), []string{"k"}, []string{"a"}, "", "", false},
+		{"it was given up, and goes on", "a", failure(false), []string{"k"}, []string{"a"}, "k", "a", true},
+		{"it is part of nothing", "", nil, []string{"k", "m", "n"}, nil, "", "", false},
+	} {
+		for _, wait := range []bool{true, false} {
+			l := newLine(t)
+			l.commit(starting("a", "k"), starting("z", "j"), l.queueing("w", "m", "k"), l.queueing("v", "n", "m"))
+			if tt.id != "" {
+				l.commit(&change{id: tt.id, apply: tt.change})
+			}
+			c := starting("c", tt.keys...)
+			c.wait, c.within = wait, tt.within
+			l.commit(c)
+			var held *HeldError
+			switch refused := errors.As(c.err, &held); {
+			case wait && tt.key == "":
+				if c.err != nil || c.record.Status != StatusPending {
+					t.Errorf("%s: %v, %+v", tt.name, c.err, c.record)
+				}
+			case !refused || held.Circular != tt.circular || tt.circular && (held.Key != tt.key || held.Holder.ID != tt.holder):
+				t.Errorf("%s (waits: %v): %v, %+v", tt.name, wait, c.err, held)
+			}
+		}
+	}
+}
+
+// Each of many who wait costs a look at its keys, not a look at all the others.
+func BenchmarkAdvance(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			l := newLine(b)
+			l.commit(starting("a", "k"), l.queueing("b", "m", "k"))
+			for i := range n {
+				l.commit(l.queueing(fmt.Sprint("w", i), "m"))
+			}
+			for b.Loop() {
+				pl := newPlan(&Peer{view: l.view}, Loaded{Page: Page{Head: l.view.at()}}, now)
+				pl.add(l.report("a", StatusCompleted))
+			}
+		})
 	}
 }

@@ -59,7 +59,7 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (Remote, error)
 		status = StatusPending
 	}
 	c := &change{
-		dismissFailed: spec.DismissFailed, wait: spec.Wait != 0,
+		dismissFailed: spec.DismissFailed, wait: spec.Wait != 0, within: spec.Within,
 		start: &Record{
 			Action: Action{
 				ID: newID(), Title: valid.Title, Description: valid.Description, Status: status, Keys: valid.Keys,

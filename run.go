@@ -66,7 +66,7 @@ func (p *Peer) launch(ctx context.Context, spec Spec, op Operation) (*run, error
 		return nil, err
 	}
 	c := &change{
-		dismissFailed: spec.DismissFailed, wait: spec.Wait != 0,
+		dismissFailed: spec.DismissFailed, wait: spec.Wait != 0, within: spec.Within,
 		start: &Record{
 			Action: Action{
 				ID: id, Title: spec.Title, Description: spec.Description,

@@ -153,6 +153,7 @@ func testLeaveQueue(t *testing.T, b Backend) {
 	if all := list(t, peers[0]); len(all) != 1 {
 		t.Errorf("%+v are left, want the holder alone", all)
 	}
+	testQueueRefuses(t, peers, holder)
 
 	// A failed holder keeps its keys until somebody dismisses it.
 	q = queue(t, within(t), peers[1], spec)
@@ -173,4 +174,26 @@ func testLeaveQueue(t *testing.T, b Backend) {
 	if err := receive(t, q.done, "the end"); err != nil {
 		t.Error(err)
 	}
+}
+
+// testQueueRefuses: who would wait for itself is refused in spite of Wait; who waits behind another
+// for a key that is free is told for whom, when its time is over.
+func testQueueRefuses(t *testing.T, peers []*kapi.Peer, holder *operation) {
+	both := queue(t, within(t), peers[0], kapi.Spec{Title: "both", Keys: []string{"free", "k"}})
+	var held *kapi.HeldError
+	for _, key := range []string{"k", "free"} {
+		inner := kapi.Spec{Title: "inner", Keys: []string{key}, Wait: -1, Within: []string{holder.action.ID}}
+		err := peers[1].Do(within(t), inner, nothing)
+		if !errors.As(err, &held) || held.Key != key || !held.Circular || held.Waiting() != (key == "free") {
+			t.Errorf("who would wait for itself by key %s: %v", key, err)
+		}
+	}
+	err := peers[1].Do(within(t), kapi.Spec{Title: "limited", Keys: []string{"free"}, Wait: 50 * time.Millisecond}, nothing)
+	if !errors.As(err, &held) || held.Holder.ID != both.id || !held.Waiting() || held.Waited == 0 || held.Circular {
+		t.Errorf("whose time was over behind another: %v", err)
+	}
+	if _, err := peers[1].Cancel(within(t), both.id, "Zoë"); err != nil {
+		t.Error(err)
+	}
+	receive(t, both.done, "who was cancelled")
 }

@@ -1,0 +1,109 @@
+package kapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// What a runner of this process does while its action is in the queue (queue.go).
+
+// await waits until the action has its keys and is running. Otherwise it is given up.
+func (r *run) await(limit time.Duration) error {
+	p, h := r.peer, r.handle
+	var over <-chan time.Time
+	if limit > 0 {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		over = timer.C
+	}
+	for {
+		select {
+		case <-h.granted:
+			began, err := r.begin()
+			if began || err != nil {
+				return err
+			}
+		case <-over:
+			if began, err := r.begin(); began || err != nil { // in the last moment
+				return err
+			}
+			return r.leaveQueue(p.refusal(h.id, limit))
+		case <-r.ctx.Done():
+			return r.leaveQueue(context.Cause(r.ctx))
+		}
+	}
+}
+
+// begin says that the operation begins; it is false if the keys were taken back meanwhile.
+func (r *run) begin() (bool, error) {
+	p, h := r.peer, r.handle
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		now, ok := p.view.get(h.id)
+		if !ok || now.waiting() {
+			return false, nil // r.ctx ends if it is gone
+		}
+		rep := report{fence: now.Fence, status: StatusRunning}
+		c := &change{id: h.id, apply: func(r *Record, at int64) error { return r.report(rep, at) }}
+		err := p.commit(r.ctx, c)
+		switch {
+		case err == nil:
+			h.mu.Lock()
+			h.fence, h.action = c.record.Fence, c.record.Shown()
+			h.mu.Unlock()
+			return true, nil
+		case errors.Is(err, ErrWaiting), errors.Is(err, ErrStaleFence):
+			return false, nil
+		case !errors.Is(err, ErrUnavailable):
+			return false, r.leaveQueue(err)
+		}
+		p.log.Warn("an action that has got its keys can't begin yet", "action", h.id, "error", err)
+		select {
+		case <-time.After(pause):
+		case <-r.ctx.Done():
+			return false, r.leaveQueue(context.Cause(r.ctx))
+		}
+	}
+}
+
+// leaveQueue gives the action up, for a reason, which it returns.
+func (r *run) leaveQueue(reason error) error {
+	h := r.handle
+	if !h.seal() { // Close has done it
+		return reason
+	}
+	now, ok := r.peer.view.get(h.id)
+	if !ok {
+		return reason
+	}
+	state := "gave up waiting: " + reason.Error()
+	rep := report{fence: now.Ticket, status: StatusFailed, state: &state}
+	c := &change{id: h.id, apply: func(r *Record, at int64) error { return r.report(rep, at) }}
+	if err := r.peer.commit(r.peer.ctx, c); err != nil && !errors.Is(err, ErrUnknown) {
+		return errors.Join(reason, fmt.Errorf("take action %s from the queue: %w", h.id, err)) // the sweeper does it
+	}
+	return reason
+}
+
+// refusal says what an action waits for, as the refusal of its start would have.
+func (p *Peer) refusal(id string, waited time.Duration) error {
+	r, _ := p.view.get(id)
+	for _, key := range r.Waits {
+		if holder, held := p.view.get(p.view.holder(key)); held {
+			return p.explain(p.ctx, &HeldError{Key: key, Holder: holder.Shown(), NotProvenDead: holder.workMayGoOn(), Waited: waited})
+		}
+	}
+	ahead, waiters := wanted{}, p.view.queue()
+	slices.SortFunc(waiters, byTicket)
+	for _, other := range waiters {
+		if other.eligible() && other.Ticket < r.Ticket {
+			ahead.add(other)
+		}
+	}
+	if b := ahead.by(r.Waits); b != nil {
+		return p.explain(p.ctx, &HeldError{Key: b.key, Holder: b.holder.Shown(), Waited: waited})
+	}
+	return fmt.Errorf("its turn did not come within %v", waited)
+}
