@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kettubot/kapi"
@@ -140,10 +141,26 @@ func (h *Handle) refusal(s Start) error {
 	if err != nil {
 		return err
 	}
+	state, held := "", map[string]bool{}
+	for _, a := range ongoing {
+		if a.ID == h.ID() {
+			state = a.State
+		}
+		for _, key := range a.Keys {
+			held[key] = true
+		}
+	}
+	refused := func(key string, a kapi.Action) error {
+		return &kapi.HeldError{Key: key, Holder: a, NotProvenDead: a.NotProvenDead(), Waited: s.Wait}
+	}
 	for _, key := range s.Keys {
 		for _, a := range ongoing {
-			if a.ID != h.ID() && slices.Contains(a.Keys, key) {
-				return &kapi.HeldError{Key: key, Holder: a, NotProvenDead: a.NotProvenDead(), Waited: s.Wait}
+			switch {
+			case a.ID == h.ID():
+			case slices.Contains(a.Keys, key):
+				return refused(key, a)
+			case !held[key] && strings.Contains(state, " "+a.ID+" "): // behind whom it waits
+				return refused(key, a)
 			}
 		}
 	}

@@ -104,6 +104,8 @@ func held(message string, holder kapi.Action) error {
 			e.Key, _ = strconv.Unquote(quoted)
 		}
 	}
+	e.Circular = true
+	e.Circular = e.Error() == message
 	return e
 }
 

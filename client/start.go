@@ -26,6 +26,8 @@ type Start struct {
 	// Wait lets the action wait its turn if one of its keys is held: see kapi.Spec. Whoever
 	// calls Start, and not Do, has to report that it begins when it has its keys.
 	Wait time.Duration `json:"-"`
+	// Within names the actions that this one is part of: see kapi.Spec.
+	Within []string `json:"within,omitempty"`
 	// IdempotencyKey, if it is set, makes that a start which is repeated starts once. Do
 	// chooses one of its own if there is none.
 	IdempotencyKey string `json:"-"`

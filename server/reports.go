@@ -103,6 +103,7 @@ func (s *Server) start(c *call) error {
 		{"release_on_failure", &spec.ReleaseOnFailure},
 		{"status", &status},
 		{"wait", &wait},
+		{"within", &spec.Within},
 	} {
 		if _, err := f.take(field.name, field.into); err != nil {
 			return err

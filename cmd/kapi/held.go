@@ -37,6 +37,12 @@ func (a *app) describeHeld(e *kapi.HeldError) string {
 	if h.State != "" {
 		fmt.Fprintf(&b, ": %s", stateText(h.State))
 	}
+	switch {
+	case e.Circular && e.Waiting():
+		b.WriteString("\nthat one waits for an action which this command is itself part of, so waiting would never end")
+	case e.Circular:
+		b.WriteString("\nthis command is itself part of that action, so waiting for it would never end")
+	}
 	if e.NotProvenDead {
 		b.WriteString("\nthat it is dead is not proven: look whether its work still goes on before you free the key")
 	}

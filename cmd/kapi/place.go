@@ -136,7 +136,7 @@ func (r *remote) do(ctx context.Context, spec kapi.Spec, op operation) error {
 	start := client.Start{
 		Title: spec.Title, Description: spec.Description, Keys: spec.Keys,
 		ReleaseOnFailure: spec.ReleaseOnFailure, DismissFailed: spec.DismissFailed,
-		Wait: spec.Wait,
+		Wait: spec.Wait, Within: spec.Within,
 	}
 	return r.Do(ctx, start, func(ctx context.Context, h *client.Handle) error { return op(ctx, remoteHandle{h}) })
 }

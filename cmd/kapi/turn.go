@@ -69,7 +69,7 @@ func (j *job) turns(spec kapi.Spec) error {
 		err := j.do(spec)
 		var held *kapi.HeldError
 		switch {
-		case !errors.As(err, &held) || held.Waited != 0 || spec.Wait != 0:
+		case !errors.As(err, &held) || held.Waited != 0 || held.Circular || spec.Wait != 0:
 			return j.over(err)
 		case j.Wait.wanted:
 			j.say("waiting: %s", j.app.describeHeld(held))

@@ -13,13 +13,31 @@ const (
 	fenceVariable  = "KAPI_FENCE"
 	NotifyVariable = "KAPI_NOTIFY"
 	OuterVariable  = "NOTIFY_SOCKET"
+	withinVariable = "KAPI_WITHIN"
 )
 
+// Within returns the ids of the actions that a command with this environment is part of, the
+// outermost first. Some may have ended: a daemon keeps the environment that it was started with.
+func Within(env []string) (ids []string) {
+	for _, name := range []string{withinVariable, proc.ActionVariable} {
+		for _, entry := range env {
+			if value, ok := strings.CutPrefix(entry, name+"="); ok {
+				ids = append(ids, strings.Fields(value)...)
+			}
+		}
+	}
+	return ids
+}
+
 // Environ is the environment for a command that does the work of an action: base
-// without the variables in drop, with KAPI_ACTION and KAPI_FENCE; and with KAPI_NOTIFY and
+// without the variables in drop, with KAPI_ACTION and KAPI_FENCE; with KAPI_WITHIN if base is
+// that of a command which does the work of another action; and with KAPI_NOTIFY and
 // NOTIFY_SOCKET if there is a notify socket.
 func Environ(base, drop []string, action string, fence uint64, notify string) []string {
 	set := []string{proc.ActionVariable + "=" + action, fenceVariable + "=" + strconv.FormatUint(fence, 10)}
+	if outer := Within(base); len(outer) > 0 {
+		set = append(set, withinVariable+"="+strings.Join(outer, " "))
+	}
 	if notify != "" {
 		set = append(set, NotifyVariable+"="+notify, OuterVariable+"="+notify)
 	}

@@ -107,9 +107,16 @@ func TestStartWithTooLongArguments(t *testing.T) {
 func TestEnviron(t *testing.T) {
 	base := []string{"A=1", "KAPI_KEY=k", "KAPI_KEYS=other", "KAPI_ACTION=outer", "KAPI_FENCE=3", "KAPI_STORE=s", "B="}
 	got := Environ(base, []string{"KAPI_KEY", "KAPI_TITLE"}, "inner", 42, "")
-	want := []string{"A=1", "KAPI_KEYS=other", "KAPI_STORE=s", "B=", "KAPI_ACTION=inner", "KAPI_FENCE=42"}
+	want := []string{"A=1", "KAPI_KEYS=other", "KAPI_STORE=s", "B=", "KAPI_ACTION=inner", "KAPI_FENCE=42", "KAPI_WITHIN=outer"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	if outer := Within(base); !slices.Equal(outer, []string{"outer"}) || Within(nil) != nil {
+		t.Errorf("it is within %q", outer)
+	}
+	got = Environ(append(got, "KAPI_KEYS=other"), nil, "innermost", 43, "")
+	if outer := Within(got); !slices.Equal(outer, []string{"outer", "inner", "innermost"}) {
+		t.Errorf("it is within %q: %q", outer, got)
 	}
 	got = Environ([]string{"NOTIFY_SOCKET=outer", "A=1"}, nil, "inner", 42, "/run/s")
 	want = []string{"A=1", "KAPI_ACTION=inner", "KAPI_FENCE=42", "KAPI_NOTIFY=/run/s", "NOTIFY_SOCKET=/run/s"}
