@@ -179,6 +179,7 @@ func (p *Peer) transact(ctx context.Context, batch []*change) error {
 	head := p.view.at()
 	var own Page
 	done := &tally{}
+	var dismissed []dismissal
 	wrote, began := false, time.Now()
 	err := p.store.Commit(ctx, p.needs(head, batch), func(l Loaded) (Writes, error) {
 		if l.Epoch != head.Epoch || l.Seq < head.Seq {
@@ -198,6 +199,7 @@ func (p *Peer) transact(ctx context.Context, batch []*change) error {
 		if len(w.Insert) > 0 {
 			w.Runners = append(w.Runners, p.self)
 		}
+		dismissed = pl.dismissed
 		done, wrote = &pl.tally, len(w.Insert)+len(w.Update)+len(w.Runners) > 0
 		p.view.expectOwn(l.Seq, w.Head)
 		own = Page{Head: Head{Epoch: l.Epoch, Seq: w.Head}, Records: records}
@@ -207,6 +209,9 @@ func (p *Peer) transact(ctx context.Context, batch []*change) error {
 	case err == nil:
 		p.counters.committed(done, len(batch), time.Since(began), wrote)
 		p.view.apply(own)
+		for _, d := range dismissed {
+			p.logDismissed(d.Action, d.by)
+		}
 	case !errors.Is(err, ErrBehind): // it is tried once more then
 		p.view.expectOwn(0, 0)
 		p.counters.fail()

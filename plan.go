@@ -28,7 +28,15 @@ type plan struct {
 	queues bool // somebody waits, or did when the transaction began
 	moved  bool // something changed that those who wait may wait for
 
+	dismissed []dismissal // for those who wait
+
 	tally tally
+}
+
+// A dismissal is one for an action that waits.
+type dismissal struct {
+	Action // as it was before
+	by     string
 }
 
 type touched struct {
@@ -153,8 +161,7 @@ func (pl *plan) put(r Record) Record {
 		pl.keys[key] = r.ID
 	}
 	pl.queues = pl.queues || r.waiting()
-	pl.moved = pl.moved || r.queued() ||
-		old != nil && (len(old.Keys) != len(r.Keys) || old.Status != r.Status || old.workMayGoOn() != r.workMayGoOn())
+	pl.moved = pl.moved || r.queued() || old != nil && (old.Status != r.Status || old.workMayGoOn() != r.workMayGoOn())
 	if t := pl.touched[r.ID]; t != nil {
 		t.Record = r
 	} else {

@@ -116,7 +116,7 @@ func (pl *plan) ahead() wanted {
 }
 
 // blocked says what somebody has to wait for who wants keys, nil if nothing; dismiss are the failed
-// actions that it dismisses if so.
+// actions that it may dismiss, if they are all that holds its keys.
 func (pl *plan) blocked(keys []string, dismissFailed bool, ahead wanted) (b *block, dismiss []*Record) {
 	for _, key := range keys {
 		id := pl.holder(key)
@@ -131,10 +131,7 @@ func (pl *plan) blocked(keys []string, dismissFailed bool, ahead wanted) (b *blo
 			dismiss = append(dismiss, holder)
 		}
 	}
-	if b = ahead.by(keys); b != nil {
-		return b, nil
-	}
-	return nil, dismiss
+	return ahead.by(keys), dismiss
 }
 
 // circular says which of those that a start would wait for waits for the start itself: it is one
@@ -200,14 +197,17 @@ func (pl *plan) advanceOnce() (freed bool) {
 				next.touch(pl.now, false)
 				pl.put(next)
 			}
-			continue
 		}
-		for _, holder := range dismiss {
+		for _, holder := range dismiss { // for those ahead, too
 			gone := *holder
 			if gone.dismiss(pl.now) == nil {
+				pl.dismissed = append(pl.dismissed, dismissal{holder.Shown(), next.ID})
 				pl.put(gone)
 				freed = true
 			}
+		}
+		if b != nil {
+			continue
 		}
 		next.Keys, next.Waits = next.Waits, nil
 		next.State = ""

@@ -153,15 +153,6 @@ func TestQueuePassesOver(t *testing.T) {
 	l.want("g pending k/")
 }
 
-func TestQueueDismissesFailed(t *testing.T) {
-	l := newLine(t)
-	wants := l.queueing("b", "k")
-	wants.dismissFailed = true
-	l.commit(starting("a", "k"), wants, l.queueing("c", "k"))
-	l.commit(l.report("a", StatusFailed))
-	l.want("b pending k/", "c pending /k")
-}
-
 // Two who want each other's keys get them one after the other.
 func TestQueueOfSeveralKeys(t *testing.T) {
 	l := newLine(t)
@@ -184,36 +175,6 @@ func TestQueueAdvancesAgain(t *testing.T) {
 	l.commit(starting("a", "b", "c"), l.queueing("d", "c"), dismisses)
 	l.commit(l.report("a", StatusFailed))
 	l.want("d pending c/", "e pending b/")
-}
-
-func TestRepeatedFailureAfterDismissal(t *testing.T) {
-	l := newLine(t)
-	l.commit(starting("a", "k"))
-	fence := l.get("a").Fence
-	l.commit(l.report("a", StatusFailed))
-	c := dismissing("a")
-	l.commit(c)
-	r := c.record
-	if err := r.report(report{fence: fence, status: StatusFailed}, now); !errors.Is(err, errUnchanged) {
-		t.Errorf("the failure, repeated: %v", err)
-	}
-	if err := r.report(report{fence: fence}, now); !errors.Is(err, ErrUnknown) {
-		t.Errorf("another report: %v", err)
-	}
-}
-
-// Work that was given up, and is heard to have ended, is dismissed by who waits to do that.
-func TestQueueDismissesWhatEndedLate(t *testing.T) {
-	l := newLine(t)
-	wants := l.queueing("b", "k")
-	wants.dismissFailed = true
-	l.commit(starting("a", "k"), wants, l.queueing("c", "k"))
-	l.commit(&change{id: "a", apply: func(r *Record, at int64) error {
-		return r.accept(verdict{failure: "no word; not proven dead"}, at)
-	}})
-	l.want("a failed k/", "b pending /k", "c pending /k")
-	l.commit(l.report("a", StatusCompleted))
-	l.want("b pending k/", "c pending /k")
 }
 
 // Who would wait for an action that it is part of is refused, as it would wait for ever.
@@ -280,6 +241,22 @@ func BenchmarkAdvance(b *testing.B) {
 				pl := newPlan(&Peer{view: l.view}, Loaded{Page: Page{Head: l.view.at()}}, now)
 				pl.add(l.report("a", StatusCompleted))
 			}
+		})
+	}
+}
+
+// When one that waits falls silent, or is cancelled, who waits behind it alone goes on at once.
+func TestQueueBehindTheSilent(t *testing.T) {
+	for name, leave := range map[string]func(*Record, int64) error{
+		"silent":    func(r *Record, at int64) error { return r.accept(verdict{silence: "no word"}, at) },
+		"cancelled": func(r *Record, at int64) error { return r.requestCancel("x", at) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLine(t)
+			l.commit(starting("a", "k"), l.queueing("b", "k", "m"), l.queueing("c", "m"))
+			l.want("a running k/", "b pending /k,m", "c pending /m")
+			l.commit(&change{id: "b", apply: leave})
+			l.want("a running k/", "b pending /k,m", "c pending m/")
 		})
 	}
 }

@@ -74,7 +74,9 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (Remote, error)
 	if err := p.commit(ctx, c); err != nil {
 		return Remote{}, p.explain(ctx, err)
 	}
-	p.logDismissed(c)
+	for _, a := range c.dismissed {
+		p.logDismissed(a, c.record.ID)
+	}
 	if c.kept != nil {
 		var again Remote
 		if err := json.Unmarshal(c.kept.Body, &again); err != nil {

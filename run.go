@@ -84,7 +84,9 @@ func (p *Peer) launch(ctx context.Context, spec Spec, op Operation) (*run, error
 	h.mu.Lock()
 	h.action, h.fence = c.record.Shown(), c.record.Fence
 	h.mu.Unlock()
-	p.logDismissed(c)
+	for _, a := range c.dismissed {
+		p.logDismissed(a, id)
+	}
 	h.dismissed = c.dismissed
 	return &run{p, opCtx, h, op, spec.Wait}, nil
 }
@@ -100,10 +102,8 @@ func (p *Peer) explain(ctx context.Context, err error) error {
 	return err
 }
 
-func (p *Peer) logDismissed(c *change) {
-	for _, a := range c.dismissed {
-		p.log.Info("action dismissed", "action", a.ID, "title", a.Title, "by", "the start of "+c.record.ID, "why_it_failed", a.State)
-	}
+func (p *Peer) logDismissed(a Action, by string) {
+	p.log.Info("action dismissed", "action", a.ID, "title", a.Title, "by", "the start of "+by, "why_it_failed", a.State)
 }
 
 // register makes the handle known before its action is, so that no change of the action

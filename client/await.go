@@ -86,7 +86,9 @@ func (h *Handle) begin(ctx context.Context, s Start) (began bool, err error) {
 		return true, nil
 	case len(answer.Keys) == 0:
 		if s.DismissFailed {
-			_, err = h.client.dismissHolders(ctx, s.Keys)
+			var gone []kapi.Action
+			gone, err = h.client.dismissHolders(ctx, s.Keys)
+			h.dismissed = append(h.dismissed, gone...)
 		}
 		return false, err
 	}

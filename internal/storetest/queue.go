@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -28,6 +29,12 @@ func queue(t tb, ctx context.Context, p *kapi.Peer, spec kapi.Spec) *queued {
 	if spec.Wait == 0 {
 		spec.Wait = -1
 	}
+	t.Cleanup(func() { // so that a case that failed doesn't wait for it
+		select {
+		case q.end <- errors.New("the case is over"):
+		default:
+		}
+	})
 	before := list(t, p)
 	go func() {
 		q.done <- p.Do(ctx, spec, func(_ context.Context, h *kapi.Handle) error {
@@ -196,4 +203,85 @@ func testQueueRefuses(t *testing.T, peers []*kapi.Peer, holder *operation) {
 		t.Error(err)
 	}
 	receive(t, both.done, "who was cancelled")
+}
+
+// testQueueInOrder: many wait for one key, from every peer, while others try to start with it. All
+// have their turn in the order in which they came, nobody gets in between, and who watches sees one
+// holder at a time.
+func testQueueInOrder(t *testing.T, b Backend) {
+	const many = 30
+	peers := b.peers(t, 3)
+	holder := start(t, peers[0], kapi.Spec{Title: "holder", Keys: []string{"k"}})
+	var waiters []*queued
+	for i := range many {
+		waiters = append(waiters, queue(t, within(t), peers[i%3], kapi.Spec{Title: fmt.Sprint("waiter ", i), Keys: []string{"k"}}))
+	}
+	watch, err := peers[1].Watch(within(t))
+	if err != nil {
+		t.Fatalf("Watch: %v", err)
+	}
+	var others sync.WaitGroup
+	over, end := context.WithCancel(within(t))
+	defer others.Wait()
+	defer end()
+	others.Go(func() { watchHolders(t, over, watch, "k", holder.action.ID) })
+	got := make(chan uint64, 1) // the fence of the first late start that gets the key
+	for _, p := range peers {
+		others.Go(func() {
+			for over.Err() == nil {
+				op, err := begin(over, p, kapi.Spec{Title: "late", Keys: []string{"k"}})
+				if err != nil {
+					continue
+				}
+				select {
+				case got <- op.handle.Fence():
+				default:
+				}
+				op.finish <- nil
+				<-op.done
+			}
+		})
+	}
+	holder.end(t, nil)
+	last := uint64(0)
+	for i, q := range waiters {
+		h := receive(t, q.began, fmt.Sprint("the turn of ", i))
+		if h.Fence() <= last {
+			t.Errorf("the fence went from %d to %d", last, h.Fence())
+		}
+		last = h.Fence()
+		q.end <- nil
+		if err := receive(t, q.done, "the end"); err != nil {
+			t.Error(err)
+		}
+	}
+	if fence := receive(t, got, "a late start's turn"); fence < last {
+		t.Errorf("a late start overtook: its fence is %d, the last waiter's %d", fence, last)
+	}
+}
+
+// watchHolders checks what a watch tells of who holds a key, until ctx ends.
+func watchHolders(t *testing.T, ctx context.Context, w *kapi.Watch, key, holder string) {
+	defer w.Close()
+	for last := uint64(0); ; {
+		a, err := w.Next(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				t.Errorf("the watch: %v", err)
+			}
+			return
+		}
+		if a.Seq <= last {
+			t.Errorf("seq %d was told after %d", a.Seq, last)
+		}
+		last = a.Seq
+		switch holds := slices.Contains(a.Keys, key); {
+		case holds && holder != "" && holder != a.ID:
+			t.Errorf("%s was told to hold the key of %s", a.ID, holder)
+		case holds:
+			holder = a.ID
+		case holder == a.ID:
+			holder = ""
+		}
+	}
 }

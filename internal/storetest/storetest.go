@@ -72,6 +72,7 @@ func Run(t *testing.T, b Backend) {
 		{name: "engine/dismiss from another peer", run: testDismissElsewhere},
 		{name: "engine/queue", run: testQueue},
 		{name: "engine/leaving the queue", run: testLeaveQueue},
+		{name: "engine/the queue in order", run: testQueueInOrder},
 		{name: "engine/close fails what does not stop", run: testCloseFails, several: true},
 		{name: "engine/model", run: testModel},
 	}
