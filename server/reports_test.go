@@ -208,6 +208,11 @@ func TestIdempotencyKey(t *testing.T) {
 	if first.Code != 201 || again.Code != 201 || first.Body.String() != again.Body.String() {
 		t.Errorf("first %d %s\nagain %d %s", first.Code, first.Body, again.Code, again.Body)
 	}
+	waits := f.post(`{"title":"w","keys":["k"],"wait":true}`, "Idempotency-Key: two")
+	again = f.post(`{"title":"w","keys":["k"],"wait":true}`, "Idempotency-Key: two")
+	if waits.Code != 201 || waits.Body.String() != again.Body.String() {
+		t.Errorf("first it waits: %d %s\nagain %d %s", waits.Code, waits.Body, again.Code, again.Body)
+	}
 	want(t, f.post(`{"title":"u"}`, "Idempotency-Key: one"), 409, 20006, "")
 	want(t, f.post(`{"title":"u"}`, "Idempotency-Key: "+strings.Repeat("x", 256)), 400, 50004, "Idempotency-Key")
 	// Another token's keys are others.
