@@ -383,7 +383,7 @@ func (j *job) command(h handle, tracker *progress.Tracker, socket *notify.Socket
 		Action: h.ID(), Signals: j.signals, Quiesce: j.place.quiesce,
 		Grace: max(j.Grace, 1), // 0 is its default
 		TTY:   j.tty(), Line: tracker.Line, Terminal: tracker.Terminal,
-		EveryLine: j.pattern != nil,
+		Coverage: j.pattern.Coverage(),
 	}
 	if !j.LeaveRunning { // its first word after our end would end it, as nobody reads any more
 		c.Stdout, c.Stderr = os.Stdout, os.Stderr

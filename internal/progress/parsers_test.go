@@ -91,6 +91,36 @@ func TestPattern(t *testing.T) {
 	}
 }
 
+// A bar that is drawn with the carriage return in front has not ended while it shows.
+func TestPatternCoverage(t *testing.T) {
+	for _, c := range []struct {
+		name, expression string
+		total            float64
+		want             string
+	}{
+		{"percent", `(?P<percent>\d+)%`, 0, "0.41, 0.42"},
+		{"done and total", `(?P<done>\d+)%`, 100, "0.41, 0.42"},
+		{"a state alone", `(?P<state>\d+)%`, 0, `"41", "42"`},
+		{"matches", `(?P<state>\d+)%`, 4, `0.25, "41"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, err := ParsePattern(c.expression, c.total)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var l log
+			s := Scanner{Line: NewTracker(&l, p, 0).Line, Coverage: p.Coverage()}
+			for _, piece := range []string{"\r 41%", "\r 42%"} {
+				_, _ = s.Write([]byte(piece))
+				s.Pause()
+			}
+			if got := l.String(); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
 func TestParsePatternRefuses(t *testing.T) {
 	for _, c := range []struct {
 		expression string

@@ -85,11 +85,19 @@ func unnamedGroups(re *regexp.Regexp) (groups []int) {
 	return slices.Clip(groups)
 }
 
-// Counts reports whether every line must be read, because matches are counted.
-func (p *Pattern) Counts() bool { return p.counts }
+// Coverage is which lines the pattern must be given: all, as any may hold a match; and each
+// only once if matches are counted. A nil pattern stands for a Guess.
+func (p *Pattern) Coverage() Coverage {
+	switch {
+	case p == nil:
+		return SomeLines
+	case p.counts:
+		return AllLinesOnce
+	}
+	return AllLines
+}
 
-// Read reads a line; ok is false if it does not match. One that has not ended yet must not
-// be read if Counts.
+// Read reads a line; ok is false if it does not match.
 func (p *Pattern) Read(line []byte) (r Reading, ok bool) {
 	match := p.expression.FindSubmatch(line)
 	if match == nil {

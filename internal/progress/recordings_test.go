@@ -51,8 +51,8 @@ func readRecording(t *testing.T, file string) (r recording) {
 }
 
 // replay has a tracker read a recording.
-func (r recording) replay(tracker *Tracker, every bool) {
-	s := Scanner{Line: tracker.Line, Terminal: tracker.Terminal, Every: every}
+func (r recording) replay(tracker *Tracker, coverage Coverage) {
+	s := Scanner{Line: tracker.Line, Terminal: tracker.Terminal, Coverage: coverage}
 	for i, p := range r.pieces {
 		if i > 0 && p.at-r.pieces[i-1].at > 200*time.Millisecond {
 			s.Pause()
@@ -143,7 +143,7 @@ func TestRecordings(t *testing.T) {
 				}
 			}
 			var s seen
-			r.replay(NewTracker(&s, pattern, 0), pattern != nil)
+			r.replay(NewTracker(&s, pattern, 0), pattern.Coverage())
 			last := ""
 			if s.known {
 				last = fmt.Sprint(s.last)

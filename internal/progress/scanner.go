@@ -17,6 +17,20 @@ const (
 	large  = 4096
 )
 
+// Coverage is which lines of a stream are told, and when.
+type Coverage int
+
+const (
+	// SomeLines is for a guess: those at the end of each piece of a flood stand for the rest of
+	// it. One that has not ended is told at a Pause.
+	SomeLines Coverage = iota
+	// AllLines is for what may stand on any line. One that has not ended is told at a Pause,
+	// and again if it goes on after that.
+	AllLines
+	// AllLinesOnce is for counting: each line is told exactly once, when it has ended.
+	AllLinesOnce
+)
+
 // A Scanner is written a stream of output and tells the lines that it shows. Escape sequences
 // (ECMA-48) and control characters are left out; a carriage return ends a line, as the next
 // one is written over it, and so does whatever moves the cursor. Its memory is bounded whatever
@@ -27,9 +41,8 @@ type Scanner struct {
 	Line func(line []byte)
 	// Terminal is told what the terminal's progress escape says.
 	Terminal func(TerminalProgress)
-	// Every makes that each line is told once, when it has ended. Otherwise those at the end
-	// of each piece of a flood stand for the rest of it, and Pause tells what stands there.
-	Every bool
+	// Coverage says which lines are told, and when.
+	Coverage Coverage
 
 	line    []byte
 	told    bool // the line was told before its end
@@ -56,7 +69,7 @@ const esc = 0x1B
 // Write implements io.Writer. It never fails.
 func (s *Scanner) Write(p []byte) (int, error) {
 	n := len(p)
-	if len(p) >= large && !s.Every {
+	if len(p) >= large && s.Coverage == SomeLines {
 		p = s.skipFlood(p)
 	}
 	s.scan(p)
@@ -177,7 +190,7 @@ func (s *Scanner) Pause() {
 }
 
 // Pending reports whether Pause would tell something.
-func (s *Scanner) Pending() bool { return !s.Every && !s.told && len(s.line) > 0 }
+func (s *Scanner) Pending() bool { return s.Coverage != AllLinesOnce && !s.told && len(s.line) > 0 }
 
 // Flush ends the last line of a stream.
 func (s *Scanner) Flush() { s.end() }

@@ -11,9 +11,9 @@ import (
 )
 
 // scan writes the stream in pieces of a size and returns what was told.
-func scan(in string, piece int, every bool) (told []string) {
+func scan(in string, piece int, coverage Coverage) (told []string) {
 	s := Scanner{
-		Every:    every,
+		Coverage: coverage,
 		Line:     func(line []byte) { told = append(told, Text(line, maxLine)) },
 		Terminal: func(p TerminalProgress) { told = append(told, fmt.Sprintf("<%d %v>", p.State, p.Progress)) },
 	}
@@ -57,8 +57,8 @@ func TestScanner(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, piece := range []int{len(c.in), 1, 3} {
-				for _, every := range []bool{true, false} {
-					if got := scan(c.in, piece, every); !slices.Equal(got, c.want) {
+				for _, coverage := range []Coverage{SomeLines, AllLines, AllLinesOnce} {
+					if got := scan(c.in, piece, coverage); !slices.Equal(got, c.want) {
 						t.Errorf("in pieces of %d: got %q, want %q", piece, got, c.want)
 					}
 				}
@@ -73,10 +73,12 @@ func TestScannerFlood(t *testing.T) {
 		fmt.Fprintln(&flood, "line", i)
 	}
 	flood.WriteString(" \n\r\n\n")
-	if told := scan(flood.String(), 1<<16, true); len(told) != 100_000 {
-		t.Errorf("told %d lines, want every one", len(told))
+	for _, coverage := range []Coverage{AllLines, AllLinesOnce} {
+		if told := scan(flood.String(), 1<<16, coverage); len(told) != 100_000 {
+			t.Errorf("told %d lines, want every one", len(told))
+		}
 	}
-	told := scan(flood.String(), 1<<16, false)
+	told := scan(flood.String(), 1<<16, SomeLines)
 	if len(told) > 1000 || told[len(told)-1] != "line 99999" || told[len(told)-2] != "line 99998" {
 		t.Errorf("told %d lines, the last ones %q", len(told), told[max(len(told)-3, 0):])
 	}
@@ -90,7 +92,7 @@ func TestScannerFlood(t *testing.T) {
 // What goes over from one piece to the next must not be lost where lines are skipped.
 func TestScannerFloodSeams(t *testing.T) {
 	one := strings.Repeat("a short line\n", 1000)
-	told := scan("begin"+one+"\x1b]9;4;1;5"+"\aend", len("begin"+one)+9, false)
+	told := scan("begin"+one+"\x1b]9;4;1;5"+"\aend", len("begin"+one)+9, SomeLines)
 	if len(told) < 2 || told[0] != "begina short line" || told[len(told)-2] != "<1 0.05>" || told[len(told)-1] != "end" {
 		t.Errorf("told %q", told)
 	}
@@ -107,7 +109,7 @@ func TestScannerFloodOfEscapes(t *testing.T) {
 		{"at the start", "\x1b]9;4;1;42\a" + colours},
 	} {
 		for _, piece := range []int{len(c.in), 8192, 8191} {
-			told := scan(c.in, piece, false)
+			told := scan(c.in, piece, SomeLines)
 			n := 0
 			for _, line := range told {
 				switch line {
@@ -139,8 +141,15 @@ func TestScannerMemoryIsBounded(t *testing.T) {
 }
 
 func TestPause(t *testing.T) {
+	for _, coverage := range []Coverage{SomeLines, AllLines} {
+		testPause(t, coverage)
+	}
+}
+
+func testPause(t *testing.T, coverage Coverage) {
+	t.Helper()
 	var told []string
-	s := Scanner{Line: func(line []byte) { told = append(told, string(line)) }}
+	s := Scanner{Coverage: coverage, Line: func(line []byte) { told = append(told, string(line)) }}
 	write := func(p string) { _, _ = s.Write([]byte(p)) }
 	write("\r10%")
 	if !s.Pending() {
@@ -156,6 +165,21 @@ func TestPause(t *testing.T) {
 	s.Pause()
 	write(" of all\n")
 	if want := []string{"10%", "20%", "20% of all"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+}
+
+// What is counted must not be told before its end, or it would be told twice.
+func TestPauseOfWhatIsCounted(t *testing.T) {
+	var told []string
+	s := Scanner{Coverage: AllLinesOnce, Line: func(line []byte) { told = append(told, string(line)) }}
+	_, _ = s.Write([]byte("moved"))
+	if s.Pending() {
+		t.Error("something is pending")
+	}
+	s.Pause()
+	_, _ = s.Write([]byte(" a\n"))
+	if want := []string{"moved a"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)
 	}
 }
@@ -181,7 +205,7 @@ func FuzzScanner(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte, piece int) {
 		collect := func(piece int) (told []string, s *Scanner) {
-			s = &Scanner{Every: true}
+			s = &Scanner{Coverage: AllLinesOnce}
 			s.Line = func(line []byte) {
 				if bytes.ContainsAny(line, "\x1b\r\n\x00") {
 					t.Errorf("a control character in %q", line)

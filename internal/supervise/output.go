@@ -66,7 +66,7 @@ func openOutput(c Command) (o *output, err error) {
 
 func (o *output) open(c Command, to *os.File, i int) error {
 	copier := &copier{to: to}
-	copier.scanner.Line, copier.scanner.Terminal, copier.scanner.Every = c.Line, c.Terminal, c.EveryLine
+	copier.scanner.Line, copier.scanner.Terminal, copier.scanner.Coverage = c.Line, c.Terminal, c.Coverage
 	real := to
 	if !isTerminal(to) {
 		real = nil

@@ -53,11 +53,11 @@ type Command struct {
 	// TTY says whether they are pseudo-terminals or pipes.
 	TTY TTY
 	// Line and Terminal, unless nil, are told what is in the output (see
-	// progress.Scanner), EveryLine whether that may skip some. They are called from
-	// several goroutines.
-	Line      func([]byte)
-	Terminal  func(progress.TerminalProgress)
-	EveryLine bool
+	// progress.Scanner), Coverage says of which lines. They are called from several
+	// goroutines.
+	Line     func([]byte)
+	Terminal func(progress.TerminalProgress)
+	Coverage progress.Coverage
 	// Signals are passed on to the child. Nil: none are.
 	Signals *Signals
 	// Quiesce calls f at a moment when this process may be stopped (Ctrl-Z) without
