@@ -19,7 +19,10 @@ func TestParseNotice(t *testing.T) {
 		{"READY=1\nSTATUS=a=b", Notice{Ready: true, State: text("a=b")}},
 		{"STOPPING=1", Notice{Stopping: true}},
 		{"STATUS=", Notice{State: text("")}},
-		{"X_KAPI_PROGRESS=", Notice{Unknown: true}},
+		{"X_KAPI_PROGRESS=", Notice{None: true}},
+		{"X_KAPI_PROGRESS=unknown", Notice{Unknown: true}},
+		{"X_KAPI_PROGRESS=0.5\nX_KAPI_PROGRESS=unknown\nX_KAPI_PROGRESS=", Notice{None: true}},
+		{"X_KAPI_PROGRESS=0.5\nX_KAPI_PROGRESS=unknown\nX_KAPI_PROGRESS=0.1", Notice{Unknown: true, Progress: number(0.1)}},
 		{"X_KAPI_PROGRESS=7", Notice{Progress: number(1)}},
 		{"X_KAPI_PROGRESS=-7", Notice{Progress: number(0)}},
 		{"X_KAPI_PROGRESS=NaN\nX_KAPI_PROGRESS=50%\nREADY=yes\nnonsense\n=\x00\xff", Notice{}},
@@ -29,7 +32,7 @@ func TestParseNotice(t *testing.T) {
 		same := func(a, b *float64) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
 		sameText := func(a, b *string) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
 		if !same(got.Progress, c.want.Progress) || !sameText(got.State, c.want.State) ||
-			got.Unknown != c.want.Unknown || got.Ready != c.want.Ready || got.Stopping != c.want.Stopping {
+			got.None != c.want.None || got.Unknown != c.want.Unknown || got.Ready != c.want.Ready || got.Stopping != c.want.Stopping {
 			t.Errorf("%q: got %+v, want %+v", c.in, got, c.want)
 		}
 	}

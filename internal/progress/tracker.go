@@ -20,7 +20,8 @@ type Reporter interface {
 }
 
 // A Tracker makes one report of all that a command says. Of several sources of progress the
-// best that has spoken counts: notices, the terminal's escape, lines. Its methods may be
+// best that has spoken counts: notices, the terminal's escape, lines; until it says that it
+// has no more to say. Its methods may be
 // called concurrently, and wait for nobody.
 type Tracker struct {
 	reporter Reporter
@@ -106,7 +107,9 @@ func (t *Tracker) Terminal(p TerminalProgress) {
 	defer t.mu.Unlock()
 	trouble := ""
 	switch p.State {
-	case TerminalNone, TerminalUnknown:
+	case TerminalNone:
+		t.giveUp(terminal)
+	case TerminalUnknown:
 		t.reset(terminal)
 	case TerminalError:
 		trouble = "the command reports an error"
@@ -123,7 +126,10 @@ func (t *Tracker) Terminal(p TerminalProgress) {
 func (t *Tracker) Notice(n Notice) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n.Unknown {
+	switch {
+	case n.None:
+		t.giveUp(notices)
+	case n.Unknown:
 		t.reset(notices)
 	}
 	if n.Progress != nil {
@@ -170,12 +176,25 @@ func (t *Tracker) report(from source, p float64, anew bool) {
 	t.move()
 }
 
-// reset makes the progress unknown.
+// reset makes the progress unknown, by the word of a source that goes on to count.
 func (t *Tracker) reset(from source) {
 	if from < t.source {
 		return
 	}
 	t.source = from
+	t.forget()
+}
+
+// giveUp takes note that a source says nothing of the progress any more: if it was the one
+// that counts, the next to speak does.
+func (t *Tracker) giveUp(from source) {
+	if from == t.source {
+		t.source = nobody
+		t.forget()
+	}
+}
+
+func (t *Tracker) forget() {
 	if math.IsNaN(t.progress) {
 		return
 	}
@@ -184,11 +203,20 @@ func (t *Tracker) reset(from source) {
 	t.move()
 }
 
+// say takes a state; with an empty one a source says that it has no more to say, and the
+// others count again.
 func (t *Tracker) say(from source, state string) {
-	if from < t.stater || from == t.stater && state == t.state {
+	if from < t.stater {
 		return
 	}
-	t.stater, t.state = from, state
+	t.stater = from
+	if state == "" {
+		t.stater = nobody
+	}
+	if state == t.state {
+		return
+	}
+	t.state = state
 	t.reporter.State(state)
 	t.move()
 }

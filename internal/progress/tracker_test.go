@@ -59,10 +59,24 @@ func TestTracker(t *testing.T) {
 			"0.6, unknown, 0.1, 0.2",
 		},
 		{"the terminal's unknown", "", []func(*Tracker){shown(TerminalNormal, 0.5), shown(TerminalUnknown, -1), shown(TerminalNormal, 0.1), shown(TerminalNone, -1)}, "0.5, unknown, 0.1, unknown"},
+		{"after the terminal's none lines count", "", []func(*Tracker){shown(TerminalNormal, 0.5), line("1%"), shown(TerminalNone, -1), line("2%"), line("3%"), completed}, "0.5, unknown, 0.02, 0.03, 1"},
+		{"the terminal's none comes first", "", []func(*Tracker){shown(TerminalNone, 0), line("1%"), line("2%"), shown(TerminalNone, 0), line("3%")}, "0.02, 0.03"},
+		{"the terminal's unknown still counts", "", []func(*Tracker){shown(TerminalUnknown, -1), line("1%"), line("2%"), completed, shown(TerminalNormal, 0.1)}, "0.1"},
+		{"the terminal's none beats no notice", "", []func(*Tracker){notice("X_KAPI_PROGRESS=0.5"), shown(TerminalNone, -1), line("1%"), line("2%")}, "0.5"},
+		{
+			"after an empty notice lines count", "row (?P<percent>.*) (?P<state>.*)",
+			[]func(*Tracker){notice("X_KAPI_PROGRESS=0.5\nSTATUS=mine"), notice("X_KAPI_PROGRESS="), line("row 10 x"), notice("STATUS="), line("row 20 y")},
+			`0.5, "mine", unknown, 0.1, "", 0.2, "y"`,
+		},
+		{
+			"a notice of unknown still counts", "row (?P<percent>.*)",
+			[]func(*Tracker){notice("X_KAPI_PROGRESS=0.5"), notice("X_KAPI_PROGRESS=unknown"), line("row 10"), shown(TerminalNormal, 0.2), notice("X_KAPI_PROGRESS=0.1")},
+			"0.5, unknown, 0.1",
+		},
 		{"phases of a terminal", "", []func(*Tracker){shown(TerminalNormal, 1), shown(TerminalNormal, 0)}, "1, unknown, 0"},
 		{
 			"notices beat all", "row (?P<percent>.*) (?P<state>.*)",
-			[]func(*Tracker){line("row 50 x"), shown(TerminalNormal, 0.6), notice("X_KAPI_PROGRESS=0.1\nSTATUS=mine"), line("row 70 y"), shown(TerminalNormal, 0.9), notice("X_KAPI_PROGRESS=0.05"), notice("X_KAPI_PROGRESS="), notice("X_KAPI_PROGRESS=0.05")},
+			[]func(*Tracker){line("row 50 x"), shown(TerminalNormal, 0.6), notice("X_KAPI_PROGRESS=0.1\nSTATUS=mine"), line("row 70 y"), shown(TerminalNormal, 0.9), notice("X_KAPI_PROGRESS=0.05"), notice("X_KAPI_PROGRESS=unknown"), line("row 80 z"), notice("X_KAPI_PROGRESS=0.05")},
 			`0.5, "x", 0.6, unknown, 0.1, "mine", unknown, 0.05`,
 		},
 		{"a notice of state leaves the guess", "", []func(*Tracker){notice("STATUS=on it"), line("1%"), line("2%"), notice("STOPPING=1")}, `"on it", 0.02, "stopping"`},
@@ -125,6 +139,10 @@ func TestTrackerTroubles(t *testing.T) {
 		tracker.Terminal(TerminalProgress{TerminalError, -1})
 		tracker.Terminal(TerminalProgress{TerminalNormal, -1})
 		after(time.Minute, "")
+		tracker.Terminal(TerminalProgress{TerminalPaused, -1})
+		after(time.Minute, "impacted: the command is paused")
+		tracker.Terminal(TerminalProgress{TerminalNone, -1})
+		after(time.Minute, "recovered")
 		cancel()
 		wg.Wait()
 	})
