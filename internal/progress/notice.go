@@ -9,7 +9,7 @@ import (
 // A Notice is one datagram of systemd's notify protocol (sd_notify(3)), as far as it says how
 // a command is doing.
 type Notice struct {
-	// State is the text of STATUS=, nil if there is none. An empty one says that there is
+	// State is the text of STATUS= (see Text), nil if there is none. An empty one says that there is
 	// nothing to say any more.
 	State *string
 	// Progress is X_KAPI_PROGRESS=, 0 to 1, nil if there is none.
@@ -32,7 +32,8 @@ func ParseNotice(datagram []byte) (n Notice) {
 		}
 		switch name {
 		case "STATUS":
-			n.State = &value
+			state := Text([]byte(value), maxLine)
+			n.State = &state
 		case "READY":
 			n.Ready = n.Ready || value == "1"
 		case "STOPPING":

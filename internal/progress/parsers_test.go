@@ -19,6 +19,7 @@ func TestParseNotice(t *testing.T) {
 		{"READY=1\nSTATUS=a=b", Notice{Ready: true, State: text("a=b")}},
 		{"STOPPING=1", Notice{Stopping: true}},
 		{"STATUS=", Notice{State: text("")}},
+		{"STATUS=\x1b[31mred\x1b[0m \x1b]0;title\atext\u202e\x00\xff\rtoo\x1b[5", Notice{State: text("red text\uFFFD too")}},
 		{"X_KAPI_PROGRESS=", Notice{None: true}},
 		{"X_KAPI_PROGRESS=unknown", Notice{Unknown: true}},
 		{"X_KAPI_PROGRESS=0.5\nX_KAPI_PROGRESS=unknown\nX_KAPI_PROGRESS=", Notice{None: true}},
@@ -41,8 +42,12 @@ func TestParseNotice(t *testing.T) {
 func FuzzParseNotice(f *testing.F) {
 	f.Add([]byte("STATUS=x\nX_KAPI_PROGRESS=0.1"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		if n := ParseNotice(in); n.Progress != nil && !(*n.Progress >= 0 && *n.Progress <= 1) {
+		n := ParseNotice(in)
+		if n.Progress != nil && !(*n.Progress >= 0 && *n.Progress <= 1) {
 			t.Errorf("progress %v", *n.Progress)
+		}
+		if n.State != nil {
+			checkText(t, *n.State)
 		}
 	})
 }

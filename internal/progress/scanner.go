@@ -3,7 +3,6 @@ package progress
 import (
 	"bytes"
 	"strings"
-	"unicode"
 )
 
 const (
@@ -11,10 +10,6 @@ const (
 	maxLine = 4096
 	// maxCommand is how long an operating system command may be to be looked at.
 	maxCommand = 32
-	// sample is how many lines at the end of a large piece of output are looked at, and
-	// large how many bytes make one large: of a flood nobody needs every line.
-	sample = 16
-	large  = 4096
 )
 
 // Coverage is which lines of a stream are told, and when.
@@ -93,81 +88,6 @@ func (s *Scanner) scan(p []byte) {
 		s.byte(p[i])
 		i++
 	}
-}
-
-// skipFlood reads what it must of a large piece, and returns the rest that is to be scanned: the
-// last lines. Of those before, only progress escapes count.
-func (s *Scanner) skipFlood(p []byte) []byte {
-	from := lastLines(p)
-	if from < 0 {
-		return s.cutLine(p)
-	}
-	first := lineEnd(p)
-	s.scan(p[:first])
-	if first >= from {
-		return p[first:]
-	}
-	s.scan(p[first : first+1]) // the line's end
-	for skipped := p[first+1 : from]; ; {
-		i := escapeIn(skipped)
-		if i < 0 {
-			return p[from:]
-		}
-		skipped = skipped[i:]
-		n := min(len(skipped), len(progressEscape)+maxCommand)
-		line := s.Line
-		s.Line = nil
-		s.scan(skipped[:n])
-		s.Line = line
-		s.state, s.c2, s.line = ground, false, s.line[:0]
-		skipped = skipped[n:]
-	}
-}
-
-// cutLine shortens a piece of one line that is too long to be looked at, and says nothing else.
-func (s *Scanner) cutLine(p []byte) []byte {
-	if s.state != ground || s.c2 || lineEnd(p) < len(p) || bytes.IndexByte(p, esc) >= 0 || bytes.IndexByte(p, 0xC2) >= 0 {
-		return p
-	}
-	return p[:maxLine]
-}
-
-// progressEscape is how the escape of a TerminalProgress begins.
-const progressEscape = "\x1b]9;4;"
-
-// escapeIn finds the first progress escape.
-func escapeIn(p []byte) int {
-	i := bytes.Index(p, []byte(progressEscape))
-	if j := bytes.Index(p, []byte("\u009d9;4;")); j >= 0 && (i < 0 || j < i) {
-		return j
-	}
-	return i
-}
-
-// lastLines is where the last few lines of p begin, with the end of the one before; -1 if there
-// is none near the end.
-func lastLines(p []byte) int {
-	const near = 8 << 10
-	start := max(len(p)-near, 0)
-	tail := bytes.TrimRight(p[start:], "\r\n \t")
-	from, left := -1, sample
-	for i := len(tail) - 1; i >= 0 && left > 0; i-- { // LastIndexByte knows one byte only
-		if tail[i] == '\n' || tail[i] == '\r' {
-			from, left = start+i, left-1
-		}
-	}
-	return from
-}
-
-// lineEnd is where p's first line ends. IndexAny would be ten times slower.
-func lineEnd(p []byte) int {
-	end := len(p)
-	for _, b := range []byte{'\n', '\r'} {
-		if i := bytes.IndexByte(p[:end], b); i >= 0 {
-			end = i
-		}
-	}
-	return end
 }
 
 // plainLength is how many bytes at the start of p are only shown.
@@ -268,7 +188,7 @@ func (s *Scanner) visible(b byte) {
 	switch {
 	case b == esc:
 		s.state = started
-	case b == '\b': // the cursor moves, as with a carriage return
+	case b == '\b', b == '\v', b == '\f': // the cursor moves, as with a carriage return
 		s.end()
 	case b == '\t':
 		s.show([]byte{' '})
@@ -339,31 +259,4 @@ func (s *Scanner) tell() {
 	if s.Line != nil && len(bytes.TrimSpace(s.line)) > 0 {
 		s.Line(s.line)
 	}
-}
-
-// Text makes a line fit for people: valid UTF-8, no control characters, nothing that turns the
-// text around it, no spaces at its ends, at most limit code points and then an ellipsis.
-func Text(line []byte, limit int) string {
-	var b strings.Builder
-	runes := 0
-	for _, r := range string(bytes.TrimSpace(line)) {
-		switch {
-		case unicode.IsSpace(r):
-			r = ' '
-		case unicode.IsControl(r), bidi(r):
-			continue
-		}
-		if runes == limit {
-			return b.String() + "…"
-		}
-		b.WriteRune(r) // U+FFFD for what is not valid
-		runes++
-	}
-	return strings.TrimRight(b.String(), " ")
-}
-
-// bidi is true for what would turn the text around it: a terminal may show it as something
-// else than it is.
-func bidi(r rune) bool {
-	return r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069
 }

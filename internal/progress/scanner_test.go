@@ -190,6 +190,14 @@ func TestText(t *testing.T) {
 		{"a\tb", "a b"},
 		{"text that\u202e turns\u2066", "text that turns"},
 		{"a\xffb\xe2\x82", "a\uFFFDb\uFFFD\uFFFD"},
+		{"\x1b[1;31mred\x1b[0m and \x1b]8;;http://x\x1b\\link\x1b]8;;\a", "red and link"},
+		{"\u009b31mred\u009d0;title\u009c", "red"},
+		{"ends within \x1b[31", "ends within"},
+		{"two\r\nlines\n", "two lines"},
+		{"a\vb\fc\u0085d\u2028e", "a b c d e"},
+		{"wiped\x1b[2K\x1b[1Gagain", "wiped again"},
+		{"a\x00b\x07c\x7fd", "abcd"},
+		{" \x00 a\x00 ", "a"},
 		{strings.Repeat("é", 20), strings.Repeat("é", 20)},
 		{strings.Repeat("é", 21), strings.Repeat("é", 20) + "…"},
 	} {
@@ -197,6 +205,46 @@ func TestText(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", c.in, got, c.want)
 		}
 	}
+}
+
+// checkText fails unless the text can be shown on any terminal, as one line.
+func checkText(t *testing.T, text string) {
+	t.Helper()
+	unfit := func(r rune) bool { return unicode.IsControl(r) || r != ' ' && unicode.IsSpace(r) || bidi(r) }
+	if !utf8.ValidString(text) || strings.ContainsFunc(text, unfit) || strings.TrimSpace(text) != text {
+		t.Errorf("not a text: %q", text)
+	}
+}
+
+func FuzzText(f *testing.F) {
+	for _, seed := range []string{"\x1b[31mred\x1b[0m", "\xc2\x1b[m\x9b31m", "a\r\nb", "\u202e\x1b]0;x", " \x00 a", "\xff\xfe"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		text := Text(in, 200)
+		checkText(t, text)
+		if n := utf8.RuneCountInString(text); n > 201 || n == 201 && !strings.HasSuffix(text, "…") {
+			t.Errorf("%d code points: %q", n, text)
+		}
+		if again := Text([]byte(text), 200); again != text {
+			t.Errorf("%q became %q", text, again)
+		}
+	})
+}
+
+// What is in a sequence must not be left behind, whatever stands around it.
+func FuzzTextWithoutSequences(f *testing.F) {
+	f.Add("before", "after", uint8(0))
+	sequences := []string{"\x1b[1;31m", "\x1b[m", "\x1b]0;title\a", "\x1b]8;;http://x\x1b\\", "\x1bPq#0\x1b\\", "\x1b(B", "\u009b31m", "\u009d0;title\u009c", "\x1b=", "\x00", "\x7f"}
+	f.Fuzz(func(t *testing.T, before, after string, which uint8) {
+		if strings.ContainsFunc(before+after, unicode.IsControl) || !utf8.ValidString(before+after) {
+			return
+		}
+		sequence := sequences[int(which)%len(sequences)]
+		if got, want := Text([]byte(before+sequence+after), 200), Text([]byte(before+after), 200); got != want {
+			t.Errorf("with %q: got %q, want %q", sequence, got, want)
+		}
+	})
 }
 
 func FuzzScanner(f *testing.F) {
@@ -211,9 +259,7 @@ func FuzzScanner(f *testing.F) {
 					t.Errorf("a control character in %q", line)
 				}
 				text := Text(line, 200)
-				if !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) || utf8.RuneCountInString(text) > 201 {
-					t.Errorf("not a text: %q", text)
-				}
+				checkText(t, text)
 				told = append(told, text)
 			}
 			s.Terminal = func(p TerminalProgress) {
