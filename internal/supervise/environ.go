@@ -32,7 +32,9 @@ func Within(env []string) (ids []string) {
 // Environ is the environment for a command that does the work of an action: base
 // without the variables in drop, with KAPI_ACTION and KAPI_FENCE; with KAPI_WITHIN if base is
 // that of a command which does the work of another action; and with KAPI_NOTIFY and
-// NOTIFY_SOCKET if there is a notify socket.
+// NOTIFY_SOCKET if there is a notify socket. If there is none, the socket of a kapi run around
+// this one is not the command's to find, whose reports would go to that one's action; the
+// socket of a service manager is.
 func Environ(base, drop []string, action string, fence uint64, notify string) []string {
 	set := []string{proc.ActionVariable + "=" + action, fenceVariable + "=" + strconv.FormatUint(fence, 10)}
 	if outer := Within(base); len(outer) > 0 {
@@ -41,11 +43,18 @@ func Environ(base, drop []string, action string, fence uint64, notify string) []
 	if notify != "" {
 		set = append(set, NotifyVariable+"="+notify, OuterVariable+"="+notify)
 	}
+	around := ""
+	for _, entry := range base {
+		if address, ok := strings.CutPrefix(entry, NotifyVariable+"="); ok {
+			around = OuterVariable + "=" + address
+		}
+	}
 	env := make([]string, 0, len(base)+len(set))
 	for _, entry := range base {
 		name, _, _ := strings.Cut(entry, "=")
 		replaced := slices.ContainsFunc(set, func(s string) bool { return strings.HasPrefix(s, name+"=") })
-		if !replaced && !slices.Contains(drop, name) {
+		others := name == NotifyVariable || entry == around
+		if !replaced && !others && !slices.Contains(drop, name) {
 			env = append(env, entry)
 		}
 	}

@@ -118,6 +118,19 @@ func TestEnviron(t *testing.T) {
 	if outer := Within(got); !slices.Equal(outer, []string{"outer", "inner", "innermost"}) {
 		t.Errorf("it is within %q: %q", outer, got)
 	}
+	// Without a socket, what is said must not reach the action of a kapi run around this one.
+	around := []string{"KAPI_NOTIFY=/run/outer", "NOTIFY_SOCKET=/run/outer", "A=1"}
+	if got, want = Environ(around, nil, "inner", 42, ""), []string{"A=1", "KAPI_ACTION=inner", "KAPI_FENCE=42"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	manager := []string{"KAPI_NOTIFY=/run/outer", "NOTIFY_SOCKET=/run/systemd/notify"}
+	if got, want = Environ(manager, nil, "inner", 42, ""), []string{"NOTIFY_SOCKET=/run/systemd/notify", "KAPI_ACTION=inner", "KAPI_FENCE=42"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	alone := []string{"NOTIFY_SOCKET=/run/systemd/notify"}
+	if got, want = Environ(alone, nil, "inner", 42, ""), []string{"NOTIFY_SOCKET=/run/systemd/notify", "KAPI_ACTION=inner", "KAPI_FENCE=42"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 	got = Environ([]string{"NOTIFY_SOCKET=outer", "A=1"}, nil, "inner", 42, "/run/s")
 	want = []string{"A=1", "KAPI_ACTION=inner", "KAPI_FENCE=42", "KAPI_NOTIFY=/run/s", "NOTIFY_SOCKET=/run/s"}
 	if !slices.Equal(got, want) {
