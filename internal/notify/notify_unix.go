@@ -2,6 +2,18 @@
 
 // Package notify takes what a command says through systemd's notify protocol (sd_notify(3)):
 // datagrams on a socket that only the same user, and root, can reach.
+//
+// The socket is a file, in a folder of its own with mode 0700 that is removed at the end. The
+// protocol also knows abstract sockets, which leave nothing behind. But every user of the network
+// namespace can send to those: the credentials that come along tell whose a datagram is, not before
+// it has taken one of the few places of the queue, so anybody could keep the command from being
+// heard. And what the command runs may not know them (a script with socat or Perl), or be in a
+// container with a network of its own, into which a file can be mounted.
+//
+// A process that is killed leaves its folder. So it holds a lock on it (flock(2)), which ends with
+// it whatever happens, and each process sweeps what is not locked beside its own folder. That is
+// exact where a pid in a name would not be: across containers that share the file system, and
+// when pids are given out again.
 package notify
 
 import (
@@ -27,26 +39,27 @@ const (
 	drainWithin = time.Second
 	// forwardWithin is how long a service manager that reads nothing is waited for.
 	forwardWithin = time.Second
-	// longestPath is what an address has room for (unix(7)).
-	longestPath = 100
 )
 
 // A Socket receives datagrams.
 type Socket struct {
-	dir    string
+	folder folder
 	conn   *net.UnixConn
 	outer  *net.UnixConn // nil: nobody is forwarded to
 	tell   func([]byte)
 	marker []byte // what Close sends to itself, behind all else
 	closed chan struct{}
 	once   sync.Once
+
+	swept     sync.WaitGroup
+	stopSweep chan struct{}
 }
 
 // Listen makes a socket and calls tell with each datagram, from one goroutine, until Close.
 // Each is sent on to forward, an address as in NOTIFY_SOCKET, with the descriptors that go
 // with it; "" is nobody. The slice is only valid during the call.
 func Listen(forward string, tell func([]byte)) (*Socket, error) {
-	s := &Socket{tell: tell, closed: make(chan struct{}), marker: []byte(rand.Text())}
+	s := &Socket{tell: tell, closed: make(chan struct{}), stopSweep: make(chan struct{}), marker: []byte(rand.Text())}
 	if err := s.listen(); err != nil {
 		return nil, fmt.Errorf("make a notify socket: %w", err)
 	}
@@ -55,22 +68,23 @@ func Listen(forward string, tell func([]byte)) (*Socket, error) {
 		s.outer, _ = net.DialUnix("unixgram", nil, &net.UnixAddr{Name: forward, Net: "unixgram"})
 	}
 	go s.read()
+	s.swept.Go(func() { s.folder.sweep(s.stopSweep) })
 	return s, nil
 }
 
 func (s *Socket) listen() (err error) {
 	for _, parent := range []string{os.Getenv("XDG_RUNTIME_DIR"), os.TempDir(), "/tmp"} {
-		if !filepath.IsAbs(parent) || len(parent) > longestPath-len("/kapi-0123456789/notify") {
+		if !filepath.IsAbs(parent) || len(parent) > longestParent {
 			continue
 		}
-		if s.dir, err = os.MkdirTemp(parent, "kapi-"); err != nil {
+		if s.folder, err = makeFolder(parent); err != nil {
 			continue
 		}
 		s.conn, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: s.Address(), Net: "unixgram"})
 		if err == nil {
 			return nil
 		}
-		_ = os.RemoveAll(s.dir)
+		s.folder.remove()
 	}
 	if err == nil {
 		err = errors.New("the names of the folders for temporary files are too long")
@@ -79,7 +93,7 @@ func (s *Socket) listen() (err error) {
 }
 
 // Address is what the command finds in NOTIFY_SOCKET.
-func (s *Socket) Address() string { return filepath.Join(s.dir, "notify") }
+func (s *Socket) Address() string { return filepath.Join(s.folder.path, name) }
 
 func (s *Socket) read() {
 	defer close(s.closed)
@@ -160,6 +174,8 @@ func (s *Socket) Close() {
 		if s.outer != nil {
 			_ = s.outer.Close()
 		}
-		_ = os.RemoveAll(s.dir)
+		close(s.stopSweep)
+		s.swept.Wait()
+		s.folder.remove()
 	})
 }

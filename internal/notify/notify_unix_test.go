@@ -3,6 +3,7 @@
 package notify
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -83,6 +85,172 @@ func TestOnlyTheUserCanReachIt(t *testing.T) {
 	defer s.Close()
 	if info, err := os.Stat(filepath.Dir(s.Address())); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// kill leaves what a process leaves that is killed while it listens: the folder, the socket, and
+// no lock.
+func kill(t *testing.T, s *Socket) {
+	t.Helper()
+	_ = s.conn.Close()
+	<-s.closed
+	s.swept.Wait()
+	if err := s.folder.lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func listen(t *testing.T) *Socket {
+	t.Helper()
+	s, err := Listen("", func([]byte) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// left is what is in the folder for sockets.
+func left(t *testing.T, parent string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// What a killed process left is removed by the next one; what lives is not.
+func TestSweep(t *testing.T) {
+	parent := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", parent)
+	alive := listen(t)
+	dead := []*Socket{listen(t), listen(t), listen(t)}
+	for _, s := range append(dead, alive) { // or theirs would sweep, too
+		s.swept.Wait()
+	}
+	for _, s := range dead {
+		kill(t, s)
+	}
+	if n := len(left(t, parent)); n != 4 {
+		t.Fatalf("%d folders, want 4", n)
+	}
+	next := listen(t)
+	next.swept.Wait()
+	want := []string{filepath.Base(alive.folder.path), filepath.Base(next.folder.path)}
+	slices.Sort(want)
+	if got := left(t, parent); !slices.Equal(got, want) {
+		t.Errorf("left are %q, want %q", got, want)
+	}
+	send(t, alive.Address(), "STATUS=x")
+}
+
+// Only what is ours beyond doubt is removed.
+func TestSweepLeavesOthers(t *testing.T) {
+	parent := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", parent)
+	outside := t.TempDir()
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	folder := func(name string, mode os.FileMode) string {
+		path := filepath.Join(parent, name)
+		do(os.Mkdir(path, mode))
+		return path
+	}
+	folder("kapi-run-x1", 0o700)         // not a number
+	folder("kapi-12", 0o700)             // never locked
+	folder("kapi-run-12", 0o755)         // another mode
+	more := folder("kapi-run-13", 0o700) // holds something else
+	do(os.WriteFile(filepath.Join(more, "data"), nil, 0o600))
+	file := folder("kapi-run-14", 0o700) // no socket
+	do(os.WriteFile(filepath.Join(file, "notify"), nil, 0o600))
+	do(os.Symlink(outside, filepath.Join(parent, "kapi-run-15")))
+	do(os.WriteFile(filepath.Join(parent, "kapi-run-16"), nil, 0o700))
+	do(unix.Mkfifo(filepath.Join(parent, "kapi-run-17"), 0o700))
+	before := left(t, parent)
+	folder("kapi-run-18", 0o700) // killed before it had a socket
+	s := listen(t)
+	s.Close()
+	if got := left(t, parent); !slices.Equal(got, before) {
+		t.Errorf("left are %q, want %q", got, before)
+	}
+	for _, path := range []string{more + "/data", file + "/notify", outside} {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A folder that was swept between its making and its lock must not be taken for one's own.
+func TestLockOfWhatIsGone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), locked+"1")
+	for _, again := range []bool{false, true} {
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sweepOne(path)
+		if again { // another process drew the same number
+			if err := os.Mkdir(path, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := lockOpened(f); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("got %v, want that it is gone", err)
+		}
+		_ = f.Close()
+	}
+}
+
+// Many that begin, sweep and end at once take nothing from each other.
+func TestSweepRaces(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	sweeper := listen(t)
+	var wg, sweeps sync.WaitGroup
+	ended := make(chan struct{})
+	sweeps.Go(func() {
+		for {
+			select {
+			case <-ended:
+				return
+			default:
+				sweeper.folder.sweep(ended)
+			}
+		}
+	})
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				var got told
+				s, err := Listen("", got.add)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				send(t, s.Address(), "STATUS=x")
+				s.Close()
+				if !slices.Equal(got.all, []string{"STATUS=x"}) {
+					t.Errorf("got %q", got.all)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(ended)
+	sweeps.Wait()
+	sweeper.Close()
+	if names := left(t, os.Getenv("XDG_RUNTIME_DIR")); len(names) > 0 {
+		t.Errorf("left are %q", names)
 	}
 }
 

@@ -1,0 +1,140 @@
+//go:build unix
+
+package notify
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// locked and unlocked stand before a number, in the name of a folder; only the first is
+	// ever swept.
+	locked   = "kapi-run-"
+	unlocked = "kapi-"
+	name     = "notify" // of the socket in it
+	// longestParent leaves room for the rest of an address (unix(7)).
+	longestParent = 100 - len("/"+locked+"0123456789/"+name)
+	// tries is how often a folder is made anew that a sweep took before it was locked.
+	tries = 10
+)
+
+// A folder holds one socket. Its lock is held as long as its maker lives.
+type folder struct {
+	path string
+	lock *os.File // the folder itself; nil where the file system has no locks
+}
+
+// makeFolder makes a folder that only this user and root can enter.
+func makeFolder(parent string) (folder, error) {
+	for range tries {
+		path, err := os.MkdirTemp(parent, locked)
+		if err != nil {
+			return folder{}, err
+		}
+		lock, err := lockFolder(path)
+		switch {
+		case err == nil:
+			return folder{path, lock}, nil
+		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, os.ErrNotExist):
+			// There are no locks here, so its name must not promise one.
+			_ = os.Remove(path)
+			path, err = os.MkdirTemp(parent, unlocked)
+			return folder{path, nil}, err
+		}
+	}
+	return folder{}, errors.New("the folders that are made there are removed at once")
+}
+
+// remove removes the folder and then gives up its lock.
+func (f folder) remove() {
+	_ = os.RemoveAll(f.path)
+	if f.lock != nil {
+		_ = f.lock.Close()
+	}
+}
+
+// lockFolder opens and locks a folder. The error is unix.EWOULDBLOCK if another has the lock,
+// os.ErrNotExist if it is gone.
+func lockFolder(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := lockOpened(f); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// lockOpened locks a folder that may have been removed since it was opened.
+func lockOpened(f *os.File) error {
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return err
+	}
+	var now, opened unix.Stat_t
+	if err := errors.Join(unix.Lstat(f.Name(), &now), unix.Fstat(int(f.Fd()), &opened)); err != nil {
+		return err
+	}
+	if now.Ino != opened.Ino || now.Dev != opened.Dev {
+		return os.ErrNotExist
+	}
+	return nil
+}
+
+// sweep removes what the killed have left beside this folder, until stop is closed.
+func (f folder) sweep(stop <-chan struct{}) {
+	const some = 256
+	parent, err := os.Open(filepath.Dir(f.path))
+	if err != nil {
+		return
+	}
+	defer parent.Close()
+	for {
+		names, err := parent.Readdirnames(some)
+		for _, name := range names {
+			if isOurs(name) {
+				sweepOne(filepath.Join(parent.Name(), name))
+			}
+		}
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		if errors.Is(err, io.EOF) || len(names) == 0 {
+			return
+		}
+	}
+}
+
+// isOurs tells the names of folders that are locked while their maker lives.
+func isOurs(name string) bool {
+	number, ok := strings.CutPrefix(name, locked)
+	return ok && number != "" && strings.Trim(number, "0123456789") == ""
+}
+
+// sweepOne removes a folder if its maker is dead. Who has the lock knows that, and that nobody
+// takes it while he has it: who makes a folder locks it, and looks then whether it is still there.
+func sweepOne(path string) {
+	f, err := lockFolder(path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	var folder, socket unix.Stat_t
+	at := int(f.Fd())
+	if unix.Fstat(at, &folder) != nil || int(folder.Uid) != os.Geteuid() || folder.Mode&0o777 != 0o700 {
+		return
+	}
+	if unix.Fstatat(at, name, &socket, unix.AT_SYMLINK_NOFOLLOW) == nil && socket.Mode&unix.S_IFMT == unix.S_IFSOCK {
+		_ = unix.Unlinkat(at, name, 0)
+	}
+	_ = unix.Rmdir(path) // if nothing else is in it
+}
