@@ -105,6 +105,21 @@ func colons(s string) string {
 
 var completions = map[string]string{
 	"bash": `# bash completion for kapi
+
+# From the word at $1 on stands another command line, which that command's own completion knows,
+# by way of the package bash-completion (whose function has another name since 2.12).
+_kapi_behind() {
+	if declare -F _comp_command_offset >/dev/null; then
+		_comp_command_offset "$1"
+	elif declare -F _command_offset >/dev/null; then
+		_command_offset "$1"
+	elif ((COMP_CWORD == $1)); then
+		COMPREPLY=($(compgen -c -- "$2"))
+	else
+		COMPREPLY=($(compgen -f -- "$2"))
+	fi
+}
+
 _kapi() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path="" i word
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -113,7 +128,7 @@ _kapi() {
 {{- range .}}{{$name := .Name}}{{range .Sub}}
 		{{if $name}}{{$name}}{{end}}/{{.Name}}) path="{{if $name}}{{$name}} {{end}}{{.Name}}" ;;
 {{- end}}{{end}}
-		run/--) COMP_WORDS=("${COMP_WORDS[@]:i+1}"); ((COMP_CWORD -= i + 1)); ((COMP_CWORD == 0)) && COMPREPLY=($(compgen -c -- "$cur")) || COMPREPLY=($(compgen -f -- "$cur")); return ;;
+		run/--) _kapi_behind $((i + 1)) "$cur"; return ;;
 		esac
 	done
 	case "$path $prev" in
@@ -131,16 +146,17 @@ complete -F _kapi kapi
 `,
 	"zsh": `#compdef kapi
 _kapi() {
-	local at="" i word
+	local at="" i before=0
 	for ((i = 2; i < CURRENT; i++)); do
-		word=$words[i]
-		case "$at/$word" in
+		case "$at/$words[i]" in
 {{- range .}}{{$name := .Name}}{{range .Sub}}
-		{{if $name}}{{quote $name}}{{end}}/{{.Name}}) at="{{if $name}}{{$name}} {{end}}{{.Name}}" ;;
+		{{if $name}}{{quote $name}}{{end}}/{{.Name}}) at="{{if $name}}{{$name}} {{end}}{{.Name}}" before=$((i - 1)) ;;
 {{- end}}{{end}}
 		run/--) shift $i words; ((CURRENT -= i)); _normal; return ;;
 		esac
 	done
+	shift $before words # or _arguments takes them for arguments
+	((CURRENT -= before))
 	case "$at" in
 {{- range .}}
 	{{quote .Name}})
@@ -148,19 +164,54 @@ _kapi() {
 		local -a commands=({{range .Sub}} '{{.Name}}:{{colons .Help}}'{{end}})
 		_describe command commands
 		{{- end}}
-		_arguments{{range .Flags}} '*--{{.Name}}{{if .Takes}}={{end}}[{{colons .Help}}]{{if .Takes}}:{{.Name}}:{{if .Values}}({{range .Values}}{{.}} {{end}}){{else}}_files{{end}}{{end}}'{{end}}{{if .Values}} '*:value:({{range .Values}}{{.}} {{end}})'{{end}}
+		_arguments{{range .Flags}} '*--{{.Name}}{{if .Takes}}={{end}}[{{colons .Help}}]{{if .Takes}}:{{.Name}}:{{if .Values}}({{range .Values}}{{.}} {{end}}){{else}}_files{{end}}{{end}}'{{end}}{{if .Values}} '*:value:({{range .Values}}{{.}} {{end}})'{{end}}{{if .Runs}} '(-)*::command:_normal'{{end}}
 		;;
 {{- end}}
 	esac
 }
-compdef _kapi kapi
+# As a file of $fpath, this is the function's body when it is first called.
+if [[ $funcstack[1] == _kapi ]]; then
+	_kapi "$@"
+else
+	compdef _kapi kapi
+fi
 `,
 	"fish": `# fish completion for kapi
+
+function __kapi_at -d 'Whether what is typed belongs to this command of kapi'
+	set -l words (commandline -opc)
+	set -e words[1]
+	set -l at ''
+	for word in $words
+		switch "$at/$word"
+{{- range .}}{{$name := .Name}}{{range .Sub}}
+			case {{if $name}}{{quote (print $name "/" .Name)}}{{else}}/{{.Name}}{{end}}
+				set at {{if $name}}{{quote (print $name " " .Name)}}{{else}}{{.Name}}{{end}}
+{{- end}}{{end}}
+			case run/--
+				set at --
+		end
+	end
+	test "$at" = "$argv"
+end
+
+function __kapi_behind -d 'Completes the command line that stands behind the --'
+	set -l words (commandline -opc)
+	set -e words[1..(contains -i -- -- $words)]
+	set -l line
+	for word in $words
+		set -a line (string escape -- $word)
+	end
+	set -l last (commandline -ct)
+	complete -C "$line $last"
+end
+
 complete -c kapi -f
-{{range .}}{{$name := .Name}}{{$seen := print "__fish_seen_subcommand_from " .Name}}{{if not .Name}}{{$seen = "__fish_use_subcommand"}}{{end}}
-{{- range .Sub}}complete -c kapi -n {{quote $seen}} -a {{.Name}} -d {{quote .Help}}
-{{end}}{{range .Values}}complete -c kapi -n {{quote $seen}} -a {{.}}
-{{end}}{{range .Flags}}complete -c kapi -n {{quote $seen}} -l {{.Name}} -d {{quote .Help}}{{if .Takes}} -r{{end}}{{if .Values}} -a "{{range .Values}}{{.}} {{end}}"{{end}}
-{{end}}{{if .Runs}}complete -c kapi -n {{quote $seen}} -a '(__fish_complete_subcommand --fcs-skip=3)'
+complete -c kapi -n '__kapi_at --' -a '(__kapi_behind)'
+{{range .}}{{$at := quote (print "__kapi_at " .Name)}}
+{{- range .Sub}}complete -c kapi -n {{$at}} -a {{.Name}} -d {{quote .Help}}
+{{end}}{{range .Values}}complete -c kapi -n {{$at}} -a {{.}}
+{{end}}{{range .Flags}}complete -c kapi -n {{$at}} -l {{.Name}} -d {{quote .Help}}{{if .Values}} -x -a "{{range .Values}}{{.}} {{end}}"{{else if .Takes}} -r{{end}}
+{{end}}{{if .Runs}}complete -c kapi -n {{$at}} -a '--'
 {{end}}{{end}}`,
 }
