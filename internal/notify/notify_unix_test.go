@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -63,6 +64,11 @@ func TestSocket(t *testing.T) {
 	}
 	want = append(want, "\xff\x00nonsense\n")
 	send(t, s.Address(), want[200])
+	long := strings.Repeat("x", 100_000)
+	send(t, s.Address(), long)
+	want = append(want, long[:largest], "", "STATUS=last")
+	send(t, s.Address(), "")
+	send(t, s.Address(), "STATUS=last")
 	s.Close()
 	s.Close()
 	if !slices.Equal(inner.all, want) {

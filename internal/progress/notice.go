@@ -54,7 +54,7 @@ func (n *Notice) progress(value string) {
 	case "unknown":
 		n.None, n.Unknown, n.Progress = false, true, nil
 	default:
-		if p, err := strconv.ParseFloat(value, 64); err == nil && !math.IsNaN(p) {
+		if p, err := strconv.ParseFloat(value, 64); err == nil && !math.IsNaN(p) && !math.IsInf(p, 0) {
 			p = min(max(p, 0), 1)
 			n.Progress = &p
 		}

@@ -26,7 +26,7 @@ func TestParseNotice(t *testing.T) {
 		{"X_KAPI_PROGRESS=0.5\nX_KAPI_PROGRESS=unknown\nX_KAPI_PROGRESS=0.1", Notice{Unknown: true, Progress: number(0.1)}},
 		{"X_KAPI_PROGRESS=7", Notice{Progress: number(1)}},
 		{"X_KAPI_PROGRESS=-7", Notice{Progress: number(0)}},
-		{"X_KAPI_PROGRESS=NaN\nX_KAPI_PROGRESS=50%\nREADY=yes\nnonsense\n=\x00\xff", Notice{}},
+		{"X_KAPI_PROGRESS=NaN\nX_KAPI_PROGRESS=Inf\nX_KAPI_PROGRESS=50%\nREADY=yes\nnonsense\n=\x00\xff", Notice{}},
 		{"MAINPID=1\nWATCHDOG=1\nFDSTORE=1", Notice{}},
 	} {
 		got := ParseNotice([]byte(c.in))

@@ -113,7 +113,13 @@ func (s *Scanner) Pause() {
 func (s *Scanner) Pending() bool { return s.Coverage != AllLinesOnce && !s.told && len(s.line) > 0 }
 
 // Flush ends the last line of a stream.
-func (s *Scanner) Flush() { s.end() }
+func (s *Scanner) Flush() {
+	if s.c2 {
+		s.c2 = false
+		s.take(0xC2)
+	}
+	s.end()
+}
 
 func (s *Scanner) byte(b byte) {
 	if s.c2 {
@@ -123,7 +129,8 @@ func (s *Scanner) byte(b byte) {
 			return
 		}
 		s.take(0xC2)
-	} else if b == 0xC2 {
+	}
+	if b == 0xC2 {
 		s.c2 = true
 		return
 	}

@@ -44,6 +44,7 @@ func TestScanner(t *testing.T) {
 		{"a charset", "\x1b(Bone\n", []string{"one"}},
 		{"a string without its end", "\x1b]0;title\none\n", []string{"one"}},
 		{"C1 controls", "\u009b31mred\u009d0;title\u009cder\n", []string{"redder"}},
+		{"C1 controls behind half of one", "\xc2\u009b31mred\xc2\xc2\n", []string{"\uFFFDred\uFFFD\uFFFD"}},
 		{"other scripts", "größer Â£ 10 €\n", []string{"größer Â£ 10 €"}},
 		{"progress, BEL", "a\x1b]9;4;1;42\ab\n", []string{"<1 0.42>", "ab"}},
 		{"progress, ST", "\x1b]9;4;2;7\x1b\\", []string{"<2 0.07>"}},
@@ -136,6 +137,22 @@ func TestScannerMemoryIsBounded(t *testing.T) {
 		}
 		if cap(s.line) > 2*maxLine || cap(s.command) > 4*maxCommand {
 			t.Errorf("%q: it holds %d and %d bytes", unit, cap(s.line), cap(s.command))
+		}
+	}
+}
+
+// Of a line of a gigabyte the start is told, once, and what comes behind it is not lost.
+func TestScannerGigabyte(t *testing.T) {
+	block := bytes.Repeat([]byte("50% "), 1<<18)
+	for coverage, size := range map[Coverage]int{SomeLines: 1 << 30, AllLines: 1 << 25, AllLinesOnce: 1 << 25} {
+		var told []string
+		s := Scanner{Coverage: coverage, Line: func(line []byte) { told = append(told, string(line)) }}
+		for range size / len(block) {
+			_, _ = s.Write(block)
+		}
+		_, _ = s.Write([]byte("\nend\n"))
+		if want := []string{string(block[:maxLine]), "end"}; !slices.Equal(told, want) {
+			t.Errorf("%d: told %d lines, want 2", coverage, len(told))
 		}
 	}
 }
@@ -237,7 +254,7 @@ func FuzzTextWithoutSequences(f *testing.F) {
 	f.Add("before", "after", uint8(0))
 	sequences := []string{"\x1b[1;31m", "\x1b[m", "\x1b]0;title\a", "\x1b]8;;http://x\x1b\\", "\x1bPq#0\x1b\\", "\x1b(B", "\u009b31m", "\u009d0;title\u009c", "\x1b=", "\x00", "\x7f"}
 	f.Fuzz(func(t *testing.T, before, after string, which uint8) {
-		if strings.ContainsFunc(before+after, unicode.IsControl) || !utf8.ValidString(before+after) {
+		if strings.ContainsFunc(before+after, unicode.IsControl) || !utf8.ValidString(before) || !utf8.ValidString(after) {
 			return
 		}
 		sequence := sequences[int(which)%len(sequences)]

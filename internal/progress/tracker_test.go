@@ -3,6 +3,7 @@ package progress
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -145,5 +146,49 @@ func TestTrackerTroubles(t *testing.T) {
 		after(time.Minute, "recovered")
 		cancel()
 		wg.Wait()
+	})
+}
+
+// A strict Reporter fails the test if progress goes back without a reset, or is none.
+type strict struct {
+	log
+	t    *testing.T
+	last float64
+}
+
+func (s *strict) Progress(p float64) {
+	if !(p > s.last && p <= 1) {
+		s.t.Errorf("%v after %v", p, s.last)
+	}
+	s.last = p
+}
+
+func (s *strict) ResetProgress() { s.last = -1 }
+
+func (s *strict) State(state string) { checkText(s.t, state) }
+
+// Whatever a command says, in whatever way and order, what is reported is in order.
+func FuzzTracker(f *testing.F) {
+	f.Add("1%\n2%\n9%\n1%\n\x1b]9;4;1;50\a3%\x1b]9;4;0\a\n4%", "X_KAPI_PROGRESS=0.5", uint8(2), uint8(0))
+	f.Add("row 7 of 5\nrow 1 of 5", "STATUS=\x1b[31mx\nX_KAPI_PROGRESS=", uint8(3), uint8(1))
+	patterns := []string{"", `(?P<done>\S+) of (?P<total>\S+)`, `(?P<percent>\S+)%(?P<state>.*)`, `x(?P<state>.*)`}
+	f.Fuzz(func(t *testing.T, out, datagram string, piece, which uint8) {
+		s := &strict{t: t, last: -1}
+		var pattern *Pattern
+		if expression := patterns[int(which)%len(patterns)]; expression != "" {
+			var err error
+			if pattern, err = ParsePattern(expression, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tracker := NewTracker(s, pattern, 0)
+		scanner := Scanner{Line: tracker.Line, Terminal: tracker.Terminal, Coverage: pattern.Coverage()}
+		for p := range slices.Chunk([]byte(out), 1+int(piece)) {
+			_, _ = scanner.Write(p)
+			scanner.Pause()
+			tracker.Notice(ParseNotice([]byte(datagram)))
+		}
+		scanner.Flush()
+		tracker.Completed()
 	})
 }
