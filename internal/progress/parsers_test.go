@@ -71,6 +71,8 @@ func TestPattern(t *testing.T) {
 		{"too much", `(?P<percent>\d+)%`, 0, "300%", 1, ""},
 		{"no match", `(?P<percent>\d+)%`, 0, "done", none, ""},
 		{"not a number", `(?P<percent>\w+)%`, 0, "some%", none, ""},
+		{"none at all", `(?P<percent>\w+)%`, 0, "NaN%\nInf%", none, ""},
+		{"none of all", `(?P<done>\w+)/(?P<total>\w+)`, 0, "1/NaN\nNaN/1\n1/Inf", none, ""},
 		{"of nothing", `(?P<done>\d+)/(?P<total>\d+)`, 0, "0/0", none, ""},
 		{"a group that took no part", `a(?P<done>\d+)?/(?P<total>\d+)`, 0, "a/7", none, ""},
 	} {
@@ -168,7 +170,14 @@ func TestGuess(t *testing.T) {
 		{"up and down", []string{"cpu 10%", "cpu 30%", "cpu 20%", "cpu 40%", "cpu 5%", "cpu 60%", "cpu 1%", "cpu 2%", "cpu 3%"}, "- 30 - 40 - 60 - - -"},
 		{"a ratio", []string{"Read: 0 B ==> 0%", "Read: 8 MiB ==> 100%", "Read: 16 MiB ==> 100%"}, "- - -"},
 		{"above 100", []string{"150%", "160%"}, "- -"},
-		{"below 0", []string{"-5%", "-3%"}, "- -"},
+		{"below 0", []string{"-3%", "-5%"}, "- -"},
+		{"changes and times", []string{"+3%", "+5%", "1:10%", "1:20%"}, "- - - -"},
+		{"all at once after it started over", []string{"10%", "50%", "0%", "100%"}, "- 50 - -"},
+		{
+			"many phases",
+			[]string{"0%", "95%", "0%", "95%", "0%", "95%", "0%", "95%", "0%", "95%", "0%", "50%"},
+			"- 95 - 95 - 95 - 95 - 95 - 50",
+		},
 		{"with a comma", []string{"1,5 %", "42,5 %"}, "- 42.5"},
 		{"an address", []string{"GET /a%20b", "GET /a30%20b"}, "- -"},
 		{"a format", []string{"%d 10%s", "%d 20%s"}, "- -"},
@@ -193,6 +202,20 @@ func TestGuess(t *testing.T) {
 				t.Errorf("got %q, want %q", s, c.want)
 			}
 		})
+	}
+}
+
+// A command whose lines are all of other shapes must not fill the memory.
+func TestGuessForgets(t *testing.T) {
+	var g Guess
+	for i := range 1000 {
+		g.Read([]byte(strings.Repeat("x", i) + " 10%"))
+	}
+	if len(g.shapes) != maxShapes {
+		t.Errorf("%d shapes", len(g.shapes))
+	}
+	if hint, _ := g.Read([]byte(strings.Repeat("x", 999) + " 20%")); hint != Advanced {
+		t.Error("the newest is forgotten")
 	}
 }
 

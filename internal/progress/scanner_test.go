@@ -105,6 +105,7 @@ func TestScannerFloodOfEscapes(t *testing.T) {
 	for _, c := range []struct{ name, in string }{
 		{"within", colours + "\x1b]9;4;1;42\a" + colours},
 		{"within a line", colours + "re\x1b]9;4;1;42\x1b\\d\n" + colours},
+		{"before a long line", colours + "\x1b]9;4;1;42\a" + strings.Repeat("z", 100) + "\n" + colours},
 		{"C1", colours + "\u009d9;4;1;42\u009c" + colours},
 		{"at the end", colours + "\x1b]9;4;1;42\a"},
 		{"at the start", "\x1b]9;4;1;42\a" + colours},
@@ -129,8 +130,16 @@ func TestScannerFloodOfEscapes(t *testing.T) {
 }
 
 func TestScannerMemoryIsBounded(t *testing.T) {
+	for _, begin := range []string{"", "\x1b]", "\x1bP", "\x1b["} {
+		testMemoryIsBounded(t, begin)
+	}
+}
+
+func testMemoryIsBounded(t *testing.T, begin string) {
+	t.Helper()
 	for _, unit := range []string{"x", "€", "\x1b]0;", "\xff", " ", "\x1b]9;4;", "\xc2"} {
 		var s Scanner
+		_, _ = s.Write([]byte(begin))
 		block := bytes.Repeat([]byte(unit), 1<<20/len(unit))
 		for range 4 {
 			_, _ = s.Write(block)
