@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -136,6 +137,26 @@ func (c *child) signal(sig syscall.Signal) {
 		return
 	}
 	c.signalTree(sig, func(p process) bool { return !p.nested })
+}
+
+// signalAll sends to all processes of the tree but those of a kapi run within it, which
+// does so itself.
+func (c *child) signalAll(sig syscall.Signal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.signalTree(sig, func(p process) bool { return !p.nested })
+}
+
+// stopped says whether the command is stopped; of group, whether all processes of the tree are
+// that are in this process's group.
+func (c *child) stopped(group bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !group {
+		return c.pid == 0 || !running(c.pid, 0)
+	}
+	tree, err := c.descendants()
+	return err != nil || !slices.ContainsFunc(tree, func(p process) bool { return running(p.pid, unix.Getpgrp()) })
 }
 
 // hasExited tells a command that is not reaped yet: to that a signal would be lost.

@@ -22,6 +22,9 @@ type helper struct {
 	in     io.WriteCloser
 	lines  chan string
 	report *os.File
+
+	reports *json.Decoder
+	first   *report // once it was read
 }
 
 // supervised starts a helper that supervises a command; set may change its
@@ -122,16 +125,35 @@ func (h *helper) signal(sig syscall.Signal) {
 	}
 }
 
-// done waits for the end of the tree.
+// ended waits for the end of the tree.
+func (h *helper) ended() report {
+	h.t.Helper()
+	if h.first == nil {
+		h.reports = json.NewDecoder(h.report)
+		r := h.next()
+		h.first = &r
+	}
+	return *h.first
+}
+
+// done waits until all was written.
 func (h *helper) done() report {
 	h.t.Helper()
-	_ = h.report.SetReadDeadline(time.Now().Add(deadline))
-	var r report
-	if err := json.NewDecoder(h.report).Decode(&r); err != nil {
-		h.t.Fatalf("no report: %v", err)
+	r := h.ended()
+	if r.Err == "" {
+		r = h.next()
 	}
 	if r.Leak != "" {
 		h.t.Errorf("goroutines are left: %s", r.Leak)
+	}
+	return r
+}
+
+func (h *helper) next() (r report) {
+	h.t.Helper()
+	_ = h.report.SetReadDeadline(time.Now().Add(deadline))
+	if err := h.reports.Decode(&r); err != nil {
+		h.t.Fatalf("no report: %v", err)
 	}
 	return r
 }

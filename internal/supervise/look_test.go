@@ -75,7 +75,6 @@ func TestStartThatFails(t *testing.T) {
 		name, content, text string
 		code                int
 	}{
-		{"format", "no program\n", "can't be executed: exec format error", 126},
 		{"interpreter", "#!/no/such/interpreter\n", "can't be executed: the interpreter that it names does not exist", 126},
 		{"gone", "", "command not found", 127},
 	} {

@@ -1,8 +1,10 @@
 package supervise
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/term"
 )
@@ -65,8 +67,8 @@ func openOutput(c Command) (o *output, err error) {
 }
 
 func (o *output) open(c Command, to *os.File, i int) error {
-	copier := &copier{to: to}
-	copier.scanner.Line, copier.scanner.Terminal, copier.scanner.Coverage = c.Line, c.Terminal, c.Coverage
+	var from *os.File
+	var stand *terminal
 	real := to
 	if !isTerminal(to) {
 		real = nil
@@ -76,15 +78,21 @@ func (o *output) open(c Command, to *os.File, i int) error {
 		if err != nil {
 			return fmt.Errorf("make a pseudo-terminal for the command: %w", err)
 		}
-		copier.terminal, copier.from, o.files[i] = t, t.master, t.slave
+		stand, from, o.files[i] = t, t.master, t.slave
 	} else {
 		r, w, err := os.Pipe()
 		if err != nil {
 			return err
 		}
 		widen(w)
-		copier.from, o.files[i] = r, w
+		from, o.files[i] = r, w
 	}
+	copier, err := newCopier(from, to, stand)
+	if err != nil {
+		_ = from.Close()
+		return err
+	}
+	copier.scanner.Line, copier.scanner.Terminal, copier.scanner.Coverage = c.Line, c.Terminal, c.Coverage
 	o.copiers = append(o.copiers, copier)
 	return nil
 }
@@ -125,14 +133,66 @@ func (o *output) abandon() {
 	}
 }
 
-// resize gives the pseudo-terminals the size of the terminals that they stand for. It is false
-// if there is none.
-func (o *output) resize() (any bool) {
-	o.each(func(t *terminal) {
-		t.resize()
-		any = true
-	})
+// resize gives the pseudo-terminals the size of the terminals that they stand for, and says
+// whether that is another than before.
+func (o *output) resize() (changed bool) {
+	o.each(func(t *terminal) { changed = t.resize() || changed })
+	return changed
+}
+
+// hasTerminals says whether the command has pseudo-terminals.
+func (o *output) hasTerminals() (any bool) {
+	o.each(func(*terminal) { any = true })
 	return any
+}
+
+// glance is how often the modes of a pseudo-terminal are looked at while nothing is written: soon
+// enough for somebody who is asked for a password. The kernel tells of a change only if the
+// terminal is put into a mode (EXTPROC) that programs see.
+const glance = 50 * time.Millisecond
+
+// mirror hands on the modes that the command sets, until gone is closed.
+func (o *output) mirror(gone <-chan struct{}) {
+	var real []*terminal
+	o.each(func(t *terminal) {
+		if t.stands() {
+			real = append(real, t)
+		}
+	})
+	if len(real) == 0 {
+		return
+	}
+	tick := time.NewTicker(glance)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-gone:
+			return
+		}
+		for _, t := range real {
+			t.mirror()
+		}
+	}
+}
+
+// idle says whether all that was written so far was passed on.
+func (o *output) idle() bool {
+	for _, c := range o.copiers {
+		if !c.idle() {
+			return false
+		}
+	}
+	return true
+}
+
+// loss says what could not be passed on, if so.
+func (o *output) loss() error {
+	var all []error
+	for _, c := range o.copiers {
+		all = append(all, c.loss())
+	}
+	return errors.Join(all...)
 }
 
 // release gives the real terminals back as they were found; take undoes that.

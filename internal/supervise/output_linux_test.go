@@ -170,6 +170,51 @@ func TestModesAreHandedOn(t *testing.T) {
 	}
 }
 
+// Nothing needs to be written for that.
+func TestModesAreHandedOnInSilence(t *testing.T) {
+	_, slave := newTerminal(t)
+	modes := func() *unix.Termios {
+		modes, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return modes
+	}
+	before := *modes()
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := supervised(t, looking(TTYAuto, allOnTerminal(slave)), "sh", "-c", `stty -echo -onlcr <&1; read -r x <"$0"`, fifo)
+	eventually(t, "the modes", func() bool {
+		now := modes()
+		return now.Lflag == before.Lflag&^unix.ECHO && now.Oflag == before.Oflag&^unix.ONLCR
+	})
+	if err := os.WriteFile(fifo, []byte("go\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	h.done()
+	if after := *modes(); after != before {
+		t.Errorf("the terminal was left as %+v, was %+v", after, before)
+	}
+}
+
+// The kernel told it before its output had the new size.
+func TestAllOfTheTreeLearnsTheSize(t *testing.T) {
+	master, slave := newTerminal(t)
+	resize(t, master, &unix.Winsize{Row: 33, Col: 101})
+	screen := watchScreen(t, master)
+	h := supervised(t, looking(TTYAuto, allOnTerminal(slave)), "sh", "-c",
+		`sh -c 'trap "stty size <&1" WINCH; echo up; while :; do read -r x && exit 5; done'; exit $?`)
+	screen.wait("up")
+	resize(t, master, &unix.Winsize{Row: 44, Col: 90})
+	screen.wait("44 90\r\n")
+	_, _ = master.WriteString("end\n")
+	if r := h.done(); r.Result.Code != 5 {
+		t.Errorf("got %+v", r.Result)
+	}
+}
+
 func TestTTYAlways(t *testing.T) {
 	h := supervised(t, looking(TTYAlways, nil), "sh", "-c", "for f in 1 2; do test -t $f && echo terminal || echo none; done; stty size <&1")
 	h.expect("terminal")

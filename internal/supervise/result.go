@@ -18,14 +18,17 @@ type Result struct {
 	// standard error: no control characters, no escape sequences, at most 200
 	// characters.
 	LastLine string
+	// Lost says why output of the command could not be passed on (a full disk), nil if all was.
+	// A reader that has gone is none of kapi's losses: the command learns of it (SIGPIPE).
+	Lost error
 
-	// lost says why nothing of the above is known.
-	lost error
+	// unknown says why nothing is known of how the command itself ended.
+	unknown error
 }
 
-func newResult(status syscall.WaitStatus, lost error, last string) Result {
-	if lost != nil {
-		return Result{Code: 1, LastLine: last, lost: lost}
+func newResult(status syscall.WaitStatus, unknown error, last string) Result {
+	if unknown != nil {
+		return Result{Code: 1, LastLine: last, unknown: unknown}
 	}
 	r := Result{Code: status.ExitStatus(), LastLine: last}
 	if status.Signaled() {
@@ -50,8 +53,8 @@ func (r Result) Err() error {
 
 // String says how the command ended, in a few words.
 func (r Result) String() string {
-	if r.lost != nil {
-		return fmt.Sprintf("exit status unknown: %v", r.lost)
+	if r.unknown != nil {
+		return fmt.Sprintf("exit status unknown: %v", r.unknown)
 	}
 	if r.Signal != 0 {
 		return fmt.Sprintf("killed by signal %d (%s)", int(r.Signal), signalName(r.Signal))

@@ -29,13 +29,23 @@ const (
 	stopSignal = syscall.SIGVTALRM
 )
 
-// report is what a supervising helper writes to its file 3 when it is done.
+// report is what a supervising helper writes to its file 3: when the tree has ended, and again when
+// all was written.
 type report struct {
 	Result Result
 	Text   string
 	Err    string
+	Lost   string
 	Leak   string
 	Lines  []string
+}
+
+// lose puts an error into the report, which JSON can't have in the result.
+func (r *report) lose(err error) {
+	r.Result.Lost = nil
+	if err != nil {
+		r.Lost = err.Error()
+	}
 }
 
 func runHelper() {
@@ -65,7 +75,8 @@ func helpSupervise(args []string) {
 	out := os.NewFile(3, "report")
 	syscall.CloseOnExec(3)
 	r := report{}
-	defer func() { _ = json.NewEncoder(out).Encode(r) }()
+	send := json.NewEncoder(out).Encode
+	defer func() { _ = send(r) }()
 	signals := Catch()
 	path, err := Look(args[0])
 	if err != nil {
@@ -94,30 +105,41 @@ func helpSupervise(args []string) {
 		r.Err = err.Error()
 		return
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, stopSignal)
-	ended := make(chan struct{})
-	stopper := make(chan struct{})
-	go func() {
-		defer close(stopper)
-		select {
-		case <-stop:
-			tree.Stop()
-		case <-ended:
-		}
-	}()
+	end := stopOnSignal(tree)
 	r.Result = tree.Wait()
 	seen.Range(func(line, _ any) bool {
 		r.Lines = append(r.Lines, line.(string))
 		return true
 	})
-	close(ended)
-	<-stopper
+	end()
 	if err := r.Result.Err(); err != nil {
 		r.Text = err.Error()
 	}
+	r.lose(r.Result.Lost)
+	_ = send(r)
+	<-tree.Written()
+	r.lose(tree.Lost())
 	if err := goleak.Find(goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop")); err != nil {
 		r.Leak = err.Error()
+	}
+}
+
+// stopOnSignal stops the tree when stopSignal comes, until end is called.
+func stopOnSignal(tree *Tree) (end func()) {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, stopSignal)
+	ended := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-stop:
+			tree.Stop()
+		case <-ended:
+		}
+	})
+	return func() {
+		close(ended)
+		wg.Wait()
 	}
 }
 

@@ -1,8 +1,11 @@
 package supervise
 
 import (
+	"bytes"
 	"os"
+	"os/signal"
 	"runtime"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +19,23 @@ func systemSignals() []os.Signal {
 		signals = append(signals, syscall.Signal(n))
 	}
 	return signals
+}
+
+// ignored says whether this process ignores a signal. Of those that stop and continue, which
+// Go's runtime leaves alone until they are asked for, os/signal doesn't know it.
+func ignored(sig os.Signal) bool {
+	number, ok := sig.(syscall.Signal)
+	if !ok || signal.Ignored(sig) {
+		return ok
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return false
+	}
+	_, rest, _ := bytes.Cut(status, []byte("\nSigIgn:"))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	set, err := strconv.ParseUint(string(bytes.TrimSpace(line)), 16, 64)
+	return err == nil && set>>(uint(number)-1)&1 == 1
 }
 
 // stopSelf returns when this process was continued. The signal goes to the

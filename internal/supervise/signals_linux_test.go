@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -60,17 +61,34 @@ func TestSignalsGoToWhatTheCommandLeft(t *testing.T) {
 // The child must find the signals as kapi found them.
 func TestDispositionsAreInherited(t *testing.T) {
 	show := "grep -E 'Sig(Blk|Ign)' /proc/self/status"
-	for _, before := range []string{"", "trap '' HUP; ", "trap '' INT; "} {
+	for _, before := range []string{
+		"", "trap '' HUP; ", "trap '' INT; ", "trap '' TSTP TTIN TTOU; ", "trap '' CONT; ",
+	} {
 		want, err := exec.Command("sh", "-c", before+show).Output()
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := startHelperFrom(t, "/bin/sh", "-c", before+selfAs(t, "supervise")+` sh -c "$1"`, "sh", show)
-		got := h.line() + "\n" + h.line() + "\n"
-		h.done()
-		if got != string(want) {
+		if got := dispositions(t, before, show); got != string(want) {
 			t.Errorf("%sgot %q, want %q", before, got, want)
 		}
+	}
+}
+
+// dispositions is what show says, supervised by a process that was started behind before.
+func dispositions(t *testing.T, before, show string) string {
+	t.Helper()
+	h := startHelperFrom(t, "/bin/sh", "-c", before+selfAs(t, "supervise")+` sh -c "$1"`, "sh", show)
+	got := h.line() + "\n" + h.line() + "\n"
+	h.done()
+	return got
+}
+
+// docs/run.md says so. Go's runtime has replaced them before a program could look.
+func TestDispositionsThatCannotBeInherited(t *testing.T) {
+	const none = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"
+	got := dispositions(t, "trap '' PIPE QUIT TERM USR1 USR2; ", "grep -E 'Sig(Blk|Ign)' /proc/self/status")
+	if got != none {
+		t.Errorf("got %q: some can be, so docs/run.md is wrong", got)
 	}
 }
 
@@ -168,6 +186,31 @@ func ctrlZ(t *testing.T) {
 	_ = syscall.Kill(pid, syscall.SIGTERM)
 	if r := h.done(); r.Result.Signal != syscall.SIGTERM {
 		t.Errorf("got %q, want a death by SIGTERM", r.Text)
+	}
+}
+
+// What a program says while it is being stopped is on the screen before the shell is; and that it
+// sends the signal to its whole group then, as vim does, stops nothing twice.
+func TestCtrlZWaitsForTheCommand(t *testing.T) {
+	t.Setenv(outputVariable, strconv.Itoa(int(TTYAlways)))
+	master, slave := newTerminal(t)
+	h, w := job(t, slave, "fg", "sh", "-c", `
+		stop() { sleep 0.1; echo farewell; trap - TSTP; kill -TSTP 0; trap stop TSTP; echo back; }
+		trap stop TSTP; echo up; while :; do read -r x; [ "$x" = end ] && exit 8; done`)
+	h.expect("up")
+	for range 2 {
+		fmt.Fprint(master, "\x1a")
+		h.expect("farewell")
+		h.expect("quiet")
+		h.expect("stopped by " + strconv.Itoa(int(syscall.SIGSTOP)))
+		fmt.Fprintln(w, "fg")
+		if on := []string{h.line(), h.line()}; !slices.Contains(on, "on") || !slices.Contains(on, "back") {
+			t.Fatalf("got %q", on)
+		}
+	}
+	fmt.Fprintln(master, "end")
+	if r := h.done(); r.Result.Code != 8 {
+		t.Errorf("got %q, want exit status 8", r.Text)
 	}
 }
 

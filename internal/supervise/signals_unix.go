@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,11 +17,12 @@ type Signals struct{ c chan os.Signal }
 
 // Catch keeps the signals that this process gets from acting on it, and collects
 // them. A signal that was ignored when the process was started (nohup) stays so,
-// for its children too.
+// for its children too. That can be kept of SIGHUP, SIGINT, SIGTSTP, SIGTTIN, SIGTTOU and
+// SIGCONT: of the others Go's runtime sets the handlers before any code of a program runs.
 func Catch() *Signals {
 	s := &Signals{c: make(chan os.Signal, 64)}
 	for _, sig := range passed() {
-		if !signal.Ignored(sig) {
+		if !ignored(sig) {
 			signal.Notify(s.c, sig)
 		}
 	}
@@ -54,21 +56,29 @@ func (t *Tree) pass(s os.Signal) {
 	}
 	switch sig {
 	case syscall.SIGTSTP:
-		if !inForeground() {
+		group := inForeground()
+		if !group {
 			t.child.signal(sig)
 		}
-		t.pause()
+		t.pause(group)
 	case syscall.SIGTTIN, syscall.SIGTTOU:
 		// The kernel sends them to the whole group.
-		t.pause()
+		t.pause(true)
 	case syscall.SIGWINCH:
-		// The command may have looked before its terminal had the new size.
-		if t.output.resize() || !inForeground() {
+		// The kernel tells only those to whom a terminal belongs, and theirs is the real one:
+		// they may have looked before their output had the new size.
+		if t.output.hasTerminals() {
+			t.output.resize()
+			t.child.signalAll(sig)
+		} else if !inForeground() {
 			t.child.signal(sig)
 		}
 	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGCONT:
 		// In the foreground they come from the terminal, or from the shell's fg: the
-		// child was told, too. A second SIGCONT could undo the next Ctrl-Z.
+		// child was told, too. A second SIGCONT could undo the next Ctrl-Z, and a second
+		// SIGINT means "at once" to many programs. One that somebody sends to this process
+		// alone is taken for the terminal's: who sent a signal is in its siginfo, which
+		// Go doesn't hand out, and whether a process has handled one is shown nowhere.
 		if !inForeground() {
 			t.child.signal(sig)
 		}
@@ -77,11 +87,56 @@ func (t *Tree) pass(s os.Signal) {
 	}
 }
 
-func (t *Tree) pause() {
+// pause stops this process behind the command, or behind all of its group that was told to stop,
+// so that what they say to a terminal last (a full-screen program puts it in order) arrives there.
+func (t *Tree) pause(group bool) {
+	if orphaned() {
+		return
+	}
+	t.awaitStop(group)
 	t.output.release()
-	pause(t.quiesce)
-	t.output.resize()
+	var before []os.Signal
+	t.quiesce(func() {
+		stopSelf()
+		if t.signals != nil {
+			before = waiting(t.signals.c)
+		}
+	})
+	if t.output.resize() {
+		t.child.signalAll(syscall.SIGWINCH)
+	}
 	t.output.take()
+	// Being continued undoes every stop of before, as it does in the kernel: programs
+	// like vim, told to stop, send the signal to their whole group once more.
+	for _, sig := range before {
+		if !isStop(sig) {
+			t.pass(sig)
+		}
+	}
+}
+
+// stopPatience is for how long the command is waited for: it need not stop at all.
+const stopPatience = 500 * time.Millisecond
+
+func (t *Tree) awaitStop(group bool) {
+	limit := time.NewTimer(stopPatience)
+	defer limit.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !t.child.stopped(group) || !t.output.idle() {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			return
+		case <-t.gone:
+			return
+		}
+	}
+}
+
+// isStop tells the signals by which a terminal stops.
+func isStop(sig os.Signal) bool {
+	return sig == syscall.SIGTSTP || sig == syscall.SIGTTIN || sig == syscall.SIGTTOU
 }
 
 // pause stops this process, at a moment when it is in nobody's way, until it is
@@ -132,8 +187,7 @@ func orphaned() bool {
 // Suspend does what a terminal's stop (Ctrl-Z) is to do with this process, which was caught, while
 // it supervises nothing. Other signals do nothing.
 func Suspend(sig syscall.Signal, quiesce func(f func())) {
-	switch sig {
-	case syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU:
+	if isStop(sig) {
 		pause(quiesce)
 	}
 }
@@ -150,7 +204,11 @@ func signalName(sig syscall.Signal) string {
 // that supervise nothing.
 func HoldStops(quiesce func(f func())) (release func()) {
 	c := make(chan os.Signal, 8)
-	signal.Notify(c, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
+	for _, sig := range []os.Signal{syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU} {
+		if !ignored(sig) {
+			signal.Notify(c, sig)
+		}
+	}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -21,8 +21,11 @@
 package supervise
 
 import (
+	"errors"
 	"os"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/kettubot/kapi/internal/progress"
@@ -79,7 +82,8 @@ type Tree struct {
 	stop    sync.Once
 	stopped chan struct{} // closed by Stop
 	gone    chan struct{} // closed when no process is left
-	done    chan struct{} // closed when all of the output was copied, too
+	done    chan struct{} // closed when all of the output was read, too
+	written chan struct{} // closed when all of it was passed on, too
 	result  Result        // to be read after done
 }
 
@@ -91,6 +95,11 @@ func Start(c Command) (*Tree, error) {
 		return nil, err
 	}
 	child, err := startChild(c, output.file(0), output.file(1))
+	if errors.Is(err, syscall.ENOEXEC) {
+		if shell, shellErr := startChild(c.byShell(), output.file(0), output.file(1)); shellErr == nil {
+			child, err = shell, nil
+		}
+	}
 	output.closeOwn()
 	if err != nil {
 		output.abandon()
@@ -105,6 +114,7 @@ func Start(c Command) (*Tree, error) {
 		stopped: make(chan struct{}),
 		gone:    make(chan struct{}),
 		done:    make(chan struct{}),
+		written: make(chan struct{}),
 	}
 	if t.quiesce == nil {
 		t.quiesce = func(f func()) { f() }
@@ -116,31 +126,62 @@ func Start(c Command) (*Tree, error) {
 	return t, nil
 }
 
+// byShell is a command whose file the kernel doesn't know how to execute: most likely a script
+// that names no interpreter. Shells, env and whatever else uses execvp(3) hand such a file to sh,
+// which says so if it is something else.
+func (c Command) byShell() Command {
+	const shell = "/bin/sh"
+	file := c.Path
+	if strings.HasPrefix(file, "-") {
+		file = "./" + file // no option
+	}
+	c.Args = append([]string{shell, file}, c.Args[1:]...)
+	c.Path = shell
+	return c
+}
+
 // run owns all of the tree's goroutines.
 func (t *Tree) run() {
-	var wg sync.WaitGroup
+	defer close(t.written)
+	var copying, wg sync.WaitGroup
+	defer copying.Wait()
 	for _, c := range t.output.copiers {
-		wg.Go(c.run)
+		copying.Go(c.run)
 	}
 	wg.Go(t.passSignals)
 	wg.Go(t.end)
+	wg.Go(func() { t.output.mirror(t.gone) })
 	status, err := t.child.wait()
 	close(t.gone)
 	for _, c := range t.output.copiers {
 		c.finish()
 	}
 	wg.Wait()
+	// Before what is left is passed on: a Ctrl-C must be able to end the waiting for that.
 	t.output.release()
+	for _, c := range t.output.copiers {
+		<-c.settled()
+	}
 	t.result = newResult(status, err, t.output.last.String())
+	t.result.Lost = t.output.loss()
 	close(t.done)
 }
 
 // Wait returns when no process of the tree is left and all that they wrote to
-// their output was copied.
+// their output was read. Passing that on may take longer, where a reader of ours is slow or
+// doesn't read at all (see Written).
 func (t *Tree) Wait() Result {
 	<-t.done
 	return t.result
 }
+
+// Written is closed some time after Wait has returned, when all output was passed on, or nobody
+// is there any more to take it. This process must not end before, but for good reason.
+func (t *Tree) Written() <-chan struct{} { return t.written }
+
+// Lost says, when Written is closed, why output could not be passed on, as Result.Lost does: a
+// socket may break after Wait has returned.
+func (t *Tree) Lost() error { return t.output.loss() }
 
 // Stop asks every process of the tree to end (SIGTERM) and kills after the
 // grace period what is left. It returns at once.
@@ -182,7 +223,20 @@ func (t *Tree) passSignals() {
 		case sig := <-c:
 			t.pass(sig)
 		case <-t.gone:
+			waiting(c) // they were the command's
 			return
+		}
+	}
+}
+
+// waiting returns the signals that have come and were not taken yet.
+func waiting(c <-chan os.Signal) (all []os.Signal) {
+	for {
+		select {
+		case sig := <-c:
+			all = append(all, sig)
+		default:
+			return all
 		}
 	}
 }

@@ -134,9 +134,22 @@ func TestErrorOutputToAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer full.Close()
-	got := supervised(t, func(cmd *exec.Cmd) { cmd.Stderr = full }, "sh", "-c", "seq 100000 >&2; exit 4").done()
+	got := supervised(t, func(cmd *exec.Cmd) { cmd.Stderr = full }, "sh", "-c", "seq 100000 >&2; exit 4").ended()
 	if want := "exit status 4: 100000"; got.Text != want {
 		t.Errorf("got %q, want %q", got.Text, want)
+	}
+	if want := "/dev/stderr: no space left on device"; got.Lost != want {
+		t.Errorf("got the loss %q, want %q", got.Lost, want)
+	}
+}
+
+// As execvp(3) has it.
+func TestScriptWithoutAnInterpreter(t *testing.T) {
+	script := writeFile(t, filepath.Join(t.TempDir(), "script"), "echo \"$0\" \"$@\"; exit 3", 0o755)
+	h := supervised(t, nil, script, "a b", "c")
+	h.expect(script + " a b c")
+	if r := h.done(); r.Result.Code != 3 {
+		t.Errorf("got %q, want exit status 3", r.Text)
 	}
 }
 

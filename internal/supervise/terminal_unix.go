@@ -17,7 +17,9 @@ const HasTerminals = true
 // command's controlling terminal: that stays the real one, so that Ctrl-C, Ctrl-Z, Ctrl-\ and
 // whatever is typed need no help. Nothing is done to what goes through it: the real one does
 // that. Only the modes that a program sets on its output (a full-screen program, not to echo)
-// must be handed on.
+// must be handed on; those that it sets on its input or on /dev/tty are the real one's already. One
+// change can't be seen: OPOST, which is off here from the start, so that a program that
+// switches it off (cfmakeraw on its output) still has its line feeds return the carriage.
 type terminal struct {
 	master, slave *os.File
 	real          *os.File // nil if there is none
@@ -25,6 +27,7 @@ type terminal struct {
 	mu       sync.Mutex
 	seen     unix.Termios // of the slave
 	original unix.Termios // of the real one
+	due      bool         // what was seen is still to be handed on
 	changed  bool         // the real one's modes are not as they were
 	released bool
 }
@@ -75,15 +78,24 @@ func (t *terminal) setUp(master *os.File) error {
 	return nil
 }
 
-// resize gives it the size of the real one, or the traditional one.
-func (t *terminal) resize() {
+// stands says whether it stands for a real one.
+func (t *terminal) stands() bool { return t.real != nil }
+
+// resize gives it the size of the real one, or the traditional one. It says whether that is
+// another than before.
+func (t *terminal) resize() (changed bool) {
 	size := &unix.Winsize{Row: 24, Col: 80}
 	if t.real != nil {
 		if real, err := unix.IoctlGetWinsize(int(descriptor(t.real)), unix.TIOCGWINSZ); err == nil {
 			size = real
 		}
 	}
-	t.control(func(fd int) { _ = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size) })
+	t.control(func(fd int) {
+		before, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
+		changed = err == nil && *before != *size
+		_ = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size)
+	})
+	return changed
 }
 
 // mirror hands on the modes that the command has set.
@@ -98,11 +110,12 @@ func (t *terminal) mirror() {
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if modes.Lflag == t.seen.Lflag && modes.Iflag == t.seen.Iflag && modes.Cc == t.seen.Cc {
-			return
+		if modes.Lflag != t.seen.Lflag || modes.Iflag != t.seen.Iflag || modes.Oflag != t.seen.Oflag || modes.Cc != t.seen.Cc {
+			t.seen, t.due = *modes, true
 		}
-		t.seen = *modes
-		t.apply()
+		if t.due {
+			t.apply()
+		}
 	})
 }
 
@@ -113,8 +126,9 @@ func (t *terminal) apply() {
 	}
 	modes := t.original
 	modes.Lflag, modes.Iflag, modes.Cc = t.seen.Lflag, t.seen.Iflag, t.seen.Cc
+	modes.Oflag = t.seen.Oflag&^unix.OPOST | t.original.Oflag&unix.OPOST
 	_ = unix.IoctlSetTermios(int(descriptor(t.real)), setModes, &modes)
-	t.changed = true
+	t.due, t.changed = false, true
 }
 
 // release gives the real one back as it was found; take undoes that.
@@ -132,6 +146,7 @@ func (t *terminal) take() {
 	defer t.mu.Unlock()
 	t.released = false
 	if t.changed {
+		t.due = true
 		t.apply()
 	}
 }

@@ -15,10 +15,11 @@ func openTerminal(*os.File) (*terminal, error) {
 	return nil, errors.New("not on Windows")
 }
 
-func (t *terminal) resize()  {}
-func (t *terminal) mirror()  {}
-func (t *terminal) release() {}
-func (t *terminal) take()    {}
+func (t *terminal) stands() bool { return false }
+func (t *terminal) resize() bool { return false }
+func (t *terminal) mirror()      {}
+func (t *terminal) release()     {}
+func (t *terminal) take()        {}
 
 func widen(*os.File) {}
 

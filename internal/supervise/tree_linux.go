@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -71,20 +72,11 @@ func processes() (map[int][]process, error) {
 
 // parentOf is false for a process that has ended.
 func parentOf(pid int) (parent int, ok bool) {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return 0, false
-	}
-	// The name stands in brackets and may have anything in it, brackets too.
-	end := bytes.LastIndexByte(stat, ')')
-	if end < 0 {
-		return 0, false
-	}
-	fields := bytes.Fields(stat[end+1:])
+	fields := statOf(pid)
 	if len(fields) < 2 {
 		return 0, false
 	}
-	parent, err = strconv.Atoi(string(fields[1]))
+	parent, err := strconv.Atoi(string(fields[1]))
 	if err != nil {
 		return 0, false
 	}
@@ -94,6 +86,27 @@ func parentOf(pid int) (parent int, ok bool) {
 		return 0, false
 	}
 	return parent, true
+}
+
+// statOf returns what the kernel shows of a process behind its name: state, parent, group, and so on
+// (proc_pid_stat(5)). It is empty if there is no such process.
+func statOf(pid int) [][]byte {
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return nil
+	}
+	// The name stands in brackets and may have anything in it, brackets too.
+	return bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+}
+
+// running is false for a process that is stopped or has ended, or, unless group is 0, is of
+// another group.
+func running(pid, group int) bool {
+	fields := statOf(pid)
+	if len(fields) < 3 || strings.Contains("TtZX", string(fields[0])) {
+		return false
+	}
+	return group == 0 || string(fields[2]) == strconv.Itoa(group)
 }
 
 // actionOf returns the action in a process's environment, if it shows one.
