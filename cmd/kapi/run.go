@@ -89,8 +89,12 @@ func (c *runCmd) AfterApply(ctx *kong.Context) error {
 }
 
 func (c *runCmd) checkProgress() (err error) {
-	if c.TTY != nil && *c.TTY && !supervise.HasTerminals {
+	switch {
+	case c.TTY == nil || !*c.TTY:
+	case !supervise.HasTerminals:
 		return usage("--tty: this system has no pseudo-terminals")
+	case c.LeaveRunning:
+		return usage("--tty and --leave-running exclude each other: the command has kapi's own output then")
 	}
 	if c.Progress == "" {
 		if c.Total != 0 {
@@ -175,6 +179,7 @@ type job struct {
 	// The operation's, to be read when ended is closed or Do has returned.
 	ended   chan struct{}
 	id      string            // "" if the action was not started
+	tree    *supervise.Tree   // nil if the command was not started
 	result  *supervise.Result // nil if the command was not started
 	late    bool              // its time limit had passed
 	stopped bool              // its action was cancelled or lost
@@ -234,6 +239,9 @@ func (j *job) do(spec kapi.Spec) error {
 	}
 	if j.id == "" {
 		return err
+	}
+	if interrupted := j.awaitOutput(); interrupted != nil {
+		return interrupted
 	}
 	unrecorded := without(err, j.err)
 	if unrecorded != nil {
@@ -362,8 +370,8 @@ func (j *job) operate(ctx context.Context, h handle) error {
 		socket.Close() // what was said last counts
 	}
 	stopTracking()
-	j.result = &result
-	j.err = j.judge(ctx, result)
+	j.result, j.tree = &result, tree
+	j.err = withLoss(j.judge(ctx, result), result.Lost)
 	h.SetExitCode(j.code())
 	if j.err == nil {
 		tracker.Completed()
@@ -420,7 +428,7 @@ func (j *job) code() int {
 	switch {
 	case j.late:
 		return exitTimeout
-	case j.stopped && j.result.Code == 0: // what was to follow on its success must not
+	case j.result.Code == 0 && (j.stopped || j.result.Lost != nil): // what was to follow on its success must not
 		return exitOther
 	}
 	return j.result.Code
