@@ -32,6 +32,7 @@ func (j *job) awaitOutput() error {
 			case supervise.Takes(os.Stderr):
 				return &interruptedError{number, " before all of the command's output was taken"}
 			default: // saying so would not end either
+				j.haste = true
 				return exitStatus(128 + int(number))
 			}
 		}

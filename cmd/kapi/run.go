@@ -127,7 +127,8 @@ func (c *runCmd) Run(a *app) error {
 		return err
 	}
 	j := &job{app: a, runCmd: c, path: path, signals: supervise.Catch(), ended: make(chan struct{})}
-	defer a.speakAside()()
+	spoken := a.speakAside()
+	defer func() { spoken(j.haste) }()
 	defer j.signals.Release() // what is left to be said may be waited for, or not
 	j.watchStart()
 	j.place, err = a.place(j.starting, terms{endTimeout: c.EndTimeout, reporting: j.reporting})
@@ -184,6 +185,7 @@ type job struct {
 	late    bool              // its time limit had passed
 	stopped bool              // its action was cancelled or lost
 	err     error
+	haste   bool // a signal ended it, and nobody reads what it might still say
 
 	tracking sync.WaitGroup
 	quiesce  atomic.Pointer[func(f func())] // the place's, once there is one

@@ -25,15 +25,18 @@ type aside struct {
 	written chan struct{} // closed when all is written
 }
 
-// speakAside makes tell return at once, until done is called; that waits until all is said.
-func (a *app) speakAside() (done func()) {
+// speakAside makes tell return at once, until done is called; that waits until all is said, unless
+// it is in haste.
+func (a *app) speakAside() (done func(haste bool)) {
 	direct := a.stderr
 	w := &aside{lines: make(chan []byte, unwritten), closing: make(chan struct{}), written: make(chan struct{})}
 	go w.run(direct)
 	a.stderr = w
-	return func() {
+	return func(haste bool) {
 		close(w.closing)
-		<-w.written
+		if !haste {
+			<-w.written
+		}
 		a.stderr = direct
 	}
 }

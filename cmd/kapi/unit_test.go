@@ -269,7 +269,7 @@ func TestAside(t *testing.T) {
 		all, _ := io.ReadAll(r)
 		heard <- all
 	}()
-	done()
+	done(false)
 	a.tell("directly")
 	_ = w.Close()
 	lines := strings.Split(string(<-heard), "\n")
