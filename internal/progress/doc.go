@@ -5,6 +5,7 @@
 //   - [Pattern] reads progress from lines as a user's regular expression says ([ParsePattern]);
 //   - [Guess] reads it from a percentage on lines of one shape, and is hard to convince;
 //   - [ParseNotice] reads a datagram of systemd's notify protocol;
+//   - [Text] makes what a command said fit for the terminals of those who read it;
 //   - [Tracker] makes one report of all of it: which source counts, and when there are issues.
 //
 // Everything but the Tracker is a pure function of what it is given: no clock, no file, no
