@@ -28,3 +28,16 @@ func BenchmarkScanner(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkPattern measures what it costs to read a line with --progress, which reads every one.
+func BenchmarkPattern(b *testing.B) {
+	p, err := ParsePattern(`^row (\d+)$`, 1<<20)
+	if err != nil {
+		b.Fatal(err)
+	}
+	line := []byte("row 123456")
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Read(line)
+	}
+}

@@ -101,6 +101,17 @@ func TestPattern(t *testing.T) {
 	}
 }
 
+// Every line of a flood may have two, so they must make no garbage to speak of.
+func TestNumberCostsLittle(t *testing.T) {
+	text := []byte("1,234,567 %")
+	if n, ok := number(text); !ok || n != 1234567 {
+		t.Errorf("got %v, %v", n, ok)
+	}
+	if got := testing.AllocsPerRun(100, func() { number(text) }); got > 1 {
+		t.Errorf("it takes %v allocations, want 1 at most", got)
+	}
+}
+
 // A bar that is drawn with the carriage return in front has not ended while it shows.
 func TestPatternCoverage(t *testing.T) {
 	for _, c := range []struct {

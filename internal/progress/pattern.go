@@ -138,9 +138,16 @@ func (p *Pattern) value(match [][]byte) (float64, bool) {
 	return 0, false
 }
 
-// number reads "42", "42.5", "1,234,567" or "42%".
+// number reads "42", "42.5", "1,234,567" or "42%". It is done for every line that matches, so it
+// makes nothing that it can do without.
 func number(text []byte) (float64, bool) {
-	clean := strings.NewReplacer(",", "", "_", "", " ", "", "%", "").Replace(string(text))
-	n, err := strconv.ParseFloat(clean, 64)
+	var room [32]byte
+	clean := room[:0]
+	for _, b := range text {
+		if strings.IndexByte(",_ %", b) < 0 {
+			clean = append(clean, b)
+		}
+	}
+	n, err := strconv.ParseFloat(string(clean), 64)
 	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
 }
