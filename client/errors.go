@@ -96,7 +96,8 @@ func (r *refused) known() error {
 	return nil
 }
 
-// held remakes the refusal of a start. The key stands in its message.
+// held remakes the refusal of a start. Its message has the key, and says whether to wait would be
+// to wait for ever: no field does.
 func held(message string, holder kapi.Action) error {
 	e := &kapi.HeldError{Holder: holder, NotProvenDead: holder.NotProvenDead()}
 	if rest, ok := strings.CutPrefix(message, "key "); ok {
