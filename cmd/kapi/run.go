@@ -242,9 +242,7 @@ func (j *job) do(spec kapi.Spec) error {
 	if j.id == "" {
 		return err
 	}
-	if interrupted := j.awaitOutput(); interrupted != nil {
-		return interrupted
-	}
+	interrupted := j.awaitOutput()
 	unrecorded := without(err, j.err)
 	if unrecorded != nil {
 		j.app.tell("%v", unrecorded)
@@ -257,7 +255,7 @@ func (j *job) do(spec kapi.Spec) error {
 		j.app.tell("the action failed and keeps its key, so that somebody looks at it first; to free it: kapi dismiss %s%s",
 			j.app.storeArgument(), j.id)
 	}
-	return exitWith(j.code())
+	return cmp.Or(interrupted, exitWith(j.code()))
 }
 
 // without returns what is in a joined error besides known.
