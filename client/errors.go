@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/kettubot/kapi"
@@ -41,7 +40,10 @@ type refused struct {
 	Code    int
 	Message string
 	Report  string
-	Action  *kapi.Action
+	// Of code 20001.
+	Action   *kapi.Action
+	Key      string
+	Circular bool
 }
 
 // refusal turns an answer into the error that a peer would give.
@@ -82,7 +84,9 @@ func (r *refused) known() error {
 		return kapi.ErrNotFailed
 	case 20001:
 		if r.Action != nil {
-			return held(r.Message, *r.Action)
+			return &kapi.HeldError{
+				Key: r.Key, Holder: *r.Action, NotProvenDead: r.Action.NotProvenDead(), Circular: r.Circular,
+			}
 		}
 	case 20002:
 		return kapi.ErrStaleFence
@@ -94,20 +98,6 @@ func (r *refused) known() error {
 		return kapi.ErrOtherRequest
 	}
 	return nil
-}
-
-// held remakes the refusal of a start. Its message has the key, and says whether to wait would be
-// to wait for ever: no field does.
-func held(message string, holder kapi.Action) error {
-	e := &kapi.HeldError{Holder: holder, NotProvenDead: holder.NotProvenDead()}
-	if rest, ok := strings.CutPrefix(message, "key "); ok {
-		if quoted, err := strconv.QuotedPrefix(rest); err == nil {
-			e.Key, _ = strconv.Unquote(quoted)
-		}
-	}
-	e.Circular = true
-	e.Circular = e.Error() == message
-	return e
 }
 
 // move remakes the refusal of a report that comes too late, or asks for what can't be.

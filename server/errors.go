@@ -94,10 +94,12 @@ func (s *Server) fail(c *call, err error) {
 	switch own := refused(err); {
 	case errors.As(err, &held):
 		c.w.sendJSON(http.StatusConflict, struct {
-			Code    int         `json:"code"`
-			Message string      `json:"message"`
-			Action  kapi.Action `json:"action"`
-		}{20001, held.Error(), held.Holder})
+			Code     int         `json:"code"`
+			Message  string      `json:"message"`
+			Action   kapi.Action `json:"action"`
+			Key      string      `json:"key"`
+			Circular bool        `json:"circular,omitempty"`
+		}{20001, held.Error(), held.Holder, held.Key, held.Circular})
 	case errors.As(err, &limit):
 		limit.answer(c.w)
 	case own != nil:

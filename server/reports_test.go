@@ -143,7 +143,11 @@ func TestWaits(t *testing.T) {
 	}
 	want(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d}`, r.Fence)), 409, 20002, "")
 	within := fmt.Sprintf(`{"title":"inner","keys":["k"],"wait":true,"within":["gone",%q]}`, r.Action.ID)
-	want(t, f.post(within), 409, 20001, "which the start is part of")
+	w := f.post(within)
+	want(t, w, 409, 20001, "which the start is part of")
+	if body := w.Body.String(); !strings.HasSuffix(body, `"key":"k","circular":true}`) {
+		t.Errorf("the refusal is %s", body)
+	}
 	gives := f.begin(`{"title":"third","keys":["k"],"wait":true}`)
 	if w := f.patch(gives.Action.ID, fmt.Sprintf(`{"fence":%d,"status":3}`, gives.Fence)); w.Code != 200 || !strings.Contains(w.Body.String(), `"status":4`) {
 		t.Errorf("who gives up: %d %s", w.Code, w.Body)

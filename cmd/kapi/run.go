@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -124,7 +123,7 @@ func (c *runCmd) tty() supervise.TTY {
 func (c *runCmd) Run(a *app) error {
 	path, err := supervise.Look(c.Command[0])
 	if err != nil {
-		return err
+		return c.hintAtWait(err)
 	}
 	j := &job{app: a, runCmd: c, path: path, signals: supervise.Catch(), ended: make(chan struct{})}
 	spoken := a.speakAside()
@@ -258,68 +257,6 @@ func (j *job) do(spec kapi.Spec) error {
 	return cmp.Or(interrupted, exitWith(j.code()))
 }
 
-// without returns what is in a joined error besides known.
-func without(err, known error) error {
-	var joined interface{ Unwrap() []error }
-	if !errors.As(err, &joined) {
-		return err
-	}
-	var rest []error
-	for _, e := range joined.Unwrap() {
-		if e != known { //nolint:errorlint // the very same
-			rest = append(rest, e)
-		}
-	}
-	return errors.Join(rest...)
-}
-
-// undo dismisses the action of a command that never ran: nothing is half done, so
-// nobody needs to look before it is tried again.
-func (j *job) undo() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if _, err := j.place.Dismiss(ctx, j.id, "kapi run, whose command never ran"); err != nil && !errors.Is(err, kapi.ErrUnknown) {
-		j.app.tell("action %s holds its keys, although nothing was run: %v", j.id, err)
-	}
-}
-
-// awaitRecord waits for the end to be recorded. Where that takes its time, the user
-// may give up.
-func (j *job) awaitRecord(done <-chan error) error {
-	const patience = 2 * time.Second
-	patient := time.NewTimer(patience)
-	defer patient.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-patient.C:
-	}
-	how := "never ran"
-	if j.result != nil {
-		how = "has ended (" + j.result.String() + ")"
-	}
-	j.app.tell("the command %s, but the end of action %s can't be recorded yet; trying %s until Ctrl-C", how, j.id, j.patience())
-	j.forget()
-	for {
-		select {
-		case err := <-done:
-			return err
-		case sig := <-j.signals.C():
-			if number, ok := sig.(syscall.Signal); ok && ends(number) {
-				go j.place.close() // do returns, as nothing is waited for any more
-			}
-		}
-	}
-}
-
-// patience says how long an end is tried to be recorded.
-func (j *job) patience() string {
-	if j.EndTimeout == 0 {
-		return "again"
-	}
-	return fmt.Sprintf("for %v, or", j.EndTimeout)
-}
-
 // reporting says that the server is lost, or found again, while the command goes on.
 func (j *job) reporting(id string, err error) {
 	if err != nil {
@@ -327,17 +264,6 @@ func (j *job) reporting(id string, err error) {
 		return
 	}
 	j.app.tell("action %s is reported on again", id)
-}
-
-// forget drops the signals that were meant for the command.
-func (j *job) forget() {
-	for {
-		select {
-		case <-j.signals.C():
-		default:
-			return
-		}
-	}
 }
 
 // operate is the action's operation.

@@ -63,6 +63,14 @@ func (c *runCmd) takeWait() {
 	}
 }
 
+// hintAtWait tells whoever wrote "--wait 10m CMD", without --, how to.
+func (c *runCmd) hintAtWait(err error) error {
+	if limit := (patience{}); c.Wait.wanted && c.Wait.limit == 0 && limit.parse(c.Command[0]) == nil {
+		return usage("--wait %[1]s: a command %[1]s is not there; to wait that long, say --wait=%[1]s", c.Command[0])
+	}
+	return err
+}
+
 // turns starts the command when it is its turn, or follows the one that is ongoing.
 func (j *job) turns(spec kapi.Spec) error {
 	for {
