@@ -164,7 +164,7 @@ func (p *Peer) tryCommit(batch []*change) error {
 		}
 		err = p.transact(ctx, batch)
 	}
-	if err != nil && errors.Is(context.Cause(ctx), errLeft) {
+	if err != nil && errors.Is(context.Cause(ctx), errLeft) && !errors.Is(err, ErrOutcomeUnknown) {
 		return errLeft
 	}
 	if err != nil && ctx.Err() != nil && !errors.Is(err, ErrUnavailable) {

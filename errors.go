@@ -18,8 +18,11 @@ var (
 	// ErrStaleFence: the report names a fence that is not the action's. Nothing was changed.
 	ErrStaleFence = errors.New("stale fence: another runner holds the action")
 	// ErrUnavailable: the store can't be reached, read or written now. Nothing was
-	// changed; the wrapping error says why.
+	// changed, unless it is ErrOutcomeUnknown too; the wrapping error says why.
 	ErrUnavailable = errors.New("store not available")
+	// ErrOutcomeUnknown: the store broke while it was committing, and could not be asked what
+	// became of it. The change may have been made. It comes with ErrUnavailable.
+	ErrOutcomeUnknown = errors.New("whether it was changed is not known")
 	// ErrClosed: the peer was closed.
 	ErrClosed = errors.New("kapi is closed")
 	// ErrGap: the watcher missed more than the store can still tell. Take a new Watch.

@@ -14,7 +14,9 @@ import (
 //     until the transaction has ended, so that changes become visible to every
 //     reader in the order of seq.
 //   - When Commit returns nil the transaction is on disk (fsync). When it returns an
-//     error nothing of it was kept.
+//     error nothing of it was kept. If it can't know (the connection broke in it) it finds
+//     out, for as long as its context allows; an error that wraps ErrOutcomeUnknown says
+//     that it could not.
 //   - Two actions never hold one key: the database's own uniqueness says so, and a
 //     violation is answered with ErrKeyTaken.
 //   - A store that can't be reached, read or written now answers with an error that

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -127,6 +128,41 @@ func testUpdate(t *testing.T, b Backend) {
 	if head := snapshot(t, stores[0]).Seq; head != 6 {
 		t.Errorf("after 6 changes the head's seq is %d", head)
 	}
+}
+
+// testLarge: a batch of many changes is kept as one of few is.
+func testLarge(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	const n = 100
+	var records, changed []kapi.Record
+	for i := range n {
+		if i%3 == 0 {
+			records = append(records, bare(fmt.Sprint("bare", i)))
+		} else {
+			records = append(records, full(fmt.Sprint("full", i)))
+		}
+	}
+	var claims []kapi.Claim
+	for _, r := range records {
+		claims = append(claims, kapi.Claim{Key: "key of " + r.ID, Action: r.ID})
+	}
+	written := mustCommit(t, stores[0], batch{insert: records, claim: claims})
+	checkReads(t, stores[1], written)
+	for i, before := range written {
+		r := full(before.ID)
+		if i%2 == 0 {
+			r = bare(before.ID)
+		}
+		r.Title, r.Description, r.CreatedAt = before.Title, before.Description, before.CreatedAt
+		changed = append(changed, r)
+	}
+	var free []string
+	for _, c := range claims {
+		free = append(free, c.Key)
+	}
+	written = mustCommit(t, stores[1], batch{update: changed, free: free})
+	checkReads(t, stores[0], written)
+	mustCommit(t, stores[0], batch{insert: []kapi.Record{bare("next")}, claim: []kapi.Claim{{Key: claims[0].Key, Action: "next"}}})
 }
 
 func testFeed(t *testing.T, b Backend) {

@@ -42,6 +42,7 @@ func Run(t *testing.T, b Backend) {
 		{name: "store/empty", run: testEmpty},
 		{name: "store/round trip of every field", run: testRoundTrip},
 		{name: "store/update of every field", run: testUpdate},
+		{name: "store/large batches", run: testLarge},
 		{name: "store/feed since any seq", run: testFeed},
 		{name: "store/what Commit loads", run: testLoaded},
 		{name: "store/decide fails", run: testDecideFails},

@@ -1,0 +1,320 @@
+package pgtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// deadline bounds what the tests wait for.
+const deadline = 30 * time.Second
+
+// Options say what kind of server is wanted.
+type Options struct {
+	// Durable servers sync to disk, as real ones do. The others are faster.
+	Durable bool
+	// TCP lets it listen on the loopback address beside its socket.
+	TCP bool
+	// Folder is where its data goes, if not under the system's temporary folder.
+	Folder string
+	// Settings are of postgresql.conf.
+	Settings map[string]string
+}
+
+// A Server is a PostgreSQL that nobody else uses.
+type Server struct {
+	options Options
+	bin     string
+	folder  string
+	port    int
+	run     *syscall.SysProcAttr
+	cmd     *exec.Cmd
+	ended   chan struct{} // closed when cmd has
+	number  int           // of databases made
+}
+
+// For starts a server that is stopped with t.
+func For(t testing.TB, o Options) *Server {
+	t.Helper()
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// New starts a server. The error says what is missing.
+func New(o Options) (*Server, error) {
+	bin, err := programs()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{options: o, bin: bin, port: 5432}
+	if s.run, err = attributes(); err != nil {
+		return nil, err
+	}
+	if s.folder, err = s.makeFolder(); err != nil {
+		return nil, err
+	}
+	if err := s.initialise(); err != nil {
+		s.remove()
+		return nil, err
+	}
+	if err := s.Start(); err != nil {
+		s.Stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+// programs finds the folder of initdb and postgres: the newest that Debian has, or that on PATH.
+func programs() (string, error) {
+	all, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	slices.SortFunc(all, func(a, b string) int { return version(a) - version(b) })
+	if len(all) > 0 {
+		return filepath.Dir(all[len(all)-1]), nil
+	}
+	path, err := exec.LookPath("initdb")
+	if err != nil {
+		return "", errors.New("no PostgreSQL is installed: the tests need Debian's package postgresql (scripts/test-deps)")
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return "", err
+	}
+	return filepath.Dir(path), nil
+}
+
+func version(path string) int {
+	n, _ := strconv.Atoi(strings.Split(path, "/")[4])
+	return n
+}
+
+// attributes let a process end with this one, and not be root's: PostgreSQL refuses that.
+func attributes() (*syscall.SysProcAttr, error) {
+	attributes := &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT, Setpgid: true} // Ctrl-C is for the test alone
+	if os.Getuid() != 0 {
+		return attributes, nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		return nil, fmt.Errorf("as root, PostgreSQL is run as another user: %w", err)
+	}
+	uid, _ := strconv.ParseUint(u.Uid, 10, 32)
+	gid, _ := strconv.ParseUint(u.Gid, 10, 32)
+	attributes.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	return attributes, nil
+}
+
+// makeFolder makes one that the server's user can reach, with a short name: a socket's path is
+// 107 bytes at most. What killed tests have left is removed.
+func (s *Server) makeFolder() (string, error) {
+	under := s.options.Folder
+	if under == "" {
+		under = os.TempDir()
+	}
+	left, _ := filepath.Glob(filepath.Join(under, "kapipg-*"))
+	for _, folder := range left {
+		pid, err := strconv.Atoi(strings.Split(filepath.Base(folder), "-")[1])
+		if err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			_ = os.RemoveAll(folder)
+		}
+	}
+	folder, err := os.MkdirTemp(under, fmt.Sprintf("kapipg-%d-", os.Getpid()))
+	if err == nil && s.run.Credential != nil {
+		err = os.Chown(folder, int(s.run.Credential.Uid), int(s.run.Credential.Gid))
+	}
+	return folder, err
+}
+
+func (s *Server) data() string { return filepath.Join(s.folder, "data") }
+
+func (s *Server) initialise() error {
+	cmd := s.command("initdb", "--pgdata", s.data(), "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w: %s", err, out)
+	}
+	return nil
+}
+
+func (s *Server) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(s.bin, name), args...)
+	cmd.SysProcAttr, cmd.Dir = s.run, s.folder
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	return cmd
+}
+
+// Start starts the server again after Kill or Halt.
+func (s *Server) Start() error {
+	settings := map[string]string{
+		"listen_addresses": "", "unix_socket_directories": s.folder, "fsync": "off",
+		"shared_buffers": "32MB", "log_min_messages": "log",
+	}
+	if s.options.Durable {
+		settings["fsync"] = "on"
+	}
+	if s.options.TCP {
+		settings["listen_addresses"] = "127.0.0.1"
+		if s.port == 5432 {
+			free, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			s.port = free.Addr().(*net.TCPAddr).Port
+			_ = free.Close()
+		}
+	}
+	for name, value := range s.options.Settings {
+		settings[name] = value
+	}
+	args := []string{"-D", s.data(), "-p", strconv.Itoa(s.port)}
+	for name, value := range settings {
+		args = append(args, "-c", name+"="+value)
+	}
+	log, err := os.OpenFile(filepath.Join(s.folder, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	s.cmd = s.command("postgres", args...)
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	s.ended = ended
+	go func() {
+		_ = s.cmd.Wait()
+		close(ended)
+	}()
+	return s.await()
+}
+
+// await waits until the server can be used.
+func (s *Server) await() error {
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	for tick := time.NewTicker(20 * time.Millisecond); ; {
+		conn, err := pgx.Connect(ctx, s.DSN("postgres"))
+		if err == nil {
+			tick.Stop()
+			return conn.Close(ctx)
+		}
+		select {
+		case <-tick.C:
+		case <-s.ended:
+			return fmt.Errorf("the server ended: %s", s.Log())
+		case <-ctx.Done():
+			return fmt.Errorf("the server is not ready: %w: %s", err, s.Log())
+		}
+	}
+}
+
+// Log is what the server has said.
+func (s *Server) Log() string {
+	data, _ := os.ReadFile(filepath.Join(s.folder, "log"))
+	return string(bytes.TrimSpace(data))
+}
+
+// PID is the server's.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// DSN names a database of the server, by its socket.
+func (s *Server) DSN(database string) string {
+	return fmt.Sprintf("postgres://postgres@/%s?host=%s&port=%d", database, s.folder, s.port)
+}
+
+// Address is where it listens, with Options.TCP.
+func (s *Server) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+// Kill ends the server and its children as a power cut does, and waits until they are gone: its
+// memory outlives it for as long as one of them, and a new server would refuse to start.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Signal(syscall.SIGSTOP) // it starts no more children
+	all := append(children(s.PID()), s.PID())
+	for _, pid := range all {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	<-s.ended
+	for end := time.Now().Add(deadline); slices.ContainsFunc(all, alive) && time.Now().Before(end); {
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+func alive(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
+
+func children(parent int) (pids []int) {
+	all, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range all {
+		stat, _ := os.ReadFile(path)
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(fields) > 1 && fields[1] == strconv.Itoa(parent) {
+			pid, _ := strconv.Atoi(strings.Split(path, "/")[2])
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// Halt stops the server as an admin does who doesn't wait for its users.
+func (s *Server) Halt() {
+	_ = s.cmd.Process.Signal(syscall.SIGINT)
+	<-s.ended
+}
+
+// Stop ends the server and removes its data.
+func (s *Server) Stop() {
+	if s.ended != nil {
+		_ = s.cmd.Process.Signal(syscall.SIGQUIT)
+		<-s.ended
+	}
+	s.remove()
+}
+
+func (s *Server) remove() {
+	for end := time.Now().Add(deadline); ; time.Sleep(5 * time.Millisecond) { // children may still write
+		if err := os.RemoveAll(s.folder); err == nil || errors.Is(err, fs.ErrNotExist) || time.Now().After(end) {
+			return
+		}
+	}
+}
+
+// Database makes an empty database, which is dropped with t, and returns its name.
+func (s *Server) Database(t testing.TB) string {
+	t.Helper()
+	s.number++
+	name := fmt.Sprintf("test%d", s.number)
+	s.Exec(t, "postgres", "CREATE DATABASE "+name)
+	t.Cleanup(func() { s.Exec(t, "postgres", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
+	return name
+}
+
+// Exec runs statements in a database, as the superuser.
+func (s *Server) Exec(t testing.TB, database, statements string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, s.DSN(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, statements, pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatalf("%s: %v", statements, err)
+	}
+}

@@ -1,0 +1,159 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/kettubot/kapi"
+)
+
+const (
+	// connectTimeout is how long one host is tried, if the DSN doesn't say: several hosts, or one
+	// and the wait for it, fit into the time that a change has.
+	connectTimeout = 2 * time.Second
+	// deadAfter is when a connection counts as broken whose other end acknowledges nothing.
+	deadAfter = 10 * time.Second
+)
+
+// errDSN says no more: what can't be parsed may hold a password anywhere.
+var errDSN = errors.New("is not postgres://USER@HOST:PORT/DATABASE (special characters in a password must be percent-encoded)")
+
+// parse reads a DSN, and fills in what it doesn't say.
+func parse(dsn string) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("the DSN %w", errDSN)
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	if config.ValidateConnect == nil {
+		// A standby can't be written to, and reads from one would be late.
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	config.RuntimeParams["client_encoding"] = "UTF8"
+	return config, nil
+}
+
+// applicationName tells an admin who holds a lock, and what for.
+func applicationName(role string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "?"
+	}
+	return fmt.Sprintf("kapi %s %d@%s", role, os.Getpid(), host)
+}
+
+// nameOf names a database without its password.
+func nameOf(config *pgx.ConnConfig) string {
+	if strings.HasPrefix(config.Host, "/") {
+		return fmt.Sprintf("postgres:///%s?host=%s&port=%d", config.Database, config.Host, config.Port)
+	}
+	hosts := []string{net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))}
+	for _, f := range config.Fallbacks {
+		if host := net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port))); !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return "postgres://" + strings.Join(hosts, ",") + "/" + config.Database
+}
+
+// checkSchema refuses what can't be the name of a schema.
+func checkSchema(name string) error {
+	switch {
+	case len(name) > 63:
+		return fmt.Errorf("schema %q: a name has at most 63 bytes", name)
+	case strings.HasPrefix(name, "pg_"), strings.ContainsRune(name, 0):
+		return fmt.Errorf("schema %q: PostgreSQL takes no such name", name)
+	}
+	return nil
+}
+
+// explain says in words what PostgreSQL's code, or a broken connection, means for the store.
+func explain(err error) error {
+	switch {
+	case err == nil, errors.Is(err, kapi.ErrUnavailable), errors.Is(err, kapi.ErrBehind), errors.Is(err, kapi.ErrKeyTaken):
+		return err // explained already
+	case errors.Is(err, pgconn.ErrReadOnlyConnection):
+		return fmt.Errorf("%w: it can't be written to: it is a standby, or its user's transactions are read-only", kapi.ErrUnavailable)
+	}
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return fmt.Errorf("%w: %w", kapi.ErrUnavailable, flat{err})
+	}
+	why := meaning(refused.Code)
+	if why == "" {
+		return fmt.Errorf("%w: %w", kapi.ErrUnavailable, flat{err})
+	}
+	return fmt.Errorf("%w: %s (%w)", kapi.ErrUnavailable, why, &answer{refused})
+}
+
+// meaning is by SQLSTATE.
+func meaning(code string) string {
+	switch code {
+	case "28P01", "28000":
+		return "it refuses the user or the password"
+	case "3D000":
+		return "there is no such database"
+	case "42501":
+		return "the user has not got the rights that kapi needs, see docs/postgres.md"
+	case "53300":
+		return "it has no connections left"
+	case "53100":
+		return "its disk is full"
+	case "53200":
+		return "it is out of memory"
+	case "55P03":
+		return "another process holds its write lock"
+	case "57014":
+		return "it took too long"
+	case "57P01":
+		return "an admin ended the connection"
+	case "57P02":
+		return "it has crashed, and restarts"
+	case "57P03":
+		return "it is starting up or shutting down"
+	case "25P03":
+		return "this process stood still inside a transaction, which was ended"
+	case "25006", "55000":
+		return "it can't be written to: it is a standby"
+	case "3F000", "42P01":
+		return "kapi's tables are gone"
+	}
+	switch {
+	case strings.HasPrefix(code, "08"):
+		return "the connection broke"
+	case strings.HasPrefix(code, "XX"), strings.HasPrefix(code, "58"):
+		return "it can't read or write its files"
+	}
+	return ""
+}
+
+// An answer is what PostgreSQL said, in one line.
+type answer struct{ *pgconn.PgError }
+
+func (a *answer) Unwrap() error { return a.PgError }
+
+func (a *answer) Error() string { return strings.ToLower(a.Severity) + " " + a.Code + ": " + a.Message }
+
+// A flat error is one line.
+type flat struct{ error }
+
+func (f flat) Unwrap() error { return f.error }
+
+func (f flat) Error() string {
+	lines := strings.Split(f.error.Error(), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.Join(slices.Compact(lines), "; ")
+}

@@ -1,0 +1,49 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// A history takes place in one table, of one database cluster, on one timeline. Restored from a
+// dump the table is another; a standby that is promoted, or a backup that is recovered to a point
+// in time, begins a new timeline. Each may have lost what was acknowledged elsewhere. So who finds
+// the history at another place than it says begins a new epoch.
+
+// ahead is by how much seq jumps then, so that fences keep growing although changes were lost.
+const ahead = 1 << 20
+
+// errMoved is what reading answers when the history is not where it took place.
+var errMoved = errors.New("the history took place elsewhere")
+
+// onTheSpot calls f, and once more if a new epoch had to be begun.
+func (s *Store) onTheSpot(ctx context.Context, f func() error) error {
+	err := f()
+	if !errors.Is(err, errMoved) {
+		return err
+	}
+	err = s.use(ctx, s.writer, func(l *link) error { return s.settleOn(ctx, l) })
+	if err != nil {
+		return err
+	}
+	return f()
+}
+
+// settleOn begins a new epoch, unless somebody has done so.
+func (s *Store) settleOn(ctx context.Context, l *link) error {
+	goesOn := false
+	_, err := s.transact(ctx, l, job{
+		read: func(l *link, b *pgx.Batch) {
+			b.Queue(s.sql.goesOn, l.cluster).QueryRow(func(row pgx.Row) error { return row.Scan(&goesOn) })
+		},
+		write: func(b *pgx.Batch) (bool, error) {
+			if !goesOn {
+				b.Queue(s.sql.settle, l.cluster, newID(), ahead)
+			}
+			return !goesOn, nil
+		},
+	})
+	return err
+}

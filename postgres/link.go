@@ -1,0 +1,158 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/kettubot/kapi"
+)
+
+// letGo is how long a connection that is given up may take to end in good order.
+const letGo = 2 * time.Second
+
+// A link is a connection that is made when it is needed, and again after it broke. One goroutine
+// uses it at a time.
+type link struct {
+	store  *Store
+	config *pgx.ConnConfig
+	conn   *pgx.Conn // nil if there is none
+	// cluster is the database cluster's own number, "" if its user may not know it.
+	cluster string
+	guard   *guard
+	// warned says that the server warned of something since it was last set to false.
+	warned bool
+}
+
+// A guard stands between pgx and the network for one connection.
+type guard struct {
+	// made: what is dialled from now on is for a cancel request.
+	made atomic.Bool
+	// sealed says that a COMMIT is on its way. PostgreSQL takes a cancel request in it for leave
+	// not to wait for its standby, so none may leave then; pgx sends one whenever it gives up.
+	sealed atomic.Bool
+}
+
+var errSealed = errors.New("a commit is not cancelled")
+
+func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	dialer := net.Dialer{
+		Control:         limitUnacknowledged,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
+	}
+	if !g.made.Load() {
+		return dialer.DialContext(ctx, network, address)
+	}
+	if g.sealed.Load() {
+		return nil, errSealed
+	}
+	conn, err := dialer.DialContext(ctx, network, address)
+	if err == nil {
+		err = conn.SetDeadline(time.Now().Add(letGo)) // it waits for an answer
+	}
+	return conn, err
+}
+
+func (s *Store) newLink(config *pgx.ConnConfig, role string) *link {
+	l := &link{store: s, config: config.Copy()}
+	if l.config.RuntimeParams["application_name"] == "" {
+		l.config.RuntimeParams["application_name"] = applicationName(role)
+	}
+	l.config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { l.warned = l.warned || n.SeverityUnlocalized == "WARNING" }
+	return l
+}
+
+// ready connects if need be; fresh says that it did.
+func (l *link) ready(ctx context.Context) (fresh bool, err error) {
+	if l.conn != nil && !l.conn.IsClosed() {
+		return false, nil
+	}
+	l.drop()
+	l.guard = &guard{}
+	config := l.config.Copy()
+	config.DialFunc = l.guard.dial
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		var failed *pgconn.ConnectError
+		if errors.As(err, &failed) {
+			err = failed.Unwrap() // without the user and the database, which the store's name has
+		}
+		return false, err
+	}
+	l.conn = conn
+	l.guard.made.Store(true)
+	err = conn.QueryRow(ctx, selectCluster).Scan(&l.cluster)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && !conn.IsClosed() {
+		l.cluster, err = "", nil // its user may not know
+	}
+	return true, err
+}
+
+// broken reports whether the connection can't be used any more.
+func (l *link) broken() bool { return l.conn == nil || l.conn.IsClosed() }
+
+// drop gives the connection up.
+func (l *link) drop() {
+	conn := l.conn
+	if conn == nil {
+		return
+	}
+	l.conn = nil
+	l.store.served.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), letGo)
+		defer cancel()
+		_ = conn.Close(ctx)
+		select {
+		case <-conn.PgConn().CleanupDone():
+		case <-ctx.Done():
+			_ = conn.PgConn().Conn().Close()
+			<-conn.PgConn().CleanupDone()
+		}
+	})
+}
+
+// A pool is a number of links that are lent.
+type pool chan *link
+
+// use calls f with a link of a pool. If the link turns out to have broken while nobody used it,
+// f is called once more with a new one, so it must not have changed anything before it finds out.
+func (s *Store) use(ctx context.Context, p pool, f func(*link) error) error {
+	var l *link
+	select {
+	case l = <-p:
+	case <-s.closed:
+		return s.fail(errClosed)
+	case <-ctx.Done():
+		return s.fail(fmt.Errorf("%w: busy: %w", kapi.ErrUnavailable, context.Cause(ctx)))
+	}
+	defer func() { p <- l }()
+	for {
+		fresh, err := l.ready(ctx)
+		if err == nil {
+			err = f(l)
+		}
+		if l.broken() {
+			l.drop()
+		}
+		if err == nil || fresh || !stale(err) || l.conn != nil || ctx.Err() != nil {
+			return s.fail(err)
+		}
+	}
+}
+
+// stale reports whether the connection broke, rather than the server refused something. One that
+// the server ended while it was idle says so with an error of its own.
+func stale(err error) bool {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return refused.Code == "57P01" || refused.Code == "57P05"
+	}
+	return !errors.Is(err, kapi.ErrUnavailable) // explained already: it came later
+}

@@ -1,0 +1,30 @@
+package postgres
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/kettubot/kapi/internal/pgtest"
+)
+
+// server is for the tests that do it no harm.
+var server *pgtest.Server
+
+func TestMain(m *testing.M) {
+	if os.Getenv("KAPI_SOAK") == "" {
+		_ = flag.Set("rapid.checks", "20") // each makes a schema, and connections: 100 take a minute
+	}
+	var err error
+	if server, err = pgtest.New(pgtest.Options{TCP: true, Settings: map[string]string{"max_connections": "60"}}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		server.Stop()
+		os.Exit(code)
+	}), goleak.IgnoreCurrent())
+}

@@ -1,0 +1,208 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"embed"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kettubot/kapi"
+)
+
+// oldest is the first version of PostgreSQL that the store works on.
+const oldest = 140000
+
+//go:embed schema/*.sql
+var schema embed.FS
+
+// lockOf is the number of the advisory lock under which everything is written. Two schemas of one
+// database have two.
+func lockOf(schema string) int64 {
+	sum := sha256.Sum256([]byte("kapi " + schema))
+	return int64(binary.BigEndian.Uint64(sum[:8]))
+}
+
+// prepare makes the database ready: of this version's schema, with a history of its own. One that
+// is ready already is not written to, and nobody's lock is waited for.
+func (s *Store) prepare(ctx context.Context) error {
+	return s.use(ctx, s.writer, func(l *link) error {
+		if err := checkServer(ctx, l.conn); err != nil {
+			return err
+		}
+		state, err := s.inspect(ctx, l.conn)
+		if err != nil {
+			return err
+		}
+		if len(state.missing) > 0 {
+			return s.migrate(ctx, l)
+		}
+		if !state.goesOn {
+			return s.settleOn(ctx, l)
+		}
+		return nil
+	})
+}
+
+func checkServer(ctx context.Context, conn *pgx.Conn) error {
+	var version int
+	var encoding string
+	err := conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, current_setting('server_encoding')`).Scan(&version, &encoding)
+	if err != nil {
+		return err
+	}
+	return checkVersion(version, encoding)
+}
+
+func checkVersion(version int, encoding string) error {
+	if version < oldest {
+		return fmt.Errorf("%w: it is PostgreSQL %d, kapi needs %d or later", kapi.ErrUnavailable, version/10000, oldest/10000)
+	}
+	if encoding != "UTF8" {
+		return fmt.Errorf("%w: the database's encoding is %s, kapi needs UTF8", kapi.ErrUnavailable, encoding)
+	}
+	return nil
+}
+
+// A state is what a schema was found to be.
+type state struct {
+	schema  bool     // there is one
+	missing []string // the steps that bring it to this version
+	goesOn  bool     // its history took place here
+}
+
+// inspect refuses a schema that isn't this kapi's.
+func (s *Store) inspect(ctx context.Context, q querier) (found state, err error) {
+	steps, err := fs.Glob(schema, "schema/*.sql")
+	if err != nil {
+		return found, err
+	}
+	var others int
+	var versioned bool
+	err = q.QueryRow(ctx, `SELECT count(*) > 0,
+			coalesce(bool_or(EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'version')), false),
+			coalesce(sum((SELECT count(*) FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'S'))), 0)::int
+		FROM pg_namespace n WHERE nspname = $1`, s.schema).Scan(&found.schema, &versioned, &others)
+	switch {
+	case err != nil:
+		return found, err
+	case !versioned && others > 0:
+		return found, fmt.Errorf("%w: the schema %s has tables, but not kapi's table of its version: it is another program's, or was restored in part",
+			kapi.ErrUnavailable, s.schema)
+	case !versioned:
+		found.missing = steps
+		return found, nil
+	}
+	var version int
+	switch err := q.QueryRow(ctx, s.sql.version).Scan(&version); {
+	case errors.Is(err, pgx.ErrNoRows):
+		return found, fmt.Errorf("%w: kapi's table of its version is empty in schema %s: it was restored in part", kapi.ErrUnavailable, s.schema)
+	case err != nil:
+		return found, err
+	case version < 0 || version > len(steps):
+		return found, fmt.Errorf("%w: it is from a newer kapi (schema %d, this one knows %d)", kapi.ErrUnavailable, version, len(steps))
+	}
+	found.missing = steps[version:]
+	if len(found.missing) > 0 {
+		return found, nil
+	}
+	return found, s.inspectTables(ctx, q, &found)
+}
+
+// inspectTables refuses a schema that lacks a table or its row.
+func (s *Store) inspectTables(ctx context.Context, q querier, found *state) error {
+	var lacks []string
+	err := q.QueryRow(ctx, `SELECT coalesce(array_agg(name), '{}') FROM unnest($2::text[]) AS name WHERE NOT EXISTS
+			(SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = name)`,
+		s.schema, []string{"head", "actions", "keys", "runners", "tokens", "secrets", "answers", "writers"}).Scan(&lacks)
+	if err != nil {
+		return err
+	}
+	if len(lacks) > 0 {
+		return fmt.Errorf("%w: the schema %s lacks tables (%s): it was restored in part", kapi.ErrUnavailable, s.schema, strings.Join(lacks, ", "))
+	}
+	var cluster string
+	_ = q.QueryRow(ctx, selectCluster).Scan(&cluster)
+	err = q.QueryRow(ctx, s.sql.goesOn, cluster).Scan(&found.goesOn)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("%w: kapi's table head is empty in schema %s: it was restored in part", kapi.ErrUnavailable, s.schema)
+	}
+	return err
+}
+
+// A querier is a connection or a transaction.
+type querier interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// migrate brings the schema to this version, in one transaction. Of several processes that try
+// at once, one does it.
+func (s *Store) migrate(ctx context.Context, l *link) error {
+	tx, err := l.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	if _, err := tx.Exec(ctx, settings, s.limits(ctx)...); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, takeLock, s.sql.lock); err != nil {
+		return err
+	}
+	state, err := s.inspect(ctx, tx)
+	if err != nil || len(state.missing) == 0 {
+		return err
+	}
+	quoted := pgx.Identifier{s.schema}.Sanitize()
+	script := ""
+	if !state.schema {
+		script += "CREATE SCHEMA " + quoted + ";\n"
+	}
+	first := strings.HasSuffix(state.missing[0], "0001.sql")
+	if first {
+		script += "CREATE TABLE " + quoted + ".version (version integer NOT NULL);\nINSERT INTO " + quoted + ".version VALUES (0);\n"
+	}
+	for _, name := range state.missing {
+		step, err := schema.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		script += strings.ReplaceAll(string(step), "kapi.", quoted+".")
+	}
+	if _, err := tx.Exec(ctx, script, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("make schema %s: %w", s.schema, explain(err))
+	}
+	if first {
+		if err := s.beginHistory(ctx, tx, quoted, l.cluster); err != nil {
+			return err
+		}
+	}
+	steps, err := fs.Glob(schema, "schema/*.sql")
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, s.sql.migrated, len(steps)); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
+}
+
+// beginHistory gives new tables their epoch and their secret.
+func (s *Store) beginHistory(ctx context.Context, tx pgx.Tx, quoted, cluster string) error {
+	secret := make([]byte, 32)
+	_, _ = rand.Read(secret) // never fails
+	if _, err := tx.Exec(ctx, `INSERT INTO `+quoted+`.secrets (one, signing) VALUES (1, $1)`, secret); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `INSERT INTO `+quoted+`.head (one, epoch, seq, purged, cluster, place) VALUES (1, '', 0, 0, '', '')`); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, s.sql.settle, cluster, newID(), 0)
+	return err
+}
