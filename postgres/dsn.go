@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -24,14 +25,15 @@ const (
 	deadAfter = 10 * time.Second
 )
 
-// errDSN says no more: what can't be parsed may hold a password anywhere.
-var errDSN = errors.New("is not postgres://USER@HOST:PORT/DATABASE (special characters in a password must be percent-encoded)")
-
-// parse reads a DSN, and fills in what it doesn't say.
+// parse reads a DSN, and fills in what it doesn't say. The error says no more than the form:
+// what can't be parsed may hold a password anywhere.
 func parse(dsn string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
-		return nil, fmt.Errorf("the DSN %w", errDSN)
+		return nil, &kapi.InvalidError{
+			Field:  "DSN",
+			Reason: "must be postgres://USER@HOST:PORT/DATABASE, with special characters in a password percent-encoded",
+		}
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
@@ -71,9 +73,9 @@ func nameOf(config *pgx.ConnConfig) string {
 func checkSchema(name string) error {
 	switch {
 	case len(name) > 63:
-		return fmt.Errorf("schema %q: a name has at most 63 bytes", name)
-	case strings.HasPrefix(name, "pg_"), strings.ContainsRune(name, 0):
-		return fmt.Errorf("schema %q: PostgreSQL takes no such name", name)
+		return &kapi.InvalidError{Field: "schema", Reason: fmt.Sprintf("%q has more than 63 bytes", name)}
+	case strings.HasPrefix(name, "pg_"), strings.ContainsRune(name, 0), !utf8.ValidString(name):
+		return &kapi.InvalidError{Field: "schema", Reason: fmt.Sprintf("%q can't be a name in PostgreSQL", name)}
 	}
 	return nil
 }

@@ -78,22 +78,23 @@ var (
 // Open opens the store that the DSN names, as in postgres://USER@HOST:PORT/DATABASE, and makes
 // it if it isn't there. What the DSN doesn't say comes from the usual variables (PGPASSWORD) and
 // files (~/.pgpass). It may name several hosts; of those the one that can be written to is used.
-// The error says what is wrong: not reachable, no rights, too old, from a newer kapi.
+// The error says what is wrong: not reachable, no rights, too old, from a newer kapi; it is a
+// *kapi.InvalidError for a DSN or a schema that can't be.
 func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	config, err := parse(dsn)
 	if err != nil {
-		return nil, fmt.Errorf("store postgres: %w: %w", kapi.ErrUnavailable, err)
+		return nil, err
 	}
 	s := &Store{name: nameOf(config), schema: o.Schema, listen: config, id: newID(), closed: make(chan struct{})}
 	if s.schema == "" {
 		s.schema = "kapi"
 	}
 	if err := checkSchema(s.schema); err != nil {
-		return nil, fmt.Errorf("store %s: %w: %w", s.name, kapi.ErrUnavailable, err)
+		return nil, err
 	}
 	if o.ListenDSN != "" {
 		if s.listen, err = parse(o.ListenDSN); err != nil {
-			return nil, fmt.Errorf("store %s: %w: to listen, %w", s.name, kapi.ErrUnavailable, err)
+			return nil, fmt.Errorf("to listen: %w", err)
 		}
 	}
 	s.sql = newStatements(s.schema)

@@ -15,7 +15,9 @@ const description = `Actions are operations that take time: kapi keeps each from
 
 // cli is the command line. The help texts are the reference of the flags.
 type cli struct {
-	Store string `placeholder:"sqlite:PATH" help:"Where actions are kept. The default is a SQLite file in the user's state directory."`
+	Store       string `placeholder:"sqlite:PATH" help:"Where actions are kept: sqlite:PATH, or postgres://USER@HOST:PORT/DATABASE. The default is a SQLite file in the user's state directory."`
+	StoreSchema string `placeholder:"NAME" help:"The schema of a PostgreSQL store. The default is kapi."`
+	StoreListen string `placeholder:"DSN" help:"The PostgreSQL database itself, to listen for changes, if --store goes through a PgBouncer."`
 
 	Server string `placeholder:"URL" help:"A kapi server to use instead of a store, for run, ls, watch, dismiss and cancel."`
 	Token_ string `name:"token" placeholder:"T" help:"Token for --server; best given as the variable."`
@@ -36,7 +38,8 @@ type cli struct {
 type app struct {
 	stdout, stderr io.Writer
 	// store, server and token are the flags.
-	store, server, token string
+	store, server, token     string
+	storeSchema, storeListen string
 	// ownVariables are the environment variables of the flags that only kapi run has.
 	ownVariables []string
 }
@@ -62,6 +65,7 @@ func (a *app) run(args []string) error {
 		return err
 	}
 	a.store, a.server, a.token = c.Store, c.Server, c.Token_
+	a.storeSchema, a.storeListen = c.StoreSchema, c.StoreListen
 	a.ownVariables = variablesOf(parser.Model.Node, "run")
 	return ctx.Run(a, parser)
 }

@@ -26,6 +26,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/pgtest"
 )
 
 // deadline is for what must happen at all; how fast is measured elsewhere.
@@ -82,6 +83,7 @@ func TestScripts(t *testing.T) {
 			"opened":   cmdOpened,
 			"weak":     cmdWeak,
 			"setvar":   cmdStdout,
+			"postgres": cmdPostgres,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -262,4 +264,17 @@ func cmdWeak(ts *testscript.TestScript, neg bool, args []string) {
 // setvar VAR: sets VAR to the last output without its end.
 func cmdStdout(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+// postgres NAME: starts a PostgreSQL for the script; the variable becomes the DSN of an empty
+// database, and NAME_ADDRESS where it listens.
+func cmdPostgres(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: postgres NAME")
+	}
+	server, err := pgtest.New(pgtest.Options{TCP: true})
+	ts.Check(err)
+	ts.Defer(server.Stop)
+	ts.Setenv(args[0], server.DSN("postgres"))
+	ts.Setenv(args[0]+"_ADDRESS", server.Address())
 }

@@ -6,18 +6,45 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/user"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/postgres"
 	"github.com/kettubot/kapi/sqlite"
 )
 
+// A store is where actions and tokens are.
+type store interface {
+	kapi.Store
+	auth.Tokens
+	// Quiesce calls f while no write transaction of this process is open.
+	Quiesce(f func())
+}
+
+// openTimeout is how long a database may take to answer at all.
+const openTimeout = 5 * time.Second
+
 // openStore opens the store that --store names.
-func (a *app) openStore() (*sqlite.Store, error) {
+func (a *app) openStore(ctx context.Context) (store, error) {
+	if isPostgres(a.store) {
+		ctx, cancel := context.WithTimeout(ctx, openTimeout)
+		defer cancel()
+		s, err := postgres.Open(ctx, a.store, postgres.Options{Schema: a.storeSchema, ListenDSN: a.storeListen})
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	if a.storeSchema != "" || a.storeListen != "" {
+		return nil, usage("--store-schema and --store-listen are for a PostgreSQL store: --store postgres://...")
+	}
 	path, err := storePath(a.store)
 	if err != nil {
 		return nil, err
@@ -27,7 +54,15 @@ func (a *app) openStore() (*sqlite.Store, error) {
 			return nil, fmt.Errorf("store %s: %w: %w", path, kapi.ErrUnavailable, err)
 		}
 	}
-	return sqlite.Open(path)
+	s, err := sqlite.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func isPostgres(store string) bool {
+	return strings.HasPrefix(store, "postgres://") || strings.HasPrefix(store, "postgresql://")
 }
 
 // storePath returns the file of a --store, which may be empty.
@@ -42,9 +77,9 @@ func storePath(store string) (string, error) {
 		return "", usage("--store %s: a path must follow", store)
 	case ok && (scheme == "postgres" || scheme == "postgresql"):
 		// The rest may hold a password.
-		return "", usage("--store %s:...: this version of kapi has no PostgreSQL store, use sqlite:PATH", scheme)
+		return "", usage("--store %s:...: not a store, use %s://USER@HOST:PORT/DATABASE", scheme, scheme)
 	}
-	return "", usage("--store %s: not a store, use sqlite:PATH", store)
+	return "", usage("--store %s: not a store, use sqlite:PATH or postgres://USER@HOST:PORT/DATABASE", store)
 }
 
 // defaultPath is in the user's state directory, as the XDG Base Directory
@@ -67,12 +102,12 @@ func defaultPath() (string, error) {
 // A session is an open store and this process's part in it.
 type session struct {
 	*kapi.Peer
-	store *sqlite.Store
+	store store
 }
 
 // open joins the store.
 func (a *app) open(ctx context.Context, t terms) (*session, error) {
-	store, err := a.openStore()
+	store, err := a.openStore(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -95,8 +130,13 @@ func (a *app) open(ctx context.Context, t terms) (*session, error) {
 // changes nothing for its user.
 func (s *session) close() { _ = s.Close() }
 
-// storeName names a store as --store takes it.
-func storeName(s *sqlite.Store) string { return "sqlite:" + s.Path() }
+// storeName names a store as --store takes it, without a password.
+func storeName(s store) string {
+	if file, ok := s.(*sqlite.Store); ok {
+		return "sqlite:" + file.Path()
+	}
+	return fmt.Sprint(s)
+}
 
 // storeArgument is what a command that is shown to the user needs to find the same
 // place.
@@ -104,10 +144,30 @@ func (a *app) storeArgument() string {
 	if a.server != "" && a.server != os.Getenv("KAPI_SERVER") {
 		return "--server " + shellQuote(a.server) + " "
 	}
-	if a.store == "" || a.store == os.Getenv("KAPI_STORE") {
-		return ""
+	words := ""
+	for _, flag := range [][3]string{
+		{"--store", a.store, "KAPI_STORE"}, {"--store-schema", a.storeSchema, "KAPI_STORE_SCHEMA"},
+	} {
+		if flag[1] != "" && flag[1] != os.Getenv(flag[2]) {
+			words += flag[0] + " " + shellQuote(withoutPassword(flag[1])) + " "
+		}
 	}
-	return "--store " + shellQuote(a.store) + " "
+	return words
+}
+
+// withoutPassword is for what is shown: whoever copies it fills the password in.
+func withoutPassword(store string) string {
+	if u, err := url.Parse(store); isPostgres(store) && err == nil {
+		if u.User != nil {
+			u.User = url.User(u.User.Username())
+		}
+		if q := u.Query(); q.Has("password") {
+			q.Del("password")
+			u.RawQuery = q.Encode()
+		}
+		return u.String()
+	}
+	return store
 }
 
 // shellQuote makes a word that a POSIX shell takes as it is.

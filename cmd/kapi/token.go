@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/auth"
-	"github.com/kettubot/kapi/sqlite"
 )
 
 type tokenCmd struct {
@@ -56,7 +55,7 @@ func (c *tokenCreateCmd) Run(a *app) error {
 	if err != nil {
 		return usage("%v", err)
 	}
-	return a.withStore(func(s *sqlite.Store) error {
+	return a.withStore(func(s store) error {
 		if err := s.AddToken(context.Background(), token); err != nil {
 			return err
 		}
@@ -67,7 +66,7 @@ func (c *tokenCreateCmd) Run(a *app) error {
 type tokenLsCmd struct{}
 
 func (c *tokenLsCmd) Run(a *app) error {
-	return a.withStore(func(s *sqlite.Store) error {
+	return a.withStore(func(s store) error {
 		tokens, err := s.Tokens(context.Background())
 		if err != nil {
 			return err
@@ -97,7 +96,7 @@ type tokenRevokeCmd struct {
 }
 
 func (c *tokenRevokeCmd) Run(a *app) error {
-	return a.withStore(func(s *sqlite.Store) error {
+	return a.withStore(func(s store) error {
 		if err := s.RemoveToken(context.Background(), c.ID); err != nil {
 			return fmt.Errorf("%s: %w", c.ID, err)
 		}
@@ -106,11 +105,11 @@ func (c *tokenRevokeCmd) Run(a *app) error {
 }
 
 // withStore opens the store for as long as f takes, without joining it.
-func (a *app) withStore(f func(*sqlite.Store) error) error {
+func (a *app) withStore(f func(store) error) error {
 	if err := a.storeOnly("token"); err != nil {
 		return err
 	}
-	s, err := a.openStore()
+	s, err := a.openStore(context.Background())
 	if err != nil {
 		return err
 	}
