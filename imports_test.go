@@ -31,6 +31,7 @@ var may = map[string][]string{
 	"internal/notify":     {"golang.org/x/sys"},
 	"internal/supervise":  {"internal/proc", "internal/progress", "github.com/creack/pty", "golang.org/x/sys", "golang.org/x/term"},
 	"internal/storetest":  {".", "pgregory.net/rapid"},
+	"internal/badnet":     {},
 	"internal/pgtest":     {"github.com/jackc/pgx/v5"},
 	"internal/acceptance": {anything},
 	"cmd/kapi":            {anything},

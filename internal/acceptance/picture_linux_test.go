@@ -17,6 +17,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
+	"github.com/kettubot/kapi/internal/badnet"
 	"github.com/kettubot/kapi/sqlite"
 )
 
@@ -46,7 +47,7 @@ type scene struct {
 	address string
 	peer    *kapi.Peer
 	// near is between the watcher and the server, far between the runners and the server.
-	near, far *proxy
+	near, far *badnet.Proxy
 	picture   *picture
 
 	quiet sync.RWMutex // held by those who change something, and by who wants peace
@@ -62,7 +63,7 @@ func newScene(t *testing.T) *scene {
 	if code != 0 {
 		t.Fatalf("kapi token create: %s", stderr)
 	}
-	s.near, s.far = newProxy(t, s.address, 0), newProxy(t, s.address, 5*time.Millisecond)
+	s.near, s.far = badnet.New(t, s.address, 0), badnet.New(t, s.address, 5*time.Millisecond)
 	store, err := sqlite.Open(s.store[len("sqlite:"):])
 	if err != nil {
 		t.Fatal(err)
@@ -96,9 +97,9 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-func (s *scene) dial(by *proxy, token string) *client.Client {
+func (s *scene) dial(by *badnet.Proxy, token string) *client.Client {
 	s.t.Helper()
-	c, err := client.New("http://"+by.address, token, client.Options{})
+	c, err := client.New("http://"+by.Address(), token, client.Options{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -126,10 +127,10 @@ func (s *scene) fault() string {
 	s.t.Helper()
 	switch rand.N(4) {
 	case 0:
-		s.near.cut(false)
+		s.near.Cut(false)
 		return "hanging up"
 	case 1:
-		s.near.cut(true)
+		s.near.Cut(true)
 		return "a reset"
 	case 2:
 		_ = syscall.Kill(s.serving.pid(), syscall.SIGKILL)
@@ -221,7 +222,7 @@ func (s *scene) disturb(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
 		case <-time.After(rand.N(300 * time.Millisecond)):
-			s.far.cut(rand.N(2) == 0)
+			s.far.Cut(rand.N(2) == 0)
 		case <-ctx.Done():
 		}
 	}

@@ -1,0 +1,180 @@
+// Package badnet is a bad network for tests: a proxy that is slow, cuts connections, or keeps
+// them open and passes nothing on.
+package badnet
+
+import (
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A Proxy stands between clients and one address.
+type Proxy struct {
+	to       string
+	delay    time.Duration
+	listener net.Listener
+	served   sync.WaitGroup
+
+	mu   sync.Mutex
+	open map[*net.TCPConn]struct{}
+	trap Trap
+	hung chan struct{} // closed when it no longer hangs; nil while it doesn't
+}
+
+// A Trap is what happens at the next thing that a client says.
+type Trap int
+
+const (
+	// None passes it on.
+	None Trap = iota
+	// CutBefore cuts the connection before the server hears it.
+	CutBefore
+	// CutAfter passes it on, keeps the answer, and cuts the connection.
+	CutAfter
+	// HangAfter passes it on and nothing from then on, as Hang does.
+	HangAfter
+)
+
+// New makes a proxy that ends with t, and waits up to the delay before it passes a piece on.
+func New(t testing.TB, to string, delay time.Duration) *Proxy {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{to: to, delay: delay, listener: listener, open: map[*net.TCPConn]struct{}{}}
+	p.served.Go(p.accept)
+	t.Cleanup(func() {
+		_ = listener.Close()
+		p.Hang(false)
+		p.Cut(false)
+		p.served.Wait()
+	})
+	return p
+}
+
+// Address is where clients connect.
+func (p *Proxy) Address() string { return p.listener.Addr().String() }
+
+// Cut ends all connections, with a reset or as if both sides had hung up.
+func (p *Proxy) Cut(reset bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for conn := range p.open {
+		if reset {
+			_ = conn.SetLinger(0)
+		}
+		_ = conn.Close()
+	}
+}
+
+// Hang passes nothing on any more, on old connections and new ones, until it is called with false.
+func (p *Proxy) Hang(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case on && p.hung == nil:
+		p.hung = make(chan struct{})
+	case !on && p.hung != nil:
+		close(p.hung)
+		p.hung = nil
+	}
+}
+
+// Set sets a trap for the next thing that any client says.
+func (p *Proxy) Set(trap Trap) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trap = trap
+}
+
+func (p *Proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", p.to)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		p.join(client.(*net.TCPConn), server.(*net.TCPConn))
+	}
+}
+
+func (p *Proxy) join(client, server *net.TCPConn) {
+	p.mu.Lock()
+	p.open[client], p.open[server] = struct{}{}, struct{}{}
+	p.mu.Unlock()
+	l := &line{proxy: p, client: client, server: server}
+	var both sync.WaitGroup
+	both.Go(func() { l.pass(client, server) })
+	both.Go(func() { l.pass(server, client) })
+	p.served.Go(func() {
+		both.Wait()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, conn := range []*net.TCPConn{client, server} {
+			delete(p.open, conn)
+			_ = conn.Close()
+		}
+	})
+}
+
+// A line is one connection through the proxy.
+type line struct {
+	proxy          *Proxy
+	client, server *net.TCPConn
+	caught         Trap // guarded by proxy.mu
+}
+
+func (l *line) pass(from, to *net.TCPConn) {
+	defer func() { _ = to.CloseWrite() }()
+	piece := make([]byte, 4096)
+	for {
+		n, err := from.Read(piece)
+		if l.proxy.delay > 0 {
+			time.Sleep(rand.N(l.proxy.delay))
+		}
+		if n > 0 && !l.through(from == l.client) {
+			_, _ = l.client.Close(), l.server.Close()
+			return
+		}
+		if n > 0 {
+			if _, err := to.Write(piece[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil {
+			if err != io.EOF {
+				_, _ = l.client.Close(), l.server.Close()
+			}
+			return
+		}
+	}
+}
+
+// through waits while the proxy hangs, and is false if the connection is to be cut.
+func (l *line) through(fromClient bool) bool {
+	p := l.proxy
+	p.mu.Lock()
+	if fromClient && p.trap != None {
+		caught := p.trap
+		l.caught, p.trap = caught, None
+		if caught == HangAfter {
+			p.hung = make(chan struct{})
+		}
+		p.mu.Unlock()
+		return caught != CutBefore // what was caught is passed on, hung or not
+	}
+	hung, caught := p.hung, l.caught
+	p.mu.Unlock()
+	if hung != nil {
+		<-hung
+	}
+	return caught == None || caught == HangAfter || fromClient
+}
