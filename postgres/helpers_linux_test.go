@@ -2,8 +2,15 @@ package postgres
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kettubot/kapi"
 )
 
 // deadline bounds everything that the tests wait for. It is generous: none measures how fast the
@@ -25,4 +32,114 @@ func openAt(t testing.TB, dsn string, o Options) *Store {
 		t.Fatalf("Open: %v", err)
 	}
 	return s
+}
+
+// newStore makes a store in a database of its own, and closes it with t.
+func newStore(t testing.TB) (*Store, string) {
+	t.Helper()
+	database := server.Database(t)
+	return openFor(t, server.DSN(database)), database
+}
+
+// openFor opens a store and closes it with t.
+func openFor(t testing.TB, dsn string) *Store {
+	t.Helper()
+	s := openAt(t, dsn, Options{})
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+// insert commits a running action that holds its own id as a key. during is called while it decides.
+func insert(ctx context.Context, s *Store, id string, during func()) error {
+	return s.Commit(ctx, kapi.Batch{}, func(l kapi.Loaded) (kapi.Writes, error) {
+		seq := l.Seq + 1
+		r := kapi.Record{
+			Action: kapi.Action{Seq: seq, ID: id, Title: "title of " + id, Status: kapi.StatusRunning, Keys: []string{id}},
+			Fence:  seq,
+		}
+		if during != nil {
+			during()
+		}
+		return kapi.Writes{Head: seq, Insert: []kapi.Record{r}, Claim: []kapi.Claim{{Key: id, Action: id}}}, nil
+	})
+}
+
+func mustInsert(t testing.TB, s *Store, id string) {
+	t.Helper()
+	if err := insert(within(t), s, id, nil); err != nil {
+		t.Fatalf("commit of %s: %v", id, err)
+	}
+}
+
+// wantIDs checks which actions the store has, in the order of seq.
+func wantIDs(t testing.TB, s *Store, want ...string) {
+	t.Helper()
+	page, err := s.Feed(within(t), 0)
+	if err != nil {
+		t.Fatalf("Feed: %v", err)
+	}
+	var ids []string
+	for _, r := range page.Records {
+		ids = append(ids, r.ID)
+	}
+	if !slices.Equal(ids, want) {
+		t.Errorf("the store has %q, want %q", ids, want)
+	}
+}
+
+// wantRefusal checks that err wraps ErrUnavailable and says why, in one line that names the store.
+func wantRefusal(t testing.TB, err error, why string) {
+	t.Helper()
+	if err == nil || !errors.Is(err, kapi.ErrUnavailable) || errors.Is(err, kapi.ErrOutcomeUnknown) {
+		t.Errorf("the error is %v, want one that wraps ErrUnavailable, and is sure", err)
+		return
+	}
+	if got := err.Error(); !strings.HasPrefix(got, "store postgres://") || !strings.Contains(got, why) || strings.Contains(got, "\n") ||
+		strings.Count(got, "store postgres://") != 1 {
+		t.Errorf("the error is %q, want it to name the store once, and to say %q in one line", got, why)
+	}
+}
+
+// query asks a database for one value, as the superuser.
+func query[T any](t testing.TB, database, sql string, args ...any) (value T) {
+	t.Helper()
+	conn, err := pgx.Connect(within(t), server.DSN(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if err := conn.QueryRow(within(t), sql, args...).Scan(&value); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return value
+}
+
+// eventually waits until a condition holds.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(deadline); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited %v until %s", deadline, what)
+		}
+	}
+}
+
+// activity counts the connections of a role of the store for which a condition on pg_stat_activity
+// holds.
+func activity(t testing.TB, database, role, condition string) int {
+	t.Helper()
+	return query[int](t, database, `SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'kapi ' || $2 || ' %' AND `+condition, database, role)
+}
+
+// terminate ends the connections of a role of the store, as an admin does.
+func terminate(t testing.TB, database, role string) {
+	t.Helper()
+	n := query[int](t, database, `SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'kapi ' || $2 || ' %'`, database, role)
+	if n == 0 {
+		t.Errorf("there is no connection to %s", role)
+	}
 }

@@ -314,7 +314,24 @@ func (s *Server) Exec(t testing.TB, database, statements string) {
 		t.Fatal(err)
 	}
 	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, statements, pgx.QueryExecModeSimpleProtocol); err != nil {
-		t.Fatalf("%s: %v", statements, err)
+	for statement := range strings.SplitSeq(statements, ";") { // each in a transaction of its own
+		if _, err := conn.Exec(ctx, statement, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
+// Query asks a database for the values of one row, as the superuser.
+func (s *Server) Query(t testing.TB, database, query string, values ...any) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, s.DSN(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if err := conn.QueryRow(ctx, query).Scan(values...); err != nil {
+		t.Fatalf("%s: %v", query, err)
 	}
 }

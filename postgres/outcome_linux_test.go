@@ -1,0 +1,124 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/badnet"
+	"github.com/kettubot/kapi/internal/pgtest"
+)
+
+// throughProxy opens a store over a bad network.
+func throughProxy(t *testing.T) (*Store, *badnet.Proxy, string) {
+	t.Helper()
+	database := server.Database(t)
+	proxy := badnet.New(t, server.Address(), 0)
+	return openFor(t, fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", proxy.Address(), database)), proxy, database
+}
+
+// TestOutcome: a connection that breaks in a COMMIT, before or after the server has it, is looked
+// up, and the caller is told what is true.
+func TestOutcome(t *testing.T) {
+	s, proxy, database := throughProxy(t)
+	direct := openFor(t, server.DSN(database))
+	mustInsert(t, s, "first")
+	err := insert(within(t), s, "lost", func() { proxy.Set(badnet.CutBefore) })
+	wantRefusal(t, err, "it was not committed")
+	wantIDs(t, direct, "first")
+	mustInsert(t, s, "again") // the new connection prepares its statements
+	if err := insert(within(t), s, "kept", func() { proxy.Set(badnet.CutAfter) }); err != nil {
+		t.Errorf("a commit that the server had got, and whose answer was lost: %v", err)
+	}
+	wantIDs(t, direct, "first", "again", "kept")
+	mustInsert(t, s, "last")
+	wantIDs(t, direct, "first", "again", "kept", "last")
+}
+
+// TestOutcomeUnknown: when the server can't be asked, the error says that nobody knows.
+func TestOutcomeUnknown(t *testing.T) {
+	s, proxy, database := throughProxy(t)
+	mustInsert(t, s, "first")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	began := time.Now()
+	err := insert(ctx, s, "hung", func() { proxy.Set(badnet.HangAfter) })
+	if !errors.Is(err, kapi.ErrOutcomeUnknown) || !errors.Is(err, kapi.ErrUnavailable) {
+		t.Errorf("a commit whose outcome can't be looked up is answered with %v", err)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the answer took %v", took)
+	}
+	wantIDs(t, openFor(t, server.DSN(database)), "first", "hung")
+	proxy.Hang(false)
+	mustInsert(t, s, "last")
+	wantIDs(t, s, "first", "hung", "last")
+}
+
+// TestHang: a connection over which nothing comes any more holds nobody for longer than his
+// context, and is replaced.
+func TestHang(t *testing.T) {
+	s, proxy, _ := throughProxy(t)
+	mustInsert(t, s, "first")
+	wantIDs(t, s, "first")
+	proxy.Hang(true)
+	for range 3 { // both readers, and a new connection
+		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+		_, err := s.Feed(ctx, 0)
+		wantRefusal(t, err, "")
+		wantRefusal(t, insert(ctx, s, "refused", nil), "")
+		cancel()
+	}
+	proxy.Hang(false)
+	wantIDs(t, s, "first")
+	mustInsert(t, s, "second")
+}
+
+// TestSynchronousStandby: a commit is not answered before the synchronous standby has it, also
+// if somebody cancels the wait: PostgreSQL takes that for success.
+func TestSynchronousStandby(t *testing.T) {
+	alone := pgtest.For(t, pgtest.Options{Settings: map[string]string{"max_connections": "20"}})
+	s := openFor(t, alone.DSN("postgres"))
+	mustInsert(t, s, "first")
+	alone.Exec(t, "postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'; SELECT pg_reload_conf()")
+	waiting := func() (n int) {
+		alone.Query(t, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", &n)
+		return n
+	}
+
+	ids := []string{"first"}
+	eventually(t, "the standby is waited for", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		ids = append(ids, fmt.Sprint("alone", len(ids)))
+		err := insert(ctx, s, ids[len(ids)-1], nil)
+		if err != nil && !errors.Is(err, kapi.ErrOutcomeUnknown) {
+			t.Errorf("a commit that no standby has is answered with %v", err)
+		}
+		return err != nil
+	})
+	if n := waiting(); n != 1 {
+		t.Errorf("%d commits wait for the standby, want the one that was given up, not cancelled", n)
+	}
+	alone.Exec(t, "postgres", "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+	eventually(t, "nobody waits", func() bool { return waiting() == 0 })
+
+	answered := make(chan error, 1)
+	go func() { answered <- insert(within(t), s, "cancelled", nil) }()
+	eventually(t, "the commit waits for the standby", func() bool { return waiting() == 1 })
+	alone.Exec(t, "postgres", "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+	eventually(t, "looking it up waits for the standby", func() bool { return waiting() == 1 })
+	select {
+	case err := <-answered:
+		t.Errorf("a commit whose wait was cancelled is answered with %v", err)
+	default:
+	}
+	alone.Exec(t, "postgres", "ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()")
+	if err := <-answered; err != nil {
+		t.Errorf("the commit, when nothing is to be waited for any more: %v", err)
+	}
+	wantIDs(t, s, append(ids, "cancelled")...)
+}
