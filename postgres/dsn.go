@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// connectTimeout is how long one host is tried, if the DSN doesn't say: several hosts, or one
-	// and the wait for it, fit into the time that a change has.
+	// connectTimeout is how long one host of several is tried, if the DSN doesn't say: the next
+	// one must have its turn in the time that a change has.
 	connectTimeout = 2 * time.Second
 	// deadAfter is when a connection counts as broken whose other end acknowledges nothing.
 	deadAfter = 10 * time.Second
@@ -35,7 +35,7 @@ func parse(dsn string) (*pgx.ConnConfig, error) {
 			Reason: "must be postgres://USER@HOST:PORT/DATABASE, with special characters in a password percent-encoded",
 		}
 	}
-	if config.ConnectTimeout == 0 {
+	if config.ConnectTimeout == 0 && len(hostsOf(config)) > 1 {
 		config.ConnectTimeout = connectTimeout
 	}
 	if config.ValidateConnect == nil {
@@ -60,13 +60,18 @@ func nameOf(config *pgx.ConnConfig) string {
 	if strings.HasPrefix(config.Host, "/") {
 		return fmt.Sprintf("postgres:///%s?host=%s&port=%d", config.Database, config.Host, config.Port)
 	}
+	return "postgres://" + strings.Join(hostsOf(config), ",") + "/" + config.Database
+}
+
+// hostsOf lists each host once: one may be tried with TLS and without.
+func hostsOf(config *pgx.ConnConfig) []string {
 	hosts := []string{net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))}
 	for _, f := range config.Fallbacks {
 		if host := net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port))); !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}
 	}
-	return "postgres://" + strings.Join(hosts, ",") + "/" + config.Database
+	return hosts
 }
 
 // checkSchema refuses what can't be the name of a schema.

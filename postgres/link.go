@@ -135,9 +135,11 @@ func (s *Store) use(ctx context.Context, p pool, f func(*link) error) error {
 	defer func() { p <- l }()
 	for {
 		fresh, err := l.ready(ctx)
-		if err == nil {
-			err = f(l)
+		if err != nil {
+			l.drop()
+			return s.fail(err)
 		}
+		err = f(l)
 		if l.broken() {
 			l.drop()
 		}

@@ -1,0 +1,160 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kettubot/kapi"
+)
+
+// TestTerminated: an admin ends the connection, at each moment.
+func TestTerminated(t *testing.T) {
+	s, database := newStore(t)
+	mustInsert(t, s, "first")
+	wantIDs(t, s, "first")
+	if err := s.Renew(within(t), kapi.RunnerRecord{ID: "r"}); err != nil {
+		t.Fatal(err)
+	}
+
+	// While nobody uses it: nobody notices.
+	terminate(t, database, "commit")
+	mustInsert(t, s, "second")
+	terminate(t, database, "read")
+	wantIDs(t, s, "first", "second")
+	terminate(t, database, "renew")
+	if err := s.Renew(within(t), kapi.RunnerRecord{ID: "r"}); err != nil {
+		t.Errorf("Renew after its connection was ended: %v", err)
+	}
+
+	// While it decides: nothing is kept.
+	err := insert(within(t), s, "refused", func() { terminate(t, database, "commit") })
+	wantRefusal(t, err, "it was not committed")
+	wantIDs(t, s, "first", "second")
+	mustInsert(t, s, "third")
+
+	// While it waits for the lock: it waits again.
+	other := openFor(t, server.DSN(database))
+	waiter := make(chan error, 1)
+	err = insert(within(t), other, "fourth", func() {
+		go func() { waiter <- insert(within(t), s, "fifth", nil) }()
+		eventually(t, "the other waits", func() bool { return activity(t, database, "commit", "wait_event = 'advisory'") == 1 })
+		if n := query[int](t, database, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'advisory'`); n != 1 {
+			t.Errorf("%d wait", n)
+		}
+	})
+	if err := errors.Join(err, <-waiter); err != nil {
+		t.Error(err)
+	}
+	wantIDs(t, s, "first", "second", "third", "fourth", "fifth")
+}
+
+// TestSettings: what a role or a database is set to doesn't weaken what is promised.
+func TestSettings(t *testing.T) {
+	database := server.Database(t)
+	for _, setting := range []string{
+		"synchronous_commit = off", "client_min_messages = error", "statement_timeout = 100", "lock_timeout = 100",
+		"idle_in_transaction_session_timeout = 0", "default_transaction_isolation = serializable",
+		"standard_conforming_strings = off", "search_path = nowhere", "DateStyle = German", "bytea_output = escape",
+		"default_transaction_deferrable = on",
+	} {
+		server.Exec(t, "postgres", fmt.Sprintf("ALTER DATABASE %s SET %s", database, setting))
+	}
+	s := openFor(t, server.DSN(database))
+	got := map[string]string{}
+	for weak, want := range map[string]string{"off": "on", "local": "on", "remote_write": "on", "on": "on", "remote_apply": "remote_apply"} {
+		_, err := s.write(within(t), job{
+			read: func(l *link, b *pgx.Batch) {
+				for _, name := range []string{"synchronous_commit", "client_min_messages", "idle_in_transaction_session_timeout", "transaction_isolation"} {
+					b.Queue("SELECT current_setting($1)", name).QueryRow(func(row pgx.Row) error {
+						value := ""
+						err := row.Scan(&value)
+						got[name] = value
+						return err
+					})
+				}
+			},
+			write: func(*pgx.Batch) (bool, error) { return false, nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if weak == "off" && (got["synchronous_commit"] != want || got["client_min_messages"] != "warning" ||
+			got["idle_in_transaction_session_timeout"] != "3s" || got["transaction_isolation"] != "read committed") {
+			t.Errorf("in a transaction the settings are %v", got)
+		}
+		if weak != "off" {
+			again := openFor(t, server.DSN(database)+"&synchronous_commit="+weak)
+			value := ""
+			_, err := again.write(within(t), job{
+				read: func(l *link, b *pgx.Batch) {
+					b.Queue("SHOW synchronous_commit").QueryRow(func(row pgx.Row) error { return row.Scan(&value) })
+				},
+				write: func(*pgx.Batch) (bool, error) { return false, nil },
+			})
+			if err != nil || value != want {
+				t.Errorf("synchronous_commit of %s becomes %s, want %s (%v)", weak, value, want, err)
+			}
+		}
+	}
+	// Waiting for the lock is not what a statement timeout is for.
+	other := openFor(t, server.DSN(database))
+	waiter := make(chan error, 1)
+	err := insert(within(t), s, "first", func() {
+		go func() { waiter <- insert(within(t), other, "second", nil) }()
+		eventually(t, "the other waits for longer than the timeouts", func() bool {
+			return activity(t, database, "commit", "wait_event = 'advisory' AND query_start < now() - interval '300 ms'") == 1
+		})
+	})
+	if err := errors.Join(err, <-waiter); err != nil {
+		t.Error(err)
+	}
+	wantIDs(t, s, "first", "second")
+}
+
+// TestOutOfConnections: a server that has no connections left is named as that, and what has a
+// connection goes on.
+func TestOutOfConnections(t *testing.T) {
+	s, database := newStore(t)
+	mustInsert(t, s, "first")
+	server.Exec(t, "postgres", "DROP ROLE IF EXISTS few; CREATE ROLE few LOGIN SUPERUSER CONNECTION LIMIT 1; ALTER ROLE few NOSUPERUSER")
+	server.Exec(t, database, "GRANT USAGE ON SCHEMA kapi TO few; GRANT ALL ON ALL TABLES IN SCHEMA kapi TO few")
+	dsn := server.DSN(database) + "&user=few"
+	few := openFor(t, dsn)
+	mustInsert(t, few, "second")
+	_, err := few.Feed(within(t), 0)
+	wantRefusal(t, err, "it has no connections left")
+	_, err = Open(within(t), dsn, Options{})
+	wantRefusal(t, err, "it has no connections left")
+	mustInsert(t, few, "third")
+	wantIDs(t, s, "first", "second", "third")
+}
+
+// TestSlowStatement: a read that takes too long is given up, and its connection is used again
+// or replaced.
+func TestSlowStatement(t *testing.T) {
+	s, database := newStore(t)
+	mustInsert(t, s, "first")
+	conn, err := pgx.Connect(within(t), server.DSN(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(within(t), "BEGIN; LOCK TABLE kapi.actions", pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	_, err = s.Feed(ctx, 0)
+	wantRefusal(t, err, "")
+	wantRefusal(t, insert(ctx, s, "refused", nil), "")
+	if _, err := conn.Exec(within(t), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	wantIDs(t, s, "first")
+	mustInsert(t, s, "second")
+}

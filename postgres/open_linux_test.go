@@ -1,0 +1,148 @@
+package postgres
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/kettubot/kapi"
+)
+
+func TestWrongDSN(t *testing.T) {
+	for dsn, why := range map[string]string{
+		"postgres://u:hunter2@h:x/db":                                               "DSN must be postgres://",
+		"postgres://u:hun%ter2@h/db":                                                "DSN must be postgres://",
+		"postgres://u:hunter2@127.0.0.1:1/db":                                       "store postgres://127.0.0.1:1/db: store not available: ",
+		"postgres://u:hunter2@127.0.0.1:1,[::1]:2/":                                 "store postgres://127.0.0.1:1,[::1]:2/",
+		strings.Replace(server.DSN("none"), "postgres@", "postgres:hunter2@", 1):    "there is no such database",
+		strings.Replace(server.DSN("postgres"), "postgres@", "nobody:hunter2@", 1):  "it refuses the user or the password",
+		server.DSN("postgres") + "&target_session_attrs=standby":                    "server is not in hot standby mode",
+		server.DSN("postgres") + "&options=-c%20default_transaction_read_only%3Don": "it can't be written to: it is a standby",
+	} {
+		_, err := Open(within(t), dsn, Options{})
+		if err == nil || !strings.Contains(err.Error(), why) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: the error is %v, want one line that says %q, without the password", dsn, err, why)
+		}
+	}
+	for _, schema := range []string{"pg_kapi", strings.Repeat("x", 64), "a\x00b", "\xff"} {
+		var invalid *kapi.InvalidError
+		if _, err := Open(within(t), server.DSN("postgres"), Options{Schema: schema}); !errors.As(err, &invalid) {
+			t.Errorf("schema %q: %v", schema, err)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for _, c := range []struct {
+		version  int
+		encoding string
+		why      string
+	}{
+		{140000, "UTF8", ""},
+		{180002, "UTF8", ""},
+		{130022, "UTF8", "it is PostgreSQL 13, kapi needs 14 or later"},
+		{90624, "UTF8", "it is PostgreSQL 9"},
+		{150000, "SQL_ASCII", "encoding is SQL_ASCII"},
+	} {
+		err := checkVersion(c.version, c.encoding)
+		if (err == nil) != (c.why == "") || err != nil && (!errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), c.why)) {
+			t.Errorf("%d, %s: %v, want %q", c.version, c.encoding, err, c.why)
+		}
+	}
+	name := "ascii" + server.Database(t)
+	server.Exec(t, "postgres", "CREATE DATABASE "+name+" ENCODING SQL_ASCII TEMPLATE template0")
+	t.Cleanup(func() { server.Exec(t, "postgres", "DROP DATABASE "+name) })
+	_, err := Open(within(t), server.DSN(name), Options{})
+	wantRefusal(t, err, "the database's encoding is SQL_ASCII, kapi needs UTF8")
+}
+
+// TestForeignSchema: what is not kapi's, or not whole, or from a newer one, is refused and left as it is.
+func TestForeignSchema(t *testing.T) {
+	for name, c := range map[string]struct{ damage, why string }{
+		"another program's": {"DROP SCHEMA kapi CASCADE; CREATE SCHEMA kapi; CREATE TABLE kapi.orders (id int)", "the schema kapi has tables, but not kapi's table of its version"},
+		"newer":             {"UPDATE kapi.version SET version = 99", "it is from a newer kapi (schema 99, this one knows 1)"},
+		"without version":   {"DROP TABLE kapi.version", "restored in part"},
+		"empty version":     {"DELETE FROM kapi.version", "restored in part"},
+		"without a table":   {"DROP TABLE kapi.writers, kapi.keys", "lacks tables (keys, writers)"},
+		"without a head":    {"DELETE FROM kapi.head", "kapi's table head is empty"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, database := newStore(t)
+			mustInsert(t, s, "a")
+			server.Exec(t, database, c.damage)
+			for range 2 {
+				_, err := Open(within(t), server.DSN(database), Options{})
+				wantRefusal(t, err, c.why)
+			}
+		})
+	}
+	// An empty schema, that an owner has made for kapi, is taken.
+	database := server.Database(t)
+	server.Exec(t, database, "CREATE SCHEMA kapi")
+	mustInsert(t, openFor(t, server.DSN(database)), "a")
+}
+
+// TestTenAtOnce: ten processes that find nothing make one store.
+func TestTenAtOnce(t *testing.T) {
+	dsn := server.DSN(server.Database(t))
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	epochs := map[string]int{}
+	for range 10 {
+		all.Go(func() {
+			s, err := Open(within(t), dsn, Options{})
+			if err != nil {
+				t.Errorf("Open: %v", err)
+				return
+			}
+			defer s.Close()
+			snapshot, err := s.Snapshot(within(t))
+			if err != nil {
+				t.Errorf("Snapshot: %v", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			epochs[snapshot.Epoch+string(snapshot.Secret)]++
+		})
+	}
+	all.Wait()
+	if len(epochs) != 1 {
+		t.Errorf("they found %d epochs and secrets: %v", len(epochs), epochs)
+	}
+}
+
+// TestRights: the least that docs/postgres.md says is enough, and what is missing is said.
+func TestRights(t *testing.T) {
+	database := server.Database(t)
+	server.Exec(t, "postgres", "DROP ROLE IF EXISTS app; CREATE ROLE app LOGIN")
+	app := server.DSN(database) + "&user=app"
+	_, err := Open(within(t), app, Options{})
+	wantRefusal(t, err, "the user has not got the rights that kapi needs")
+
+	// It may make its schema, or its owner has made one for it.
+	server.Exec(t, database, "CREATE SCHEMA mine AUTHORIZATION app")
+	own := openAt(t, app, Options{Schema: "mine"})
+	mustInsert(t, own, "a")
+	if err := own.Close(); err != nil {
+		t.Error(err)
+	}
+
+	// Another has made the tables.
+	mustInsert(t, openFor(t, server.DSN(database)), "a")
+	_, err = Open(within(t), app, Options{})
+	wantRefusal(t, err, "the user has not got the rights that kapi needs")
+	server.Exec(t, database, "GRANT USAGE ON SCHEMA kapi TO app; GRANT SELECT ON kapi.version TO app;"+
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON kapi.head, kapi.actions, kapi.keys, kapi.runners, kapi.tokens, kapi.secrets, kapi.answers, kapi.writers TO app")
+	s := openFor(t, app)
+	mustInsert(t, s, "b")
+	wantIDs(t, s, "a", "b")
+	if _, err := s.Purge(within(t), 1<<60, 10); err != nil {
+		t.Errorf("Purge: %v", err)
+	}
+	server.Exec(t, database, "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public")
+	wantIDs(t, openFor(t, app), "a", "b")
+	server.Exec(t, database, "REVOKE INSERT ON kapi.actions FROM app")
+	wantRefusal(t, insert(within(t), s, "c", nil), "the user has not got the rights that kapi needs")
+	wantIDs(t, s, "a", "b")
+}
