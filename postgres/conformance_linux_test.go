@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"os"
 	"sync/atomic"
 	"testing"
 
@@ -12,7 +13,25 @@ import (
 // Each case has a schema of its own in one database: making those is quicker than databases, and
 // shows that they are kept apart.
 func TestStore(t *testing.T) {
-	dsn := server.DSN(server.Database(t))
+	conforms(t, server.DSN(server.Database(t)))
+}
+
+// TestUnprepared is the same without prepared statements, as some poolers need it.
+func TestUnprepared(t *testing.T) {
+	if os.Getenv("KAPI_SOAK") == "" {
+		s := openFor(t, server.DSN(server.Database(t))+"&default_query_exec_mode=exec")
+		for i := range 3 {
+			mustInsert(t, s, fmt.Sprint(i))
+		}
+		wantIDs(t, s, "0", "1", "2")
+		return
+	}
+	for _, mode := range []string{"exec", "simple_protocol", "cache_describe"} {
+		t.Run(mode, func(t *testing.T) { conforms(t, server.DSN(server.Database(t))+"&default_query_exec_mode="+mode) })
+	}
+}
+
+func conforms(t *testing.T, dsn string) {
 	var schemas atomic.Int64
 	storetest.Run(t, storetest.Backend{New: func(t testing.TB) func() kapi.Store {
 		o := Options{Schema: fmt.Sprintf("Case %d", schemas.Add(1))}

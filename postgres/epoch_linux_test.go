@@ -1,0 +1,81 @@
+package postgres
+
+import (
+	"testing"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/pgtest"
+)
+
+func headOf(t testing.TB, s *Store) kapi.Head {
+	t.Helper()
+	page, err := s.Feed(within(t), 0)
+	if err != nil {
+		t.Fatalf("Feed: %v", err)
+	}
+	return page.Head
+}
+
+// TestEpoch: a history that goes on elsewhere, or from an earlier time, is another one, for those
+// too who have it open. Its seq has jumped ahead of what may have been lost.
+func TestEpoch(t *testing.T) {
+	for name, change := range map[string]string{
+		"another timeline": "UPDATE kapi.head SET place = regexp_replace(place, '/.*', '/00000000')",
+		"another cluster":  "UPDATE kapi.head SET cluster = '1'",
+		"a restored table": "CREATE TABLE kapi.old (LIKE kapi.head INCLUDING ALL); INSERT INTO kapi.old SELECT * FROM kapi.head;" +
+			"DROP TABLE kapi.head; ALTER TABLE kapi.old RENAME TO head",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, database := newStore(t)
+			mustInsert(t, s, "a")
+			before := headOf(t, s)
+			server.Exec(t, database, change)
+			after := headOf(t, s)
+			if after.Epoch == before.Epoch || after.Seq != before.Seq+ahead {
+				t.Errorf("the head was %v, and is %v", before, after)
+			}
+			mustInsert(t, s, "b")
+			if again := headOf(t, openFor(t, server.DSN(database))); again.Epoch != after.Epoch || again.Seq != after.Seq+1 {
+				t.Errorf("another reads the head %v, want that after %v", again, after)
+			}
+			wantIDs(t, s, "a", "b")
+			// Who finds out by committing says it too.
+			server.Exec(t, database, "UPDATE kapi.head SET place = 'elsewhere'")
+			mustInsert(t, s, "c")
+			if last := headOf(t, s); last.Epoch == after.Epoch {
+				t.Errorf("the epoch is still %v", last)
+			}
+		})
+	}
+}
+
+// TestCrash: the server is killed and comes back: what was acknowledged is there, and the store
+// goes on, in the same epoch.
+func TestCrash(t *testing.T) {
+	alone := pgtest.For(t, pgtest.Options{Durable: true, Settings: map[string]string{"max_connections": "20"}})
+	s := openFor(t, alone.DSN("postgres"))
+	mustInsert(t, s, "a")
+	before := headOf(t, s)
+	alone.Kill()
+	wantRefusal(t, insert(within(t), s, "refused", nil), "")
+	if _, err := s.Feed(within(t), 0); err == nil {
+		t.Error("a server that is gone was read")
+	}
+	if err := alone.Start(); err != nil {
+		t.Fatal(err)
+	}
+	mustInsert(t, s, "b")
+	wantIDs(t, s, "a", "b")
+	if after := headOf(t, s); after.Epoch != before.Epoch || after.Seq != before.Seq+1 {
+		t.Errorf("the head was %v, and is %v", before, after)
+	}
+	err := insert(within(t), s, "killed", func() {
+		alone.Kill()
+		if err := alone.Start(); err != nil {
+			t.Error(err)
+		}
+	})
+	wantRefusal(t, err, "it was not committed")
+	mustInsert(t, s, "c")
+	wantIDs(t, s, "a", "b", "c")
+}

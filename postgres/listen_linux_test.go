@@ -1,0 +1,99 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/kettubot/kapi"
+)
+
+// listening calls Listen until t ends; what it returns before is sent.
+func listening(t *testing.T, s *Store) (woken chan struct{}, returned chan error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	woken, returned = make(chan struct{}, 1), make(chan error, 10)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			err := s.Listen(ctx, func() {
+				select {
+				case woken <- struct{}{}:
+				default:
+				}
+			})
+			if err != nil {
+				returned <- err
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return woken, returned
+}
+
+func await[T any](t *testing.T, c <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-within(t).Done():
+		t.Fatalf("waited %v for %s", deadline, what)
+	}
+	return v
+}
+
+// TestListenAgain: a listener whose connection is ended says so once, and listens again. What was
+// committed meanwhile wakes it.
+func TestListenAgain(t *testing.T) {
+	s, database := newStore(t)
+	woken, returned := listening(t, s)
+	await(t, woken, "the first wake-up, once it listens")
+	mustInsert(t, s, "a")
+	await(t, woken, "a commit")
+	for range 2 {
+		terminate(t, database, "listen")
+		if err := await(t, returned, "the listener to say that it was cut off"); !errors.Is(err, kapi.ErrUnavailable) {
+			t.Error(err)
+		}
+		await(t, woken, "the wake-up once it listens again")
+		eventually(t, "it listens", func() bool { return activity(t, database, "listen", "query LIKE 'LISTEN%'") == 1 })
+	}
+}
+
+// TestDeaf: where a LISTEN is taken and nothing is heard, as behind a pooler of transactions, the
+// store says so once and looks several times a second.
+func TestDeaf(t *testing.T) {
+	elsewhere := server.Database(t)
+	s := openAt(t, server.DSN(server.Database(t)), Options{ListenDSN: server.DSN(elsewhere)})
+	t.Cleanup(func() { _ = s.Close() })
+	woken, returned := listening(t, s)
+	if err := await(t, returned, "the listener to say that it hears nothing"); !strings.Contains(err.Error(), "--store-listen") {
+		t.Error(err)
+	}
+	for range 5 {
+		await(t, woken, "a look")
+	}
+	select {
+	case err := <-returned:
+		t.Errorf("it says so again: %v", err)
+	default:
+	}
+}
+
+// TestListenClosed: closing the store ends who listens.
+func TestListenClosed(t *testing.T) {
+	s := openAt(t, server.DSN(server.Database(t)), Options{})
+	returned, woken := make(chan error, 1), make(chan struct{}, 100)
+	go func() { returned <- s.Listen(context.Background(), func() { woken <- struct{}{} }) }()
+	await(t, woken, "it to listen")
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := await(t, returned, "Listen to return"); !errors.Is(err, errClosed) {
+		t.Error(err)
+	}
+}
