@@ -65,10 +65,10 @@ const (
 
 // statements are those that name tables.
 type statements struct {
-	version, migrated, lockName string
-	snapshot, secret, feed      string
-	head, goesOn, settle        string
-	find, beats, answers        string
+	version, migrated      string
+	snapshot, secret, feed string
+	goesOn, settle         string
+	find, beats, answers   string
 
 	insert, insertMany, update, updateMany  string
 	free, claim, runner, saveAnswer, setSeq string
