@@ -19,12 +19,25 @@ func (r *run) await(limit time.Duration) error {
 		defer timer.Stop()
 		over = timer.C
 	}
+	var look <-chan time.Time
+	if r.undone != nil {
+		ticker := time.NewTicker(lookAtTransaction)
+		defer ticker.Stop()
+		look = ticker.C
+	}
 	for {
 		select {
 		case <-h.granted:
 			began, err := r.begin()
 			if began || err != nil {
 				return err
+			}
+		case <-look:
+			if _, adopted := p.view.get(h.id); adopted {
+				look = nil
+			} else if r.gone() {
+				h.seal()
+				return errUndone
 			}
 		case <-over:
 			if began, err := r.begin(); began || err != nil { // in the last moment

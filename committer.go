@@ -26,6 +26,8 @@ type change struct {
 	// id and apply change an existing record by one of the pure rules.
 	id    string
 	apply func(*Record, int64) error
+	// nudge has the committer do what there is to do, and changes nothing itself.
+	nudge bool
 	// beat, if runner is set, is what the runner's Beat must still be: who judged its
 	// silence rechecks it inside the transaction.
 	runner string
@@ -151,18 +153,25 @@ func (c *change) answer(err error) {
 }
 
 // tryCommit runs one transaction, and once more if the view turns out to be of another
-// time than the store.
+// time than the store, or if keys turn out to be claimed by transactions that are open.
 func (p *Peer) tryCommit(batch []*change) error {
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
 	defer cancel()
 	ctx, land := p.flight.board(ctx, batch)
 	defer land()
-	err := p.transact(ctx, batch)
+	busy := map[string]bool{}
+	err := p.transact(ctx, batch, busy)
 	if errors.Is(err, ErrBehind) {
 		if err := p.reload(); err != nil {
 			return err
 		}
-		err = p.transact(ctx, batch)
+		err = p.transact(ctx, batch, busy)
+	}
+	for claimed := (*BusyError)(nil); errors.As(err, &claimed) && !busy[claimed.Keys[0]]; {
+		for _, key := range claimed.Keys {
+			busy[key] = true
+		}
+		err = p.transact(ctx, batch, busy)
 	}
 	if err != nil && errors.Is(context.Cause(ctx), errLeft) && !errors.Is(err, ErrOutcomeUnknown) {
 		return errLeft
@@ -173,7 +182,8 @@ func (p *Peer) tryCommit(batch []*change) error {
 	return err
 }
 
-func (p *Peer) transact(ctx context.Context, batch []*change) error {
+// transact runs one transaction. In busy are keys that transactions claim which are still open.
+func (p *Peer) transact(ctx context.Context, batch []*change, busy map[string]bool) error {
 	p.deciding.Lock()
 	defer p.deciding.Unlock()
 	head := p.view.at()
@@ -191,6 +201,12 @@ func (p *Peer) transact(ctx context.Context, batch []*change) error {
 		now := time.Now()
 		p.counters.isExact(now)
 		pl := newPlan(p, l, now.UnixMilli())
+		pl.busy = busy
+		for _, s := range l.Starts {
+			if err := pl.adopt(s); err != nil {
+				p.log.Error("a start is left where it is", "error", err)
+			}
+		}
 		for _, c := range batch {
 			c.err, c.dismissed = nil, nil
 			pl.add(c)
@@ -223,7 +239,7 @@ func (p *Peer) transact(ctx context.Context, batch []*change) error {
 func (p *Peer) needs(head Head, batch []*change) Batch {
 	b := Batch{Since: head.Seq}
 	for _, c := range batch {
-		if c.start == nil {
+		if c.start == nil && !c.nudge {
 			if _, known := p.view.get(c.id); !known {
 				b.Find = append(b.Find, c.id)
 			}

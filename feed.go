@@ -82,6 +82,7 @@ func (p *Peer) catchUp(ctx context.Context) error {
 	}
 	p.view.apply(page)
 	p.counters.isExact(began)
+	p.adoptDue(page.Recorded)
 	return nil
 }
 

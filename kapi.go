@@ -83,6 +83,7 @@ type Peer struct {
 	flight   flight
 	syncs    syncer
 	flush    flusher
+	adopter  adopter
 	sweep    sweeper
 	counters counters
 

@@ -25,6 +25,10 @@ type plan struct {
 	answers    []Answer // that were given before, in this transaction too
 	newAnswers []Answer
 
+	adopted []string          // recorded starts that are
+	claimed map[string]string // key -> the adopted action that the store has as its holder
+	busy    map[string]bool   // keys that an open transaction claims
+
 	queues bool // somebody waits, or did when the transaction began
 	moved  bool // something changed that those who wait may wait for
 
@@ -51,6 +55,7 @@ func newPlan(p *Peer, l Loaded, now int64) *plan {
 		touched: map[string]*touched{},
 		keys:    map[string]string{},
 		renewed: map[string]RunnerRecord{},
+		claimed: map[string]string{},
 		queues:  p.view.anyWaits(),
 	}
 	for i := range l.Found {
@@ -73,6 +78,10 @@ func (pl *plan) add(c *change) {
 }
 
 func (pl *plan) apply(c *change) {
+	if c.nudge {
+		c.err, pl.moved = errUnchanged, true
+		return
+	}
 	if c.start != nil {
 		c.err = pl.start(c)
 		return
@@ -112,6 +121,9 @@ func (pl *plan) start(c *change) error {
 		pl.enqueue(c, b)
 		pl.heard(&c.record)
 		return pl.keepAnswer(c)
+	}
+	if b != nil && b.holder == nil {
+		return &BusyError{[]string{b.key}}
 	}
 	if b != nil {
 		pl.tally.refused = append(pl.tally.refused, b.key)
@@ -189,7 +201,10 @@ func (pl *plan) holder(key string) string {
 
 // writes returns what the store has to write, and the records in order of seq.
 func (pl *plan) writes() (Writes, []Record) {
-	w := Writes{Head: pl.seq, Answers: pl.newAnswers, Runners: slices.Collect(maps.Values(pl.renewed))}
+	w := Writes{
+		Head: pl.seq, Answers: pl.newAnswers, Adopted: pl.adopted,
+		Runners: slices.Collect(maps.Values(pl.renewed)),
+	}
 	records := make([]Record, 0, len(pl.touched))
 	for _, t := range pl.touched {
 		records = append(records, t.Record)
@@ -203,7 +218,7 @@ func (pl *plan) writes() (Writes, []Record) {
 		}
 	}
 	for key, id := range pl.keys {
-		before := pl.view.holder(key)
+		before := cmp.Or(pl.claimed[key], pl.view.holder(key))
 		if before == id {
 			continue
 		}

@@ -39,13 +39,17 @@ func (r *Record) giveUp(state *string, now int64) {
 
 // A block is what stands between an action and one of its keys.
 type block struct {
-	key    string
+	key string
+	// holder is nil for a transaction that is open.
 	holder *Record
 	// behind is true for one that doesn't hold the key, but waits for it longer.
 	behind bool
 }
 
 func (b *block) String() string {
+	if b.holder == nil {
+		return "waits for a transaction that claims the key"
+	}
 	name := fmt.Sprintf("action %s (%s)", b.holder.ID, b.holder.Title)
 	switch {
 	case b.behind:
@@ -120,6 +124,9 @@ func (pl *plan) ahead() wanted {
 func (pl *plan) blocked(keys []string, dismissFailed bool, ahead wanted) (b *block, dismiss []*Record) {
 	for _, key := range keys {
 		id := pl.holder(key)
+		if id == "" && pl.busy[key] {
+			return &block{key: key}, nil
+		}
 		if id == "" {
 			continue
 		}

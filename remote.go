@@ -58,20 +58,21 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (Remote, error)
 	if spec.Pending {
 		status = StatusPending
 	}
-	c := &change{
-		dismissFailed: spec.DismissFailed, wait: spec.Wait != 0, within: spec.Within,
-		start: &Record{
-			Action: Action{
-				ID: newID(), Title: valid.Title, Description: valid.Description, Status: status, Keys: valid.Keys,
-				Runner: &Runner{ID: newID(), Host: spec.Host},
-			},
-			ReleaseOnFailure: spec.ReleaseOnFailure,
+	record := &Record{
+		Action: Action{
+			ID: newID(), Title: valid.Title, Description: valid.Description, Status: status, Keys: valid.Keys,
+			Runner: &Runner{ID: newID(), Host: spec.Host},
 		},
+		ReleaseOnFailure: spec.ReleaseOnFailure,
 	}
-	if spec.Request.Key != "" {
-		c.kept = &Answer{Request: spec.Request, Hash: spec.Hash}
-	}
-	if err := p.commit(ctx, c); err != nil {
+	c, err := p.commitStart(ctx, func() *change {
+		c := &change{start: record, dismissFailed: spec.DismissFailed, wait: spec.Wait != 0, within: spec.Within}
+		if spec.Request.Key != "" {
+			c.kept = &Answer{Request: spec.Request, Hash: spec.Hash}
+		}
+		return c
+	})
+	if err != nil {
 		return Remote{}, p.explain(ctx, err)
 	}
 	for _, a := range c.dismissed {

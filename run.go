@@ -51,6 +51,8 @@ type run struct {
 	handle *Handle
 	op     Operation
 	wait   time.Duration
+	// undone, of a start that a transaction records, tells whether it never will be there.
+	undone func(context.Context) (bool, error)
 }
 
 // launch starts the action and makes its operation ready to run.
@@ -65,18 +67,18 @@ func (p *Peer) launch(ctx context.Context, spec Spec, op Operation) (*run, error
 	if err := p.register(h); err != nil {
 		return nil, err
 	}
-	c := &change{
-		dismissFailed: spec.DismissFailed, wait: spec.Wait != 0, within: spec.Within,
-		start: &Record{
-			Action: Action{
-				ID: id, Title: spec.Title, Description: spec.Description,
-				Status: StatusRunning, Keys: spec.Keys,
-				Runner: &Runner{ID: p.self.ID, Host: p.self.Host, PID: p.self.PID},
-			},
-			ReleaseOnFailure: spec.ReleaseOnFailure, LeaveRunning: spec.LeaveRunning,
+	record := &Record{
+		Action: Action{
+			ID: id, Title: spec.Title, Description: spec.Description,
+			Status: StatusRunning, Keys: spec.Keys,
+			Runner: &Runner{ID: p.self.ID, Host: p.self.Host, PID: p.self.PID},
 		},
+		ReleaseOnFailure: spec.ReleaseOnFailure, LeaveRunning: spec.LeaveRunning,
 	}
-	if err := p.commit(ctx, c); err != nil {
+	c, err := p.commitStart(ctx, func() *change {
+		return &change{start: record, dismissFailed: spec.DismissFailed, wait: spec.Wait != 0, within: spec.Within}
+	})
+	if err != nil {
 		p.unregister(h)
 		cancel(nil)
 		return nil, p.explain(ctx, err)
@@ -88,7 +90,7 @@ func (p *Peer) launch(ctx context.Context, spec Spec, op Operation) (*run, error
 		p.logDismissed(a, id)
 	}
 	h.dismissed = c.dismissed
-	return &run{p, opCtx, h, op, spec.Wait}, nil
+	return &run{peer: p, ctx: opCtx, handle: h, op: op, wait: spec.Wait}, nil
 }
 
 // explain completes the refusal of a start: when the holder of the key was last heard.

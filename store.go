@@ -18,7 +18,9 @@ import (
 //     out, for as long as its context allows; an error that wraps ErrOutcomeUnknown says
 //     that it could not.
 //   - Two actions never hold one key: the database's own uniqueness says so, and a
-//     violation is answered with ErrKeyTaken.
+//     violation is answered with ErrKeyTaken. A store whose users may record starts in
+//     transactions of their own answers with a *BusyError, without waiting, if one of those that
+//     are open claims a key.
 //   - A store that can't be reached, read or written now answers with an error that
 //     wraps ErrUnavailable and says why.
 //   - A store decides nothing: it loads, calls, writes.
@@ -99,6 +101,9 @@ type Page struct {
 	// Records are in ascending order of seq; a record stands there once, with its
 	// latest seq.
 	Records []Record
+	// Recorded are the ids of starts that transactions have recorded, and that are not adopted
+	// yet (see RecordedStart); the first few of them are enough.
+	Recorded []string
 }
 
 // A Batch says what a write transaction needs to read.
@@ -122,6 +127,8 @@ type Loaded struct {
 	Beats map[string]uint64
 	// Answers has those of Batch.Requests that were answered.
 	Answers []Answer
+	// Starts are those that transactions have recorded. Each is adopted, or stays.
+	Starts []RecordedStart
 }
 
 // Writes is what a write transaction is to write.
@@ -138,6 +145,9 @@ type Writes struct {
 	Runners []RunnerRecord
 	// Answers are kept.
 	Answers []Answer
+	// Adopted are the ids of recorded starts that are to be kept no more, because they are
+	// among Insert now. Their keys are held already.
+	Adopted []string
 }
 
 // A Request is a start that its sender may repeat without starting twice.

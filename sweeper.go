@@ -81,6 +81,9 @@ func (s *sweeper) tick() {
 		}
 	}
 	p.forgetUnsaid()
+	if p.view.stalled() {
+		p.nudge()
+	}
 	if len(others) == 0 {
 		clear(s.watched)
 		clear(s.asked)

@@ -279,6 +279,20 @@ func (v *view) queue() (waiting []*Record) {
 	return waiting
 }
 
+// stalled reports whether somebody waits for keys that nobody holds: they were claimed by a
+// transaction that was rolled back, of which no peer is told.
+func (v *view) stalled() bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for id := range v.waiting {
+		r := &v.entries[id].Record
+		if r.eligible() && !slices.ContainsFunc(r.Waits, func(key string) bool { return v.keys[key] != "" }) {
+			return true
+		}
+	}
+	return false
+}
+
 // holder returns the id of the action that holds key, "" if none does.
 func (v *view) holder(key string) string {
 	v.mu.RLock()

@@ -1,0 +1,131 @@
+package kapi
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+)
+
+func recorded(t *testing.T, id string, keys ...string) RecordedStart {
+	t.Helper()
+	data, err := json.Marshal(recordedData{Title: "T" + id, Description: "d", ReleaseOnFailure: true, Runner: Runner{ID: "r", Host: "h", PID: 7}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return RecordedStart{ID: id, Keys: keys, Data: data}
+}
+
+// transact applies a batch as a transaction does that finds recorded starts, and keys that other
+// transactions claim.
+func (l *line) transact(starts []RecordedStart, busy []string, batch ...*change) Writes {
+	l.t.Helper()
+	pl := newPlan(&Peer{view: l.view}, Loaded{Page: Page{Head: l.view.at()}}, now)
+	pl.busy = map[string]bool{}
+	for _, key := range busy {
+		pl.busy[key] = true
+	}
+	for _, s := range starts {
+		if err := pl.adopt(s); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	for _, c := range batch {
+		pl.add(c)
+	}
+	w, records := pl.writes()
+	l.view.apply(Page{Head: Head{Epoch: "e", Seq: w.Head}, Records: records})
+	return w
+}
+
+func TestAdopt(t *testing.T) {
+	l := newLine(t)
+	late := starting("late", "y")
+	w := l.transact([]RecordedStart{recorded(t, "a", "x", "y")}, nil, late)
+	l.want("a pending x,y/")
+	if !slices.Equal(w.Adopted, []string{"a"}) || len(w.Insert) != 1 || len(w.Claim) != 0 || len(w.Free) != 0 {
+		t.Errorf("what the store has as held already is not claimed again: %+v", w)
+	}
+	r := w.Insert[0]
+	if r.Seq != 11 || r.Fence != 11 || r.CreatedAt != now || r.Title != "Ta" || r.Description != "d" || !r.ReleaseOnFailure || r.Runner.PID != 7 {
+		t.Errorf("adopted: %+v", r)
+	}
+	var held *HeldError
+	if !errors.As(late.err, &held) || held.Holder.ID != "a" {
+		t.Errorf("a start in the same batch: %v, want that it is held by a", late.err)
+	}
+	begin := l.report("a", StatusRunning)
+	if l.commit(begin); begin.err != nil {
+		t.Fatal(begin.err)
+	}
+	l.want("a running x,y/")
+}
+
+// What is adopted and ends in one batch frees its keys in the store.
+func TestAdoptAndEnd(t *testing.T) {
+	l := newLine(t)
+	end := reporting("a", report{fence: 11, status: StatusFailed})
+	w := l.transact([]RecordedStart{recorded(t, "a", "x")}, nil, end)
+	if end.err != nil || !slices.Equal(w.Free, []string{"x"}) || len(w.Claim) != 0 {
+		t.Errorf("%v: %+v", end.err, w)
+	}
+	l.want()
+}
+
+func TestAdoptGarbage(t *testing.T) {
+	pl := newPlan(&Peer{view: newLine(t).view}, Loaded{}, now)
+	if err := pl.adopt(RecordedStart{ID: "a", Data: []byte("{")}); err == nil || len(pl.adopted) != 0 {
+		t.Errorf("err = %v, adopted %v", err, pl.adopted)
+	}
+}
+
+// A key that an open transaction claims is held by nobody who could be named.
+func TestBusyKey(t *testing.T) {
+	l := newLine(t)
+	plain, waiting, other := starting("plain", "x"), l.queueing("waiting", "x"), starting("other", "y")
+	l.transact(nil, []string{"x"}, plain, waiting, other)
+	var busy *BusyError
+	if !errors.As(plain.err, &busy) || busy.Keys[0] != "x" || !errors.Is(plain.err, ErrUnavailable) {
+		t.Errorf("a start: %v", plain.err)
+	}
+	l.want("other running y/", "waiting pending /x")
+	if state := l.get("waiting").State; state != "waits for a transaction that claims the key" {
+		t.Errorf("state %q", state)
+	}
+	if !l.view.stalled() {
+		t.Error("nobody would tell the waiter that the transaction was rolled back")
+	}
+	l.transact(nil, []string{"x"}, &change{nudge: true})
+	l.want("other running y/", "waiting pending /x")
+	l.transact(nil, nil, &change{nudge: true})
+	l.want("other running y/", "waiting pending x/")
+	if l.view.stalled() {
+		t.Error("stalled, although it has its keys")
+	}
+}
+
+func TestAdopter(t *testing.T) {
+	var a adopter
+	mine := func(id string) bool { return id == "mine" }
+	start := time.Now()
+	for i, c := range []struct {
+		ids   []string
+		after time.Duration
+		want  bool
+	}{
+		{nil, 0, false},
+		{[]string{"theirs"}, 0, false},
+		{[]string{"theirs", "more"}, adoptOthersAfter - 1, false},
+		{[]string{"more"}, adoptOthersAfter, false}, // somebody does it
+		{[]string{"more"}, 2*adoptOthersAfter - 1, true},
+		{[]string{"more"}, 3 * adoptOthersAfter, false}, // under way
+	} {
+		if got := a.look(c.ids, mine, start.Add(c.after)); got != c.want {
+			t.Errorf("look %d: %v, want %v", i, got, c.want)
+		}
+	}
+	if a = (adopter{}); !a.look([]string{"mine"}, mine, start) {
+		t.Error("its own are adopted at once")
+	}
+}

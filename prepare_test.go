@@ -1,0 +1,76 @@
+package kapi_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kettubot/kapi"
+)
+
+// A start whose transaction was rolled back is forgotten, and never runs.
+func TestPreparedRolledBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newPeer(t)
+		d, err := k.Prepare(t.Context(), kapi.Spec{Title: "T"}, func(context.Context, *kapi.Handle) error {
+			t.Error("run, although its transaction was rolled back")
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := 0
+		answers := []bool{false, false, true}
+		d.Await(func(context.Context) (bool, error) {
+			asked++
+			if asked == 1 {
+				return true, errors.New("not known")
+			}
+			return answers[asked-1], nil
+		})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if asked != len(answers) {
+			t.Errorf("asked %d times, want %d", asked, len(answers))
+		}
+	})
+}
+
+// Close does not wait for a transaction that is still open.
+func TestCloseWithPrepared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newPeer(t)
+		d, err := k.Prepare(t.Context(), kapi.Spec{Title: "T"}, untilStopped)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Await(func(context.Context) (bool, error) { return false, nil })
+		before := time.Now()
+		if err := k.Close(); err != nil || time.Since(before) != 0 {
+			t.Errorf("Close: %v after %v", err, time.Since(before))
+		}
+		if _, err := k.Prepare(t.Context(), kapi.Spec{Title: "T"}, untilStopped); !errors.Is(err, kapi.ErrClosed) && !errors.Is(err, kapi.ErrUnavailable) {
+			t.Errorf("Prepare after Close: %v", err)
+		}
+	})
+}
+
+func TestPrepareRefuses(t *testing.T) {
+	k := newPeer(t)
+	for _, spec := range []kapi.Spec{{}, {Title: "T", Wait: 1}, {Title: "T", DismissFailed: true}} {
+		var invalid *kapi.InvalidError
+		if _, err := k.Prepare(t.Context(), spec, nil); !errors.As(err, &invalid) {
+			t.Errorf("%+v: %v", spec, err)
+		}
+	}
+	d, err := k.Prepare(t.Context(), kapi.Spec{Title: "T", Keys: []string{"x", "x"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := d.Record(); err != nil || r.Title != "T" || r.Runner == nil || len(r.Keys) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	d.Discard()
+}
