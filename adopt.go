@@ -54,6 +54,10 @@ func (s RecordedStart) Record() (Record, error) {
 // called, once.
 type Prepared struct {
 	RecordedStart
+	// Store is the peer's, and Epoch that of the history in it.
+	Store Store
+	Epoch string
+
 	run *run
 }
 
@@ -94,7 +98,14 @@ func (p *Peer) Prepare(ctx context.Context, spec Spec, op Operation) (*Prepared,
 		return nil, err
 	}
 	h.action = r.Action
-	return &Prepared{start, &run{peer: p, ctx: opCtx, handle: h, op: op}}, nil
+	return &Prepared{start, p.store, p.view.at().Epoch, &run{peer: p, ctx: opCtx, handle: h, op: op}}, nil
+}
+
+// Check returns a *HeldError if an ongoing action holds one of the keys now, or waits for it. What
+// transactions have recorded is adopted before.
+func (d *Prepared) Check(ctx context.Context) error {
+	p := d.run.peer
+	return p.explain(ctx, p.commit(ctx, &change{nudge: true, wants: d.Keys}))
 }
 
 // Discard forgets a start that was not recorded.

@@ -26,8 +26,10 @@ type change struct {
 	// id and apply change an existing record by one of the pure rules.
 	id    string
 	apply func(*Record, int64) error
-	// nudge has the committer do what there is to do, and changes nothing itself.
+	// nudge has the committer do what there is to do, and changes nothing itself. It is refused as a
+	// start would be that wants these keys.
 	nudge bool
+	wants []string
 	// beat, if runner is set, is what the runner's Beat must still be: who judged its
 	// silence rechecks it inside the transaction.
 	runner string

@@ -80,6 +80,9 @@ func (pl *plan) add(c *change) {
 func (pl *plan) apply(c *change) {
 	if c.nudge {
 		c.err, pl.moved = errUnchanged, true
+		if b, _ := pl.blocked(c.wants, false, pl.ahead()); b != nil {
+			c.err = b.refusal()
+		}
 		return
 	}
 	if c.start != nil {
@@ -112,22 +115,19 @@ func (pl *plan) start(c *change) error {
 		return err
 	}
 	b, dismiss := pl.blocked(c.start.Keys, c.dismissFailed, pl.ahead())
-	var circle *block
 	if b != nil {
-		circle = pl.circular(c.start.Keys, c.within)
-		b = cmp.Or(circle, b)
+		b = cmp.Or(pl.circular(c.start.Keys, c.within), b)
 	}
-	if b != nil && c.wait && circle == nil {
+	if b != nil && c.wait && !b.circular {
 		pl.enqueue(c, b)
 		pl.heard(&c.record)
 		return pl.keepAnswer(c)
 	}
-	if b != nil && b.holder == nil {
-		return &BusyError{[]string{b.key}}
-	}
 	if b != nil {
-		pl.tally.refused = append(pl.tally.refused, b.key)
-		return &HeldError{Key: b.key, Holder: b.holder.Shown(), NotProvenDead: b.holder.workMayGoOn(), Circular: circle != nil}
+		if b.holder != nil {
+			pl.tally.refused = append(pl.tally.refused, b.key)
+		}
+		return b.refusal()
 	}
 	for _, holder := range dismiss {
 		next := *holder

@@ -44,6 +44,8 @@ type block struct {
 	holder *Record
 	// behind is true for one that doesn't hold the key, but waits for it longer.
 	behind bool
+	// circular is true for one that waits for the action itself.
+	circular bool
 }
 
 func (b *block) String() string {
@@ -58,6 +60,14 @@ func (b *block) String() string {
 		return "waits until " + name + " is dismissed, which failed"
 	}
 	return "waits for " + name
+}
+
+// refusal is what a start is told that doesn't wait.
+func (b *block) refusal() error {
+	if b.holder == nil {
+		return &BusyError{[]string{b.key}}
+	}
+	return &HeldError{Key: b.key, Holder: b.holder.Shown(), NotProvenDead: b.holder.workMayGoOn(), Circular: b.circular}
 }
 
 // waiters returns the records of the actions that wait in this moment, in the order in which they
@@ -149,7 +159,7 @@ func (pl *plan) circular(keys, within []string) *block {
 		for _, key := range keys {
 			if id := pl.holder(key); slices.Contains(within, id) {
 				if holder := pl.lookup(id); holder.Status.Active() || holder.workMayGoOn() {
-					return &block{key: key, holder: holder}
+					return &block{key: key, holder: holder, circular: true}
 				}
 			}
 		}
@@ -167,7 +177,11 @@ func (pl *plan) circular(keys, within []string) *block {
 			stuck.add(r)
 		}
 	}
-	return stuck.by(keys)
+	b := stuck.by(keys)
+	if b != nil {
+		b.circular = true
+	}
+	return b
 }
 
 // enqueue adds an action that waits.

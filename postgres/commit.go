@@ -17,6 +17,7 @@ const many = 6
 // Commit implements kapi.Store.
 func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded) (kapi.Writes, error)) error {
 	var decision error
+	var claims []kapi.Claim
 	err := s.onTheSpot(ctx, func() error {
 		var l *loading
 		_, err := s.write(ctx, job{
@@ -29,14 +30,18 @@ func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loade
 				if decision = err; err != nil || len(w.Insert) == 0 && len(w.Update) == 0 && len(w.Runners) == 0 {
 					return false, nil
 				}
+				claims = w.Claim
 				s.save(batch, &w)
 				return true, nil
 			},
 		})
 		return err
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		return decision // as it is
+	case claimRefused(err):
+		return s.whoClaims(ctx, claims, err)
 	}
 	return errors.Join(decision, err)
 }
@@ -64,7 +69,10 @@ func (s *Store) save(b *pgx.Batch, w *kapi.Writes) {
 		for i, c := range w.Claim {
 			keys[i], actions[i] = c.Key, c.Action
 		}
-		b.Queue(s.sql.claim, keys, actions)
+		b.Queue(s.sql.claim, s.sql.keyLocks, keys, actions)
+	}
+	if len(w.Adopted) > 0 {
+		b.Queue(s.sql.adopted, w.Adopted)
 	}
 	for i := range w.Runners {
 		s.saveRunner(b, &w.Runners[i])

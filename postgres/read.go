@@ -27,12 +27,18 @@ func (s *Store) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
 // Feed implements kapi.Store. Head and records are read by one statement, so they belong together.
 func (s *Store) Feed(ctx context.Context, since uint64) (kapi.Page, error) {
 	var page kapi.Page
+	var recorded []string
 	err := s.read(ctx, func(l *link, b *pgx.Batch) {
 		b.Queue(s.sql.feed, l.cluster, int64(since)).Query(func(rows pgx.Rows) (err error) {
 			page, err = scanPage(rows)
 			return err
 		})
+		b.Queue(s.sql.recorded).Query(func(rows pgx.Rows) (err error) {
+			recorded, err = pgx.CollectRows(rows, pgx.RowTo[string])
+			return err
+		})
 	})
+	page.Recorded = recorded
 	if err == nil && since < page.Purged {
 		return page, kapi.ErrBehind
 	}
@@ -114,7 +120,18 @@ func (s *Store) load(link *link, b *pgx.Batch, need kapi.Batch) *loading {
 			return err
 		})
 	}
+	b.Queue(s.sql.starts).Query(func(rows pgx.Rows) (err error) {
+		l.Starts, err = pgx.CollectRows(rows, scanStart)
+		return err
+	})
 	return l
+}
+
+func scanStart(row pgx.CollectableRow) (start kapi.RecordedStart, err error) {
+	var keys, data string
+	err = row.Scan(&start.ID, &keys, &data)
+	start.Keys, start.Data = strings.Fields(keys), []byte(data)
+	return start, err
 }
 
 func scanAnswer(row pgx.CollectableRow) (a kapi.Answer, err error) {

@@ -70,9 +70,11 @@ type statements struct {
 	goesOn, settle         string
 	find, beats, answers   string
 
-	insert, insertMany, update, updateMany  string
-	free, claim, runner, saveAnswer, setSeq string
-	written, wroteBefore                    string
+	insert, insertMany, update, updateMany                                          string
+	recorded, starts, adopted, record, recordedKeys, recordedOrAdopted, epochAndXID string
+
+	free, claim, busy, runner, saveAnswer, setSeq string
+	written, wroteBefore                          string
 
 	runners                                  string
 	answersDue, noteAnswers, deleteAnswers   string
@@ -81,6 +83,7 @@ type statements struct {
 	addToken, tokens, findToken, removeToken string
 	listen, notify                           string
 	lock                                     int64
+	keyLocks                                 int32
 	channel                                  string
 }
 
@@ -114,8 +117,21 @@ func newStatements(schema string) statements {
 		update:     in(`UPDATE kapi.actions SET ` + set(parameter) + ` WHERE id = $1`),
 		updateMany: in(`UPDATE kapi.actions a SET ` + set(func(_ int, name, _ string) string { return "u." + name }) +
 			` FROM unnest(` + list(changed, array) + `) AS u (` + list(changed, name) + `) WHERE a.id = u.id`),
-		free:  in(`DELETE FROM kapi.keys WHERE key = ANY($1)`),
-		claim: in(`INSERT INTO kapi.keys (key, action) SELECT * FROM unnest($1::text[], $2::text[])`),
+		free: in(`DELETE FROM kapi.keys WHERE key = ANY($1)`),
+		// A key that a user's transaction claims which is still open would be waited for: it is no
+		// action's instead, which the table refuses.
+		claim: in(`INSERT INTO kapi.keys (key, action) SELECT key, CASE WHEN ` + tryKey + ` THEN action END
+			FROM unnest($2::text[], $3::text[]) AS c (key, action)`),
+		busy: `SELECT key FROM unnest($2::text[]) AS c (key) WHERE NOT ` + tryKey,
+
+		starts:            in(`SELECT id, keys, data FROM kapi.starts LIMIT 256`),
+		recorded:          in(`SELECT id FROM kapi.starts LIMIT 16`),
+		adopted:           in(`DELETE FROM kapi.starts WHERE id = ANY($1)`),
+		record:            in(`INSERT INTO kapi.starts (id, keys, data) VALUES ($1, $2, $3)`),
+		recordedKeys:      in(`SELECT key FROM kapi.keys JOIN kapi.starts s ON s.id = action WHERE key = ANY($1)`),
+		epochAndXID:       in(`SELECT epoch, pg_current_xact_id()::text FROM kapi.head`),
+		recordedOrAdopted: in(`SELECT EXISTS (SELECT FROM kapi.starts WHERE id = $1) OR EXISTS (SELECT FROM kapi.actions WHERE id = $1)`),
+
 		runner: in(`INSERT INTO kapi.runners AS r (id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8)
 			ON CONFLICT (id) DO UPDATE SET beat = r.beat + 1, heard_at = excluded.heard_at, lease_ms = excluded.lease_ms`),
@@ -141,14 +157,19 @@ func newStatements(schema string) statements {
 		findToken:   in(`SELECT ` + tokenColumns + ` FROM kapi.tokens WHERE id = $1`),
 		removeToken: in(`DELETE FROM kapi.tokens WHERE id = $1`),
 
-		listen:  `LISTEN ` + quoted,
-		notify:  `NOTIFY ` + quoted,
-		lock:    lockOf(schema),
-		channel: schema,
+		listen:   `LISTEN ` + quoted,
+		notify:   `NOTIFY ` + quoted,
+		lock:     lockOf(schema),
+		keyLocks: int32(lockOf(schema) >> 32),
+		channel:  schema,
 	}
 }
 
 const (
+	// tryKey takes the lock that a key is claimed under, until the transaction ends, and doesn't
+	// wait for it. Two keys may share one; they wait for each other then, and no harm is done.
+	tryKey = `pg_try_advisory_xact_lock($1, hashtext(key))`
+
 	ofOngoing    = `action IN (SELECT id FROM kapi.actions WHERE status < 4)`
 	tokenColumns = `id, name, type, permissions, created_at, expires_at, hash`
 )

@@ -85,8 +85,8 @@ func (l *link) rollback() {
 	}
 }
 
-// commit writes and commits, in one round trip. Its error wraps kapi.ErrUnavailable, or is
-// kapi.ErrKeyTaken; then nothing was kept, unless it says kapi.ErrOutcomeUnknown.
+// commit writes and commits, in one round trip. Its error wraps kapi.ErrUnavailable; then nothing
+// was kept, unless it says kapi.ErrOutcomeUnknown.
 func (s *Store) commit(ctx context.Context, l *link, b *pgx.Batch, silent bool) error {
 	s.count++
 	b.Queue(s.sql.written, s.id, s.count, time.Now().UnixMilli())
@@ -101,10 +101,6 @@ func (s *Store) commit(ctx context.Context, l *link, b *pgx.Batch, silent bool) 
 		return nil
 	case errors.Is(err, errInDoubt):
 		return s.lookUp(ctx, l, err)
-	}
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.ConstraintName == "keys_once" {
-		return kapi.ErrKeyTaken
 	}
 	return explain(err)
 }

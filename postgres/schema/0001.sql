@@ -46,6 +46,14 @@ CREATE TABLE kapi.keys (
 	CONSTRAINT keys_once PRIMARY KEY (key)
 );
 
+-- Starts that transactions of users have recorded, and that have no seq yet. Their keys are among
+-- keys already.
+CREATE TABLE kapi.starts (
+	id   text COLLATE "C" PRIMARY KEY,
+	keys text NOT NULL, -- separated by spaces
+	data text NOT NULL
+);
+
 CREATE TABLE kapi.runners (
 	id            text COLLATE "C" PRIMARY KEY,
 	host          text   NOT NULL,

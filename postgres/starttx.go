@@ -1,0 +1,129 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/kettubot/kapi"
+)
+
+const (
+	// claimWithin is how long StartTx waits for another transaction that claims one of its keys.
+	claimWithin = 5 * time.Second
+	claimPause  = 20 * time.Millisecond
+)
+
+// StartTx starts an action inside a transaction of the caller's own, on the database of k's store:
+// committed together or not at all. It returns the action's id. Within the transaction it claims
+// the keys and records the start; once that is committed, a peer gives the action its seq, as
+// pending, and op runs in this process, as with Peer.Start. Nothing happens if it is rolled back.
+//
+// However long the transaction stays open, it delays no start on other keys. One on the same keys
+// is refused as kapi.ErrUnavailable (a *kapi.BusyError) after a wait.
+//
+// The errors are those of Peer.Start, and the transaction goes on after any that is not its own.
+// Spec.Wait and Spec.DismissFailed are not possible. The transaction's user needs some rights on
+// kapi's tables (docs/postgres.md). It can't be prepared for a two-phase commit.
+func StartTx(ctx context.Context, tx pgx.Tx, k *kapi.Peer, spec kapi.Spec, op kapi.Operation) (id string, err error) {
+	d, err := k.Prepare(ctx, spec, op)
+	if err != nil {
+		return "", err
+	}
+	s, ok := d.Store.(*Store)
+	if !ok {
+		d.Discard()
+		return "", fmt.Errorf("start in a transaction: the peer's store is a %T, not PostgreSQL", d.Store)
+	}
+	xid, err := s.recordSoon(ctx, tx, d)
+	if err != nil {
+		d.Discard()
+		return "", err
+	}
+	d.Await(func(ctx context.Context) (bool, error) { return s.undone(ctx, d.ID, xid) })
+	return d.ID, nil
+}
+
+// recordSoon records a start, unless its keys are held. While another transaction claims one, it
+// waits.
+func (s *Store) recordSoon(ctx context.Context, tx pgx.Tx, d *kapi.Prepared) (xid string, err error) {
+	end := time.After(claimWithin)
+	for {
+		if err := d.Check(ctx); err != nil {
+			return "", err
+		}
+		xid, err := s.record(ctx, tx, d)
+		var busy *kapi.BusyError
+		if !errors.As(err, &busy) {
+			return xid, err
+		}
+		select {
+		case <-time.After(claimPause):
+		case <-end:
+			return "", s.fail(err)
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+	}
+}
+
+// record records a start in a savepoint of its own, so that a failure takes nothing of the
+// caller's with it.
+func (s *Store) record(ctx context.Context, tx pgx.Tx, d *kapi.Prepared) (xid string, err error) {
+	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+		if xid, err = s.check(ctx, tx, d.Epoch); err != nil {
+			return err
+		}
+		b := &pgx.Batch{}
+		actions := make([]string, len(d.Keys))
+		for i := range actions {
+			actions[i] = d.ID
+		}
+		b.Queue(s.sql.claim, s.sql.keyLocks, d.Keys, actions)
+		b.Queue(s.sql.record, d.ID, strings.Join(d.Keys, " "), string(d.Data))
+		b.Queue(s.sql.notify)
+		return tx.SendBatch(ctx, b).Close()
+	})
+	if claimRefused(err) {
+		return "", &kapi.BusyError{Keys: d.Keys}
+	}
+	return xid, err
+}
+
+// check refuses a transaction that is on another database, and returns its number.
+func (s *Store) check(ctx context.Context, tx pgx.Tx, epoch string) (xid string, err error) {
+	var there string
+	err = tx.QueryRow(ctx, s.sql.epochAndXID).Scan(&there, &xid)
+	var refused *pgconn.PgError
+	switch {
+	case errors.As(err, &refused) && (refused.Code == "42P01" || refused.Code == "3F000"), err == nil && there != epoch:
+		return "", errors.New("start in a transaction: it is on another database than the peer's store")
+	}
+	return xid, err
+}
+
+// undone reports whether the start that a transaction was to record is not there, and never will
+// be. The transaction is looked at first: what it did can be seen when it is seen to be committed.
+func (s *Store) undone(ctx context.Context, id, xid string) (bool, error) {
+	var status *string
+	err := s.read(ctx, func(_ *link, b *pgx.Batch) {
+		b.Queue(`SELECT pg_xact_status($1::text::xid8)`, xid).QueryRow(func(row pgx.Row) error { return row.Scan(&status) })
+	})
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "22023" { // this server has not come to that number: a failover lost it
+		err, status = nil, nil
+	}
+	if err != nil || status != nil && *status == "in progress" {
+		return false, err
+	}
+	var there bool
+	err = s.read(ctx, func(_ *link, b *pgx.Batch) {
+		b.Queue(s.sql.recordedOrAdopted, id).QueryRow(func(row pgx.Row) error { return row.Scan(&there) })
+	})
+	return !there, err
+}

@@ -1,0 +1,370 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/proc"
+)
+
+// A txBench is a store with its peers, and a connection of the user's own.
+type txBench struct {
+	t     *testing.T
+	dsn   string
+	peers []*kapi.Peer
+	user  *pgx.Conn
+}
+
+func newTxBench(t *testing.T, peers int) *txBench {
+	b := &txBench{t: t, dsn: server.DSN(server.Database(t))}
+	for range peers {
+		b.peers = append(b.peers, b.open(kapi.Options{}))
+	}
+	conn, err := pgx.Connect(within(t), b.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.user = conn
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	b.exec("CREATE TABLE deeds (what text)")
+	return b
+}
+
+func (b *txBench) open(o kapi.Options) *kapi.Peer {
+	b.t.Helper()
+	o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	k, err := kapi.Open(within(b.t), openAt(b.t, b.dsn, Options{}), o)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			b.t.Error(err)
+		}
+	})
+	return k
+}
+
+func (b *txBench) exec(sql string, args ...any) {
+	b.t.Helper()
+	if _, err := b.user.Exec(within(b.t), sql, args...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *txBench) begin(o pgx.TxOptions) pgx.Tx {
+	b.t.Helper()
+	tx, err := b.user.BeginTx(within(b.t), o)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := tx.Exec(within(b.t), "INSERT INTO deeds VALUES ('done')"); err != nil {
+		b.t.Fatal(err)
+	}
+	return tx
+}
+
+func (b *txBench) end(tx pgx.Tx, commit bool) {
+	b.t.Helper()
+	end := tx.Rollback
+	if commit {
+		end = tx.Commit
+	}
+	if err := end(within(b.t)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *txBench) deeds() (n int) {
+	b.t.Helper()
+	if err := b.user.QueryRow(within(b.t), "SELECT count(*) FROM deeds").Scan(&n); err != nil {
+		b.t.Fatal(err)
+	}
+	return n
+}
+
+// ends waits until the action has ended, as a watcher sees it.
+func (b *txBench) ends(w *kapi.Watch, id string) (seen []kapi.Action) {
+	b.t.Helper()
+	for {
+		a, err := w.Next(within(b.t))
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if a.ID == id {
+			seen = append(seen, a)
+			if !a.Status.Active() {
+				return seen
+			}
+		}
+	}
+}
+
+func (b *txBench) watch(k *kapi.Peer) *kapi.Watch {
+	b.t.Helper()
+	w, err := k.Watch(within(b.t))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(w.Close)
+	return w
+}
+
+func never(t *testing.T) kapi.Operation {
+	return func(context.Context, *kapi.Handle) error {
+		t.Error("it ran")
+		return nil
+	}
+}
+
+func begins(c chan<- uint64) kapi.Operation {
+	return func(_ context.Context, h *kapi.Handle) error {
+		c <- h.Fence()
+		return nil
+	}
+}
+
+func TestStartTxCommitted(t *testing.T) {
+	b := newTxBench(t, 2)
+	w := b.watch(b.peers[1])
+	tx := b.begin(pgx.TxOptions{})
+	fences := make(chan uint64, 1)
+	id, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "In a transaction", Description: "d", Keys: []string{"x", "y"}}, begins(fences))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := b.peers[1].List(within(t)); err != nil || len(all) != 0 {
+		t.Errorf("before the commit: %v, %v", all, err)
+	}
+	b.end(tx, true)
+	seen := b.ends(w, id)
+	last := seen[len(seen)-1]
+	if last.Status != kapi.StatusCompleted || last.Title != "In a transaction" || last.Description != "d" || last.StartedAt == 0 {
+		t.Errorf("it ended as %+v", last)
+	}
+	if first := seen[0]; first.Status == kapi.StatusPending && first.Seq != <-fences {
+		t.Errorf("the fence is not the seq of %+v", first)
+	}
+	if _, err := b.peers[1].Start(within(t), kapi.Spec{Title: "next", Keys: []string{"x", "y"}}, begins(make(chan uint64, 1))); err != nil {
+		t.Errorf("its keys are not free: %v", err)
+	}
+	if n := b.deeds(); n != 1 {
+		t.Errorf("%d deeds", n)
+	}
+}
+
+func TestStartTxRolledBack(t *testing.T) {
+	for _, how := range []string{"rollback", "savepoint", "connection"} {
+		t.Run(how, func(t *testing.T) {
+			b := newTxBench(t, 2)
+			tx := b.begin(pgx.TxOptions{})
+			inner := tx
+			if how == "savepoint" {
+				var err error
+				if inner, err = tx.Begin(within(t)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := StartTx(within(t), inner, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"x"}}, never(t)); err != nil {
+				t.Fatal(err)
+			}
+			switch how {
+			case "rollback":
+				b.end(tx, false)
+			case "savepoint":
+				b.end(inner, false)
+				b.end(tx, true)
+			case "connection":
+				_ = b.user.Close(within(t))
+			}
+			if err := b.peers[1].Do(within(t), kapi.Spec{Title: "other", Keys: []string{"x"}}, begins(make(chan uint64, 1))); err != nil {
+				t.Errorf("the key is not free: %v", err)
+			}
+			before := time.Now()
+			if err := b.peers[0].Close(); err != nil || time.Since(before) > 8*time.Second {
+				t.Errorf("Close after %v: %v", time.Since(before), err)
+			}
+		})
+	}
+}
+
+// However long it stays open, it delays nobody but who wants its keys.
+func TestStartTxOpen(t *testing.T) {
+	b := newTxBench(t, 2)
+	tx := b.begin(pgx.TxOptions{})
+	ran := make(chan uint64, 1)
+	id, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"x", "y"}}, begins(ran))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hasty := b.open(kapi.Options{StoreTimeout: 300 * time.Millisecond})
+	var busy *kapi.BusyError
+	_, err = hasty.Start(within(t), kapi.Spec{Title: "same", Keys: []string{"z", "y"}}, never(t))
+	if !errors.As(err, &busy) || !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), `"y"`) {
+		t.Errorf("a start on its key: %v", err)
+	}
+	waited := make(chan error, 1)
+	go func() {
+		waited <- b.peers[1].Do(within(t), kapi.Spec{Title: "waits", Keys: []string{"x"}, Wait: -1}, begins(make(chan uint64, 1)))
+	}()
+	for i := range 50 {
+		spec := kapi.Spec{Title: "other", Keys: []string{fmt.Sprint("other", i)}}
+		if err := b.peers[i%2].Do(within(t), spec, begins(make(chan uint64, 1))); err != nil {
+			t.Errorf("a start on another key: %v", err)
+		}
+	}
+	w := b.watch(b.peers[1])
+	b.end(tx, true)
+	if seen := b.ends(w, id); seen[len(seen)-1].Status != kapi.StatusCompleted {
+		t.Errorf("%+v", seen)
+	}
+	if err := <-waited; err != nil {
+		t.Errorf("who waited behind it: %v", err)
+	}
+}
+
+// Who waits for a key of a transaction that is rolled back gets it.
+func TestStartTxWaiter(t *testing.T) {
+	b := newTxBench(t, 2)
+	tx := b.begin(pgx.TxOptions{})
+	if _, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"x"}}, never(t)); err != nil {
+		t.Fatal(err)
+	}
+	w := b.watch(b.peers[0])
+	waited := make(chan error, 1)
+	go func() {
+		waited <- b.peers[1].Do(within(t), kapi.Spec{Title: "waits", Keys: []string{"x"}, Wait: -1}, begins(make(chan uint64, 1)))
+	}()
+	if a, err := w.Next(within(t)); err != nil || a.State != "waits for a transaction that claims the key" {
+		t.Errorf("the waiter: %+v, %v", a, err)
+	}
+	b.end(tx, false)
+	if err := <-waited; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStartTxHeld(t *testing.T) {
+	for _, level := range []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead, pgx.Serializable} {
+		t.Run(string(level), func(t *testing.T) {
+			b := newTxBench(t, 2)
+			tx := b.begin(pgx.TxOptions{IsoLevel: level}) // its picture is older than the holder
+			stop := make(chan struct{})
+			holder, err := b.peers[1].Start(within(t), kapi.Spec{Title: "holds", Keys: []string{"x"}}, func(context.Context, *kapi.Handle) error {
+				<-stop
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var held *kapi.HeldError
+			if _, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"free", "x"}}, never(t)); !errors.As(err, &held) || held.Holder.ID != holder.ID {
+				t.Errorf("%v, want that %s holds it", err, holder.ID)
+			}
+			id, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"free"}}, begins(make(chan uint64, 1)))
+			if err != nil {
+				t.Fatalf("the transaction does not go on: %v", err)
+			}
+			w := b.watch(b.peers[1])
+			b.end(tx, true)
+			b.ends(w, id)
+			close(stop)
+			if n := b.deeds(); n != 1 {
+				t.Errorf("%d deeds", n)
+			}
+		})
+	}
+}
+
+// Two transactions that want one key: the second waits a while for the first.
+func TestStartTxTwice(t *testing.T) {
+	b := newTxBench(t, 1)
+	other, err := pgx.Connect(within(t), b.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(within(t))
+	tx := b.begin(pgx.TxOptions{})
+	stop := make(chan struct{})
+	id, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "first", Keys: []string{"x"}}, func(context.Context, *kapi.Handle) error {
+		<-stop
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := other.Begin(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := make(chan error, 1)
+	go func() {
+		_, err := StartTx(within(t), second, b.peers[0], kapi.Spec{Title: "second", Keys: []string{"x"}}, never(t))
+		refused <- err
+	}()
+	b.end(tx, true)
+	var held *kapi.HeldError
+	if err := <-refused; !errors.As(err, &held) || held.Holder.ID != id {
+		t.Errorf("%v, want that %s holds it", err, id)
+	}
+	close(stop)
+	b.end(second, false)
+}
+
+// A start whose process died once it had committed is adopted by another peer, and settled.
+func TestStartTxOrphan(t *testing.T) {
+	b := newTxBench(t, 1)
+	w := b.watch(b.peers[0])
+	me := proc.Self()
+	dead := kapi.RunnerRecord{
+		ID: "dead", Host: me.Host, PID: os.Getpid(), BootID: me.BootID, PIDNamespace: me.PIDNamespace,
+		StartTime: me.StartTime + 1, Lease: time.Second, // its pid was used again
+	}
+	s := openAt(t, b.dsn, Options{})
+	if err := s.Renew(within(t), dead); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.exec("INSERT INTO kapi.keys VALUES ('x', 'orphan')")
+	b.exec("INSERT INTO kapi.starts VALUES ('orphan', 'x', $1)", fmt.Sprintf(`{"title": "T", "runner": {"id": "dead", "host": %q, "pid": %d}}`, me.Host, os.Getpid()))
+	seen := b.ends(w, "orphan")
+	if last := seen[len(seen)-1]; last.Status != kapi.StatusAborted || !strings.Contains(last.State, "its runner died") {
+		t.Errorf("it ended as %+v", last)
+	}
+	if err := b.peers[0].Do(within(t), kapi.Spec{Title: "next", Keys: []string{"x"}}, begins(make(chan uint64, 1))); err != nil {
+		t.Errorf("its key is not free: %v", err)
+	}
+}
+
+func TestStartTxElsewhere(t *testing.T) {
+	b := newTxBench(t, 1)
+	for name, other := range map[string]string{"without kapi": server.DSN(server.Database(t)), "with kapi": newTxBench(t, 1).dsn} {
+		conn, err := pgx.Connect(within(t), other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx, err := conn.Begin(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "T"}, never(t)); err == nil || !strings.Contains(err.Error(), "another database") {
+			t.Errorf("a database %s: %v", name, err)
+		}
+		if err := tx.Commit(within(t)); err != nil {
+			t.Errorf("a database %s: the transaction does not go on: %v", name, err)
+		}
+		_ = conn.Close(within(t))
+	}
+}
