@@ -38,15 +38,16 @@ func (s *Store) whoClaims(ctx context.Context, claims []kapi.Claim, cause error)
 		b.Queue(s.sql.recordedKeys, keys).Query(collect(&recorded))
 	})
 	var refused *pgconn.PgError
+	taken := errors.As(cause, &refused) && isTaken(refused)
 	switch busy := append(open, recorded...); {
-	case err != nil:
-		return errors.Join(cause, err)
-	case len(busy) > 0:
+	case err == nil && len(busy) > 0:
 		return &kapi.BusyError{Keys: busy}
-	case errors.As(cause, &refused) && isTaken(refused):
-		return kapi.ErrKeyTaken
+	case !taken: // whichever it was, it has ended meanwhile, or there was no time to find out
+		return &kapi.BusyError{Keys: keys}
+	case err != nil:
+		return err
 	}
-	return &kapi.BusyError{Keys: keys} // it has ended meanwhile, whichever it was
+	return kapi.ErrKeyTaken
 }
 
 func collect(into *[]string) func(pgx.Rows) error {

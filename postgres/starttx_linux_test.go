@@ -207,7 +207,7 @@ func TestStartTxOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hasty := b.open(kapi.Options{StoreTimeout: 300 * time.Millisecond})
+	hasty := b.open(kapi.Options{StoreTimeout: 2 * time.Second})
 	var busy *kapi.BusyError
 	_, err = hasty.Start(within(t), kapi.Spec{Title: "same", Keys: []string{"z", "y"}}, never(t))
 	if !errors.As(err, &busy) || !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), `"y"`) {
