@@ -1,0 +1,245 @@
+package linear
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"hash/maphash"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// An operation is one call with its answer, ready to be checked.
+type operation struct {
+	call
+	answer
+	client   int
+	from, to int64
+	action   int      // number of the action, -1 if there is none
+	keys     uint64   // of a start
+	holder   int      // of a refusal, its number
+	seq      uint64   // of a change that no answer tells of
+	sights   []*sight // of a list, by number of the action
+	stranger bool     // a list has an action that nobody started
+	part     *part
+}
+
+// checkWithin bounds the search for an order. It takes seconds at most; what takes longer is
+// no success.
+const checkWithin = time.Minute
+
+// check looks for an order of the operations that the rules allow.
+func check(m *model, all []operation) (porcupine.CheckResult, porcupine.LinearizationInfo) {
+	narrowed := slices.Clone(all)
+	contradiction := narrow(narrowed)
+	if contradiction != nil {
+		narrowed = all // the picture is to show it as it was
+	}
+	result, info := porcupine.CheckOperationsVerbose(m.porcupine(), ready(narrowed), checkWithin)
+	if contradiction != nil {
+		result = porcupine.Illegal
+		info.AddAnnotations([]porcupine.Annotation{{Tag: "order", Start: all[0].from, Description: contradiction.Error()}})
+	}
+	return result, info
+}
+
+func ready(all []operation) []porcupine.Operation {
+	history := make([]porcupine.Operation, len(all))
+	for i := range all {
+		o := &all[i]
+		history[i] = porcupine.Operation{ClientId: o.client, Input: o, Call: o.from, Return: o.to}
+	}
+	return history
+}
+
+// explain says, for each part that has no order, how far the search came, and which operation
+// has no place after that.
+func explain(m *model, info porcupine.LinearizationInfo, all []operation) (lines []string) {
+	narrowed := slices.Clone(all)
+	if err := narrow(narrowed); err != nil {
+		return []string{err.Error()}
+	}
+	for i, part := range m.split(ready(narrowed)) {
+		var best []porcupine.Operation
+		for _, order := range info.PartialLinearizationsOperations()[i] {
+			if len(order) > len(best) {
+				best = order
+			}
+		}
+		if len(best) == len(part) {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("key %s: %d of %d have an order", m.keys[i], len(best), len(part)))
+		w, placed := &world{records: make([]*record, len(m.titles))}, map[string]bool{}
+		for _, h := range best {
+			o := h.Input.(*operation)
+			_, w = m.step(w, o)
+			placed[o.id()] = true
+			lines = append(lines, "  "+o.id())
+		}
+		lines = append(lines, m.describe(w), "left over, the first to return first:")
+		slices.SortFunc(part, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })
+		for _, h := range part {
+			if o := h.Input.(*operation); !placed[o.id()] {
+				lines = append(lines, "  "+o.id())
+			}
+		}
+	}
+	return lines
+}
+
+// id tells an operation from every other.
+func (o *operation) id() string { return fmt.Sprintf("%d: %d..%d %s", o.client, o.from, o.to, o) }
+
+func (m *model) porcupine() porcupine.Model {
+	return porcupine.Model{
+		Partition: m.split,
+		Init:      func() any { return &world{records: make([]*record, len(m.titles))} },
+		Step: func(state, input, _ any) (bool, any) {
+			return m.step(state.(*world), input.(*operation))
+		},
+		Equal:             func(a, b any) bool { return a.(*world).equal(b.(*world)) },
+		Hash:              func(state any) uint64 { return state.(*world).hash },
+		DescribeOperation: func(input, _ any) string { return input.(*operation).String() },
+		DescribeState:     func(state any) string { return m.describe(state.(*world)) },
+	}
+}
+
+// newModel numbers the actions that were to be started.
+func newModel(keys []string, all []operation) *model {
+	m := &model{keys: keys, seed: maphash.MakeSeed()}
+	numbers := map[string]int{}
+	for i := range all {
+		if o := &all[i]; o.Kind == start {
+			numbers[o.Title] = len(m.titles)
+			m.titles = append(m.titles, o.Title)
+			m.wanted = append(m.wanted, m.bits(o.Keys))
+		}
+	}
+	number := func(title string) int {
+		if n, ok := numbers[title]; ok {
+			return n
+		}
+		return -1
+	}
+	for i := range all {
+		o := &all[i]
+		o.action, o.keys = number(o.Title), m.bits(o.Keys)
+		switch {
+		case o.Outcome == held:
+			o.holder = number(o.Seen[0].Title)
+		case o.Kind == list, o.Kind == final:
+			o.sights = make([]*sight, len(m.titles))
+			for j := range o.Seen {
+				if n := number(o.Seen[j].Title); n >= 0 && o.sights[n] == nil {
+					o.sights[n] = &o.Seen[j]
+				} else {
+					o.stranger = true
+				}
+			}
+		}
+	}
+	return m
+}
+
+func (o *operation) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", o.Kind, o.Title)
+	if o.Kind == start {
+		fmt.Fprintf(&b, " %v release=%v dismiss=%v remote=%v", o.Keys, o.Release, o.Dismiss, o.Remote)
+	}
+	if o.Fence != 0 {
+		fmt.Fprintf(&b, " fence=%d", o.Fence)
+	}
+	if o.Status != 0 {
+		fmt.Fprintf(&b, " status=%d", o.Status)
+	}
+	if o.State != nil {
+		fmt.Fprintf(&b, " state=%q", *o.State)
+	}
+	if o.Progress != nil {
+		fmt.Fprintf(&b, " progress=%v", *o.Progress)
+	}
+	if o.Reset {
+		b.WriteString(" reset")
+	}
+	b.WriteString(" -> " + cmp.Or(string(o.Outcome), "ok") + " " + o.Key)
+	for i := range o.Seen {
+		b.WriteString(" " + o.Seen[i].String())
+	}
+	return b.String()
+}
+
+func (s *sight) String() string {
+	progress := "-"
+	if s.Progress != nil {
+		progress = fmt.Sprint(*s.Progress)
+	}
+	return fmt.Sprintf("[%s seq=%d status=%d %q progress=%s keys=%v fence=%d]", s.Title, s.Seq, s.Status, s.State, progress, s.Keys, s.Fence)
+}
+
+func (m *model) describe(w *world) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "head=%d", w.head)
+	for i, r := range w.records {
+		if r.ongoing() {
+			var keys []string
+			for _, key := range m.keys {
+				if r.keys&m.bit(key) != 0 {
+					keys = append(keys, key)
+				}
+			}
+			fmt.Fprintf(&b, "\n%s fence=%d seq=%d status=%d %q died=%v progress=%v,%v keys=%v",
+				m.titles[i], r.fence, r.seq, r.status, r.state, r.died, r.hasProgress, r.progress, keys)
+		}
+	}
+	return b.String()
+}
+
+// picture writes porcupine's picture of a history where who tests finds it, and the history
+// itself beside it.
+func picture(t *testing.T, m *model, all []operation, info porcupine.LinearizationInfo) {
+	t.Helper()
+	dir := t.ArtifactDir()
+	if f := flag.Lookup("test.artifacts"); f == nil || f.Value.String() != "true" { // it is removed then
+		var err error
+		if dir, err = os.MkdirTemp("", "kapi-linear-"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	html := filepath.Join(dir, "history.html")
+	if err := porcupine.VisualizePath(m.porcupine(), info, html); err != nil {
+		t.Errorf("no picture: %v", err)
+	}
+	slices.SortFunc(all, func(a, b operation) int { return cmp.Compare(a.from, b.from) })
+	lines := make([]string, len(all))
+	for i := range all {
+		lines[i] = all[i].id()
+	}
+	lines = append(lines, explain(m, info, all)...)
+	text := filepath.Join(dir, "history.txt")
+	if err := os.WriteFile(text, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Errorf("no history: %v", err)
+	}
+	t.Logf("the picture is in %s; the history, and what has no place in it, in %s", html, text)
+}
+
+// summary counts what a history is made of.
+func summary(all []operation) string {
+	counts := map[string]int{}
+	open := 0
+	for i := range all {
+		o := &all[i]
+		counts[string(o.Kind)+" "+cmp.Or(string(o.Outcome), "ok")]++
+		if o.to == forever {
+			open++
+		}
+	}
+	return fmt.Sprintf("%d operations, %d of unknown outcome: %v", len(all), open, counts)
+}
