@@ -1,0 +1,115 @@
+package linear
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/kettubot/kapi"
+)
+
+// A bug is one that a peer is given, to see that the checker finds it.
+type bug string
+
+const (
+	noBug bug = ""
+	// keysUnchecked: the store has no uniqueness of keys, and shows nobody's keys.
+	keysUnchecked bug = "the key check removed"
+	// fenceIgnored: a report is taken whatever fence it names.
+	fenceIgnored bug = "the fence ignored"
+	// tooEarly: changes are acknowledged a moment before they are committed.
+	tooEarly bug = "an acknowledgement before the commit"
+)
+
+// in builds the bug into a store.
+func (b bug) in(store kapi.Store) kapi.Store {
+	switch b {
+	case keysUnchecked:
+		return keyless{store}
+	case tooEarly:
+		return &hasty{Store: store}
+	}
+	return store
+}
+
+// keyless is a store that keeps no keys and, of what others committed, shows none.
+type keyless struct{ kapi.Store }
+
+func withoutKeys(records []kapi.Record) {
+	for i := range records {
+		if records[i].Status.Active() {
+			records[i].Keys = nil
+		}
+	}
+}
+
+func (s keyless) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
+	snapshot, err := s.Store.Snapshot(ctx)
+	withoutKeys(snapshot.Records)
+	return snapshot, err
+}
+
+func (s keyless) Feed(ctx context.Context, since uint64) (kapi.Page, error) {
+	page, err := s.Store.Feed(ctx, since)
+	withoutKeys(page.Records)
+	return page, err
+}
+
+func (s keyless) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded) (kapi.Writes, error)) error {
+	return s.Store.Commit(ctx, b, func(l kapi.Loaded) (kapi.Writes, error) {
+		withoutKeys(l.Records)
+		w, err := decide(l)
+		w.Claim, w.Free = nil, nil
+		return w, err
+	})
+}
+
+// hasty is a store whose Commit returns before the transaction has ended.
+type hasty struct {
+	kapi.Store
+	late sync.WaitGroup
+}
+
+// haste is by how much it returns too early.
+const haste = 50 * time.Millisecond
+
+func (s *hasty) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded) (kapi.Writes, error)) error {
+	s.late.Wait() // for the one before
+	decided := make(chan error, 1)
+	s.late.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+		defer cancel()
+		err := s.Store.Commit(ctx, b, func(l kapi.Loaded) (kapi.Writes, error) {
+			w, err := decide(l)
+			if err == nil {
+				decided <- nil
+				<-time.After(haste)
+			}
+			return w, err
+		})
+		select {
+		case decided <- err:
+		default:
+		}
+	})
+	return <-decided
+}
+
+func (s *hasty) Close() error {
+	s.late.Wait()
+	return s.Store.Close()
+}
+
+// rightFence returns the fence that the action has.
+func (l *lane) rightFence(g grant) uint64 {
+	all, err := l.fences.latest()
+	if err != nil {
+		panic(err)
+	}
+	for _, known := range all {
+		if known.ID == g.ID {
+			return known.Fence
+		}
+	}
+	return g.Fence
+}

@@ -1,0 +1,149 @@
+package linear
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/sqlite"
+)
+
+// A backend is a store that the peers share.
+type backend interface {
+	// dsn is for the peer of a slot.
+	dsn(slot int) string
+	// schema is where in a database it is.
+	schema() string
+	// trouble plans the faults of a history.
+	trouble(r *round)
+	// read returns all that the store has, the ended too.
+	read(t *testing.T) []sight
+}
+
+// A file is the SQLite store.
+type file struct{ path string }
+
+func (f file) dsn(int) string { return "sqlite:" + f.path }
+
+func (f file) schema() string { return "" }
+
+func (f file) trouble(r *round) { r.troublePeers(3, 3) }
+
+func (f file) read(t *testing.T) []sight {
+	t.Helper()
+	store, err := sqlite.Open(f.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	return readAll(t, store)
+}
+
+func readAll(t *testing.T, store kapi.Store) (all []sight) {
+	t.Helper()
+	page, err := store.Feed(context.Background(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range page.Records {
+		s := seen(r.Action)
+		s.Fence = r.Fence
+		all = append(all, s)
+	}
+	return all
+}
+
+// TestSQLite makes histories of a file that processes of one machine share.
+func TestSQLite(t *testing.T) {
+	for range histories(2) {
+		t.Run("history", func(t *testing.T) {
+			linearizable(t, file{filepath.Join(t.TempDir(), "kapi.db")}, newSeed(t))
+		})
+	}
+}
+
+// TestPostgreSQL makes histories of a database, on two servers beside each other.
+func TestPostgreSQL(t *testing.T) {
+	for range 2 {
+		t.Run("server", func(t *testing.T) {
+			t.Parallel()
+			server := newServer(t)
+			for range histories(10) {
+				t.Run("history", func(t *testing.T) {
+					seed := newSeed(t)
+					linearizable(t, newDatabase(t, server, seed), seed)
+				})
+			}
+		})
+	}
+}
+
+// histories is how many there are to be.
+func histories(few int) int {
+	if os.Getenv("KAPI_SOAK") != "" {
+		return 50 * few
+	}
+	return few
+}
+
+// seedVariable gives the histories the seed of one that failed.
+const seedVariable = "LINEAR_SEED"
+
+func newSeed(t *testing.T) uint64 {
+	t.Helper()
+	text := os.Getenv(seedVariable)
+	if text == "" {
+		return rand.Uint64()
+	}
+	seed, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seed
+}
+
+// linearizable makes a history that must follow the rules.
+func linearizable(t *testing.T, store backend, seed uint64) {
+	t.Helper()
+	r, m, all := run(t, store, seed, noBug)
+	began := time.Now()
+	result, info := check(m, all)
+	t.Logf("seed %d: %s, checked in %v", seed, summary(all), time.Since(began))
+	if result == porcupine.Ok && !t.Failed() {
+		return
+	}
+	picture(t, m, all, info)
+	for _, line := range r.log {
+		t.Log(line)
+	}
+	t.Fatalf("the history of %s=%d is %s", seedVariable, seed, result)
+}
+
+// tries is within how many histories a bug must show.
+const tries = 5
+
+// The checker is worth something only if it finds what it is there for.
+func TestBugsAreFound(t *testing.T) {
+	for _, b := range []bug{keysUnchecked, fenceIgnored, tooEarly} {
+		t.Run(string(b), func(t *testing.T) {
+			server := newServer(t)
+			for try := range tries {
+				seed := newSeed(t)
+				_, m, all := run(t, newDatabase(t, server, seed), seed, b)
+				result, _ := check(m, all)
+				t.Logf("history %d is %s: %s", try, result, summary(all))
+				if result == porcupine.Illegal {
+					return
+				}
+			}
+			t.Errorf("%d histories, and nothing found", tries)
+		})
+	}
+}

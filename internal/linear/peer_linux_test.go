@@ -1,0 +1,144 @@
+package linear
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/postgres"
+	"github.com/kettubot/kapi/sqlite"
+)
+
+const (
+	peers = 8
+	lanes = 2 // of a peer: callers of its own, so that there is something to group
+	// lease is the shortest there is, so that a peer that is frozen for a moment falls silent.
+	lease = time.Second
+	// giveUp is never reached: nothing may fail for silence.
+	giveUp = time.Hour
+	// storeTimeout is short, so that outages are answered within a history.
+	storeTimeout = 2 * time.Second
+)
+
+// settings are what a peer's process is told.
+type settings struct {
+	Store  string // a DSN
+	Schema string // in a database
+	Name   string // of this process: no other of the history has it
+	Seed   uint64
+	Fences string // the file by which peers learn of each other's fences
+	Bug    bug
+}
+
+// A peer is one process of a history.
+type peer struct {
+	settings
+	*kapi.Peer
+	fences *fences
+
+	mu  sync.Mutex
+	out *json.Encoder
+	n   int
+}
+
+// peerMain makes calls until its standard input ends.
+func peerMain(text string) error {
+	var s settings
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	eof := make(chan error, 1)
+	go func() { // ends with the process, if not before
+		_, err := io.Copy(io.Discard, os.Stdin)
+		cancel()
+		eof <- err
+	}()
+	k, err := s.open(ctx)
+	if err != nil || k == nil {
+		return err
+	}
+	fences, err := openFences(s.Fences)
+	if err != nil {
+		return errors.Join(err, k.Close())
+	}
+	defer fences.file.Close()
+	p := &peer{settings: s, Peer: k, fences: fences, out: json.NewEncoder(os.Stdout)}
+	var all sync.WaitGroup
+	for i := range lanes {
+		all.Go(func() { newLane(p, i).work(ctx) })
+	}
+	err = <-eof
+	all.Wait()
+	return errors.Join(err, k.Close())
+}
+
+// open opens the store, which may be down just now; nil if it is no longer wanted.
+func (s settings) open(ctx context.Context) (*kapi.Peer, error) {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	options := kapi.Options{Logger: log, Lease: lease, GiveUp: giveUp, StoreTimeout: storeTimeout}
+	for ctx.Err() == nil {
+		k, err := s.openOnce(ctx, options)
+		if err == nil {
+			return k, nil
+		}
+		if !errors.Is(err, kapi.ErrUnavailable) && ctx.Err() == nil {
+			return nil, err
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	return nil, nil
+}
+
+func (s settings) openOnce(ctx context.Context, options kapi.Options) (*kapi.Peer, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*storeTimeout)
+	defer cancel()
+	store, err := s.openStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return kapi.Open(ctx, s.Bug.in(store), options)
+}
+
+// openStore opens a store by its DSN.
+func (s settings) openStore(ctx context.Context) (kapi.Store, error) {
+	if path, ok := strings.CutPrefix(s.Store, "sqlite:"); ok {
+		return sqlite.Open(path)
+	}
+	return postgres.Open(ctx, s.Store, postgres.Options{Schema: s.Schema})
+}
+
+// begin tells that a call begins. What it returns tells the answer, and is called at once.
+// The time is taken before the one line is written, and after the call returned, so the call
+// is never told to be shorter than it was; and what a process that is killed has done, it has
+// told that it began.
+func (p *peer) begin(c call) func(*answer) {
+	at := now()
+	p.mu.Lock()
+	p.n++
+	n := p.n
+	p.mu.Unlock()
+	p.tell(line{N: n, At: at, Call: &c})
+	return func(a *answer) { p.tell(line{N: n, At: now(), Answer: a}) }
+}
+
+func (p *peer) tell(l line) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.out.Encode(l); err != nil { // one write
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

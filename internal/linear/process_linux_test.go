@@ -1,0 +1,103 @@
+package linear
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what should come at once, on a busy machine.
+const patience = 60 * time.Second
+
+// A process is a peer in a process of its own.
+type process struct {
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stderr bytes.Buffer // read it when it has ended
+	told   *told
+	reap   func()        // waits for the end; may be called again
+	ended  chan struct{} // closed then
+}
+
+// launch starts a peer, whose calls r takes down.
+func launch(t *testing.T, r *recorder, slot int, s settings) *process {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	// Without this the race detector has each process wait a second at its end.
+	cmd.Env = append(os.Environ(), peerVariable+"="+string(text), "GORACE=atexit_sleep_ms=0 halt_on_error=1")
+	// It ends with the test binary, even where that is killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	p := &process{cmd: cmd, told: r.process(slot), ended: make(chan struct{})}
+	cmd.Stderr = &p.stderr
+	if p.stdin, err = cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		lines := bufio.NewReader(stdout)
+		for {
+			text, err := lines.ReadString('\n')
+			if err != nil {
+				return // the process was killed in a last line: then its call had not begun, or not returned
+			}
+			r.add(p.told, text)
+		}
+	}()
+	p.reap = sync.OnceFunc(func() {
+		<-read
+		_ = cmd.Wait()
+		close(p.ended)
+	})
+	return p
+}
+
+func (p *process) signal(t *testing.T, sig syscall.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		t.Errorf("signal %d to a peer: %v", sig, err)
+	}
+}
+
+// kill ends the process, frozen or not.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	p.reap()
+}
+
+// leave has the process end by itself.
+func (p *process) leave(t *testing.T) {
+	t.Helper()
+	timeout := time.AfterFunc(patience, func() {
+		t.Errorf("a peer didn't end within %v", patience)
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // so that it says where it hangs
+	})
+	defer timeout.Stop()
+	_ = p.stdin.Close()
+	p.reap()
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("a peer ended with %d: %s", code, &p.stderr)
+	}
+}

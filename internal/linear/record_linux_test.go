@@ -1,0 +1,181 @@
+package linear
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/kettubot/kapi"
+)
+
+// A recorder takes down what the processes of one history tell.
+type recorder struct {
+	mu        sync.Mutex
+	processes []*told
+}
+
+// told is what one process told.
+type told struct {
+	slot   int
+	killed int64 // when it was about to be, 0 if it was not
+	left   int64 // when it was told to end by itself
+	calls  map[int]*pending
+	faults []string
+	begun  chan struct{} // closed when it told something
+}
+
+type pending struct {
+	call     call
+	answer   *answer
+	from, to int64
+}
+
+func (r *recorder) process(slot int) *told {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := &told{slot: slot, calls: map[int]*pending{}, begun: make(chan struct{})}
+	r.processes = append(r.processes, p)
+	return p
+}
+
+func (r *recorder) kills(p *told) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.killed = now()
+}
+
+func (r *recorder) leaves(p *told) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.left = now()
+}
+
+// add takes a line down.
+func (r *recorder) add(p *told, text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var l line
+	err := json.Unmarshal([]byte(text), &l)
+	if len(p.calls) == 0 {
+		close(p.begun)
+	}
+	begun := p.calls[l.N]
+	switch {
+	case err == nil && l.Call != nil && begun == nil:
+		p.calls[l.N] = &pending{call: *l.Call, from: l.At}
+	case err == nil && l.Answer != nil && begun != nil && begun.answer == nil:
+		begun.answer, begun.to = l.Answer, l.At
+		if l.Answer.Outcome == unexpected {
+			p.faults = append(p.faults, fmt.Sprintf("%s %s: %s", begun.call.Kind, begun.call.Title, l.Answer.Text))
+		}
+	default:
+		p.faults = append(p.faults, fmt.Sprintf("it said %q (%v)", text, err))
+	}
+}
+
+// faults are what nobody should have said.
+func (r *recorder) faults() (all []string) {
+	for _, p := range r.processes {
+		for _, fault := range p.faults {
+			all = append(all, fmt.Sprintf("peer %d: %s", p.slot, fault))
+		}
+	}
+	return all
+}
+
+// nobody is the client of what no peer was asked to do.
+const nobody = peers * lanes
+
+// operations returns the history, closed by a final reading of the store.
+func (r *recorder) operations(closing operation) (all []operation) {
+	stored := map[string]*sight{}
+	for i := range closing.Seen {
+		stored[closing.Seen[i].Title] = &closing.Seen[i]
+	}
+	for _, p := range r.processes {
+		for _, n := range slices.Sorted(maps.Keys(p.calls)) {
+			c := p.calls[n]
+			o := operation{call: c.call, client: p.slot*lanes + c.call.Lane, from: c.from, to: c.to}
+			if c.answer != nil {
+				o.answer = *c.answer
+			} else {
+				o.Outcome = uncertain
+			}
+			s := stored[o.Title]
+			if o.Kind == start && !o.Remote && s != nil {
+				all = append(all, p.ends(&o, s)...)
+			}
+			if c.answer != nil && o.Handle && o.Kind == report && (o.Outcome == unavailable || o.Outcome == uncertain) {
+				all = append(all, resent(o))
+			}
+			if o.settle(s) {
+				all = append(all, o)
+			}
+		}
+	}
+	closing.call, closing.client = call{Kind: final}, nobody
+	return append(all, closing)
+}
+
+// ends returns what may have ended an action beside its peer's own word: it was killed, or it
+// was not sure of the start, so that nothing ran, and settled that or left. What is stored at the
+// end tells whether that came to pass.
+func (p *told) ends(o *operation, s *sight) (all []operation) {
+	by := operation{call: call{Title: o.Title}, client: nobody, to: forever}
+	if s.Status == kapi.StatusFailed {
+		by.seq = s.Seq // nothing comes after it but a dismissal
+	}
+	unsure := o.Outcome == uncertain
+	switch died := strings.HasPrefix(s.State, runnerDied); {
+	case died && p.killed != 0:
+		by.Kind, by.from = dies, p.killed
+	case died && unsure:
+		by.Kind, by.from = dies, p.left
+	case unsure && s.State == startNotConfirmed:
+		by.Kind, by.from = notRun, o.from
+	default:
+		return nil
+	}
+	return []operation{by}
+}
+
+// resent returns what becomes of a report that the store could not take from a handle: the
+// handle keeps the state and sends it, without the move, when it can.
+func resent(o operation) operation {
+	o.Outcome, o.Status, o.to = uncertain, 0, forever
+	return o
+}
+
+// settle says what an operation without a clear answer means, by what is stored of its action
+// at the end (nil is nothing). It is false if it can't have changed anything: then the history
+// does without it, which must show.
+func (o *operation) settle(s *sight) bool {
+	switch {
+	case o.Outcome == unavailable:
+		return false
+	case o.Kind == start && o.Outcome == fine:
+		o.Fence = o.Seen[0].Seq
+	}
+	if o.Outcome != uncertain {
+		return true
+	}
+	o.to = forever
+	if s == nil {
+		return false
+	}
+	switch o.Kind {
+	case start:
+		o.Outcome, o.Fence = fine, s.Fence
+		return true
+	case dismiss:
+		return s.Status == kapi.StatusAborted
+	case report, end:
+		completes, fails := o.Status == kapi.StatusCompleted, o.Status == kapi.StatusFailed
+		return o.Fence == s.Fence && (!completes || s.Status == kapi.StatusCompleted) &&
+			(!fails || s.Status == kapi.StatusFailed || s.Status == kapi.StatusAborted)
+	}
+	return false
+}
