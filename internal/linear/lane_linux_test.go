@@ -20,6 +20,7 @@ type lane struct {
 	n      int
 	random *rand.Rand
 	titles int
+	down   bool // the store was, when it was last asked
 	own    []*own
 	failed []kapi.Action // that it saw, and may dismiss
 }
@@ -41,13 +42,26 @@ func newLane(p *peer, n int) *lane {
 func (l *lane) work(ctx context.Context) {
 	for ctx.Err() == nil {
 		l.any()
+		rest := time.Duration(l.random.IntN(int(2 * pace)))
+		if l.down {
+			rest *= 10 // each call makes it fork, while it recovers
+		}
 		select {
-		case <-time.After(time.Duration(l.random.IntN(int(2 * pace)))):
+		case <-time.After(rest):
 		case <-ctx.Done():
 		}
 	}
 	for len(l.own) > 0 {
 		l.end(0)
+	}
+}
+
+// begin is the peer's, and notes whether the store is there.
+func (l *lane) begin(c call) func(*answer) {
+	done := l.peer.begin(c)
+	return func(a *answer) {
+		l.down = a.Outcome == unavailable || a.Outcome == uncertain
+		done(a)
 	}
 }
 
