@@ -30,6 +30,7 @@ func (p *Peer) Close() error {
 	}
 	p.awaitOperations()
 	p.abandon()
+	p.settleUnconfirmed()
 	p.purgeSome()
 	p.syncs.close()
 	p.cancel(ErrClosed)
@@ -53,6 +54,20 @@ func (p *Peer) awaitOperations() {
 	select {
 	case <-done:
 	case <-grace.C:
+	}
+}
+
+// settleUnconfirmed ends what was started here without anybody knowing: once this process has gone
+// it would look like the work of a dead one.
+func (p *Peer) settleUnconfirmed() {
+	if !p.unconfirmed.Load() || p.catchUp(p.ctx) != nil {
+		return // the others settle it
+	}
+	all, _ := p.view.all()
+	for _, e := range all {
+		if e.runnerID() == p.self.ID {
+			p.settleOwn(e)
+		}
 	}
 }
 

@@ -169,6 +169,28 @@ func TestStartAnswerLost(t *testing.T) {
 	}
 }
 
+// Who leaves before it knows whether its start was made takes it back, rather than to look dead.
+func TestCloseUnconfirmed(t *testing.T) {
+	store := newStore(t)
+	other := openPeer(t, store, kapi.Options{})
+	k := openPeer(t, store, kapi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	store.setAfter(func(w kapi.Writes) error {
+		if len(w.Insert) > 0 {
+			return fmt.Errorf("%w: %w", kapi.ErrUnavailable, kapi.ErrOutcomeUnknown)
+		}
+		return nil
+	})
+	_, err := k.Start(t.Context(), kapi.Spec{Title: "t", Keys: []string{"k"}}, untilStopped)
+	wantError(t, err, kapi.ErrOutcomeUnknown)
+	if err := k.Close(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := other.List(t.Context())
+	if err != nil || len(all) != 1 || all[0].Status != kapi.StatusFailed || all[0].State != "its start could not be confirmed, so it was not run" {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
 // An end whose answer got lost is repeated and taken as the same.
 func TestEndAnswerLost(t *testing.T) {
 	for _, result := range []error{nil, errors.New("boom")} {

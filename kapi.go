@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kettubot/kapi/internal/proc"
@@ -101,8 +102,10 @@ type Peer struct {
 	running map[string]*Handle
 	unsaid  map[string]report // ends that the store could not take (Options.EndTimeout)
 	closing bool
-	ops     sync.WaitGroup
-	closed  chan struct{} // closed when Close is done
+	// unconfirmed is set when a start was refused that may have been made all the same.
+	unconfirmed atomic.Bool
+	ops         sync.WaitGroup
+	closed      chan struct{} // closed when Close is done
 }
 
 // Open makes this process a peer of the store: it reads what is ongoing, settles what

@@ -79,6 +79,9 @@ func (p *Peer) launch(ctx context.Context, spec Spec, op Operation) (*run, error
 		return &change{start: record, dismissFailed: spec.DismissFailed, wait: spec.Wait != 0, within: spec.Within}
 	})
 	if err != nil {
+		if errors.Is(err, ErrOutcomeUnknown) {
+			p.unconfirmed.Store(true)
+		}
 		p.unregister(h)
 		cancel(nil)
 		return nil, p.explain(ctx, err)
