@@ -30,7 +30,7 @@ import (
 )
 
 const (
-	// openTimeout is how long Open waits for other processes that hold the file.
+	// openTimeout is how long Open, and reading, wait for other processes that hold the file.
 	openTimeout = 5 * time.Second
 	// readers is how many connections read at once.
 	readers = 2
@@ -64,6 +64,12 @@ var (
 func Open(path string) (*Store, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
+	return OpenContext(ctx, path)
+}
+
+// OpenContext is Open, and waits until ctx ends for other processes that hold the file. Open waits
+// for 5 seconds.
+func OpenContext(ctx context.Context, path string) (*Store, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w: %w", path, kapi.ErrUnavailable, err)

@@ -5,6 +5,7 @@ package main
 import (
 	"io"
 	"os"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -18,6 +19,8 @@ type cli struct {
 	Store       string `placeholder:"sqlite:PATH" help:"Where actions are kept: sqlite:PATH, or postgres://USER@HOST:PORT/DATABASE. The default is a SQLite file in the user's state directory."`
 	StoreSchema string `placeholder:"NAME" help:"The schema of a PostgreSQL store. The default is kapi."`
 	StoreListen string `placeholder:"DSN" help:"The PostgreSQL database itself, to listen for changes, if --store goes through a PgBouncer."`
+
+	StoreTimeout time.Duration `default:"5s" placeholder:"DURATION" help:"How long a start, or another change, waits for a store that is locked or can't be reached, before it is refused (default: ${default})."`
 
 	Server string `placeholder:"URL" help:"A kapi server to use instead of a store, for run, ls, watch, dismiss and cancel."`
 	Token_ string `name:"token" placeholder:"T" help:"Token for --server; best given as the variable."`
@@ -40,6 +43,7 @@ type app struct {
 	// store, server and token are the flags.
 	store, server, token     string
 	storeSchema, storeListen string
+	storeTimeout             time.Duration
 	// ownVariables are the environment variables of the flags that only kapi run has.
 	ownVariables []string
 }
@@ -65,7 +69,10 @@ func (a *app) run(args []string) error {
 		return err
 	}
 	a.store, a.server, a.token = c.Store, c.Server, c.Token_
-	a.storeSchema, a.storeListen = c.StoreSchema, c.StoreListen
+	a.storeSchema, a.storeListen, a.storeTimeout = c.StoreSchema, c.StoreListen, c.StoreTimeout
+	if a.storeTimeout <= 0 {
+		return usage("--store-timeout must be more than 0")
+	}
 	a.ownVariables = variablesOf(parser.Model.Node, "run")
 	return ctx.Run(a, parser)
 }

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"time"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
@@ -28,14 +27,11 @@ type store interface {
 	Quiesce(f func())
 }
 
-// openTimeout is how long a database may take to answer at all.
-const openTimeout = 5 * time.Second
-
 // openStore opens the store that --store names.
 func (a *app) openStore(ctx context.Context) (store, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.storeTimeout)
+	defer cancel()
 	if isPostgres(a.store) {
-		ctx, cancel := context.WithTimeout(ctx, openTimeout)
-		defer cancel()
 		s, err := postgres.Open(ctx, a.store, postgres.Options{Schema: a.storeSchema, ListenDSN: a.storeListen})
 		if err != nil {
 			return nil, err
@@ -54,7 +50,7 @@ func (a *app) openStore(ctx context.Context) (store, error) {
 			return nil, fmt.Errorf("store %s: %w: %w", path, kapi.ErrUnavailable, err)
 		}
 	}
-	s, err := sqlite.Open(path)
+	s, err := sqlite.OpenContext(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -117,8 +113,9 @@ func (a *app) open(ctx context.Context, t terms) (*session, error) {
 	peer, err := kapi.Open(ctx, store, kapi.Options{
 		Logger: t.log,
 		// Close is called with a command running only if its user has given up.
-		Grace:      -1,
-		EndTimeout: t.endTimeout,
+		Grace:        -1,
+		StoreTimeout: a.storeTimeout,
+		EndTimeout:   t.endTimeout,
 	})
 	if err != nil {
 		return nil, err
