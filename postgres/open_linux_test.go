@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -13,14 +14,16 @@ func TestWrongDSN(t *testing.T) {
 	for dsn, why := range map[string]string{
 		"postgres://u:hunter2@h:x/db":                                               "DSN must be postgres://",
 		"postgres://u:hun%ter2@h/db":                                                "DSN must be postgres://",
-		"postgres://u:hunter2@127.0.0.1:1/db":                                       "store postgres://127.0.0.1:1/db: store not available: ",
+		"postgres://u:hunter2@127.0.0.1:1/db":                                       "store postgres://127.0.0.1:1/db: store not available: 127.0.0.1:1 (127.0.0.1): dial error: dial tcp 127.0.0.1:1: connect: connection refused",
 		"postgres://u:hunter2@127.0.0.1:1,[::1]:2/":                                 "store postgres://127.0.0.1:1,[::1]:2/",
 		strings.Replace(server.DSN("none"), "postgres@", "postgres:hunter2@", 1):    "there is no such database",
 		strings.Replace(server.DSN("postgres"), "postgres@", "nobody:hunter2@", 1):  "it refuses the user or the password",
 		server.DSN("postgres") + "&target_session_attrs=standby":                    "server is not in hot standby mode",
 		server.DSN("postgres") + "&options=-c%20default_transaction_read_only%3Don": "it can't be written to: it is a standby",
 	} {
-		_, err := Open(within(t), dsn, Options{})
+		ctx, cancel := context.WithTimeout(within(t), moment)
+		_, err := Open(ctx, dsn, Options{})
+		cancel()
 		if err == nil || !strings.Contains(err.Error(), why) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: the error is %v, want one line that says %q, without the password", dsn, err, why)
 		}
@@ -133,7 +136,7 @@ func TestRights(t *testing.T) {
 	_, err = Open(within(t), app, Options{})
 	wantRefusal(t, err, "the user has not got the rights that kapi needs")
 	server.Exec(t, database, "GRANT USAGE ON SCHEMA kapi TO app; GRANT SELECT ON kapi.version TO app;"+
-		"GRANT SELECT, INSERT, UPDATE, DELETE ON kapi.head, kapi.actions, kapi.keys, kapi.runners, kapi.tokens, kapi.secrets, kapi.answers, kapi.writers TO app")
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON kapi.head, kapi.actions, kapi.keys, kapi.runners, kapi.tokens, kapi.secrets, kapi.answers, kapi.writers, kapi.starts TO app")
 	s := openFor(t, app)
 	mustInsert(t, s, "b")
 	wantIDs(t, s, "a", "b")
