@@ -121,14 +121,17 @@ func TestSettings(t *testing.T) {
 func TestOutOfConnections(t *testing.T) {
 	s, database := newStore(t)
 	mustInsert(t, s, "first")
-	server.Exec(t, "postgres", "DROP ROLE IF EXISTS few; CREATE ROLE few LOGIN SUPERUSER CONNECTION LIMIT 1; ALTER ROLE few NOSUPERUSER")
+	server.Exec(t, "postgres", "DROP ROLE IF EXISTS few; CREATE ROLE few LOGIN SUPERUSER CONNECTION LIMIT 2; ALTER ROLE few NOSUPERUSER")
 	server.Exec(t, database, "GRANT USAGE ON SCHEMA kapi TO few; GRANT ALL ON ALL TABLES IN SCHEMA kapi TO few")
 	dsn := server.DSN(database) + "&user=few"
 	few := openFor(t, dsn)
 	mustInsert(t, few, "second")
-	_, err := few.Feed(within(t), 0)
+	wantIDs(t, few, "first", "second") // the connection that it was opened with
+	err := few.Renew(within(t), kapi.RunnerRecord{ID: "r"})
 	wantRefusal(t, err, "it has no connections left")
-	_, err = Open(within(t), dsn, Options{})
+	ctx, cancel := context.WithTimeout(within(t), moment)
+	defer cancel()
+	_, err = Open(ctx, dsn, Options{})
 	wantRefusal(t, err, "it has no connections left")
 	mustInsert(t, few, "third")
 	wantIDs(t, s, "first", "second", "third")

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"testing"
 
 	"github.com/kettubot/kapi"
@@ -57,7 +58,9 @@ func TestCrash(t *testing.T) {
 	mustInsert(t, s, "a")
 	before := headOf(t, s)
 	alone.Kill()
-	wantRefusal(t, insert(within(t), s, "refused", nil), "")
+	ctx, cancel := context.WithTimeout(within(t), moment)
+	defer cancel()
+	wantRefusal(t, insert(ctx, s, "refused", nil), "dial error: ")
 	if _, err := s.Feed(within(t), 0); err == nil {
 		t.Error("a server that is gone was read")
 	}

@@ -17,6 +17,9 @@ import (
 // store is.
 const deadline = 30 * time.Second
 
+// moment is for what is to be refused, and may be tried again until then.
+const moment = 500 * time.Millisecond
+
 // within returns a context that ends at the deadline.
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)

@@ -137,14 +137,17 @@ func (s *Store) use(ctx context.Context, p pool, f func(*link) error) error {
 		fresh, err := l.ready(ctx)
 		if err != nil {
 			l.drop()
-			return s.fail(err)
+			return s.unreached(ctx, err)
 		}
 		err = f(l)
 		if l.broken() {
 			l.drop()
 		}
-		if err == nil || fresh || !stale(err) || l.conn != nil || ctx.Err() != nil {
+		switch {
+		case err == nil || !stale(err) || l.conn != nil || ctx.Err() != nil:
 			return s.fail(err)
+		case fresh:
+			return s.unreached(ctx, err)
 		}
 	}
 }

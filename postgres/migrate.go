@@ -32,7 +32,7 @@ func lockOf(schema string) int64 {
 // prepare makes the database ready: of this version's schema, with a history of its own. One that
 // is ready already is not written to, and nobody's lock is waited for.
 func (s *Store) prepare(ctx context.Context) error {
-	return s.use(ctx, s.writer, func(l *link) error {
+	err := s.useInTime(ctx, s.writer, func(l *link) error {
 		if err := checkServer(ctx, l.conn); err != nil {
 			return err
 		}
@@ -48,6 +48,15 @@ func (s *Store) prepare(ctx context.Context) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	// Whoever opens a store reads it next, and reading doesn't wait for a connection.
+	err = s.useInTime(ctx, s.reader, func(*link) error { return nil })
+	for range readers - 1 {
+		s.reader <- <-s.reader // so that the one that has it is the next
+	}
+	return err
 }
 
 func checkServer(ctx context.Context, conn *pgx.Conn) error {

@@ -78,7 +78,8 @@ var (
 // Open opens the store that the DSN names, as in postgres://USER@HOST:PORT/DATABASE, and makes
 // it if it isn't there. What the DSN doesn't say comes from the usual variables (PGPASSWORD) and
 // files (~/.pgpass). It may name several hosts; of those the one that can be written to is used.
-// The error says what is wrong: not reachable, no rights, too old, from a newer kapi; it is a
+// While the server can't be reached, or starts, Open tries again until ctx ends, for 30 s at most if
+// it doesn't. The error says what is wrong: not reachable, no rights, too old, from a newer kapi; it is a
 // *kapi.InvalidError for a DSN or a schema that can't be.
 func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	config, err := parse(dsn)

@@ -35,7 +35,7 @@ type job struct {
 
 // write runs a job.
 func (s *Store) write(ctx context.Context, j job) (wrote bool, err error) {
-	err = s.use(ctx, s.writer, func(l *link) error {
+	err = s.useInTime(ctx, s.writer, func(l *link) error {
 		wrote, err = s.transact(ctx, l, j)
 		return err
 	})

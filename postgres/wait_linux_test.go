@@ -1,0 +1,125 @@
+package postgres
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/kettubot/kapi/internal/badnet"
+	"github.com/kettubot/kapi/internal/pgtest"
+)
+
+// TestPasses: what is waited for, and what is refused at once.
+func TestPasses(t *testing.T) {
+	says := func(code string) error { return fmt.Errorf("server error: %w", &pgconn.PgError{Code: code}) }
+	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{refused, true},
+		{&net.OpError{Op: "dial", Err: syscall.EHOSTUNREACH}, true},
+		{context.DeadlineExceeded, true}, // connect_timeout
+		{io.ErrUnexpectedEOF, true},
+		{says("57P03"), true},
+		{says("53300"), true},
+		{says("08P01"), true},
+		{pgconn.ErrReadOnlyConnection, true},
+		{says("28P01"), false},
+		{says("28000"), false},
+		{says("3D000"), false},
+		{says("42501"), false},
+		{errors.New("server refused TLS connection"), false},
+		{&tls.CertificateVerificationError{Err: io.EOF}, true}, // an EOF is one, wherever it comes from
+		{&tls.CertificateVerificationError{Err: errors.New("unknown authority")}, false},
+		{&net.DNSError{IsNotFound: true}, false},
+		{&net.DNSError{IsTemporary: true}, true},
+		// Several hosts, or one with TLS and without.
+		{errors.Join(refused, pgconn.ErrReadOnlyConnection), true},
+		{errors.Join(errors.New("server refused TLS connection"), says("57P03")), true},
+		{errors.Join(&net.DNSError{IsNotFound: true}, refused), true},
+		{errors.Join(refused, says("28P01")), false},
+		{errors.Join(says("3D000"), refused), false},
+	} {
+		if got := passes(c.err); got != c.want {
+			t.Errorf("%v: passes is %v", c.err, got)
+		}
+	}
+}
+
+// TestRefusedAtOnce: nobody waits for what doesn't pass.
+func TestRefusedAtOnce(t *testing.T) {
+	s, database := newStore(t)
+	mustInsert(t, s, "first")
+	for dsn, why := range map[string]string{
+		server.DSN("none"): "there is no such database",
+		strings.Replace(server.DSN(database), "postgres@", "nobody@", 1): "it refuses the user or the password",
+	} {
+		began := time.Now()
+		_, err := Open(within(t), dsn, Options{})
+		wantRefusal(t, err, why)
+		if took := time.Since(began); took > deadline/2 {
+			t.Errorf("%s: refused after %v", dsn, took)
+		}
+	}
+}
+
+// TestRestart: a start waits while the server is away, or starts, and reading answers at once.
+func TestRestart(t *testing.T) {
+	alone := pgtest.For(t, pgtest.Options{Settings: map[string]string{"max_connections": "20"}})
+	s := openFor(t, alone.DSN("postgres"))
+	mustInsert(t, s, "first")
+	wantIDs(t, s, "first")
+	alone.Halt()
+	answered := make(chan error, 2)
+	go func() { answered <- insert(within(t), s, "second", nil) }()
+	go func() {
+		other, err := Open(within(t), alone.DSN("postgres"), Options{})
+		if err == nil {
+			err = other.Close()
+		}
+		answered <- err
+	}()
+	began := time.Now()
+	_, err := s.Feed(within(t), 0)
+	wantRefusal(t, err, "dial error: ")
+	s.Quiesce(func() {}) // nor is stopping this process held up
+	if took := time.Since(began); took > deadline/2 {
+		t.Errorf("reading was refused after %v", took)
+	}
+	select {
+	case err := <-answered:
+		t.Errorf("without a server: %v", err)
+	case <-time.After(3 * lastPause):
+	}
+	if err := alone.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(<-answered, <-answered); err != nil {
+		t.Error(err)
+	}
+	wantIDs(t, s, "first", "second")
+}
+
+// TestReasonAfterWait: when the time is up, the error says what was waited for, also if the last
+// attempt was cut short by the end of it.
+func TestReasonAfterWait(t *testing.T) {
+	proxy := badnet.New(t, server.Address(), 0)
+	database := server.Database(t)
+	dsn := fmt.Sprintf("postgres://postgres@127.0.0.1:1,%s/%s?sslmode=disable&connect_timeout=1", proxy.Address(), database)
+	proxy.Hang(true)
+	ctx, cancel := context.WithTimeout(within(t), 1500*time.Millisecond)
+	defer cancel()
+	_, err := Open(ctx, dsn, Options{})
+	wantRefusal(t, err, "127.0.0.1:1: connect: connection refused")
+	wantRefusal(t, err, proxy.Address())
+}
