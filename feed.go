@@ -68,7 +68,7 @@ func (p *Peer) listenLoop(wakes chan<- struct{}) {
 
 // catchUp reads the feed up to the store's head.
 func (p *Peer) catchUp(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.opts.StoreTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.opts.readTimeout)
 	defer cancel()
 	since, began := p.view.at(), time.Now()
 	page, err := p.store.Feed(ctx, since.Seq)
@@ -90,7 +90,7 @@ func (p *Peer) catchUp(ctx context.Context) error {
 func (p *Peer) reload() error {
 	p.deciding.Lock()
 	defer p.deciding.Unlock()
-	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.readTimeout)
 	defer cancel()
 	began := time.Now()
 	snapshot, err := p.store.Snapshot(ctx)

@@ -31,16 +31,25 @@ type Options struct {
 	// negative is not at all.
 	Grace time.Duration
 	// StoreTimeout is how long a change waits for a store that is locked or out of
-	// reach before it is refused with ErrUnavailable. 0 is 5 s.
+	// reach before it is refused with ErrUnavailable. 0 is 5 s. Reading
+	// (10 s) and renewing the lease (a third of it) take no longer, however large it is.
 	StoreTimeout time.Duration
 	// EndTimeout is for how long the end of an operation is tried again while the store
 	// can't take it. 0 is until Close.
 	EndTimeout time.Duration
 
+	// How long reading may take, and renewing the lease: a connection over which nothing comes any
+	// more is given up then. What must be known in time is not a matter of StoreTimeout.
+	readTimeout, renewTimeout time.Duration
+
 	// For tests in bubbles of their own time.
 	sweepEvery time.Duration
 	sinceBoot  func() time.Duration
 }
+
+// readTimeout is for who waits longer for his changes. A snapshot of a large store, over a slow
+// line, must be done in that time.
+const readTimeout = 10 * time.Second
 
 func (o Options) withDefaults() (Options, error) {
 	set := func(d *time.Duration, value time.Duration) {
@@ -53,6 +62,8 @@ func (o Options) withDefaults() (Options, error) {
 	set(&o.Grace, 10*time.Second)
 	set(&o.StoreTimeout, 5*time.Second)
 	set(&o.sweepEvery, time.Second)
+	set(&o.readTimeout, min(o.StoreTimeout, readTimeout))
+	o.renewTimeout = min(o.StoreTimeout, o.Lease/3)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -142,6 +153,8 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 	p.counters.init()
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, opts.readTimeout)
+	defer cancel()
 	snapshot, err := store.Snapshot(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)

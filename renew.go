@@ -38,7 +38,7 @@ func (p *Peer) renewOnce() {
 	if len(handles) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.renewTimeout)
 	defer cancel()
 	if err := p.store.Renew(ctx, p.self); err != nil {
 		if p.ctx.Err() == nil {
@@ -50,7 +50,8 @@ func (p *Peer) renewOnce() {
 		if r, ok := p.view.get(h.id); ok && r.Silence != "" {
 			fence := r.Fence
 			c := &change{id: h.id, apply: func(r *Record, now int64) error { return r.restore(fence, now) }}
-			if err := p.commit(ctx, c); err != nil && p.ctx.Err() == nil {
+			// Nobody waits for that: the next renewal must not be late for it, and asks again.
+			if err := p.enqueue(ctx, c); err != nil && p.ctx.Err() == nil {
 				p.log.Warn("an action can't be marked as heard again yet", "action", h.id, "error", err)
 			}
 		}

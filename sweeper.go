@@ -89,14 +89,20 @@ func (s *sweeper) tick() {
 		clear(s.asked)
 		return
 	}
-	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
-	defer cancel()
-	runners, err := p.store.Runners(ctx)
+	runners, err := p.readRunners()
 	if err != nil {
 		clear(s.watched) // an outage of the store kills nobody
 		return
 	}
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
+	defer cancel()
 	s.judgeAll(ctx, others, runners, now)
+}
+
+func (p *Peer) readRunners() ([]RunnerRecord, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.readTimeout)
+	defer cancel()
+	return p.store.Runners(ctx)
 }
 
 // settleOwn ends an action of this very process that nobody here runs: its end could

@@ -130,7 +130,7 @@ func TestSilentButAlive(t *testing.T) {
 		process, runner := aProcess(t), neighbour()
 		runs(t, &runner, process.Process.Pid)
 		left := s.leave(runner)
-		s.k = s.openPeer(s.link, kapi.Options{StoreTimeout: time.Hour}.WithSweepEvery(time.Minute))
+		s.k = s.openPeer(s.link, kapi.Options{StoreTimeout: time.Hour}.WithReadTimeout(time.Hour).WithSweepEvery(time.Minute))
 		s.at(2 * time.Minute)
 		alive := fmt.Sprintf("%s; process %d is alive", noWord, runner.PID)
 		s.want(left.ID, kapi.StatusImpacted, alive)
