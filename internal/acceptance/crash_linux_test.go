@@ -86,7 +86,7 @@ func (c *crash) round(t *testing.T, next fate) {
 	kill := 10 + rand.IntN(60)
 	var once sync.Once
 	for i := range all {
-		all[i] = role(t, "worker", []string{c.store.Path(), witnesses})
+		all[i] = role(t, "worker", []string{"sqlite:" + c.store.Path(), witnesses})
 		listeners.Go(func() { h.listen(t, i, all[i], kill, func() { once.Do(func() { close(enough) }) }) })
 	}
 	select {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/kettubot/kapi/internal/pgtest"
 )
 
 // roleVariable tells a process that was started from the test binary what to be.
@@ -19,6 +21,9 @@ var roles = map[string]func(args []string) error{
 	"runner": runnerMain,
 }
 
+// database is for the tests that do it no harm.
+var database *pgtest.Server
+
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVariable); role != "" {
 		if err := roles[role](os.Args[1:]); err != nil {
@@ -27,7 +32,16 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	var err error
+	database, err = pgtest.New(pgtest.Options{Durable: true, Settings: map[string]string{"max_connections": "200"}})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		database.Stop()
+		os.Exit(code)
+	}), goleak.IgnoreCurrent())
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }

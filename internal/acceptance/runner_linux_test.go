@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/kettubot/kapi"
-	"github.com/kettubot/kapi/sqlite"
 )
 
 // Short limits, so that a test sees both run out.
@@ -31,7 +29,7 @@ const (
 // runnerMain takes a store. It starts one action, says its id, and works until its
 // standard input ends; a line there has it stop itself like Ctrl-Z does.
 func runnerMain(args []string) error {
-	store, err := sqlite.Open(args[0])
+	store, err := openStore(args[0])
 	if err != nil {
 		return err
 	}
@@ -52,7 +50,7 @@ func runnerMain(args []string) error {
 				return err
 			}
 			// A process that is stopped inside a write would lock everybody out.
-			store.Quiesce(func() { err = syscall.Kill(os.Getpid(), syscall.SIGSTOP) })
+			store.(interface{ Quiesce(func()) }).Quiesce(func() { err = syscall.Kill(os.Getpid(), syscall.SIGSTOP) })
 			if err != nil {
 				return err
 			}
@@ -63,12 +61,11 @@ func runnerMain(args []string) error {
 
 // startRunner returns a runner, its action, and a peer that watches it, whose part the
 // test plays.
-func startRunner(t *testing.T, wrap ...string) (*process, kapi.Action, *kapi.Peer) {
+func startRunner(t *testing.T, store string, wrap ...string) (*process, kapi.Action, *kapi.Peer) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "kapi.db")
-	runner := role(t, "runner", []string{path}, wrap...)
+	runner := role(t, "runner", []string{store}, wrap...)
 	id := runner.line()
-	peer := openPeer(t, path)
+	peer := openPeer(t, store)
 	return runner, awaitAction(t, peer, id, "running as it said", asItSaid), peer
 }
 
@@ -83,9 +80,9 @@ func (p *process) stopItself() {
 	}
 }
 
-func openPeer(t *testing.T, path string) *kapi.Peer {
+func openPeer(t *testing.T, place string) *kapi.Peer {
 	t.Helper()
-	store, err := sqlite.Open(path)
+	store, err := openStore(place)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,9 +14,10 @@ import (
 )
 
 // TestStoppedRunner: who is provably alive is never failed for silence.
-func TestStoppedRunner(t *testing.T) {
-	t.Parallel()
-	runner, a, peer := startRunner(t)
+func TestStoppedRunner(t *testing.T) { onEachStore(t, stoppedRunner) }
+
+func stoppedRunner(t *testing.T, store string) {
+	runner, a, peer := startRunner(t, store)
 	runner.stopItself()
 	a = awaitAction(t, peer, a.ID, "impacted", inStatus(kapi.StatusImpacted))
 	wantPrefix := "no word from " + a.Runner.Host + " since "
@@ -45,9 +46,10 @@ func TestStoppedRunner(t *testing.T) {
 }
 
 // TestZombieRunner: a process that nobody has reaped yet is dead.
-func TestZombieRunner(t *testing.T) {
-	t.Parallel()
-	runner, a, peer := startRunner(t)
+func TestZombieRunner(t *testing.T) { onEachStore(t, zombieRunner) }
+
+func zombieRunner(t *testing.T, store string) {
+	runner, a, peer := startRunner(t, store)
 	runner.signal(syscall.SIGKILL)
 	killed := time.Now()
 	a = awaitAction(t, peer, a.ID, "failed", inStatus(kapi.StatusFailed))
@@ -83,9 +85,10 @@ func elsewhere() []string {
 
 // TestRunnerElsewhere: a pid of another PID namespace proves nothing, so a runner that was
 // killed there is only silent.
-func TestRunnerElsewhere(t *testing.T) {
-	t.Parallel()
-	runner, a, peer := startRunner(t, elsewhere()...)
+func TestRunnerElsewhere(t *testing.T) { onEachStore(t, runnerElsewhere) }
+
+func runnerElsewhere(t *testing.T, store string) {
+	runner, a, peer := startRunner(t, store, elsewhere()...)
 	if a.Runner.PID > 3 {
 		t.Fatalf("the runner's pid is %d: not in a PID namespace of its own", a.Runner.PID)
 	}
@@ -132,9 +135,10 @@ func silentThenFailed(t *testing.T, watch *kapi.Watch) kapi.Action {
 }
 
 // TestGivenUpRunner: one that was given up and did go on can still say how it ended, once.
-func TestGivenUpRunner(t *testing.T) {
-	t.Parallel()
-	runner, a, peer := startRunner(t, elsewhere()...)
+func TestGivenUpRunner(t *testing.T) { onEachStore(t, givenUpRunner) }
+
+func givenUpRunner(t *testing.T, store string) {
+	runner, a, peer := startRunner(t, store, elsewhere()...)
 	watch, err := peer.Watch(t.Context())
 	if err != nil {
 		t.Fatal(err)

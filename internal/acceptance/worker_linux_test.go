@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
-	"github.com/kettubot/kapi/sqlite"
 )
 
 // An event is what a worker tells the test, after the call that it tells of has returned.
@@ -63,7 +62,7 @@ type worker struct {
 
 // workerMain takes the store and the folder of the witnesses.
 func workerMain(args []string) error {
-	store, err := sqlite.Open(args[0])
+	store, err := openStore(args[0])
 	if err != nil {
 		return err
 	}

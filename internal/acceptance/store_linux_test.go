@@ -1,0 +1,40 @@
+package acceptance
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/postgres"
+	"github.com/kettubot/kapi/sqlite"
+)
+
+// onEachStore runs a test on a SQLite file, and on a PostgreSQL database that syncs to disk. What
+// store is given is what --store takes.
+func onEachStore(t *testing.T, f func(t *testing.T, store string)) {
+	t.Parallel()
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		f(t, inFile(t))
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		f(t, inDatabase(t))
+	})
+}
+
+func inFile(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "kapi.db") }
+
+func inDatabase(t *testing.T) string { return database.DSN(database.Database(t)) }
+
+// openStore opens what --store would.
+func openStore(store string) (kapi.Store, error) {
+	if path, ok := strings.CutPrefix(store, "sqlite:"); ok {
+		return sqlite.Open(path)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return postgres.Open(ctx, store, postgres.Options{})
+}
