@@ -162,11 +162,24 @@ func (c *crash) awaitFailure(t *testing.T, pid int, killed time.Time) {
 	}
 }
 
-// inspect opens a new peer, which settles what is left at once, and compares.
+// inspect compares, in the same history.
 func (c *crash) inspect(t *testing.T, h *history, died map[int]bool) {
 	t.Helper()
+	page := feed(t, c.store, c.seq)
+	if page.Epoch != c.epoch || page.Seq < c.seq {
+		t.Errorf("the store was at %d of %s, now it is at %d of %s", c.seq, c.epoch, page.Seq, page.Epoch)
+	}
+	h.inspect(t, "sqlite:"+c.store.Path(), c.seq, died)
+	c.seq = feed(t, c.store, c.seq).Seq
+	c.told += h.count
+}
+
+// inspect opens a new peer, which settles what is left at once, and compares what is in the store
+// since a seq with what was told. In the end all is dismissed, and nothing may be left.
+func (h *history) inspect(t *testing.T, place string, since uint64, died map[int]bool) {
+	t.Helper()
 	ctx := context.Background()
-	store, err := sqlite.Open(c.store.Path())
+	store, err := openStore(place)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,10 +192,7 @@ func (c *crash) inspect(t *testing.T, h *history, died map[int]bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := feed(t, c.store, c.seq)
-	if page.Epoch != c.epoch || page.Seq < c.seq {
-		t.Errorf("the store was at %d of %s, now it is at %d of %s", c.seq, c.epoch, page.Seq, page.Epoch)
-	}
+	page := feed(t, store, since)
 	h.audit(t, page.Records, died)
 	h.allKeys(t, list)
 	ongoing := 0
@@ -206,6 +216,4 @@ func (c *crash) inspect(t *testing.T, h *history, died map[int]bool) {
 	if list, err := peer.List(ctx); err != nil || len(list) > 0 {
 		t.Errorf("after all was dismissed, there are %+v (%v)", list, err)
 	}
-	c.seq = feed(t, c.store, c.seq).Seq
-	c.told += h.count
 }

@@ -5,6 +5,9 @@
 //     moment; nothing acknowledged is missing, no key ever had two holders.
 //   - truth: what a peer says of a runner that is stopped, killed, a zombie, of another PID
 //     namespace, or gone while its command lives on.
+//   - restart, failover: the PostgreSQL under it all is stopped, killed, or killed for good and its
+//     synchronous standby promoted, while commands run and processes work; nothing acknowledged is
+//     missing, and what runs goes on.
 //   - reshard: kapi run around a resharding of a Redis Cluster of real nodes, seen over
 //     REST by an admin.
 //

@@ -55,22 +55,31 @@ var errBoom = errors.New("boom")
 type worker struct {
 	peer      *kapi.Peer
 	witnesses string
+	// outages: the store may go away. A start is refused then; all else is tried again.
+	outages bool
 
 	mu  sync.Mutex
 	out *json.Encoder
 }
 
-// workerMain takes the store and the folder of the witnesses.
+// workerMain takes the store and the folder of the witnesses; and, if the store may go away, for how
+// long it is waited for.
 func workerMain(args []string) error {
+	w := &worker{witnesses: args[1], outages: len(args) > 2, out: json.NewEncoder(os.Stdout)}
+	options := kapi.Options{Logger: quiet()}
+	var err error
+	if w.outages {
+		if options.StoreTimeout, err = time.ParseDuration(args[2]); err != nil {
+			return err
+		}
+	}
 	store, err := openStore(args[0])
 	if err != nil {
 		return err
 	}
-	peer, err := kapi.Open(context.Background(), store, kapi.Options{Logger: quiet()})
-	if err != nil {
+	if w.peer, err = kapi.Open(context.Background(), store, options); err != nil {
 		return err
 	}
-	w := &worker{peer: peer, witnesses: args[1], out: json.NewEncoder(os.Stdout)}
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	for range lanes {
@@ -83,7 +92,7 @@ func workerMain(args []string) error {
 	_, err = io.Copy(io.Discard, os.Stdin)
 	cancel()
 	all.Wait()
-	return errors.Join(err, peer.Close())
+	return errors.Join(err, w.peer.Close())
 }
 
 func (w *worker) tell(e event) {
@@ -130,10 +139,24 @@ func (w *worker) work(ctx context.Context) {
 		case <-time.After(afterRefusal):
 		case <-ctx.Done():
 		}
+	case id == "" && w.isOutage(err):
+		<-time.After(afterRefusal)
 	case err != nil:
 		w.violated("%v", err)
 	default:
 		w.settle(id, status, j.spec)
+	}
+}
+
+func (w *worker) isOutage(err error) bool { return w.outages && errors.Is(err, kapi.ErrUnavailable) }
+
+// insist does f again while the store is away.
+func (w *worker) insist(f func() error) error {
+	for {
+		if err := f(); !w.isOutage(err) {
+			return err
+		}
+		<-time.After(afterRefusal)
 	}
 }
 
@@ -163,7 +186,7 @@ func (j *job) start() (id string, status kapi.Status, err error) {
 	j.tellStart(a.ID, a.Seq)
 	<-done
 	for {
-		now, err := j.worker.peer.Get(context.Background(), a.ID)
+		now, err := j.worker.get(a.ID)
 		switch {
 		case errors.Is(err, kapi.ErrUnknown) && j.fails:
 			return a.ID, kapi.StatusAborted, nil // somebody has dismissed it already
@@ -176,6 +199,14 @@ func (j *job) start() (id string, status kapi.Status, err error) {
 		}
 		<-time.After(time.Millisecond)
 	}
+}
+
+func (w *worker) get(id string) (a kapi.Action, err error) {
+	err = w.insist(func() error {
+		a, err = w.peer.Get(context.Background(), id)
+		return err
+	})
+	return a, err
 }
 
 func (j *job) tellStart(id string, fence uint64) {
@@ -196,13 +227,13 @@ func (j *job) run(h *kapi.Handle) error {
 	}
 	for step := 1; step <= j.steps; step++ {
 		h.Progress(float64(step) / 4)
-		if err := h.Impacted(said(step, j.steps)); err != nil {
+		if err := j.worker.insist(func() error { return h.Impacted(said(step, j.steps)) }); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
 		j.worker.tell(event{What: reported, ID: h.ID(), Step: step})
 	}
 	if j.steps > 0 {
-		if err := h.Recovered(); err != nil {
+		if err := j.worker.insist(h.Recovered); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
 		j.worker.tell(event{What: reported, ID: h.ID(), Step: j.steps + 1})
@@ -228,7 +259,7 @@ func (w *worker) settle(id string, status kapi.Status, spec kapi.Spec) {
 		w.tell(e)
 		return
 	}
-	if a, err := w.peer.Get(context.Background(), id); err == nil {
+	if a, err := w.get(id); err == nil {
 		e.Seq = a.Seq
 	} else if !errors.Is(err, kapi.ErrUnknown) || spec.ReleaseOnFailure {
 		w.violated("read the failed action %s: %v", id, err)
@@ -237,9 +268,16 @@ func (w *worker) settle(id string, status kapi.Status, spec kapi.Spec) {
 	if rand.IntN(3) == 0 {
 		return
 	}
-	switch a, err := w.peer.Dismiss(context.Background(), id, "its worker"); {
+	var a kapi.Action
+	tries := 0
+	switch err := w.insist(func() (err error) {
+		tries++
+		a, err = w.peer.Dismiss(context.Background(), id, "its worker")
+		return err
+	}); {
 	case err == nil:
 		w.tell(event{What: dismissed, ID: id, Seq: a.Seq})
+	case tries > 1 && errors.Is(err, kapi.ErrUnknown): // it was this one, of whose outcome nobody knew
 	case !errors.Is(err, kapi.ErrUnknown) || spec.ReleaseOnFailure:
 		w.violated("dismiss %s: %v", id, err)
 	}

@@ -1,0 +1,84 @@
+package acceptance
+
+import (
+	"encoding/json"
+	"os"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A load is workers on one store that may go away, and what they have told.
+type load struct {
+	t       *testing.T
+	store   string
+	workers []*process
+	history *history
+	told    chan struct{} // one for each event
+	heard   sync.WaitGroup
+}
+
+// startLoad starts workers, each of which waits for the store for one of these times.
+func startLoad(t *testing.T, store string, timeouts ...string) *load {
+	t.Helper()
+	l := &load{t: t, store: store, history: newHistory(), told: make(chan struct{}, 1<<20)}
+	witnesses := t.TempDir()
+	for _, timeout := range timeouts {
+		l.workers = append(l.workers, role(t, "worker", []string{store, witnesses, timeout}))
+	}
+	for i, p := range l.workers {
+		l.heard.Go(func() { l.listen(i, p) })
+	}
+	return l
+}
+
+func (l *load) listen(worker int, p *process) {
+	for line := range p.lines {
+		var e event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			l.t.Errorf("worker %d said %q: %v", worker, line, err)
+			continue
+		}
+		l.history.add(worker, e)
+		l.told <- struct{}{}
+	}
+}
+
+// await waits for so many more events.
+func (l *load) await(n int) {
+	l.t.Helper()
+	end := time.After(patience)
+	for range n {
+		select {
+		case <-l.told:
+		case <-end:
+			for i, p := range l.workers {
+				l.t.Logf("worker %d: %s", i, p.stderr)
+			}
+			l.t.Fatalf("the workers don't get on")
+		}
+	}
+}
+
+// end has the workers end their work, and compares what they told with what the store has.
+func (l *load) end() {
+	l.t.Helper()
+	for _, p := range l.workers {
+		_ = p.stdin.Close()
+	}
+	for i, p := range l.workers {
+		if code := p.wait(); code != 0 {
+			l.t.Errorf("worker %d ended with %d: %s", i, code, p.stderr)
+		}
+	}
+	l.heard.Wait()
+	l.history.inspect(l.t, l.store, 0, nil)
+	l.t.Logf("%d events told", l.history.count)
+}
+
+func rounds(short, soak int) int {
+	if os.Getenv("KAPI_SOAK") != "" {
+		return soak
+	}
+	return short
+}

@@ -1,0 +1,155 @@
+package acceptance
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/pgtest"
+)
+
+// TestRestart: the database is stopped as an admin does it, and killed, and comes back. What is
+// running goes on, what it reports and how it ends follows, starts wait or are refused, and who
+// watches misses nothing.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	binary := buildKapi(t)
+	server := pgtest.For(t, pgtest.Options{Durable: true, TCP: true, Settings: map[string]string{"max_connections": "60"}})
+	for _, how := range []struct {
+		title string
+		down  func()
+	}{{"stopped", server.Halt}, {"killed", server.Kill}} {
+		r := &restart{installation: install(t, binary), server: server, title: how.title, down: how.down}
+		r.store = pgtest.DSN("postgres", server)
+		r.play()
+	}
+}
+
+// A restart is one of the database, under a command that goes on.
+type restart struct {
+	*installation
+	server *pgtest.Server
+	title  string // of the command
+	down   func()
+
+	watch *process  // kapi watch
+	seen  *follower // a client of the gateway
+}
+
+func (r *restart) play() {
+	r.t.Helper()
+	r.serve()
+	r.seen = follow(r.t, r.installation)
+	r.watch = r.start("watch", "--json")
+	run := r.start("run", append([]string{"--key", "k", "--title", r.title, "--"}, echoer...)...)
+	run.gather()
+	run.say("25")
+	r.seen.await(r.title, "running", atProgress(0.25))
+	for !atProgress(0.25)(r.action(r.watch.line())) { // it has begun, too
+	}
+
+	r.down()
+	run.say("50")
+	r.refused()
+	patient := r.start("run", "--store-timeout", "1m", "--title", "patient "+r.title, "--", "echo", "it runs")
+	r.up()
+	if line := patient.line(); line != "it runs" {
+		r.t.Errorf("a start that waits says %q", line)
+	}
+	if code := patient.wait(); code != 0 {
+		r.t.Errorf("a start that waits exits with %d: %s", code, patient.stderr)
+	}
+	r.seen.await("patient "+r.title, "at its end", inStatus(kapi.StatusCompleted))
+	r.seen.await(r.title, "going on", atProgress(0.5))
+
+	r.down()
+	_ = run.stdin.Close()
+	eventually(r.t, "kapi run says that it can't record the end yet", func() bool {
+		return strings.Contains(run.stderr.String(), "can't be recorded yet")
+	})
+	r.up()
+	if code := run.wait(); code != 3 {
+		r.t.Errorf("kapi run exits with %d: %s", code, run.stderr)
+	}
+	r.ended()
+}
+
+func (r *restart) up() {
+	r.t.Helper()
+	if err := r.server.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// refused checks what a start says that doesn't wait for long.
+func (r *restart) refused() {
+	r.t.Helper()
+	stdout, stderr, code := r.run("run", "--store-timeout", "300ms", "--", "echo", "started")
+	want := regexp.MustCompile(`^kapi: store postgres://127\.0\.0\.1:\d+/postgres: store not available: [^\n]*connection refused[^\n]*\n$`)
+	if code != 69 || stdout != "" || !want.MatchString(stderr) {
+		r.t.Errorf("without a database a start exits with %d and says %q and %q", code, stdout, stderr)
+	}
+}
+
+// ended checks that everybody was told of the end, and missed nothing.
+func (r *restart) ended() {
+	r.t.Helper()
+	a := r.seen.await(r.title, "failed", inStatus(kapi.StatusFailed))
+	if a.ExitCode == nil || *a.ExitCode != 3 {
+		r.t.Errorf("the action ended as %+v", a)
+	}
+	if _, stderr, code := r.installation.run("dismiss", a.ID); code != 0 {
+		r.t.Errorf("kapi dismiss exits with %d: %s", code, stderr)
+	}
+	r.seen.await(r.title, "dismissed", inStatus(kapi.StatusAborted))
+	if n := r.seen.gapsSeen(); n > 0 {
+		r.t.Errorf("the gateway's client missed something %d times", n)
+	}
+	var told []kapi.Status
+	for told == nil || told[len(told)-1] != kapi.StatusAborted {
+		if b := r.action(r.watch.line()); b.ID == a.ID && (told == nil || told[len(told)-1] != b.Status) {
+			told = append(told, b.Status)
+		}
+	}
+	if len(told) != 3 {
+		r.t.Errorf("kapi watch told of the statuses %v", told)
+	}
+	r.watch.kill()
+}
+
+// TestRestartUnderLoad: the database is killed again and again while many processes change things,
+// and comes back. Nothing that was acknowledged is missing, in the same epoch.
+func TestRestartUnderLoad(t *testing.T) {
+	t.Parallel()
+	server := pgtest.For(t, pgtest.Options{Durable: true, TCP: true, Settings: map[string]string{"max_connections": "60"}})
+	l := startLoad(t, pgtest.DSN("postgres", server), "200ms", "5s", "1m")
+	l.await(20)
+	before := l.epoch()
+	for i := range rounds(4, 100) {
+		l.await(30)
+		if i%2 == 0 {
+			server.Kill()
+		} else {
+			server.Halt()
+		}
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.await(30)
+	if after := l.epoch(); after != before {
+		t.Error("another epoch has begun")
+	}
+	l.end()
+}
+
+func (l *load) epoch() string {
+	l.t.Helper()
+	store, err := openStore(l.store)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer store.Close()
+	return feed(l.t, store, 0).Epoch
+}
