@@ -27,7 +27,8 @@ const (
 )
 
 // runnerMain takes a store. It starts one action, says its id, and works until its
-// standard input ends; a line there has it stop itself like Ctrl-Z does.
+// standard input ends; a line there has it stop itself like Ctrl-Z does. It says why its context
+// ended, if it did.
 func runnerMain(args []string) error {
 	store, err := openStore(args[0])
 	if err != nil {
@@ -38,7 +39,8 @@ func runnerMain(args []string) error {
 		return err
 	}
 	spec := kapi.Spec{Title: "Resharding", Keys: []string{key}, ReleaseOnFailure: true}
-	err = peer.Do(context.Background(), spec, func(_ context.Context, h *kapi.Handle) error {
+	err = peer.Do(context.Background(), spec, func(ctx context.Context, h *kapi.Handle) error {
+		defer context.AfterFunc(ctx, func() { fmt.Println(context.Cause(ctx)) })()
 		h.Progress(lastProgress)
 		h.State(lastState)
 		fmt.Println(h.ID())

@@ -146,11 +146,7 @@ func givenUpRunner(t *testing.T, store string) {
 	defer watch.Close()
 	runner.stopItself()
 	silentThenFailed(t, watch)
-	for _, pid := range descendants(t, runner.pid()) {
-		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
-			t.Error(err)
-		}
-	}
+	runner.thaw()
 	_ = runner.stdin.Close()
 	if code := runner.wait(); code == 0 || !strings.Contains(runner.stderr.String(), kapi.ErrGivenUp.Error()) {
 		t.Errorf("the runner ended with %d and was not told that it had been given up: %s", code, runner.stderr)
@@ -162,4 +158,66 @@ func givenUpRunner(t *testing.T, store string) {
 		t.Errorf("its status is %v", a.Status)
 	}
 	mustHold(t, peer, a.ID)
+}
+
+// thaw lets what a runner elsewhere has stopped go on.
+func (p *process) thaw() {
+	p.t.Helper()
+	for _, pid := range descendants(p.t, p.pid()) {
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+			p.t.Error(err)
+		}
+	}
+}
+
+// TestDismissedRunner: one that was given up and dismissed while it was frozen has lost its key, maybe
+// to another. When it goes on its context ends, and what it reports changes nothing.
+func TestDismissedRunner(t *testing.T) { onEachStore(t, dismissedRunner) }
+
+func dismissedRunner(t *testing.T, store string) {
+	runner, a, peer := startRunner(t, store, elsewhere()...)
+	watch, err := peer.Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Close()
+	runner.stopItself()
+	silentThenFailed(t, watch)
+	if _, err := peer.Dismiss(t.Context(), a.ID, "the test"); err != nil {
+		t.Fatal(err)
+	}
+	held := make(chan struct{})
+	next, err := peer.Start(t.Context(), kapi.Spec{Title: "Another", Keys: []string{key}}, func(ctx context.Context, _ *kapi.Handle) error {
+		select {
+		case <-held:
+		case <-ctx.Done():
+		}
+		return context.Cause(ctx)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runner.thaw()
+	if said := runner.line(); said != kapi.ErrLost.Error() {
+		t.Errorf("thawed, its context ended with %q", said)
+	}
+	_ = runner.stdin.Close()
+	if code := runner.wait(); code == 0 {
+		t.Error("the runner could report its end")
+	}
+	mustHold(t, peer, next.ID)
+	close(held)
+	awaitEnd(t, peer, next.ID)
+	for {
+		b, err := watch.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.ID == next.ID && !b.Status.Ongoing() {
+			break // what the stale holder reported before it ended would have come by now
+		}
+		if b.ID == a.ID && b.Status != kapi.StatusAborted {
+			t.Errorf("after it was dismissed it became %+v", b)
+		}
+	}
 }
