@@ -83,7 +83,18 @@ func (k *installation) run(words string, args ...string) (stdout, stderr string,
 // serve starts kapi serve, with an admin's token.
 func (k *installation) serve() {
 	k.t.Helper()
-	p := k.start("serve", "--listen", "127.0.0.1:0")
+	k.serveOnly()
+	token, stderr, code := k.run("token create", "--name", "test")
+	if code != 0 || token == "" {
+		k.t.Fatalf("kapi token create exits with %d: %s", code, stderr)
+	}
+	k.token = token
+}
+
+// serveOnly starts kapi serve.
+func (k *installation) serveOnly(args ...string) *process {
+	k.t.Helper()
+	p := k.start("serve", append([]string{"--listen", "127.0.0.1:0"}, args...)...)
 	p.gather()
 	address := regexp.MustCompile(`address=(http://\S+)`)
 	eventually(k.t, "kapi serve says where", func() bool {
@@ -93,11 +104,7 @@ func (k *installation) serve() {
 		}
 		return said != nil
 	})
-	token, stderr, code := k.run("token create", "--name", "test")
-	if code != 0 || token == "" {
-		k.t.Fatalf("kapi token create exits with %d: %s", code, stderr)
-	}
-	k.token = token
+	return p
 }
 
 // request asks kapi serve, as the admin.
