@@ -39,14 +39,26 @@ func (s *Server) Standby(t testing.TB, synchronous bool) *Server {
 // AwaitStandby waits until a standby follows.
 func (s *Server) AwaitStandby(t testing.TB, synchronous bool) {
 	t.Helper()
-	follows := "SELECT count(*) > 0 FROM pg_stat_replication WHERE state = 'streaming' AND (sync_state = 'sync') = " + strconv.FormatBool(synchronous)
+	s.awaitReplication(t, "SELECT count(*) > 0 FROM pg_stat_replication WHERE state = 'streaming' AND (sync_state = 'sync') = "+strconv.FormatBool(synchronous))
+}
+
+// AwaitFlush waits until the standbys have all of now on their disks.
+func (s *Server) AwaitFlush(t testing.TB) {
+	t.Helper()
+	var now string
+	s.Query(t, "postgres", "SELECT pg_current_wal_lsn()::text", &now)
+	s.awaitReplication(t, "SELECT coalesce(bool_and(flush_lsn >= '"+now+"'), false) FROM pg_stat_replication")
+}
+
+func (s *Server) awaitReplication(t testing.TB, query string) {
+	t.Helper()
 	for end := time.Now().Add(deadline); ; time.Sleep(5 * time.Millisecond) {
 		var yes bool
-		if s.Query(t, "postgres", follows, &yes); yes {
+		if s.Query(t, "postgres", query, &yes); yes {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("no standby follows within %v: %s", deadline, s.Log())
+			t.Fatalf("the standby doesn't follow within %v: %s", deadline, s.Log())
 		}
 	}
 }

@@ -1,0 +1,105 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/pgtest"
+)
+
+// TestAsynchronousFailover: a standby that was behind is promoted. What it lacks is lost, and nobody
+// goes on as if it were not: a new epoch begins, who worked on what is lost is told, and fences keep
+// growing, also over those that are lost. What it has goes on.
+func TestAsynchronousFailover(t *testing.T) {
+	primary := pgtest.For(t, pgtest.Options{Durable: true, TCP: true, Settings: map[string]string{"max_connections": "30"}})
+	standby := primary.Standby(t, false)
+	s := openAt(t, pgtest.DSN("postgres", primary, standby), Options{})
+	k, err := kapi.Open(within(t), s, kapi.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	kept := begin(t, k, "kept")
+	primary.AwaitFlush(t)
+	standby.Halt()
+	lost := begin(t, k, "lost")
+	before := headOf(t, s)
+
+	primary.Kill()
+	if err := standby.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := standby.Promote(); err != nil {
+		t.Fatal(err)
+	}
+	again := begin(t, k, "lost") // its key is free
+	if again.handle.Fence() <= lost.handle.Fence() {
+		t.Errorf("the fence was %d, and is %d", lost.handle.Fence(), again.handle.Fence())
+	}
+	if after := headOf(t, s); after.Epoch == before.Epoch || after.Seq <= before.Seq {
+		t.Errorf("the head was %v, and is %v", before, after)
+	}
+	if err := lost.why(); !errors.Is(err, kapi.ErrLost) {
+		t.Errorf("who worked on what is lost was told %v", err)
+	}
+	for _, w := range []*work{kept, again} {
+		if err := w.end(); err != nil {
+			t.Errorf("action %s: %v", w.handle.ID(), err)
+		}
+	}
+	eventually(t, "all have ended", func() bool {
+		list, err := k.List(within(t))
+		return err == nil && len(list) == 0
+	})
+}
+
+// A work is an operation that goes on until it is told to end, or has lost its action.
+type work struct {
+	t      *testing.T
+	handle *kapi.Handle
+	stop   chan struct{}
+	ended  chan error // why its context ended
+}
+
+func begin(t *testing.T, k *kapi.Peer, key string) *work {
+	t.Helper()
+	w := &work{t: t, stop: make(chan struct{}), ended: make(chan error, 1)}
+	began := make(chan *kapi.Handle, 1)
+	_, err := k.Start(within(t), kapi.Spec{Title: key, Keys: []string{key}}, func(ctx context.Context, h *kapi.Handle) error {
+		began <- h
+		var err error
+		select {
+		case <-w.stop:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		w.ended <- err
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.handle = <-began
+	return w
+}
+
+// end ends the work, and returns nil, or why it had ended before.
+func (w *work) end() error {
+	w.t.Helper()
+	close(w.stop)
+	return w.why()
+}
+
+func (w *work) why() error {
+	w.t.Helper()
+	select {
+	case err := <-w.ended:
+		return err
+	case <-within(w.t).Done():
+		w.t.Fatalf("the operation of %s does not end", w.handle.ID())
+		return nil
+	}
+}
