@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/kettubot/kapi"
 )
@@ -32,10 +33,19 @@ func (c *watchCmd) Run(a *app) error {
 				w.ids = append(w.ids, id)
 			}
 		}
-		for {
+		for again := false; ; {
 			err := w.watch(ctx, p)
-			if !errors.Is(err, kapi.ErrGap) {
+			switch {
+			case errors.Is(err, kapi.ErrGap):
+				again = true
+				continue
+			case !again || !errors.Is(err, kapi.ErrUnavailable):
 				return err
+			}
+			select { // it has begun, so an outage is waited for, as it is elsewhere
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+				return context.Cause(ctx)
 			}
 		}
 	})

@@ -157,6 +157,9 @@ func failOver(t *testing.T, binary string, primary, standby *pgtest.Server) {
 	long.gather()
 	long.say("25")
 	before := seen.await("long", "running", atProgress(0.25))
+	watch := k.start("watch", "--json", before.ID)
+	for !atProgress(0.25)(k.action(watch.line())) { // it has begun, too
+	}
 	l := startLoad(t, k.store, "500ms", "5s", "1m")
 	l.await(60)
 
@@ -178,6 +181,12 @@ func failOver(t *testing.T, binary string, primary, standby *pgtest.Server) {
 		t.Errorf("kapi run exits with %d: %s", code, long.stderr)
 	}
 	seen.await("long", "failed", inStatus(kapi.StatusFailed))
+	for a := before; a.Status != kapi.StatusFailed; { // it goes on over the gap, and ends with the action
+		a = k.action(watch.line())
+	}
+	if code := watch.wait(); code != 3 {
+		t.Errorf("kapi watch exits with %d: %s", code, watch.stderr)
+	}
 	if _, stderr, code := k.run("dismiss", before.ID); code != 0 {
 		t.Errorf("kapi dismiss exits with %d: %s", code, stderr)
 	}
