@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -115,22 +116,30 @@ func (c *counted) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loa
 // round runs perCaller lifecycles by each of callers and returns how many a second were
 // done. n counts them all.
 func round(b *testing.B, callers, perCaller int, lifecycle func(key string, n int) error) float64 {
+	began := time.Now()
+	if err := drive(callers, perCaller, lifecycle); err != nil {
+		b.Error(err)
+	}
+	return float64(callers*perCaller) / time.Since(began).Seconds()
+}
+
+// drive runs perCaller lifecycles by each of callers; a caller's error is its last.
+func drive(callers, perCaller int, lifecycle func(key string, n int) error) error {
 	var all sync.WaitGroup
 	var count atomic.Int64
-	began := time.Now()
+	failed := make([]error, callers)
 	for caller := range callers {
 		all.Go(func() {
 			key := fmt.Sprintf("key-%d", caller)
 			for range perCaller {
-				if err := lifecycle(key, int(count.Add(1))-1); err != nil {
-					b.Error(err)
+				if failed[caller] = lifecycle(key, int(count.Add(1))-1); failed[caller] != nil {
 					return
 				}
 			}
 		})
 	}
 	all.Wait()
-	return float64(callers*perCaller) / time.Since(began).Seconds()
+	return errors.Join(failed...)
 }
 
 func seqOf(b *testing.B, peer *kapi.Peer) uint64 {

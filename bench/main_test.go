@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/postgres"
 	"github.com/kettubot/kapi/sqlite"
 )
 
@@ -21,7 +24,7 @@ const (
 )
 
 var roles = map[string]func() error{
-	"watch": onStore(watch), "idle": onStore(idle),
+	"watch": onStore(watch), "idle": onStore(idle), "lifecycles": onStore(lifecycles),
 	"gateway": onStore(serveGateway), "list": onStore(serveLists),
 	"websocket": bareWebSocket, "tcp": bareTCP, "readers": readers,
 }
@@ -40,12 +43,26 @@ func TestMain(m *testing.M) {
 // A joined is a process's part in a store.
 type joined struct {
 	*kapi.Peer
-	store *sqlite.Store
+	store anyStore
+}
+
+// An anyStore is either of kapi's.
+type anyStore interface {
+	kapi.Store
+	auth.Tokens
+}
+
+// openStore opens what is at a path, or a DSN.
+func openStore(at string) (anyStore, error) {
+	if strings.HasPrefix(at, "postgres:") {
+		return postgres.Open(context.Background(), at, postgres.Options{})
+	}
+	return sqlite.Open(at)
 }
 
 func onStore(role func(joined) error) func() error {
 	return func() error {
-		s, err := sqlite.Open(os.Getenv(storeVariable))
+		s, err := openStore(os.Getenv(storeVariable))
 		if err != nil {
 			return err
 		}

@@ -14,59 +14,72 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
-	"github.com/kettubot/kapi/sqlite"
 )
 
 // BenchmarkVisibility measures how long a change at one process takes to reach a watcher
 // in another, from the call that makes it (so that the fsync is in it) and from its
 // acknowledgement. Changes come at random moments.
 func BenchmarkVisibility(b *testing.B) {
+	onEachStore(b, func(b *testing.B, at string) {
+		for b.Loop() {
+			visibility(b, at)
+		}
+		b.ReportMetric(0, "ns/op")
+	})
+}
+
+// onEachStore runs a measurement on a new SQLite file, and on a new PostgreSQL database.
+func onEachStore(b *testing.B, f func(b *testing.B, at string)) {
+	b.Run("sqlite", func(b *testing.B) { f(b, filepath.Join(b.TempDir(), "kapi.db")) })
+	b.Run("postgres", func(b *testing.B) {
+		server := startServer(b)
+		f(b, server.DSN(server.Database(b)))
+	})
+}
+
+func visibility(b *testing.B, at string) {
 	const changes = 1000
-	for b.Loop() {
-		path := filepath.Join(b.TempDir(), "kapi.db")
-		peer := openPeer(b, path)
-		other := startOther(b, "watch", path)
-		called, acknowledged := make([]time.Time, changes), make([]time.Time, changes)
-		done := make(chan error, 1)
-		go func() {
-			done <- peer.Do(context.Background(), kapi.Spec{Title: title}, func(_ context.Context, h *kapi.Handle) error {
-				for i := range changes {
-					time.Sleep(rand.N(20 * time.Millisecond))
-					called[i] = time.Now()
-					if err := h.Impacted(strconv.Itoa(i)); err != nil {
-						return err
-					}
-					acknowledged[i] = time.Now()
+	peer := openPeer(b, at)
+	other := startOther(b, "watch", at)
+	called, acknowledged := make([]time.Time, changes), make([]time.Time, changes)
+	done := make(chan error, 1)
+	go func() {
+		done <- peer.Do(context.Background(), kapi.Spec{Title: title}, func(_ context.Context, h *kapi.Handle) error {
+			for i := range changes {
+				time.Sleep(rand.N(20 * time.Millisecond))
+				called[i] = time.Now()
+				if err := h.Impacted(strconv.Itoa(i)); err != nil {
+					return err
 				}
-				return nil
-			})
-		}()
-		seen := make([]int64, changes)
-		for last := 0; last < changes-1; {
-			var at int64
-			if n, _ := fmt.Sscan(other.line(), &at, &last); n == 2 {
-				seen[last] = at
+				acknowledged[i] = time.Now()
 			}
+			return nil
+		})
+	}()
+	seen := make([]int64, changes)
+	for last := 0; last < changes-1; {
+		var at int64
+		if n, _ := fmt.Sscan(other.line(), &at, &last); n == 2 {
+			seen[last] = at
 		}
-		if err := <-done; err != nil {
-			b.Fatal(err)
-		}
-		other.stop()
-		var fromCall, fromAck []float64
-		for i, at := range seen {
-			if at != 0 { // else a newer one overtook it, which is all that a watcher is promised
-				fromCall = append(fromCall, float64(at-called[i].UnixNano())/1e6)
-				fromAck = append(fromAck, float64(at-acknowledged[i].UnixNano())/1e6)
-			}
-		}
-		b.ReportMetric(float64(len(fromCall)), "seen")
-		b.ReportMetric(quantile(fromCall, 0.5), "p50-ms")
-		b.ReportMetric(quantile(fromCall, 0.99), "p99-ms")
-		b.ReportMetric(quantile(fromCall, 1), "max-ms")
-		b.ReportMetric(quantile(fromAck, 0.5), "p50-ms-from-ack")
-		b.ReportMetric(quantile(fromAck, 0.99), "p99-ms-from-ack")
 	}
-	b.ReportMetric(0, "ns/op")
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+	other.stop()
+	var fromCall, fromAck []float64
+	for i, at := range seen {
+		if at != 0 { // else a newer one overtook it, which is all that a watcher is promised
+			fromCall = append(fromCall, float64(at-called[i].UnixNano())/1e6)
+			fromAck = append(fromAck, float64(at-acknowledged[i].UnixNano())/1e6)
+		}
+	}
+	b.ReportMetric(float64(len(fromCall)), "seen")
+	b.ReportMetric(quantile(fromCall, 0.5), "p50-ms")
+	b.ReportMetric(quantile(fromCall, 0.99), "p99-ms")
+	b.ReportMetric(quantile(fromCall, 1), "max-ms")
+	b.ReportMetric(quantile(fromAck, 0.5), "p50-ms-from-ack")
+	b.ReportMetric(quantile(fromAck, 0.99), "p99-ms-from-ack")
 }
 
 // BenchmarkIdle measures what a peer costs that does nothing, in percent of a core: alone,
@@ -92,8 +105,8 @@ func BenchmarkIdle(b *testing.B) {
 	}
 }
 
-func openPeer(b *testing.B, path string) *kapi.Peer {
-	s, err := sqlite.Open(path)
+func openPeer(b *testing.B, at string) *kapi.Peer {
+	s, err := openStore(at)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -122,9 +135,9 @@ type other struct {
 	lines *bufio.Scanner
 }
 
-func startOther(b *testing.B, role, path string) *other {
+func startOther(b *testing.B, role, at string) *other {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), roleVariable+"="+role, storeVariable+"="+path)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role, storeVariable+"="+at)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -157,10 +170,14 @@ func (o *other) line() string {
 
 // ask tells the other process to do something, and returns what it answers.
 func (o *other) ask(format string, args ...any) string {
+	o.tell(format, args...)
+	return o.line()
+}
+
+func (o *other) tell(format string, args ...any) {
 	if _, err := fmt.Fprintf(o.stdin, format+"\n", args...); err != nil {
 		o.b.Fatal(err)
 	}
-	return o.line()
 }
 
 func (o *other) stop() { _ = o.stdin.Close() }

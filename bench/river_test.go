@@ -1,0 +1,223 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
+	"github.com/riverqueue/river/rivertype"
+)
+
+// The settings of River's own benchmark (`river bench`), save for the cooldown, which is the
+// least that River takes, and for the connections, of which it has no opinion; more are slower here.
+const (
+	riverCooldown = time.Millisecond
+	riverPoll     = 20 * time.Millisecond
+	riverWorkers  = 2000
+	riverConns    = 32
+)
+
+// A way is how River is used. Which is the fastest depends on the number of callers, so all are
+// tried.
+type way struct {
+	// grouped callers hand their jobs to one goroutine, which inserts what waits (InsertMany).
+	// Otherwise each inserts its own. River has no such thing itself.
+	grouped bool
+	// ends is how a caller learns of the end.
+	ends end
+}
+
+type end int
+
+const (
+	// byEvent: from a subscription, which tells of it once the completer has recorded it. That
+	// works in batches: of 100 or more every 50 ms, of fewer every 250 ms.
+	byEvent end = iota
+	// byWorker: the worker records it in a transaction of its own (JobCompleteTx).
+	byWorker
+	// nobodyWaits: callers start one after the other, each with a key of its own, and the round is
+	// over when the subscription has told of all ends. So there are more under way than callers.
+	nobodyWaits
+)
+
+func (w way) String() string {
+	insert := "alone"
+	if w.grouped {
+		insert = "grouped"
+	}
+	return insert + ", " + [...]string{"event", "worker", "unawaited"}[w.ends]
+}
+
+// A queue is River, used in one way.
+type queue struct {
+	way    way
+	pool   *pgxpool.Pool
+	client *river.Client[pgx.Tx]
+
+	inserts chan *insertion
+	waiting sync.Map // key -> chan struct{}, closed at the end
+	ended   atomic.Uint64 // as far as is known to be on disk
+	served  sync.WaitGroup
+}
+
+// lifecycleArgs are a job's: the key, which is unique until the job has ended.
+type lifecycleArgs struct {
+	Key string `json:"key"`
+}
+
+func (lifecycleArgs) Kind() string { return "lifecycle" }
+
+func (lifecycleArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: []rivertype.JobState{
+		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning,
+		rivertype.JobStateScheduled, rivertype.JobStateRetryable,
+	}}}
+}
+
+// openRiver makes River's tables in a database, and starts it.
+func openRiver(b *testing.B, dsn string, w way) *queue {
+	ctx := context.Background()
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		b.Fatal(err)
+	}
+	config.MaxConns = riverConns
+	q := &queue{way: w, inserts: make(chan *insertion, 1024)}
+	if q.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		b.Fatal(err)
+	}
+	quiet := slog.New(slog.DiscardHandler)
+	migrator, err := rivermigrate.New(riverpgxv5.New(q.pool), &rivermigrate.Config{Logger: quiet})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		b.Fatal(err)
+	}
+	workers := river.NewWorkers()
+	river.AddWorker(workers, river.WorkFunc(q.work))
+	q.client, err = river.NewClient(riverpgxv5.New(q.pool), &river.Config{
+		FetchCooldown: riverCooldown, FetchPollInterval: riverPoll, JobTimeout: -1, Logger: quiet, Workers: workers,
+		Queues: map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: riverWorkers}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	events, _ := q.client.SubscribeConfig(&river.SubscribeConfig{
+		ChanSize: 100_000, Kinds: []river.EventKind{river.EventKindJobCompleted},
+	})
+	if err := q.client.Start(ctx); err != nil {
+		b.Fatal(err)
+	}
+	q.served.Go(func() { q.hear(events) })
+	q.served.Go(q.insertLoop)
+	return q
+}
+
+func (q *queue) Close(b *testing.B) {
+	close(q.inserts)
+	if err := q.client.Stop(context.Background()); err != nil { // ends the subscription, too
+		b.Error(err)
+	}
+	q.served.Wait()
+	q.pool.Close()
+}
+
+// lifecycle inserts a job with a key, and waits for its end if somebody does.
+func (q *queue) lifecycle(key string, n int) error {
+	if q.way.ends == nobodyWaits {
+		return q.insert(lifecycleArgs{fmt.Sprintf("%s-%d", key, n)})
+	}
+	end := make(chan struct{})
+	q.waiting.Store(key, end)
+	if err := q.insert(lifecycleArgs{key}); err != nil {
+		return err
+	}
+	<-end
+	return nil
+}
+
+func (q *queue) work(ctx context.Context, job *river.Job[lifecycleArgs]) error {
+	if q.way.ends != byWorker {
+		return nil
+	}
+	err := pgx.BeginFunc(ctx, q.pool, func(tx pgx.Tx) error {
+		_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
+		return err
+	})
+	if err == nil {
+		q.ended.Add(1)
+		q.tell(job.Args.Key)
+	}
+	return err
+}
+
+// hear reads the subscription to its end.
+func (q *queue) hear(events <-chan *river.Event) {
+	for event := range events {
+		if q.way.ends != byWorker {
+			q.ended.Add(1)
+			q.tell(keyOf(event.Job))
+		}
+	}
+}
+
+func (q *queue) tell(key string) {
+	if end, ok := q.waiting.LoadAndDelete(key); ok {
+		close(end.(chan struct{}))
+	}
+}
+
+// An insertion is a job that somebody waits for to be inserted.
+type insertion struct {
+	args lifecycleArgs
+	err  chan error
+}
+
+func (q *queue) insert(args lifecycleArgs) error {
+	if q.way.grouped {
+		i := &insertion{args, make(chan error, 1)}
+		q.inserts <- i
+		return <-i.err
+	}
+	result, err := q.client.Insert(context.Background(), args, nil)
+	return refused(result, err)
+}
+
+// insertLoop inserts what waits, all at once.
+func (q *queue) insertLoop() {
+	for first := range q.inserts {
+		group := []*insertion{first}
+		for len(q.inserts) > 0 && len(group) < cap(q.inserts) {
+			group = append(group, <-q.inserts)
+		}
+		jobs := make([]river.InsertManyParams, len(group))
+		for i := range group {
+			jobs[i].Args = group[i].args
+		}
+		results, err := q.client.InsertMany(context.Background(), jobs)
+		for i := range group {
+			if err != nil {
+				group[i].err <- err
+				continue
+			}
+			group[i].err <- refused(results[i], nil)
+		}
+	}
+}
+
+func refused(result *rivertype.JobInsertResult, err error) error {
+	if err == nil && result.UniqueSkippedAsDuplicate {
+		err = fmt.Errorf("job %d has the key", result.Job.ID)
+	}
+	return err
+}
