@@ -64,7 +64,7 @@ type queue struct {
 	client *river.Client[pgx.Tx]
 
 	inserts chan *insertion
-	waiting sync.Map // key -> chan struct{}, closed at the end
+	waiting sync.Map      // key -> chan struct{}, closed at the end
 	ended   atomic.Uint64 // as far as is known to be on disk
 	served  sync.WaitGroup
 }

@@ -38,8 +38,12 @@ const versus = 7
 func BenchmarkRiver(b *testing.B) {
 	for _, callers := range []int{64, 512} {
 		for _, w := range []way{
-			{false, byEvent}, {false, byWorker}, {false, nobodyWaits},
-			{true, byEvent}, {true, byWorker}, {true, nobodyWaits},
+			{false, byEvent},
+			{false, byWorker},
+			{false, nobodyWaits},
+			{true, byEvent},
+			{true, byWorker},
+			{true, nobodyWaits},
 		} {
 			b.Run(fmt.Sprintf("callers=%d/%s", callers, w), func(b *testing.B) {
 				for b.Loop() {
