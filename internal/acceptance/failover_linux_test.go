@@ -3,9 +3,11 @@ package acceptance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
@@ -62,7 +64,7 @@ func (f *follower) serve(ctx context.Context, watch *client.Watch) {
 		f.mu.Lock()
 		f.gaps++
 		f.mu.Unlock()
-		for watch = nil; watch == nil; { // the server may just not have the store
+		for watch = nil; watch == nil; <-time.After(100 * time.Millisecond) { // the server may just not have the store
 			if watch, err = f.client.Watch(ctx); err != nil && !errors.Is(err, kapi.ErrUnavailable) {
 				if ctx.Err() == nil {
 					f.t.Errorf("a new watch: %v", err)
@@ -137,12 +139,12 @@ func TestFailover(t *testing.T) {
 	t.Parallel()
 	binary := buildKapi(t)
 	primary := pgtest.For(t, pgtest.Options{Durable: true, TCP: true, Settings: map[string]string{"max_connections": "60"}})
-	for range rounds(1, 40) {
+	for i := range rounds(1, 40) {
 		standby := primary.Standby(t, true)
-		failOver(t, binary, primary, standby)
-		if t.Failed() {
+		if !t.Run(fmt.Sprint("round ", i), func(t *testing.T) { failOver(t, binary, primary, standby) }) {
 			return
 		}
+		primary.Stop()
 		primary = standby
 	}
 }

@@ -6,12 +6,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kettubot/kapi"
 )
 
 // A load is workers on one store that may go away, and what they have told.
 type load struct {
 	t       *testing.T
 	store   string
+	head    kapi.Head // of the store, before
 	workers []*process
 	history *history
 	told    chan struct{} // one for each event
@@ -22,6 +25,7 @@ type load struct {
 func startLoad(t *testing.T, store string, timeouts ...string) *load {
 	t.Helper()
 	l := &load{t: t, store: store, history: newHistory(), told: make(chan struct{}, 1<<20)}
+	l.head = l.now()
 	witnesses := t.TempDir()
 	for _, timeout := range timeouts {
 		l.workers = append(l.workers, role(t, "worker", []string{store, witnesses, timeout}))
@@ -48,14 +52,14 @@ func (l *load) listen(worker int, p *process) {
 func (l *load) await(n int) {
 	l.t.Helper()
 	end := time.After(patience)
-	for range n {
+	for i := range n {
 		select {
 		case <-l.told:
 		case <-end:
 			for i, p := range l.workers {
 				l.t.Logf("worker %d: %s", i, p.stderr)
 			}
-			l.t.Fatalf("the workers don't get on")
+			l.t.Fatalf("the workers don't get on: of %d events, %d came in %v", n, i, patience)
 		}
 	}
 }
@@ -72,8 +76,23 @@ func (l *load) end() {
 		}
 	}
 	l.heard.Wait()
-	l.history.inspect(l.t, l.store, 0, nil)
+	l.history.inspect(l.t, l.store, l.head.Seq, nil)
 	l.t.Logf("%d events told", l.history.count)
+}
+
+// now is how far the store is.
+func (l *load) now() kapi.Head {
+	l.t.Helper()
+	store, err := openStore(l.store)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer store.Close()
+	snapshot, err := store.Snapshot(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return snapshot.Head
 }
 
 func rounds(short, soak int) int {
