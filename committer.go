@@ -92,53 +92,60 @@ func (p *Peer) wait(ctx context.Context, c *change) error {
 	return c.err
 }
 
+// A batch is what goes into one transaction.
+type batch struct {
+	changes []*change
+	// more is where others wait that may come along; nil is nowhere.
+	more <-chan *change
+}
+
+// fill takes in what is waiting, save for the changes that were withdrawn meanwhile.
+func (b *batch) fill() {
+	for len(b.changes) < maxBatch && len(b.more) > 0 {
+		b.take(<-b.more)
+	}
+}
+
+func (b *batch) take(c *change) {
+	if c.taken.CompareAndSwap(false, true) {
+		b.changes = append(b.changes, c)
+	}
+}
+
 // commitLoop is the committer: it takes what is waiting into one transaction.
 func (p *Peer) commitLoop() {
-	batch := make([]*change, 0, maxBatch)
+	changes := make([]*change, 0, maxBatch)
 	for {
-		batch = batch[:0]
+		b := &batch{changes: changes[:0], more: p.queue}
 		select {
 		case c := <-p.queue:
-			batch = append(batch, c)
+			b.take(c)
 		case <-p.ctx.Done():
 			return
 		}
-		for len(batch) < maxBatch && len(p.queue) > 0 {
-			batch = append(batch, <-p.queue)
-		}
-		p.commitBatch(takeAll(batch))
+		b.fill()
+		p.commitBatch(b)
 	}
 }
 
-// takeAll drops the changes that were withdrawn while they waited.
-func takeAll(batch []*change) []*change {
-	kept := batch[:0]
-	for _, c := range batch {
-		if c.taken.CompareAndSwap(false, true) {
-			kept = append(kept, c)
-		}
-	}
-	return kept
-}
-
-func (p *Peer) commitBatch(batch []*change) {
-	if len(batch) == 0 {
+func (p *Peer) commitBatch(b *batch) {
+	if len(b.changes) == 0 {
 		return
 	}
-	err := p.tryCommit(batch)
+	err := p.tryCommit(b)
 	if errors.Is(err, ErrKeyTaken) {
 		// The view missed a holder, which can't be; but then the database is right.
 		p.log.Error("the store refused a key that was thought free; trying the changes one by one")
-		for _, c := range batch {
+		for _, c := range b.changes {
 			if err := p.reload(); err != nil {
 				c.answer(err)
 			} else {
-				c.answer(p.tryCommit([]*change{c}))
+				c.answer(p.tryCommit(&batch{changes: []*change{c}}))
 			}
 		}
 		return
 	}
-	for _, c := range batch {
+	for _, c := range b.changes {
 		c.answer(err)
 	}
 }
@@ -156,24 +163,24 @@ func (c *change) answer(err error) {
 
 // tryCommit runs one transaction, and once more if the view turns out to be of another
 // time than the store, or if keys turn out to be claimed by transactions that are open.
-func (p *Peer) tryCommit(batch []*change) error {
+func (p *Peer) tryCommit(b *batch) error {
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
 	defer cancel()
-	ctx, land := p.flight.board(ctx, batch)
+	ctx, land := p.flight.board(ctx, b)
 	defer land()
 	busy := map[string]bool{}
-	err := p.transact(ctx, batch, busy)
+	err := p.transact(ctx, b, busy)
 	if errors.Is(err, ErrBehind) {
 		if err := p.reload(); err != nil {
 			return err
 		}
-		err = p.transact(ctx, batch, busy)
+		err = p.transact(ctx, b, busy)
 	}
 	for claimed := (*BusyError)(nil); errors.As(err, &claimed) && !busy[claimed.Keys[0]]; {
 		for _, key := range claimed.Keys {
 			busy[key] = true
 		}
-		err = p.transact(ctx, batch, busy)
+		err = p.transact(ctx, b, busy)
 	}
 	if err != nil && errors.Is(context.Cause(ctx), errLeft) && !errors.Is(err, ErrOutcomeUnknown) {
 		return errLeft
@@ -185,15 +192,27 @@ func (p *Peer) tryCommit(batch []*change) error {
 }
 
 // transact runs one transaction. In busy are keys that transactions claim which are still open.
-func (p *Peer) transact(ctx context.Context, batch []*change, busy map[string]bool) error {
+func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) error {
 	p.deciding.Lock()
 	defer p.deciding.Unlock()
-	head := p.view.at()
+	var head Head
+	needs := func() Batch {
+		head = p.view.at()
+		return p.needs(head, b.changes)
+	}
+	need := needs()
+	// Who waited for the lock takes along what came in that time. Otherwise a peer among busy ones
+	// would give its turn to the first that has come back for more, and the rest would wait for the
+	// next one.
+	need.Again = func() Batch {
+		p.flight.join(b)
+		return needs()
+	}
 	var own Page
 	done := &tally{}
 	var dismissed []dismissal
 	wrote, began := false, time.Now()
-	err := p.store.Commit(ctx, p.needs(head, batch), func(l Loaded) (Writes, error) {
+	err := p.store.Commit(ctx, need, func(l Loaded) (Writes, error) {
 		if l.Epoch != head.Epoch || l.Seq < head.Seq {
 			return Writes{}, ErrBehind
 		}
@@ -209,7 +228,7 @@ func (p *Peer) transact(ctx context.Context, batch []*change, busy map[string]bo
 				p.log.Error("a start is left where it is", "error", err)
 			}
 		}
-		for _, c := range batch {
+		for _, c := range b.changes {
 			c.err, c.dismissed = nil, nil
 			pl.add(c)
 		}
@@ -225,7 +244,7 @@ func (p *Peer) transact(ctx context.Context, batch []*change, busy map[string]bo
 	})
 	switch {
 	case err == nil:
-		p.counters.committed(done, len(batch), time.Since(began), wrote)
+		p.counters.committed(done, len(b.changes), time.Since(began), wrote)
 		p.view.apply(own)
 		for _, d := range dismissed {
 			p.logDismissed(d.Action, d.by)

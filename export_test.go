@@ -13,3 +13,13 @@ func (o Options) WithClock(sinceBoot func() time.Duration) Options {
 
 // Self returns the peer's own runner.
 func (p *Peer) Self() RunnerRecord { return p.self }
+
+// Queued is how many changes wait for the next transaction.
+func (p *Peer) Queued() int { return len(p.queue) }
+
+// GivenUp reports whether a transaction is under way that nobody waits for any more.
+func (p *Peer) GivenUp() bool {
+	p.flight.mu.Lock()
+	defer p.flight.mu.Unlock()
+	return p.flight.batch != nil && p.flight.ctx.Err() != nil
+}

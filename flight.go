@@ -13,22 +13,32 @@ var errLeft = errors.New("nobody waits for the outcome")
 // A flight is the transaction that is under way.
 type flight struct {
 	mu     sync.Mutex
-	batch  []*change
+	batch  *batch // nil between two
+	ctx    context.Context
 	cancel context.CancelCauseFunc
 }
 
 // board begins a transaction; the context that it returns ends when all callers have left.
-func (f *flight) board(ctx context.Context, batch []*change) (context.Context, func()) {
+func (f *flight) board(ctx context.Context, b *batch) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.batch, f.cancel = batch, cancel
+	f.batch, f.ctx, f.cancel = b, ctx, cancel
 	f.check()
 	return ctx, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.batch = nil
 		cancel(nil)
+	}
+}
+
+// join has the batch take in what is waiting, unless its transaction is given up already.
+func (f *flight) join(b *batch) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ctx.Err() == nil {
+		b.fill()
 	}
 }
 
@@ -41,7 +51,7 @@ func (f *flight) leave(c *change) {
 }
 
 func (f *flight) check() {
-	if len(f.batch) > 0 && !slices.ContainsFunc(f.batch, func(c *change) bool { return !c.left }) {
+	if f.batch != nil && !slices.ContainsFunc(f.batch.changes, func(c *change) bool { return !c.left }) {
 		f.cancel(errLeft)
 	}
 }

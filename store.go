@@ -116,6 +116,11 @@ type Batch struct {
 	Runners []string
 	// Requests names requests whose answers are wanted.
 	Requests []Request
+	// Again, if it is not nil, says all of this anew: more changes may have come since, and the view
+	// may have come further. A store that had to wait for its write lock does best to ask once it
+	// has it, and to read what that says instead. It must be in the call of Commit then, where
+	// Again may be called any number of times before decide is.
+	Again func() Batch
 }
 
 // Loaded is what a write transaction has read.

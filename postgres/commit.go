@@ -21,6 +21,11 @@ func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loade
 	err := s.onTheSpot(ctx, func() error {
 		var l *loading
 		_, err := s.write(ctx, job{
+			locked: func() {
+				if b.Again != nil {
+					b = b.Again()
+				}
+			},
 			read: func(link *link, batch *pgx.Batch) { l = s.load(link, batch, b) },
 			write: func(batch *pgx.Batch) (bool, error) {
 				if l.err != nil {

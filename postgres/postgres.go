@@ -60,6 +60,8 @@ type Store struct {
 	// the writer's link has count.
 	id    string
 	count int64
+	// crowded says that the last transaction had to wait for the lock. It is the writer's link's, too.
+	crowded bool
 
 	writer, reader, renewer pool
 	listen                  *pgx.ConnConfig

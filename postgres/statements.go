@@ -55,7 +55,8 @@ const (
 	// lazily is for what may be lost in a crash of the server.
 	lazily = `SELECT set_config('synchronous_commit', 'off', true)`
 
-	takeLock      = `SELECT pg_advisory_xact_lock($1)`
+	// takeLock says whether it had to wait for it.
+	takeLock      = `SELECT CASE WHEN pg_try_advisory_xact_lock($1) THEN false ELSE pg_advisory_xact_lock($1) IS NOT NULL END`
 	selectCluster = `SELECT system_identifier::text FROM pg_control_system()`
 
 	// place is where head's history takes place now: in this very table, on a timeline. The

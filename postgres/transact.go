@@ -22,8 +22,12 @@ const (
 )
 
 // A job is what one write transaction does. It takes two round trips: one that begins, takes the
-// lock and reads, and one that writes and commits.
+// lock and reads, and one that writes and commits. Where there is a crowd at the lock the first is
+// made two: what is read with the lock in hand is then what is news in that moment, not what was
+// when the wait began, most of which was heard of meanwhile.
 type job struct {
+	// locked, if it is not nil, is called before read when the lock was had before.
+	locked func()
 	// read queues what is read under the lock. Each statement sees all that was committed before
 	// it began (READ COMMITTED), and so before the lock was had.
 	read func(*link, *pgx.Batch)
@@ -43,22 +47,35 @@ func (s *Store) write(ctx context.Context, j job) (wrote bool, err error) {
 }
 
 func (s *Store) transact(ctx context.Context, l *link, j job) (bool, error) {
-	b := &pgx.Batch{}
-	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
-	b.Queue(settings, s.limits(ctx)...)
-	b.Queue(takeLock, s.sql.lock)
-	j.read(l, b)
-	if err := l.conn.SendBatch(ctx, b).Close(); err != nil {
+	if err := s.begin(ctx, l, j); err != nil {
 		l.rollback()
 		return false, err // nothing has happened yet: it may be tried on a new connection
 	}
-	b = &pgx.Batch{}
+	b := &pgx.Batch{}
 	wrote, err := j.write(b)
 	if err != nil || !wrote {
 		l.rollback()
 		return false, explain(err)
 	}
 	return true, s.commit(ctx, l, b, j.silent)
+}
+
+// begin begins, takes the lock and reads.
+func (s *Store) begin(ctx context.Context, l *link, j job) error {
+	b := &pgx.Batch{}
+	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+	b.Queue(settings, s.limits(ctx)...)
+	crowded := s.crowded
+	b.Queue(takeLock, s.sql.lock).QueryRow(func(row pgx.Row) error { return row.Scan(&s.crowded) })
+	if crowded && j.locked != nil {
+		if err := l.conn.SendBatch(ctx, b).Close(); err != nil {
+			return err
+		}
+		j.locked()
+		b = &pgx.Batch{}
+	}
+	j.read(l, b)
+	return l.conn.SendBatch(ctx, b).Close()
 }
 
 // limits are the parameters of settings: how long this process may stand still, and how long it

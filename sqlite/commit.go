@@ -30,6 +30,9 @@ func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loade
 	var decision error
 	var head kapi.Head
 	wrote, err := s.write(ctx, func(c *sqlite.Conn) (bool, error) {
+		if b.Again != nil {
+			b = b.Again()
+		}
 		loaded, err := load(c, b)
 		if err != nil {
 			return false, err
