@@ -161,27 +161,14 @@ func (c *change) answer(err error) {
 	close(c.done)
 }
 
-// tryCommit runs one transaction, and once more if the view turns out to be of another
-// time than the store, or if keys turn out to be claimed by transactions that are open.
+// tryCommit runs one transaction, and again if the view turns out to be of another time than the
+// store, or if keys turn out to be claimed by transactions that are open.
 func (p *Peer) tryCommit(b *batch) error {
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
 	defer cancel()
 	ctx, land := p.flight.board(ctx, b)
 	defer land()
-	busy := map[string]bool{}
-	err := p.transact(ctx, b, busy)
-	if errors.Is(err, ErrBehind) {
-		if err := p.reload(); err != nil {
-			return err
-		}
-		err = p.transact(ctx, b, busy)
-	}
-	for claimed := (*BusyError)(nil); errors.As(err, &claimed) && !busy[claimed.Keys[0]]; {
-		for _, key := range claimed.Keys {
-			busy[key] = true
-		}
-		err = p.transact(ctx, b, busy)
-	}
+	err := p.transactUpToDate(ctx, b)
 	if err != nil && errors.Is(context.Cause(ctx), errLeft) && !errors.Is(err, ErrOutcomeUnknown) {
 		return errLeft
 	}
@@ -190,6 +177,35 @@ func (p *Peer) tryCommit(b *batch) error {
 	}
 	return err
 }
+
+// transactUpToDate runs a transaction until the view is that of the store, and the busy keys are
+// known.
+func (p *Peer) transactUpToDate(ctx context.Context, b *batch) error {
+	busy := map[string]bool{}
+	for reloads := 0; ; {
+		err := p.transact(ctx, b, busy)
+		var claimed *BusyError
+		switch {
+		case errors.Is(err, ErrBehind) && reloads < maxReloads:
+			reloads++
+			if err := p.reload(); err != nil {
+				return err
+			}
+		case errors.Is(err, ErrBehind): // the history changes, again and again
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		case errors.As(err, &claimed) && !busy[claimed.Keys[0]]:
+			for _, key := range claimed.Keys {
+				busy[key] = true
+			}
+		default:
+			return err
+		}
+	}
+}
+
+// maxReloads is how often the view is replaced for one transaction: through a failover the history
+// may change more than once.
+const maxReloads = 3
 
 // transact runs one transaction. In busy are keys that transactions claim which are still open.
 func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) error {

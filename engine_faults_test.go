@@ -361,3 +361,15 @@ func awaitAny(t testing.TB, w *kapi.Watch, wanted func(kapi.Action) bool) kapi.A
 		}
 	}
 }
+
+// A history that changes under every transaction is a store that is not available: what runs goes
+// on, and is asked for again.
+func TestHistoryChangesAgainAndAgain(t *testing.T) {
+	store := newStore(t)
+	k := openPeer(t, store, kapi.Options{})
+	store.failing(kapi.ErrBehind, "Commit")
+	_, err := k.Start(t.Context(), kapi.Spec{Title: "t"}, untilStopped)
+	wantError(t, err, kapi.ErrUnavailable)
+	store.healed()
+	start(t, k, kapi.Spec{}, untilStopped)
+}
