@@ -15,7 +15,7 @@ import (
 
 // deadline bounds everything that the tests wait for. It is generous: none measures how fast the
 // store is.
-const deadline = 30 * time.Second
+const deadline = time.Minute
 
 // moment is for what is to be refused, and may be tried again until then.
 const moment = 500 * time.Millisecond

@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a test waits for what should come at once, on a busy machine.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // A process is one that a test started. It is killed, if need be, when the test ends.
 type process struct {
