@@ -33,7 +33,7 @@ build:
 	go build -ldflags '-s -w' -o bin/kapi ./cmd/kapi
 
 test: deps lint build cross modules
-	$(RACE) -timeout 10m ./...
+	$(RACE) -timeout 20m ./...
 
 # One package at a time: the crash tests hold kapi to its seconds, which a machine that
 # fuzzes beside them does not.
