@@ -23,7 +23,7 @@ const (
 	graceVariable  = "SUPERVISE_GRACE"
 	// outputVariable makes the standard output looked at, too: as what a TTY is.
 	outputVariable = "SUPERVISE_OUTPUT"
-	deadline       = 20 * time.Second
+	deadline       = time.Minute
 
 	// stopSignal is one that isn't passed on.
 	stopSignal = syscall.SIGVTALRM
