@@ -14,8 +14,13 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// letGo is how long a connection that is given up may take to end in good order.
-const letGo = 2 * time.Second
+const (
+	// letGo is how long a connection that is given up may take to end in good order.
+	letGo = 2 * time.Second
+	// connectWithin is how long one attempt to connect may take. After that whoever answers it is
+	// taken for lost: a server that is only busy must not be asked again and again.
+	connectWithin = 5 * time.Second
+)
 
 // A link is a connection that is made when it is needed, and again after it broke. One goroutine
 // uses it at a time.
@@ -23,11 +28,23 @@ type link struct {
 	store  *Store
 	config *pgx.ConnConfig
 	conn   *pgx.Conn // nil if there is none
+	// coming is an attempt to connect that is under way, nil if there is none.
+	coming *attempt
 	// cluster is the database cluster's own number, "" if its user may not know it.
 	cluster string
 	guard   *guard
 	// warned says that the server warned of something since it was last set to false.
 	warned bool
+}
+
+// An attempt is one to connect.
+type attempt struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+	// What came of it, once done is closed.
+	conn    *pgx.Conn
+	cluster string
+	err     error
 }
 
 // A guard stands between pgx and the network for one connection.
@@ -69,30 +86,80 @@ func (s *Store) newLink(config *pgx.ConnConfig, role string) *link {
 }
 
 // ready connects if need be; fresh says that it did.
+//
+// An attempt to connect goes on when ctx ends, and who comes next finds what became of it. Were it
+// given up each time, a server that is slow because many connect to it at once, after it was down,
+// would be asked by all of them for ever and have nobody connected.
 func (l *link) ready(ctx context.Context) (fresh bool, err error) {
 	if l.conn != nil && !l.conn.IsClosed() {
 		return false, nil
 	}
 	l.drop()
-	l.guard = &guard{}
-	config := l.config.Copy()
-	config.DialFunc = l.guard.dial
+	if l.coming != nil {
+		select {
+		case <-l.coming.done: // while nobody waited; it may have broken since
+			if l.take() == nil && !l.conn.IsClosed() {
+				return false, nil
+			}
+			l.drop()
+		default:
+		}
+	}
+	if l.coming == nil {
+		l.connect()
+	}
+	select {
+	case <-l.coming.done:
+		return true, l.take()
+	case <-ctx.Done():
+		return false, fmt.Errorf("there is no connection yet: %w", context.Cause(ctx))
+	}
+}
+
+// take takes in what came of an attempt.
+func (l *link) take() error {
+	a := l.coming
+	l.coming, l.conn, l.cluster = nil, a.conn, a.cluster
+	return a.err
+}
+
+// connect begins an attempt to connect.
+func (l *link) connect() {
+	ctx, cancel := context.WithTimeout(context.Background(), connectWithin)
+	a := &attempt{cancel: cancel, done: make(chan struct{})}
+	g := &guard{}
+	l.coming, l.guard = a, g
+	l.store.served.Go(func() {
+		defer cancel()
+		defer close(a.done)
+		a.conn, a.cluster, a.err = connect(ctx, l.config, g)
+	})
+}
+
+func connect(ctx context.Context, config *pgx.ConnConfig, g *guard) (*pgx.Conn, string, error) {
+	config = config.Copy()
+	config.DialFunc = g.dial
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		var failed *pgconn.ConnectError
 		if errors.As(err, &failed) {
 			err = failed.Unwrap() // without the user and the database, which the store's name has
 		}
-		return false, err
+		return nil, "", err
 	}
-	l.conn = conn
-	l.guard.made.Store(true)
-	err = conn.QueryRow(ctx, selectCluster).Scan(&l.cluster)
+	g.made.Store(true)
+	cluster, err := clusterOf(ctx, conn)
+	return conn, cluster, err
+}
+
+// clusterOf reads the number of the database cluster.
+func clusterOf(ctx context.Context, conn *pgx.Conn) (cluster string, err error) {
+	err = conn.QueryRow(ctx, selectCluster).Scan(&cluster)
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && !conn.IsClosed() {
-		l.cluster, err = "", nil // its user may not know
+		return "", nil // its user may not know
 	}
-	return true, err
+	return cluster, err
 }
 
 // broken reports whether the connection can't be used any more.
@@ -100,12 +167,26 @@ func (l *link) broken() bool { return l.conn == nil || l.conn.IsClosed() }
 
 // drop gives the connection up.
 func (l *link) drop() {
-	conn := l.conn
-	if conn == nil {
-		return
+	if l.conn != nil {
+		l.store.letGo(l.conn)
+		l.conn = nil
 	}
-	l.conn = nil
-	l.store.served.Go(func() {
+}
+
+// end gives the connection up, and an attempt that is under way.
+func (l *link) end() {
+	l.drop()
+	if l.coming != nil {
+		l.coming.cancel()
+		<-l.coming.done
+		_ = l.take()
+		l.drop()
+	}
+}
+
+// letGo ends a connection in good order, behind the back of who used it.
+func (s *Store) letGo(conn *pgx.Conn) {
+	s.served.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), letGo)
 		defer cancel()
 		_ = conn.Close(ctx)

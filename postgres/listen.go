@@ -91,7 +91,7 @@ func (s *Store) hear(ctx context.Context, wake func()) error {
 		}
 	})
 	l := s.newLink(s.listen, "listen")
-	defer l.drop()
+	defer l.end()
 	if err := limited(ctx, pingWithin, func(ctx context.Context) error {
 		_, err := l.ready(ctx)
 		if err == nil {
@@ -127,7 +127,9 @@ func (s *Store) hear(ctx context.Context, wake func()) error {
 // connection to somebody else.
 func (s *Store) hearMyself(ctx context.Context, l *link) error {
 	nonce := newID()
-	err := s.read(ctx, func(_ *link, b *pgx.Batch) { b.Queue(`SELECT pg_notify($1, $2)`, s.sql.channel, nonce) })
+	err := limited(ctx, pingWithin, func(ctx context.Context) error {
+		return s.read(ctx, func(_ *link, b *pgx.Batch) { b.Queue(`SELECT pg_notify($1, $2)`, s.sql.channel, nonce) })
+	})
 	if err != nil {
 		return err
 	}

@@ -128,7 +128,7 @@ func (s *Store) Close() error {
 		for range cap(p) {
 			select {
 			case l := <-p:
-				l.drop()
+				l.end()
 			case <-s.closed:
 			}
 		}

@@ -65,6 +65,8 @@ func scanRunner(row pgx.CollectableRow) (r kapi.RunnerRecord, err error) {
 
 // read reads what f queues, in one round trip.
 func (s *Store) read(ctx context.Context, f func(*link, *pgx.Batch)) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	return s.onTheSpot(ctx, func() error {
 		return s.use(ctx, s.reader, func(l *link) error {
 			b := &pgx.Batch{}

@@ -41,11 +41,8 @@ func (s *Store) unreached(ctx context.Context, err error) error {
 //
 // The error is the last that tells what was wrong. The end of the time alone says nothing.
 func (s *Store) useInTime(ctx context.Context, p pool, f func(*link) error) error {
-	if _, ok := ctx.Deadline(); !ok { // who has all the time in the world is told sooner
-		bounded, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		ctx = bounded
-	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	var last error
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := s.use(ctx, p, f)
@@ -67,6 +64,14 @@ func (s *Store) useInTime(ctx context.Context, p pool, f func(*link) error) erro
 			return last
 		}
 	}
+}
+
+// bounded returns a context with a deadline: who has all the time in the world is told sooner.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, patience)
 }
 
 // passes reports whether what kept a connection from being made, or broke it, passes by itself.

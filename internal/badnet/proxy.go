@@ -18,10 +18,11 @@ type Proxy struct {
 	listener net.Listener
 	served   sync.WaitGroup
 
-	mu   sync.Mutex
-	open map[*net.TCPConn]struct{}
-	trap Trap
-	hung chan struct{} // closed when it no longer hangs; nil while it doesn't
+	mu     sync.Mutex
+	closed bool
+	open   map[*net.TCPConn]struct{}
+	trap   Trap
+	hung   chan struct{} // closed when it no longer hangs; nil while it doesn't
 }
 
 // A Trap is what happens at the next thing that a client says.
@@ -49,6 +50,9 @@ func New(t testing.TB, to string, delay time.Duration) *Proxy {
 	p.served.Go(p.accept)
 	t.Cleanup(func() {
 		_ = listener.Close()
+		p.mu.Lock()
+		p.closed = true
+		p.mu.Unlock()
 		p.Hang(false)
 		p.Cut(false)
 		p.served.Wait()
@@ -97,19 +101,25 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.to)
-		if err != nil {
-			_ = client.Close()
-			continue
-		}
-		p.join(client.(*net.TCPConn), server.(*net.TCPConn))
+		p.served.Go(func() { // each by itself: a server that doesn't answer one may answer the next
+			server, err := net.Dial("tcp", p.to)
+			if err != nil {
+				_ = client.Close()
+				return
+			}
+			p.join(client.(*net.TCPConn), server.(*net.TCPConn))
+		})
 	}
 }
 
 func (p *Proxy) join(client, server *net.TCPConn) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		_, _ = client.Close(), server.Close()
+		return
+	}
 	p.open[client], p.open[server] = struct{}{}, struct{}{}
-	p.mu.Unlock()
 	l := &line{proxy: p, client: client, server: server}
 	var both sync.WaitGroup
 	both.Go(func() { l.pass(client, server) })
@@ -165,7 +175,7 @@ func (l *line) through(fromClient bool) bool {
 	if fromClient && p.trap != None {
 		caught := p.trap
 		l.caught, p.trap = caught, None
-		if caught == HangAfter {
+		if caught == HangAfter && p.hung == nil {
 			p.hung = make(chan struct{})
 		}
 		p.mu.Unlock()
