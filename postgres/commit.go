@@ -55,7 +55,7 @@ func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loade
 // or a standby: a renewal that a crash of the server takes back is one that came late, and the
 // next is on its way.
 func (s *Store) Renew(ctx context.Context, r kapi.RunnerRecord) error {
-	return s.use(ctx, s.renewer, func(l *link) error {
+	return s.useInTime(ctx, s.renewer, func(l *link) error {
 		b := &pgx.Batch{}
 		b.Queue(lazily)
 		s.saveRunner(b, &r)

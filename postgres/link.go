@@ -26,6 +26,7 @@ const (
 // uses it at a time.
 type link struct {
 	store  *Store
+	gate   *gate
 	config *pgx.ConnConfig
 	conn   *pgx.Conn // nil if there is none
 	// coming is an attempt to connect that is under way, nil if there is none.
@@ -76,8 +77,8 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 	return conn, err
 }
 
-func (s *Store) newLink(config *pgx.ConnConfig, role string) *link {
-	l := &link{store: s, config: config.Copy()}
+func (s *Store) newLink(config *pgx.ConnConfig, g *gate, role string) *link {
+	l := &link{store: s, gate: g, config: config.Copy()}
 	if l.config.RuntimeParams["application_name"] == "" {
 		l.config.RuntimeParams["application_name"] = applicationName(role)
 	}
@@ -106,6 +107,9 @@ func (l *link) ready(ctx context.Context) (fresh bool, err error) {
 		}
 	}
 	if l.coming == nil {
+		if err := l.gate.pass(); err != nil {
+			return false, err
+		}
 		l.connect()
 	}
 	select {
@@ -133,6 +137,7 @@ func (l *link) connect() {
 		defer cancel()
 		defer close(a.done)
 		a.conn, a.cluster, a.err = connect(ctx, l.config, g)
+		l.gate.tell(a.err)
 	})
 }
 

@@ -90,7 +90,7 @@ func (s *Store) hear(ctx context.Context, wake func()) error {
 		case <-ctx.Done():
 		}
 	})
-	l := s.newLink(s.listen, "listen")
+	l := s.newLink(s.listen, &gate{}, "listen")
 	defer l.end()
 	if err := limited(ctx, pingWithin, func(ctx context.Context) error {
 		_, err := l.ready(ctx)

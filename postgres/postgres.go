@@ -64,6 +64,7 @@ type Store struct {
 	crowded bool
 
 	writer, reader, renewer pool
+	gate                    gate // of all three
 	listen                  *pgx.ConnConfig
 	deaf                    atomic.Bool // Listen has said that it hears nothing
 
@@ -114,7 +115,7 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 func (s *Store) newPool(config *pgx.ConnConfig, role string, n int) pool {
 	p := make(pool, n)
 	for range n {
-		p <- s.newLink(config, role)
+		p <- s.newLink(config, &s.gate, role)
 	}
 	return p
 }

@@ -15,12 +15,6 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-const (
-	// A server that can't be connected to is tried again after such pauses.
-	firstPause = 50 * time.Millisecond
-	lastPause  = 500 * time.Millisecond
-)
-
 // An unreachedError is why a link could not be used: nothing has happened, and what is wrong may
 // pass by itself.
 type unreachedError struct{ error }

@@ -215,7 +215,7 @@ func revokeEverywhere(t *testing.T, here, there *installation, open *listener) {
 			break
 		}
 	}
-	if took := time.Since(revoked); took > cutWithin+settleWithin {
+	if took := time.Since(revoked); took > cutWithin+settleWithin() {
 		t.Errorf("the connection was ended after %v", took)
 	}
 }

@@ -68,8 +68,8 @@ func zombieRunner(t *testing.T, store string) {
 // failedWithin checks that a failure was found in time.
 func failedWithin(t *testing.T, a kapi.Action, since time.Time) {
 	t.Helper()
-	if took := time.UnixMilli(a.UpdatedAt).Sub(since); took > settleWithin {
-		t.Errorf("it failed %v after its runner had died, %v at most were promised", took, settleWithin)
+	if took := time.UnixMilli(a.UpdatedAt).Sub(since); took > settleWithin() {
+		t.Errorf("it failed %v after its runner had died, %v at most were promised", took, settleWithin())
 	}
 }
 

@@ -20,6 +20,7 @@ type Proxy struct {
 
 	mu     sync.Mutex
 	closed bool
+	made   int
 	open   map[*net.TCPConn]struct{}
 	trap   Trap
 	hung   chan struct{} // closed when it no longer hangs; nil while it doesn't
@@ -63,6 +64,13 @@ func New(t testing.TB, to string, delay time.Duration) *Proxy {
 // Address is where clients connect.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
+// Connections is how many clients have made so far.
+func (p *Proxy) Connections() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.made
+}
+
 // Cut ends all connections, with a reset or as if both sides had hung up.
 func (p *Proxy) Cut(reset bool) {
 	p.mu.Lock()
@@ -101,6 +109,9 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
+		p.mu.Lock()
+		p.made++
+		p.mu.Unlock()
 		p.served.Go(func() { // each by itself: a server that doesn't answer one may answer the next
 			server, err := net.Dial("tcp", p.to)
 			if err != nil {

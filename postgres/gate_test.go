@@ -1,0 +1,54 @@
+package postgres
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// TestGate: after an attempt that failed nobody makes another before the pause is over, and then one
+// does. The pauses grow, up to a limit.
+func TestGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g gate
+		if err := g.pass(); err != nil {
+			t.Fatalf("before any attempt: %v", err)
+		}
+		for pause := firstPause; pause < 3*lastPause; pause *= 2 {
+			g.tell(io.EOF)
+			if err := g.pass(); !errors.Is(err, io.EOF) {
+				t.Fatalf("right after an attempt that failed: %v", err)
+			}
+			began := time.Now()
+			for g.pass() != nil {
+				time.Sleep(time.Millisecond)
+			}
+			want := min(pause, lastPause)
+			if took := time.Since(began); took < want/2 || took > want*3/2+time.Millisecond {
+				t.Errorf("the next attempt was let through after %v, want about %v", took, want)
+			}
+			if err := g.pass(); err == nil {
+				t.Error("two attempts were let through")
+			}
+		}
+		g.tell(nil)
+		for range 3 {
+			if err := g.pass(); err != nil {
+				t.Errorf("after one that succeeded: %v", err)
+			}
+		}
+	})
+}
+
+// What is wrong for good is told to each who asks: it may be wrong for one of them alone.
+func TestGateStaysOpen(t *testing.T) {
+	var g gate
+	g.tell(&pgconn.PgError{Code: "28P01"})
+	if err := g.pass(); err != nil {
+		t.Errorf("after a wrong password: %v", err)
+	}
+}

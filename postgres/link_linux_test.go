@@ -1,0 +1,66 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/badnet"
+	"github.com/kettubot/kapi/internal/pgtest"
+)
+
+// TestConnectingGoesOn: a server that takes longer to answer than its callers wait is not asked anew by
+// each of them. Had every attempt to end with its caller, a server that is slow because all come back
+// to it at once would never get rid of them.
+func TestConnectingGoesOn(t *testing.T) {
+	s, proxy, _ := throughProxy(t)
+	self := kapi.RunnerRecord{ID: "self", Host: "here", Lease: time.Second}
+	proxy.Hang(true)
+	before := proxy.Connections()
+	for range 5 {
+		ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
+		wantRefusal(t, s.Renew(ctx, self), "there is no connection yet")
+		cancel()
+	}
+	proxy.Hang(false)
+	if err := s.Renew(within(t), self); err != nil {
+		t.Fatal(err)
+	}
+	if n := proxy.Connections() - before; n != 1 {
+		t.Errorf("six callers, one after the other, made %d connections", n)
+	}
+}
+
+// TestSpared: a server that is down is not asked by everybody all the time, and is found when it is back.
+func TestSpared(t *testing.T) {
+	alone := pgtest.For(t, pgtest.Options{TCP: true})
+	proxy := badnet.New(t, alone.Address(), 0)
+	s := openFor(t, fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", proxy.Address()))
+	alone.Halt()
+	before, began := proxy.Connections(), time.Now()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for time.Since(began) < time.Second {
+				_, err := s.Feed(within(t), 0)
+				wantRefusal(t, err, "")
+			}
+		})
+	}
+	all.Wait()
+	// The shortest pause is half of the first; and two readers may have begun before any had failed.
+	most := int(time.Since(began)/(firstPause/2)) + readers
+	if n := proxy.Connections() - before; n < 2 || n > most {
+		t.Errorf("%d attempts to connect, want 2 to %d", n, most)
+	}
+	if err := alone.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is read again", func() bool {
+		_, err := s.Feed(within(t), 0)
+		return err == nil
+	})
+}
