@@ -70,6 +70,7 @@ func (s *Store) read(ctx context.Context, f func(*link, *pgx.Batch)) error {
 	return s.onTheSpot(ctx, func() error {
 		return s.use(ctx, s.reader, func(l *link) error {
 			b := &pgx.Batch{}
+			b.Queue("SELECT " + byIndex)
 			f(l, b)
 			return l.conn.SendBatch(ctx, b).Close()
 		})

@@ -41,14 +41,17 @@ const changing = 20
 
 // Every transaction that writes brings its settings along: behind a PgBouncer a connection's own
 // would be another client's. What a commit must wait for is raised to "on" if a role has it lower,
-// and warnings must come: one of them says that a commit did not wait. The last ones are for the
-// planner, which would rather read the whole of a table that it last saw empty.
+// and warnings must come: one of them says that a commit did not wait.
 const settings = `SELECT
 	set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true),
 	set_config('client_min_messages', 'warning', true),
 	set_config('idle_in_transaction_session_timeout', $1, true), set_config('tcp_user_timeout', $1, true),
 	set_config('lock_timeout', $2, true), set_config('statement_timeout', $2, true),
-	set_config('plan_cache_mode', 'force_generic_plan', true), set_config('jit', 'off', true),
+	` + byIndex
+
+// byIndex is for the planner, which would rather read the whole of a table that it last saw empty;
+// and actions that ended stay there for a while.
+const byIndex = `set_config('plan_cache_mode', 'force_generic_plan', true), set_config('jit', 'off', true),
 	set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
 
 const (

@@ -1,0 +1,47 @@
+package postgres
+
+import (
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// TestByIndex: neither a reader nor a writer goes through all actions to find what is new, although
+// PostgreSQL has not noticed yet that there are any.
+func TestByIndex(t *testing.T) {
+	s, _ := newStore(t)
+	for _, id := range []string{"a", "b", "c"} {
+		mustInsert(t, s, id)
+	}
+	var before, after int64
+	scans := func(b *pgx.Batch, n *int64) {
+		b.Queue(`SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'actions'`).
+			QueryRow(func(row pgx.Row) error { return row.Scan(n) })
+	}
+	feed := func(l *link, b *pgx.Batch) {
+		scans(b, &before)
+		b.Queue(s.sql.feed, l.cluster, int64(2)).Query(func(rows pgx.Rows) error {
+			page, err := scanPage(rows)
+			if len(page.Records) != 1 {
+				t.Errorf("read %d records, want the last", len(page.Records))
+			}
+			return err
+		})
+		scans(b, &after)
+	}
+	for range 7 { // the first five would be planned for what they look for
+		if err := s.read(within(t), feed); err != nil {
+			t.Fatal(err)
+		}
+		if before != after {
+			t.Fatal("a reader went through all of the table")
+		}
+		_, err := s.write(within(t), job{read: feed, write: func(*pgx.Batch) (bool, error) { return false, nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before != after {
+			t.Fatal("a writer went through all of the table")
+		}
+	}
+}
