@@ -109,7 +109,7 @@ func (s *Store) hear(ctx context.Context, wake func()) error {
 	for {
 		err := limited(ctx, pingEvery, func(ctx context.Context) error {
 			n, err := l.conn.WaitForNotification(ctx)
-			if err == nil && n.Payload == "" {
+			if err == nil && n.Payload == "" && n.PID != s.speaks.Load() {
 				wake()
 			}
 			return err

@@ -3,7 +3,10 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kettubot/kapi"
@@ -52,7 +55,7 @@ func TestListenAgain(t *testing.T) {
 	s, database := newStore(t)
 	woken, returned := listening(t, s)
 	await(t, woken, "the first wake-up, once it listens")
-	mustInsert(t, s, "a")
+	mustInsert(t, openFor(t, server.DSN(database)), "a")
 	await(t, woken, "a commit")
 	for range 2 {
 		terminate(t, database, "listen")
@@ -61,6 +64,34 @@ func TestListenAgain(t *testing.T) {
 		}
 		await(t, woken, "the wake-up once it listens again")
 		eventually(t, "it listens", func() bool { return activity(t, database, "listen", "query LIKE 'LISTEN%'") == 1 })
+	}
+}
+
+// TestOwnCommits: what the store itself has committed is no news to it.
+func TestOwnCommits(t *testing.T) {
+	s, database := newStore(t)
+	other := openFor(t, server.DSN(database))
+	var calls atomic.Int32
+	ctx, cancel := context.WithCancel(context.Background())
+	var served sync.WaitGroup
+	served.Go(func() {
+		if err := s.Listen(ctx, func() { calls.Add(1) }); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		served.Wait()
+	})
+	eventually(t, "it listens", func() bool { return calls.Load() == 1 })
+	for i := range 5 {
+		mustInsert(t, s, fmt.Sprint("own", i))
+	}
+	mustInsert(t, other, "other")
+	// Notifications come in the order of the commits, so those of its own have been by then.
+	eventually(t, "it is woken", func() bool { return calls.Load() > 1 })
+	if n := calls.Load(); n != 2 {
+		t.Errorf("one commit of another's among its own woke it %d times", n-1)
 	}
 }
 

@@ -67,6 +67,9 @@ type Store struct {
 	gate                    gate // of all three
 	listen                  *pgx.ConnConfig
 	deaf                    atomic.Bool // Listen has said that it hears nothing
+	// speaks is the server's process that commits for this store, whose notifications are no news.
+	// A pooler tells of a process that isn't there; then they are taken for somebody else's.
+	speaks atomic.Uint32
 
 	served sync.WaitGroup // connections that are being let go
 	closed chan struct{}

@@ -108,6 +108,7 @@ func (s *Store) commit(ctx context.Context, l *link, b *pgx.Batch, silent bool) 
 	s.count++
 	b.Queue(s.sql.written, s.id, s.count, time.Now().UnixMilli())
 	if !silent {
+		s.speaks.Store(l.conn.PgConn().PID())
 		b.Queue(s.sql.notify)
 	}
 	ctx, cancel := linger(ctx, lastMoment)
