@@ -127,9 +127,11 @@ func TestOutOfConnections(t *testing.T) {
 	few := openFor(t, dsn)
 	mustInsert(t, few, "second")
 	wantIDs(t, few, "first", "second") // the connection that it was opened with
-	err := few.Renew(within(t), kapi.RunnerRecord{ID: "r"})
-	wantRefusal(t, err, "it has no connections left")
 	ctx, cancel := context.WithTimeout(within(t), moment)
+	defer cancel()
+	err := few.Renew(ctx, kapi.RunnerRecord{ID: "r"})
+	wantRefusal(t, err, "it has no connections left")
+	ctx, cancel = context.WithTimeout(within(t), moment)
 	defer cancel()
 	_, err = Open(ctx, dsn, Options{})
 	wantRefusal(t, err, "it has no connections left")

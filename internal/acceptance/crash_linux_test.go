@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	crashRounds = 50
+	crashRounds = 30
 	soakRounds  = 2000
 	workers     = 3
 )

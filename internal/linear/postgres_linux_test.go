@@ -57,7 +57,7 @@ func (d *database) trouble(r *round) {
 	for range 1 + r.random.IntN(2) {
 		d.hang(r)
 	}
-	crashes := r.random.IntN(3)
+	crashes := r.random.IntN(2)
 	if r.bug == tooEarly {
 		crashes = 2 // what is lost then is what it is about
 	}
