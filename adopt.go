@@ -105,7 +105,7 @@ func (p *Peer) Prepare(ctx context.Context, spec Spec, op Operation) (*Prepared,
 // transactions have recorded is adopted before.
 func (d *Prepared) Check(ctx context.Context) error {
 	p := d.run.peer
-	return p.explain(ctx, p.commit(ctx, &change{nudge: true, wants: d.Keys}))
+	return p.explain(p.commit(ctx, &change{nudge: true, wants: d.Keys}))
 }
 
 // Discard forgets a start that was not recorded.
@@ -172,6 +172,7 @@ type adopter struct {
 	mu    sync.Mutex
 	since map[string]time.Time // when each was first seen
 	busy  bool
+	again bool // it was time to while it was busy
 }
 
 // adoptOthersAfter is how long the starts of others are left to them.
@@ -196,11 +197,22 @@ func (a *adopter) look(ids []string, own func(id string) bool, now time.Time) bo
 		due = due || now.Sub(first) >= adoptOthersAfter || own(id)
 	}
 	a.since = since
-	if !due || a.busy {
+	if a.busy {
+		a.again = a.again || due
 		return false
 	}
-	a.busy = true
-	return true
+	a.busy = due
+	return due
+}
+
+// done says that they were adopted, all that were there when it began; and whether there may be
+// more by now.
+func (a *adopter) done() (again bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	again, a.again = a.again, false
+	a.busy = again
+	return again
 }
 
 // adoptDue adopts starts in the background when it is time to.
@@ -214,10 +226,9 @@ func (p *Peer) adoptDue(ids []string) {
 		return
 	}
 	p.served.Go(func() {
-		p.nudge()
-		p.adopter.mu.Lock()
-		defer p.adopter.mu.Unlock()
-		p.adopter.busy = false
+		for again := true; again && p.ctx.Err() == nil; again = p.adopter.done() {
+			p.nudge()
+		}
 	})
 }
 

@@ -129,3 +129,25 @@ func TestAdopter(t *testing.T) {
 		t.Error("its own are adopted at once")
 	}
 }
+
+// What is recorded while starts are being adopted is not left to the slow poll.
+func TestAdopterAgain(t *testing.T) {
+	var a adopter
+	own := func(string) bool { return true }
+	now := time.Now()
+	if !a.look([]string{"first"}, own, now) {
+		t.Fatal("its own is not adopted at once")
+	}
+	if a.look([]string{"first", "second"}, own, now) {
+		t.Error("two at once")
+	}
+	if !a.done() {
+		t.Error("the second, which was seen meanwhile, is forgotten")
+	}
+	if a.look(nil, own, now); a.done() {
+		t.Error("again, although nothing was seen meanwhile")
+	}
+	if !a.look([]string{"third"}, own, now) {
+		t.Error("the third is not adopted")
+	}
+}

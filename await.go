@@ -89,6 +89,9 @@ func (r *run) leaveQueue(reason error) error {
 	}
 	now, ok := r.peer.view.get(h.id)
 	if !ok {
+		if r.undone != nil { // its transaction may be committed, and nobody has adopted it yet
+			r.peer.unconfirmed.Store(true)
+		}
 		return reason
 	}
 	state := "gave up waiting: " + reason.Error()
@@ -105,7 +108,7 @@ func (p *Peer) refusal(id string, waited time.Duration) error {
 	r, _ := p.view.get(id)
 	for _, key := range r.Waits {
 		if holder, held := p.view.get(p.view.holder(key)); held {
-			return p.explain(p.ctx, &HeldError{Key: key, Holder: holder.Shown(), NotProvenDead: holder.workMayGoOn(), Waited: waited})
+			return p.explain(&HeldError{Key: key, Holder: holder.Shown(), NotProvenDead: holder.workMayGoOn(), Waited: waited})
 		}
 	}
 	ahead, waiters := wanted{}, p.view.queue()
@@ -116,7 +119,7 @@ func (p *Peer) refusal(id string, waited time.Duration) error {
 		}
 	}
 	if b := ahead.by(r.Waits); b != nil {
-		return p.explain(p.ctx, &HeldError{Key: b.key, Holder: b.holder.Shown(), Waited: waited})
+		return p.explain(&HeldError{Key: b.key, Holder: b.holder.Shown(), Waited: waited})
 	}
 	return fmt.Errorf("its turn did not come within %v", waited)
 }

@@ -60,7 +60,11 @@ func (p *Peer) awaitOperations() {
 // settleUnconfirmed ends what was started here without anybody knowing: once this process has gone
 // it would look like the work of a dead one.
 func (p *Peer) settleUnconfirmed() {
-	if !p.unconfirmed.Load() || p.catchUp(p.ctx) != nil {
+	if !p.unconfirmed.Load() {
+		return
+	}
+	p.nudge() // adopts what is still to be
+	if p.catchUp(p.ctx) != nil {
 		return // the others settle it
 	}
 	all, _ := p.view.all()

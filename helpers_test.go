@@ -136,11 +136,11 @@ func (s *testStore) Renew(ctx context.Context, r kapi.RunnerRecord) error {
 	return s.Store.Renew(ctx, r)
 }
 
-func (s *testStore) Runners(ctx context.Context) ([]kapi.RunnerRecord, error) {
+func (s *testStore) Runners(ctx context.Context, ids []string) ([]kapi.RunnerRecord, error) {
 	if err := s.ask("Runners"); err != nil {
 		return nil, err
 	}
-	return s.Store.Runners(ctx)
+	return s.Store.Runners(ctx, ids)
 }
 
 func (s *testStore) Close() error { return nil }

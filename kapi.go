@@ -113,7 +113,8 @@ type Peer struct {
 	running map[string]*Handle
 	unsaid  map[string]report // ends that the store could not take (Options.EndTimeout)
 	closing bool
-	// unconfirmed is set when a start was refused that may have been made all the same.
+	// unconfirmed is set when a start was refused, or no longer waited for, that may have been made
+	// all the same.
 	unconfirmed atomic.Bool
 	ops         sync.WaitGroup
 	closed      chan struct{} // closed when Close is done
@@ -184,15 +185,18 @@ func (p *Peer) Get(ctx context.Context, id string) (Action, error) {
 		return Action{}, ErrUnknown
 	}
 	a := r.Shown()
-	return a, p.hear(ctx, &a)
+	return a, p.hear(&a)
 }
 
 // hear brings the HeardAt of the action's runner up to date.
-func (p *Peer) hear(ctx context.Context, a *Action) error {
+func (p *Peer) hear(a *Action) error {
 	if a.Runner == nil {
 		return nil
 	}
-	runners, err := p.store.Runners(ctx)
+	// A caller that leaves must not take the store's connection along.
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.readTimeout)
+	defer cancel()
+	runners, err := p.store.Runners(ctx, []string{a.Runner.ID})
 	if err != nil {
 		return fmt.Errorf("read when runners were last heard: %w", err)
 	}

@@ -3,6 +3,7 @@ package kapi_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,48 @@ func TestPreparedRolledBack(t *testing.T) {
 		synctest.Wait()
 		if asked != len(answers) {
 			t.Errorf("asked %d times, want %d", asked, len(answers))
+		}
+	})
+}
+
+// A start that another peer adopted while this one looked away, and had to load the state anew, runs.
+func TestPreparedSeenAfterGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore(t)
+		k := openPeer(t, store, kapi.Options{})
+		ran := make(chan struct{})
+		d, err := k.Prepare(t.Context(), kapi.Spec{Title: "T"}, func(context.Context, *kapi.Handle) error {
+			close(ran)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Await(func(context.Context) (bool, error) { return false, nil })
+		var behind atomic.Bool
+		behind.Store(true)
+		store.setBefore(func(method string) error {
+			if method == "Feed" && behind.Swap(false) {
+				return kapi.ErrBehind
+			}
+			return nil
+		})
+		r, err := d.Record()
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = store.Commit(t.Context(), kapi.Batch{Again: func() kapi.Batch { return kapi.Batch{} }}, func(l kapi.Loaded) (kapi.Writes, error) {
+			r.Seq = l.Seq + 1
+			r.Fence, r.Ticket = r.Seq, r.Seq
+			return kapi.Writes{Head: r.Seq, Insert: []kapi.Record{r}}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-ran:
+		case <-time.After(time.Minute):
+			t.Error("it waits for ever")
 		}
 	})
 }

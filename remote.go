@@ -73,7 +73,7 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (Remote, error)
 		return c
 	})
 	if err != nil {
-		return Remote{}, p.explain(ctx, err)
+		return Remote{}, p.explain(err)
 	}
 	for _, a := range c.dismissed {
 		p.logDismissed(a, c.record.ID)

@@ -84,7 +84,7 @@ func (p *Peer) launch(ctx context.Context, spec Spec, op Operation) (*run, error
 		}
 		p.unregister(h)
 		cancel(nil)
-		return nil, p.explain(ctx, err)
+		return nil, p.explain(err)
 	}
 	h.mu.Lock()
 	h.action, h.fence = c.record.Shown(), c.record.Fence
@@ -97,10 +97,10 @@ func (p *Peer) launch(ctx context.Context, spec Spec, op Operation) (*run, error
 }
 
 // explain completes the refusal of a start: when the holder of the key was last heard.
-func (p *Peer) explain(ctx context.Context, err error) error {
+func (p *Peer) explain(err error) error {
 	var held *HeldError
 	if errors.As(err, &held) {
-		if err := p.hear(ctx, &held.Holder); err != nil {
+		if err := p.hear(&held.Holder); err != nil {
 			p.log.Warn("when the holder of a key was last heard can't be read", "error", err)
 		}
 	}

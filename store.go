@@ -44,8 +44,8 @@ type Store interface {
 	// one to its Beat and sets its HeardAt. It takes no seq.
 	Renew(ctx context.Context, r RunnerRecord) error
 
-	// Runners returns all runners that are known.
-	Runners(ctx context.Context) ([]RunnerRecord, error)
+	// Runners returns those of the named runners that are known, in any order. No id is named twice.
+	Runners(ctx context.Context, ids []string) ([]RunnerRecord, error)
 
 	// Purge deletes up to limit tombstones that were last updated before the given
 	// time (ms since 1970), raises the purged seq to the highest of theirs in the

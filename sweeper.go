@@ -89,7 +89,7 @@ func (s *sweeper) tick() {
 		clear(s.asked)
 		return
 	}
-	runners, err := p.readRunners()
+	runners, err := p.readRunners(others)
 	if err != nil {
 		clear(s.watched) // an outage of the store kills nobody
 		return
@@ -99,10 +99,16 @@ func (s *sweeper) tick() {
 	s.judgeAll(ctx, others, runners, now)
 }
 
-func (p *Peer) readRunners() ([]RunnerRecord, error) {
+// readRunners reads how those who run the actions are.
+func (p *Peer) readRunners(actions []*entry) ([]RunnerRecord, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.readTimeout)
 	defer cancel()
-	return p.store.Runners(ctx)
+	ids := make([]string, len(actions))
+	for i, e := range actions {
+		ids[i] = e.Runner.ID
+	}
+	slices.Sort(ids)
+	return p.store.Runners(ctx, slices.Compact(ids))
 }
 
 // settleOwn ends an action of this very process that nobody here runs: its end could

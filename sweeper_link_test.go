@@ -114,11 +114,11 @@ func (l *link) disguised(r kapi.RunnerRecord) kapi.RunnerRecord {
 	return r
 }
 
-func (l *link) Runners(ctx context.Context) ([]kapi.RunnerRecord, error) {
+func (l *link) Runners(ctx context.Context, ids []string) ([]kapi.RunnerRecord, error) {
 	if err := l.call("Runners"); err != nil {
 		return nil, err
 	}
-	all, err := l.Store.Runners(ctx)
+	all, err := l.Store.Runners(ctx, ids)
 	for i := range all {
 		if l.retell != nil {
 			l.retell(&all[i])

@@ -178,10 +178,10 @@ func TestIdlePeer(t *testing.T) {
 	}
 }
 
-// runners returns the one runner that the store knows, or none.
+// runners returns the one runner that the store knows of this peer and the stranger, or none.
 func (s *scene) runners() (r kapi.RunnerRecord) {
 	s.t.Helper()
-	all, err := s.store.Runners(s.t.Context())
+	all, err := s.store.Runners(s.t.Context(), []string{s.k.Self().ID, stranger().ID})
 	if err != nil || len(all) > 1 {
 		s.t.Fatalf("runners %+v, %v", all, err)
 	}

@@ -135,14 +135,15 @@ func (v *view) load(s Snapshot) {
 	for w := range v.watches {
 		v.cut(w, ErrGap)
 	}
+	for _, e := range v.entries {
+		v.notice(&e.Record)
+	}
 	for id, e := range known {
-		if now := v.entries[id]; now != nil {
-			v.notice(&now.Record)
-			continue
+		if v.entries[id] == nil {
+			gone := e.Record // ended while we looked away: for its runner that is a loss
+			gone.Status = StatusAborted
+			v.notice(&gone)
 		}
-		gone := e.Record // ended while we looked away: for its runner that is a loss
-		gone.Status = StatusAborted
-		v.notice(&gone)
 	}
 }
 

@@ -32,13 +32,18 @@ func TestTerminated(t *testing.T) {
 	}
 
 	// While it decides: nothing is kept.
+	patient(s)
 	err := insert(within(t), s, "refused", func() { terminate(t, database, "commit") })
 	wantRefusal(t, err, "it was not committed")
 	wantIDs(t, s, "first", "second")
 	mustInsert(t, s, "third")
 
+	far, _, database2 := throughProxy(t) // over the network the server's last words arrive
+	err = insert(within(t), patient(far), "refused", func() { terminate(t, database2, "commit") })
+	wantRefusal(t, err, "it was not committed")
+
 	// While it waits for the lock: it waits again.
-	other := openFor(t, server.DSN(database))
+	other := patient(openFor(t, server.DSN(database)))
 	waiter := make(chan error, 1)
 	err = insert(within(t), other, "fourth", func() {
 		go func() { waiter <- insert(within(t), s, "fifth", nil) }()
@@ -104,7 +109,7 @@ func TestSettings(t *testing.T) {
 	// Waiting for the lock is not what a statement timeout is for.
 	other := openFor(t, server.DSN(database))
 	waiter := make(chan error, 1)
-	err := insert(within(t), s, "first", func() {
+	err := insert(within(t), patient(s), "first", func() {
 		go func() { waiter <- insert(within(t), other, "second", nil) }()
 		eventually(t, "the other waits for longer than the timeouts", func() bool {
 			return activity(t, database, "commit", "wait_event = 'advisory' AND query_start < now() - interval '300 ms'") == 1

@@ -10,7 +10,7 @@ import (
 // wait is judged by the one before.
 func TestCrowd(t *testing.T) {
 	s, database := newStore(t)
-	other := openFor(t, server.DSN(database))
+	other := patient(openFor(t, server.DSN(database)))
 	mustInsert(t, s, "first")
 
 	// behind has s commit while the other has the lock.

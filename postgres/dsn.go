@@ -18,9 +18,12 @@ import (
 )
 
 const (
-	// connectTimeout is how long one host of several is tried, if the DSN doesn't say: the next
-	// one must have its turn in the time that a change has.
-	connectTimeout = 2 * time.Second
+	// connectTimeout is how long one address of a host is tried, if the DSN doesn't say. A server
+	// may take that long when many connect to it at once.
+	connectTimeout = 5 * time.Second
+	// dialTimeout is for what of that the network takes: a machine that has vanished is given up
+	// sooner, so that the next one has its turn in the time that a change has.
+	dialTimeout = 2 * time.Second
 	// deadAfter is when a connection counts as broken whose other end acknowledges nothing.
 	deadAfter = 10 * time.Second
 )
@@ -35,7 +38,7 @@ func parse(dsn string) (*pgx.ConnConfig, error) {
 			Reason: "must be postgres://USER@HOST:PORT/DATABASE, with special characters in a password percent-encoded",
 		}
 	}
-	if config.ConnectTimeout == 0 && len(hostsOf(config)) > 1 {
+	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectTimeout
 	}
 	if config.ValidateConnect == nil {

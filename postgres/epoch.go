@@ -24,15 +24,15 @@ func (s *Store) onTheSpot(ctx context.Context, f func() error) error {
 	if !errors.Is(err, errMoved) {
 		return err
 	}
-	err = s.use(ctx, s.writer, func(l *link) error { return s.settleOn(ctx, l) })
+	err = s.use(ctx, s.writer, func(l *link) error { return s.beginEpoch(ctx, l) })
 	if err != nil {
 		return err
 	}
 	return f()
 }
 
-// settleOn begins a new epoch, unless somebody has done so.
-func (s *Store) settleOn(ctx context.Context, l *link) error {
+// beginEpoch begins a new epoch, unless somebody has done so.
+func (s *Store) beginEpoch(ctx context.Context, l *link) error {
 	goesOn := false
 	_, err := s.transact(ctx, l, job{
 		read: func(l *link, b *pgx.Batch) {
@@ -40,7 +40,7 @@ func (s *Store) settleOn(ctx context.Context, l *link) error {
 		},
 		write: func(b *pgx.Batch) (bool, error) {
 			if !goesOn {
-				b.Queue(s.sql.settle, l.cluster, newID(), ahead)
+				b.Queue(s.sql.beginEpoch, l.cluster, newID(), ahead)
 			}
 			return !goesOn, nil
 		},

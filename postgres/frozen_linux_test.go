@@ -74,7 +74,7 @@ func TestFrozen(t *testing.T) {
 	}
 	began := time.Now()
 	mustInsert(t, s, "others")
-	if took := time.Since(began); took > standstill+5*time.Second {
+	if took := time.Since(began); took > defaultStandstill+5*time.Second {
 		t.Errorf("the others waited %v for a stopped process", took)
 	}
 	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {

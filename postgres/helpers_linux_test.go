@@ -56,6 +56,12 @@ func openFor(t testing.TB, dsn string) *Store {
 	return s
 }
 
+// patient is a store that may stand still inside a transaction for longer than a test does.
+func patient(s *Store) *Store {
+	s.standstill = deadline
+	return s
+}
+
 // insert commits a running action that holds its own id as a key. during is called while it decides.
 func insert(ctx context.Context, s *Store, id string, during func()) error {
 	return s.Commit(ctx, kapi.Batch{}, func(l kapi.Loaded) (kapi.Writes, error) {

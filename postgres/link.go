@@ -14,13 +14,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-const (
-	// letGo is how long a connection that is given up may take to end in good order.
-	letGo = 2 * time.Second
-	// connectWithin is how long one attempt to connect may take. After that whoever answers it is
-	// taken for lost: a server that is only busy must not be asked again and again.
-	connectWithin = 5 * time.Second
-)
+// letGo is how long a connection that is given up may take to end in good order.
+const letGo = 2 * time.Second
 
 // A link is a connection that is made when it is needed, and again after it broke. One goroutine
 // uses it at a time.
@@ -61,6 +56,7 @@ var errSealed = errors.New("a commit is not cancelled")
 
 func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := net.Dialer{
+		Timeout:         dialTimeout,
 		Control:         limitUnacknowledged,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
 	}
@@ -127,9 +123,10 @@ func (l *link) take() error {
 	return a.err
 }
 
-// connect begins an attempt to connect.
+// connect begins an attempt to connect. Each address is given its time (see connectTimeout), so a
+// host that doesn't answer takes nothing from the next.
 func (l *link) connect() {
-	ctx, cancel := context.WithTimeout(context.Background(), connectWithin)
+	ctx, cancel := context.WithCancel(context.Background())
 	a := &attempt{cancel: cancel, done: make(chan struct{})}
 	g := &guard{}
 	l.coming, l.guard = a, g
@@ -153,6 +150,8 @@ func connect(ctx context.Context, config *pgx.ConnConfig, g *guard) (*pgx.Conn, 
 		return nil, "", err
 	}
 	g.made.Store(true)
+	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
+	defer cancel()
 	cluster, err := clusterOf(ctx, conn)
 	return conn, cluster, err
 }

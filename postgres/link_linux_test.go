@@ -22,7 +22,7 @@ func TestConnectingGoesOn(t *testing.T) {
 	before := proxy.Connections()
 	for range 5 {
 		ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
-		wantRefusal(t, s.Renew(ctx, self), "there is no connection yet")
+		wantRefusal(t, s.Renew(ctx, self), "")
 		cancel()
 	}
 	proxy.Hang(false)
@@ -63,4 +63,39 @@ func TestSpared(t *testing.T) {
 		_, err := s.Feed(within(t), 0)
 		return err == nil
 	})
+}
+
+// TestHungHost: a host that takes connections and says nothing keeps nobody from the next one, whatever
+// the time is that each is given.
+func TestHungHost(t *testing.T) {
+	hung := badnet.New(t, server.Address(), 0)
+	hung.Hang(true)
+	database := server.Database(t)
+	for _, timeout := range []string{"", "&connect_timeout=6"} {
+		s := openFor(t, fmt.Sprintf("postgres://postgres@%s,%s/%s?sslmode=disable%s", hung.Address(), server.Address(), database, timeout))
+		wantIDs(t, s)
+	}
+}
+
+// TestForeignNotifications: what a pooler passes on to a connection that doesn't listen is not kept.
+func TestForeignNotifications(t *testing.T) {
+	s, database := newStore(t)
+	err := s.use(within(t), s.renewer, func(l *link) error {
+		if _, err := l.conn.Exec(within(t), "LISTEN foreign_channel"); err != nil {
+			return err
+		}
+		server.Exec(t, database, "NOTIFY foreign_channel")
+		if err := l.conn.Ping(within(t)); err != nil {
+			return err
+		}
+		done, cancel := context.WithCancel(within(t))
+		cancel()
+		if n, err := l.conn.WaitForNotification(done); err == nil {
+			t.Errorf("it was kept: %+v", n)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }

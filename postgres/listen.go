@@ -92,11 +92,11 @@ func (s *Store) hear(ctx context.Context, wake func()) error {
 	})
 	l := s.newLink(s.listen, &gate{}, "listen")
 	defer l.end()
+	if _, err := l.ready(ctx); err != nil {
+		return err
+	}
 	if err := limited(ctx, pingWithin, func(ctx context.Context) error {
-		_, err := l.ready(ctx)
-		if err == nil {
-			_, err = l.conn.Exec(ctx, s.sql.listen, pgx.QueryExecModeSimpleProtocol)
-		}
+		_, err := l.conn.Exec(ctx, s.sql.listen, pgx.QueryExecModeSimpleProtocol)
 		return err
 	}); err != nil {
 		return err

@@ -44,7 +44,7 @@ func (s *Store) prepare(ctx context.Context) error {
 			return s.migrate(ctx, l)
 		}
 		if !state.goesOn {
-			return s.settleOn(ctx, l)
+			return s.beginEpoch(ctx, l)
 		}
 		return nil
 	})
@@ -212,6 +212,6 @@ func (s *Store) beginHistory(ctx context.Context, tx pgx.Tx, quoted, cluster str
 	if _, err := tx.Exec(ctx, `INSERT INTO `+quoted+`.head (one, epoch, seq, purged, cluster, place) VALUES (1, '', 0, 0, '', '')`); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, s.sql.settle, cluster, newID(), 0)
+	_, err := tx.Exec(ctx, s.sql.beginEpoch, cluster, newID(), 0)
 	return err
 }

@@ -42,10 +42,14 @@ func TestOutcome(t *testing.T) {
 func TestOutcomeUnknown(t *testing.T) {
 	s, proxy, database := throughProxy(t)
 	mustInsert(t, s, "first")
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	began := time.Now()
-	err := insert(ctx, s, "hung", func() { proxy.Set(badnet.HangAfter) })
+	var began time.Time
+	err := insert(ctx, s, "hung", func() {
+		began = time.Now()
+		time.AfterFunc(time.Second, cancel)
+		proxy.Set(badnet.HangAfter)
+	})
 	if !errors.Is(err, kapi.ErrOutcomeUnknown) || !errors.Is(err, kapi.ErrUnavailable) {
 		t.Errorf("a commit whose outcome can't be looked up is answered with %v", err)
 	}
@@ -89,12 +93,15 @@ func TestSynchronousStandby(t *testing.T) {
 		return n
 	}
 
+	if err := s.Renew(within(t), kapi.RunnerRecord{ID: "r"}); err != nil {
+		t.Errorf("renewing a lease, which waits for no standby: %v", err)
+	}
 	ids := []string{"first"}
 	eventually(t, "the standby is waited for", func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithCancel(within(t))
 		defer cancel()
 		ids = append(ids, fmt.Sprint("alone", len(ids)))
-		err := insert(ctx, s, ids[len(ids)-1], nil)
+		err := insert(ctx, s, ids[len(ids)-1], func() { time.AfterFunc(time.Second, cancel) })
 		if err != nil && !errors.Is(err, kapi.ErrOutcomeUnknown) {
 			t.Errorf("a commit that no standby has is answered with %v", err)
 		}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -43,5 +44,28 @@ func TestByIndex(t *testing.T) {
 		if before != after {
 			t.Fatal("a writer went through all of the table")
 		}
+	}
+}
+
+// TestPurgeByHash: runners that nobody names are found by going through both tables once, not through
+// one for each row of the other.
+func TestPurgeByHash(t *testing.T) {
+	s, _ := newStore(t)
+	var plan []string
+	_, err := s.write(within(t), job{
+		read: func(_ *link, b *pgx.Batch) {
+			b.Queue(byHash)
+			b.Queue("EXPLAIN "+s.sql.forgetRunners, int64(0)).Query(func(rows pgx.Rows) (err error) {
+				plan, err = pgx.CollectRows(rows, pgx.RowTo[string])
+				return err
+			})
+		},
+		write: func(*pgx.Batch) (bool, error) { return false, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := strings.Join(plan, "\n"); !strings.Contains(all, "Hash") || strings.Contains(all, "Nested Loop") {
+		t.Error(all)
 	}
 }

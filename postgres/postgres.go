@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
@@ -35,9 +36,8 @@ import (
 const (
 	// readers is how many connections read at once.
 	readers = 2
-	// standstill is how long a process may stand still (SIGSTOP) inside a transaction before
-	// PostgreSQL ends that, and the others go on.
-	standstill = 3 * time.Second
+	// defaultStandstill is Store.standstill, but for tests.
+	defaultStandstill = 3 * time.Second
 )
 
 // Options are for Open. The zero value is right for most.
@@ -62,6 +62,10 @@ type Store struct {
 	count int64
 	// crowded says that the last transaction had to wait for the lock. It is the writer's link's, too.
 	crowded bool
+
+	// standstill is how long a process may stand still (SIGSTOP) inside a transaction before
+	// PostgreSQL ends that, and the others go on.
+	standstill time.Duration
 
 	writer, reader, renewer pool
 	gate                    gate // of all three
@@ -92,7 +96,7 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{name: nameOf(config), schema: o.Schema, listen: config, id: newID(), closed: make(chan struct{})}
+	s := &Store{name: nameOf(config), schema: o.Schema, listen: config, id: newID(), standstill: defaultStandstill, closed: make(chan struct{})}
 	if s.schema == "" {
 		s.schema = "kapi"
 	}
@@ -116,6 +120,9 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 }
 
 func (s *Store) newPool(config *pgx.ConnConfig, role string, n int) pool {
+	// A pooler may pass on what another client of its has listened for: nobody here would read it.
+	config = config.Copy()
+	config.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) {}
 	p := make(pool, n)
 	for range n {
 		p <- s.newLink(config, &s.gate, role)

@@ -48,8 +48,11 @@ func (s *Store) Purge(ctx context.Context, before int64, limit int) (int, error)
 		if len(due) > 0 {
 			b.Queue(s.sql.deleteActions, due)
 			b.Queue(s.sql.raisePurged, due[len(due)-1])
+		}
+		if len(due) < limit { // once for all that there is to purge
+			b.Queue(byHash)
 			b.Queue(s.sql.forgetRunners, before)
-			b.Queue(s.sql.forgetWriters, old)
+			b.Queue(s.sql.forgetWriters, keepFor.Milliseconds())
 		}
 		return answers || len(due) > 0, nil
 	}})

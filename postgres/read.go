@@ -46,9 +46,9 @@ func (s *Store) Feed(ctx context.Context, since uint64) (kapi.Page, error) {
 }
 
 // Runners implements kapi.Store.
-func (s *Store) Runners(ctx context.Context) (all []kapi.RunnerRecord, err error) {
+func (s *Store) Runners(ctx context.Context, ids []string) (all []kapi.RunnerRecord, err error) {
 	err = s.read(ctx, func(_ *link, b *pgx.Batch) {
-		b.Queue(s.sql.runners).Query(func(rows pgx.Rows) error {
+		b.Queue(s.sql.runners, ids).Query(func(rows pgx.Rows) error {
 			all, err = pgx.CollectRows(rows, scanRunner)
 			return err
 		})

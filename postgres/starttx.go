@@ -54,10 +54,10 @@ func StartTx(ctx context.Context, tx pgx.Tx, k *kapi.Peer, spec kapi.Spec, op ka
 func (s *Store) recordSoon(ctx context.Context, tx pgx.Tx, d *kapi.Prepared) (xid string, err error) {
 	end := time.After(claimWithin)
 	for {
-		if err := d.Check(ctx); err != nil {
-			return "", err
+		err := d.Check(ctx)
+		if err == nil {
+			xid, err = s.record(ctx, tx, d)
 		}
-		xid, err := s.record(ctx, tx, d)
 		var busy *kapi.BusyError
 		if !errors.As(err, &busy) {
 			return xid, err

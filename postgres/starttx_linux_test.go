@@ -348,6 +348,59 @@ func TestStartTxOrphan(t *testing.T) {
 	}
 }
 
+// A peer that closes while nobody has adopted its start yet leaves no action that waits for ever.
+func TestStartTxClosed(t *testing.T) {
+	b := newTxBench(t, 1)
+	for i := range 5 {
+		leaves := b.open(kapi.Options{})
+		key := fmt.Sprint("x", i)
+		tx := b.begin(pgx.TxOptions{})
+		id, err := StartTx(within(t), tx, leaves, kapi.Spec{Title: "T", Keys: []string{key}}, func(ctx context.Context, _ *kapi.Handle) error {
+			<-ctx.Done()
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.end(tx, true)
+		if err := leaves.Close(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is adopted", func() (none bool) {
+			if err := b.user.QueryRow(within(t), "SELECT NOT EXISTS (SELECT FROM kapi.starts)").Scan(&none); err != nil {
+				t.Fatal(err)
+			}
+			return none
+		})
+		a, err := b.peers[0].Get(within(t), id)
+		if err == nil && a.Status.Active() {
+			t.Errorf("its peer has left, and it is %+v", a)
+		} else if err != nil && !errors.Is(err, kapi.ErrUnknown) {
+			t.Error(err)
+		}
+	}
+}
+
+// The user of the transaction needs no rights beyond those that docs/postgres.md names.
+func TestStartTxRights(t *testing.T) {
+	b := newTxBench(t, 1)
+	b.exec("DROP ROLE IF EXISTS embedder")
+	b.exec("CREATE ROLE embedder LOGIN")
+	b.exec("GRANT INSERT ON deeds TO embedder")
+	b.exec("GRANT USAGE ON SCHEMA kapi TO embedder")
+	b.exec("GRANT SELECT ON kapi.head TO embedder")
+	b.exec("GRANT INSERT ON kapi.keys, kapi.starts TO embedder")
+	b.exec("SET ROLE embedder")
+	w := b.watch(b.peers[0])
+	tx := b.begin(pgx.TxOptions{})
+	id, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"x"}}, begins(make(chan uint64, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.end(tx, true)
+	b.ends(w, id)
+}
+
 func TestStartTxElsewhere(t *testing.T) {
 	b := newTxBench(t, 1)
 	for name, other := range map[string]string{"without kapi": server.DSN(server.Database(t)), "with kapi": newTxBench(t, 1).dsn} {

@@ -54,6 +54,9 @@ const settings = `SELECT
 const byIndex = `set_config('plan_cache_mode', 'force_generic_plan', true), set_config('jit', 'off', true),
 	set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
 
+// byHash is for a statement that goes through two tables. Nothing but a COMMIT may come after it.
+const byHash = `SELECT set_config('enable_hashjoin', 'on', true), set_config('enable_nestloop', 'off', true)`
+
 const (
 	// lazily is for what may be lost in a crash of the server.
 	lazily = `SELECT set_config('synchronous_commit', 'off', true)`
@@ -71,7 +74,7 @@ const (
 type statements struct {
 	version, migrated      string
 	snapshot, secret, feed string
-	goesOn, settle         string
+	goesOn, beginEpoch     string
 	find, beats, answers   string
 
 	insert, insertMany, update, updateMany                                          string
@@ -109,7 +112,7 @@ func newStatements(schema string) statements {
 		feed: in(`SELECT ` + head + `, ` + all + ` FROM kapi.head h LEFT JOIN kapi.actions a ON a.seq > $2 AND h.purged <= $2
 			WHERE h.one = 1 ORDER BY a.seq`),
 		goesOn: in(`SELECT h.place = ` + place + ` AND (h.cluster = $1 OR $1 = '') FROM kapi.head h`),
-		settle: in(`UPDATE kapi.head h SET epoch = $2, seq = seq + $3, place = ` + place + `,
+		beginEpoch: in(`UPDATE kapi.head h SET epoch = $2, seq = seq + $3, place = ` + place + `,
 			cluster = CASE $1 WHEN '' THEN cluster ELSE $1 END`),
 		find:  in(`SELECT ` + all + ` FROM kapi.actions a WHERE id = ANY($1)`),
 		beats: in(`SELECT id, beat FROM kapi.runners WHERE id = ANY($1)`),
@@ -141,11 +144,11 @@ func newStatements(schema string) statements {
 			ON CONFLICT (id) DO UPDATE SET beat = r.beat + 1, heard_at = excluded.heard_at, lease_ms = excluded.lease_ms`),
 		saveAnswer: in(`INSERT INTO kapi.answers (sender, key, action, hash, body, seen) VALUES ($1, $2, $3, $4, $5, $6)`),
 		setSeq:     in(`UPDATE kapi.head SET seq = $1`),
-		written: in(`INSERT INTO kapi.writers (id, n, at) VALUES ($1, $2, $3)
+		written: in(`INSERT INTO kapi.writers (id, n, at) VALUES ($1, $2, ` + clock + `)
 			ON CONFLICT (id) DO UPDATE SET n = excluded.n, at = excluded.at`),
 		wroteBefore: in(`SELECT n FROM kapi.writers WHERE id = $1`),
 
-		runners: in(`SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at FROM kapi.runners`),
+		runners: in(`SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at FROM kapi.runners WHERE id = ANY($1)`),
 
 		answersDue:    in(`SELECT EXISTS (SELECT FROM kapi.answers WHERE seen < $2 OR seen < $1 AND ` + ofOngoing + `)`),
 		noteAnswers:   in(`UPDATE kapi.answers SET seen = $2 WHERE seen < $1 AND ` + ofOngoing),
@@ -154,7 +157,7 @@ func newStatements(schema string) statements {
 		deleteActions: in(`DELETE FROM kapi.actions WHERE seq = ANY($1)`),
 		raisePurged:   in(`UPDATE kapi.head SET purged = greatest(purged, $1)`),
 		forgetRunners: in(`DELETE FROM kapi.runners r WHERE heard_at < $1 AND NOT EXISTS (SELECT FROM kapi.actions a WHERE a.runner = r.id)`),
-		forgetWriters: in(`DELETE FROM kapi.writers WHERE at < $1`),
+		forgetWriters: in(`DELETE FROM kapi.writers WHERE at < ` + clock + ` - $1::bigint`),
 
 		addToken:    in(`INSERT INTO kapi.tokens (id, name, type, permissions, created_at, expires_at, hash) VALUES ($1, $2, $3, $4, $5, $6, $7)`),
 		tokens:      in(`SELECT ` + tokenColumns + ` FROM kapi.tokens ORDER BY created_at, id`),
@@ -173,6 +176,9 @@ const (
 	// tryKey takes the lock that a key is claimed under, until the transaction ends, and doesn't
 	// wait for it. Two keys may share one; they wait for each other then, and no harm is done.
 	tryKey = `pg_try_advisory_xact_lock($1, hashtext(key))`
+
+	// clock is the server's, in milliseconds: the one clock that is the same for all.
+	clock = `(extract(epoch FROM now()) * 1000)::bigint`
 
 	ofOngoing    = `action IN (SELECT id FROM kapi.actions WHERE status < 4)`
 	tokenColumns = `id, name, type, permissions, created_at, expires_at, hash`

@@ -85,7 +85,7 @@ func (s *Store) limits(ctx context.Context) []any {
 	if end, ok := ctx.Deadline(); ok {
 		wait = max(time.Until(end), 0) + time.Second
 	}
-	return []any{milliseconds(standstill), milliseconds(wait)}
+	return []any{milliseconds(s.standstill), milliseconds(wait)}
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
@@ -106,7 +106,7 @@ func (l *link) rollback() {
 // was kept, unless it says kapi.ErrOutcomeUnknown.
 func (s *Store) commit(ctx context.Context, l *link, b *pgx.Batch, silent bool) error {
 	s.count++
-	b.Queue(s.sql.written, s.id, s.count, time.Now().UnixMilli())
+	b.Queue(s.sql.written, s.id, s.count)
 	if !silent {
 		s.speaks.Store(l.conn.PgConn().PID())
 		b.Queue(s.sql.notify)
@@ -168,7 +168,7 @@ func (s *Store) lookUp(ctx context.Context, l *link, cause error) error {
 		case err == nil && n == s.count:
 			return nil
 		case err == nil:
-			return explain(fmt.Errorf("it was not committed: %w", cause))
+			return fmt.Errorf("%w: it was not committed: %w", kapi.ErrUnavailable, flat{cause})
 		}
 		select {
 		case <-time.After(pause):
@@ -202,7 +202,7 @@ func (s *Store) lastWritten(ctx context.Context, l *link) (n int64, err error) {
 		return 0, err
 	}
 	b = &pgx.Batch{}
-	b.Queue(s.sql.written, s.id, n, time.Now().UnixMilli())
+	b.Queue(s.sql.written, s.id, n)
 	return n, s.land(ctx, l, b)
 }
 

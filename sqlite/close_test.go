@@ -155,7 +155,7 @@ func TestAfterClose(t *testing.T) {
 		for name, call := range map[string]func() error{
 			"Snapshot":    func() error { _, err := s.Snapshot(ctx); return err },
 			"Feed":        func() error { _, err := s.Feed(ctx, 0); return err },
-			"Runners":     func() error { _, err := s.Runners(ctx); return err },
+			"Runners":     func() error { _, err := s.Runners(ctx, []string{"r"}); return err },
 			"Commit":      func() error { _, err := insert(ctx, s, "a"); return err },
 			"Renew":       func() error { return s.Renew(ctx, kapi.RunnerRecord{ID: "r"}) },
 			"Purge":       func() error { _, err := s.Purge(ctx, 1, 1); return err },

@@ -69,7 +69,7 @@ func FuzzStore(f *testing.F) {
 		for range 2 {
 			_, _ = s.Snapshot(within(t))
 			_, _ = s.Feed(within(t), 0)
-			_, _ = s.Runners(within(t))
+			_, _ = s.Runners(within(t), []string{"r"})
 			_, _ = s.Tokens(within(t))
 			_, _ = insert(within(t), s, "next")
 			_ = s.Renew(within(t), kapi.RunnerRecord{ID: "r"})

@@ -23,7 +23,7 @@ const (
 	selectOne     = `SELECT ` + columns + ` FROM actions WHERE id = ?`
 	selectBeat    = `SELECT beat FROM runners WHERE id = ?`
 	selectSecret  = `SELECT signing FROM secrets`
-	selectRunners = `SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at FROM runners`
+	selectRunner = `SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at FROM runners WHERE id = ?`
 )
 
 const (
@@ -62,19 +62,29 @@ func (s *Store) Feed(ctx context.Context, since uint64) (kapi.Page, error) {
 }
 
 // Runners implements kapi.Store.
-func (s *Store) Runners(ctx context.Context) ([]kapi.RunnerRecord, error) {
+func (s *Store) Runners(ctx context.Context, ids []string) ([]kapi.RunnerRecord, error) {
 	var all []kapi.RunnerRecord
 	err := s.read(ctx, func(c *sqlite.Conn) error {
-		return each(c, selectRunners, nil, func(stmt *sqlite.Stmt) {
-			all = append(all, kapi.RunnerRecord{
-				ID: stmt.ColumnText(0), Host: stmt.ColumnText(1), PID: stmt.ColumnInt(2),
-				BootID: stmt.ColumnText(3), PIDNamespace: stmt.ColumnText(4), StartTime: uint64(stmt.ColumnInt64(5)),
-				Lease: time.Duration(stmt.ColumnInt64(6)) * time.Millisecond,
-				Beat:  uint64(stmt.ColumnInt64(7)), HeardAt: stmt.ColumnInt64(8),
+		for _, id := range ids {
+			err := each(c, selectRunner, func(stmt *sqlite.Stmt) { stmt.BindText(1, id) }, func(stmt *sqlite.Stmt) {
+				all = append(all, scanRunner(stmt))
 			})
-		})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return all, err
+}
+
+func scanRunner(stmt *sqlite.Stmt) kapi.RunnerRecord {
+	return kapi.RunnerRecord{
+		ID: stmt.ColumnText(0), Host: stmt.ColumnText(1), PID: stmt.ColumnInt(2),
+		BootID: stmt.ColumnText(3), PIDNamespace: stmt.ColumnText(4), StartTime: uint64(stmt.ColumnInt64(5)),
+		Lease: time.Duration(stmt.ColumnInt64(6)) * time.Millisecond,
+		Beat:  uint64(stmt.ColumnInt64(7)), HeardAt: stmt.ColumnInt64(8),
+	}
 }
 
 // read calls f inside a read transaction, so that what f reads belongs together. It is

@@ -15,6 +15,7 @@ import (
 type database struct {
 	server  *pgtest.Server
 	name    string // of the schema
+	seed    uint64
 	proxies [peers]*badnet.Proxy
 }
 
@@ -26,7 +27,7 @@ func newServer(t *testing.T) *pgtest.Server {
 
 func newDatabase(t *testing.T, server *pgtest.Server, seed uint64) *database {
 	t.Helper()
-	d := &database{server: server, name: fmt.Sprintf("history_%d", seed)}
+	d := &database{server: server, name: fmt.Sprintf("history_%d", seed), seed: seed}
 	for i := range d.proxies {
 		d.proxies[i] = badnet.New(t, server.Address(), 0)
 	}
@@ -57,7 +58,7 @@ func (d *database) trouble(r *round) {
 	for range 1 + r.random.IntN(2) {
 		d.hang(r)
 	}
-	crashes := r.random.IntN(2)
+	crashes := int(d.seed % 2)
 	if r.bug == tooEarly {
 		crashes = 2 // what is lost then is what it is about
 	}

@@ -21,7 +21,7 @@ func testEmpty(t *testing.T, b Backend) {
 		if page.Head != first.Head || len(page.Records) != 0 {
 			t.Errorf("Feed(0) at handle %d of a new store: %+v, want the head %+v and no records", i, page, first.Head)
 		}
-		if all := runnersOf(t, s); len(all) != 0 {
+		if all := runnersOf(t, s, "r"); len(all) != 0 {
 			t.Errorf("a new store knows runners: %v", all)
 		}
 	}
@@ -281,7 +281,7 @@ func unchanged(t *testing.T, s kapi.Store, before kapi.Page, keys ...string) {
 		t.Errorf("the head went from %+v to %+v, though nothing was committed", before.Head, after.Head)
 	}
 	sameAll(t, "the feed after a commit that failed", after.Records, before.Records)
-	if all := runnersOf(t, s); len(all) != 0 {
+	if all := runnersOf(t, s, "r"); len(all) != 0 {
 		t.Errorf("a runner of a commit that failed was kept: %v", all)
 	}
 	for _, key := range keys {

@@ -195,7 +195,7 @@ func testContextEnds(t *testing.T, b Backend) {
 		}
 		_, _ = s.Snapshot(ctx)
 		_, _ = s.Feed(ctx, 0)
-		_, _ = s.Runners(ctx)
+		_, _ = s.Runners(ctx, []string{"r"})
 		_, _ = s.Purge(ctx, 0, 1)
 		_ = s.Renew(ctx, runnerRecord("r"))
 		_ = s.Listen(ctx, func() {})
@@ -280,7 +280,7 @@ func testReopen(t *testing.T, b Backend) {
 	if after := snapshot(t, s); after.Head != before.Head {
 		t.Errorf("the head is %+v after reopening, want %+v", after.Head, before.Head)
 	}
-	if runnersOf(t, s)["r"].Beat != 1 {
-		t.Errorf("the runner was forgotten by reopening: %v", runnersOf(t, s))
+	if runnersOf(t, s, "r")["r"].Beat != 1 {
+		t.Errorf("the runner was forgotten by reopening: %v", runnersOf(t, s, "r"))
 	}
 }

@@ -91,9 +91,9 @@ func feed(t tb, s kapi.Store, since uint64) kapi.Page {
 	return page
 }
 
-func runnersOf(t tb, s kapi.Store) map[string]kapi.RunnerRecord {
+func runnersOf(t tb, s kapi.Store, ids ...string) map[string]kapi.RunnerRecord {
 	t.Helper()
-	all, err := s.Runners(within(t))
+	all, err := s.Runners(within(t), ids)
 	if err != nil {
 		t.Fatalf("Runners: %v", err)
 	}

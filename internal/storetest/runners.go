@@ -18,7 +18,7 @@ func testRenew(t *testing.T, b Backend) {
 		if err := stores[0].Renew(within(t), want); err != nil {
 			t.Fatalf("Renew: %v", err)
 		}
-		got := runnersOf(t, stores[1])["r"]
+		got := runnersOf(t, stores[1], "r")["r"]
 		// A store may set HeardAt by its own clock or by the runner's: it is for display.
 		if got.HeardAt < before-1000 || got.HeardAt > time.Now().UnixMilli()+1000 {
 			t.Errorf("HeardAt is %d after a renewal at %d", got.HeardAt, before)
@@ -29,11 +29,18 @@ func testRenew(t *testing.T, b Backend) {
 			t.Errorf("after renewal %d\n got %+v\nwant %+v", beat, got, want)
 		}
 	}
+	if all := runnersOf(t, stores[1], "never heard of"); len(all) != 0 {
+		t.Errorf("a runner that is not known: %v", all)
+	}
 	nameless := kapi.RunnerRecord{ID: "nothing known"}
 	if err := stores[1].Renew(within(t), nameless); err != nil {
 		t.Fatalf("Renew: %v", err)
 	}
-	got := runnersOf(t, stores[0])["nothing known"]
+	both := runnersOf(t, stores[0], "nothing known", "never heard of", "r")
+	if len(both) != 2 {
+		t.Errorf("asked for two runners that are known and one that is not: %v", both)
+	}
+	got := both["nothing known"]
 	got.HeardAt, nameless.Beat = 0, 1
 	if got != nameless {
 		t.Errorf("a runner of which nothing is known: got %+v, want %+v", got, nameless)
@@ -56,7 +63,7 @@ func testRunnerInCommit(t *testing.T, b Backend) {
 	}); !errors.Is(err, kapi.ErrKeyTaken) {
 		t.Errorf("claiming a held key: error %v, want ErrKeyTaken", err)
 	}
-	if got := runnersOf(t, stores[0])["r"]; got.Beat != 3 || got.Host != runner.Host {
+	if got := runnersOf(t, stores[0], "r")["r"]; got.Beat != 3 || got.Host != runner.Host {
 		t.Errorf("a runner that was in three commits (and one that failed): %+v, want Beat 3", got)
 	}
 	if head := feed(t, stores[0], 0).Seq; head != 2 {
@@ -153,12 +160,12 @@ func testPurgeForgetsRunners(t *testing.T, b Backend) {
 		by(ended(bare("old"), kapi.StatusCompleted, now-10*60_000), "done"),
 		by(ended(bare("older"), kapi.StatusCompleted, now-20*60_000), "done"))
 	purge(t, stores[1], now-15*60_000, 10, 1) // all were heard since
-	if all := runnersOf(t, stores[0]); len(all) != 4 {
+	if all := runnersOf(t, stores[0], "works", "waits", "done", "idle"); len(all) != 4 {
 		t.Errorf("runners that were heard since are forgotten: %v are left", all)
 	}
 	later := time.Now().UnixMilli() + 30*60_000
 	purge(t, stores[1], later, 10, 1)
-	all := runnersOf(t, stores[0])
+	all := runnersOf(t, stores[0], "works", "waits", "done", "idle")
 	for id, kept := range map[string]bool{"works": true, "waits": true, "done": false, "idle": false} {
 		if _, ok := all[id]; ok != kept {
 			t.Errorf("runner %q after the purge: kept %v, want %v (only those that no record names are forgotten)", id, ok, kept)

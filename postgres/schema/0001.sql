@@ -6,7 +6,7 @@ CREATE TABLE kapi.head (
 	seq     bigint  NOT NULL,
 	purged  bigint  NOT NULL,
 	-- Where this history takes place: the database cluster, and this very table on a timeline of it.
-	-- Elsewhere is another history (see settleEpoch).
+	-- Elsewhere is another history (see Store.beginEpoch).
 	cluster text    NOT NULL,
 	place   text    NOT NULL
 ) WITH (fillfactor = 20);
