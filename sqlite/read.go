@@ -23,7 +23,7 @@ const (
 	selectOne     = `SELECT ` + columns + ` FROM actions WHERE id = ?`
 	selectBeat    = `SELECT beat FROM runners WHERE id = ?`
 	selectSecret  = `SELECT signing FROM secrets`
-	selectRunner = `SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at FROM runners WHERE id = ?`
+	selectRunner  = `SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at FROM runners WHERE id = ?`
 )
 
 const (
