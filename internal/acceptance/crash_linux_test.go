@@ -115,7 +115,7 @@ func (c *crash) round(t *testing.T, next fate) {
 	}
 	for i, p := range all {
 		if died[i] {
-			p.kill()
+			_ = p.wait() // its last lines are its listener's to read
 			continue
 		}
 		_ = p.stdin.Close()

@@ -106,7 +106,7 @@ func (p *process) signal(sig syscall.Signal) {
 	}
 }
 
-// kill ends the process if it hasn't ended, and reaps it.
+// kill ends the process if it hasn't ended, and reaps it. What it still said is lost.
 func (p *process) kill() {
 	select {
 	case <-p.ended:

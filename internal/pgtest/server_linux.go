@@ -171,12 +171,10 @@ func (s *Server) Start() error {
 	if s.options.TCP {
 		settings["listen_addresses"] = "127.0.0.1"
 		if s.port == 5432 {
-			free, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
+			var err error
+			if s.port, err = freePort(); err != nil {
 				return err
 			}
-			s.port = free.Addr().(*net.TCPAddr).Port
-			_ = free.Close()
 		}
 	}
 	for name, value := range s.options.Settings {
@@ -203,6 +201,14 @@ func (s *Server) Start() error {
 		close(ended)
 	}()
 	return s.await()
+}
+
+func freePort() (int, error) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return free.Addr().(*net.TCPAddr).Port, free.Close()
 }
 
 // await waits until the server can be used.

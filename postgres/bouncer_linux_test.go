@@ -1,0 +1,73 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"github.com/kettubot/kapi"
+)
+
+// TestPgBouncer: peers that have few connections to share, which a pooler gives to one transaction
+// after the other, behave as any do. One hears of changes by a connection of its own, the other has
+// only the pooler and looks for them.
+func TestPgBouncer(t *testing.T) {
+	database := server.Database(t)
+	dsn := fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&default_query_exec_mode=exec", server.Bouncer(t, 2), database)
+	open := func(o Options) *kapi.Peer {
+		k, err := kapi.Open(within(t), openAt(t, dsn, o), kapi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := k.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return k
+	}
+	peers := []*kapi.Peer{open(Options{ListenDSN: server.DSN(database)}), open(Options{})}
+	var watches []*kapi.Watch
+	for _, k := range peers {
+		w, err := k.Watch(within(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(w.Close)
+		watches = append(watches, w)
+	}
+	const callers, each = 8, 5
+	var all sync.WaitGroup
+	for i := range callers {
+		all.Go(func() {
+			for n := range each {
+				spec := kapi.Spec{Title: "T", Keys: []string{"own", "shared"}[i%2 : i%2+1], Wait: -1}
+				if i%2 == 0 {
+					spec.Keys[0] += fmt.Sprint(i)
+				}
+				err := peers[n%2].Do(within(t), spec, func(_ context.Context, h *kapi.Handle) error { return h.Impacted("s") })
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for i, w := range watches {
+		for ends := 0; ends < callers*each; {
+			a, err := w.Next(within(t))
+			if err != nil {
+				t.Fatalf("peer %d saw %d ends: %v", i, ends, err)
+			}
+			if a.Status == kapi.StatusCompleted {
+				ends++
+			}
+		}
+	}
+	if list, err := peers[1].List(within(t)); err != nil || len(list) != 0 {
+		t.Errorf("left are %v, %v", list, err)
+	}
+}
