@@ -216,12 +216,13 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 		head = p.view.at()
 		return p.needs(head, b.changes)
 	}
-	need := needs()
+	need, reading := needs(), time.Now()
 	// Who waited for the lock takes along what came in that time. Otherwise a peer among busy ones
 	// would give its turn to the first that has come back for more, and the rest would wait for the
 	// next one.
 	need.Again = func() Batch {
 		p.flight.join(b)
+		reading = time.Now()
 		return needs()
 	}
 	var own Page
@@ -235,6 +236,7 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 		// What others committed is on disk: it is published first, and then the
 		// view is exact, for we hold the write lock.
 		p.view.apply(l.Page)
+		p.flight.hasRead(reading)
 		now := time.Now()
 		p.counters.isExact(now)
 		pl := newPlan(p, l, now.UnixMilli())

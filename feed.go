@@ -26,6 +26,9 @@ func (p *Peer) followLoop() {
 	for {
 		select {
 		case <-wakes:
+			if p.flight.reads(p.ctx) {
+				continue
+			}
 		case <-poll.C:
 		case <-p.ctx.Done():
 			return

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 )
 
 // errLeft is the cause of the end of a transaction whose callers have all left.
@@ -16,7 +17,13 @@ type flight struct {
 	batch  *batch // nil between two
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	// read is from when on the last transaction read the feed, and over when it was.
+	read, over time.Time
+	// heard is closed, and replaced, when a transaction has read the feed.
+	heard chan struct{}
 }
+
+func newFlight() flight { return flight{heard: make(chan struct{})} }
 
 // board begins a transaction; the context that it returns ends when all callers have left.
 func (f *flight) board(ctx context.Context, b *batch) (context.Context, func()) {
@@ -29,7 +36,45 @@ func (f *flight) board(ctx context.Context, b *batch) (context.Context, func()) 
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.batch = nil
+		f.over = time.Now()
 		cancel(nil)
+	}
+}
+
+// hasRead notes that the feed is in the view as it was at a moment, or later.
+func (f *flight) hasRead(from time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.read = from
+	close(f.heard)
+	f.heard = make(chan struct{})
+}
+
+// leaveToFlight is how long a wake-up is left to the peer's own transactions, which read the feed in
+// any case. Among peers that all commit, each would otherwise read the changes of all others one by
+// one, and that would take more time than the commits.
+const leaveToFlight = 25 * time.Millisecond
+
+// reads reports whether a transaction has read what is committed now. It waits for that a while if the
+// peer is making transactions: one that has the lock just now has read it, or the next one will.
+func (f *flight) reads(ctx context.Context) bool {
+	now := time.Now()
+	timer := time.NewTimer(leaveToFlight)
+	defer timer.Stop()
+	for {
+		f.mu.Lock()
+		read, busy, heard := f.read.After(now), f.batch != nil || now.Sub(f.over) < leaveToFlight, f.heard
+		f.mu.Unlock()
+		if read || !busy {
+			return read
+		}
+		select {
+		case <-heard:
+		case <-timer.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
 	}
 }
 

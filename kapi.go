@@ -149,6 +149,7 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 		running: map[string]*Handle{},
 		unsaid:  map[string]report{},
 		closed:  make(chan struct{}),
+		flight:  newFlight(),
 	}
 	p.view = newView(p.notice)
 	p.counters.init()
