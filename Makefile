@@ -2,6 +2,8 @@
 # make test   everything that must hold: set-up, lint, cross builds, tests
 # make soak   the tests with their long loops: some three hours on two cores
 # make bench  the measurements of bench/
+# make bench-page  the web page with 1,000 actions, in a real browser
+# make pictures    take the pictures of the documentation anew
 # make lint   go vet, gofumpt, staticcheck
 # make build  ./bin/kapi, a static binary
 # make clean  remove what the above made here
@@ -21,7 +23,7 @@ RACE := CGO_ENABLED=1 GOFLAGS=$(VCS) go test -race -vet=off -shuffle=on
 # The modules beside the main one that hold packages; tools/ only pins versions.
 MODULES := $(filter-out tools,$(patsubst %/go.mod,%,$(wildcard */go.mod examples/*/go.mod)))
 
-.PHONY: help run build test soak bench lint cross modules deps clean
+.PHONY: help run build test soak bench bench-page pictures lint cross modules deps clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -32,8 +34,10 @@ run: build
 build:
 	go build -ldflags '-s -w' -o bin/kapi ./cmd/kapi
 
+# What tests leave to be looked at, the screenshots of the page above all, is under bin/_artifacts.
 test: deps lint build cross modules
-	$(RACE) -timeout 20m ./...
+	@rm -rf bin/_artifacts
+	$(RACE) -timeout 20m -artifacts -outputdir "$(CURDIR)/bin" ./...
 
 # One package at a time: the crash tests hold kapi to its seconds, which a machine that
 # fuzzes beside them does not.
@@ -42,6 +46,12 @@ soak: deps
 
 bench:
 	go -C bench test -run xxx -bench . ./...
+
+bench-page: deps
+	go test -run xxx -bench Page -benchtime 1x -timeout 20m ./internal/browser
+
+pictures: deps
+	go test -count 1 -run '^TestPictures$$' ./internal/browser -args -pictures "$(CURDIR)/docs/pictures"
 
 lint:
 	@unformatted=$$($(TOOL) gofumpt -l .) || exit 1; \

@@ -34,6 +34,7 @@ var may = map[string][]string{
 	"internal/badnet":     {},
 	"internal/pgtest":     {"github.com/jackc/pgx/v5"},
 	"internal/acceptance": {anything},
+	"internal/browser":    {anything},
 	"internal/linear":     {anything},
 	"cmd/kapi":            {anything},
 	"examples":            {anything},

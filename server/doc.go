@@ -1,4 +1,4 @@
-// Package server answers kAPI's REST routes about actions.
+// Package server answers kAPI's REST routes about actions, and serves the web page.
 //
 // # Mount it
 //
@@ -20,9 +20,16 @@
 //	GET  /healthz                       the process answers (no token)
 //	GET  /readyz                        the store can be read (no token)
 //	GET  /metrics                       for Prometheus, if Options.Metrics is set (no /v4)
+//	GET  /, /page/...                   the web page, unless Options.Page is off (no token, no /v4)
 //
 // The same routes without /v4 are version 4. HEAD works where GET does. No route takes
 // query parameters, and the two POSTs take no fields: their body is empty, or {}.
+//
+// # The page
+//
+// The page works as whoever Authenticate says its browser is, by a cookie. With Page.SignIn it
+// takes kapi's tokens: POST /page/session keeps one as the cookie, DELETE forgets it, and
+// [Server.SignInLink] makes links that sign in once.
 //
 // # What goes wrong
 //
@@ -41,5 +48,6 @@
 //     token in a header of its own.
 //   - A panic answers 500 and ends nothing else.
 //   - Tokens, headers and queries are never logged.
+//   - The page loads nothing from elsewhere, and a token is in nothing that its scripts can read.
 //   - A handler starts no goroutine that outlives a request.
 package server

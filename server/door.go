@@ -22,7 +22,7 @@ const maxUnproven = 32
 type door struct {
 	authenticate func(*http.Request) (auth.Identity, error)
 
-	perIdentity, perAction, perAddress, perProbe, perConnect *limits
+	perIdentity, perAction, perAddress, perProbe, perConnect, perPage *limits
 
 	proven    proven
 	reporters proven
@@ -48,19 +48,33 @@ func newDoor(o Options) *door {
 		perAddress:   newLimits("address", true, o.RatePerAddress, atOnce),
 		perProbe:     newLimits("probe", false, o.RatePerAddress, atOnce),
 		perConnect:   newLimits("connect", false, o.Rate, o.Burst),
+		perPage:      newPageLimits(o.RatePerAddress),
 		proven:       proven{of: make(map[fingerprint]proof)},
 		reporters:    proven{of: make(map[fingerprint]proof)},
 		unproven:     make(chan struct{}, maxUnproven),
 	}
 }
 
+// newPageLimits are those of the web page. Its files cost next to nothing, and it is no page
+// unless all of them come: so there are more, however few are allowed otherwise.
+func newPageLimits(perAddress float64) *limits {
+	if perAddress < 0 {
+		return nil
+	}
+	rate := max(10*perAddress, 100)
+	return newLimits("page", false, rate, int(min(2*rate, math.MaxInt32)))
+}
+
 // enter finds out who asks, and tells how they stand with their limit. stranger says why
 // it is not known who asks; limited, that they asked too often.
 func (d *door) enter(rt *route, c *call) (stranger, limited error) {
 	var a allowance
-	if rt.probe {
+	switch {
+	case rt.probe:
 		a = d.perProbe.take(address(c.Request))
-	} else {
+	case rt.page:
+		a = d.perPage.take(address(c.Request))
+	default:
 		c.who, a, stranger = d.identify(c.Request, reportOn(rt, c))
 		c.w.who = c.who
 	}

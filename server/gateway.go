@@ -30,7 +30,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 // gatewayURL tells where the gateway is, as the client asked for it.
 func (s *Server) gatewayURL(c *call) error {
 	scheme := "ws"
-	if c.TLS != nil || c.URL.Scheme == "https" {
+	if isTLS(c.Request) {
 		scheme = "wss"
 	}
 	return c.w.sendJSON(http.StatusOK, struct {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -35,6 +36,9 @@ type Options struct {
 	RatePerAddress float64
 	// Gateway is what the gateway may be told; its Authenticate and Logger are these.
 	Gateway gateway.Options
+	// Page says how the web page is served; as it is, to whoever Authenticate knows by a
+	// cookie of the embedder's own.
+	Page Page
 	// Metrics, if set, answers GET /metrics, for admins: package metrics has such a handler.
 	Metrics http.Handler
 	// TrustedProxies are the addresses of proxies in front of this handler. Of a request
@@ -64,6 +68,7 @@ type Server struct {
 	origins  *http.CrossOriginProtection
 	door     *door
 	gateway  *gateway.Gateway
+	links    links
 }
 
 // New returns a handler over a peer, which it doesn't close. It panics without a peer
@@ -84,6 +89,7 @@ func New(k *kapi.Peer, o Options) *Server {
 		mux: http.NewServeMux(), exact: map[string]*route{}, unrouted: &route{}, origins: http.NewCrossOriginProtection(),
 		door:    newDoor(o),
 		gateway: gateway.New(k, o.Gateway),
+		links:   links{of: map[[sha256.Size]byte]link{}},
 	}
 	for _, prefix := range []string{"/v4", ""} {
 		s.handle(prefix+"/kapi/actions", route{get: s.list, post: s.start})
@@ -97,6 +103,7 @@ func New(k *kapi.Peer, o Options) *Server {
 	if o.Metrics != nil {
 		s.handle("/metrics", route{get: s.metrics})
 	}
+	s.pageRoutes()
 	s.handle("/", *s.unrouted)
 	return s
 }
@@ -111,9 +118,11 @@ type handler func(*call) error
 
 // A route is what can be done at one path. The zero value is no route.
 type route struct {
-	get, post, patch handler
+	get, post, patch, delete handler
 	// probe needs no token.
 	probe bool
+	// page is of the web page: it needs no token either, but has a rate limit of its own.
+	page bool
 }
 
 // A call is one request on its way.
@@ -210,6 +219,8 @@ func (s *Server) admit(rt *route, c *call) (handler, error) {
 		return nil, err
 	case rt.probe:
 		return handle, nil
+	case rt.page:
+		return handle, s.sameOrigin(c)
 	case stranger != nil:
 		return nil, stranger
 	}
@@ -219,14 +230,22 @@ func (s *Server) admit(rt *route, c *call) (handler, error) {
 // allow checks what every route of the API asks of a request.
 func (s *Server) allow(c *call) error {
 	if !hasOwnHeader(c.Request) {
-		if err := s.origins.Check(c.Request); err != nil {
-			return errCrossOrigin
+		if err := s.sameOrigin(c); err != nil {
+			return err
 		}
 	}
 	if !c.who.Permissions.Has(auth.Admin) {
 		return errForbidden
 	}
 	return checkQuery(c.URL.RawQuery)
+}
+
+// sameOrigin refuses what a browser sends for a page of another site, unless it only reads.
+func (s *Server) sameOrigin(c *call) error {
+	if err := s.origins.Check(c.Request); err != nil {
+		return errCrossOrigin
+	}
+	return nil
 }
 
 // method returns the handler for the method of c.
@@ -238,7 +257,7 @@ func (rt *route) method(c *call) (handler, error) {
 	for _, m := range []struct {
 		name string
 		handler
-	}{{http.MethodGet, rt.get}, {http.MethodHead, rt.get}, {http.MethodPost, rt.post}, {http.MethodPatch, rt.patch}} {
+	}{{http.MethodGet, rt.get}, {http.MethodHead, rt.get}, {http.MethodPost, rt.post}, {http.MethodPatch, rt.patch}, {http.MethodDelete, rt.delete}} {
 		switch {
 		case m.handler == nil:
 		case m.name == c.Method:

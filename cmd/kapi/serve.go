@@ -13,8 +13,6 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/gateway"
 	"github.com/kettubot/kapi/internal/supervise"
@@ -85,7 +83,7 @@ func (c *serveCmd) Run(a *app) error {
 	}
 	defer supervise.HoldStops(s.quiesce)()
 	defer s.close()
-	listener, url, err := c.listen(certs)
+	listener, address, err := c.listen(certs)
 	if err != nil {
 		return err
 	}
@@ -96,9 +94,9 @@ func (c *serveCmd) Run(a *app) error {
 		return errors.Join(err, listener.Close())
 	}
 	defer stopMetrics()
-	log.Info("kapi serves", "address", url, "store", storeName(s.store), "version", version())
+	log.Info("kapi serves", "address", address, "store", storeName(s.store), "version", version())
 	// Stopped already, it stops as it would a moment later.
-	if err := a.welcome(ctx, s, url); err != nil && ctx.Err() == nil {
+	if err := a.welcome(ctx, s, address); err != nil && ctx.Err() == nil {
 		return errors.Join(err, listener.Close())
 	}
 	handler := server.New(s.Peer, server.Options{
@@ -110,7 +108,11 @@ func (c *serveCmd) Run(a *app) error {
 		TrustedProxies: c.proxies(),
 		Gateway:        gateway.Options{Counters: &counters},
 		Metrics:        measured,
+		Page:           server.Page{SignIn: true},
 	})
+	if err := a.invite(s.store, handler, address); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	return serve(ctx, listener, handler, log)
 }
 
@@ -193,33 +195,6 @@ func listenError(address string, err error) error {
 		err = sys.Err
 	}
 	return fmt.Errorf("can't listen on %s: %w", address, err)
-}
-
-// welcome tells how to get in, if nobody can yet: a store without tokens is a new
-// one. A secret goes to a terminal only, as the rest ends in files.
-func (a *app) welcome(ctx context.Context, s *session, url string) error {
-	tokens, err := s.store.Tokens(ctx)
-	if err != nil || len(tokens) > 0 {
-		return err
-	}
-	if !term.IsTerminal(int(os.Stdout.Fd())) {
-		return writeln(a.stdout, "No token exists yet. Make one: kapi token create %s--name admin", a.storeArgument())
-	}
-	secret, token, err := auth.New("admin", auth.TypeUser, auth.Admin, 0)
-	if err != nil {
-		return err
-	}
-	if err := s.store.AddToken(ctx, token); err != nil {
-		return err
-	}
-	return writeln(a.stdout, `This is the first start on this store, so here is an admin token. It is shown only once:
-
-    %s
-
-kapi serves on %s. Try it:
-
-    curl -H 'Authorization: Bearer %s' %s/v4/kapi/actions
-`, secret, url, secret, url)
 }
 
 // A service is a *server.Server.

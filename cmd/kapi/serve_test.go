@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kettubot/kapi/auth"
 )
 
 // A plainService has no connections of its own.
@@ -163,14 +165,17 @@ func TestFirstStartOnATerminal(t *testing.T) {
 
 	first, log := start()
 	screen := bufio.NewReader(master)
-	text := ""
-	for !strings.Contains(text, "curl ") {
-		line, err := screen.ReadString('\n')
-		if err != nil {
-			t.Fatalf("%v after %q", err, text)
+	shown := func() (text string) {
+		for !strings.Contains(text, "/page/enter?code=") {
+			line, err := screen.ReadString('\n')
+			if err != nil {
+				t.Fatalf("%v after %q", err, text)
+			}
+			text += line
 		}
-		text += line
+		return text
 	}
+	text := shown()
 	m := regexp.MustCompile(`curl -H 'Authorization: Bearer (\S+)' (http://127\.0\.0\.1:\d+/v4/kapi/actions)`).FindStringSubmatch(text)
 	if m == nil || strings.Count(text, m[1]) != 2 {
 		t.Fatalf("no token and command in %q", text)
@@ -186,17 +191,77 @@ func TestFirstStartOnATerminal(t *testing.T) {
 	if resp.StatusCode != http.StatusOK {
 		t.Errorf("the command that was shown answers %s", resp.Status)
 	}
-	if rest := stop(first, log); strings.Contains(rest, m[1]) {
-		t.Errorf("the token is in the log:\n%s", rest)
+	link, session := followLink(t, text)
+	if rest := stop(first, log); strings.Contains(rest, m[1]) || strings.Contains(rest, session) || strings.Contains(rest, link[strings.Index(link, "=")+1:]) {
+		t.Errorf("a token or code is in the log:\n%s", rest)
 	}
 
 	second, log := start()
 	if !log.Scan() {
 		t.Fatal("no log")
 	}
+	// A link of its own, and no token.
+	if again := shown(); strings.Contains(again, link) || strings.Contains(again, "Bearer") || strings.Contains(again, m[1]) {
+		t.Errorf("the second start says %q", again)
+	}
 	stop(second, log)
 	_ = slave.Close()
 	if rest, _ := io.ReadAll(screen); strings.TrimSpace(string(rest)) != "" {
-		t.Errorf("the second start says %q", rest)
+		t.Errorf("and then %q", rest)
+	}
+}
+
+// followLink opens the link in a text as a browser does, twice, and returns it with the session
+// that the first time brought.
+func followLink(t *testing.T, text string) (link, session string) {
+	t.Helper()
+	link = regexp.MustCompile(`http://127\.0\.0\.1:\d+/page/enter\?code=[A-Z2-7]{26}`).FindString(text)
+	if link == "" {
+		t.Fatalf("no link in %q", text)
+	}
+	get := func(address string, cookie *http.Cookie) *http.Response {
+		req, _ := http.NewRequest(http.MethodGet, address, nil)
+		req.Close = true
+		if cookie != nil {
+			req.AddCookie(cookie)
+		}
+		resp, err := http.DefaultTransport.RoundTrip(req) // which follows nothing
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp
+	}
+	first, second := get(link, nil), get(link, nil)
+	cookies := first.Cookies()
+	if first.StatusCode != http.StatusSeeOther || first.Header.Get("Location") != "../" || len(cookies) != 1 || cookies[0].Name != auth.Cookie {
+		t.Fatalf("the link answers %s, %v", first.Status, first.Header)
+	}
+	if second.Header.Get("Location") != "../#/link" || len(second.Cookies()) != 0 {
+		t.Errorf("the second time it answers %s, %v", second.Status, second.Header)
+	}
+	list := link[:strings.Index(link, "/page/")] + "/v4/kapi/actions"
+	if resp := get(list, cookies[0]); resp.StatusCode != http.StatusOK {
+		t.Errorf("with the cookie of the link the list answers %s", resp.Status)
+	}
+	return link, cookies[0].Value
+}
+
+func TestBrowsable(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, want := range map[string]string{
+		"http://127.0.0.1:4080":   "http://127.0.0.1:4080",
+		"https://192.0.2.7:443":   "https://192.0.2.7:443",
+		"http://[::1]:4080":       "http://[::1]:4080",
+		"https://[::]:443":        "https://" + host + ":443",
+		"http://0.0.0.0:4080":     "http://" + host + ":4080",
+		"http://kapi.example:480": "http://kapi.example:480",
+	} {
+		if got := browsable(address); got != want {
+			t.Errorf("%s: %s, want %s", address, got, want)
+		}
 	}
 }

@@ -1,0 +1,226 @@
+package browser
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/creack/pty"
+)
+
+// click clicks what a script finds.
+func click(script string) chromedp.Action[chromedp.Void] {
+	return chromedp.Evaluate[chromedp.Void]("void " + script + ".click()")
+}
+
+// tokenID is that of the site's token.
+func (s *site) tokenID() string {
+	s.t.Helper()
+	lines := strings.Split(s.kapi("token", "ls"), "\n")
+	return strings.Fields(lines[len(lines)-1])[0]
+}
+
+// fill makes a text of exactly so many code points.
+func fill(text string, n int) string {
+	runes := []rune(strings.Repeat(text, n))
+	return string(runes[:n])
+}
+
+// Whatever somebody calls something is shown as that text, and nothing else.
+func TestHostileTexts(t *testing.T) {
+	t.Parallel()
+	nasty := `<img src=x onerror=hacked()><script>hacked()</script>"'&amp;</li></template>`
+	arabic := "إعادة فهرسة قاعدة البيانات "
+	for name, pattern := range map[string]string{
+		"markup": nasty, "right to left": arabic, "emoji": "👩‍👩‍👧‍👦🏳️‍🌈", "one word": "W", "turned": "\u202eabc\u2066def\u2069",
+	} {
+		for _, l := range []look{desktop, phone} {
+			t.Run(name+", "+l.name, func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t)
+				b := open(t, l)
+				b.signIn(s)
+				title, state, key := fill(pattern, 200), fill(pattern, 500), fill(strings.ReplaceAll(pattern, " ", "_"), 200)
+				r := s.remote(title, fill(pattern, 2000), key, key[:len(key)-len(string([]rune(key)[199]))]+"2")
+				s.report(r, map[string]any{"status": 3, "state": state})
+				b.await("it is there", `document.querySelectorAll(".row").length === 1 && document.querySelector(".row .status").textContent === "Failed"`)
+				for selector, want := range map[string]string{"h2": title, ".state": state, ".keys bdi": key} {
+					if got := evaluate[string](b, fmt.Sprintf(`document.querySelector(".row %s").textContent`, selector)); got != shown(want) {
+						t.Errorf("%s: %.80q, want %.80q", selector, got, shown(want))
+					}
+				}
+				whole(b)
+				b.shot(strings.ReplaceAll(name, " ", "-"))
+				b.do(click(`document.querySelector(".row .act")`))
+				b.await("it asks", `document.querySelector("#question").open`)
+				b.settled()
+				whole(b)
+				b.shot(strings.ReplaceAll(name, " ", "-") + "-question")
+				b.press("\x1b")
+				b.do(click(`document.querySelector(".row h2 a")`))
+				b.await("its page is open", `document.querySelector("#action-title").textContent === `+quoted(shown(title)))
+				whole(b)
+				b.shot(strings.ReplaceAll(name, " ", "-") + "-page")
+				b.quiet()
+			})
+		}
+	}
+}
+
+// shown is a text as the page has it: what would turn the text around it is written out.
+func shown(text string) string {
+	return regexp.MustCompile("[\u2028-\u202e\u2066-\u2069]").ReplaceAllStringFunc(text, func(c string) string {
+		return fmt.Sprintf(`\u%04x`, []rune(c)[0])
+	})
+}
+
+// whole checks that nothing was made of texts, and that nothing sticks out of the window.
+func whole(b *tab) {
+	b.t.Helper()
+	if evaluate[bool](b, `typeof hacked !== "undefined" || document.querySelectorAll("img, script:not([src]), body script").length > 0`) {
+		b.t.Error("a text became more than that")
+	}
+	if wide := evaluate[string](b, `[document.documentElement, ...document.querySelectorAll("main *, dialog[open] *")]
+		.filter((e) => e.checkVisibility() && !e.closest(".command, .hidden-text") && (e.getBoundingClientRect().right > innerWidth + 1 || e === document.documentElement && e.scrollWidth > innerWidth))
+		.map((e) => e.outerHTML.slice(0, 80)).join("\n")`); wide != "" {
+		b.t.Errorf("this sticks out of the window:\n%s", wide)
+	}
+}
+
+// A page of another origin can neither dismiss anything nor listen to the gateway, whether it is of
+// another site or only another port.
+func TestForeignPage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := open(t, desktop)
+	b.signIn(s)
+	failed := s.remote("half done", "", "k")
+	s.report(failed, map[string]any{"status": 3, "state": "slot 7 is stuck"})
+	b.await("it is there", row("half done"))
+	foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, "<!doctype html><title>foreign</title>")
+	}))
+	defer foreign.Close()
+	u, err := url.Parse(foreign.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, host := range map[string]string{"another port": "127.0.0.1", "another site": "localhost"} {
+		b.visit("http://" + host + ":" + u.Port() + "/")
+		outcome := evaluate[string](b, fmt.Sprintf(`(async () => {
+			const said = [];
+			for (const [path, method] of [["dismiss", "POST"], ["cancel", "POST"]]) {
+				for (const mode of ["cors", "no-cors"]) {
+					await fetch(%[1]q + "v4/kapi/actions/%[2]s/" + path, { method, mode, credentials: "include" }).then(
+						(r) => said.push(mode + " " + r.type), () => said.push(mode + " refused"));
+				}
+			}
+			await fetch(%[1]q + "page/session", { method: "DELETE", mode: "cors", credentials: "include" }).then(() => said.push("signed out"), () => {});
+			await fetch(%[1]q + "v4/kapi/actions", { credentials: "include" }).then((r) => said.push("reads"), () => {});
+			said.push(await new Promise((resolve) => {
+				const socket = new WebSocket(%[1]q.replace("http", "ws") + "gateway?v=4");
+				socket.onopen = () => resolve("open");
+				socket.onmessage = () => resolve("hears");
+				socket.onclose = () => resolve("no gateway");
+			}));
+			return said.join(", ");
+		})()`, s.url, failed.Action.ID))
+		if want := "cors refused, no-cors opaque, cors refused, no-cors opaque, no gateway"; outcome != want {
+			t.Errorf("%s: %s, want %s", name, outcome, want)
+		}
+		if list := s.kapi("ls", "--json"); !strings.Contains(list, failed.Action.ID) {
+			t.Fatalf("%s: it was dismissed", name)
+		}
+		// Nor can it show the page in a frame.
+		b.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`void document.body.append(Object.assign(document.createElement("iframe"), { src: %q, onload() { this.came = true } }))`, s.url)))
+		b.await("the frame has loaded", `document.querySelector("iframe").came`)
+		if evaluate[bool](b, `document.querySelector("iframe").contentDocument?.querySelector("#list") != null`) {
+			t.Errorf("%s: it is in a frame", name)
+		}
+	}
+	b.visit(s.url)
+	b.await("still signed in", row("half done"))
+}
+
+// No token is in an address, the log, or what scripts can read.
+func TestNoTokenAnywhere(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := open(t, desktop)
+	b.signIn(s)
+	s.remote("reshard", "")
+	b.await("it is there", row("reshard"))
+	b.do(click(`document.querySelector(".row h2 a")`))
+	b.await("its page is open", `document.querySelector("#action-title").textContent === "reshard"`)
+	b.do(chromedp.Reload())
+	b.await("still signed in", `document.querySelector("#action-title").textContent === "reshard"`)
+	readable := evaluate[string](b, `(async () => JSON.stringify([
+		document.cookie, { ...localStorage }, { ...sessionStorage }, (await indexedDB.databases()).length, (await caches.keys()).length,
+		document.documentElement.outerHTML, location.href, performance.getEntries().map((entry) => entry.name),
+	]))()`)
+	secret := s.token[strings.LastIndex(s.token, ".")+1:]
+	for what, text := range map[string]string{"what scripts can read": readable, "the log": s.log.String(), "an address": strings.Join(b.addresses(), "\n")} {
+		if strings.Contains(text, secret) {
+			t.Errorf("the token is in %s", what)
+		}
+	}
+	if addresses := strings.Join(b.addresses(), "\n"); !strings.Contains(addresses, "/gateway?") || !strings.Contains(addresses, "/page/session") {
+		t.Errorf("not all addresses were seen: %s", addresses)
+	}
+	for _, address := range b.addresses() {
+		if !strings.HasPrefix(address, s.url) && !strings.HasPrefix(address, "ws"+s.url[len("http"):]) && !strings.HasPrefix(address, "data:") {
+			t.Errorf("the page asked elsewhere: %s", address)
+		}
+	}
+	b.do(click(`document.querySelector("#sign-out")`))
+	b.await("signed out", `document.querySelector("#sign-in-view").checkVisibility()`)
+	if evaluate[bool](b, `document.body.innerText.includes("reshard")`) {
+		t.Error("it is still shown")
+	}
+	b.quiet()
+}
+
+// The link that kapi serve prints signs in, once, and leaves no code behind.
+func TestLink(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.kill()
+	cmd := s.command("serve", "--listen", s.address)
+	terminal, err := pty.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = terminal.Close()
+	}()
+	var link string
+	for lines := bufio.NewScanner(terminal); link == "" && lines.Scan(); {
+		link = regexp.MustCompile(`http://\S+/page/enter\?code=\w+`).FindString(lines.Text())
+	}
+	b := open(t, desktop)
+	b.visit(link)
+	b.await("signed in", `document.querySelector("#live-text").textContent === "Live" && !document.querySelector("#body").hidden`)
+	if at := evaluate[string](b, `location.href`); at != s.url && at != s.url+"#/" {
+		t.Errorf("the address is %s", at)
+	}
+	if evaluate[int](b, `history.length`) > 2 {
+		t.Error("the code is in the history")
+	}
+	b.visit(link) // some click twice
+	b.await("still signed in", `document.querySelector("#live-text").textContent === "Live" && !document.querySelector("#body").hidden`)
+	b.quiet()
+
+	other := open(t, desktop)
+	other.visit(link)
+	other.await("nobody else is", `document.querySelector("#sign-in-view").checkVisibility() && document.querySelector("#sign-in-view").textContent.includes("has been used already")`)
+	other.quiet()
+}

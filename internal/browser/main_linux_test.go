@@ -1,0 +1,77 @@
+package browser
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"go.uber.org/goleak"
+)
+
+// What all tests share: the binary as users have it, and one browser. Each test has a context of
+// its own in it, with cookies of its own.
+var (
+	binary  string
+	browser context.Context
+)
+
+func TestMain(m *testing.M) {
+	stop, err := setUp()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		stop()
+		os.Exit(code)
+	}), goleak.IgnoreCurrent())
+}
+
+func setUp() (stop func(), err error) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil { // they mostly wait
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "kapi-browser-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(dir)
+		}
+	}()
+	binary = filepath.Join(dir, "kapi")
+	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", binary, "./cmd/kapi")
+	build.Dir = "../.."
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", build, err, out)
+	}
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		return nil, fmt.Errorf("these tests need Debian's package chromium (scripts/test-deps installs it): %w", err)
+	}
+	allocator, cancelAll := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.UserDataDir(filepath.Join(dir, "profile")))...)
+	var cancel context.CancelFunc
+	browser, cancel = chromedp.NewContext(allocator)
+	stop = func() {
+		_ = chromedp.Cancel(browser)
+		cancel()
+		cancelAll()
+		_ = os.RemoveAll(dir)
+	}
+	if err := chromedp.Do(browser); err != nil { // starts it
+		stop()
+		return nil, fmt.Errorf("start %s: %w", path, err)
+	}
+	return stop, nil
+}

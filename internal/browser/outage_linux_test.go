@@ -1,0 +1,104 @@
+package browser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/kettubot/kapi"
+)
+
+// held is an operation that does what the test says.
+type held struct {
+	t      *testing.T
+	action kapi.Action
+	handle *kapi.Handle
+	end    chan error
+}
+
+func hold(t *testing.T, p *kapi.Peer, title string) *held {
+	t.Helper()
+	o := &held{t: t, end: make(chan error, 1)}
+	ready := make(chan *kapi.Handle, 1)
+	a, err := p.Start(t.Context(), kapi.Spec{Title: title, Keys: []string{strings.ReplaceAll(title, " ", "-")}}, func(ctx context.Context, h *kapi.Handle) error {
+		ready <- h
+		select {
+		case err := <-o.end:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.action, o.handle = a, <-ready
+	return o
+}
+
+// The server is killed and started again: the page says since when it is stale, and catches up
+// without a reload, with no change missed.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := s.peer()
+	b := open(t, desktop)
+	b.signIn(s)
+	completes, goesOn, fails := hold(t, p, "completes"), hold(t, p, "goesOn"), hold(t, p, "fails")
+	goesOn.handle.Progress(0.2)
+	b.await("all are there", `document.querySelectorAll(".row").length === 3`)
+	b.await("progress came", row("goesOn")+`.querySelector(".percent").textContent === "20%"`)
+	evaluate[bool](b, `window.neverLoadedAgain = true`)
+
+	for round := range 3 {
+		s.kill()
+		b.await("it says that it is stale", `document.querySelector("#stale").checkVisibility() && /as of \d\d:\d\d:\d\d/.test(document.querySelector("#stale-text").textContent)`)
+		b.await("the tab says it, too", `document.title.startsWith("not connected")`)
+		if round == 0 {
+			b.settled()
+			b.shot("stale")
+			completes.end <- nil
+			fails.end <- errors.New("slot 7 is stuck")
+		}
+		goesOn.handle.Progress(0.3 + 0.1*float64(round))
+		short := hold(t, p, fmt.Sprint("short", round)) // begins and ends while nobody looks
+		short.end <- nil
+		fresh := hold(t, p, fmt.Sprint("fresh", round))
+		eventually(t, "the store knows all of it", func() bool {
+			_, err := p.Get(t.Context(), short.action.ID)
+			return errors.Is(err, kapi.ErrUnknown)
+		})
+		s.start()
+		b.await("it is live again", `document.querySelector("#stale").hidden && document.querySelector("#live-text").textContent === "Live"`)
+		b.await("progress has caught up", fmt.Sprintf(`%s.querySelector(".percent").textContent === "%d%%"`, row("goesOn"), 30+10*round))
+		b.await("what began is there", row(fresh.action.Title))
+		b.await("what began and ended has ended", ending(short.action.Title, "Completed"))
+	}
+	b.await("the ending was not missed", ending("completes", "Completed"))
+	b.await("nor the failure", row("fails")+`.querySelector(".status").textContent === "Failed"`)
+	if !evaluate[bool](b, `window.neverLoadedAgain === true`) {
+		t.Error("the page was loaded again")
+	}
+	b.quiet()
+}
+
+func ending(title, status string) string {
+	return fmt.Sprintf(`[...document.querySelectorAll("#endings li")].some((li) => li.querySelector(".title").textContent === %s && li.querySelector(".status").textContent === %s)`,
+		quoted(title), quoted(status))
+}
+
+// A token that is revoked ends what is shown.
+func TestRevoked(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := open(t, phone)
+	b.signIn(s)
+	s.remote("secret", "")
+	b.await("it is there", row("secret"))
+	s.kapi("token", "revoke", s.tokenID())
+	b.await("the page asks again, and says why", `document.querySelector("#sign-in-view").checkVisibility()
+		&& document.querySelector("#sign-in-view").textContent.includes("not valid any more") && !document.querySelector("#body").checkVisibility()`)
+	b.quiet()
+}

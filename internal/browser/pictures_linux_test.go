@@ -1,0 +1,263 @@
+package browser
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"html"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/creack/pty"
+
+	"github.com/kettubot/kapi"
+)
+
+// pictures is where make pictures wants those of the README.
+var pictures = flag.String("pictures", "", "write the pictures of the documentation to this folder")
+
+// TestPictures takes the pictures of the documentation: the real page and the real terminal, with
+// the same actions on both.
+func TestPictures(t *testing.T) {
+	t.Parallel()
+	folder := *pictures
+	if folder == "" {
+		folder = t.ArtifactDir()
+	}
+	s := newSite(t)
+	scene(t, s)
+	tabs := map[string]*tab{}
+	for name, l := range map[string]look{
+		"page-light": {width: 1180, height: 900, scale: 1.25}, "page-dark": {width: 1180, height: 900, scale: 1.25, dark: true},
+		"phone-light": {width: 390, height: 844, scale: 1, mobile: true}, "phone-dark": {width: 390, height: 844, scale: 1, mobile: true, dark: true},
+	} {
+		tabs[name] = open(t, l)
+		tabs[name].signIn(s)
+	}
+	terminal := watchOnTerminal(t, s, 112, 6)
+	for name, b := range tabs {
+		b.await("what is left is known", `document.querySelector(".row[data-status=running] .left")?.textContent.endsWith(" left")`)
+		evaluate[bool](b, `(document.activeElement.blur(), true)`)
+		b.settled()
+		b.picture(filepath.Join(folder, name+".png"), "")
+		if name == "page-light" || name == "page-dark" {
+			b.do(click(row("Resharding") + `.querySelector("h2 a")`))
+			b.await("its page is open", `document.querySelector(".chart .line")`)
+			b.settled()
+			b.picture(filepath.Join(folder, strings.Replace(name, "page", "action", 1)+".png"), "")
+		}
+		b.quiet()
+	}
+	b := open(t, look{width: 1000, height: 300, scale: 1.5})
+	b.visit("data:text/html," + url.PathEscape(terminal.html()))
+	b.picture(filepath.Join(folder, "terminal.png"), "pre")
+}
+
+// picture writes what is seen, or one element of it.
+func (b *tab) picture(file, selector string) {
+	b.t.Helper()
+	params := page.CaptureScreenshotParams{}
+	if selector != "" {
+		box := evaluate[map[string]float64](b, fmt.Sprintf(`document.querySelector(%s).getBoundingClientRect().toJSON()`, quoted(selector)))
+		params.Clip = &page.Viewport{X: box["x"], Y: box["y"], Width: box["width"], Height: box["height"], Scale: 1}
+	}
+	data := call(b, page.CaptureScreenshot, params).Data
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, data, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// scene is a day at a bot's.
+func scene(t *testing.T, s *site) {
+	t.Helper()
+	p := s.peer()
+	start := func(spec kapi.Spec, f func(context.Context, *kapi.Handle) error) {
+		if _, err := p.Start(t.Context(), spec, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	moving := func(from, step float64, state func(float64) string) func(context.Context, *kapi.Handle) error {
+		return func(ctx context.Context, h *kapi.Handle) error {
+			tick := time.NewTicker(250 * time.Millisecond)
+			defer tick.Stop()
+			for at := from; ; at += step {
+				h.Progress(min(at, 0.97))
+				h.State(state(at))
+				select {
+				case <-tick.C:
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			}
+		}
+	}
+	_ = p.Do(t.Context(), kapi.Spec{Title: "Migrate settings", Description: "Guild settings from version 2 to version 3.", Keys: []string{"settings"}},
+		func(_ context.Context, h *kapi.Handle) error {
+			h.Progress(0.8)
+			return errors.New("table settings_v3: duplicate key at row 80,117")
+		})
+	start(kapi.Spec{Title: "Nightly backup", Description: "Dumps every database and sends them to the other site.", Keys: []string{"backup:db1"}},
+		func(ctx context.Context, h *kapi.Handle) error {
+			h.Progress(0.35)
+			if err := h.Impacted("db1 answers slowly: 2.4 s a page"); err != nil {
+				return err
+			}
+			return forever(ctx, h)
+		})
+	start(kapi.Spec{Title: "Resharding", Description: "Moves slots 5461 to 10922 to the new shards.", Keys: []string{"reshard", "deploy"}},
+		moving(0.41, 0.0011, func(at float64) string { return fmt.Sprintf("slot %d of 10922", 5461+int(at*5461)) }))
+	start(kapi.Spec{Title: "Guild audit", Keys: []string{"audit"}}, func(ctx context.Context, h *kapi.Handle) error {
+		h.State("reading the audit log of 4,211 guilds")
+		return forever(ctx, h)
+	})
+	start(kapi.Spec{Title: "Deploy 2026.11", Keys: []string{"deploy"}, Wait: -1}, forever)
+}
+
+// A screen is what a program has drawn on a terminal.
+type screen struct {
+	rows   [][]cell
+	x, y   int
+	colour string
+	rest   string // what came of a sequence
+}
+
+type cell struct {
+	r      rune
+	colour string
+}
+
+// watchOnTerminal has kapi watch draw on a terminal of that width until all of that many rows are
+// there, the command line before them included, and what is left is known.
+func watchOnTerminal(t *testing.T, s *site, width, rows int) *screen {
+	t.Helper()
+	cmd := s.command("watch")
+	cmd.Env = append(cmd.Env, "TERM=xterm-256color", "NO_COLOR=")
+	master, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: uint16(width)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn := &screen{}
+	drawn.write("$ kapi watch\r\n")
+	pieces := make(chan string)
+	go func() {
+		defer close(pieces)
+		buffer := make([]byte, 64<<10)
+		for {
+			n, err := master.Read(buffer)
+			if n > 0 {
+				pieces <- string(buffer[:n])
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = master.Close()
+		for range pieces { // the last ones
+		}
+	}()
+	for end := time.After(patience); ; {
+		select {
+		case piece := <-pieces:
+			drawn.write(piece)
+		case <-end:
+			t.Fatalf("the terminal has\n%s", drawn.text())
+		}
+		if text := drawn.text(); strings.Contains(text, " left") && strings.Count(text, "\n") >= rows-1 && drawn.x == 0 {
+			return drawn
+		}
+	}
+}
+
+// write takes what a program writes: text, and the few sequences that kapi watch uses. What is not
+// whole yet waits for the rest.
+func (s *screen) write(text string) {
+	text = s.rest + text
+	for text != "" && utf8.FullRuneInString(text) {
+		r, size := utf8.DecodeRuneInString(text)
+		switch r {
+		case '\x1b':
+			end := strings.IndexFunc(text, func(r rune) bool { return r >= '@' && r <= '~' && r != '[' })
+			if end < 0 {
+				s.rest = text
+				return
+			}
+			s.control(strings.TrimPrefix(text[:end], "\x1b["), text[end])
+			size = end + 1
+		case '\r':
+			s.x = 0
+		case '\n':
+			s.y++
+		default:
+			s.put(r)
+		}
+		text = text[size:]
+	}
+	s.rest = text
+}
+
+func (s *screen) put(r rune) {
+	for len(s.rows) <= s.y {
+		s.rows = append(s.rows, nil)
+	}
+	for len(s.rows[s.y]) <= s.x {
+		s.rows[s.y] = append(s.rows[s.y], cell{' ', ""})
+	}
+	s.rows[s.y][s.x] = cell{r, s.colour}
+	s.x++
+}
+
+func (s *screen) control(parameter string, what byte) {
+	switch what {
+	case 'A':
+		n := 1
+		_, _ = fmt.Sscan(parameter, &n)
+		s.y -= n
+	case 'J':
+		s.rows = s.rows[:min(s.y, len(s.rows))]
+	case 'm':
+		s.colour = strings.TrimPrefix(parameter, "0")
+	}
+}
+
+func (s *screen) text() string {
+	var b strings.Builder
+	for _, row := range s.rows {
+		for _, c := range row {
+			b.WriteRune(c.r)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// html shows the screen as a terminal does.
+func (s *screen) html() string {
+	var b strings.Builder
+	b.WriteString(`<!doctype html><meta charset="utf-8"><style>body{margin:0}pre{display:inline-block;margin:0;padding:18px 22px;` +
+		`background:#101316;color:#e9eaec;font:13px/1.55 "DejaVu Sans Mono",monospace}.c31{color:#ff9288}.c32{color:#83d49c}.c33{color:#f2b960}.c36{color:#6fcfd6}</style><pre>`)
+	for _, row := range s.rows {
+		for _, c := range row {
+			if c.colour != "" {
+				fmt.Fprintf(&b, `<span class="c%s">%s</span>`, html.EscapeString(c.colour), html.EscapeString(string(c.r)))
+			} else {
+				b.WriteString(html.EscapeString(string(c.r)))
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return b.String() + "</pre>"
+}

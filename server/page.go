@@ -1,0 +1,185 @@
+package server
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"html"
+	"mime"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// A Page says how the web page for admins is served: at /, and what it needs under /page/. It
+// asks for actions by the REST routes and the gateway beside it, as whoever its browser is for
+// Authenticate: by a cookie, that is, as a browser has nothing else to send by itself.
+type Page struct {
+	// Off serves none.
+	Off bool
+	// SignIn lets people sign in on the page with a token, which the browser then keeps as
+	// the cookie auth.Cookie (HttpOnly, SameSite=Strict). It is for an Authenticate that takes
+	// tokens from there, as an auth.Authenticator does. Without it, how people sign in is the
+	// embedder's own business.
+	SignIn bool
+	// SignInURL is where the page sends people who are not signed in, if it is not to ask
+	// them for a token.
+	SignInURL string
+}
+
+//go:embed page
+var pageFiles embed.FS
+
+// An asset is a file of the page in both forms that it is sent in.
+type asset struct {
+	contentType    string
+	plain, gzipped []byte
+	etag           string // of plain
+}
+
+func newAsset(name string, content []byte) *asset {
+	kinds := map[string]string{".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+	sum := sha256.Sum256(content)
+	var zipped bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&zipped, gzip.BestCompression) // the level is one that there is
+	_, _ = w.Write(content)
+	_ = w.Close()
+	return &asset{
+		contentType: mime.FormatMediaType(kinds[path.Ext(name)], map[string]string{"charset": "utf-8"}),
+		plain:       content, gzipped: zipped.Bytes(),
+		etag: `"` + hex.EncodeToString(sum[:12]) + `"`,
+	}
+}
+
+// Assets are the files of the page. Those beside index.html have an address with the hash of
+// all of them in it, so that a browser may keep them for ever and never mixes two versions.
+type assets struct {
+	index string
+	hash  string
+	files map[string]*asset
+}
+
+// loadAssets reads and compresses them, once for all servers of the process.
+var loadAssets = sync.OnceValue(func() *assets {
+	a := &assets{files: map[string]*asset{}}
+	entries, err := pageFiles.ReadDir("page")
+	if err != nil {
+		panic(err) // they are part of the program
+	}
+	all := sha256.New()
+	for _, entry := range entries { // in order of their names
+		content, err := pageFiles.ReadFile("page/" + entry.Name())
+		if err != nil {
+			panic(err)
+		}
+		if entry.Name() == "index.html" {
+			a.index = string(content)
+			continue
+		}
+		a.files[entry.Name()] = newAsset(entry.Name(), content)
+		_, _ = all.Write([]byte(entry.Name() + "\n" + a.files[entry.Name()].etag + "\n"))
+	}
+	a.hash = hex.EncodeToString(all.Sum(nil)[:8])
+	return a
+})
+
+// indexFor returns the HTML for these options. What it names it names relative to itself: it may
+// be mounted anywhere. All modules are named in it, so that a browser need not read one to find
+// that it wants another.
+func (a *assets) indexFor(o Page) *asset {
+	folder := "page/" + a.hash + "/"
+	var modules []string
+	for name := range a.files {
+		if path.Ext(name) == ".js" {
+			modules = append(modules, `<link rel="modulepreload" href="`+folder+name+`">`)
+		}
+	}
+	slices.Sort(modules)
+	how := "elsewhere"
+	if o.SignIn {
+		how = "token"
+	}
+	return newAsset("index.html", []byte(strings.NewReplacer(
+		"<!-- modules -->", strings.Join(modules, "\n"),
+		"page/HASH/", folder,
+		"SIGN-IN-URL", html.EscapeString(o.SignInURL),
+		"SIGN-IN", how,
+	).Replace(a.index)))
+}
+
+// pageRoutes adds the routes of the page.
+func (s *Server) pageRoutes() {
+	if s.options.Page.Off {
+		return
+	}
+	all := loadAssets()
+	index := all.indexFor(s.options.Page)
+	s.exact["/"] = &route{page: true, get: func(c *call) error {
+		h := c.w.Header()
+		h["Content-Security-Policy"] = pageContent
+		// Under no-referrer a form, too, would be sent as if from another origin.
+		h["Referrer-Policy"] = []string{"same-origin"}
+		h["Cache-Control"] = []string{"no-cache"}
+		index.send(c)
+		return nil
+	}}
+	s.handle("/page/{hash}/{file}", route{page: true, get: func(c *call) error {
+		file := all.files[c.PathValue("file")]
+		if file == nil || c.PathValue("hash") != all.hash {
+			return errNoRoute
+		}
+		c.w.Header()["Cache-Control"] = []string{"public, max-age=31536000, immutable"}
+		file.send(c)
+		return nil
+	}})
+	if s.options.Page.SignIn {
+		s.handle("/page/session", route{page: true, post: s.signIn, delete: s.signOut})
+		s.handle("/page/enter", route{page: true, get: s.enter})
+	}
+}
+
+// pageContent lets the page use its own files and nothing else. It never makes HTML of a text,
+// and the last two have the browser hold it to that.
+var pageContent = []string{strings.Join([]string{
+	"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "img-src 'self' data:",
+	"frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'",
+	"require-trusted-types-for 'script'", "trusted-types 'none'",
+}, "; ")}
+
+// send answers with the file, unless the client has it.
+func (a *asset) send(c *call) {
+	h := c.w.Header()
+	h.Set("Vary", "Accept-Encoding")
+	zip := takesGzip(c.Header.Values("Accept-Encoding"))
+	body, etag := a.plain, a.etag
+	if zip {
+		body, etag = a.gzipped, strings.TrimSuffix(a.etag, `"`)+`-gzip"`
+	}
+	h.Set("ETag", etag)
+	if matches(c.Header.Values("If-None-Match"), etag) {
+		c.w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	if zip {
+		h.Set("Content-Encoding", "gzip")
+	}
+	c.w.send(http.StatusOK, a.contentType, body)
+}
+
+// takesGzip reports whether an Accept-Encoding header, given in these lines, names gzip (RFC
+// 9110, section 12.5.3). Who takes anything gets it plain.
+func takesGzip(lines []string) bool {
+	for coding := range strings.SplitSeq(strings.Join(lines, ","), ",") {
+		name, weight, _ := strings.Cut(coding, ";")
+		if !strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			continue
+		}
+		_, q, weighed := strings.Cut(strings.ToLower(weight), "q=")
+		return !weighed || strings.Trim(strings.TrimSpace(q), "0.") != ""
+	}
+	return false
+}

@@ -1,0 +1,73 @@
+// The REST routes, as the page uses them. Addresses are relative: kapi may be mounted anywhere.
+// Who asks is said by the cookie, which no script can read.
+
+export const base = new URL(".", document.baseURI);
+
+const patience = 15_000; // above what the server takes for any answer
+
+// An ApiError is an answer that is none of success. Its status is 0 if there was no answer.
+export class ApiError extends Error {
+  constructor(status, code, message, retryAfter) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.retryAfter = retryAfter;
+  }
+}
+
+let skew = 0;
+
+// now is the server's time, in milliseconds since 1970, as far as it differs from the browser's.
+export const now = () => Date.now() + skew;
+
+// Answers tell the time in whole seconds.
+function compareClocks(date, asked) {
+  const theirs = Date.parse(date ?? "") + 500;
+  const off = theirs - (asked + Date.now()) / 2;
+  if (!Number.isNaN(off)) skew = Math.abs(off) > 2000 ? off : 0;
+}
+
+export async function call(method, path, body) {
+  const init = { method, signal: AbortSignal.timeout(patience) };
+  if (body) {
+    init.headers = { "Content-Type": "application/json" };
+    init.body = JSON.stringify(body);
+  }
+  const asked = Date.now();
+  let response, text;
+  try {
+    response = await fetch(new URL(path, base), init);
+    text = await response.text();
+  } catch (error) {
+    throw new ApiError(0, 0, error.name === "TimeoutError" ? "The server does not answer." : "The server can’t be reached.");
+  }
+  compareClocks(response.headers.get("Date"), asked);
+  if (response.ok) return { response, data: text ? JSON.parse(text) : undefined };
+  throw refusal(response, text);
+}
+
+// refusal makes an error of an answer; one that isn't kapi's comes from something between.
+function refusal(response, text) {
+  let said = {};
+  try {
+    said = JSON.parse(text) ?? {};
+  } catch { /* said below */ }
+  let message = said.message || `The server answers ${response.status} ${response.statusText}`.trim();
+  if (said.report) message += ` (report ${said.report} in the server’s log)`;
+  return new ApiError(response.status, said.code ?? 0, message, said.retry_after);
+}
+
+// list returns the ongoing actions, and of which change the list is.
+export async function list() {
+  const { response, data } = await call("GET", "v4/kapi/actions");
+  const [, epoch = "", seq] = /"([^"]*)-(\d+)"/.exec(response.headers.get("ETag") ?? "") ?? [];
+  return { actions: data, epoch, seq: seq === undefined ? undefined : Number(seq) };
+}
+
+const one = (id) => `v4/kapi/actions/${encodeURIComponent(id)}`;
+
+export const get = async (id) => (await call("GET", one(id))).data;
+export const dismiss = (id) => call("POST", `${one(id)}/dismiss`);
+export const cancel = async (id) => (await call("POST", `${one(id)}/cancel`)).data;
+export const signIn = (token) => call("POST", "page/session", { token });
+export const signOut = () => call("DELETE", "page/session");

@@ -1,0 +1,82 @@
+// Small helpers. Texts only ever become text nodes: nothing here makes HTML of a string.
+
+export const $ = (selector, root = document) => root.querySelector(selector);
+
+// stamp copies a template of index.html.
+export const stamp = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
+
+// h makes an element: attributes, then children, which are elements or text.
+export function h(name, attributes = {}, ...children) {
+  const element = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+const svgSpace = "http://www.w3.org/2000/svg";
+
+export function svg(name, attributes = {}, ...children) {
+  const element = document.createElementNS(svgSpace, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
+
+// shape is the picture of a status, or another symbol of index.html.
+export const shape = (name) =>
+  svg("svg", { class: "shape", "aria-hidden": "true" }, svg("use", { href: `#shape-${name}` }));
+
+// text sets the text of an element, if it is another: the browser does nothing then.
+export function text(element, value) {
+  if ((element.firstChild?.data ?? "") !== value) element.textContent = value;
+}
+
+// show sets whether an element is there.
+export function show(element, visible) {
+  if (element.hidden === visible) element.hidden = !visible;
+}
+
+// attribute sets an attribute, or removes it for undefined.
+export function attribute(element, name, value) {
+  if (value === undefined) element.removeAttribute(name);
+  else if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+// command is a line for a terminal, with a button that copies it.
+export function command(line) {
+  const button = h("button", { type: "button", class: "copy", "aria-label": `Copy: ${line}` }, shape("copy"), h("span", {}, "Copy"));
+  button.dataset.copy = line;
+  return h("div", { class: "command" }, h("code", { tabindex: "0" }, line), button);
+}
+
+// copyFrom answers the copy buttons of the document.
+export function copyFrom(document, announce) {
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest?.("button.copy");
+    if (!button) return;
+    const done = await copy(button.dataset.copy);
+    const label = button.lastElementChild;
+    label.textContent = done ? "Copied" : "Select it and copy";
+    if (!done) getSelection().selectAllChildren(button.previousElementSibling);
+    announce(label.textContent);
+    setTimeout(() => (label.textContent = "Copy"), 2500);
+  });
+}
+
+// Browsers have a clipboard for pages only where they came safely.
+async function copy(line) {
+  try {
+    await navigator.clipboard.writeText(line);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export const stillness = matchMedia("(prefers-reduced-motion: reduce)");
+
+// glide plays an animation, unless the reader wants none.
+export function glide(element, frames, duration) {
+  if (stillness.matches) return undefined;
+  return element.animate(frames, { duration, easing: "cubic-bezier(.2, .7, .2, 1)" });
+}

@@ -1,0 +1,209 @@
+// The list of what is going on: rows by id, of which only those near the eye are kept up to date at
+// once. All that touches the document happens in paint, once a frame.
+
+import { $, glide } from "./dom.js";
+import { Row } from "./row.js";
+
+// budget is how long a frame may make new rows; the rest come with the next.
+const budget = 6;
+// fewPerTick is how many rows out of sight are brought up to date a second.
+const fewPerTick = 250;
+
+export class List {
+  constructor(model, wake) {
+    this.model = model;
+    this.wake = wake; // asks for a frame
+    this.root = $("#list");
+    this.rows = new Map();
+    this.dirty = new Set(); // entries that changed
+    this.unordered = true;
+    this.filter = { words: [], statuses: new Set() };
+    this.filled = false; // has been shown once, so that what comes is new
+    this.matching = 0;
+    this.watch = new IntersectionObserver((seen) => {
+      for (const { target, isIntersecting } of seen) {
+        target.row.near = isIntersecting;
+        if (isIntersecting && this.dirty.has(target.row.entry)) wake();
+      }
+    }, { rootMargin: "50% 0%" });
+  }
+
+  // changed takes note of a change, to be painted.
+  changed(entry) {
+    this.dirty.add(entry);
+    const row = this.rows.get(entry.id);
+    // With a filter any change may be one of what matches.
+    if (!row || row.rank !== entry.rank || this.filter.words.length > 0) this.unordered = true;
+  }
+
+  setFilter(filter) {
+    this.filter = filter;
+    this.unordered = true;
+  }
+
+  // reorder has rows go that are to be shown no longer.
+  reorder() {
+    this.unordered = true;
+  }
+
+  paint(now, stale) {
+    const started = performance.now();
+    let complete = true;
+    if (this.unordered) {
+      const wanted = this.model.sorted(this.filter);
+      this.matching = wanted.length;
+      complete = this.#place(wanted, started, now, stale);
+      this.unordered = !complete;
+    }
+    for (const entry of this.dirty) {
+      const row = this.rows.get(entry.id);
+      if (row && !row.near) continue;
+      this.dirty.delete(entry);
+      if (row?.entry === entry) row.paint(now, started, stale);
+    }
+    if (!complete) this.wake();
+    else if (this.model.known) this.filled = true;
+  }
+
+  // tick is called every second.
+  tick(now, stale) {
+    const at = performance.now();
+    let few = fewPerTick;
+    for (const row of this.rows.values()) {
+      if (row.near) {
+        row.tick(now, at, stale);
+      } else if (few > 0 && this.dirty.delete(row.entry)) {
+        row.paint(now, at, stale);
+        few--;
+      }
+    }
+  }
+
+  // forget lets go of what will never be painted: in a tab that nobody looks at changes add up.
+  forget() {
+    for (const entry of this.dirty) {
+      if (this.model.get(entry.id) !== entry) this.dirty.delete(entry);
+    }
+  }
+
+  // near returns the entries of the rows that are near what is seen.
+  near() {
+    return [...this.rows.values()].filter((row) => row.near).map((row) => row.entry);
+  }
+
+  // #place makes the document have the rows that are wanted, in this order, and lets those that
+  // moved glide. It returns whether all are there.
+  #place(wanted, started, now, stale) {
+    const before = this.filled ? this.#where() : new Map();
+    const rows = [], fresh = [];
+    let complete = true;
+    for (const entry of wanted) {
+      let row = this.rows.get(entry.id);
+      if (!row) {
+        if (performance.now() - started > budget) {
+          complete = false;
+          break;
+        }
+        row = new Row(entry, this.watch);
+        this.rows.set(entry.id, row);
+        row.paint(now, started, stale);
+        fresh.push(row);
+      }
+      row.rank = entry.rank;
+      rows.push(row);
+    }
+    const lost = this.#remove(new Set(rows), wanted, complete);
+    this.#sort(rows);
+    if (lost >= 0) (rows[Math.min(lost, rows.length - 1)]?.parts.link ?? $("#list-title")).focus();
+    if (this.filled) this.#glide(before, fresh);
+    return complete;
+  }
+
+  // #remove takes out what is not wanted, and returns where the row was that had the focus, or -1.
+  #remove(keep, wanted, complete) {
+    const ids = complete ? undefined : new Set(wanted.map((entry) => entry.id));
+    let had = -1;
+    for (const [id, row] of this.rows) {
+      if (keep.has(row) || ids?.has(id)) continue;
+      if (row.element.contains(document.activeElement)) had = row.at;
+      this.rows.delete(id);
+      this.watch.unobserve(row.element);
+      row.element.remove();
+    }
+    return had;
+  }
+
+  // #sort moves as few rows as can be: those that are in order among each other stay.
+  #sort(rows) {
+    let at = 0;
+    for (const element of this.root.children) element.row.at = at++;
+    const stay = longestRise(rows.map((row) => (row.element.parentNode ? row.at : -1)));
+    const focused = document.activeElement;
+    let next = null;
+    for (let i = rows.length - 1; i >= 0; i--) {
+      const row = rows[i];
+      row.at = i;
+      row.moved = !stay.has(i);
+      if (row.moved) this.root.insertBefore(row.element, next);
+      next = row.element;
+    }
+    // Where a row is moved what it has loses the focus.
+    if (focused && focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+  }
+
+  #where() {
+    const places = new Map();
+    for (const row of this.rows.values()) {
+      if (row.near) places.set(row, row.element.getBoundingClientRect());
+    }
+    return places;
+  }
+
+  #glide(before, fresh) {
+    this.#hold(before);
+    for (const row of fresh) {
+      glide(row.element, [{ opacity: 0, transform: "translateY(-0.5rem)" }, { opacity: 1, transform: "none" }], 300);
+    }
+    const far = innerHeight;
+    const moves = [];
+    for (const [row, old] of before) {
+      if (!row.element.isConnected) continue;
+      const place = row.element.getBoundingClientRect();
+      const x = old.left - place.left, y = Math.max(-far, Math.min(far, old.top - place.top));
+      if (Math.abs(x) + Math.abs(y) > 1) moves.push([row.element, `translate(${x}px, ${y}px)`]);
+    }
+    for (const [element, transform] of moves) glide(element, [{ transform }, { transform: "none" }], 450);
+  }
+
+  // #hold keeps what is being read where it is, when something comes or goes above it.
+  #hold(before) {
+    if (scrollY < this.root.offsetTop) return; // then what is new is to be seen
+    let first, top = innerHeight;
+    for (const [row, old] of before) {
+      if (row.moved || !row.element.isConnected || old.bottom < 0 || old.top >= top) continue;
+      first = row;
+      top = old.top;
+    }
+    if (first) scrollBy(0, first.element.getBoundingClientRect().top - top);
+  }
+}
+
+// longestRise returns the indexes of a longest rising run (not of neighbours) among the numbers
+// from 0.
+export function longestRise(numbers) {
+  const ends = [], previous = new Array(numbers.length);
+  numbers.forEach((n, i) => {
+    if (n < 0) return;
+    let low = 0, high = ends.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (numbers[ends[middle]] < n) low = middle + 1;
+      else high = middle;
+    }
+    previous[i] = low > 0 ? ends[low - 1] : -1;
+    ends[low] = i;
+  });
+  const rise = new Set();
+  for (let i = ends.at(-1) ?? -1; i >= 0; i = previous[i]) rise.add(i);
+  return rise;
+}

@@ -1,0 +1,123 @@
+// What is told beyond the page itself: the tab's title and icon, notifications, and what a screen
+// reader says.
+
+import { $, show, text } from "./dom.js";
+import { Status, capital, plain, stateText } from "./text.js";
+
+const remembered = "kapi.notify";
+
+export class Tab {
+  constructor(model) {
+    this.model = model;
+    this.icon = $("link[rel=icon]");
+  }
+
+  update(stale) {
+    const failed = this.model.counts[Status.failed], total = this.model.total;
+    const parts = [];
+    if (stale) parts.push("not connected");
+    if (failed > 0) parts.push(`${failed} failed`);
+    if (total > 0) parts.push(`${total} ongoing`);
+    const title = [parts.join(", "), "kapi"].filter(Boolean).join(" · ");
+    if (document.title !== title) document.title = title;
+    const drawn = `${failed} ${total} ${stale}`;
+    if (this.drawn === drawn) return;
+    this.drawn = drawn;
+    this.icon.href = `data:image/svg+xml,${encodeURIComponent(picture(failed, total, stale))}`;
+  }
+}
+
+// picture has the number that matters more, in a disc for failures and in a ring for the rest.
+function picture(failed, total, stale) {
+  const number = failed || total, label = number > 99 ? "99" : String(number || "");
+  const colour = failed ? "#c62f25" : stale ? "#8a8f98" : "#0d7f8a";
+  const disc = failed ? `fill="${colour}"` : `fill="#fff" stroke="${colour}" stroke-width="4"`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><circle cx="16" cy="16" r="${failed ? 16 : 14}" ${disc}/>` +
+    `<text x="16" y="22.5" text-anchor="middle" font-family="system-ui,sans-serif" font-weight="700" font-size="${label.length > 1 ? 17 : 20}" ` +
+    `fill="${failed ? "#fff" : "#08545c"}">${label}</text></svg>`;
+}
+
+// An Announcer gathers what happens at about the same time and says it in one sentence or two.
+export class Announcer {
+  constructor() {
+    this.region = $("#announcements");
+    this.waiting = [];
+  }
+
+  say(sentence) {
+    this.waiting.push(sentence);
+    this.timer ??= setTimeout(() => this.#speak(), 700);
+  }
+
+  #speak() {
+    this.timer = undefined;
+    const few = this.waiting.slice(0, 3);
+    if (this.waiting.length > few.length) few.push(`and ${this.waiting.length - few.length} more changes`);
+    this.waiting = [];
+    text(this.region, few.join(". "));
+  }
+}
+
+// Notices are the browser's notifications of failures, for who wants them.
+export class Notices {
+  constructor() {
+    this.button = $("#notices");
+    this.why = $("#notices-why");
+    this.waiting = [];
+    this.button.addEventListener("click", () => this.#toggle());
+    this.#paint();
+  }
+
+  get possible() {
+    return isSecureContext && "Notification" in window;
+  }
+
+  get on() {
+    return this.possible && Notification.permission === "granted" && localStorage.getItem(remembered) === "on";
+  }
+
+  async #toggle() {
+    if (this.on) localStorage.removeItem(remembered);
+    else if (this.possible && (await Notification.requestPermission()) === "granted") localStorage.setItem(remembered, "on");
+    this.#paint();
+  }
+
+  #paint() {
+    let why = "";
+    if (!this.possible) why = "Notifications need https.";
+    else if (Notification.permission === "denied") why = "The browser is set to refuse notifications of this page.";
+    this.button.setAttribute("aria-pressed", String(this.on));
+    this.button.setAttribute("aria-disabled", String(why !== ""));
+    text(this.button.lastElementChild, this.on ? "Notifies of failures" : "Notify of failures");
+    text(this.why, why);
+    show(this.why, why !== "" && this.asked);
+    this.asked = true;
+  }
+
+  failed(entry) {
+    if (!this.on) return;
+    this.waiting.push(entry);
+    this.timer ??= setTimeout(() => this.#show(), 500);
+  }
+
+  #show() {
+    this.timer = undefined;
+    const all = this.waiting;
+    this.waiting = [];
+    if (all.length > 3) return this.#one(`${all.length} actions have failed`, "", "#/?status=failed", "many");
+    for (const { id, action } of all) {
+      this.#one(`${capital("failed")}: ${plain(action.title)}`, stateText(action.state), `#/actions/${id}`, id);
+    }
+  }
+
+  #one(title, body, href, tag) {
+    try {
+      const notice = new Notification(title, { body, tag });
+      notice.onclick = () => {
+        focus();
+        location.hash = href;
+        notice.close();
+      };
+    } catch { /* browsers of phones have them for installed pages only */ }
+  }
+}
