@@ -36,7 +36,7 @@ build:
 
 # What tests leave to be looked at, the screenshots of the page above all, is under bin/_artifacts.
 test: deps lint build cross modules
-	@rm -rf bin/_artifacts
+	@rm -rf bin/_artifacts && mkdir -p bin/_artifacts
 	$(RACE) -timeout 20m -artifacts -outputdir "$(CURDIR)/bin" ./...
 
 # One package at a time: the crash tests hold kapi to its seconds, which a machine that
