@@ -38,7 +38,7 @@ func (b *bench) awaitCounters(what string, cond func(*Counters) bool) {
 // Of every change a client is told, or it counts as coalesced; and each frame counts.
 func TestCoalesced(t *testing.T) {
 	var counters Counters
-	b := newBench(t, Options{Counters: &counters})
+	b := newBench(t, Options{Counters: &counters, Heartbeat: time.Hour}) // nobody sends one
 	c := b.dial()
 	since, _ := c.identify(identifyAdmin)
 	nobody := b.dial() // is told nothing, so nothing can be coalesced for it

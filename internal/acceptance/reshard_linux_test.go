@@ -280,7 +280,7 @@ func (r *resharding) held() string {
 func reshardToItsEnd(t *testing.T, binary string) {
 	r := startResharding(t, binary)
 	r.inStep()
-	r.refused(r.held() + fmt.Sprintf(`running since .* on .*, pid %d, last heard at [^\n]*, 5\d%% done: \d+\n$`, r.run.pid()))
+	r.refused(r.held() + fmt.Sprintf(`running since .* on .*, pid %d, last heard at [^\n]*, [45]\d%% done: \d+\n$`, r.run.pid()))
 	if err := syscall.Kill(r.child, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
