@@ -1,5 +1,5 @@
 # make run    build ./bin/kapi and start `kapi serve` (ARGS="--flag ..." is passed on)
-# make test   everything that must hold: set-up, lint, cross builds, tests
+# make test   everything that must hold, but for the page: set-up, lint, cross builds, tests
 # make test-page  the page in a real browser
 # make soak   the tests with their long loops: some three hours on two cores
 # make bench  the measurements of bench/
