@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -114,9 +116,17 @@ func exitOf(err error) int {
 // !, no longer does.
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	re := regexp.MustCompile("(?m)" + args[0])
+	program := args[1:]
+	output := func() (string, error) {
+		err := ts.Exec(program[0], program[1:]...)
+		return ts.ReadFile("stdout"), err
+	}
+	if program[0] == "kapi" && program[1] == "ls" {
+		output = lister(ts, slices.Contains(program, "--json"))
+	}
 	await(ts, strings.Join(args, " "), func() bool {
-		err := ts.Exec(args[1], args[2:]...)
-		return err == nil && re.MatchString(ts.ReadFile("stdout")) != neg
+		text, err := output()
+		return err == nil && re.MatchString(text) != neg
 	})
 }
 
@@ -128,17 +138,40 @@ func await(ts *testscript.TestScript, what string, cond func() bool) {
 	}
 }
 
-func listed(ts *testscript.TestScript) (actions []kapi.Action) {
-	ts.Check(ts.Exec("kapi", "ls", "--json"))
-	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &actions))
-	return actions
+// lister returns kapi ls of the script's store or server, to be run in this process: with the race
+// detector one of its own takes a fifth of a second to start, and this is asked again and again.
+func lister(ts *testscript.TestScript, asJSON bool) func() (string, error) {
+	var out bytes.Buffer
+	a := &app{
+		stdout: &out, stderr: io.Discard, storeTimeout: deadline,
+		store: ts.Getenv("KAPI_STORE"), server: ts.Getenv("KAPI_SERVER"), token: ts.Getenv("KAPI_TOKEN"),
+	}
+	path, isFile := strings.CutPrefix(a.store, "sqlite:")
+	switch {
+	case a.server != "":
+		a.store = os.Getenv("KAPI_STORE") // as if it came from there
+	case isFile:
+		a.store = "sqlite:" + ts.MkAbs(path)
+	case a.store == "":
+		ts.Fatalf("neither KAPI_STORE nor KAPI_SERVER is set: the store would be the tester's own")
+	}
+	return func() (string, error) {
+		out.Reset()
+		err := (&lsCmd{JSON: asJSON}).Run(a)
+		return out.String(), err
+	}
 }
 
 // action VAR TITLE STATUS: waits until the newest action with the title has the
 // status, and sets VAR to its id, VAR_PID to its runner's pid.
 func cmdAction(ts *testscript.TestScript, neg bool, args []string) {
+	list := lister(ts, true)
 	await(ts, strings.Join(args, " "), func() bool {
-		for _, a := range listed(ts) {
+		text, err := list()
+		ts.Check(err)
+		var actions []kapi.Action
+		ts.Check(json.Unmarshal([]byte(text), &actions))
+		for _, a := range actions {
 			if a.Title == args[1] && a.Status.String() == args[2] {
 				ts.Setenv(args[0], a.ID)
 				ts.Setenv(args[0]+"_PID", strconv.Itoa(a.Runner.PID))

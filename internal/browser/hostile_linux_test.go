@@ -35,42 +35,59 @@ func fill(text string, n int) string {
 // Whatever somebody calls something is shown as that text, and nothing else.
 func TestHostileTexts(t *testing.T) {
 	t.Parallel()
-	nasty := `<img src=x onerror=hacked()><script>hacked()</script>"'&amp;</li></template>`
-	arabic := "إعادة فهرسة قاعدة البيانات "
-	for name, pattern := range map[string]string{
-		"markup": nasty, "right to left": arabic, "emoji": "👩‍👩‍👧‍👦🏳️‍🌈", "one word": "W", "turned": "\u202eabc\u2066def\u2069",
-	} {
-		for _, l := range []look{desktop, phone} {
-			t.Run(name+", "+l.name, func(t *testing.T) {
-				t.Parallel()
-				s := newSite(t)
-				b := open(t, l)
-				b.signIn(s)
-				title, state, key := fill(pattern, 200), fill(pattern, 500), fill(strings.ReplaceAll(pattern, " ", "_"), 200)
-				r := s.remote(title, fill(pattern, 2000), key, key[:len(key)-len(string([]rune(key)[199]))]+"2")
-				s.report(r, map[string]any{"status": 3, "state": state})
-				b.await("it is there", `document.querySelectorAll(".row").length === 1 && document.querySelector(".row .status").textContent === "Failed"`)
-				for selector, want := range map[string]string{"h2": title, ".state": state, ".keys bdi": key} {
-					if got := evaluate[string](b, fmt.Sprintf(`document.querySelector(".row %s").textContent`, selector)); got != shown(want) {
-						t.Errorf("%s: %.80q, want %.80q", selector, got, shown(want))
-					}
-				}
-				whole(b)
-				b.shot(strings.ReplaceAll(name, " ", "-"))
-				b.do(click(`document.querySelector(".row .act")`))
-				b.await("it asks", `document.querySelector("#question").open`)
-				b.settled()
-				whole(b)
-				b.shot(strings.ReplaceAll(name, " ", "-") + "-question")
-				b.press("\x1b")
-				b.do(click(`document.querySelector(".row h2 a")`))
-				b.await("its page is open", `document.querySelector("#action-title").textContent === `+quoted(shown(title)))
-				whole(b)
-				b.shot(strings.ReplaceAll(name, " ", "-") + "-page")
-				b.quiet()
-			})
+	patterns := []struct{ name, text string }{
+		{"markup", `<img src=x onerror=hacked()><script>hacked()</script>"'&amp;</li></template>`},
+		{"right-to-left", "إعادة فهرسة قاعدة البيانات "},
+		{"emoji", "👩‍👩‍👧‍👦🏳️‍🌈"},
+		{"one-word", "W"},
+		{"turned", "\u202eabc\u2066def\u2069"},
+	}
+	for _, l := range []look{desktop, phone} {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			b := open(t, l)
+			b.signIn(s)
+			for _, p := range patterns {
+				b.nasty(s, p.name, p.text)
+			}
+			b.quiet()
+		})
+	}
+}
+
+// nasty has an action with that text in each field, repeated up to its limit, and looks at it in
+// the list, in a question and on its own page.
+func (b *tab) nasty(s *site, name, text string) {
+	b.t.Helper()
+	title, state := fill(text, 200), fill(text, 500)
+	key := fill(strings.ReplaceAll(text, " ", "_"), 200)
+	other := string([]rune(key)[:199]) + "2"
+	r := s.remote(title, fill(text, 2000), key, other)
+	s.report(r, map[string]any{"status": 3, "state": state})
+	row := fmt.Sprintf(`document.getElementById("title-%s")?.closest(".row")`, r.Action.ID)
+	b.await(name+" is there", row+`?.querySelector(".status").textContent === "Failed"`)
+	for selector, want := range map[string]string{"h2": title, ".state": state, ".keys bdi": key} {
+		if got := evaluate[string](b, fmt.Sprintf(`%s.querySelector(%q).textContent`, row, selector)); got != shown(want) {
+			b.t.Errorf("%s: %s: %.80q, want %.80q", name, selector, got, shown(want))
 		}
 	}
+	b.do(chromedp.Evaluate[chromedp.Void]("void " + row + `.scrollIntoView()`))
+	b.settled()
+	whole(b)
+	b.shot(name)
+	b.do(click(row + `.querySelector(".act")`))
+	b.await("it asks about "+name, `document.querySelector("#question").open`)
+	b.settled()
+	whole(b)
+	b.shot(name + "-question")
+	b.press("\x1b")
+	b.do(click(row + `.querySelector("h2 a")`))
+	b.await("the page of "+name+" is open", `document.querySelector("#action-title").textContent === `+quoted(shown(title)))
+	whole(b)
+	b.shot(name + "-page")
+	b.visit(s.url + "#/")
+	b.await("back at the list", `document.querySelector("#list-view").checkVisibility()`)
 }
 
 // shown is a text as the page has it: what would turn the text around it is written out.

@@ -61,11 +61,12 @@ export class Detail {
   }
 
   #paintButtons(a, now) {
-    for (const [name, why] of [["dismiss", whyNotDismiss(a)], ["cancel", whyNotCancel(a, now)]]) {
-      const button = this.parts[name];
-      attribute(button, "aria-disabled", why ? "true" : undefined);
+    const reasons = { dismiss: whyNotDismiss(a), cancel: whyNotCancel(a, now) };
+    for (const [name, why] of Object.entries(reasons)) {
+      attribute(this.parts[name], "aria-disabled", why ? "true" : undefined);
       text(this.parts[`${name}Why`], why);
     }
+    show(this.parts.cancelWhy, reasons.cancel !== reasons.dismiss); // seen once, heard with both
     show(this.parts.warning, a.status === Status.failed && notProvenDead(a));
   }
 
