@@ -8,8 +8,8 @@ import (
 
 // Close stops the peer in order: no more starts, every operation is asked to stop (its
 // context ends with ErrStopped), the grace period, and what has not finished by then
-// fails with "kapi was stopped" and keeps its keys. Then the store is closed. Calls after
-// the first wait for it.
+// fails with "kapi was stopped; not proven dead" and keeps its keys. Then the store is
+// closed. Calls after the first wait for it.
 func (p *Peer) Close() error {
 	p.mu.Lock()
 	if p.closing {
@@ -96,7 +96,7 @@ func (p *Peer) abandon() {
 				}
 				return
 			}
-			state := ErrStopped.Error()
+			state := ErrStopped.Error() + "; " + notProvenDead
 			rep := h.again(report{status: StatusFailed, state: &state, goesOn: true})
 			if err := p.commit(ctx, h.change(rep)); err != nil {
 				p.log.Error("an operation outlived the grace period and this could not be recorded",

@@ -99,7 +99,7 @@ func TestCloseAbandons(t *testing.T) {
 	if err != nil || len(all) != 1 {
 		t.Fatalf("listed %+v, %v", all, err)
 	}
-	if a := all[0]; a.Status != kapi.StatusFailed || a.State != "kapi was stopped" || len(a.Keys) != 1 {
+	if a := all[0]; a.Status != kapi.StatusFailed || a.State != "kapi was stopped; not proven dead" || len(a.Keys) != 1 {
 		t.Errorf("left as %+v", a)
 	}
 }

@@ -57,8 +57,9 @@ type HeldError struct {
 	Key string
 	// Holder is the action that holds it, with its runner's current HeardAt.
 	Holder Action
-	// NotProvenDead is true for a holder that was failed for silence: its work may
-	// still be going on, so it isn't dismissed on the way (Spec.DismissFailed).
+	// NotProvenDead is true for a holder that was failed for silence, or outlived the
+	// closing of its peer: its work may still be going on, so it isn't dismissed on the
+	// way (Spec.DismissFailed).
 	NotProvenDead bool
 	// Waited is for how long the start was willing to wait (see Spec.Wait).
 	Waited time.Duration

@@ -72,11 +72,11 @@ func judge(r *Record, ev evidence) verdict {
 	}
 }
 
-// notProvenDead is in the state of an action that failed for silence.
+// notProvenDead is in the state of an action that failed while its work may have gone on.
 const notProvenDead = "not proven dead"
 
-// NotProvenDead reports whether the action failed for silence, so that its work may still be
-// going on. Its state says so.
+// NotProvenDead reports whether the action failed for silence, or because its peer was closed
+// before it had ended, so that its work may still be going on. Its state says so.
 func (a *Action) NotProvenDead() bool {
 	return !a.Status.Active() && strings.Contains(a.State, notProvenDead)
 }

@@ -121,8 +121,15 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 		err := ts.Exec(program[0], program[1:]...)
 		return ts.ReadFile("stdout"), err
 	}
-	if program[0] == "kapi" && program[1] == "ls" {
+	switch { // these two without a process of their own, as they are asked so often
+	case program[0] == "kapi" && program[1] == "ls":
 		output = lister(ts, slices.Contains(program, "--json"))
+	case program[0] == "cat":
+		file := ts.MkAbs(program[1])
+		output = func() (string, error) {
+			text, err := os.ReadFile(file)
+			return string(text), err
+		}
 	}
 	await(ts, strings.Join(args, " "), func() bool {
 		text, err := output()
@@ -138,8 +145,8 @@ func await(ts *testscript.TestScript, what string, cond func() bool) {
 	}
 }
 
-// lister returns kapi ls of the script's store or server, to be run in this process: with the race
-// detector one of its own takes a fifth of a second to start, and this is asked again and again.
+// lister returns kapi ls of the script's store or server, to be run in this process: one of its own
+// takes a fifth of a second to start with the race detector.
 func lister(ts *testscript.TestScript, asJSON bool) func() (string, error) {
 	var out bytes.Buffer
 	a := &app{

@@ -12,7 +12,7 @@ import (
 )
 
 // length is how long the peers of a history are troubled.
-const length = 2 * time.Second
+const length = 1500 * time.Millisecond
 
 // A round is one history on its way.
 type round struct {
