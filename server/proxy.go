@@ -29,7 +29,16 @@ func (s *Server) behindProxy(r *http.Request) *http.Request {
 	seen := new(http.Request)
 	*seen = *r
 	seen.RemoteAddr, seen.URL = client, u
+	if prefix := r.Header.Get("X-Forwarded-Prefix"); isPrefix(prefix) && strings.HasPrefix(r.RequestURI, "/") {
+		seen.RequestURI = strings.TrimSuffix(prefix, "/") + r.RequestURI // what the proxy took off
+	}
 	return seen
+}
+
+// isPrefix reports whether this can be the beginning of a path, as it is in an address.
+func isPrefix(text string) bool {
+	u, err := url.ParseRequestURI(text)
+	return err == nil && strings.HasPrefix(text, "/") && u.Host == "" && u.EscapedPath() == text && !strings.ContainsAny(text, ";,")
 }
 
 func (s *Server) trusted(address string) bool {

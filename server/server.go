@@ -42,8 +42,9 @@ type Options struct {
 	// Metrics, if set, answers GET /metrics, for admins: package metrics has such a handler.
 	Metrics http.Handler
 	// TrustedProxies are the addresses of proxies in front of this handler. Of a request
-	// from one the client's address is taken from X-Forwarded-For, and the scheme that the
-	// client used from X-Forwarded-Proto.
+	// from one the client's address is taken from X-Forwarded-For, the scheme that the
+	// client used from X-Forwarded-Proto, and the path under which the proxy has this handler,
+	// if it takes that off, from X-Forwarded-Prefix.
 	TrustedProxies []netip.Prefix
 	// MaxBody is how long a request's body may be, in bytes; 0 is 64 KiB.
 	MaxBody int64

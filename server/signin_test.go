@@ -118,20 +118,25 @@ func TestCookieFitsHowTheClientCame(t *testing.T) {
 	mux.Handle("/", f)
 	mux.Handle("/internal/kapi/", http.StripPrefix("/internal/kapi", f))
 	for name, tt := range map[string]struct {
-		prefix, remote, proto string
-		tls                   bool
-		want                  string
+		prefix, remote, proto, stripped string
+		tls                             bool
+		want                            string
 	}{
-		"plain":                 {"", "192.0.2.1:1", "", false, "Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
-		"TLS":                   {"", "192.0.2.1:1", "", true, "Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Strict"},
-		"a trusted proxy's TLS": {"", "10.0.0.1:1", "https", false, "Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Strict"},
-		"anybody says so":       {"", "192.0.2.1:1", "https", false, "Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
-		"under a prefix":        {"/internal/kapi", "192.0.2.1:1", "", false, "Path=/internal/kapi/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
+		"plain":                   {"", "192.0.2.1:1", "", "", false, "Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
+		"TLS":                     {"", "192.0.2.1:1", "", "", true, "Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Strict"},
+		"a trusted proxy's TLS":   {"", "10.0.0.1:1", "https", "", false, "Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Strict"},
+		"anybody says so":         {"", "192.0.2.1:1", "https", "/x", false, "Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
+		"under a prefix":          {"/internal/kapi", "192.0.2.1:1", "", "", false, "Path=/internal/kapi/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
+		"a prefix that was taken": {"", "10.0.0.1:1", "", "/ops/", false, "Path=/ops/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
+		"two prefixes":            {"/internal/kapi", "10.0.0.1:1", "", "/ops", false, "Path=/ops/internal/kapi/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
+		"no prefix":               {"", "10.0.0.1:1", "", "/ops; Domain=example.com", false, "Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
+		"nor that":                {"", "10.0.0.1:1", "", "ops", false, "Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
 	} {
 		r := request("POST", tt.prefix+"/page/session", `{"token":"admin"}`, asJSON)
 		if r.RemoteAddr = tt.remote; tt.proto != "" {
 			r.Header.Set("X-Forwarded-Proto", tt.proto)
 		}
+		r.Header.Set("X-Forwarded-Prefix", tt.stripped)
 		if tt.tls {
 			r.TLS = &tls.ConnectionState{}
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // plain makes a text from anywhere safe to print on a terminal, on one line: control
-// characters, what turns the direction of text, and invalid UTF-8 are escaped.
+// characters, what turns the direction of text or takes no room, and invalid UTF-8 are escaped.
 func plain(text string) string {
 	if !strings.ContainsFunc(text, unsafeRune) && utf8.ValidString(text) {
 		return text
@@ -33,8 +33,14 @@ func plain(text string) string {
 }
 
 func unsafeRune(r rune) bool {
-	// U+2028 and U+2029 end lines; the other ranges turn text around.
-	return unicode.IsControl(r) || r >= 0x2028 && r <= 0x202E || r >= 0x2066 && r <= 0x2069
+	switch r {
+	case 0x061C, 0x200E, 0x200F: // turn text around
+		return true
+	case 0x200B, 0xFEFF: // take no room; but emoji and some languages need the joiners U+200C and U+200D
+		return true
+	}
+	// U+2028 and U+2029 end lines; the others turn text around, or take no room.
+	return unicode.IsControl(r) || r >= 0x2028 && r <= 0x202E || r >= 0x2060 && r <= 0x206F
 }
 
 const timeLayout = "2006-01-02 15:04:05 MST"

@@ -126,14 +126,17 @@ func TestVariablesCount(t *testing.T) {
 
 func TestPlain(t *testing.T) {
 	for in, want := range map[string]string{
-		"plain":                    "plain",
-		"größer 日本 😀":              "größer 日本 😀",
-		"a\x1b[31mb\x07\x00\n\t":   `a\x1b[31mb\a\x00\n\t`,
-		"c1 \u009b31m":             `c1 \u009b31m`,
-		"turned \u202e\u2066":      `turned \u202e\u2066`,
-		"line\u2028end":            `line\u2028end`,
-		"bad \xff\xc3 end":         `bad \xff\xc3 end`,
-		"replacement \uFFFD stays": "replacement \uFFFD stays",
+		"plain":                      "plain",
+		"größer 日本 😀":                "größer 日本 😀",
+		"a\x1b[31mb\x07\x00\n\t":     `a\x1b[31mb\a\x00\n\t`,
+		"c1 \u009b31m":               `c1 \u009b31m`,
+		"turned \u202e\u2066":        `turned \u202e\u2066`,
+		"marks \u061c\u200e\u200f":   `marks \u061c\u200e\u200f`,
+		"no room \u200b\u2060\ufeff": `no room \u200b\u2060\ufeff`,
+		"joined 👨\u200d👩 \u200c":     "joined 👨\u200d👩 \u200c",
+		"line\u2028end":              `line\u2028end`,
+		"bad \xff\xc3 end":           `bad \xff\xc3 end`,
+		"replacement \uFFFD stays":   "replacement \uFFFD stays",
 	} {
 		if got := plain(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)

@@ -41,7 +41,10 @@ func journey(t *testing.T, l look) {
 		j.do(escape(1, percent))
 		b.await("its bar moves", fmt.Sprintf(`%s?.getAttribute("aria-valuenow") === "%d"`, bar, percent))
 	}
-	b.await("the bar is as long", fmt.Sprintf(`Math.abs(%s.firstElementChild.getBoundingClientRect().width / %s.getBoundingClientRect().width - 0.4) < 0.01`, bar, bar))
+	b.await("the bar is as long", fmt.Sprintf(`(() => {
+		const all = %s.getBoundingClientRect(), filled = %s.firstElementChild.getBoundingClientRect();
+		return Math.abs((filled.right - all.left) / all.width - 0.4) < 0.01;
+	})()`, bar, bar))
 	b.await("the title counts", `document.title === "1 ongoing · kapi"`)
 
 	j.do(escape(2, 45))
@@ -80,8 +83,10 @@ func signInWithMistakes(b *tab, s *site) {
 	b.settled()
 	b.shot("1-sign-in")
 	b.press("wrong\r")
-	b.await("it is refused", `document.querySelector("#token-error").textContent.includes("not valid")`)
-	b.press(s.token + "\r")
+	b.await("it is refused", `document.querySelector("#token-error").textContent.includes("not valid") && document.querySelector("#token[aria-invalid]")`)
+	b.press(s.token)
+	b.await("another may be right", `!document.querySelector("#token[aria-invalid]") && !document.querySelector("#token-error").checkVisibility()`)
+	b.press("\r")
 	b.await("signed in", `!document.querySelector("#body").hidden && document.querySelector("#live-text").textContent === "Live"`)
 }
 
@@ -133,6 +138,13 @@ func TestQuestions(t *testing.T) {
 	s.kapi("dismiss", silent.Action.ID)
 	b.await("there is nothing to do any more", `document.querySelector("#question [data-part=moot]").textContent.includes("It has ended")
 		&& document.querySelector("#question [data-part=yes]").disabled`)
+	b.press("\x1b")
+	short := hold(t, p, "Short")
+	b.await("another is there", row("Short"))
+	b.do(click(row("Short") + `.querySelector(".act")`))
+	b.await("it is asked about", `document.activeElement.textContent === "Ask it to stop"`)
+	short.end <- nil
+	b.await("what has the focus can be pressed", `document.querySelector("#question [data-part=yes]").disabled && document.activeElement.textContent === "Let it go on"`)
 	b.press("\x1b")
 
 	b.do(click(row("Long") + `.querySelector(".act")`))
@@ -188,14 +200,22 @@ func TestNotices(t *testing.T) {
 		window.Notification = class {
 			static permission = "default";
 			static requestPermission() { return Promise.resolve((this.permission = "granted")); }
-			constructor(title, { body }) { notices.push(title + ": " + body); }
+			constructor(title, { body }) {
+				if (window.none) throw new TypeError("Illegal constructor");
+				notices.push(title + ": " + body);
+			}
 		};`})
 	b.signIn(s)
 	unwanted := hold(t, p, "unwanted")
 	unwanted.end <- errors.New("nobody asked")
 	b.await("two have failed", `document.title.startsWith("2 failed")`)
+	evaluate[bool](b, `window.none = true`)
 	b.do(click(`document.querySelector("#notices")`))
-	b.await("it is on", `document.querySelector("#notices").getAttribute("aria-pressed") === "true"`)
+	b.await("there can be none here", `document.querySelector("#notices-why").textContent.includes("for installed apps only") && document.querySelector("#notices").getAttribute("aria-pressed") === "false"`)
+	evaluate[bool](b, `(window.none = false, true)`)
+	b.do(click(`document.querySelector("#notices")`))
+	b.await("it is on", `document.querySelector("#notices").getAttribute("aria-pressed") === "true" && !document.querySelector("#notices-why").checkVisibility()`)
+	b.await("and shows it", `notices.splice(0).join() === "kapi tells of failures: As long as this page is open."`)
 	wanted, completes := hold(t, p, "wanted"), hold(t, p, "completes")
 	completes.end <- nil
 	wanted.end <- errors.New("slot 7 is stuck")

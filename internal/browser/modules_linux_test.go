@@ -1,7 +1,6 @@
 package browser
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,107 +11,23 @@ func module(name string) string {
 	return fmt.Sprintf(`import(document.querySelector("link[rel=modulepreload][href$='/%s']").href)`, name)
 }
 
-// The texts are the terminal's (cmd/kapi has the same tables).
-func TestTexts(t *testing.T) {
+// The modules by themselves, on the page that asks to sign in.
+func TestModules(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := open(t, desktop)
 	b.visit(s.url)
-	for script, want := range map[string]string{
-		`t.leftText(0)`:                            "0s",
-		`t.leftText(1)`:                            "5s",
-		`t.leftText(59 * t.second)`:                "1m00s",
-		`t.leftText(61 * t.second)`:                "1m10s",
-		`t.leftText(9 * t.minute + 51 * t.second)`: "10m",
-		`t.leftText(t.hour)`:                       "1h00m",
-		`t.leftText(t.hour + 1)`:                   "1h05m",
-		`t.leftText(25 * t.hour)`:                  "1d01h",
-		`t.leftText(48 * t.hour)`:                  "2d",
-		`t.leftText(9 * t.day + 1)`:                "10d",
-		`t.ageText(-1)`:                            "0s",
-		`t.ageText(59_999)`:                        "59s",
-		`t.ageText(60_000)`:                        "1m00s",
-		`t.ageText(3_600_000 * 25)`:                "1d01h",
-		`t.percentText(undefined)`:                 "",
-		`t.percentText(0.29)`:                      "29%",
-		`t.percentText(0.999)`:                     "99%",
-		`t.percentText(1)`:                         "100%",
-		`t.plain("a\tb\n\nc\u001b[2J\u202e")`:      `a b c\u001b[2J\u202e`,
-		`t.plainLines("a\r\nb\u0007")`:             "a\nb\\u0007",
-		`t.shellQuote("it's")`:                     `'it'\''s'`,
-		`t.shellQuote("http://h:1/x")`:             "http://h:1/x",
-		`t.shellQuote("")`:                         "''",
-		`t.stateText("since 2026-11-26T04:10:00Z;").replace(t.localTime(Date.parse("2026-11-26T04:10:00Z")), "then")`: "since then;",
-		`String(t.notProvenDead({ status: 3, state: "x; not proven dead" }))`:                                         "true",
-		`String(t.notProvenDead({ status: 2, state: "x; not proven dead" }))`:                                         "false",
+	for _, test := range []func(*testing.T, *tab){
+		texts, estimates, merges, historyIsBounded, listOrders, announces, clocks, heartbeats, oneAction,
 	} {
-		if got := evaluate[string](b, module("text.js")+`.then((t) => `+script+`)`); got != want {
-			t.Errorf("%s: %q, want %q", script, got, want)
-		}
+		test(t, b)
 	}
-}
-
-// The estimate is the terminal's (cmd/kapi has the same cases).
-func TestEstimate(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	b := open(t, desktop)
-	b.visit(s.url)
-	type sample [2]float64 // seconds, progress
-	steady := func(until float64) (all []sample) {
-		for i := 0.0; i <= until; i++ {
-			all = append(all, sample{i, i / 100})
-		}
-		return all
-	}
-	for name, tt := range map[string]struct {
-		samples []sample
-		at      float64
-		want    string
-	}{
-		"nothing":       {nil, 10, "-"},
-		"once":          {[]sample{{0, 0.5}}, 10, "-"},
-		"steady":        {steady(10), 10, "1m30s"},
-		"a pause":       {steady(10), 14, "1m30s"},
-		"silence":       {steady(10), 16, "-"},
-		"a jump":        {[]sample{{0, 0}, {6, 0.01}, {7, 0.02}, {8, 0.9}}, 8, "-"},
-		"too short":     {[]sample{{0, 0}, {1, 0.1}, {2, 0.2}, {3, 0.3}, {4, 0.4}}, 4, "-"},
-		"hardly moves":  {[]sample{{0, 0}, {9, 0.001}, {18, 0.002}, {27, 0.003}, {36, 0.004}}, 36, "-"},
-		"another phase": {[]sample{{0, 0}, {5, 0.3}, {10, 0.6}, {15, 0.9}, {20, 0.1}}, 20, "-"},
-		"unknown again": {append(steady(20), sample{21, -1}), 21, "-"},
-		"over":          {steady(100), 100, "-"},
-	} {
-		data, err := json.Marshal(tt.samples)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := evaluate[string](b, fmt.Sprintf(`Promise.all([%s, %s]).then(([{ Estimate }, { leftText }]) => {
-			const e = new Estimate();
-			for (const [at, progress] of %s ?? []) e.observe(1000 * at, progress < 0 ? undefined : progress);
-			const left = e.left(1000 * %v);
-			return left === undefined ? "-" : leftText(left);
-		})`, module("estimate.js"), module("text.js"), data, tt.at))
-		if got != tt.want {
-			t.Errorf("%s: %s, want %s", name, got, tt.want)
-		}
-	}
-	long := evaluate[string](b, module("estimate.js")+`.then(({ Estimate }) => {
-		const e = new Estimate();
-		for (let i = 0; i < 40000; i++) e.observe(1000 * i, i / 100000);
-		const left = e.left(40000 * 1000) / 1000;
-		return [e.samples.length <= 128, left > 59000 && left < 61000].join();
-	})`)
-	if long != "true,true" {
-		t.Errorf("a long one: %s", long)
-	}
+	b.quiet()
 }
 
 // List and gateway are merged by the higher seq, whatever comes first.
-func TestModel(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	b := open(t, desktop)
-	b.visit(s.url)
+func merges(t *testing.T, b *tab) {
+	t.Helper()
 	for name, tt := range map[string]struct{ script, want string }{
 		"a list": {`m.list([a("x", 1), a("y", 2)], "e", 2)`, "x1 y2 |  | counts 0,2,0,0"},
 		"the list is older": {
@@ -133,6 +48,21 @@ func TestModel(t *testing.T) {
 		},
 		"it tells so later": {
 			`m.list([a("x", 1)], "e", 1); m.list([], "e", 3); m.settle(1e9); m.update(a("x", 3, 4))`, " | x aborted | counts 0,0,0,0",
+		},
+		"what ended unseen neither runs nor can be cancelled": {
+			`m.list([a("x", 1)], "e", 1); m.list([], "e", 3); m.settle(1e9); m.update(a("y", m.get("x").action.status === 4 ? 4 : 1))`, "y4 | x unseen | counts 0,1,0,0",
+		},
+		"it had not": {
+			`m.list([a("x", 1)], "e", 1); m.list([], "e", 3); m.settle(1e9); m.update(a("x", 4)); m.endings = [{ action: { id: "how" }, how: String(m.get("x").how) }]`,
+			"x4 | how undefined | counts 0,1,0,0",
+		},
+		"another history, of which the gateway tells first": {
+			`m.list([a("x", 7)], "e", 8); m.enter("f"); m.update(a("x", 5)); m.list([a("x", 3)], "f", 3)`, "x5 |  | counts 0,1,0,0",
+		},
+		"who names no history": {`m.list([a("x", 7)], "e", 8); m.list([a("x", 3)], "", 3)`, "x7 |  | counts 0,1,0,0"},
+		"when it was heard is known for longer than it changes": {
+			`m.list([a("x", 1)], "e", 1); m.heard("x", 50, 90); m.heard("x", 50, 120); const x = m.get("x"); m.endings = [{ action: { id: x.heardAt }, how: x.checkedAt }]`,
+			"x1 | 50 120 | counts 0,1,0,0",
 		},
 		"another history": {
 			`m.list([a("x", 7), a("y", 8)], "e", 8); m.list([a("x", 3)], "f", 3); m.settle(1e9)`, "x3 | y unseen | counts 0,1,0,0",
@@ -160,11 +90,8 @@ func TestModel(t *testing.T) {
 }
 
 // A history is bounded, and keeps its ends and the changes of status.
-func TestHistoryIsBounded(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	b := open(t, desktop)
-	b.visit(s.url)
+func historyIsBounded(t *testing.T, b *tab) {
+	t.Helper()
 	got := evaluate[string](b, module("model.js")+`.then(({ Model }) => {
 		const m = new Model({ changed() {}, told() {} });
 		for (let i = 1; i <= 20000; i++) {
@@ -175,5 +102,130 @@ func TestHistoryIsBounded(t *testing.T) {
 	})`)
 	if !strings.HasPrefix(got, "true,100,2000000,true,true") {
 		t.Error(got)
+	}
+}
+
+// The list moves as few rows as can be, and looks for a new order only if there can be one.
+func listOrders(t *testing.T, b *tab) {
+	t.Helper()
+	for numbers, want := range map[string]string{
+		"[]": "", "[0]": "0", "[-1,-1]": "", "[0,1,2,3]": "0,1,2,3", "[3,0,1,2]": "1,2,3", "[1,2,3,0]": "0,1,2", "[2,-1,0,1]": "2,3", "[4,3,2,1]": "3",
+	} {
+		got := evaluate[string](b, module("list.js")+`.then(({ longestRise }) => [...longestRise(`+numbers+`)].sort().join())`)
+		if got != want {
+			t.Errorf("%s: %s, want %s", numbers, got, want)
+		}
+	}
+	got := evaluate[string](b, fmt.Sprintf(`Promise.all([%s, %s]).then(([{ Model }, { List }]) => {
+		let list;
+		const m = new Model({ changed: (entry) => list.changed(entry), told() {} });
+		list = new List(m, () => {});
+		const a = (id, seq, state, status = 1) => ({ id, seq, status, state, title: id, description: "", keys: [], created_at: 1, updated_at: 1 });
+		m.list([a("x", 1, "fits"), a("y", 2, "no")], "e", 2);
+		list.setFilter({ words: ["fits"], statuses: new Set() });
+		const ordered = [];
+		for (const next of [a("x", 3, "fits, too"), a("y", 4, "nor now"), a("x", 5, "fits", 2), a("y", 6, "fits"), a("y", 7, "no")]) {
+			list.paint(0, false);
+			m.update(next);
+			ordered.push(list.unordered);
+		}
+		list.paint(0, false);
+		document.querySelector("#list").replaceChildren();
+		return ordered.join();
+	})`, module("model.js"), module("list.js")))
+	if want := "false,false,true,true,true"; got != want {
+		t.Errorf("new orders: %s, want %s", got, want)
+	}
+}
+
+// What is said twice is said twice: for a screen reader the same text is no change.
+func announces(t *testing.T, b *tab) {
+	t.Helper()
+	evaluate[bool](b, module("tab.js")+`.then(({ Announcer }) => (window.announcer = new Announcer()).say("once") ?? true)`)
+	region := `document.querySelector("#announcements").textContent`
+	b.await("it is said", region+` === "once"`)
+	if again := evaluate[string](b, `(announcer.say("once"), `+region+`)`); again != "" {
+		t.Errorf("meanwhile there is %q", again)
+	}
+}
+
+// The server's clock counts, which answers tell in whole seconds.
+func clocks(t *testing.T, b *tab) {
+	t.Helper()
+	got := evaluate[string](b, module("api.js")+`.then(async (api) => {
+		const real = [Date.now, fetch], at = 1.8e12;
+		Date.now = () => at;
+		const seen = [];
+		for (const off of [0, 1500, 2100, 1800, 2900, 500]) {
+			window.fetch = async () => ({ ok: true, text: async () => "[]", headers: new Map([["Date", new Date(at + off - 500).toISOString()]]) });
+			await api.list();
+			seen.push(api.now() - at);
+		}
+		[Date.now, window.fetch] = real;
+		await api.list().catch(() => {});
+		return seen.join();
+	})`)
+	if want := "0,0,2100,2100,2100,0"; got != want {
+		t.Errorf("the clocks differ by %s, want %s", got, want)
+	}
+}
+
+// On another network the connection may be lost without a word.
+func heartbeats(t *testing.T, b *tab) {
+	t.Helper()
+	got := evaluate[string](b, module("gateway.js")+`.then(({ Gateway }) => {
+		const real = WebSocket, sent = [];
+		let socket;
+		window.WebSocket = class {
+			static OPEN = 1;
+			readyState = 1;
+			constructor() { socket = this; }
+			send(text) { sent.push(JSON.parse(text).op); }
+			close() {}
+		};
+		const said = [], on = (what) => () => said.push(what);
+		const g = new Gateway({ ready: on("ready"), resumed: on("resumed"), lost: on("lost"), refused: on("refused"), outdated: on("outdated"), action() {} });
+		g.start();
+		const hear = (message) => socket.onmessage({ data: JSON.stringify(message) });
+		hear({ op: 3, d: { heartbeat_interval: 60000 } });
+		hear({ op: 0, t: "READY", s: 7, d: { session_id: "e.x" } });
+		dispatchEvent(new Event("online"));
+		g.stop();
+		window.WebSocket = real;
+		return [...sent, ...said].join();
+	})`)
+	if want := "4,1,ready"; got != want {
+		t.Errorf("sent and said: %s, want %s", got, want)
+	}
+}
+
+// What is known of one action keeps its place while it changes, and what is selected stays so.
+func oneAction(t *testing.T, b *tab) {
+	t.Helper()
+	got := evaluate[string](b, fmt.Sprintf(`Promise.all([%s, %s]).then(([{ Model }, { Detail }]) => {
+		const m = new Model({ changed() {}, told() {} }), detail = new Detail(m);
+		const start = Date.now() - 7200e3, begun = { runner: { host: "db1", heard_at: start } };
+		const a = (seq, more) => ({ id: "x", seq, status: 1, title: "x", description: "", keys: [], created_at: start, updated_at: start + 1000 * seq, progress: 0.1, ...more });
+		const names = () => [...detail.parts.facts.children].filter((fact) => !fact.hidden).map((fact) => fact.firstElementChild.textContent).join();
+		m.list([a(1)], "e", 1);
+		detail.open("x");
+		const first = detail.parts.events.lastElementChild, seen = [names()];
+		m.update(a(2, { ...begun, started_at: start, cancel_requested_at: start, state: "one" }));
+		detail.drawnAt = 0;
+		detail.tick(Date.now(), false);
+		seen.push(names());
+		seen.push(detail.parts.events.lastElementChild === first, detail.parts.chart.textContent.includes("2h"));
+		m.list([], "e", 9);
+		m.settle(1e9);
+		detail.tick(Date.now(), false);
+		seen.push(names(), detail.parts.status.textContent, detail.parts.cancel.getAttribute("aria-disabled"));
+		detail.open(undefined);
+		return seen.join(" | ");
+	})`, module("model.js"), module("detail.js")))
+	want := "Going for,Created,Started,Last change,Runner,Seq" +
+		" | Going for,Created,Started,Last change,Runner,Last heard,Asked to stop,Seq | true | false" +
+		" | Created,Started,Last change,Runner,Last heard,Asked to stop,Seq | Ended | true"
+	if got != want {
+		t.Errorf("%s\nwant %s", got, want)
 	}
 }

@@ -51,11 +51,17 @@ func TestOutage(t *testing.T) {
 	b.await("all are there", `document.querySelectorAll(".row").length === 3`)
 	b.await("progress came", row("goesOn")+`.querySelector(".percent").textContent === "20%"`)
 	evaluate[bool](b, `window.neverLoadedAgain = true`)
+	place := row("goesOn") + `.getBoundingClientRect().top`
+	b.settled()
+	before := evaluate[float64](b, place)
 
 	for round := range 3 {
 		s.kill()
 		b.await("it says that it is stale", `document.querySelector("#stale").checkVisibility() && /as of \d\d:\d\d:\d\d/.test(document.querySelector("#stale-text").textContent)`)
 		b.await("the tab says it, too", `document.title.startsWith("not connected")`)
+		if after := evaluate[float64](b, place); round == 0 && after != before {
+			t.Errorf("the list was moved from %v to %v", before, after)
+		}
 		if round == 0 {
 			b.settled()
 			b.shot("stale")
@@ -77,6 +83,8 @@ func TestOutage(t *testing.T) {
 		b.await("what began and ended has ended", ending(short.action.Title, "Completed"))
 	}
 	b.await("the ending was not missed", ending("completes", "Completed"))
+	b.do(click(`document.querySelector("#to-recent")`))
+	b.await("where it is, is led to", `document.activeElement.matches("#recent summary") && document.querySelector("#to-recent").textContent === "Just ended "+document.querySelectorAll("#endings li").length`)
 	b.await("nor the failure", row("fails")+`.querySelector(".status").textContent === "Failed"`)
 	if !evaluate[bool](b, `window.neverLoadedAgain === true`) {
 		t.Error("the page was loaded again")
@@ -95,10 +103,17 @@ func TestRevoked(t *testing.T) {
 	s := newSite(t)
 	b := open(t, phone)
 	b.signIn(s)
-	s.remote("secret", "")
-	b.await("it is there", row("secret"))
+	secret := s.remote("secret", "", "secret-key")
+	s.report(secret, map[string]any{"status": 3, "state": "a secret state"})
+	b.await("it is there", row("secret")+`?.dataset.status === "failed"`)
+	b.do(click(row("secret") + `.querySelector(".act")`))
+	b.await("it is asked about", `document.querySelector("#question").open`)
 	s.kapi("token", "revoke", s.tokenID())
 	b.await("the page asks again, and says why", `document.querySelector("#sign-in-view").checkVisibility()
 		&& document.querySelector("#sign-in-view").textContent.includes("not valid any more") && !document.querySelector("#body").checkVisibility()`)
+	if told := evaluate[string](b, `[document.title, decodeURIComponent(document.querySelector("link[rel=icon]").href).includes("<text"),
+		document.querySelector("#question").open, document.documentElement.outerHTML.includes("secret")].join()`); told != "kapi,false,false,false" {
+		t.Errorf("title, icon, question, document: %s", told)
+	}
 	b.quiet()
 }

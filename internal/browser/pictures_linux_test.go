@@ -35,7 +35,7 @@ func TestPictures(t *testing.T) {
 	scene(t, s)
 	tabs := map[string]*tab{}
 	for name, l := range map[string]look{
-		"page-light": {width: 1180, height: 900, scale: 1.25}, "page-dark": {width: 1180, height: 900, scale: 1.25, dark: true},
+		"page-light": {width: 1180, height: 1100, scale: 1.25}, "page-dark": {width: 1180, height: 1100, scale: 1.25, dark: true},
 		"phone-light": {width: 390, height: 844, scale: 1, mobile: true}, "phone-dark": {width: 390, height: 844, scale: 1, mobile: true, dark: true},
 	} {
 		tabs[name] = open(t, l)
@@ -43,38 +43,47 @@ func TestPictures(t *testing.T) {
 	}
 	terminal := watchOnTerminal(t, s, 112, 6)
 	for name, b := range tabs {
+		b.await("one has failed", `document.querySelector(".row[data-status=failed]")`)
 		b.await("what is left is known", `document.querySelector(".row[data-status=running] .left")?.textContent.endsWith(" left")`)
 		evaluate[bool](b, `(document.activeElement.blur(), true)`)
 		b.settled()
-		b.picture(filepath.Join(folder, name+".png"), "")
+		b.picture(filepath.Join(folder, name+".png"), "", map[bool]string{true: ".row:nth-child(2)", false: ".row:last-child"}[b.look.mobile])
 		if name == "page-light" || name == "page-dark" {
 			b.do(click(row("Resharding") + `.querySelector("h2 a")`))
 			b.await("its page is open", `document.querySelector(".chart .line")`)
 			b.settled()
-			b.picture(filepath.Join(folder, strings.Replace(name, "page", "action", 1)+".png"), "")
+			b.picture(filepath.Join(folder, strings.Replace(name, "page", "action", 1)+".png"), "", ".events")
 		}
 		b.quiet()
 	}
 	b := open(t, look{width: 1000, height: 300, scale: 1.5})
 	b.visit("data:text/html," + url.PathEscape(terminal.html()))
-	b.picture(filepath.Join(folder, "terminal.png"), "pre")
+	b.picture(filepath.Join(folder, "terminal.png"), "pre", "pre")
 }
 
-// picture writes what is seen, or one element of it.
-func (b *tab) picture(file, selector string) {
+// picture writes what is seen from one element, or the top, to where another ends.
+func (b *tab) picture(file, from, to string) {
 	b.t.Helper()
-	params := page.CaptureScreenshotParams{}
-	if selector != "" {
-		box := evaluate[map[string]float64](b, fmt.Sprintf(`document.querySelector(%s).getBoundingClientRect().toJSON()`, quoted(selector)))
-		params.Clip = &page.Viewport{X: box["x"], Y: box["y"], Width: box["width"], Height: box["height"], Scale: 1}
-	}
-	data := call(b, page.CaptureScreenshot, params).Data
+	box := evaluate[map[string]float64](b, fmt.Sprintf(`((from, to) => {
+		const { x, y, width } = from?.getBoundingClientRect() ?? { x: 0, y: 0, width: innerWidth };
+		return { x, y, width, height: to.getBoundingClientRect().bottom - y + (from ? 0 : 5) };
+	})(%s, document.querySelector(%s))`, element(from), quoted(to)))
+	clip := page.Viewport{X: box["x"], Y: box["y"], Width: box["width"], Height: box["height"], Scale: 1}
+	data := call(b, page.CaptureScreenshot, page.CaptureScreenshotParams{Clip: &clip}).Data
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		b.t.Fatal(err)
 	}
 	if err := os.WriteFile(file, data, 0o644); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// element is a script for the first one of a selector, or none.
+func element(selector string) string {
+	if selector == "" {
+		return "undefined"
+	}
+	return fmt.Sprintf("document.querySelector(%s)", quoted(selector))
 }
 
 // scene is a day at a bot's.
@@ -101,9 +110,13 @@ func scene(t *testing.T, s *site) {
 			}
 		}
 	}
-	_ = p.Do(t.Context(), kapi.Spec{Title: "Migrate settings", Description: "Guild settings from version 2 to version 3.", Keys: []string{"settings"}},
-		func(_ context.Context, h *kapi.Handle) error {
+	start(kapi.Spec{Title: "Migrate settings", Description: "Guild settings from version 2 to version 3.", Keys: []string{"settings"}},
+		func(ctx context.Context, h *kapi.Handle) error {
 			h.Progress(0.8)
+			select { // it is well under way by then
+			case <-time.After(4 * time.Second):
+			case <-ctx.Done():
+			}
 			return errors.New("table settings_v3: duplicate key at row 80,117")
 		})
 	start(kapi.Spec{Title: "Nightly backup", Description: "Dumps every database and sends them to the other site.", Keys: []string{"backup:db1"}},

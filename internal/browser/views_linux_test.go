@@ -4,27 +4,40 @@ import (
 	"context"
 	_ "embed"
 	"errors"
-	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/server"
+	"github.com/kettubot/kapi/sqlite"
 )
 
 //go:embed testdata/axe-core/axe.min.js
 var axe string
 
-// accessible fails the test if axe-core finds anything against what is shown.
+// accessible fails the test if axe-core finds anything against what is shown, or can't tell whether a
+// text has enough contrast. It can't on a gradient, so the cards are of one colour meanwhile: of that
+// which is less like the other cards'.
 func (b *tab) accessible(view string) {
 	b.t.Helper()
 	b.settled()
+	if !evaluate[bool](b, `"axe" in window`) {
+		b.do(chromedp.Evaluate[chromedp.Void](axe))
+	}
 	found := evaluate[string](b, `(async () => {
-		if (!window.axe) {`+axe+`}
-		const { violations } = await axe.run(document, { resultTypes: ["violations"] });
-		return violations.map(({ id, help, nodes }) => id + ": " + help + "\n" + nodes.map((n) => "  " + n.html.slice(0, 200) + "\n    " + n.failureSummary).join("\n")).join("\n");
+		const flat = new CSSStyleSheet();
+		flat.replaceSync(".row .card { background: var(--wash) !important }");
+		document.adoptedStyleSheets = [flat];
+		const { violations, incomplete } = await axe.run(document, { resultTypes: ["violations", "incomplete"] });
+		document.adoptedStyleSheets = [];
+		const unsure = incomplete.filter(({ id }) => id === "color-contrast");
+		for (const rule of unsure) rule.nodes = rule.nodes.filter(({ html }) => !html.startsWith("<text")); // of the chart: soft, as elsewhere
+		return [...violations, ...unsure.filter(({ nodes }) => nodes.length > 0)].map(({ id, help, nodes }) => id + ": " + help + "\n" + nodes.map((n) => "  " + n.html.slice(0, 200) + "\n    " + n.failureSummary).join("\n")).join("\n");
 	})()`)
 	if found != "" {
 		b.t.Errorf("%s, %s:\n%s", b.look.name, view, found)
@@ -79,46 +92,114 @@ func TestAccessible(t *testing.T) {
 			s := newSite(t)
 			b := open(t, l)
 			b.bypassPolicy() // for axe-core, which makes HTML of strings
-			b.visit(s.url)
-			b.await("it asks for a token", `document.activeElement.id === "token"`)
-			b.accessible("signing in")
-			b.press("wrong\r")
-			b.await("it is refused", `document.querySelector("#token-error").checkVisibility()`)
-			b.accessible("a refused token")
-			b.press(s.token + "\r")
-			b.await("the list is empty", `document.querySelector("#empty").checkVisibility()`)
-			b.accessible("the empty list")
-
+			b.signingIn(s)
 			failed := gallery(t, s)
-			b.await("all are there", `document.querySelectorAll(".row").length === 6`)
-			b.await("in the order of their urgency", `[...document.querySelectorAll(".row")].map((row) => row.dataset.status).join() === "failed,failed,impacted,running,running,pending"`)
-			b.accessible("the list")
-			whole(b)
-			b.shot("list")
-			b.do(click(row("Reindex the search") + `.querySelector(".act")`))
-			b.await("it is asked", `document.querySelector("#question").open`)
-			b.accessible("a question with a warning")
-			b.press("\x1b")
-			b.visit(s.url + "#/actions/" + failed.Action.ID)
-			b.await("its page is open", `document.querySelector("#action-title").textContent === "Reindex the search" && document.querySelector(".events li")`)
-			b.accessible("one action")
-			whole(b)
-			b.shot("action")
-			b.visit(s.url + "#/actions/none")
-			b.await("there is none", `document.querySelector("#action-title").textContent === "Not going on"`)
-			b.accessible("no action")
-			b.visit(s.url + "#/?q=nothing")
-			b.await("nothing matches", `document.querySelector("#no-match").checkVisibility()`)
-			b.accessible("no match")
-			b.visit(s.url + "#/")
-			s.kapi("dismiss", failed.Action.ID)
-			b.await("it has ended", `document.querySelector("#recent").checkVisibility()`)
-			s.kill()
-			b.await("it is stale", `document.querySelector("#stale").checkVisibility()`)
-			b.accessible("a stale list")
+			b.listAndQuestions(s)
+			b.actions(s, failed)
+			b.offline(s)
 			b.quiet()
+			b.visit(elsewhere(t))
+			b.await("one signs in elsewhere", `document.querySelector("#sign-in-view a[href='/login']").checkVisibility()`)
+			b.accessible("signing in elsewhere")
+			b.shot("elsewhere")
 		})
 	}
+}
+
+func (b *tab) signingIn(s *site) {
+	b.t.Helper()
+	b.visit(s.url + "#/link")
+	b.await("a link was no good", says("#sign-in-view", "has been used already"))
+	b.accessible("after a bad link")
+	b.visit("about:blank")
+	b.visit(s.url)
+	b.await("it asks for a token", `document.activeElement.id === "token"`)
+	b.accessible("signing in")
+	b.press("wrong\r")
+	b.await("it is refused", `document.querySelector("#token-error").checkVisibility()`)
+	b.accessible("a refused token")
+	b.press(s.token + "\r")
+	b.await("the list is empty", `document.querySelector("#empty").checkVisibility()`)
+	b.await("it says how to start one here", `document.querySelector("#first-action code").textContent === 'kapi run --key first --title "My first action" -- sleep 60'`)
+	b.accessible("the empty list")
+	whole(b)
+}
+
+func (b *tab) listAndQuestions(s *site) {
+	b.t.Helper()
+	b.await("all are there", `document.querySelectorAll(".row").length === 6`)
+	b.await("in the order of their urgency", `[...document.querySelectorAll(".row")].map((row) => row.dataset.status).join() === "failed,failed,impacted,running,running,pending"`)
+	b.accessible("the list")
+	whole(b)
+	b.shot("list")
+	b.do(click(row("Reindex the search") + `.querySelector(".act")`))
+	b.await("it is asked", `document.querySelector("#question").open`)
+	b.accessible("a question with a warning")
+	b.press("\x1b")
+	moot := s.remote("Moot", "", "moot")
+	b.await("one more is there", row("Moot"))
+	b.do(click(row("Moot") + `.querySelector(".act")`))
+	b.await("cancelling is asked about", `document.querySelector("#question").open`)
+	b.accessible("a question about cancelling")
+	s.report(moot, map[string]any{"status": 5})
+	b.await("there is nothing to do any more", `document.querySelector("#question [data-part=moot]").checkVisibility()`)
+	b.accessible("a question that is moot, and a row that has ended")
+	b.press("\x1b")
+	b.do(click(`document.querySelector("#notices")`))
+	b.await("there are no notices", `document.querySelector("#notices-why").checkVisibility()`)
+	b.visit(s.url + "#/?q=nothing")
+	b.await("nothing matches", `document.querySelector("#no-match").checkVisibility()`)
+	b.accessible("no match, and why there are no notices")
+}
+
+func (b *tab) actions(s *site, failed remote) {
+	b.t.Helper()
+	b.visit(s.url + "#/actions/" + failed.Action.ID)
+	b.await("its page is open", `document.querySelector("#action-title").textContent === "Reindex the search" && document.querySelector(".events li")`)
+	b.accessible("one action")
+	whole(b)
+	b.shot("action")
+	s.kapi("dismiss", failed.Action.ID)
+	b.await("it has been dismissed", `document.querySelector("#action-view .status").textContent === "Aborted"`)
+	b.accessible("one that has ended")
+	b.visit(s.url + "#/actions/none")
+	b.await("there is none", `document.querySelector("#action-title").textContent === "Not going on"`)
+	b.accessible("no action")
+}
+
+func (b *tab) offline(s *site) {
+	b.t.Helper()
+	b.visit(s.url + "#/")
+	b.await("something has ended", `document.querySelector("#recent").checkVisibility()`)
+	b.await("the list is back", row("Resharding"))
+	b.do(click(row("Resharding") + `.querySelector(".act")`))
+	s.kill()
+	b.await("it is stale", `document.querySelector("#stale").checkVisibility()`)
+	b.press("\r")
+	b.await("an error is shown", `document.querySelector("#question [role=alert]").checkVisibility()`)
+	b.accessible("a question with an error")
+	b.press("\x1b")
+	b.accessible("a stale list")
+}
+
+// elsewhere is the address of the page in a program that has users of its own.
+func elsewhere(t *testing.T) string {
+	t.Helper()
+	store, err := sqlite.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := kapi.Open(t.Context(), store, kapi.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := func(*http.Request) (auth.Identity, error) { return auth.Identity{}, auth.ErrNoToken }
+	web := httptest.NewServer(server.New(p, server.Options{Authenticate: nobody, Page: server.Page{SignInURL: "/login"}}))
+	t.Cleanup(func() {
+		web.Close()
+		_ = p.Close()
+	})
+	return web.URL + "/"
 }
 
 // The test of accessibility finds what is wrong.
@@ -136,95 +217,4 @@ func TestAccessibleNotices(t *testing.T) {
 	if len(failed) > 0 {
 		t.Errorf("axe-core doesn't find %v", failed)
 	}
-}
-
-// The filter is in the address, and the address in the filter.
-func TestFilter(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	gallery(t, s)
-	b := open(t, desktop)
-	b.signIn(s)
-	b.await("all are there", `document.querySelectorAll(".row").length === 6`)
-	titles := `[...document.querySelectorAll(".row h2")].map((h) => h.textContent).join()`
-	b.keystroke("/", "Slash")
-	b.await("the slash leads to it", `document.activeElement.id === "filter-text"`)
-	b.press("DEPLOY moves")
-	b.await("words of title, description and keys", titles+` === "Resharding"`)
-	b.await("in the address", `location.hash === "#/?q=DEPLOY+moves"`)
-	b.visit(s.url + "#/?status=failed,pending")
-	b.await("statuses of the address", titles+` === "Migrate settings,Reindex the search,Deploy 2026.11"`)
-	b.await("are those of the buttons", `[...document.querySelectorAll(".chip[aria-pressed=true]")].map((chip) => chip.dataset.status).join() === "failed,pending"`)
-	b.do(click(`document.querySelector(".chip[data-status=pending]")`))
-	b.await("a button changes them", titles+` === "Migrate settings,Reindex the search" && location.hash === "#/?status=failed"`)
-	b.visit(s.url + "#/?q=%F0%9F%98%80")
-	b.await("nothing matches", `document.querySelector("#no-match").checkVisibility() && document.querySelector("#filter-text").value === "😀"`)
-	b.do(click(`document.querySelector("#filter-clear")`))
-	b.await("all are there again", `document.querySelectorAll(".row").length === 6 && location.hash === "#/"`)
-	b.quiet()
-}
-
-// Rows glide to where they belong, and don't where the reader wants no motion.
-func TestGlides(t *testing.T) {
-	t.Parallel()
-	for _, still := range []bool{false, true} {
-		t.Run(fmt.Sprint("still: ", still), func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t)
-			p := s.peer()
-			b := open(t, look{name: "glide", width: 1280, height: 800, scale: 1, still: still})
-			b.signIn(s)
-			var last *held
-			for i := range 5 {
-				last = hold(t, p, fmt.Sprint("action ", i))
-				time.Sleep(2 * time.Millisecond) // each is older than the next
-			}
-			b.await("all are there", `document.querySelectorAll(".row").length === 5`)
-			b.settled()
-			evaluate[bool](b, `(() => {
-				window.seen = [];
-				const look = () => {
-					const row = `+row("action 0")+`;
-					seen.push(Math.round(row.getBoundingClientRect().top));
-					requestAnimationFrame(look);
-				};
-				look();
-				return true;
-			})()`)
-			last.end <- errors.New("it went wrong")
-			b.await("the failed one is on top", `document.querySelector(".row h2").textContent === "action 4"`)
-			b.settled()
-			places := evaluate[int](b, `new Set(seen).size`)
-			if still && places != 2 || !still && places < 5 {
-				t.Errorf("the row below was seen at %d places", places)
-			}
-		})
-	}
-}
-
-// Everything that the page needs is asked for at once, when the HTML is there.
-func TestLoadsInOneRoundTrip(t *testing.T) {
-	t.Parallel()
-	s := newSite(t)
-	b := open(t, desktop)
-	b.signIn(s)
-	b.do(chromedp.Reload())
-	b.await("it is there again", `document.querySelector("#live-text")?.textContent === "Live"`)
-	late := evaluate[string](b, `(() => {
-		const named = new Set([...document.querySelectorAll("link, script")].map((e) => e.href || e.src));
-		return performance.getEntriesByType("resource").map((r) => r.name).filter((name) => !named.has(name) && !name.startsWith("data:")).join();
-	})()`)
-	if late != "" {
-		t.Errorf("asked for later: %s", late)
-	}
-	lists := 0
-	for _, address := range b.addresses() {
-		if strings.HasSuffix(address, "/v4/kapi/actions") {
-			lists++
-		}
-	}
-	if lists > 3 { // before signing in, after it, and once for the page that was loaded again
-		t.Errorf("the list was asked for %d times", lists)
-	}
-	b.quiet()
 }

@@ -24,10 +24,10 @@ export const now = () => Date.now() + skew;
 function compareClocks(date, asked) {
   const theirs = Date.parse(date ?? "") + 500;
   const off = theirs - (asked + Date.now()) / 2;
-  if (!Number.isNaN(off)) skew = Math.abs(off) > 2000 ? off : 0;
+  if (Math.abs(off - skew) > 1000) skew = Math.abs(off) > 2000 ? off : 0; // nearer is as good as the same
 }
 
-export async function call(method, path, body) {
+async function call(method, path, body) {
   const init = { method, signal: AbortSignal.timeout(patience) };
   if (body) {
     init.headers = { "Content-Type": "application/json" };
@@ -42,8 +42,12 @@ export async function call(method, path, body) {
     throw new ApiError(0, 0, error.name === "TimeoutError" ? "The server does not answer." : "The server can’t be reached.");
   }
   compareClocks(response.headers.get("Date"), asked);
-  if (response.ok) return { response, data: text ? JSON.parse(text) : undefined };
-  throw refusal(response, text);
+  if (!response.ok) throw refusal(response, text);
+  try {
+    return { response, data: text ? JSON.parse(text) : undefined };
+  } catch {
+    throw new ApiError(response.status, 0, "What answers is not kapi: a proxy that wants you to sign in, perhaps. Load the page again.");
+  }
 }
 
 // refusal makes an error of an answer; one that isn't kapi's comes from something between.
@@ -52,6 +56,9 @@ function refusal(response, text) {
   try {
     said = JSON.parse(text) ?? {};
   } catch { /* said below */ }
+  if (said.code === 50002 && /another origin/.test(said.message)) { // the same code as for who is no admin
+    return new ApiError(response.status, 0, "The server takes this page for another site’s. A proxy in front of it must pass the Host header on.");
+  }
   let message = said.message || `The server answers ${response.status} ${response.statusText}`.trim();
   if (said.report) message += ` (report ${said.report} in the server’s log)`;
   return new ApiError(response.status, said.code ?? 0, message, said.retry_after);

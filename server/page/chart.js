@@ -1,17 +1,21 @@
 // The progress of one action over the time that the page has watched it, as a small chart.
 
-import { svg } from "./dom.js";
+import { attribute, svg } from "./dom.js";
 import { ageText, localTime, percentText, statusNames } from "./text.js";
 
 const top = 10, bottom = 24, left = 40, right = 4;
 
-// chart draws the samples, {at, progress, status}, up to a moment, in that many pixels.
-export function chart(samples, until, width, height) {
+// chart draws the samples, {at, progress, status}, up to a moment, in that many pixels. What is drawn
+// anew stays the same picture to a screen reader.
+export function chart(place, samples, until, width, height) {
   const inner = { width: width - left - right, height: height - top - bottom };
   const from = samples[0].at, span = Math.max(until - from, 1);
   const x = (at) => left + ((at - from) / span) * inner.width;
   const y = (progress) => top + (1 - progress) * inner.height;
-  const picture = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": summary(samples, until) });
+  const picture = place.firstElementChild ?? place.appendChild(svg("svg", { class: "chart", role: "img" }));
+  picture.replaceChildren();
+  attribute(picture, "viewBox", `0 0 ${width} ${height}`);
+  attribute(picture, "aria-label", summary(samples, until));
   for (const level of [0, 0.5, 1]) {
     picture.append(
       svg("line", { class: "grid", x1: left, x2: width - right, y1: y(level), y2: y(level) }),
@@ -21,7 +25,6 @@ export function chart(samples, until, width, height) {
     svg("text", { x: left, y: height - 6 }, localTime(from)),
     svg("text", { x: width - right, y: height - 6, "text-anchor": "end" }, `${ageText(until - from)} later`));
   for (const piece of pieces(samples, until)) picture.append(...draw(piece, x, y));
-  return picture;
 }
 
 // pieces are runs of samples of one status with a progress; each ends where the next begins.

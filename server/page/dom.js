@@ -28,12 +28,32 @@ export const shape = (name) =>
 
 // text sets the text of an element, if it is another: the browser does nothing then.
 export function text(element, value) {
-  if ((element.firstChild?.data ?? "") !== value) element.textContent = value;
+  const node = element.firstChild;
+  if ((node?.data ?? "") === value) return;
+  if (node instanceof Text && node === element.lastChild && value) node.data = value; // which costs less than another node
+  else element.textContent = value;
 }
 
 // show sets whether an element is there.
 export function show(element, visible) {
   if (element.hidden === visible) element.hidden = !visible;
+}
+
+// keep makes the children of an element those of the items, which are objects, in their order. What
+// was there already stays, and with it what is selected in it.
+export function keep(parent, items, make) {
+  const made = (parent.made ??= new WeakMap());
+  const wanted = items.map((item) => {
+    if (!made.has(item)) made.set(item, make(item));
+    return made.get(item);
+  });
+  const staying = new Set(wanted);
+  for (const child of [...parent.children]) if (!staying.has(child)) child.remove();
+  let next = parent.firstChild;
+  for (const child of wanted) {
+    if (child === next) next = next.nextSibling;
+    else parent.insertBefore(child, next);
+  }
 }
 
 // attribute sets an attribute, or removes it for undefined.
@@ -73,7 +93,7 @@ async function copy(line) {
   }
 }
 
-export const stillness = matchMedia("(prefers-reduced-motion: reduce)");
+const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 
 // glide plays an animation, unless the reader wants none.
 export function glide(element, frames, duration) {

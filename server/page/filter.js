@@ -19,12 +19,6 @@ export class Filter {
       this.#changed();
       this.input.focus();
     });
-    document.addEventListener("keydown", (event) => {
-      if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.target.closest?.("input, dialog") || this.input.closest("[hidden]")) return;
-      event.preventDefault();
-      this.input.focus();
-    });
   }
 
   #button(status) {
@@ -44,6 +38,7 @@ export class Filter {
     if (this.input.value.trim() !== (given.get("q") ?? "")) this.input.value = given.get("q") ?? "";
     const names = (given.get("status") ?? "").split(",");
     this.statuses = new Set(urgency.filter((status) => names.includes(statusNames[status])));
+    $("#action-view .back").href = location.hash || "#/"; // the way back leads to what was chosen
     this.#tell();
   }
 
@@ -53,7 +48,7 @@ export class Filter {
     if (this.statuses.size > 0) given.set("status", [...this.statuses].map((status) => statusNames[status]).join(","));
     const query = given.toString().replaceAll("%2C", ",");
     history.replaceState(null, "", query ? `#/?${query}` : "#/");
-    this.#tell();
+    this.read();
   }
 
   #tell() {

@@ -5,7 +5,7 @@ import { base } from "./api.js";
 
 const intentInternal = 1 << 6;
 // The pause before a connection is tried again grows from the first to the last.
-const firstPause = 200, lastPause = 10_000;
+const firstPause = 200, lastPause = 5_000;
 // greetWithin bounds the steps of a new connection, answerWithin the answer to a heartbeat.
 const greetWithin = 15_000, answerWithin = 10_000;
 
@@ -24,12 +24,17 @@ export class Gateway {
     this.pause = firstPause;
     this.heardAt = 0; // Date.now() of the last word
     this.#forget();
-    addEventListener("online", () => this.#now());
+    addEventListener("online", () => this.check());
     document.addEventListener("visibilitychange", () => {
-      if (document.hidden || this.stopped) return;
-      if (this.live) this.#beat(); // a machine that slept may have lost it without a word
-      else this.#now();
+      if (!document.hidden) this.check();
     });
+  }
+
+  // check is called when the connection may have been lost without a word: after a sleep, on another
+  // network.
+  check() {
+    if (this.live) this.#beat();
+    else this.#now();
   }
 
   start() {

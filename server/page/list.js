@@ -23,6 +23,7 @@ export class List {
     this.watch = new IntersectionObserver((seen) => {
       for (const { target, isIntersecting } of seen) {
         target.row.near = isIntersecting;
+        target.classList.toggle("near", isIntersecting);
         if (isIntersecting && this.dirty.has(target.row.entry)) wake();
       }
     }, { rootMargin: "50% 0%" });
@@ -31,9 +32,9 @@ export class List {
   // changed takes note of a change, to be painted.
   changed(entry) {
     this.dirty.add(entry);
-    const row = this.rows.get(entry.id);
-    // With a filter any change may be one of what matches.
-    if (!row || row.rank !== entry.rank || this.filter.words.length > 0) this.unordered = true;
+    const row = this.rows.get(entry.id), fits = entry.fits(this.filter);
+    // With a filter any change may be one of what matches; a note makes the row higher.
+    if (Boolean(row) !== fits || row && (row.rank !== entry.rank || row.noted !== row.willNote())) this.unordered = true;
   }
 
   setFilter(filter) {
@@ -49,17 +50,19 @@ export class List {
   paint(now, stale) {
     const started = performance.now();
     let complete = true;
-    if (this.unordered) {
-      const wanted = this.model.sorted(this.filter);
-      this.matching = wanted.length;
-      complete = this.#place(wanted, started, now, stale);
-      this.unordered = !complete;
-    }
+    // What is painted may change its height, so where things are is looked at before.
+    const before = this.unordered && this.filled ? this.#where() : new Map();
     for (const entry of this.dirty) {
       const row = this.rows.get(entry.id);
       if (row && !row.near) continue;
       this.dirty.delete(entry);
       if (row?.entry === entry) row.paint(now, started, stale);
+    }
+    if (this.unordered) {
+      const wanted = this.model.sorted(this.filter);
+      this.matching = wanted.length;
+      complete = this.#place(wanted, before, started, now, stale);
+      this.unordered = !complete;
     }
     if (!complete) this.wake();
     else if (this.model.known) this.filled = true;
@@ -93,8 +96,7 @@ export class List {
 
   // #place makes the document have the rows that are wanted, in this order, and lets those that
   // moved glide. It returns whether all are there.
-  #place(wanted, started, now, stale) {
-    const before = this.filled ? this.#where() : new Map();
+  #place(wanted, before, started, now, stale) {
     const rows = [], fresh = [];
     let complete = true;
     for (const entry of wanted) {
@@ -151,6 +153,7 @@ export class List {
     if (focused && focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
   }
 
+  // #where returns where rows are seen, those that glide too.
   #where() {
     const places = new Map();
     for (const row of this.rows.values()) {
@@ -162,17 +165,24 @@ export class List {
   #glide(before, fresh) {
     this.#hold(before);
     for (const row of fresh) {
-      glide(row.element, [{ opacity: 0, transform: "translateY(-0.5rem)" }, { opacity: 1, transform: "none" }], 300);
+      glide(row.element, [{ opacity: 0 }, { opacity: 1 }], 300);
+      row.moving = glide(row.element, [{ transform: "translateY(-0.5rem)" }, { transform: "none" }], 300);
     }
+    // A row that still glides goes on from where it is seen: its place is looked at without that.
+    for (const row of before.keys()) row.moving?.cancel();
+    // What was moved is laid out only when it is painted, and has the height that it had until then.
+    const moved = [...this.rows.values()].filter((row) => row.moved);
+    for (const { element } of moved) element.style.contentVisibility = "visible";
     const far = innerHeight;
     const moves = [];
     for (const [row, old] of before) {
       if (!row.element.isConnected) continue;
       const place = row.element.getBoundingClientRect();
       const x = old.left - place.left, y = Math.max(-far, Math.min(far, old.top - place.top));
-      if (Math.abs(x) + Math.abs(y) > 1) moves.push([row.element, `translate(${x}px, ${y}px)`]);
+      if (Math.abs(x) + Math.abs(y) > 1) moves.push([row, `translate(${x}px, ${y}px)`]);
     }
-    for (const [element, transform] of moves) glide(element, [{ transform }, { transform: "none" }], 450);
+    for (const { element } of moved) element.style.contentVisibility = "";
+    for (const [row, transform] of moves) row.moving = glide(row.element, [{ transform }, { transform: "none" }], 450);
   }
 
   // #hold keeps what is being read where it is, when something comes or goes above it.
@@ -180,7 +190,7 @@ export class List {
     if (scrollY < this.root.offsetTop) return; // then what is new is to be seen
     let first, top = innerHeight;
     for (const [row, old] of before) {
-      if (row.moved || !row.element.isConnected || old.bottom < 0 || old.top >= top) continue;
+      if (row.moved || row.moving?.playState === "running" || !row.element.isConnected || old.bottom < 0 || old.top >= top) continue;
       first = row;
       top = old.top;
     }

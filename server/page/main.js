@@ -1,25 +1,24 @@
 // The page: what is going on, live. This wires what the other modules do.
 
 import * as api from "./api.js";
-import { Detail, Hearing } from "./detail.js";
-import { $, command, copyFrom, show, text } from "./dom.js";
+import { Banner } from "./banner.js";
+import { Detail } from "./detail.js";
+import { $, command, copyFrom, keep, show, text } from "./dom.js";
 import { Filter } from "./filter.js";
 import { Gateway } from "./gateway.js";
+import { Hearing } from "./hearing.js";
 import { List } from "./list.js";
 import { Model } from "./model.js";
 import { Question } from "./question.js";
 import { endedItem } from "./row.js";
 import { SignIn, reason } from "./signin.js";
 import { Announcer, Notices, Tab } from "./tab.js";
-import { localTime, plain, shellQuote } from "./text.js";
-
-// staleAfter is how long the connection may be away before it is worth a word.
-const staleAfter = 800;
+import { nameOf, second, shellQuote } from "./text.js";
 
 const announcer = new Announcer();
 const model = new Model({ changed, told });
 const list = new List(model, wake);
-const detail = new Detail(model, wake);
+const detail = new Detail(model);
 const hearing = new Hearing(model);
 const tab = new Tab(model);
 const notices = new Notices();
@@ -27,14 +26,18 @@ const filter = new Filter(model, (chosen) => {
   list.setFilter(chosen);
   wake();
 });
-const question = new Question(model, { after, announce: (sentence) => announcer.say(sentence) });
+const announce = (sentence) => announcer.say(sentence);
+const question = new Question(model, { after, announce });
+const banner = new Banner({ change: wakeAll, announce });
 const signIn = new SignIn(load);
 const gateway = new Gateway({
-  ready: catchUp, resumed: () => live(true), lost: () => live(false), refused, outdated,
+  ready: catchUp, resumed, refused, lost: () => banner.live(false, gateway.heardAt), outdated: () => banner.outdated(gateway.heardAt),
   action: (action) => model.update(action),
 });
 
-let listedSeq = -1, connected, since = 0, stale = false, signedIn = false, retry = 0;
+let listedSeq = -1, signedIn = false, retry = 0;
+// owed is set from a READY until the list that it asks for: what is shown is not whole before that.
+let owed;
 
 // What changes is painted once a frame, whatever comes in between.
 let scheduled = false;
@@ -48,8 +51,8 @@ function wake() {
 function paint() {
   scheduled = false;
   const now = api.now();
-  list.paint(now, stale);
-  detail.paint(now, stale);
+  list.paint(now, banner.stale);
+  detail.paint(now, banner.stale);
   question.refresh();
   filter.paint();
   paintEmpty();
@@ -57,6 +60,11 @@ function paint() {
 
 function changed(entry) {
   list.changed(entry);
+  detail.changed(entry);
+  wakeAll();
+}
+
+function wakeAll() {
   wake();
   tabSoon();
 }
@@ -67,14 +75,14 @@ let tabTimer = 0;
 function tabSoon() {
   tabTimer ||= setTimeout(() => {
     tabTimer = 0;
-    tab.update(stale);
+    tab.update(banner.stale);
   }, 200);
 }
 
 function told(entry, what) {
-  const title = plain(entry.action.title);
+  const title = nameOf(entry.action);
   const words = { unseen: "has ended", impacted: "is impacted", recovered: "has recovered", failed: "has failed", completed: "has completed", aborted: "was aborted" };
-  announcer.say(`${title} ${words[what]}`);
+  announce(`${title} ${words[what]}`);
   if (what === "failed") notices.failed(entry);
   if (!["failed", "impacted", "recovered"].includes(what)) endingsChanged = true;
 }
@@ -84,9 +92,9 @@ let endingsChanged = false;
 function paintEndings(now) {
   if (!endingsChanged) return;
   endingsChanged = false;
-  $("#endings").replaceChildren(...model.endings.map((ending) => endedItem(ending, now, localTime)));
-  text($("#endings-count"), String(model.endings.length));
-  show($("#recent"), model.endings.length > 0);
+  keep($("#endings"), model.endings, (ending) => endedItem(ending, now));
+  for (const count of document.querySelectorAll(".endings-count")) text(count, String(model.endings.length));
+  for (const id of ["#recent", "#to-recent"]) show($(id), model.endings.length > 0);
 }
 
 function paintEmpty() {
@@ -94,28 +102,33 @@ function paintEmpty() {
   show($("#empty"), none);
   show($("#filter"), model.known && !none);
   show($("#no-match"), model.known && !none && list.matching === 0);
-  show($("#loading"), !model.known);
+  show($("#loading"), !model.known && $("#sign-in-view").hidden);
 }
+
+let ticked = Date.now();
 
 // tick is what time alone changes.
 function tick() {
   const now = api.now(), at = performance.now();
+  if (Date.now() - ticked > 5 * second) gateway.check(); // the machine slept
+  ticked = Date.now();
   model.settle(at);
   if (model.sweep(at, detail.id)) {
     list.reorder();
     wake();
   }
   paintEndings(now);
-  if (stale) paintStale(now);
+  banner.tick(now);
   if (document.hidden) return list.forget(); // nothing is painted now
-  list.tick(now, stale);
-  detail.paint(now, stale);
-  if (!stale) hearing.tick(detail.entry ? [detail.entry] : list.near());
+  list.tick(now, banner.stale);
+  detail.tick(now, banner.stale);
+  if (!banner.stale) hearing.tick(detail.entry ? [detail.entry] : list.near());
 }
 
 // load lists what is going on; with the gateway connected nothing that comes later is missed.
 async function load() {
   clearTimeout(retry);
+  const pays = owed, seen = gateway.seq;
   let listed;
   try {
     listed = await api.list();
@@ -124,7 +137,8 @@ async function load() {
     if (error.status === 401 || error.status === 403) return askToSignIn(error);
     return again(error);
   }
-  listedSeq = listed.seq ?? gateway.seq;
+  listedSeq = listed.seq ?? seen;
+  if (owed === pays) owed = undefined;
   model.list(listed.actions, listed.epoch, listedSeq);
   if (!signedIn) {
     signedIn = true;
@@ -133,79 +147,57 @@ async function load() {
     show($("#live"), true);
     route();
   }
-  if (gateway.live) live(true);
-  else gateway.start();
-  wake();
-  tabSoon();
+  if (!gateway.live) gateway.start();
+  else if (!owed) banner.live(true);
+  wakeAll();
 }
 
 // again tries later what could not be had at all.
 function again(error) {
-  if (!model.known) text($("#loading"), `${error.message} Trying again…`);
+  if (!model.known) {
+    signIn.hide();
+    text($("#loading"), `${error.message} Trying again…`);
+    wake();
+  }
   retry = setTimeout(load, 1000 * (error.retryAfter ?? 2));
 }
 
 // catchUp is called when the gateway will tell all that changes after seq.
 function catchUp(seq, epoch) {
-  if (epoch === model.epoch && listedSeq >= seq) live(true); // the list is as new as that
-  else load();
+  owed = undefined;
+  if (epoch === model.epoch && listedSeq >= seq) return banner.live(true); // the list is as new as that
+  owed = {};
+  listedSeq = -1;
+  model.enter(epoch);
+  load();
+}
+
+// resumed is called when the gateway has told all that changed since the connection before.
+function resumed() {
+  if (owed) load();
+  else banner.live(true);
 }
 
 // refused is called when the gateway will not have the cookie; the list says why.
 function refused() {
-  live(false);
+  banner.live(false, gateway.heardAt);
+  clearTimeout(retry);
   retry = setTimeout(load, 1000);
 }
 
 function askToSignIn(error) {
-  signedIn = false;
-  gateway.stop();
-  live(true); // or rather: nobody waits for it
-  show($("#body"), false);
-  show($("#live"), false);
-  detail.open(undefined);
-  signIn.open(linkFailed() ? "That link has been used already, or it was too old. Paste a token instead, or have kapi serve print another link." : reason(error));
+  if (signedIn) return location.reload(); // and with it goes all that was shown
+  signIn.open(linkFailed() ? "That link has been used already, or it was too old. Paste a token instead, or start kapi serve anew for another link." : reason(error));
+  wake();
 }
 
 // linkFailed: a one-time link brought the browser here, and was no good.
 const linkFailed = () => location.hash === "#/link";
 
-function outdated() {
-  text($("#stale-text"), "The server is of another version than this page. Load it again.");
-  show($("#stale"), true);
-}
-
-// live notes whether the connection is there. While it is not, the page says since when.
-let staleTimer = 0;
-
-function live(yes) {
-  if (connected === yes) return;
-  connected = yes;
-  clearTimeout(staleTimer);
-  if (yes) return setStale(false);
-  since = gateway.heardAt || Date.now();
-  staleTimer = setTimeout(() => setStale(true), staleAfter);
-}
-
-function setStale(yes) {
-  if (stale !== yes) announcer.say(yes ? `Not connected since ${localTime(since)}` : "Connected again");
-  stale = yes;
-  document.body.classList.toggle("is-stale", stale);
-  text($("#live-text"), stale ? "Not connected" : "Live");
-  paintStale(api.now());
-  show($("#stale"), stale);
-  tabSoon();
-  wake();
-}
-
-function paintStale(now) {
-  if (!stale) return;
-  text($("#stale-text"), `Not connected to the server. What you see is as of ${localTime(since, { now })}; it is brought up to date as soon as the server is back.`);
-}
-
 // after something was done about an action, its row will go: the focus stays close by.
 function after(id, error) {
   if (error) return load(); // which finds out whether one has to sign in again
+  if (!gateway.live) load(); // nobody tells what came of it
   const row = list.rows.get(id);
   if ($("#list-view").hidden) detail.parts.title.focus();
   else row?.parts.link.focus();
@@ -236,11 +228,20 @@ document.addEventListener("click", (event) => {
   if (entry) question.ask(button.dataset.do, entry);
 });
 
+// atHome: the server is on this machine, so that a command can use its store.
+const atHome = /^(localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
+
 function start() {
-  const server = shellQuote(api.base.href.replace(/\/$/, ""));
-  $("#first-action").append(command(`kapi run --server ${server} --key backup --title Backup -- ./backup.sh`));
+  text($("#loading"), "Loading…");
+  const server = atHome ? "" : `--server ${shellQuote(api.base.href.replace(/\/$/, ""))} `;
+  $("#first-action").append(command(`kapi run ${server}--key first --title "My first action" -- sleep 60`));
+  show($(atHome ? "#first-elsewhere" : "#first-here"), false);
   text($("#host"), location.host);
-  copyFrom(document, (sentence) => announcer.say(sentence));
+  copyFrom(document, announce);
+  $("#to-recent").addEventListener("click", () => {
+    $("#recent").scrollIntoView();
+    $("#recent summary").focus();
+  });
   addEventListener("hashchange", route);
   route();
   setInterval(tick, 1000);

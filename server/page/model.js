@@ -5,9 +5,9 @@ import { Estimate } from "./estimate.js";
 import { Status, active, ongoing, urgency } from "./text.js";
 
 // lingers is for how long the ending of an action is shown in its place, in milliseconds.
-export const lingers = 6000;
+const lingers = 6000;
 // keptEndings is how many the strip keeps: kapi itself keeps none.
-export const keptEndings = 50;
+const keptEndings = 50;
 // unseenAfter is for how long the gateway may still tell how something ended that the list lacks.
 const unseenAfter = 2000;
 // rememberedEndings bounds the ids that an older list must not bring back.
@@ -28,12 +28,13 @@ class Entry {
     this.step = 0; // the least time between two samples
     this.endedAt = 0; // performance.now() of its ending
     this.heardAt = 0; // of its runner; newer than in the action, if it was asked for
+    this.checkedAt = 0; // when heardAt was last known to be current: that it grows is no change
   }
 
   take(action, now) {
     this.action = action;
     if (ongoing(action.status)) this.rank = urgency.indexOf(action.status); // an ending stays where it was
-    this.heardAt = Math.max(this.heardAt, action.runner?.heard_at ?? 0);
+    this.heard(action.runner?.heard_at ?? 0, action.runner?.heard_at ?? 0);
     this.estimate.observe(now, active(action.status) ? action.progress : undefined);
     this.search = undefined;
     this.#sample(action);
@@ -44,6 +45,12 @@ class Entry {
       this.events.push({ at: action.updated_at, status: action.status, state: action.state });
       if (this.events.length > maxEvents) this.events.splice(1, 1); // the first says when it began
     }
+  }
+
+  // heard takes note of when the runner was last heard, as it was known at a moment.
+  heard(at, checkedAt) {
+    this.heardAt = Math.max(this.heardAt, at);
+    this.checkedAt = Math.max(this.checkedAt, checkedAt);
   }
 
   #sample({ updated_at: at, progress, status }) {
@@ -60,8 +67,10 @@ class Entry {
     return this.endedAt > 0;
   }
 
-  // matches reports whether all words are somewhere in what it says of itself.
-  matches(words) {
+  // fits reports whether its status is one of those, none being all, and all words are somewhere in
+  // what it says of itself.
+  fits({ words, statuses }) {
+    if (statuses.size > 0 && !statuses.has(urgency[this.rank])) return false;
     if (words.length === 0) return true;
     const a = this.action;
     this.search ??= [a.title, a.description, a.state ?? "", ...a.keys, a.runner?.host ?? "", a.id].join("\n").toLowerCase();
@@ -94,11 +103,7 @@ export class Model {
   // list takes a list of all that is ongoing. What is known and not in it has ended, unless it
   // began after seq, the change that the list is of. How, the gateway may be about to tell.
   list(actions, epoch, seq) {
-    if (this.epoch && epoch !== this.epoch) { // another history, whose numbers mean something else
-      this.gone.clear();
-      for (const entry of this.entries.values()) entry.action = { ...entry.action, seq: 0 };
-    }
-    this.epoch = epoch;
+    this.enter(epoch);
     const listed = new Set();
     for (const action of actions) {
       listed.add(action.id);
@@ -110,6 +115,17 @@ export class Model {
     this.known = true;
   }
 
+  // enter takes note of the history that what comes next is of. In another one the numbers of this
+  // mean nothing.
+  enter(epoch) {
+    if (!epoch) return; // something between took it away
+    if (this.epoch && epoch !== this.epoch) {
+      this.gone.clear();
+      for (const entry of this.entries.values()) entry.action = { ...entry.action, seq: 0 };
+    }
+    this.epoch = epoch;
+  }
+
   // update takes an action, if it is newer than what is known of it.
   update(action, now = performance.now()) {
     let entry = this.entries.get(action.id);
@@ -119,8 +135,12 @@ export class Model {
       return this.#end(entry, action, action.status === Status.completed ? "completed" : "aborted");
     }
     if (!entry) this.entries.set(action.id, (entry = new Entry(action)));
-    if (entry.ended) entry.endedAt = 0; // it was thought to have
-    else if (before) this.counts[before.status]--;
+    if (entry.ended) { // or was thought to have
+      entry.endedAt = 0;
+      entry.how = undefined;
+    } else if (before) {
+      this.counts[before.status]--;
+    }
     this.counts[action.status]++;
     entry.take(action, now);
     this.on.changed(entry);
@@ -134,11 +154,11 @@ export class Model {
     else if (before?.status === Status.impacted) this.on.told(entry, "recovered");
   }
 
-  // heard takes note of when a runner was last heard.
-  heard(id, at) {
+  // heard takes note of when a runner was last heard, as it is known now, by the server's clock.
+  heard(id, at, now) {
     const entry = this.entries.get(id);
-    if (!entry || !at || at <= entry.heardAt) return;
-    entry.heardAt = at;
+    if (!entry || !at) return;
+    entry.heard(at, now);
     this.on.changed(entry);
   }
 
@@ -146,14 +166,14 @@ export class Model {
     this.gone.set(action.id, action.seq);
     if (this.gone.size > rememberedEndings) this.gone.delete(this.gone.keys().next().value);
     const at = how === "unseen" ? 0 : action.updated_at;
-    this.endings.unshift({ action, how, at });
-    this.endings.length = Math.min(this.endings.length, keptEndings);
-    if (entry?.ended) this.endings = this.endings.filter((e, i) => i === 0 || e.action.id !== action.id);
-    else if (entry) this.counts[entry.action.status]--;
+    const others = this.endings.filter((e) => e.action.id !== action.id); // it may be told late how it was
+    this.endings = [{ action, how, at }, ...others].slice(0, keptEndings);
+    if (entry && !entry.ended) this.counts[entry.action.status]--;
     entry ??= new Entry(action); // it began and ended while nobody looked
     entry.how = how;
     entry.endedAt = performance.now();
-    if (how !== "unseen") entry.take(action, entry.endedAt);
+    if (how === "unseen") entry.action = action;
+    else entry.take(action, entry.endedAt);
     this.on.changed(entry);
     this.on.told(entry, how);
   }
@@ -165,7 +185,8 @@ export class Model {
       const over = !entry || entry.ended || entry.action.seq !== seq;
       if (!over && now - at < unseenAfter) continue;
       this.missing.delete(id);
-      if (!over) this.#end(entry, entry.action, "unseen");
+      // However it ended, it is over: it neither runs nor can be cancelled.
+      if (!over) this.#end(entry, { ...entry.action, status: Status.aborted }, "unseen");
     }
   }
 
@@ -181,12 +202,9 @@ export class Model {
     return any;
   }
 
-  // sorted returns the entries that match, in the order of the list.
-  sorted({ words, statuses }) {
-    const all = [];
-    for (const entry of this.entries.values()) {
-      if ((statuses.size === 0 || statuses.has(urgency[entry.rank])) && entry.matches(words)) all.push(entry);
-    }
+  // sorted returns the entries that fit a filter, in the order of the list.
+  sorted(filter) {
+    const all = [...this.entries.values()].filter((entry) => entry.fits(filter));
     return all.sort((a, b) =>
       a.rank - b.rank || a.action.created_at - b.action.created_at || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
   }

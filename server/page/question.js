@@ -2,9 +2,9 @@
 // show the outcome, or what the server has against it.
 
 import * as api from "./api.js";
-import { $, h, show, text } from "./dom.js";
+import { $, attribute, h, show, text } from "./dom.js";
 import { paintKeys } from "./row.js";
-import { Status, ageText, notProvenDead, plain, runnerText, stateText, whyNotCancel, whyNotDismiss } from "./text.js";
+import { Status, ageText, nameOf, notProvenDead, runnerText, stateText, whyNotCancel, whyNotDismiss } from "./text.js";
 
 const kinds = {
   dismiss: {
@@ -30,7 +30,9 @@ export class Question {
       event.preventDefault();
       this.#answer();
     });
-    this.parts.no.addEventListener("click", () => this.dialog.close());
+    this.parts.no.addEventListener("click", () => {
+      if (!this.busy) this.dialog.close();
+    });
     this.dialog.addEventListener("close", () => {
       if (!this.dialog.open) this.entry = undefined; // the event comes late: the next may be open already
     });
@@ -47,8 +49,8 @@ export class Question {
     const { parts } = this, how = kinds[kind], a = entry.action;
     this.kind = kind;
     this.entry = entry;
-    parts.title.replaceChildren(...how.title(plain(a.title)).map((piece, i) =>
-      i === 1 ? h("bdi", { class: "name" }, `“${piece}”`) : piece));
+    parts.title.replaceChildren(...how.title(nameOf(a)).map((piece, i) =>
+      i === 1 ? h("bdi", {}, `“${piece}”`) : piece));
     parts.body.replaceChildren(...(kind === "dismiss" ? aboutDismissal(a) : aboutCancelling(a)));
     const freed = kind === "dismiss" ? a.keys : [];
     paintKeys(parts.keys, freed);
@@ -69,6 +71,7 @@ export class Question {
   refresh() {
     if (!this.entry || this.busy) return;
     const why = kinds[this.kind].why(this.entry.action);
+    if (why && document.activeElement === this.parts.yes) this.parts.no.focus(); // it would be nowhere
     this.parts.yes.disabled = why !== "";
     show(this.parts.moot, why !== "");
     text(this.parts.moot, why && `Nothing to do any more. ${why}`);
@@ -77,7 +80,7 @@ export class Question {
   #setBusy(busy) {
     this.busy = busy;
     const { yes, no } = this.parts, how = kinds[this.kind];
-    yes.disabled = no.disabled = busy;
+    for (const button of [yes, no]) attribute(button, "aria-disabled", busy ? "true" : undefined); // and the focus stays
     text(yes, busy ? how.doing : how.yes);
     this.dialog.setAttribute("aria-busy", String(busy));
   }
@@ -85,22 +88,26 @@ export class Question {
   async #answer() {
     const { entry, kind, parts } = this, how = kinds[kind];
     if (!entry || this.busy || parts.yes.disabled) return;
+    const gone = () => this.entry !== entry; // some browsers let an Escape close what is busy
     this.#setBusy(true);
     show(parts.error, false);
     try {
       const action = await how.run(entry.id);
       if (kind === "cancel") this.model.update(action);
-      this.busy = false;
-      this.dialog.close();
-      this.announce(`${how.done} ${plain(entry.action.title)}`);
+      this.announce(`${how.done} ${nameOf(entry.action)}`);
+      if (!gone()) {
+        this.busy = false;
+        this.dialog.close();
+      }
       this.after(entry.id);
     } catch (error) {
+      if (gone()) return this.announce(`${nameOf(entry.action)}: ${explain(error)}`);
       this.#setBusy(false);
       text(parts.error, explain(error));
       show(parts.error, true);
       this.refresh();
       (parts.yes.disabled ? parts.no : parts.yes).focus();
-      if (error.status === 401) this.after(entry.id, error);
+      if (error.status === 401 || error.status === 404) this.after(entry.id, error);
     }
   }
 }

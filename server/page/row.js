@@ -2,7 +2,8 @@
 
 import { attribute, h, shape, show, stamp, text } from "./dom.js";
 import {
-  Status, active, ageText, capital, elapsed, leftText, percent, percentText, plain, runnerText, second, stateText, statusNames, whyNotCancel,
+  Status, active, ageText, capital, elapsed, heardText, leftText, localTime, nameOf, ongoing, percentText, plain, runnerText, stateText,
+  statusNames, whyNotCancel,
 } from "./text.js";
 
 // paintStatus sets the word, the shape and, by a class, the colour of a status.
@@ -27,28 +28,29 @@ export function paintKeys(list, keys) {
   show(list, keys.length > 0);
 }
 
-// paintGauge moves a bar: to how far it is, or to and fro while nobody knows.
+// paintGauge moves a bar: to how far it is, or to and fro while nobody knows. What has completed
+// keeps its place.
 export function paintGauge(gauge, a, label) {
   const bar = gauge.querySelector(".bar"), known = a.progress !== undefined;
   const moving = active(a.status) && a.status !== Status.pending;
-  show(gauge, known || moving);
+  show(gauge, known || moving || a.status === Status.completed);
+  gauge.classList.toggle("blank", !known && !moving);
   bar.classList.toggle("unknown", !known);
-  attribute(bar, "aria-valuenow", known ? String(percent(a.progress)) : undefined);
+  attribute(bar, "aria-valuenow", known ? percentText(a.progress).slice(0, -1) : undefined);
   attribute(bar, "aria-valuetext", known ? percentText(a.progress) : "not known");
   attribute(bar, "aria-label", label);
   if (bar.progress !== a.progress) {
+    // A step that is hardly seen costs frames for nothing, if it glides.
+    const small = known && Math.abs(a.progress - bar.progress) < 0.004;
+    bar.firstElementChild.style.transition = small ? "none" : "";
     bar.progress = a.progress;
-    bar.firstElementChild.style.transform = known ? `scaleX(${a.progress})` : "";
+    bar.firstElementChild.style.transform = known ? `translateX(${100 * (a.progress - 1)}%)` : "";
   }
   text(gauge.querySelector(".percent"), percentText(a.progress));
 }
 
-// heardText is calm about what is as it should be: a runner is heard every few seconds.
-export function heardText(entry, now, stale) {
-  if (stale || !entry.action.runner || !active(entry.action.status)) return "";
-  const quiet = now - entry.heardAt;
-  return quiet < 20 * second ? "heard just now" : `heard ${ageText(quiet)} ago`;
-}
+// endText is the state of an action, or what there is to say of an ending that nobody saw.
+export const endText = ({ how, action }) => (how === "unseen" ? "It ended while this page was not connected." : stateText(action.state));
 
 export class Row {
   constructor(entry, watch) {
@@ -59,8 +61,8 @@ export class Row {
     element.row = this;
     this.parts = {};
     for (const part of element.querySelectorAll("[data-part]")) this.parts[part.dataset.part] = part;
-    const title = plain(entry.action.title), { link, description } = this.parts;
-    text(link, title);
+    const { link, description } = this.parts;
+    text(link, nameOf(entry.action));
     link.id = `title-${entry.id}`;
     link.href = `#/actions/${entry.id}`; // an id is safe in an address
     text(description, plain(entry.action.description));
@@ -70,14 +72,13 @@ export class Row {
 
   paint(now, performanceNow, stale) {
     const { entry, parts } = this, a = entry.action;
-    paintStatus(parts.status, entry.how === "unseen" && entry.ended ? Status.aborted : a.status,
-      entry.ended ? endWord[entry.how] : undefined);
+    paintStatus(parts.status, a.status, endWord[entry.how]);
     if (this.element.dataset.status !== parts.status.dataset.status) this.element.dataset.status = parts.status.dataset.status;
     this.element.classList.toggle("ended", entry.ended);
-    paintGauge(parts.gauge, a, `Progress of ${plain(a.title)}`);
-    const state = entry.ended && entry.how === "unseen" ? "It ended while this page was not connected." : stateText(a.state);
+    paintGauge(parts.gauge, a, `Progress of ${nameOf(a)}`);
+    const state = endText(entry), calm = a.status <= Status.running || a.status === Status.completed;
     text(parts.state, state);
-    show(parts.state, state !== "");
+    show(parts.state.parentElement, calm || state !== ""); // a line that comes and goes would move all below
     text(parts.runner, runnerText(a.runner));
     show(parts.runner.parentElement, a.runner !== undefined);
     paintKeys(parts.keys, a.keys);
@@ -88,42 +89,48 @@ export class Row {
   // tick sets what changes by itself.
   tick(now, performanceNow, stale) {
     const { entry, parts } = this, a = entry.action;
-    text(parts.elapsed, `${active(a.status) ? "" : "after "}${elapsed(a, now)}`);
+    text(parts.elapsed, entry.how === "unseen" ? "" : `${active(a.status) ? "" : "after "}${elapsed(a, now)}`);
     text(parts.goes, a.status === Status.pending ? "waits for" : active(a.status) ? "goes for" : "");
     const left = stale || !active(a.status) ? undefined : entry.estimate.left(performanceNow);
     text(parts.left, left === undefined ? "" : `${leftText(left)} left`);
-    const since = a.status === Status.failed ? `failed ${ageText(now - a.updated_at)} ago` : heardText(entry, now, stale);
-    text(parts.heard, since);
-    show(parts.heard, since !== "");
+    const failed = a.status === Status.failed ? `failed ${ageText(now - a.updated_at)} ago` : "";
+    text(parts.heard, [failed, stale && !failed ? "" : heardText(entry, now)].filter(Boolean).join(", "));
+    show(parts.heard, ongoing(a.status) && (failed !== "" || a.runner !== undefined));
+  }
+
+  // willNote returns whether it has to say why its button does nothing.
+  willNote() {
+    const { ended, action } = this.entry;
+    return !ended && active(action.status) && action.cancel_requested_at !== undefined;
   }
 
   // What can be done is one button: to dismiss what has failed, to cancel what has not.
   #paintButton(now) {
     const { act, note } = this.parts, a = this.entry.action, failed = a.status === Status.failed;
-    const why = failed ? "" : whyNotCancel(a, now), title = plain(a.title);
-    show(act, !this.entry.ended);
+    const why = failed ? "" : whyNotCancel(a, now), title = nameOf(a);
+    act.classList.toggle("gone", this.entry.ended); // its place stays
     text(act, failed ? "Dismiss…" : "Cancel…");
     act.dataset.do = failed ? "dismiss" : "cancel";
     // Not the attribute disabled: one can go there with the keyboard, and be told why.
     attribute(act, "aria-disabled", why ? "true" : undefined);
     attribute(act, "aria-label", `${failed ? "Dismiss" : "Cancel"} ${title}${why ? `: ${why}` : ""}`);
     attribute(act, "title", why || undefined);
-    const shown = this.entry.ended ? "" : why;
-    text(note, shown);
-    show(note, shown !== "");
+    this.noted = this.willNote();
+    text(note, this.noted ? why : "");
+    show(note, this.noted);
   }
 }
 
 // endedItem is a line of the strip of what has just ended.
-export function endedItem({ action, how, at }, now, localTime) {
+export function endedItem({ action, how, at }, now) {
   const status = h("span", { class: "status small" });
-  paintStatus(status, how === "unseen" ? Status.aborted : action.status, endWord[how]);
+  paintStatus(status, action.status, endWord[how]);
   const facts = how === "unseen" ? ["while this page was not connected"] : [`at ${localTime(at, { now })}`, `after ${elapsed(action, now)}`];
   if (action.exit_code !== undefined) facts.push(`exit code ${action.exit_code}`);
   const item = h("li", {}, status,
-    h("span", { class: "title", dir: "auto" }, plain(action.title)),
+    h("span", { class: "title", dir: "auto" }, nameOf(action)),
     h("span", { class: "soft" }, facts.join(" · ")));
-  const state = stateText(action.state);
+  const state = how === "unseen" ? "" : stateText(action.state);
   if (state) item.append(h("span", { class: "soft state", dir: "auto" }, state));
   return item;
 }

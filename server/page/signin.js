@@ -1,12 +1,13 @@
 // Signing in and out. The token that is pasted goes to the server and nowhere else.
 
 import * as api from "./api.js";
-import { $, command, show, text } from "./dom.js";
+import { $, attribute, command, show, text } from "./dom.js";
 
 export class SignIn {
   // done is called when somebody has signed in.
   constructor(done) {
     this.done = done;
+    this.others = new BroadcastChannel(`kapi ${api.base.pathname}`); // the page's other tabs
     this.root = $("#sign-in-view");
     this.parts = {};
     for (const part of this.root.querySelectorAll("[data-part]")) this.parts[part.dataset.part] = part;
@@ -19,11 +20,13 @@ export class SignIn {
     show(this.parts.link, Boolean(signInUrl));
     show(this.parts.noLink, !signInUrl);
     if (this.byToken) this.parts.how.append(command("kapi token create --name me"));
+    this.parts.token.addEventListener("input", () => this.#refuse(""));
     this.parts.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
     });
     $("#sign-out").addEventListener("click", () => this.#out());
+    this.others.onmessage = () => location.reload();
   }
 
   // open asks to sign in, and says why.
@@ -36,25 +39,27 @@ export class SignIn {
     else this.parts.title.focus();
   }
 
-  close() {
+  hide() {
     show(this.root, false);
+  }
+
+  close() {
+    this.hide();
     show($("#sign-out"), this.byToken);
     show($("#notices"), true);
   }
 
   async #send() {
-    const { token, button, error } = this.parts;
+    const { token, button } = this.parts;
     if (button.disabled) return;
-    show(error, false);
+    this.#refuse("");
     button.disabled = true;
     try {
       await api.signIn(token.value);
       token.value = "";
       this.done();
-    } catch (failure) {
-      text(error, explain(failure));
-      show(error, true);
-      token.setAttribute("aria-invalid", "true");
+    } catch (error) {
+      this.#refuse(explain(error));
       token.focus();
       token.select();
     } finally {
@@ -62,12 +67,25 @@ export class SignIn {
     }
   }
 
+  // #refuse says what is wrong with the token.
+  #refuse(why) {
+    const { token, error } = this.parts;
+    text(error, why);
+    show(error, why !== "");
+    attribute(token, "aria-invalid", why ? "true" : undefined);
+  }
+
   async #out() {
+    const why = $("#sign-out-why");
+    show(why, false);
     try {
       await api.signOut();
-    } finally {
-      location.reload(); // and with it goes all that was shown
+    } catch (error) {
+      text(why, `You are still signed in. ${error.message}`);
+      return show(why, true);
     }
+    this.others.postMessage("out");
+    location.reload(); // and with it goes all that was shown
   }
 }
 
@@ -88,6 +106,7 @@ export function reason(error) {
     case 40006: return "";
     case 40007: return "Your token has expired.";
     case 50002: return "You are signed in, but not as an admin, and actions are for admins only.";
+    case 40002: return "Your token is not valid any more. It may have been revoked.";
   }
-  return "Your token is not valid any more. It may have been revoked.";
+  return error.message; // of something between
 }

@@ -1,8 +1,8 @@
 // What is told beyond the page itself: the tab's title and icon, notifications, and what a screen
 // reader says.
 
-import { $, show, text } from "./dom.js";
-import { Status, capital, plain, stateText } from "./text.js";
+import { $, attribute, show, text } from "./dom.js";
+import { Status, nameOf, stateText } from "./text.js";
 
 const remembered = "kapi.notify";
 
@@ -45,6 +45,7 @@ export class Announcer {
   }
 
   say(sentence) {
+    text(this.region, ""); // the same again would be no change, and not said
     this.waiting.push(sentence);
     this.timer ??= setTimeout(() => this.#speak(), 700);
   }
@@ -62,36 +63,41 @@ export class Announcer {
 export class Notices {
   constructor() {
     this.button = $("#notices");
-    this.why = $("#notices-why");
+    this.reason = $("#notices-why");
     this.waiting = [];
     this.button.addEventListener("click", () => this.#toggle());
     this.#paint();
   }
 
-  get possible() {
-    return isSecureContext && "Notification" in window;
+  // why returns what is in the way of notifications.
+  get why() {
+    if (!isSecureContext) return "Notifications need https.";
+    if (!("Notification" in window)) return "This browser has no notifications for pages.";
+    return Notification.permission === "denied" ? "The browser is set to refuse notifications of this page." : "";
   }
 
   get on() {
-    return this.possible && Notification.permission === "granted" && localStorage.getItem(remembered) === "on";
+    return this.why === "" && Notification.permission === "granted" && localStorage.getItem(remembered) === "on";
   }
 
   async #toggle() {
+    this.asked = true;
+    let failed;
     if (this.on) localStorage.removeItem(remembered);
-    else if (this.possible && (await Notification.requestPermission()) === "granted") localStorage.setItem(remembered, "on");
-    this.#paint();
+    else if (this.why === "" && (await Notification.requestPermission()) === "granted") {
+      // The first tells whether there can be any: browsers of phones have them for installed apps only.
+      if (this.#one("kapi tells of failures", "As long as this page is open.", "#/", "first")) localStorage.setItem(remembered, "on");
+      else failed = "This browser has notifications for installed apps only.";
+    }
+    this.#paint(failed);
   }
 
-  #paint() {
-    let why = "";
-    if (!this.possible) why = "Notifications need https.";
-    else if (Notification.permission === "denied") why = "The browser is set to refuse notifications of this page.";
+  #paint(why = this.why) {
     this.button.setAttribute("aria-pressed", String(this.on));
-    this.button.setAttribute("aria-disabled", String(why !== ""));
+    attribute(this.button, "aria-disabled", why ? "true" : undefined);
     text(this.button.lastElementChild, this.on ? "Notifies of failures" : "Notify of failures");
-    text(this.why, why);
-    show(this.why, why !== "" && this.asked);
-    this.asked = true;
+    text(this.reason, why);
+    show(this.reason, why !== "" && this.asked === true);
   }
 
   failed(entry) {
@@ -106,10 +112,11 @@ export class Notices {
     this.waiting = [];
     if (all.length > 3) return this.#one(`${all.length} actions have failed`, "", "#/?status=failed", "many");
     for (const { id, action } of all) {
-      this.#one(`${capital("failed")}: ${plain(action.title)}`, stateText(action.state), `#/actions/${id}`, id);
+      this.#one(`Failed: ${nameOf(action)}`, stateText(action.state), `#/actions/${id}`, id);
     }
   }
 
+  // #one shows one, and returns whether it could.
   #one(title, body, href, tag) {
     try {
       const notice = new Notification(title, { body, tag });
@@ -118,6 +125,9 @@ export class Notices {
         location.hash = href;
         notice.close();
       };
-    } catch { /* browsers of phones have them for installed pages only */ }
+      return true;
+    } catch {
+      return false;
+    }
   }
 }

@@ -1,6 +1,7 @@
 // Texts as people read them. All of this is the terminal's way too (cmd/kapi/text.go, rows.go).
 
-export const second = 1000, minute = 60 * second, hour = 60 * minute, day = 24 * hour;
+export const second = 1000, minute = 60 * second, hour = 60 * minute;
+const day = 24 * hour;
 
 export const Status = { pending: 0, running: 1, impacted: 2, failed: 3, aborted: 4, completed: 5 };
 export const statusNames = Object.keys(Status);
@@ -13,12 +14,14 @@ export const active = (status) => status <= Status.impacted;
 
 export const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
-// What ends lines, turns text around or can't be seen is written out: nothing that somebody
-// named can make the rest of the page look different from what it is.
-const unsafe = /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g;
+// What ends lines, turns text around or takes no room is written out: no name can make the text
+// around it look different, nor itself look like another. The joiners U+200C and U+200D stay: emoji
+// and some languages are made with them.
+const unsafe = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 const written = (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0");
 
-// plain makes any text safe to show on one line.
+// plain makes any text safe to show on one line. Unlike the terminal it shows what parts words as
+// a space, because a browser breaks lines where it has to anyway.
 export function plain(text) {
   return text.replace(/[\t\r\n]+/g, " ").replace(unsafe, written);
 }
@@ -27,6 +30,9 @@ export function plain(text) {
 export function plainLines(text) {
   return text.replace(/\r\n?/g, "\n").replace(unsafe, (c) => (c === "\n" || c === "\t" ? c : written(c)));
 }
+
+// nameOf is the title of an action, or what stands for one that can't be seen.
+export const nameOf = (a) => (/[^\s\u200c\u200d]/.test(a.title) ? plain(a.title) : "(no title)");
 
 // ageText is a time that has passed, in its one or two largest units.
 export function ageText(ms) {
@@ -57,7 +63,17 @@ export function percentText(progress) {
   return progress === undefined ? "" : `${percent(progress)}%`;
 }
 
-export const percent = (progress) => Math.floor(progress * 100 + 1e-9);
+// heardText says when the runner of an entry was last heard of, as far as that is known: it is calm
+// about what is as it should be, a runner that is heard every few seconds, and says nothing of
+// what was not asked for a while.
+export function heardText({ action, heardAt, checkedAt }, now) {
+  if (!action.runner || !ongoing(action.status)) return "";
+  if (!active(action.status)) return `last heard ${localTime(heardAt, { now })}`;
+  if (now - checkedAt >= minute) return "";
+  return checkedAt - heardAt < 20 * second ? "heard just now" : `heard ${ageText(now - heardAt)} ago`;
+}
+
+const percent = (progress) => Math.floor(progress * 100 + 1e-9);
 
 const zone = new Intl.DateTimeFormat("en", { timeZoneName: "short" });
 
@@ -92,7 +108,7 @@ export function runnerText(runner) {
 export const notProvenDead = (a) => !active(a.status) && (a.state ?? "").includes("not proven dead");
 
 // startOf is since when it has been going.
-export const startOf = (a) => a.started_at ?? a.created_at;
+const startOf = (a) => a.started_at ?? a.created_at;
 
 // elapsed is how long it has been going, or went until it failed or ended.
 export function elapsed(a, now) {

@@ -1,0 +1,163 @@
+package browser
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// The filter is in the address, and the address in the filter.
+func TestFilter(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	gallery(t, s)
+	b := open(t, desktop)
+	b.signIn(s)
+	b.await("all are there", `document.querySelectorAll(".row").length === 6`)
+	titles := `[...document.querySelectorAll(".row h2")].map((h) => h.textContent).join()`
+	b.do(chromedp.Evaluate[chromedp.Void](`void document.querySelector("#filter-text").focus()`))
+	b.press("DEPLOY moves")
+	b.await("words of title, description and keys", titles+` === "Resharding"`)
+	b.await("in the address", `location.hash === "#/?q=DEPLOY+moves"`)
+	b.do(click(`document.querySelector(".row h2 a")`))
+	b.await("its page is open", `document.querySelector("#action-view").checkVisibility()`)
+	b.do(click(`document.querySelector(".back")`))
+	b.await("the way back leads to what was found", titles+` === "Resharding" && location.hash === "#/?q=DEPLOY+moves"`)
+	b.visit(s.url + "#/?status=failed,pending")
+	b.await("statuses of the address", titles+` === "Migrate settings,Reindex the search,Deploy 2026.11"`)
+	b.await("are those of the buttons", `[...document.querySelectorAll(".chip[aria-pressed=true]")].map((chip) => chip.dataset.status).join() === "failed,pending"`)
+	b.do(click(`document.querySelector(".chip[data-status=pending]")`))
+	b.await("a button changes them", titles+` === "Migrate settings,Reindex the search" && location.hash === "#/?status=failed"`)
+	b.visit(s.url + "#/?q=%F0%9F%98%80")
+	b.await("nothing matches", `document.querySelector("#no-match").checkVisibility() && document.querySelector("#filter-text").value === "😀"`)
+	b.do(click(`document.querySelector("#filter-clear")`))
+	b.await("all are there again", `document.querySelectorAll(".row").length === 6 && location.hash === "#/"`)
+	b.quiet()
+}
+
+// Rows glide to where they belong, and don't where the reader wants no motion.
+func TestGlides(t *testing.T) {
+	t.Parallel()
+	for _, still := range []bool{false, true} {
+		t.Run(fmt.Sprint("still: ", still), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			p := s.peer()
+			b := open(t, look{name: "glide", width: 1280, height: 800, scale: 1, still: still})
+			b.signIn(s)
+			var all []*held
+			for i := range 5 {
+				all = append(all, hold(t, p, fmt.Sprint("action ", i)))
+				time.Sleep(2 * time.Millisecond) // each is older than the next
+			}
+			b.await("all are there", `document.querySelectorAll(".row").length === 5`)
+			b.settled()
+			evaluate[bool](b, `(() => {
+				window.seen = [];
+				const look = () => {
+					const row = `+row("action 0")+`;
+					seen.push(Math.round(row.getBoundingClientRect().top));
+					requestAnimationFrame(look);
+				};
+				look();
+				return true;
+			})()`)
+			all[4].end <- errors.New("it went wrong")
+			b.await("the failed one is on top", `document.querySelector(".row h2").textContent === "action 4"`)
+			b.settled()
+			b.await("the row below has moved", `new Set(seen).size > 1`)
+			places := evaluate[int](b, `new Set(seen).size`)
+			if still && places != 2 || !still && places < 5 {
+				t.Errorf("the row below was seen at %d places", places)
+			}
+			if !still {
+				glidesOn(t, b, all)
+			}
+			staysPut(t, b, all[0])
+			b.quiet()
+		})
+	}
+}
+
+// glidesOn: with all that glides held still at its beginning, nothing is seen to move, however often
+// the order changes.
+func glidesOn(t *testing.T, b *tab, all []*held) {
+	t.Helper()
+	evaluate[bool](b, `(() => {
+		const animate = Element.prototype.animate;
+		Element.prototype.animate = function (...how) {
+			const animation = animate.apply(this, how);
+			animation.pause();
+			return animation;
+		};
+		return true;
+	})()`)
+	place := row("action 0") + `.getBoundingClientRect().top`
+	before := evaluate[float64](b, place)
+	for _, i := range []int{3, 2} {
+		all[i].end <- errors.New("it went wrong")
+		b.await("it is higher up", fmt.Sprintf(`%s.matches(".row[data-status=failed] + .row") && %s.compareDocumentPosition(%s) === Node.DOCUMENT_POSITION_PRECEDING`,
+			row("action 0"), row("action 0"), row(fmt.Sprint("action ", i))))
+		if after := evaluate[float64](b, place); after < before-1 || after > before+1 {
+			t.Errorf("after action %d the row below has jumped from %v to %v", i, before, after)
+		}
+	}
+	evaluate[bool](b, `(document.getAnimations().forEach((animation) => animation.play()), true)`)
+	b.settled()
+}
+
+// staysPut: what an operation says of itself moves nothing below it, and all bars are as long.
+func staysPut(t *testing.T, b *tab, first *held) {
+	t.Helper()
+	place := row("action 1") + `.getBoundingClientRect().top`
+	before := evaluate[float64](b, place)
+	for _, state := range []string{"slot 1", strings.Repeat("slot 2 of many, ", 30) + "or more", ""} {
+		first.handle.State(state)
+		b.await("the state is there", row("action 0")+`.querySelector(".state").textContent === `+quoted(state))
+		if after := evaluate[float64](b, place); after != before {
+			t.Errorf("the state %.10q has moved the row below from %v to %v", state, before, after)
+		}
+	}
+	first.handle.Progress(0.5)
+	b.await("progress came", row("action 0")+`.querySelector(".percent").textContent === "50%"`)
+	if lengths := evaluate[int](b, `new Set([...document.querySelectorAll(".row .bar")].filter((bar) => bar.checkVisibility()).map((bar) => bar.getBoundingClientRect().width)).size`); lengths != 1 {
+		t.Errorf("the bars are of %d lengths", lengths)
+	}
+	if after := evaluate[float64](b, place); after != before {
+		t.Errorf("the progress has moved the row below from %v to %v", before, after)
+	}
+}
+
+// Everything that the page needs is asked for at once, when the HTML is there.
+func TestLoadsInOneRoundTrip(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := open(t, desktop)
+	b.signIn(s)
+	b.do(chromedp.Reload())
+	b.await("it is there again", `document.querySelector("#live-text")?.textContent === "Live"`)
+	late := evaluate[string](b, `(() => {
+		const named = new Set([...document.querySelectorAll("link, script")].map((e) => e.href || e.src));
+		return performance.getEntriesByType("resource").map((r) => r.name).filter((name) => !named.has(name) && !name.startsWith("data:")).join();
+	})()`)
+	if late != "" {
+		t.Errorf("asked for later: %s", late)
+	}
+	if by := evaluate[string](b, `performance.getEntriesByType("resource").filter((r) => r.name.endsWith("/v4/kapi/actions")).map((r) => r.initiatorType).join()`); by != "link" {
+		t.Errorf("the list was asked for by %s", by) // not by the link in the HTML alone: that was in vain
+	}
+	lists := 0
+	for _, address := range b.addresses() {
+		if strings.HasSuffix(address, "/v4/kapi/actions") {
+			lists++
+		}
+	}
+	if lists > 3 { // before signing in, after it, and once for the page that was loaded again
+		t.Errorf("the list was asked for %d times", lists)
+	}
+	b.quiet()
+}

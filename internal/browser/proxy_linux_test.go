@@ -1,0 +1,227 @@
+package browser
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/kettubot/kapi"
+)
+
+// A front is a proxy before a site, under a prefix that it takes off. What it gets wrong is said by path.
+type front struct {
+	*httptest.Server
+	proxy *httputil.ReverseProxy
+
+	mu     sync.Mutex
+	wrong  map[string]http.HandlerFunc
+	asked  map[string]int
+	cutOff []context.CancelFunc // of the gateway
+}
+
+const underPrefix = "/ops/kapi"
+
+func newFront(t *testing.T, s *site) *front {
+	t.Helper()
+	to, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &front{wrong: map[string]http.HandlerFunc{}, asked: map[string]int{}}
+	f.proxy = &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(to)
+			r.Out.Host = r.In.Host
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
+	}
+	f.Server = httptest.NewServer(http.StripPrefix(underPrefix+"/", http.HandlerFunc(f.serve)))
+	t.Cleanup(func() {
+		f.cut()
+		f.Close()
+	})
+	return f
+}
+
+func (f *front) serve(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	f.mu.Lock()
+	f.asked[r.URL.Path]++
+	wrong := f.wrong[r.URL.Path]
+	if r.URL.Path == "gateway" {
+		f.cutOff = append(f.cutOff, cancel)
+	}
+	f.mu.Unlock()
+	if wrong != nil {
+		wrong(w, r)
+		return
+	}
+	f.proxy.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// goWrong has a path answered by something else, or again by the site.
+func (f *front) goWrong(path string, how http.HandlerFunc) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wrong[path] = how
+}
+
+// cut ends the connections of the gateway, without a word.
+func (f *front) cut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, cancel := range f.cutOff {
+		cancel()
+	}
+	f.cutOff = nil
+}
+
+func (f *front) times(path string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked[path]
+}
+
+// answers is an answer that is always the same.
+func answers(status int, kind, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(body))
+	}
+}
+
+const theList, theGateway, theSession = "v4/kapi/actions", "gateway", "page/session"
+
+// Through a proxy that takes a prefix off the page works as elsewhere; and whatever comes in between
+// goes wrong, the page says so, and goes on when that is over.
+func TestBehindProxy(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := s.peer()
+	f := newFront(t, s)
+	b := open(t, desktop)
+	unavailable := answers(503, "application/json", `{"message":"Service Unavailable","report":"r1"}`)
+
+	f.goWrong(theList, unavailable)
+	b.visit(f.URL + underPrefix + "/")
+	b.await("it says why there is nothing", says("#loading", "Service Unavailable (report r1"))
+	f.goWrong(theList, answers(200, "text/html", "<h1>Who are you?</h1>"))
+	b.await("that is not kapi", says("#loading", "is not kapi"))
+	f.goWrong(theList, nil)
+	b.await("the page asks for a token", `document.activeElement.id === "token" && !document.querySelector("#loading").checkVisibility()`)
+	f.goWrong(theSession, func(w http.ResponseWriter, r *http.Request) {
+		r.Host = "127.0.0.1:1"                                                                // as a proxy does that is not told otherwise
+		for _, name := range []string{"Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest"} { // which browsers send only where it is safe
+			r.Header.Del(name)
+		}
+		f.proxy.ServeHTTP(w, r)
+	})
+	b.press(s.token + "\r")
+	b.await("whose fault that is", says("#token-error", "must pass the Host header on"))
+	f.goWrong(theSession, nil)
+
+	// Signed in, but there is no list yet.
+	f.goWrong(theList, unavailable)
+	b.press("\r")
+	b.await("it says why", says("#loading", "Service Unavailable")+` && !document.querySelector("#sign-in-view").checkVisibility()`)
+	f.goWrong(theList, nil)
+	f.owes(t, b, p)
+	f.goesOn(t, b, p)
+	f.signsOut(b)
+	b.quiet()
+}
+
+func says(selector, text string) string {
+	return `document.querySelector("` + selector + `").checkVisibility() && document.querySelector("` + selector + `").textContent.includes(` + quoted(text) + `)`
+}
+
+// owes: between a READY and its list the connection is lost, and resumed. It is not live before the list is there.
+func (f *front) owes(t *testing.T, b *tab, p *kapi.Peer) {
+	t.Helper()
+	let := make(chan struct{})
+	f.goWrong(theGateway, func(w http.ResponseWriter, r *http.Request) {
+		<-let
+		f.serveAgain(w, r)
+	})
+	b.await("the list is there", `document.querySelector("#empty").checkVisibility()`)
+	eventually(t, "the gateway is asked for", func() bool { return f.times(theGateway) == 1 })
+	late := hold(t, p, "late")
+	f.goWrong(theList, answers(503, "application/json", `{"message":"Service Unavailable","report":"r2"}`))
+	evaluate[bool](b, `(window.early = false, new MutationObserver(() => requestAnimationFrame(() => { // which paints the rows
+		if (document.querySelector("#live-text").textContent === "Live" && !`+row("late")+`) early = true;
+	})).observe(document.querySelector("#live-text"), { childList: true, characterData: true, subtree: true }), true)`)
+	asked := f.times(theList)
+	f.goWrong(theGateway, nil)
+	close(let)
+	eventually(t, "the list is asked for", func() bool { return f.times(theList) > asked })
+	f.cut()
+	eventually(t, "the gateway is asked for again", func() bool { return f.times(theGateway) == 2 })
+	asked = f.times(theList)
+	eventually(t, "so is the list", func() bool { return f.times(theList) > asked+1 })
+	f.goWrong(theList, nil)
+	b.await("it is live", `document.querySelector("#live-text").textContent === "Live" && `+row(late.action.Title))
+	if evaluate[bool](b, `early`) {
+		t.Error("it was live before the list was there")
+	}
+}
+
+// serveAgain serves what was kept waiting.
+func (f *front) serveAgain(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	f.asked[r.URL.Path]--
+	f.mu.Unlock()
+	f.serve(w, r)
+}
+
+// goesOn: without the gateway a dismissal shows its outcome; when that has another version, the page says so.
+func (f *front) goesOn(t *testing.T, b *tab, p *kapi.Peer) {
+	t.Helper()
+	failed := hold(t, p, "failed")
+	failed.end <- errors.New("slot 7 is stuck")
+	b.await("it has failed", row("failed")+`?.dataset.status === "failed"`)
+	f.goWrong(theGateway, answers(502, "text/html", "away"))
+	f.cut()
+	b.await("it is stale", says("#stale", "Not connected"))
+	b.do(click(row("failed") + `.querySelector(".act")`))
+	b.await("it is asked about", `document.querySelector("#question").open`)
+	b.press("\r")
+	b.await("the outcome is shown", row("failed")+`?.querySelector(".status").textContent === "Ended"`)
+	f.goWrong(theGateway, func(w http.ResponseWriter, r *http.Request) {
+		if c, err := websocket.Accept(w, r, nil); err == nil {
+			_ = c.Close(4012, "another version")
+		}
+	})
+	evaluate[bool](b, `dispatchEvent(new Event("online"))`) // so that it is tried at once
+	b.await("it is of another version", says("#stale", "of another version")+` && document.querySelector("#live-text").textContent === "Not connected" && document.title.startsWith("not connected")`)
+}
+
+// signsOut: not if the server can't be told; if it was, the other tabs are, too.
+func (f *front) signsOut(b *tab) {
+	b.t.Helper()
+	f.goWrong(theSession, answers(503, "application/json", `{"message":"Service Unavailable","report":"r3"}`))
+	b.do(click(`document.querySelector("#sign-out")`))
+	b.await("it is still signed in", says("#sign-out-why", "still signed in"))
+	f.goWrong(theSession, nil)
+	f.goWrong(theGateway, nil)
+	evaluate[bool](b, `(window.before = true, new BroadcastChannel("kapi `+underPrefix+`/").postMessage("out"), true)`)
+	b.await("another tab has signed out", `!window.before && document.querySelector("#live-text").textContent === "Live"`)
+	evaluate[bool](b, `(BroadcastChannel.prototype.postMessage = function (what) { sessionStorage.setItem("told", this.name + " " + what) }, true)`)
+	b.do(click(`document.querySelector("#sign-out")`))
+	b.await("signed out", `document.querySelector("#sign-in-view").checkVisibility()`)
+	if told := evaluate[string](b, `sessionStorage.getItem("told")`); told != "kapi "+underPrefix+"/ out" {
+		b.t.Errorf("the other tabs were told %q", told)
+	}
+	if path := strings.TrimPrefix(evaluate[string](b, `location.pathname`), underPrefix); path != "/" {
+		b.t.Errorf("it is at %s", path)
+	}
+}
