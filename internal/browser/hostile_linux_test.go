@@ -74,17 +74,18 @@ func (b *tab) nasty(s *site, name, text string) {
 	r := s.remote(title, fill(text, 2000), key, other)
 	s.report(r, map[string]any{"status": 3, "state": state})
 	row := fmt.Sprintf(`document.getElementById("title-%s")?.closest(".row")`, r.Action.ID)
-	b.await(name+" is there", row+`?.querySelector(".status").textContent === "Failed"`)
+	b.await(name+" is there", row)
+	b.reach(row)
+	b.await(name+" has failed", row+`.querySelector(".status").textContent === "Failed"`)
 	for selector, want := range map[string]string{"h2": title, ".state": state, ".keys bdi": key} {
 		if got := evaluate[string](b, fmt.Sprintf(`%s.querySelector(%q).textContent`, row, selector)); got != shown(want) {
 			b.t.Errorf("%s: %s: %.80q, want %.80q", name, selector, got, shown(want))
 		}
 	}
-	b.do(chromedp.Evaluate[chromedp.Void]("void " + row + `.scrollIntoView()`))
 	b.settled()
 	whole(b)
 	b.shot(name)
-	b.do(click(row + `.querySelector(".act")`))
+	b.act(row)
 	b.await("it asks about "+name, `document.querySelector("#question").open`)
 	b.settled()
 	whole(b)

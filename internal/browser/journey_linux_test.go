@@ -128,7 +128,7 @@ func TestQuestions(t *testing.T) {
 	}
 	b.await("both are there", `document.querySelectorAll(".row").length === 2`)
 
-	b.do(click(row("Reindex") + `.querySelector(".act")`))
+	b.act(row("Reindex"))
 	b.await("it warns", `document.querySelector("#question").open && document.querySelector("#question .warning").checkVisibility()`)
 	b.await("and keeps to the safe side", `document.activeElement.textContent === "Keep it"`)
 	b.await("both keys become free", `[...document.querySelectorAll("#question .keys bdi")].map((key) => key.textContent).join() === "search,index:7"`)
@@ -141,13 +141,13 @@ func TestQuestions(t *testing.T) {
 	b.press("\x1b")
 	short := hold(t, p, "Short")
 	b.await("another is there", row("Short"))
-	b.do(click(row("Short") + `.querySelector(".act")`))
+	b.act(row("Short"))
 	b.await("it is asked about", `document.activeElement.textContent === "Ask it to stop"`)
 	short.end <- nil
 	b.await("what has the focus can be pressed", `document.querySelector("#question [data-part=yes]").disabled && document.activeElement.textContent === "Let it go on"`)
 	b.press("\x1b")
 
-	b.do(click(row("Long") + `.querySelector(".act")`))
+	b.act(row("Long"))
 	b.await("cancelling is asked about", `document.querySelector("#question").open && document.querySelector("#question h2").textContent === "Ask “Long” to stop?"`)
 	s.kill()
 	b.press("\r")

@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
+
+	"github.com/kettubot/kapi"
 )
 
 // The filter is in the address, and the address in the filter.
@@ -130,6 +133,56 @@ func staysPut(t *testing.T, b *tab, first *held) {
 	if after := evaluate[float64](b, place); after != before {
 		t.Errorf("the progress has moved the row below from %v to %v", before, after)
 	}
+}
+
+// Of a long list only what is near the eye is more than a title, whether one scrolls or goes on with
+// the keyboard, and nothing that is read is moved by it.
+func TestLongList(t *testing.T) {
+	t.Parallel()
+	const many = 60
+	s := newSite(t)
+	p := s.peer()
+	for i := range many {
+		if _, err := p.Start(t.Context(), kapi.Spec{Title: fmt.Sprintf("action %02d", i), Description: strings.Repeat("It takes long. ", i%3*10)}, forever); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := open(t, desktop)
+	b.signIn(s)
+	b.await("all are there", fmt.Sprintf(`document.querySelectorAll(".row h2").length === %d`, many))
+	few := `((n) => n > 3 && n < 20)(document.querySelectorAll(".row .act").length)`
+	b.await("few are whole", few)
+	b.do(chromedp.Evaluate[chromedp.Void](`scrollTo(0, document.body.scrollHeight)`))
+	b.await("those at the end are now", row("action 59")+`.querySelector(".status")?.textContent === "Running" && `+few)
+	b.await("and those at the beginning no more", `!`+row("action 00")+`.querySelector(".act")`)
+
+	// Backwards with the keyboard, through all that was never seen.
+	b.do(chromedp.Evaluate[chromedp.Void](row("action 59") + `.querySelector("a").focus()`))
+	for i := many - 1; i > many-25; i-- {
+		title := fmt.Sprintf("action %02d", i-1)
+		for range 2 { // its button, then its title; or its title alone
+			call(b, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyDown, Key: "Tab", Code: "Tab", WindowsVirtualKeyCode: 9, Modifiers: 8})
+			call(b, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyUp, Key: "Tab", Code: "Tab", WindowsVirtualKeyCode: 9, Modifiers: 8})
+			if evaluate[bool](b, `document.activeElement.textContent === `+quoted(title)) {
+				break
+			}
+		}
+		if at := evaluate[string](b, `document.activeElement.textContent`); at != title {
+			t.Fatalf("before action %d the keyboard leads to %q", i, at)
+		}
+	}
+	// The row that is read stays where it is, while those above it are unfolded.
+	evaluate[bool](b, `(() => {
+		scrollBy(0, -3000);
+		window.read = [...document.querySelectorAll(".row")].find((row) => row.getBoundingClientRect().bottom > 100);
+		window.at = read.getBoundingClientRect().top;
+		return true;
+	})()`)
+	b.await("the rows above are whole", `read.previousElementSibling.querySelector(".act") && read.querySelector(".act")`)
+	if moved := evaluate[float64](b, `Math.abs(read.getBoundingClientRect().top - at)`); moved > 1 {
+		t.Errorf("the row that is read has moved by %v", moved)
+	}
+	b.quiet()
 }
 
 // Everything that the page needs is asked for at once, when the HTML is there.

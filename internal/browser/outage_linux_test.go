@@ -106,7 +106,7 @@ func TestRevoked(t *testing.T) {
 	secret := s.remote("secret", "", "secret-key")
 	s.report(secret, map[string]any{"status": 3, "state": "a secret state"})
 	b.await("it is there", row("secret")+`?.dataset.status === "failed"`)
-	b.do(click(row("secret") + `.querySelector(".act")`))
+	b.act(row("secret"))
 	b.await("it is asked about", `document.querySelector("#question").open`)
 	s.kapi("token", "revoke", s.tokenID())
 	b.await("the page asks again, and says why", `document.querySelector("#sign-in-view").checkVisibility()

@@ -192,7 +192,7 @@ func (f *front) goesOn(t *testing.T, b *tab, p *kapi.Peer) {
 	f.goWrong(theGateway, answers(502, "text/html", "away"))
 	f.cut()
 	b.await("it is stale", says("#stale", "Not connected"))
-	b.do(click(row("failed") + `.querySelector(".act")`))
+	b.act(row("failed"))
 	b.await("it is asked about", `document.querySelector("#question").open`)
 	b.press("\r")
 	b.await("the outcome is shown", row("failed")+`?.querySelector(".status").textContent === "Ended"`)

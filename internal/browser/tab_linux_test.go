@@ -241,6 +241,20 @@ func row(title string) string {
 	return fmt.Sprintf(`[...document.querySelectorAll(".row")].find((row) => row.querySelector("h2").textContent === %s)`, quoted(title))
 }
 
+// reach scrolls to a row, given by a script: far from what is seen it has but a title.
+func (b *tab) reach(row string) {
+	b.t.Helper()
+	b.do(chromedp.Evaluate[chromedp.Void]("void " + row + `.scrollIntoView()`))
+	b.await("it is unfolded", row+`.querySelector(".act")`)
+}
+
+// act clicks the button of a row.
+func (b *tab) act(row string) {
+	b.t.Helper()
+	b.reach(row)
+	b.do(click(row + `.querySelector(".act")`))
+}
+
 // bypassPolicy lets the test, not the page, run what the page's policy forbids.
 func (b *tab) bypassPolicy() {
 	call(b, page.SetBypassCSP, page.SetBypassCSPParams{Enabled: true})

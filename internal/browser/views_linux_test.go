@@ -36,7 +36,9 @@ func (b *tab) accessible(view string) {
 		const { violations, incomplete } = await axe.run(document, { resultTypes: ["violations", "incomplete"] });
 		document.adoptedStyleSheets = [];
 		const unsure = incomplete.filter(({ id }) => id === "color-contrast");
-		for (const rule of unsure) rule.nodes = rule.nodes.filter(({ html }) => !html.startsWith("<text")); // of the chart: soft, as elsewhere
+		// Of the chart: soft, as elsewhere. Or under the banner, for who has not scrolled.
+		const known = ({ html, any }) => html.startsWith("<text") || any.some(({ data }) => data?.messageKey === "bgOverlap");
+		for (const rule of unsure) rule.nodes = rule.nodes.filter((node) => !known(node));
 		return [...violations, ...unsure.filter(({ nodes }) => nodes.length > 0)].map(({ id, help, nodes }) => id + ": " + help + "\n" + nodes.map((n) => "  " + n.html.slice(0, 200) + "\n    " + n.failureSummary).join("\n")).join("\n");
 	})()`)
 	if found != "" {
@@ -132,13 +134,13 @@ func (b *tab) listAndQuestions(s *site) {
 	b.accessible("the list")
 	whole(b)
 	b.shot("list")
-	b.do(click(row("Reindex the search") + `.querySelector(".act")`))
+	b.act(row("Reindex the search"))
 	b.await("it is asked", `document.querySelector("#question").open`)
 	b.accessible("a question with a warning")
 	b.press("\x1b")
 	moot := s.remote("Moot", "", "moot")
 	b.await("one more is there", row("Moot"))
-	b.do(click(row("Moot") + `.querySelector(".act")`))
+	b.act(row("Moot"))
 	b.await("cancelling is asked about", `document.querySelector("#question").open`)
 	b.accessible("a question about cancelling")
 	s.report(moot, map[string]any{"status": 5})
@@ -172,7 +174,7 @@ func (b *tab) offline(s *site) {
 	b.visit(s.url + "#/")
 	b.await("something has ended", `document.querySelector("#recent").checkVisibility()`)
 	b.await("the list is back", row("Resharding"))
-	b.do(click(row("Resharding") + `.querySelector(".act")`))
+	b.act(row("Resharding"))
 	s.kill()
 	b.await("it is stale", `document.querySelector("#stale").checkVisibility()`)
 	b.press("\r")

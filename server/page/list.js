@@ -1,13 +1,13 @@
-// The list of what is going on: rows by id, of which only those near the eye are kept up to date at
-// once. All that touches the document happens in paint, once a frame.
+// The list of what is going on: rows by id, of which only those near the eye are more than a title.
+// All that touches the document happens in paint, once a frame, or when something is scrolled near.
 
 import { $, glide } from "./dom.js";
 import { Row } from "./row.js";
 
 // budget is how long a frame may make new rows; the rest come with the next.
 const budget = 6;
-// fewPerTick is how many rows out of sight are brought up to date a second.
-const fewPerTick = 250;
+// margin is how far from what is seen rows are near, in heights of the window.
+const margin = 0.5;
 
 export class List {
   constructor(model, wake) {
@@ -20,13 +20,7 @@ export class List {
     this.filter = { words: [], statuses: new Set() };
     this.filled = false; // has been shown once, so that what comes is new
     this.matching = 0;
-    this.watch = new IntersectionObserver((seen) => {
-      for (const { target, isIntersecting } of seen) {
-        target.row.near = isIntersecting;
-        target.classList.toggle("near", isIntersecting);
-        if (isIntersecting && this.dirty.has(target.row.entry)) wake();
-      }
-    }, { rootMargin: "50% 0%" });
+    this.watch = new IntersectionObserver((seen) => this.#seen(seen), { rootMargin: `${100 * margin}% 0%` });
   }
 
   // changed takes note of a change, to be painted.
@@ -34,7 +28,7 @@ export class List {
     this.dirty.add(entry);
     const row = this.rows.get(entry.id), fits = entry.fits(this.filter);
     // With a filter any change may be one of what matches; a note makes the row higher.
-    if (Boolean(row) !== fits || row && (row.rank !== entry.rank || row.noted !== row.willNote())) this.unordered = true;
+    if (Boolean(row) !== fits || row && (row.rank !== entry.rank || row.near && row.noted !== row.willNote())) this.unordered = true;
   }
 
   setFilter(filter) {
@@ -48,20 +42,20 @@ export class List {
   }
 
   paint(now, stale) {
+    Object.assign(this, { now, stale });
     const started = performance.now();
     let complete = true;
     // What is painted may change its height, so where things are is looked at before.
     const before = this.unordered && this.filled ? this.#where() : new Map();
     for (const entry of this.dirty) {
       const row = this.rows.get(entry.id);
-      if (row && !row.near) continue;
-      this.dirty.delete(entry);
-      if (row?.entry === entry) row.paint(now, started, stale);
+      if (row?.near && row.entry === entry) row.paint(now, started, stale);
     }
+    this.dirty.clear();
     if (this.unordered) {
       const wanted = this.model.sorted(this.filter);
       this.matching = wanted.length;
-      complete = this.#place(wanted, before, started, now, stale);
+      complete = this.#place(wanted, before, started);
       this.unordered = !complete;
     }
     if (!complete) this.wake();
@@ -70,16 +64,31 @@ export class List {
 
   // tick is called every second.
   tick(now, stale) {
+    Object.assign(this, { now, stale });
     const at = performance.now();
-    let few = fewPerTick;
-    for (const row of this.rows.values()) {
-      if (row.near) {
-        row.tick(now, at, stale);
-      } else if (few > 0 && this.dirty.delete(row.entry)) {
-        row.paint(now, at, stale);
-        few--;
+    for (const row of this.rows.values()) if (row.near) row.tick(now, at, stale);
+  }
+
+  // #seen unfolds what has come near, and folds what has gone far, but not what has the focus.
+  #seen(changes) {
+    const above = [];
+    for (const { target, isIntersecting, boundingClientRect: place } of changes) {
+      const { row } = target;
+      if (!isIntersecting) {
+        if (row.near && target.isConnected && !target.contains(document.activeElement)) row.fold(place.height);
+      } else if (!row.near) {
+        this.#unfold(row);
+        if (place.bottom < 0) above.push([target, place.height]);
       }
     }
+    // What is read stays where it is, however high what stands above it has become.
+    const grown = above.reduce((sum, [element, height]) => sum + element.getBoundingClientRect().height - height, 0);
+    if (grown !== 0) scrollBy({ top: grown, behavior: "instant" });
+  }
+
+  #unfold(row) {
+    row.unfold();
+    row.paint(this.now, performance.now(), this.stale);
   }
 
   // forget lets go of what will never be painted: in a tab that nobody looks at changes add up.
@@ -96,7 +105,7 @@ export class List {
 
   // #place makes the document have the rows that are wanted, in this order, and lets those that
   // moved glide. It returns whether all are there.
-  #place(wanted, before, started, now, stale) {
+  #place(wanted, before, started) {
     const rows = [], fresh = [];
     let complete = true;
     for (const entry of wanted) {
@@ -108,15 +117,16 @@ export class List {
         }
         row = new Row(entry, this.watch);
         this.rows.set(entry.id, row);
-        row.paint(now, started, stale);
         fresh.push(row);
       }
       row.rank = entry.rank;
+      row.mark();
       rows.push(row);
     }
     const lost = this.#remove(new Set(rows), wanted, complete);
     this.#sort(rows);
-    if (lost >= 0) (rows[Math.min(lost, rows.length - 1)]?.parts.link ?? $("#list-title")).focus();
+    this.#unfoldMoved(rows);
+    if (lost >= 0) (rows[Math.min(lost, rows.length - 1)]?.link ?? $("#list-title")).focus();
     if (this.filled) this.#glide(before, fresh);
     return complete;
   }
@@ -153,6 +163,17 @@ export class List {
     if (focused && focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
   }
 
+  // #unfoldMoved unfolds what is new, or was far, and is near now: without waiting to be told of it.
+  #unfoldMoved(rows) {
+    const far = margin * innerHeight;
+    let near = rows.filter((row) => row.moved && !row.near);
+    near = near.filter((row) => {
+      const { top, bottom } = row.element.getBoundingClientRect();
+      return bottom > -far && top < innerHeight + far;
+    });
+    for (const row of near) this.#unfold(row);
+  }
+
   // #where returns where rows are seen, those that glide too.
   #where() {
     const places = new Map();
@@ -170,9 +191,6 @@ export class List {
     }
     // A row that still glides goes on from where it is seen: its place is looked at without that.
     for (const row of before.keys()) row.moving?.cancel();
-    // What was moved is laid out only when it is painted, and has the height that it had until then.
-    const moved = [...this.rows.values()].filter((row) => row.moved);
-    for (const { element } of moved) element.style.contentVisibility = "visible";
     const far = innerHeight;
     const moves = [];
     for (const [row, old] of before) {
@@ -181,7 +199,6 @@ export class List {
       const x = old.left - place.left, y = Math.max(-far, Math.min(far, old.top - place.top));
       if (Math.abs(x) + Math.abs(y) > 1) moves.push([row, `translate(${x}px, ${y}px)`]);
     }
-    for (const { element } of moved) element.style.contentVisibility = "";
     for (const [row, transform] of moves) row.moving = glide(row.element, [{ transform }, { transform: "none" }], 450);
   }
 

@@ -200,7 +200,7 @@ function after(id, error) {
   if (!gateway.live) load(); // nobody tells what came of it
   const row = list.rows.get(id);
   if ($("#list-view").hidden) detail.parts.title.focus();
-  else row?.parts.link.focus();
+  else row?.link.focus();
   wake();
 }
 
@@ -213,7 +213,7 @@ function route() {
   if (id === undefined) {
     filter.read();
     list.reorder();
-    if (before !== undefined) (list.rows.get(before)?.parts.link ?? $("#list-title")).focus();
+    if (before !== undefined) (list.rows.get(before)?.link ?? $("#list-title")).focus();
   } else if (before !== detail.id) {
     scrollTo(0, 0);
     detail.parts.title.focus();

@@ -55,25 +55,55 @@ export const endText = ({ how, action }) => (how === "unseen" ? "It ended while 
 export class Row {
   constructor(entry, watch) {
     this.entry = entry;
-    this.near = true; // to what is seen; until the observer says otherwise
     this.at = -1; // among its siblings
-    const element = (this.element = stamp("row"));
-    element.row = this;
+    const link = (this.link = h("a", { id: `title-${entry.id}`, href: `#/actions/${entry.id}`, dir: "auto" }, nameOf(entry.action))); // an id is safe in an address
+    this.heading = h("h2", {}, link);
+    this.element = h("li", { class: "row" });
+    this.element.row = this;
+    this.fold();
+    watch.observe(this.element);
+  }
+
+  // fold leaves only the title in the document, in a place as high as the row was. Whatever is in
+  // the document costs a browser time in every frame, seen or not.
+  fold(height) {
+    this.near = false; // to what is seen
+    this.element.classList.add("folded");
+    this.element.style.blockSize = height ? `${height}px` : "";
+    this.element.replaceChildren(this.heading);
+  }
+
+  // unfold has all of it in the document again, to be painted.
+  unfold() {
+    if (!this.card) this.#make();
+    const focused = this.link === document.activeElement;
+    this.near = true;
+    this.element.classList.remove("folded");
+    this.element.style.blockSize = "";
+    this.parts.status.after(this.heading);
+    this.element.replaceChildren(this.card);
+    if (focused) this.link.focus({ preventScroll: true }); // what is moved loses it
+  }
+
+  // mark has the row of the colour of its status, folded or not.
+  mark() {
+    const name = statusNames[this.entry.action.status];
+    if (this.element.dataset.status !== name) this.element.dataset.status = name;
+  }
+
+  #make() {
+    this.card = stamp("row");
     this.parts = {};
-    for (const part of element.querySelectorAll("[data-part]")) this.parts[part.dataset.part] = part;
-    const { link, description } = this.parts;
-    text(link, nameOf(entry.action));
-    link.id = `title-${entry.id}`;
-    link.href = `#/actions/${entry.id}`; // an id is safe in an address
-    text(description, plain(entry.action.description));
-    show(description, entry.action.description !== "");
-    watch.observe(element);
+    for (const part of this.card.querySelectorAll("[data-part]")) this.parts[part.dataset.part] = part;
+    const { description } = this.parts, told = this.entry.action.description;
+    text(description, plain(told));
+    show(description, told !== "");
   }
 
   paint(now, performanceNow, stale) {
     const { entry, parts } = this, a = entry.action;
     paintStatus(parts.status, a.status, endWord[entry.how]);
-    if (this.element.dataset.status !== parts.status.dataset.status) this.element.dataset.status = parts.status.dataset.status;
+    this.mark();
     this.element.classList.toggle("ended", entry.ended);
     paintGauge(parts.gauge, a, `Progress of ${nameOf(a)}`);
     const state = endText(entry), calm = a.status <= Status.running || a.status === Status.completed;
