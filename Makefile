@@ -1,6 +1,5 @@
 # make run    build ./bin/kapi and start `kapi serve` (ARGS="--flag ..." is passed on)
-# make test   everything that must hold, but for the page: set-up, lint, cross builds, tests
-# make test-page  the page in a real browser
+# make test   everything that must hold: set-up, lint, cross builds, tests
 # make soak   the tests with their long loops: some three hours on two cores
 # make bench  the measurements of bench/
 # make bench-page  the web page with 1,000 actions, in a real browser
@@ -24,7 +23,7 @@ RACE := CGO_ENABLED=1 GOFLAGS=$(VCS) go test -race -vet=off -shuffle=on
 # The modules beside the main one that hold packages; tools/ only pins versions.
 MODULES := $(filter-out tools,$(patsubst %/go.mod,%,$(wildcard */go.mod examples/*/go.mod)))
 
-.PHONY: help run build test test-page soak bench bench-page pictures lint cross modules deps deps-page clean
+.PHONY: help run build test soak bench bench-page pictures lint cross modules deps clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -35,29 +34,26 @@ run: build
 build:
 	go build -ldflags '-s -w' -o bin/kapi ./cmd/kapi
 
-# internal/linear keeps all cores busy by itself, so it is not run beside others. The tests of the page
-# are a target of their own as long as all together would take more than ten minutes on two cores.
+# Three packages at a time: on two cores some of each just wait. The two behind them keep all cores
+# busy by themselves. What they leave to be looked at, the screenshots of the page above all, is under
+# bin/_artifacts.
 test: deps lint build cross modules
-	$(RACE) -timeout 20m $$(go list ./... | grep -v -e /internal/browser -e /internal/linear)
-	$(RACE) -timeout 20m ./internal/linear
-
-# What they leave to be looked at, the screenshots of the page above all, is under bin/_artifacts.
-test-page: deps-page
+	$(RACE) -timeout 20m -p 3 $$(go list ./... | grep -v -e /internal/browser -e /internal/linear)
 	@rm -rf bin/_artifacts && mkdir -p bin/_artifacts
-	$(RACE) -timeout 20m -artifacts -outputdir "$(CURDIR)/bin" ./internal/browser
+	$(RACE) -timeout 20m -p 1 -artifacts -outputdir "$(CURDIR)/bin" ./internal/browser ./internal/linear
 
 # One package at a time: the crash tests hold kapi to its seconds, which a machine that
 # fuzzes beside them does not.
-soak: deps-page
+soak: deps
 	KAPI_SOAK=1 $(RACE) -p 1 -timeout 4h ./...
 
 bench:
 	go -C bench test -run xxx -bench . ./...
 
-bench-page: deps-page
+bench-page: deps
 	go test -run xxx -bench Page -benchtime 1x -timeout 20m ./internal/browser
 
-pictures: deps-page
+pictures: deps
 	go test -count 1 -run '^TestPictures$$' ./internal/browser -args -pictures "$(CURDIR)/docs/pictures"
 
 lint:
@@ -78,9 +74,6 @@ modules:
 
 deps:
 	@scripts/test-deps
-
-deps-page:
-	@scripts/test-deps page
 
 clean:
 	rm -rf bin

@@ -128,7 +128,7 @@ func (c *runCmd) Run(a *app) error {
 	j := &job{app: a, runCmd: c, path: path, signals: supervise.Catch(), ended: make(chan struct{})}
 	spoken := a.speakAside()
 	defer func() { spoken(j.haste) }()
-	defer j.signals.Release() // what is left to be said may be waited for, or not
+	defer j.release()
 	j.watchStart()
 	j.place, err = a.place(j.starting, terms{endTimeout: c.EndTimeout, reporting: j.reporting})
 	if err != nil {

@@ -3,7 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
+	"syscall"
+
+	"github.com/kettubot/kapi/internal/supervise"
 )
 
 // tell writes one line to stderr, or several if the text has several.
@@ -62,4 +66,20 @@ func (w *aside) Write(line []byte) (int, error) {
 	default:
 	}
 	return len(line), nil
+}
+
+// release lets signals end this process again: what is left to be said may be waited for, or not. One
+// that came when nobody looked any more would have ended it, if there is nobody who listens.
+func (j *job) release() {
+	j.signals.Release()
+	for {
+		select {
+		case sig := <-j.signals.C():
+			if number, ok := sig.(syscall.Signal); ok && ends(number) && !supervise.Takes(os.Stderr) {
+				j.haste = true
+			}
+		default:
+			return
+		}
+	}
 }

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	crashRounds = 30
+	crashRounds = 20
 	soakRounds  = 2000
 	workers     = 3
 )

@@ -104,7 +104,8 @@ export function runnerText(runner) {
   return runner.pid ? `${plain(runner.host)}, process ${runner.pid}` : plain(runner.host);
 }
 
-// notProvenDead: it failed for silence, so its work may still be going on. Its state says so.
+// notProvenDead: it failed without having been seen to end, so its work may still be going on. Its state
+// says so.
 export const notProvenDead = (a) => !active(a.status) && (a.state ?? "").includes("not proven dead");
 
 // startOf is since when it has been going.
