@@ -34,15 +34,14 @@ run: build
 build:
 	go build -ldflags '-s -w' -o bin/kapi ./cmd/kapi
 
-# Three packages at a time, as on two cores some of each just wait, and the long ones first. The last
-# keeps all cores busy by itself. What the tests leave to be looked at, the screenshots of the page above
-# all, is under bin/_artifacts.
+# The long packages first. The last keeps all cores busy by itself. What the tests leave to be looked at,
+# the screenshots of the page above all, is under bin/_artifacts.
 LONG := ./internal/acceptance ./postgres ./internal/browser ./cmd/kapi ./sqlite
 LAST := ./internal/linear
 
 test: deps lint build cross modules
 	@rm -rf bin/_artifacts && mkdir -p bin/_artifacts
-	$(RACE) -timeout 20m -artifacts -outputdir "$(CURDIR)/bin" -p 3 $(LONG) $$(go list ./... | grep -v $(LAST:.%=%))
+	$(RACE) -timeout 20m -artifacts -outputdir "$(CURDIR)/bin" $(LONG) $$(go list ./... | grep -v $(LAST:.%=%))
 	$(RACE) -timeout 20m -artifacts -outputdir "$(CURDIR)/bin" $(LAST)
 
 # One package at a time: the crash tests hold kapi to its seconds, which a machine that

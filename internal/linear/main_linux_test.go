@@ -3,6 +3,8 @@ package linear
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -19,5 +21,38 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	remove, err := buildPeer()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		remove()
+		os.Exit(code)
+	}))
+}
+
+// peerBinary is what peers are started from.
+var peerBinary string
+
+// buildPeer makes the test binary once more without the race detector, as hundreds of peers are started
+// from it. With KAPI_SOAK set they have the race detector, too.
+func buildPeer() (remove func(), err error) {
+	if os.Getenv("KAPI_SOAK") != "" {
+		peerBinary, err = os.Executable()
+		return func() {}, err
+	}
+	folder, err := os.MkdirTemp("", "kapi-linear-")
+	if err != nil {
+		return nil, err
+	}
+	remove = func() { _ = os.RemoveAll(folder) }
+	peerBinary = filepath.Join(folder, "peer")
+	cmd := exec.Command("go", "test", "-c", "-vet=off", "-o", peerBinary, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		remove()
+		return nil, fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	}
+	return remove, nil
 }

@@ -29,15 +29,11 @@ type process struct {
 // launch starts a peer, whose calls r takes down.
 func launch(t *testing.T, r *recorder, slot int, s settings) *process {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	text, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self)
+	cmd := exec.Command(peerBinary)
 	// Without this the race detector has each process wait a second at its end.
 	cmd.Env = append(os.Environ(), peerVariable+"="+string(text), "GORACE=atexit_sleep_ms=0 halt_on_error=1")
 	// It ends with the test binary, even where that is killed.
