@@ -111,7 +111,7 @@ export class List {
     for (const entry of wanted) {
       let row = this.rows.get(entry.id);
       if (!row) {
-        if (performance.now() - started > budget) {
+        if (fresh.length > 0 && performance.now() - started > budget) { // but one at least, however slow all is
           complete = false;
           break;
         }
