@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	crashRounds = 20
+	crashRounds = 12
 	soakRounds  = 2000
 	workers     = 3
 )

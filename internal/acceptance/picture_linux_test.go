@@ -27,7 +27,7 @@ import (
 // no seq or progress ever fell.
 func TestPicture(t *testing.T) {
 	t.Parallel()
-	rounds := 20
+	rounds := 12
 	if os.Getenv("KAPI_SOAK") != "" {
 		rounds = 1000
 	}
