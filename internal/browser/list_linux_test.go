@@ -54,8 +54,9 @@ func TestGlides(t *testing.T) {
 			b.signIn(s)
 			var all []*held
 			for i := range 5 {
-				all = append(all, hold(t, p, fmt.Sprint("action ", i)))
-				time.Sleep(2 * time.Millisecond) // each is older than the next
+				o := hold(t, p, fmt.Sprint("action ", i))
+				all = append(all, o)
+				eventually(t, "it is older than the next", func() bool { return time.Now().UnixMilli() > o.action.CreatedAt })
 			}
 			b.await("all are there", `document.querySelectorAll(".row").length === 5`)
 			b.settled()
