@@ -222,7 +222,6 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 	// next one.
 	need.Again = func() Batch {
 		p.flight.join(b)
-		reading = time.Now()
 		return needs()
 	}
 	var own Page

@@ -53,7 +53,7 @@ func (f *flight) hasRead(from time.Time) {
 // leaveToFlight is how long a wake-up is left to the peer's own transactions, which read the feed in
 // any case. Among peers that all commit, each would otherwise read the changes of all others one by
 // one, and that would take more time than the commits.
-const leaveToFlight = 25 * time.Millisecond
+const leaveToFlight = 100 * time.Millisecond
 
 // reads reports whether a transaction has read what is committed now. It waits for that a while if the
 // peer is making transactions: one that has the lock just now has read it, or the next one will.

@@ -37,7 +37,8 @@ type Store interface {
 	// records named in b.Find, hands them to decide, writes what decide returns,
 	// and commits. If decide fails or returns nothing to write, the transaction is
 	// rolled back; decide's error is returned as it is. decide is called at most
-	// once and must not call the store.
+	// once and must not call the store; what it is handed is the store's again
+	// once it has returned.
 	Commit(ctx context.Context, b Batch, decide func(Loaded) (Writes, error)) error
 
 	// Renew writes that the runner is alive: it adds the runner if it is new, adds
@@ -117,9 +118,10 @@ type Batch struct {
 	// Requests names requests whose answers are wanted.
 	Requests []Request
 	// Again, if it is not nil, says all of this anew: more changes may have come since, and the view
-	// may have come further. A store that had to wait for its write lock does best to ask once it
-	// has it, and to read what that says instead. It must be in the call of Commit then, where
-	// Again may be called any number of times before decide is.
+	// may have come further. A store does best to ask once it has its write lock, for which it may
+	// have waited: before it reads, or afterwards, if it then reads whatever is wanted that it has
+	// not read. It must be in the call of Commit then, where Again may be called any number of times
+	// before decide is.
 	Again func() Batch
 }
 

@@ -91,8 +91,12 @@ func (v *view) apply(page Page) {
 	for i := range page.Records {
 		if r := &page.Records[i]; r.Seq > v.head.Seq {
 			v.seen.change(v.entries[r.ID], r, now)
-			e := v.put(r)
+			v.put(r)
 			if len(v.watches) > 0 {
+				e := v.entries[r.ID]
+				if e == nil { // it has ended
+					e = &entry{Record: *r}
+				}
 				v.told++
 				e.nth = v.told
 				v.journal.add(e)
@@ -147,7 +151,7 @@ func (v *view) load(s Snapshot) {
 	}
 }
 
-func (v *view) put(r *Record) *entry {
+func (v *view) put(r *Record) {
 	if old := v.entries[r.ID]; old != nil {
 		for _, key := range old.Keys {
 			if v.keys[key] == r.ID {
@@ -155,7 +159,6 @@ func (v *view) put(r *Record) *entry {
 			}
 		}
 	}
-	e := &entry{Record: *r}
 	if r.waiting() {
 		v.waiting[r.ID] = struct{}{}
 	} else if len(v.waiting) > 0 {
@@ -163,13 +166,12 @@ func (v *view) put(r *Record) *entry {
 	}
 	if !r.Status.Ongoing() {
 		delete(v.entries, r.ID)
-		return e
+		return
 	}
-	v.entries[r.ID] = e
+	v.entries[r.ID] = &entry{Record: *r}
 	for _, key := range r.Keys {
 		v.keys[key] = r.ID
 	}
-	return e
 }
 
 // tell wakes the watchers, and keeps their journal small.

@@ -3,7 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,17 +21,21 @@ func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loade
 	err := s.onTheSpot(ctx, func() error {
 		var l *loading
 		_, err := s.write(ctx, job{
-			locked: func() {
-				if b.Again != nil {
-					b = b.Again()
-				}
-			},
 			read: func(link *link, batch *pgx.Batch) { l = s.load(link, batch, b) },
+			more: func() bool {
+				if b.Again == nil || l.err != nil {
+					return false
+				}
+				read := b
+				b = b.Again()
+				return beyond(b.Find, read.Find) || beyond(b.Runners, read.Runners) || beyond(b.Requests, read.Requests)
+			},
 			write: func(batch *pgx.Batch) (bool, error) {
 				if l.err != nil {
 					return false, l.err
 				}
 				w, err := decide(l.Loaded)
+				s.tidyRoom()
 				if decision = err; err != nil || len(w.Insert) == 0 && len(w.Update) == 0 && len(w.Runners) == 0 {
 					return false, nil
 				}
@@ -51,6 +55,11 @@ func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loade
 	return errors.Join(decision, err)
 }
 
+// beyond reports whether something is wanted that was not read.
+func beyond[T comparable](wanted, read []T) bool {
+	return slices.ContainsFunc(wanted, func(w T) bool { return !slices.Contains(read, w) })
+}
+
 // Renew implements kapi.Store. It takes neither the lock nor a seq, and doesn't wait for a disk
 // or a standby: a renewal that a crash of the server takes back is one that came late, and the
 // next is on its way.
@@ -64,8 +73,8 @@ func (s *Store) Renew(ctx context.Context, r kapi.RunnerRecord) error {
 }
 
 func (s *Store) save(b *pgx.Batch, w *kapi.Writes) {
-	saveRecords(b, w.Insert, len(columns()), s.sql.insert, s.sql.insertMany)
-	saveRecords(b, w.Update, changing, s.sql.update, s.sql.updateMany)
+	saveRecords(b, w.Insert, s.sql.insert, s.sql.insertMany)
+	saveRecords(b, w.Update, s.sql.update, s.sql.updateMany)
 	if len(w.Free) > 0 {
 		b.Queue(s.sql.free, w.Free)
 	}
@@ -94,90 +103,32 @@ func (s *Store) saveRunner(b *pgx.Batch, r *kapi.RunnerRecord) {
 		r.Lease.Milliseconds(), time.Now().UnixMilli())
 }
 
-// saveRecords queues the first n values of each record, for one or the other statement.
-func saveRecords(b *pgx.Batch, records []kapi.Record, n int, each, atOnce string) {
-	if len(records) >= many {
-		b.Queue(atOnce, transpose(records, n)...)
+// saveRecords queues the records for one or the other statement.
+func saveRecords(b *pgx.Batch, records []kapi.Record, each, atOnce string) {
+	if len(records) < many {
+		for i := range records {
+			r := &records[i]
+			b.Queue(each, r.ID, int64(r.Seq), int64(r.Status), r.UpdatedAt, runnerOf(r), encode(nil, r))
+		}
 		return
 	}
+	n := len(records)
+	ids, runners, data := make([]string, n), make([]*string, n), make([][]byte, n)
+	seqs, statuses, updates := make([]int64, n), make([]int64, n), make([]int64, n)
+	var all []byte
 	for i := range records {
-		b.Queue(each, values(&records[i])[:n]...)
+		r := &records[i]
+		begin := len(all)
+		all = encode(all, r)
+		ids[i], runners[i], data[i] = r.ID, runnerOf(r), all[begin:len(all):len(all)]
+		seqs[i], statuses[i], updates[i] = int64(r.Seq), int64(r.Status), r.UpdatedAt
 	}
+	b.Queue(atOnce, ids, seqs, statuses, updates, runners, data)
 }
 
-// values are those of a record's columns.
-func values(r *kapi.Record) []any {
-	var runner kapi.Runner
-	var runnerID *string
-	if r.Runner != nil {
-		runner, runnerID = *r.Runner, &r.Runner.ID
+func runnerOf(r *kapi.Record) *string {
+	if r.Runner == nil {
+		return nil
 	}
-	var exitCode *int64
-	if r.ExitCode != nil {
-		code := int64(*r.ExitCode)
-		exitCode = &code
-	}
-	return []any{
-		r.ID, int64(r.Seq), int64(r.Status), r.Progress, r.State, strings.Join(r.Keys, " "), r.UpdatedAt, r.StartedAt,
-		runnerID, runner.Host, int64(runner.PID), runner.HeardAt, r.CancelRequestedAt, r.CancelledBy, exitCode,
-		int64(r.Fence), flags(r), r.Silence, strings.Join(r.Waits, " "), int64(r.Ticket),
-		r.Title, r.Description, r.CreatedAt,
-	}
-}
-
-// transpose makes an array of each column.
-func transpose(records []kapi.Record, n int) []any {
-	all := make([]any, n)
-	for i := range records {
-		for c, value := range values(&records[i])[:n] {
-			switch value := value.(type) {
-			case string:
-				all[c] = grow(all[c], value, len(records))
-			case int64:
-				all[c] = grow(all[c], value, len(records))
-			case *string:
-				all[c] = grow(all[c], value, len(records))
-			case *int64:
-				all[c] = grow(all[c], value, len(records))
-			case *float64:
-				all[c] = grow(all[c], value, len(records))
-			}
-		}
-	}
-	return all
-}
-
-func grow[T any](column any, value T, room int) []T {
-	all, ok := column.([]T)
-	if !ok {
-		all = make([]T, 0, room)
-	}
-	return append(all, value)
-}
-
-const (
-	flagReleaseOnFailure = 1 << iota
-	flagGivenUp
-	flagLateEnd
-	flagLeaveRunning
-	flagDismissFailed
-)
-
-func flags(r *kapi.Record) (f int64) {
-	if r.ReleaseOnFailure {
-		f |= flagReleaseOnFailure
-	}
-	if r.GivenUp {
-		f |= flagGivenUp
-	}
-	if r.LateEnd {
-		f |= flagLateEnd
-	}
-	if r.LeaveRunning {
-		f |= flagLeaveRunning
-	}
-	if r.DismissFailed {
-		f |= flagDismissFailed
-	}
-	return f
+	return &r.Runner.ID
 }

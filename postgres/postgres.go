@@ -60,8 +60,8 @@ type Store struct {
 	// the writer's link has count.
 	id    string
 	count int64
-	// crowded says that the last transaction had to wait for the lock. It is the writer's link's, too.
-	crowded bool
+	// room is for what a transaction reads. It is the writer's link's, too.
+	room []kapi.Record
 
 	// standstill is how long a process may stand still (SIGSTOP) inside a transaction before
 	// PostgreSQL ends that, and the others go on.

@@ -1,11 +1,14 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/kettubot/kapi"
 )
@@ -15,7 +18,7 @@ func (s *Store) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
 	var snapshot kapi.Snapshot
 	err := s.read(ctx, func(l *link, b *pgx.Batch) {
 		b.Queue(s.sql.snapshot, l.cluster).Query(func(rows pgx.Rows) error {
-			page, err := scanPage(rows)
+			page, err := scanPage(rows, nil)
 			snapshot.Head, snapshot.Records = page.Head, page.Records
 			return err
 		})
@@ -30,7 +33,7 @@ func (s *Store) Feed(ctx context.Context, since uint64) (kapi.Page, error) {
 	var recorded []string
 	err := s.read(ctx, func(l *link, b *pgx.Batch) {
 		b.Queue(s.sql.feed, l.cluster, int64(since)).Query(func(rows pgx.Rows) (err error) {
-			page, err = scanPage(rows)
+			page, err = scanPage(rows, nil)
 			return err
 		})
 		b.Queue(s.sql.recorded).Query(func(rows pgx.Rows) (err error) {
@@ -87,7 +90,8 @@ type loading struct {
 func (s *Store) load(link *link, b *pgx.Batch, need kapi.Batch) *loading {
 	l := &loading{}
 	b.Queue(s.sql.feed, link.cluster, int64(need.Since)).Query(func(rows pgx.Rows) (err error) {
-		l.Page, err = scanPage(rows)
+		l.Page, err = scanPage(rows, s.room[:0])
+		s.room = l.Records
 		if err == errMoved { //nolint:errorlint // it is its own
 			l.err, err = err, nil
 		} else if err == nil && need.Since < l.Purged {
@@ -130,6 +134,17 @@ func (s *Store) load(link *link, b *pgx.Batch, need kapi.Batch) *loading {
 	return l
 }
 
+// roomKept is for how many records there stays room, which is some 2 MB.
+const roomKept = 4096
+
+// tidyRoom lets go of what a transaction has read.
+func (s *Store) tidyRoom() {
+	clear(s.room)
+	if cap(s.room) > roomKept {
+		s.room = nil
+	}
+}
+
 func scanStart(row pgx.CollectableRow) (start kapi.RecordedStart, err error) {
 	var keys, data string
 	err = row.Scan(&start.ID, &keys, &data)
@@ -141,26 +156,27 @@ func scanAnswer(row pgx.CollectableRow) (a kapi.Answer, err error) {
 	return a, row.Scan(&a.By, &a.Key, &a.Action, &a.Hash, &a.Body)
 }
 
-// headColumns is how many stand before those of an action.
-const headColumns = 4
-
-// scanPage reads rows of a head and an action; there is one row without an action if there is no
-// action at all.
-func scanPage(rows pgx.Rows) (page kapi.Page, err error) {
-	var scan scanner
+// scanPage reads rows that are a head or an action, and appends the actions to room.
+func scanPage(rows pgx.Rows, room []kapi.Record) (page kapi.Page, err error) {
+	page.Records = room
 	var seq, purged int64
 	var goesOn bool
-	head := append([]any{&page.Epoch, &seq, &purged, &goesOn}, scan.columns()...)
+	var data pgtype.DriverBytes
 	for rows.Next() {
-		if rows.RawValues()[headColumns] == nil {
-			clear(head[headColumns:]) // skips them
+		if rows.RawValues()[0] != nil {
+			if err := rows.Scan(&page.Epoch, &seq, &purged, &goesOn, nil); err != nil {
+				return page, err
+			}
+			continue
 		}
-		if err := rows.Scan(head...); err != nil {
+		if err := rows.Scan(nil, nil, nil, nil, &data); err != nil {
 			return page, err
 		}
-		if head[headColumns] != nil {
-			page.Records = append(page.Records, scan.record())
+		r, err := decode(data)
+		if err != nil {
+			return page, err
 		}
+		page.Records = append(page.Records, r)
 	}
 	page.Seq, page.Purged = uint64(seq), uint64(purged)
 	if err := rows.Err(); err != nil {
@@ -169,54 +185,17 @@ func scanPage(rows pgx.Rows) (page kapi.Page, err error) {
 	if !goesOn {
 		return page, errMoved
 	}
+	// An index gives them in their order already; the server would sort them again.
+	if bySeq := func(a, b kapi.Record) int { return cmp.Compare(a.Seq, b.Seq) }; !slices.IsSortedFunc(page.Records, bySeq) {
+		slices.SortFunc(page.Records, bySeq)
+	}
 	return page, nil
 }
 
 func scanFound(row pgx.CollectableRow) (kapi.Record, error) {
-	var scan scanner
-	if err := row.Scan(scan.columns()...); err != nil {
+	var data pgtype.DriverBytes
+	if err := row.Scan(&data); err != nil {
 		return kapi.Record{}, err
 	}
-	return scan.record(), nil
-}
-
-// A scanner reads the columns of an action.
-type scanner struct {
-	r                          kapi.Record
-	seq, status, fence, ticket int64
-	flags                      int64
-	keys, waits                string
-	runner                     *string
-	host                       string
-	pid                        int
-	heardAt                    int64
-}
-
-// columns are where the values go, in their order.
-func (s *scanner) columns() []any {
-	r := &s.r
-	return []any{
-		&r.ID, &s.seq, &s.status, &r.Progress, &r.State, &s.keys, &r.UpdatedAt, &r.StartedAt,
-		&s.runner, &s.host, &s.pid, &s.heardAt, &r.CancelRequestedAt, &r.CancelledBy, &r.ExitCode,
-		&s.fence, &s.flags, &r.Silence, &s.waits, &s.ticket, &r.Title, &r.Description, &r.CreatedAt,
-	}
-}
-
-// record is what was read last.
-func (s *scanner) record() kapi.Record {
-	r := s.r
-	r.Seq, r.Status, r.Fence, r.Ticket = uint64(s.seq), kapi.Status(s.status), uint64(s.fence), uint64(s.ticket)
-	r.Keys = strings.Fields(s.keys)
-	if s.waits != "" {
-		r.Waits = strings.Fields(s.waits)
-	}
-	if s.runner != nil {
-		r.Runner = &kapi.Runner{ID: *s.runner, Host: s.host, PID: s.pid, HeardAt: s.heardAt}
-	}
-	r.ReleaseOnFailure = s.flags&flagReleaseOnFailure != 0
-	r.GivenUp = s.flags&flagGivenUp != 0
-	r.LateEnd = s.flags&flagLateEnd != 0
-	r.LeaveRunning = s.flags&flagLeaveRunning != 0
-	r.DismissFailed = s.flags&flagDismissFailed != 0
-	return r
+	return decode(data)
 }

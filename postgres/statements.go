@@ -1,43 +1,10 @@
 package postgres
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
-
-// columns are those of an action, in the order of values: the id, what can change, and the rest.
-func columns() [][2]string {
-	return [][2]string{
-		{"id", "text"},
-		{"seq", "bigint"},
-		{"status", "bigint"},
-		{"progress", "float8"},
-		{"state", "text"},
-		{"keys", "text"},
-		{"updated_at", "bigint"},
-		{"started_at", "bigint"},
-		{"runner", "text"},
-		{"host", "text"},
-		{"pid", "bigint"},
-		{"heard_at", "bigint"},
-		{"cancel_requested_at", "bigint"},
-		{"cancelled_by", "text"},
-		{"exit_code", "bigint"},
-		{"fence", "bigint"},
-		{"flags", "bigint"},
-		{"silence", "text"},
-		{"waits", "text"},
-		{"ticket", "bigint"},
-		{"title", "text"},
-		{"description", "text"},
-		{"created_at", "bigint"},
-	}
-}
-
-// changing is how many columns an update needs: the id, and what can change.
-const changing = 20
 
 // Every transaction that writes brings its settings along: behind a PgBouncer a connection's own
 // would be another client's. What a commit must wait for is raised to "on" if a role has it lower,
@@ -52,7 +19,8 @@ const settings = `SELECT
 // byIndex is for the planner, which would rather read the whole of a table that it last saw empty;
 // and actions that ended stay there for a while.
 const byIndex = `set_config('plan_cache_mode', 'force_generic_plan', true), set_config('jit', 'off', true),
-	set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
+	set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
+	set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
 
 // byHash is for a statement that goes through two tables. Nothing but a COMMIT may come after it.
 const byHash = `SELECT set_config('enable_hashjoin', 'on', true), set_config('enable_nestloop', 'off', true)`
@@ -61,8 +29,7 @@ const (
 	// lazily is for what may be lost in a crash of the server.
 	lazily = `SELECT set_config('synchronous_commit', 'off', true)`
 
-	// takeLock says whether it had to wait for it.
-	takeLock      = `SELECT CASE WHEN pg_try_advisory_xact_lock($1) THEN false ELSE pg_advisory_xact_lock($1) IS NOT NULL END`
+	takeLock      = `SELECT pg_advisory_xact_lock($1)`
 	selectCluster = `SELECT system_identifier::text FROM pg_control_system()`
 
 	// place is where head's history takes place now: in this very table, on a timeline. The
@@ -97,33 +64,32 @@ type statements struct {
 func newStatements(schema string) statements {
 	quoted := pgx.Identifier{schema}.Sanitize()
 	in := func(sql string) string { return strings.ReplaceAll(sql, "kapi.", quoted+".") }
-	head := `h.epoch, h.seq, h.purged, h.place = ` + place + ` AND (h.cluster = $1 OR $1 = '')`
-	every, changed := columns(), columns()[:changing]
-	names, all := list(every, name), list(every, inAction)
-	set := func(value func(n int, name, kind string) string) string {
-		return list(changed[1:], func(n int, name, kind string) string { return name + " = " + value(n+1, name, kind) })
+	goesOn := `h.place = ` + place + ` AND (h.cluster = $1 OR $1 = '')`
+	// One statement sees one state, so the head and the actions below it belong together.
+	page := func(which string) string {
+		return in(`SELECT h.epoch, h.seq, h.purged, ` + goesOn + `, NULL::bytea FROM kapi.head h WHERE h.one = 1
+			UNION ALL SELECT NULL, NULL, NULL, NULL, a.data FROM kapi.actions a WHERE ` + which)
 	}
 	return statements{
 		version:  in(`SELECT version FROM kapi.version`),
 		migrated: in(`UPDATE kapi.version SET version = $1`),
 
-		snapshot: in(`SELECT ` + head + `, ` + all + ` FROM kapi.head h LEFT JOIN kapi.actions a ON a.status < 4`),
+		snapshot: page(`a.status < 4`),
 		secret:   in(`SELECT signing FROM kapi.secrets`),
-		feed: in(`SELECT ` + head + `, ` + all + ` FROM kapi.head h LEFT JOIN kapi.actions a ON a.seq > $2 AND h.purged <= $2
-			WHERE h.one = 1 ORDER BY a.seq`),
-		goesOn: in(`SELECT h.place = ` + place + ` AND (h.cluster = $1 OR $1 = '') FROM kapi.head h`),
+		feed:     page(`a.seq > $2 AND (SELECT purged FROM kapi.head WHERE one = 1) <= $2`),
+		goesOn:   in(`SELECT ` + goesOn + ` FROM kapi.head h`),
 		beginEpoch: in(`UPDATE kapi.head h SET epoch = $2, seq = seq + $3, place = ` + place + `,
 			cluster = CASE $1 WHEN '' THEN cluster ELSE $1 END`),
-		find:  in(`SELECT ` + all + ` FROM kapi.actions a WHERE id = ANY($1)`),
+		find:  in(`SELECT data FROM kapi.actions WHERE id = ANY($1)`),
 		beats: in(`SELECT id, beat FROM kapi.runners WHERE id = ANY($1)`),
 		answers: in(`SELECT a.sender, a.key, a.action, a.hash, a.body FROM unnest($1::text[], $2::text[]) AS r(sender, key)
 			JOIN kapi.answers a ON a.sender = r.sender AND a.key = r.key`),
 
-		insert:     in(`INSERT INTO kapi.actions (` + names + `) VALUES (` + list(every, parameter) + `)`),
-		insertMany: in(`INSERT INTO kapi.actions (` + names + `) SELECT * FROM unnest(` + list(every, array) + `)`),
-		update:     in(`UPDATE kapi.actions SET ` + set(parameter) + ` WHERE id = $1`),
-		updateMany: in(`UPDATE kapi.actions a SET ` + set(func(_ int, name, _ string) string { return "u." + name }) +
-			` FROM unnest(` + list(changed, array) + `) AS u (` + list(changed, name) + `) WHERE a.id = u.id`),
+		insert:     in(`INSERT INTO kapi.actions (id, seq, status, updated_at, runner, data) VALUES ($1, $2, $3, $4, $5, $6)`),
+		update:     in(`UPDATE kapi.actions SET seq = $2, status = $3, updated_at = $4, runner = $5, data = $6 WHERE id = $1`),
+		insertMany: in(`INSERT INTO kapi.actions (id, seq, status, updated_at, runner, data) ` + rows),
+		updateMany: in(`UPDATE kapi.actions a SET seq = r.seq, status = r.status, updated_at = r.updated_at, runner = r.runner, data = r.data
+			FROM (` + rows + `) AS r (id, seq, status, updated_at, runner, data) WHERE a.id = r.id`),
 		free: in(`DELETE FROM kapi.keys WHERE key = ANY($1)`),
 		// A key that a user's transaction claims which is still open would be waited for: it is no
 		// action's instead, which the table refuses.
@@ -180,23 +146,10 @@ const (
 	// clock is the server's, in milliseconds: the one clock that is the same for all.
 	clock = `(extract(epoch FROM now()) * 1000)::bigint`
 
+	// rows makes rows of the columns of actions. Behind FROM the server would first copy each
+	// column to a place of its own, which takes longer than to write a few rows.
+	rows = `SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]), unnest($6::bytea[])`
+
 	ofOngoing    = `action IN (SELECT id FROM kapi.actions WHERE status < 4)`
 	tokenColumns = `id, name, type, permissions, created_at, expires_at, hash`
 )
-
-// list lists columns, each in a form that is given its number from 1, name and type.
-func list(columns [][2]string, form func(n int, name, kind string) string) string {
-	all := make([]string, len(columns))
-	for i, c := range columns {
-		all[i] = form(i+1, c[0], c[1])
-	}
-	return strings.Join(all, ", ")
-}
-
-func name(_ int, name, _ string) string { return name }
-
-func inAction(_ int, name, _ string) string { return "a." + name }
-
-func parameter(n int, _, _ string) string { return fmt.Sprintf("$%d", n) }
-
-func array(n int, _, kind string) string { return fmt.Sprintf("$%d::%s[]", n, kind) }

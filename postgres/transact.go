@@ -22,15 +22,14 @@ const (
 )
 
 // A job is what one write transaction does. It takes two round trips: one that begins, takes the
-// lock and reads, and one that writes and commits. Where there is a crowd at the lock the first is
-// made two: what is read with the lock in hand is then what is news in that moment, not what was
-// when the wait began, most of which was heard of meanwhile.
+// lock and reads, and one that writes and commits.
 type job struct {
-	// locked, if it is not nil, is called before read when the lock was had before.
-	locked func()
 	// read queues what is read under the lock. Each statement sees all that was committed before
 	// it began (READ COMMITTED), and so before the lock was had.
 	read func(*link, *pgx.Batch)
+	// more, if it is not nil, is called once that is read, and says whether read is to be called
+	// again: then there is a third round trip.
+	more func() bool
 	// write queues what is written; false is nothing, and rolls back.
 	write func(*pgx.Batch) (bool, error)
 	// silent: nobody needs to be woken.
@@ -65,15 +64,13 @@ func (s *Store) begin(ctx context.Context, l *link, j job) error {
 	b := &pgx.Batch{}
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
 	b.Queue(settings, s.limits(ctx)...)
-	crowded := s.crowded
-	b.Queue(takeLock, s.sql.lock).QueryRow(func(row pgx.Row) error { return row.Scan(&s.crowded) })
-	if crowded && j.locked != nil {
-		if err := l.conn.SendBatch(ctx, b).Close(); err != nil {
-			return err
-		}
-		j.locked()
-		b = &pgx.Batch{}
+	b.Queue(takeLock, s.sql.lock)
+	j.read(l, b)
+	err := l.conn.SendBatch(ctx, b).Close()
+	if err != nil || j.more == nil || !j.more() {
+		return err
 	}
+	b = &pgx.Batch{}
 	j.read(l, b)
 	return l.conn.SendBatch(ctx, b).Close()
 }

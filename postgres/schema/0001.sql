@@ -11,31 +11,15 @@ CREATE TABLE kapi.head (
 	place   text    NOT NULL
 ) WITH (fillfactor = 20);
 
--- The table is its own compacted log: a row stands where its last change is.
+-- The table is its own compacted log: a row stands where its last change is. What SQL asks for has
+-- columns of its own; all else is in data (see encoding.go), because every peer reads every row.
 CREATE TABLE kapi.actions (
-	id                  text COLLATE "C" NOT NULL,
-	seq                 bigint PRIMARY KEY,
-	status              bigint NOT NULL,
-	progress            double precision,
-	state               text   NOT NULL,
-	keys                text   NOT NULL, -- separated by spaces, for showing; the table keys rules
-	updated_at          bigint NOT NULL,
-	started_at          bigint NOT NULL,
-	runner              text COLLATE "C",
-	host                text   NOT NULL,
-	pid                 bigint NOT NULL,
-	heard_at            bigint NOT NULL,
-	cancel_requested_at bigint NOT NULL,
-	cancelled_by        text   NOT NULL,
-	exit_code           bigint,
-	fence               bigint NOT NULL,
-	flags               bigint NOT NULL, -- 1 release on failure, 2 given up, 4 late end, 8 leave running, 16 dismiss failed
-	silence             text   NOT NULL,
-	waits               text   NOT NULL, -- what it is queued for, separated by spaces
-	ticket              bigint NOT NULL,
-	title               text   NOT NULL,
-	description         text   NOT NULL,
-	created_at          bigint NOT NULL,
+	id         text COLLATE "C" NOT NULL,
+	seq        bigint PRIMARY KEY,
+	status     bigint NOT NULL,
+	updated_at bigint NOT NULL,
+	runner     text COLLATE "C",
+	data       bytea  NOT NULL,
 	CONSTRAINT actions_id UNIQUE (id)
 );
 

@@ -1,0 +1,188 @@
+package postgres
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/kettubot/kapi"
+)
+
+// format is the first byte of what encode makes. Whoever adds to a record adds to a new format, and
+// goes on reading the old one.
+const format = 1
+
+const (
+	flagReleaseOnFailure = 1 << iota
+	flagGivenUp
+	flagLateEnd
+	flagLeaveRunning
+	flagDismissFailed
+	flagProgress // there is one
+	flagExitCode
+	flagRunner
+)
+
+var (
+	errFormat = errors.New("its format is unknown")
+	errBroken = errors.New("it is broken off, or something stands behind it")
+)
+
+// encode appends a record to b: its numbers as varints, its strings behind their lengths in bytes.
+func encode(b []byte, r *kapi.Record) []byte {
+	b = append(b, format)
+	b = binary.AppendUvarint(b, flags(r))
+	for _, n := range []uint64{r.Seq, uint64(r.Status), r.Fence, r.Ticket} {
+		b = binary.AppendUvarint(b, n)
+	}
+	for _, t := range []int64{r.CreatedAt, r.UpdatedAt, r.StartedAt, r.CancelRequestedAt} {
+		b = binary.AppendVarint(b, t)
+	}
+	if r.Progress != nil {
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(*r.Progress))
+	}
+	if r.ExitCode != nil {
+		b = binary.AppendVarint(b, int64(*r.ExitCode))
+	}
+	for _, s := range []string{r.ID, r.Title, r.Description, r.State, r.Silence, r.CancelledBy} {
+		b = appendString(b, s)
+	}
+	if r.Runner != nil {
+		b = appendString(appendString(b, r.Runner.ID), r.Runner.Host)
+		b = binary.AppendVarint(binary.AppendVarint(b, int64(r.Runner.PID)), r.Runner.HeardAt)
+	}
+	for _, list := range [][]string{r.Keys, r.Waits} {
+		b = binary.AppendUvarint(b, uint64(len(list)))
+		for _, s := range list {
+			b = appendString(b, s)
+		}
+	}
+	return b
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func flags(r *kapi.Record) (f uint64) {
+	for _, is := range []struct {
+		so   bool
+		flag uint64
+	}{
+		{r.ReleaseOnFailure, flagReleaseOnFailure},
+		{r.GivenUp, flagGivenUp},
+		{r.LateEnd, flagLateEnd},
+		{r.LeaveRunning, flagLeaveRunning},
+		{r.DismissFailed, flagDismissFailed},
+		{r.Progress != nil, flagProgress},
+		{r.ExitCode != nil, flagExitCode},
+		{r.Runner != nil, flagRunner},
+	} {
+		if is.so {
+			f |= is.flag
+		}
+	}
+	return f
+}
+
+// decode reads what encode made. All strings of the record share one copy of data.
+func decode(data []byte) (r kapi.Record, err error) {
+	if len(data) == 0 || data[0] != format {
+		return r, fmt.Errorf("an action can't be read: %w", errFormat)
+	}
+	d := decoder{rest: data[1:], text: string(data)}
+	f := d.uvarint()
+	r.Seq, r.Status, r.Fence, r.Ticket = d.uvarint(), kapi.Status(d.uvarint()), d.uvarint(), d.uvarint()
+	r.CreatedAt, r.UpdatedAt, r.StartedAt, r.CancelRequestedAt = d.varint(), d.varint(), d.varint(), d.varint()
+	if f&flagProgress != 0 {
+		progress := math.Float64frombits(d.uint64())
+		r.Progress = &progress
+	}
+	if f&flagExitCode != 0 {
+		code := int(d.varint())
+		r.ExitCode = &code
+	}
+	r.ID, r.Title, r.Description = d.string(), d.string(), d.string()
+	r.State, r.Silence, r.CancelledBy = d.string(), d.string(), d.string()
+	if f&flagRunner != 0 {
+		r.Runner = &kapi.Runner{ID: d.string(), Host: d.string(), PID: int(d.varint()), HeardAt: d.varint()}
+	}
+	r.Keys, r.Waits = d.strings(), d.strings()
+	r.ReleaseOnFailure = f&flagReleaseOnFailure != 0
+	r.GivenUp = f&flagGivenUp != 0
+	r.LateEnd = f&flagLateEnd != 0
+	r.LeaveRunning = f&flagLeaveRunning != 0
+	r.DismissFailed = f&flagDismissFailed != 0
+	if d.broken || len(d.rest) > 0 {
+		return kapi.Record{}, fmt.Errorf("an action can't be read: %w", errBroken)
+	}
+	return r, nil
+}
+
+// A decoder reads one thing after the other. Once it is broken it reads nothing any more.
+type decoder struct {
+	rest   []byte
+	text   string // ends where rest does
+	broken bool
+}
+
+// next returns the next n bytes, or nil if there are fewer.
+func (d *decoder) next(n uint64) []byte {
+	if n > uint64(len(d.rest)) {
+		d.stop()
+		return nil
+	}
+	b := d.rest[:n]
+	d.rest = d.rest[n:]
+	return b
+}
+
+func (d *decoder) stop() { d.rest, d.broken = nil, true }
+
+func (d *decoder) uvarint() uint64 {
+	n, size := binary.Uvarint(d.rest)
+	if size <= 0 {
+		d.stop()
+		return 0
+	}
+	d.rest = d.rest[size:]
+	return n
+}
+
+func (d *decoder) varint() int64 {
+	n, size := binary.Varint(d.rest)
+	if size <= 0 {
+		d.stop()
+		return 0
+	}
+	d.rest = d.rest[size:]
+	return n
+}
+
+func (d *decoder) uint64() uint64 {
+	if b := d.next(8); b != nil {
+		return binary.BigEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (d *decoder) string() string {
+	n := d.uvarint()
+	begin := len(d.text) - len(d.rest)
+	return d.text[begin : begin+len(d.next(n))]
+}
+
+// strings returns nil if there are none.
+func (d *decoder) strings() []string {
+	n := d.uvarint()
+	if n == 0 || n > uint64(len(d.rest)) { // each takes a byte at least
+		d.broken = d.broken || n > 0
+		return nil
+	}
+	all := make([]string, n)
+	for i := range all {
+		all[i] = d.string()
+	}
+	return all
+}

@@ -1,0 +1,97 @@
+package postgres
+
+import (
+	"errors"
+	"math"
+	"reflect"
+	"testing"
+
+	"github.com/kettubot/kapi"
+)
+
+// whole is a record of which every field is set; TestEncoding says so if one is not.
+func whole() kapi.Record {
+	progress, code := 0.25, -1
+	return kapi.Record{
+		Action: kapi.Action{
+			ID: "id", Title: "Tïtle", CreatedAt: 1, Status: kapi.StatusImpacted, Description: "description",
+			Progress: &progress, State: "state", Seq: math.MaxUint64, Keys: []string{"a", "b"}, UpdatedAt: math.MaxInt64,
+			StartedAt: 3, Runner: &kapi.Runner{ID: "runner", Host: "host", PID: 4, HeardAt: 5},
+			CancelRequestedAt: math.MinInt64, ExitCode: &code,
+		},
+		Fence: 6, ReleaseOnFailure: true, LeaveRunning: true, Silence: "silence", GivenUp: true, LateEnd: true,
+		Waits: []string{"c"}, Ticket: 7, DismissFailed: true, CancelledBy: "somebody",
+	}
+}
+
+func TestEncoding(t *testing.T) {
+	full := whole()
+	for _, of := range []any{full, full.Action, *full.Runner} {
+		v := reflect.ValueOf(of)
+		for i := range v.NumField() {
+			if v.Field(i).IsZero() {
+				t.Errorf("the test leaves %s.%s out", v.Type(), v.Type().Field(i).Name)
+			}
+		}
+	}
+	// Each field is also the only one that is missing, and the only one that is there.
+	records := []kapi.Record{{}, full}
+	fields := reflect.TypeFor[kapi.Record]()
+	for _, f := range reflect.VisibleFields(fields) {
+		if f.Anonymous {
+			continue
+		}
+		without, only := whole(), kapi.Record{}
+		reflect.ValueOf(&without).Elem().FieldByIndex(f.Index).SetZero()
+		reflect.ValueOf(&only).Elem().FieldByIndex(f.Index).Set(reflect.ValueOf(full).FieldByIndex(f.Index))
+		records = append(records, without, only)
+	}
+	for _, want := range records {
+		data := encode([]byte("before"), &want)[len("before"):]
+		got, err := decode(data)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, %v; want %+v", got, err, want)
+		}
+		for n := range data {
+			if _, err := decode(data[:n]); err == nil {
+				t.Errorf("%d bytes of %d were taken for a record", n, len(data))
+			}
+		}
+		if _, err := decode(append(data, 0)); !errors.Is(err, errBroken) {
+			t.Errorf("with a byte more than a record has: %v", err)
+		}
+	}
+}
+
+// TestFormat: what this version wrote is read by all that come after it.
+func TestFormat(t *testing.T) {
+	const written = "\x01\xff\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02\x06\a\x02\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01\x06" +
+		"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01?\xd0\x00\x00\x00\x00\x00\x00\x01\x02id\x06Tïtle\vdescription\x05state\asilence" +
+		"\bsomebody\x06runner\x04host\b\n\x02\x01a\x01b\x01\x01c"
+	if r, err := decode([]byte(written)); err != nil || !reflect.DeepEqual(r, whole()) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := decode([]byte("\x02" + written[1:])); !errors.Is(err, errFormat) {
+		t.Errorf("of a later format: %v", err)
+	}
+}
+
+// FuzzDecode: whatever stands in the table, it is an error or a record.
+func FuzzDecode(f *testing.F) {
+	full := whole()
+	f.Add(encode(nil, &full))
+	f.Add(encode(nil, &kapi.Record{}))
+	f.Add([]byte{format, 0xff})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := decode(data)
+		if err != nil {
+			return
+		}
+		if r.Progress != nil && math.IsNaN(*r.Progress) {
+			return // is equal to nothing
+		}
+		if again, err := decode(encode(nil, &r)); err != nil || !reflect.DeepEqual(r, again) {
+			t.Errorf("%+v was read, and %+v, %v once it was written", r, again, err)
+		}
+	})
+}
