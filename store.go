@@ -37,8 +37,7 @@ type Store interface {
 	// records named in b.Find, hands them to decide, writes what decide returns,
 	// and commits. If decide fails or returns nothing to write, the transaction is
 	// rolled back; decide's error is returned as it is. decide is called at most
-	// once and must not call the store; what it is handed is the store's again
-	// once it has returned.
+	// once and must not call the store.
 	Commit(ctx context.Context, b Batch, decide func(Loaded) (Writes, error)) error
 
 	// Renew writes that the runner is alive: it adds the runner if it is new, adds

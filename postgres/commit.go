@@ -35,7 +35,6 @@ func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loade
 					return false, l.err
 				}
 				w, err := decide(l.Loaded)
-				s.tidyRoom()
 				if decision = err; err != nil || len(w.Insert) == 0 && len(w.Update) == 0 && len(w.Runners) == 0 {
 					return false, nil
 				}

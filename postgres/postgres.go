@@ -60,8 +60,6 @@ type Store struct {
 	// the writer's link has count.
 	id    string
 	count int64
-	// room is for what a transaction reads. It is the writer's link's, too.
-	room []kapi.Record
 
 	// standstill is how long a process may stand still (SIGSTOP) inside a transaction before
 	// PostgreSQL ends that, and the others go on.

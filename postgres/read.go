@@ -18,7 +18,7 @@ func (s *Store) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
 	var snapshot kapi.Snapshot
 	err := s.read(ctx, func(l *link, b *pgx.Batch) {
 		b.Queue(s.sql.snapshot, l.cluster).Query(func(rows pgx.Rows) error {
-			page, err := scanPage(rows, nil)
+			page, err := scanPage(rows, 0)
 			snapshot.Head, snapshot.Records = page.Head, page.Records
 			return err
 		})
@@ -33,7 +33,7 @@ func (s *Store) Feed(ctx context.Context, since uint64) (kapi.Page, error) {
 	var recorded []string
 	err := s.read(ctx, func(l *link, b *pgx.Batch) {
 		b.Queue(s.sql.feed, l.cluster, int64(since)).Query(func(rows pgx.Rows) (err error) {
-			page, err = scanPage(rows, nil)
+			page, err = scanPage(rows, since)
 			return err
 		})
 		b.Queue(s.sql.recorded).Query(func(rows pgx.Rows) (err error) {
@@ -90,8 +90,7 @@ type loading struct {
 func (s *Store) load(link *link, b *pgx.Batch, need kapi.Batch) *loading {
 	l := &loading{}
 	b.Queue(s.sql.feed, link.cluster, int64(need.Since)).Query(func(rows pgx.Rows) (err error) {
-		l.Page, err = scanPage(rows, s.room[:0])
-		s.room = l.Records
+		l.Page, err = scanPage(rows, need.Since)
 		if err == errMoved { //nolint:errorlint // it is its own
 			l.err, err = err, nil
 		} else if err == nil && need.Since < l.Purged {
@@ -134,17 +133,6 @@ func (s *Store) load(link *link, b *pgx.Batch, need kapi.Batch) *loading {
 	return l
 }
 
-// roomKept is for how many records there stays room, which is some 2 MB.
-const roomKept = 4096
-
-// tidyRoom lets go of what a transaction has read.
-func (s *Store) tidyRoom() {
-	clear(s.room)
-	if cap(s.room) > roomKept {
-		s.room = nil
-	}
-}
-
 func scanStart(row pgx.CollectableRow) (start kapi.RecordedStart, err error) {
 	var keys, data string
 	err = row.Scan(&start.ID, &keys, &data)
@@ -156,9 +144,11 @@ func scanAnswer(row pgx.CollectableRow) (a kapi.Answer, err error) {
 	return a, row.Scan(&a.By, &a.Key, &a.Action, &a.Hash, &a.Body)
 }
 
-// scanPage reads rows that are a head or an action, and appends the actions to room.
-func scanPage(rows pgx.Rows, room []kapi.Record) (page kapi.Page, err error) {
-	page.Records = room
+// pageRoom is for how many records there is room at once.
+const pageRoom = 1024
+
+// scanPage reads rows that are a head or an action that changed after since.
+func scanPage(rows pgx.Rows, since uint64) (page kapi.Page, err error) {
 	var seq, purged int64
 	var goesOn bool
 	var data pgtype.DriverBytes
@@ -175,6 +165,9 @@ func scanPage(rows pgx.Rows, room []kapi.Record) (page kapi.Page, err error) {
 		r, err := decode(data)
 		if err != nil {
 			return page, err
+		}
+		if n := uint64(seq); page.Records == nil && n > since { // there are as many as changes, at most
+			page.Records = make([]kapi.Record, 0, min(n-since, pageRoom))
 		}
 		page.Records = append(page.Records, r)
 	}

@@ -94,7 +94,7 @@ func newStatements(schema string) statements {
 		// A key that a user's transaction claims which is still open would be waited for: it is no
 		// action's instead, which the table refuses.
 		claim: in(`INSERT INTO kapi.keys (key, action) SELECT key, CASE WHEN ` + tryKey + ` THEN action END
-			FROM unnest($2::text[], $3::text[]) AS c (key, action)`),
+			FROM (SELECT unnest($2::text[]), unnest($3::text[])) AS c (key, action)`),
 		busy: `SELECT key FROM unnest($2::text[]) AS c (key) WHERE NOT ` + tryKey,
 
 		starts:            in(`SELECT id, keys, data FROM kapi.starts LIMIT 256`),

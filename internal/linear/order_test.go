@@ -104,7 +104,11 @@ func (o *operation) evidence(saw *operation, s *sight) {
 		} else {
 			o.to = min(o.to, saw.to)
 		}
-	case report, end:
+	case end: // may say what a report has said before it
+		if s.Status > kapi.StatusImpacted && o.State != nil && *o.State != "" && s.State == *o.State {
+			o.to = min(o.to, saw.to)
+		}
+	case report:
 		if o.State != nil && *o.State != "" && (s.State == *o.State || strings.HasSuffix(s.State, lastSaid+*o.State)) {
 			o.to = min(o.to, saw.to)
 		}

@@ -135,6 +135,18 @@ func TestRules(t *testing.T) {
 			unheard(h.says("x", 1, 2, "here", "a"))
 			h.stored(sight{Title: "x", Seq: 1, Fence: 1, Status: running, Keys: []string{"a"}})
 		}},
+		"an end of unknown outcome that says what a report has said": {true, func(h *made) {
+			h.starts("x", 1, "a")
+			h.says("x", 1, 2, "here", "a")
+			here := "here"
+			e := h.ends("x", 1, completed)
+			e.State = &here
+			unheard(e)
+			for range 2 {
+				h.add(call{Kind: get, Title: "x"}, answer{Seen: []sight{{Title: "x", Seq: 2, Status: running, State: here, Keys: []string{"a"}}}})
+			}
+			h.stored(sight{Title: "x", Seq: 3, Fence: 1, Status: completed, State: here})
+		}},
 		"or not": {true, func(h *made) {
 			h.starts("x", 1, "a")
 			unheard(h.says("x", 1, 2, "here", "a"))
