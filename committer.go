@@ -288,6 +288,9 @@ func (p *Peer) needs(head Head, batch []*change) Batch {
 		if c.runner != "" {
 			b.Runners = append(b.Runners, c.runner)
 		}
+		if c.nudge {
+			b.Nudges++
+		}
 	}
 	return b
 }

@@ -50,28 +50,36 @@ func (f *flight) hasRead(from time.Time) {
 	f.heard = make(chan struct{})
 }
 
-// leaveToFlight is how long a wake-up is left to the peer's own transactions, which read the feed in
-// any case. Among peers that all commit, each would otherwise read the changes of all others one by
-// one, and that would take more time than the commits.
-const leaveToFlight = 100 * time.Millisecond
+const (
+	// leaveToFlight is how long a wake-up is left to the peer's own transactions, which read the feed
+	// in any case. Among peers that all commit, and wait for each other, each would otherwise read the
+	// changes of all others one by one, and that would take more time than the commits.
+	leaveToFlight = 100 * time.Millisecond
+	// leaveToNext is how long the next transaction is waited for, when one is over.
+	leaveToNext = 10 * time.Millisecond
+)
 
 // reads reports whether a transaction has read what is committed now. It waits for that a while if the
-// peer is making transactions: one that has the lock just now has read it, or the next one will.
+// peer is making transactions: one that begins from now on.
 func (f *flight) reads(ctx context.Context) bool {
 	now := time.Now()
-	timer := time.NewTimer(leaveToFlight)
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		f.mu.Lock()
-		read, busy, heard := f.read.After(now), f.batch != nil || now.Sub(f.over) < leaveToFlight, f.heard
+		read, heard, end := f.read.After(now), f.heard, f.over.Add(leaveToNext)
+		if f.batch != nil {
+			end = now.Add(leaveToFlight)
+		}
 		f.mu.Unlock()
-		if read || !busy {
+		left := time.Until(end)
+		if read || left <= 0 {
 			return read
 		}
+		timer.Reset(left)
 		select {
 		case <-heard:
 		case <-timer.C:
-			return false
 		case <-ctx.Done():
 			return false
 		}

@@ -18,7 +18,7 @@ func TestWakeUpsAreLeftToTransactions(t *testing.T) {
 		{"one was over long ago", func(t *testing.T, f *flight) {
 			_, land := f.board(t.Context(), &batch{})
 			land()
-			time.Sleep(2 * leaveToFlight)
+			time.Sleep(leaveToNext)
 		}, false, 0},
 		{"one reads", func(t *testing.T, f *flight) {
 			f.board(t.Context(), &batch{})
@@ -46,6 +46,11 @@ func TestWakeUpsAreLeftToTransactions(t *testing.T) {
 		{"one was just over, and there is no next", func(t *testing.T, f *flight) {
 			_, land := f.board(t.Context(), &batch{})
 			land()
+		}, false, leaveToNext},
+		{"one was just over, and the next stands still", func(t *testing.T, f *flight) {
+			_, land := f.board(t.Context(), &batch{})
+			land()
+			time.AfterFunc(leaveToNext/2, func() { f.board(t.Context(), &batch{}) })
 		}, false, leaveToFlight},
 	} {
 		t.Run(c.name, func(t *testing.T) {

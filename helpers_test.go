@@ -114,7 +114,7 @@ func (s *testStore) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.L
 	if err := s.ask("Commit"); err != nil {
 		return err
 	}
-	b = b.Again() // as a store does that had to wait
+	b = b.Again() // as a store may, which had to wait for its lock
 	var writes kapi.Writes
 	err := s.Store.Commit(ctx, b, func(l kapi.Loaded) (w kapi.Writes, err error) {
 		writes, err = decide(l)

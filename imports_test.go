@@ -33,6 +33,7 @@ var may = map[string][]string{
 	"internal/storetest":  {".", "pgregory.net/rapid"},
 	"internal/badnet":     {},
 	"internal/pgtest":     {"github.com/jackc/pgx/v5"},
+	"internal/kapitest":   {},
 	"internal/acceptance": {anything},
 	"internal/browser":    {anything},
 	"internal/linear":     {anything},

@@ -116,10 +116,14 @@ type Batch struct {
 	Runners []string
 	// Requests names requests whose answers are wanted.
 	Requests []Request
+	// Nudges is how many of its changes want what transactions had recorded before (see
+	// RecordedStart) to be among Loaded.Starts. Others don't mind if one is missing that was recorded
+	// just now.
+	Nudges int
 	// Again, if it is not nil, says all of this anew: more changes may have come since, and the view
 	// may have come further. A store does best to ask once it has its write lock, for which it may
-	// have waited: before it reads, or afterwards, if it then reads whatever is wanted that it has
-	// not read. It must be in the call of Commit then, where Again may be called any number of times
+	// have waited: before it reads, or afterwards, if it then reads all that is wanted beyond what
+	// it has read. It must be in the call of Commit then, where Again may be called any number of times
 	// before decide is.
 	Again func() Batch
 }

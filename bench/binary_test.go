@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // BenchmarkRun measures what `kapi run -- true` takes beyond `true`: on a store that is
@@ -89,11 +91,9 @@ func BenchmarkServe(b *testing.B) {
 
 // build makes the binary as it is released.
 func build(b *testing.B) string {
-	path := filepath.Join(b.TempDir(), "kapi")
-	cmd := exec.Command("go", "build", "-C", "..", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, "./cmd/kapi")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		b.Fatalf("go build: %v\n%s", err, out)
+	path, err := kapitest.Build(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
 	}
 	return path
 }

@@ -18,17 +18,19 @@ const many = 6
 func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded) (kapi.Writes, error)) error {
 	var decision error
 	var claims []kapi.Claim
+	again := b.Again
 	err := s.onTheSpot(ctx, func() error {
 		var l *loading
 		_, err := s.write(ctx, job{
 			read: func(link *link, batch *pgx.Batch) { l = s.load(link, batch, b) },
 			more: func() bool {
-				if b.Again == nil || l.err != nil {
+				if again == nil || l.err != nil {
 					return false
 				}
 				read := b
-				b = b.Again()
-				return beyond(b.Find, read.Find) || beyond(b.Runners, read.Runners) || beyond(b.Requests, read.Requests)
+				b = again()
+				return beyond(b.Find, read.Find) || beyond(b.Runners, read.Runners) ||
+					beyond(b.Requests, read.Requests) || b.Nudges > read.Nudges
 			},
 			write: func(batch *pgx.Batch) (bool, error) {
 				if l.err != nil {
@@ -54,8 +56,12 @@ func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loade
 	return errors.Join(decision, err)
 }
 
-// beyond reports whether something is wanted that was not read.
+// beyond reports whether something is wanted that was not read. What is wanted mostly begins with what
+// was wanted before.
 func beyond[T comparable](wanted, read []T) bool {
+	if n := len(read); len(wanted) >= n && slices.Equal(wanted[:n], read) {
+		return len(wanted) > n
+	}
 	return slices.ContainsFunc(wanted, func(w T) bool { return !slices.Contains(read, w) })
 }
 

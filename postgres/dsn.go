@@ -138,6 +138,8 @@ func meaning(code string) string {
 		return "it can't be written to: it is a standby"
 	case "3F000", "42P01":
 		return "kapi's tables are gone"
+	case "42703":
+		return "its tables are not this kapi's, but of another build"
 	}
 	switch {
 	case strings.HasPrefix(code, "08"):

@@ -3,7 +3,6 @@ package postgres
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
 
 	"github.com/kettubot/kapi"
@@ -25,8 +24,8 @@ const (
 )
 
 var (
-	errFormat = errors.New("its format is unknown")
-	errBroken = errors.New("it is broken off, or something stands behind it")
+	errFormat = errors.New("its row can't be read: this kapi doesn't know its format, a newer one may")
+	errBroken = errors.New("its row can't be read: it is broken off, or something stands behind it")
 )
 
 // encode appends a record to b: its numbers as varints, its strings behind their lengths in bytes.
@@ -89,10 +88,13 @@ func flags(r *kapi.Record) (f uint64) {
 // decode reads what encode made. All strings of the record share one copy of data.
 func decode(data []byte) (r kapi.Record, err error) {
 	if len(data) == 0 || data[0] != format {
-		return r, fmt.Errorf("an action can't be read: %w", errFormat)
+		return r, errFormat
 	}
 	d := decoder{rest: data[1:], text: string(data)}
 	f := d.uvarint()
+	if f >= flagRunner<<1 {
+		return r, errFormat
+	}
 	r.Seq, r.Status, r.Fence, r.Ticket = d.uvarint(), kapi.Status(d.uvarint()), d.uvarint(), d.uvarint()
 	r.CreatedAt, r.UpdatedAt, r.StartedAt, r.CancelRequestedAt = d.varint(), d.varint(), d.varint(), d.varint()
 	if f&flagProgress != 0 {
@@ -115,7 +117,7 @@ func decode(data []byte) (r kapi.Record, err error) {
 	r.LeaveRunning = f&flagLeaveRunning != 0
 	r.DismissFailed = f&flagDismissFailed != 0
 	if d.broken || len(d.rest) > 0 {
-		return kapi.Record{}, fmt.Errorf("an action can't be read: %w", errBroken)
+		return kapi.Record{}, errBroken
 	}
 	return r, nil
 }

@@ -74,6 +74,9 @@ func TestFormat(t *testing.T) {
 	if _, err := decode([]byte("\x02" + written[1:])); !errors.Is(err, errFormat) {
 		t.Errorf("of a later format: %v", err)
 	}
+	if _, err := decode([]byte{format, 0x80, 2}); !errors.Is(err, errFormat) { // bit 8
+		t.Errorf("with a flag that has no meaning yet: %v", err)
+	}
 }
 
 // FuzzDecode: whatever stands in the table, it is an error or a record.

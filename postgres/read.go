@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -144,7 +145,7 @@ func scanAnswer(row pgx.CollectableRow) (a kapi.Answer, err error) {
 	return a, row.Scan(&a.By, &a.Key, &a.Action, &a.Hash, &a.Body)
 }
 
-// pageRoom is for how many records there is room at once.
+// pageRoom is for how many records room is made beforehand, at most.
 const pageRoom = 1024
 
 // scanPage reads rows that are a head or an action that changed after since.
@@ -164,7 +165,7 @@ func scanPage(rows pgx.Rows, since uint64) (page kapi.Page, err error) {
 		}
 		r, err := decode(data)
 		if err != nil {
-			return page, err
+			return page, fmt.Errorf("the action with seq %d: %w", rowSeq(rows), err)
 		}
 		if n := uint64(seq); page.Records == nil && n > since { // there are as many as changes, at most
 			page.Records = make([]kapi.Record, 0, min(n-since, pageRoom))
@@ -183,6 +184,12 @@ func scanPage(rows pgx.Rows, since uint64) (page kapi.Page, err error) {
 		slices.SortFunc(page.Records, bySeq)
 	}
 	return page, nil
+}
+
+// rowSeq is the seq that stands in the row of an action.
+func rowSeq(rows pgx.Rows) (seq int64) {
+	_ = rows.Scan(nil, &seq, nil, nil, nil)
+	return seq
 }
 
 func scanFound(row pgx.CollectableRow) (kapi.Record, error) {

@@ -68,7 +68,7 @@ func newStatements(schema string) statements {
 	// One statement sees one state, so the head and the actions below it belong together.
 	page := func(which string) string {
 		return in(`SELECT h.epoch, h.seq, h.purged, ` + goesOn + `, NULL::bytea FROM kapi.head h WHERE h.one = 1
-			UNION ALL SELECT NULL, NULL, NULL, NULL, a.data FROM kapi.actions a WHERE ` + which)
+			UNION ALL SELECT NULL, a.seq, NULL, NULL, a.data FROM kapi.actions a WHERE ` + which)
 	}
 	return statements{
 		version:  in(`SELECT version FROM kapi.version`),

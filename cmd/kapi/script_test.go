@@ -28,6 +28,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/pgtest"
 )
 
@@ -64,10 +65,8 @@ func (m tester) Run() int {
 
 // build makes the binary, and has scripts find it.
 func build(folder string) error {
-	cmd := exec.Command("go", "build", "-ldflags", "-s -w", "-o", filepath.Join(folder, "kapi"), ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	if _, err := kapitest.Build(folder); err != nil {
+		return err
 	}
 	return os.Setenv("PATH", folder+string(os.PathListSeparator)+os.Getenv("PATH"))
 }

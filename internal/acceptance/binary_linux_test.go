@@ -13,29 +13,15 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// buildKapi returns the binary as users have it, made with the flags of the Makefile.
+// buildKapi returns the binary as users have it.
 func buildKapi(t *testing.T) string {
 	t.Helper()
-	const root = "../.."
-	// What is read here is what go test keys a cached result with. It doesn't know that
-	// the binary is part of this test.
-	err := filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
-		if path != root && entry.IsDir() && strings.HasPrefix(entry.Name(), ".") {
-			return filepath.SkipDir
-		}
-		return err
-	})
+	path, err := kapitest.Build(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "kapi")
-	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", path, "./cmd/kapi")
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", build, err, out)
 	}
 	return path
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"go.uber.org/goleak"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // What all tests share: the binary as users have it, and one browser. Each test has a context of
@@ -46,12 +48,8 @@ func setUp() (stop func(), err error) {
 			_ = os.RemoveAll(dir)
 		}
 	}()
-	binary = filepath.Join(dir, "kapi")
-	build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", binary, "./cmd/kapi")
-	build.Dir = "../.."
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", build, err, out)
+	if binary, err = kapitest.Build(dir); err != nil {
+		return nil, err
 	}
 	path, err := chromium()
 	if err != nil {

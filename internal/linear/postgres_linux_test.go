@@ -3,7 +3,7 @@ package linear
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -26,12 +26,9 @@ func newServer(t *testing.T) *pgtest.Server {
 	return pgtest.For(t, pgtest.Options{Durable: true, TCP: true, Settings: map[string]string{"autovacuum": "off", "jit": "off"}})
 }
 
-// databases counts them: several may have one seed.
-var databases atomic.Int64
-
 func newDatabase(t *testing.T, server *pgtest.Server, seed uint64) *database {
 	t.Helper()
-	d := &database{server: server, name: fmt.Sprintf("history_%d", databases.Add(1)), seed: seed}
+	d := &database{server: server, name: fmt.Sprintf("history_%d", rand.Uint64()), seed: seed} // others may have the seed
 	for i := range d.proxies {
 		d.proxies[i] = badnet.New(t, server.Address(), 0)
 	}
