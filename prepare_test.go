@@ -117,3 +117,32 @@ func TestPrepareRefuses(t *testing.T) {
 	}
 	d.Discard()
 }
+
+// A nudged store notes how many nudges each batch has.
+type nudged struct {
+	*testStore
+	nudges []int
+}
+
+func (s *nudged) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded) (kapi.Writes, error)) error {
+	s.nudges = append(s.nudges, b.Nudges)
+	return s.testStore.Commit(ctx, b, decide)
+}
+
+// Check says to the store that it wants what transactions have recorded before.
+func TestCheckNudges(t *testing.T) {
+	store := &nudged{testStore: newStore(t)}
+	k := openPeer(t, store, kapi.Options{})
+	d, err := k.Prepare(t.Context(), kapi.Spec{Title: "T", Keys: []string{"key"}}, untilStopped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Discard()
+	before := len(store.nudges)
+	if err := d.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := store.nudges[before:]; len(got) != 1 || got[0] != 1 {
+		t.Errorf("nudges in its batches: %d, want one in one", got)
+	}
+}
