@@ -100,12 +100,15 @@ func helpSupervise(args []string) {
 		command.Stdout, command.TTY = os.Stdout, TTY(n)
 		command.Line = func(line []byte) { seen.Store(string(line), true) }
 	}
+	// Before the start: the command's first line may have a signal sent here, which would be ignored.
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, stopSignal)
 	tree, err := Start(command)
 	if err != nil {
 		r.Err = err.Error()
 		return
 	}
-	end := stopOnSignal(tree)
+	end := stopOn(stop, tree)
 	r.Result = tree.Wait()
 	seen.Range(func(line, _ any) bool {
 		r.Lines = append(r.Lines, line.(string))
@@ -124,10 +127,8 @@ func helpSupervise(args []string) {
 	}
 }
 
-// stopOnSignal stops the tree when stopSignal comes, until end is called.
-func stopOnSignal(tree *Tree) (end func()) {
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, stopSignal)
+// stopOn stops the tree when a signal comes, until end is called.
+func stopOn(stop <-chan os.Signal, tree *Tree) (end func()) {
 	ended := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
