@@ -17,7 +17,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -49,7 +48,7 @@ func newFixture(t *testing.T, o server.Options) *fixture {
 	}
 	f := &fixture{t: t, store: &flaky{Store: memory}, log: new(logged)}
 	logger := slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	f.peer, err = kapi.Open(t.Context(), f.store, kapi.Options{Logger: logger, StoreTimeout: 20 * time.Millisecond})
+	f.peer, err = kapi.Open(t.Context(), f.store, kapi.Options{Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}
