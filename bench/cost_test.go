@@ -17,7 +17,7 @@ import (
 // two, bytes of WAL, and how much of the time the server spends in fsync. One "turn" is a change
 // of the direction in which bytes go over a connection and back: what a network's latency counts.
 func BenchmarkCost(b *testing.B) {
-	for _, callers := range []int{1, 64, 512} {
+	for _, callers := range []int{1, 8, 64, 512} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
 			server := startServer(b)
 			database := server.Database(b)
