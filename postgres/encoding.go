@@ -142,18 +142,12 @@ func (d *decoder) next(n uint64) []byte {
 
 func (d *decoder) stop() { d.rest, d.broken = nil, true }
 
-func (d *decoder) uvarint() uint64 {
-	n, size := binary.Uvarint(d.rest)
-	if size <= 0 {
-		d.stop()
-		return 0
-	}
-	d.rest = d.rest[size:]
-	return n
-}
+func (d *decoder) uvarint() uint64 { return number(d, binary.Uvarint) }
 
-func (d *decoder) varint() int64 {
-	n, size := binary.Varint(d.rest)
+func (d *decoder) varint() int64 { return number(d, binary.Varint) }
+
+func number[T uint64 | int64](d *decoder, read func([]byte) (T, int)) T {
+	n, size := read(d.rest)
 	if size <= 0 {
 		d.stop()
 		return 0
