@@ -128,10 +128,18 @@ func (p *Peer) commitLoop() {
 	}
 }
 
+// errPanicked answers those whose transaction panicked.
+var errPanicked = fmt.Errorf("%w: %w: kapi itself has failed", ErrUnavailable, ErrOutcomeUnknown)
+
 func (p *Peer) commitBatch(b *batch) {
 	if len(b.changes) == 0 {
 		return
 	}
+	defer func() { // a panic takes its way, but leaves nobody waiting
+		for _, c := range b.changes {
+			c.answerLast(errPanicked)
+		}
+	}()
 	err := p.tryCommit(b)
 	if errors.Is(err, ErrKeyTaken) {
 		// The view missed a holder, which can't be; but then the database is right.
@@ -159,6 +167,15 @@ func (c *change) answer(err error) {
 		c.err = nil
 	}
 	close(c.done)
+}
+
+// answerLast answers a change that has no answer yet.
+func (c *change) answerLast(err error) {
+	select {
+	case <-c.done:
+	default:
+		c.answer(err)
+	}
 }
 
 // tryCommit runs one transaction, and again if the view turns out to be of another time than the

@@ -15,9 +15,7 @@ const (
 )
 
 // followLoop follows what other peers commit.
-func (p *Peer) followLoop() {
-	wakes := make(chan struct{}, 1)
-	p.served.Go(func() { p.listenLoop(wakes) })
+func (p *Peer) followLoop(wakes <-chan struct{}) {
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	pause := time.NewTimer(0)
@@ -159,7 +157,7 @@ func (p *Peer) check(ctx context.Context) error {
 	}
 	if !s.busy {
 		s.busy = true
-		p.served.Go(p.runChecks)
+		p.faults.Go(&p.served, p.runChecks)
 	}
 	s.mu.Unlock()
 	select {

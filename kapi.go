@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/proc"
 )
 
@@ -107,6 +108,7 @@ type Peer struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	served sync.WaitGroup
+	faults *fault.Net    // nil but in kapi's own commands
 	renew  chan struct{} // asks for a renewal now
 
 	mu      sync.Mutex
@@ -150,6 +152,7 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 		unsaid:  map[string]report{},
 		closed:  make(chan struct{}),
 		flight:  newFlight(),
+		faults:  fault.From(ctx),
 	}
 	p.view = newView(p.notice)
 	p.counters.init()
@@ -166,11 +169,14 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 	p.counters.isExact(began)
 	p.sweep.init(p, snapshot.OneMachine)
 	p.flush.init(p)
-	for _, serve := range []func(){p.commitLoop, p.followLoop, p.flush.loop, p.renewLoop} {
-		p.served.Go(serve)
+	wakes := make(chan struct{}, 1)
+	for _, serve := range []func(){
+		p.commitLoop, p.flush.loop, p.renewLoop, func() { p.followLoop(wakes) }, func() { p.listenLoop(wakes) },
+	} {
+		p.faults.Go(&p.served, serve)
 	}
 	p.sweep.tick() // what is provably dead is settled before anybody asks
-	p.served.Go(p.sweep.loop)
+	p.faults.Go(&p.served, p.sweep.loop)
 	return p, nil
 }
 

@@ -22,7 +22,7 @@ func (j *job) follow(ctx context.Context, tree *supervise.Tree) supervise.Result
 		limit = timer.C
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() {
+	j.faults.Go(&wg, func() {
 		ended, mustStop := ctx.Done(), make(chan bool, 1)
 		for {
 			select {
@@ -35,7 +35,7 @@ func (j *job) follow(ctx context.Context, tree *supervise.Tree) supervise.Result
 				return
 			case <-ended:
 				ended = nil
-				wg.Go(func() { mustStop <- j.mustStop(over, context.Cause(ctx)) })
+				j.faults.Go(&wg, func() { mustStop <- j.mustStop(over, context.Cause(ctx)) })
 			case stop := <-mustStop:
 				if stop {
 					j.stopped = true

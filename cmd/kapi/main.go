@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/kettubot/kapi/internal/fault"
 )
 
 const description = `Actions are operations that take time: kapi keeps each from being started twice, ` +
@@ -44,6 +46,10 @@ type app struct {
 	store, server, token     string
 	storeSchema, storeListen string
 	storeTimeout             time.Duration
+	// faults catches the panics of the goroutines that serve a command.
+	faults *fault.Net
+	// around, for tests, is what a command gets instead of its place.
+	around func(place) place
 	// ownVariables are the environment variables of the flags that only kapi run has.
 	ownVariables []string
 }
@@ -51,8 +57,17 @@ type app struct {
 func main() { os.Exit(kapiMain()) }
 
 func kapiMain() int {
-	a := &app{stdout: os.Stdout, stderr: os.Stderr}
-	err := a.run(os.Args[1:])
+	return (&app{stdout: os.Stdout, stderr: os.Stderr}).main(os.Args[1:])
+}
+
+// main runs a command line, and returns what to exit with.
+func (a *app) main(args []string) int {
+	a.faults = fault.NewNet(func(p *fault.Panic) {
+		a.tellFault(p)
+		os.Exit(exitFault)
+	})
+	var err error
+	a.faults.Try(func() { err = a.run(args) })
 	a.complain(err)
 	return exitCode(err)
 }

@@ -263,7 +263,7 @@ func TestTellIsPlainAndOneLineEach(t *testing.T) {
 func TestAside(t *testing.T) {
 	r, w := io.Pipe()
 	a := &app{stderr: w}
-	done := a.speakAside()
+	done := a.speakAside(nil)
 	for i := range 2 * unwritten { // the later ones are dropped
 		a.tell("line %d", i)
 	}
