@@ -301,7 +301,7 @@ func (j *job) operate(ctx context.Context, h handle) error {
 	}
 	if p := j.faulty.Load(); p != nil {
 		j.err = j.blame(p)
-		h.SetExitCode(exitFault)
+		j.faults.Try(func() { h.SetExitCode(exitFault) })
 	}
 	return j.err
 }
