@@ -28,9 +28,11 @@ type file struct {
 	wake   *wakeFile // nil in memory
 	opened []*sqlite.Conn
 
-	shutting  chan struct{} // closed when nothing may begin any more
-	shut      chan struct{} // closed when nothing goes on any more, and all is closed
-	collected int           // connections that were taken back; guarded by Store.opening
+	shutting chan struct{} // closed when nothing may begin any more
+	shut     chan struct{} // closed when nothing goes on any more, and all is closed
+	// How far that has come, guarded by Store.opening: connections that were taken back.
+	closing, closed bool
+	collected       int
 
 	indexing sync.Mutex
 	index    index
@@ -190,14 +192,11 @@ func isGone(err error) bool {
 // close closes the file, after what goes on in it. If ctx ends before that is over, the next call
 // goes on. A nil file is closed. Store.opening is held.
 func (f *file) close(ctx context.Context) error {
-	if f == nil {
+	if f == nil || f.closed {
 		return nil
 	}
-	select {
-	case <-f.shut:
-		return nil
-	case <-f.shutting:
-	default:
+	if !f.closing {
+		f.closing = true
 		close(f.shutting)
 	}
 	for ; f.collected < len(f.opened); f.collected++ {
@@ -208,6 +207,7 @@ func (f *file) close(ctx context.Context) error {
 			return fmt.Errorf("%w: busy: %w", kapi.ErrUnavailable, context.Cause(ctx))
 		}
 	}
+	f.closed = true
 	defer close(f.shut)
 	return f.closeAll()
 }

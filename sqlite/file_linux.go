@@ -133,14 +133,34 @@ func openSide(path string, like facts) (*os.File, error) {
 	}
 	defer unix.Close(folder)
 	name := filepath.Base(path)
-	for attempt := 0; ; attempt++ {
+	const attempts = 20
+	for attempt := 1; ; attempt++ {
 		f, err := trySide(folder, name, path, like)
-		again := errors.Is(err, fs.ErrExist) || errors.Is(err, errRemoved) ||
-			errors.Is(err, fs.ErrPermission) // whoever makes it is about to give it its owner and mode
-		if !again || attempt >= 20 {
+		if errors.Is(err, fs.ErrPermission) {
+			// Whoever makes it is about to give it its owner and mode. If not, it is from before the store
+			// was given to a group, or from a process that was killed just then.
+			dressSide(path, like)
+			if attempt == attempts-1 {
+				discardSide(folder, name, like)
+			}
+		} else if !errors.Is(err, fs.ErrExist) && !errors.Is(err, errRemoved) {
+			return f, err
+		}
+		if attempt == attempts {
 			return f, err
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// discardSide removes a file that keeps out somebody whom the store lets in.
+func discardSide(folder int, name string, like facts) {
+	var stat unix.Stat_t
+	if unix.Fstatat(folder, name, &stat, unix.AT_SYMLINK_NOFOLLOW) != nil {
+		return
+	}
+	if now := factsIn(&stat); now.kind == "" && (now.mode != like.mode&0o666 || now.gid != like.gid || now.uid != like.uid) {
+		_ = unix.Unlinkat(folder, name, 0)
 	}
 }
 

@@ -117,7 +117,7 @@ func (s *Store) enter(ctx context.Context, write bool) (*file, error) {
 		return nil, err
 	}
 	s.set(f)
-	if before := s.gone; before != nil && f.facts.same(before.facts) {
+	if before := s.gone; before != nil && f.where == before.where {
 		s.warn(fmt.Sprintf("the store %s is open again", s.name))
 	} else {
 		s.warn(fmt.Sprintf("the store %s is another one now: what goes on here is recorded in that", s.name))

@@ -137,6 +137,7 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 			}
 			// A file that is open is only told that its name went.
 			if err := f.wake.inPlace(); err != nil {
+				wake() // the store may be gone, too
 				return s.fail(err)
 			}
 		case err := <-watcher.Errors:
@@ -198,6 +199,7 @@ func (s *Store) pollWake(ctx context.Context, f *file, wake func(), end <-chan t
 			return false, nil
 		}
 		if err := f.wake.inPlace(); err != nil {
+			wake() // the store may be gone, too
 			return false, s.fail(err)
 		}
 		if now := f.wake.read(); now != last {
