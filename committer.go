@@ -30,6 +30,12 @@ type change struct {
 	// start would be that wants these keys.
 	nudge bool
 	wants []string
+	// reclaim is a record that the history has lost, to be put back; lostTo, afterwards, says who has
+	// got its keys.
+	reclaim *Record
+	lostTo  error
+	// then, if it is not nil, is called with the answer.
+	then func()
 	// beat, if runner is set, is what the runner's Beat must still be: who judged its
 	// silence rechecks it inside the transaction.
 	runner string
@@ -106,6 +112,13 @@ func (b *batch) fill() {
 	}
 }
 
+// begin puts changes before the others.
+func (b *batch) begin(first []*change) {
+	if len(first) > 0 {
+		b.changes = append(first, b.changes...)
+	}
+}
+
 func (b *batch) take(c *change) {
 	if c.taken.CompareAndSwap(false, true) {
 		b.changes = append(b.changes, c)
@@ -140,6 +153,7 @@ func (p *Peer) commitBatch(b *batch) {
 			c.answerLast(errPanicked)
 		}
 	}()
+	b.begin(p.reclaims())
 	err := p.tryCommit(b)
 	if errors.Is(err, ErrKeyTaken) {
 		// The view missed a holder, which can't be; but then the database is right.
@@ -165,6 +179,9 @@ func (c *change) answer(err error) {
 	}
 	if errors.Is(c.err, errUnchanged) {
 		c.err = nil
+	}
+	if c.then != nil {
+		c.then()
 	}
 	close(c.done)
 }
@@ -208,6 +225,7 @@ func (p *Peer) transactUpToDate(ctx context.Context, b *batch) error {
 			if err := p.reload(); err != nil {
 				return err
 			}
+			b.begin(p.reclaims())
 		case errors.Is(err, ErrBehind): // the history changes, again and again
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		case errors.As(err, &claimed) && !busy[claimed.Keys[0]]:
@@ -258,6 +276,9 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 		pl := newPlan(p, l, now.UnixMilli())
 		pl.busy = busy
 		for _, s := range l.Starts {
+			if l.NoStarts != nil {
+				break
+			}
 			if err := pl.adopt(s); err != nil {
 				p.log.Error("a start is left where it is", "error", err)
 			}

@@ -10,6 +10,8 @@ import (
 const (
 	// pollEvery is the slow poll behind the wake-ups.
 	pollEvery = time.Second
+	// lookSoon is when a store that could not be read is looked at again for the first time.
+	lookSoon = 100 * time.Millisecond
 	// followPause is the least time between two readings of the feed.
 	followPause = 2 * time.Millisecond
 )
@@ -20,9 +22,12 @@ func (p *Peer) followLoop(wakes <-chan struct{}) {
 	defer poll.Stop()
 	pause := time.NewTimer(0)
 	defer pause.Stop()
+	soon := time.NewTimer(time.Hour)
+	defer soon.Stop()
 	reachable := true
 	for {
 		select {
+		case <-soon.C:
 		case <-wakes:
 			if p.flight.reads(p.ctx) {
 				continue
@@ -38,7 +43,13 @@ func (p *Peer) followLoop(wakes <-chan struct{}) {
 				p.log.Info("the store can be read again")
 			} else {
 				p.log.Warn("the store can't be read; what others change is not seen", "error", err)
+				// If it was removed, whoever has something to say in it makes it anew.
+				p.renewNow()
+				soon.Reset(lookSoon)
 			}
+		}
+		if err == nil && p.anyLost() {
+			p.nudge()
 		}
 		pause.Reset(followPause)
 		select {

@@ -114,6 +114,7 @@ type Peer struct {
 	mu      sync.Mutex
 	running map[string]*Handle
 	unsaid  map[string]report // ends that the store could not take (Options.EndTimeout)
+	lost    map[string]Record // what runs here and is missing from the store's history
 	closing bool
 	// unconfirmed is set when a start was refused, or no longer waited for, that may have been made
 	// all the same.
@@ -150,11 +151,13 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 		renew:   make(chan struct{}, 1),
 		running: map[string]*Handle{},
 		unsaid:  map[string]report{},
+		lost:    map[string]Record{},
 		closed:  make(chan struct{}),
 		flight:  newFlight(),
 		faults:  fault.From(ctx),
 	}
 	p.view = newView(p.notice)
+	p.view.lose = p.lose
 	p.counters.init()
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	began := time.Now()

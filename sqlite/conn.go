@@ -97,11 +97,22 @@ func exec(c *sqlite.Conn, query string) error {
 	return sqlitex.ExecuteTransient(c, query, nil)
 }
 
-// retryBusy calls f until it no longer meets somebody else's lock, or ctx ends.
+// shortly is how long an error is put up with that others may cause for a moment.
+const shortly = 250 * time.Millisecond
+
+// retryBusy calls f until it no longer meets somebody else's lock, or ctx ends; and a while longer
+// where somebody else may be making or removing the files beside the store just then.
 func retryBusy(ctx context.Context, f func() error) error {
+	began := time.Now()
 	for pause := 500 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
 		err := f()
-		if sqlite.ErrCode(err).ToPrimary() != sqlite.ResultBusy {
+		switch sqlite.ErrCode(err).ToPrimary() {
+		case sqlite.ResultBusy, sqlite.ResultProtocol:
+		case sqlite.ResultCantOpen, sqlite.ResultReadOnly:
+			if time.Since(began) > shortly {
+				return err
+			}
+		default:
 			return err
 		}
 		timer := time.NewTimer(pause)
@@ -150,10 +161,14 @@ func storeError(err error) error {
 	switch code.ToPrimary() {
 	case sqlite.ResultBusy, sqlite.ResultLocked:
 		why = "it is locked by another process"
+	case sqlite.ResultProtocol:
+		why = "another process keeps its log locked"
 	case sqlite.ResultFull:
 		why = "the disk is full"
 	case sqlite.ResultReadOnly, sqlite.ResultPerm:
-		why = "it is read-only"
+		if why = "it is read-only"; code == sqlite.ResultReadOnlyDBMoved {
+			why = "it was removed or replaced"
+		}
 	case sqlite.ResultNotADB:
 		why = "it is not a SQLite database"
 	case sqlite.ResultCorrupt:
@@ -170,20 +185,25 @@ func storeError(err error) error {
 
 // prepare makes the file ready: of this version's schema, with a history of its own. A
 // file that is ready already is not written to, and nobody's lock is waited for.
-func prepare(ctx context.Context, c *sqlite.Conn, file int64, wake *wakeFile) error {
+func (f *file) prepare(ctx context.Context, c *sqlite.Conn) error {
+	steps, err := steps()
+	f.schema = int64(len(steps))
+	if err != nil {
+		return err
+	}
 	var ready bool
-	err := retryBusy(ctx, func() (err error) {
-		ready, err = isReady(c, file, wake)
+	err = retryBusy(ctx, func() (err error) {
+		ready, err = f.isReady(c)
 		return err
 	})
 	if err == nil && !ready {
-		err = migrate(ctx, c, file, wake)
+		err = f.migrate(ctx, c)
 	}
 	return storeError(err)
 }
 
-func isReady(c *sqlite.Conn, file int64, wake *wakeFile) (ready bool, err error) {
-	last := wake.read() // before the history, which may go on meanwhile
+func (f *file) isReady(c *sqlite.Conn) (ready bool, err error) {
+	last := f.wake.read() // before the history, which may go on meanwhile
 	if err := step(c, "BEGIN"); err != nil {
 		return false, err
 	}
@@ -197,12 +217,12 @@ func isReady(c *sqlite.Conn, file int64, wake *wakeFile) (ready bool, err error)
 		return false, err
 	}
 	h, err := readHistory(c)
-	return h.goesOn(file, last, wake != nil), err
+	return f.settled(h, last), err
 }
 
 // migrate brings the file to this version's schema, in one transaction, and begins a new
 // epoch if the file is not where its history took place.
-func migrate(ctx context.Context, c *sqlite.Conn, file int64, wake *wakeFile) (err error) {
+func (f *file) migrate(ctx context.Context, c *sqlite.Conn) (err error) {
 	if err := begin(ctx, c); err != nil {
 		return err
 	}
@@ -225,7 +245,7 @@ func migrate(ctx context.Context, c *sqlite.Conn, file int64, wake *wakeFile) (e
 			return fmt.Errorf("migrate with %s: %w", name, storeError(err))
 		}
 	}
-	if err := settleEpoch(c, file, wake); err != nil {
+	if err := f.settle(ctx, c); err != nil {
 		return err
 	}
 	if err := makeSecret(c); err != nil {
@@ -234,20 +254,35 @@ func migrate(ctx context.Context, c *sqlite.Conn, file int64, wake *wakeFile) (e
 	return step(c, "COMMIT")
 }
 
-// missing names the steps that bring the file to this version's schema.
+// steps names those of the schema, in their order.
+func steps() ([]string, error) { return fs.Glob(schema, "schema/*.sql") }
+
+// missing names the steps that bring the file to this version's schema. A file of a later one lacks
+// none, and is refused unless it says that this version may report in it.
 func missing(c *sqlite.Conn) ([]string, error) {
-	steps, err := fs.Glob(schema, "schema/*.sql")
+	steps, err := steps()
 	if err != nil {
 		return nil, err
 	}
 	version, err := pragma(c, "user_version")
-	if err == nil && (version < 0 || version > int64(len(steps))) {
-		err = fmt.Errorf("%w: it is from a newer kapi (schema %d, this one knows %d)", kapi.ErrUnavailable, version, len(steps))
-	}
-	if err != nil {
+	known := int64(len(steps))
+	switch {
+	case err != nil:
 		return nil, err
+	case version < 0:
+		return nil, tooNew(version, known)
+	case version <= known:
+		return steps[version:], nil
 	}
-	return steps[version:], nil
+	if h, err := readHead(c); err != nil || h.report > known {
+		return nil, tooNew(version, known)
+	}
+	return nil, nil
+}
+
+// tooNew refuses a file that this version must not touch.
+func tooNew(version, known int64) error {
+	return fmt.Errorf("%w: it is from a newer kapi (schema %d, this one knows %d)", kapi.ErrUnavailable, version, known)
 }
 
 // errOtherProgram refuses a file.

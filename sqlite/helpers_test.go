@@ -213,4 +213,5 @@ func writeFile(t testing.TB, path string, data []byte) {
 	}
 }
 
+
 func isUnavailable(err error) bool { return errors.Is(err, kapi.ErrUnavailable) }

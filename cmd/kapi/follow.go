@@ -61,6 +61,9 @@ func (j *job) mustStop(over context.Context, cause error) bool {
 			return false
 		}
 		j.app.tell("action %s was dismissed, so its keys may be another's: stopping the command", j.id)
+	case errors.Is(cause, kapi.ErrLost) && cause != kapi.ErrLost: //nolint:errorlint // it says more
+		j.lost = true
+		j.app.tell("action %s: %v: stopping the command", j.id, cause)
 	case errors.Is(cause, kapi.ErrLost):
 		j.app.tell("action %s was dismissed or taken over, so its keys may be another's: stopping the command", j.id)
 	default:

@@ -192,6 +192,7 @@ type job struct {
 	result  *supervise.Result // nil if the command was not started
 	late    bool              // its time limit had passed
 	stopped bool              // its action was cancelled or lost
+	lost    bool              // its store was replaced, and its keys are another's
 	err     error
 	haste   bool // a signal ended it, and nobody reads what it might still say
 
@@ -275,7 +276,7 @@ func (j *job) do(spec kapi.Spec) error {
 		j.undo()
 		return cmp.Or(j.err, errNotRun)
 	}
-	if j.err != nil && unrecorded == nil && len(spec.Keys) > 0 && !spec.ReleaseOnFailure {
+	if j.err != nil && unrecorded == nil && len(spec.Keys) > 0 && !spec.ReleaseOnFailure && !j.lost {
 		j.app.tell("the action failed and keeps its key, so that somebody looks at it first; to free it: kapi dismiss %s%s",
 			j.app.storeArgument(), j.id)
 	}

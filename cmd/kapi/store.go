@@ -27,8 +27,9 @@ type store interface {
 	Quiesce(f func())
 }
 
-// openStore opens the store that --store names.
-func (a *app) openStore(ctx context.Context) (store, error) {
+// openStore opens the store that --store names. What an admin should know of it is told on stderr, or
+// goes to the log if there is one.
+func (a *app) openStore(ctx context.Context, log *slog.Logger) (store, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.storeTimeout)
 	defer cancel()
 	if isPostgres(a.store) {
@@ -50,7 +51,11 @@ func (a *app) openStore(ctx context.Context) (store, error) {
 			return nil, fmt.Errorf("store %s: %w: %w", path, kapi.ErrUnavailable, err)
 		}
 	}
-	s, err := sqlite.OpenContext(ctx, path)
+	warn := func(text string) { a.tell("%s", text) }
+	if log != nil {
+		warn = func(text string) { log.Warn(text) }
+	}
+	s, err := sqlite.OpenWith(ctx, path, sqlite.Options{Warn: warn})
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +108,7 @@ type session struct {
 
 // open joins the store.
 func (a *app) open(ctx context.Context, t terms) (*session, error) {
-	store, err := a.openStore(ctx)
+	store, err := a.openStore(ctx, t.log)
 	if err != nil {
 		return nil, err
 	}
