@@ -16,6 +16,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 const (
@@ -270,6 +271,9 @@ func (c *connection) read() (m message, err error) {
 		return m, lost(err)
 	}
 	c.unanswered.Store(0)
+	if flaw := wellformed.JSON(data); flaw != "" {
+		return m, fmt.Errorf("a frame of the gateway %s", flaw)
+	}
 	if err := json.Unmarshal(data, &m); err != nil {
 		return m, fmt.Errorf("the gateway sends no JSON: %w", err)
 	}

@@ -94,6 +94,7 @@ func TestCloseCodes(t *testing.T) {
 	}{
 		"not JSON":               {[]string{"hello"}, CodeDecode},
 		"nothing":                {[]string{""}, CodeDecode},
+		"not UTF-8":              {[]string{"{\"op\":1,\"d\":\"\xe9\"}"}, CodeDecode},
 		"an array":               {[]string{"[]"}, CodeDecode},
 		"no op":                  {[]string{"{}"}, CodeDecode},
 		"op is null":             {[]string{`{"op":null}`}, CodeDecode},
