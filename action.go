@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 // Limits of an action's texts, in code points.
@@ -109,7 +111,8 @@ type Spec struct {
 	Description string
 	// Keys name what must not happen twice at once: up to 8, each 1 to 200 code
 	// points without control characters or spaces. The action gets all or none.
-	// A key named twice counts once.
+	// A key named twice counts once. Title, description and keys that are not valid
+	// UTF-8 are refused with an *InvalidError that names the byte.
 	Keys []string
 	// ReleaseOnFailure frees the keys when the operation fails, for operations that
 	// are safe to repeat. Only when the work is known to have ended: never for
@@ -161,8 +164,8 @@ func (s Spec) validate() (Spec, error) {
 }
 
 func checkText(field, text string, minimum, maximum int) error {
-	if !utf8.ValidString(text) {
-		return &InvalidError{field, "is not valid UTF-8"}
+	if flaw := wellformed.Text(text); flaw != "" {
+		return &InvalidError{field, flaw}
 	}
 	if strings.ContainsRune(text, 0) {
 		return &InvalidError{field, "has a NUL character"}

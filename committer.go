@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 // maxBatch is how many changes go into one transaction at most. Larger ones no longer
@@ -311,12 +313,16 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 	return err
 }
 
+// findable is false for what is no id of any action: a database would refuse the text itself, and
+// with it the transaction of all the others.
+func findable(id string) bool { return utf8.ValidString(id) && strings.IndexByte(id, 0) < 0 }
+
 // needs says what the transaction of a batch has to read.
 func (p *Peer) needs(head Head, batch []*change) Batch {
 	b := Batch{Since: head.Seq}
 	for _, c := range batch {
 		if c.start == nil && !c.nudge {
-			if _, known := p.view.get(c.id); !known {
+			if _, known := p.view.get(c.id); !known && findable(c.id) {
 				b.Find = append(b.Find, c.id)
 			}
 		}

@@ -44,6 +44,7 @@ func TestSpecValidate(t *testing.T) {
 		{"key with a control character", Spec{Title: "t", Keys: []string{"a\x1b"}}, "key"},
 		{"key with NUL", Spec{Title: "t", Keys: []string{"a\x00"}}, "key"},
 		{"key not UTF-8", Spec{Title: "t", Keys: []string{"\xff"}}, "key"},
+		{"key with a surrogate", Spec{Title: "t", Keys: []string{"\xed\xa0\x80"}}, "key"},
 	} {
 		_, err := tt.spec.validate()
 		var invalid *InvalidError

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 // Options of New. The zero value is right for most programs.
@@ -155,6 +156,9 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 		return c.refusal(resp, data)
 	case answer == nil:
 		return nil
+	}
+	if flaw := wellformed.JSON(data); flaw != "" { // what it tells of may be another's
+		return unavailable("server %s: the answer %s", c.base, flaw)
 	}
 	if err := json.Unmarshal(data, answer); err != nil {
 		return fmt.Errorf("server %s: this is no kapi: %w", c.base, err)

@@ -3,11 +3,14 @@ package client_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,6 +150,46 @@ func TestLifecycle(t *testing.T) {
 	}
 	if _, err := c.Get(ctx, r.Action.ID); !errors.Is(err, kapi.ErrUnknown) {
 		t.Errorf("get: %v", err)
+	}
+}
+
+// JSON would make one key of two, so what is no UTF-8 is not sent.
+func TestStartRefusesWhatIsNoUnicode(t *testing.T) {
+	h := newHost(t)
+	c := h.client("admin")
+	for _, s := range []client.Start{
+		{Title: "t", Keys: []string{"a", "/srv/caf\xe9"}},
+		{Title: "caf\xe9"},
+		{Title: "t", Description: "\xff"},
+		{Title: "t", IdempotencyKey: "\xff"},
+	} {
+		_, err := c.Start(t.Context(), s)
+		var invalid *kapi.InvalidError
+		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid.Reason, "is not valid UTF-8: byte ") {
+			t.Errorf("%+v: %v", s, err)
+		}
+	}
+	if all, err := c.List(t.Context()); err != nil || len(all) > 0 {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+// What a server tells of keys and ids counts as it is, or not at all.
+func TestAnswersThatAreNoUnicode(t *testing.T) {
+	for _, key := range []string{"caf\xe9", `caf\ud800`} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `[{"id":"x","title":"t","status":3,"keys":["`+key+`"]}]`)
+		}))
+		c, err := client.New(s.URL, "", client.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := c.List(t.Context())
+		if !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "the answer is not valid U") {
+			t.Errorf("%q: %+v, %v", key, all, err)
+		}
+		_ = c.Close()
+		s.Close()
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 // A Start says what to start.
@@ -62,7 +63,24 @@ func (c *Client) start(ctx context.Context, s Start) (r kapi.Remote, dismissed [
 	return r, dismissed, err
 }
 
+// check refuses what package encoding/json would alter on the way.
+func (s *Start) check() error {
+	texts := [][2]string{{"title", s.Title}, {"description", s.Description}, {"idempotency key", s.IdempotencyKey}}
+	for _, key := range s.Keys {
+		texts = append(texts, [2]string{"key", key})
+	}
+	for _, text := range texts {
+		if flaw := wellformed.Text(text[1]); flaw != "" {
+			return &kapi.InvalidError{Field: text[0], Reason: flaw}
+		}
+	}
+	return nil
+}
+
 func (c *Client) post(ctx context.Context, s Start) (r kapi.Remote, err error) {
+	if err := s.check(); err != nil {
+		return r, err
+	}
 	header := http.Header{}
 	if s.IdempotencyKey != "" {
 		header.Set("Idempotency-Key", s.IdempotencyKey)

@@ -17,6 +17,7 @@ import (
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/fault"
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 const (
@@ -279,6 +280,9 @@ func (c *connection) read() (m message, err error) {
 		return m, lost(err)
 	}
 	c.unanswered.Store(0)
+	if flaw := wellformed.JSON(data); flaw != "" {
+		return m, fmt.Errorf("a frame of the gateway %s", flaw)
+	}
 	if err := json.Unmarshal(data, &m); err != nil {
 		return m, fmt.Errorf("the gateway sends no JSON: %w", err)
 	}

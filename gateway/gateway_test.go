@@ -94,6 +94,7 @@ func TestCloseCodes(t *testing.T) {
 	}{
 		"not JSON":               {[]string{"hello"}, CodeDecode},
 		"nothing":                {[]string{""}, CodeDecode},
+		"not UTF-8":              {[]string{"{\"op\":1,\"d\":\"\xe9\"}"}, CodeDecode},
 		"an array":               {[]string{"[]"}, CodeDecode},
 		"no op":                  {[]string{"{}"}, CodeDecode},
 		"op is null":             {[]string{`{"op":null}`}, CodeDecode},
@@ -282,6 +283,12 @@ func TestCookie(t *testing.T) {
 	c.next(3, "")
 	c.send(`{"op":4,"d":{"intents":64}}`)
 	c.wantClose(CodeToken)
+	// A proxy may write the host in another way than the browser has it.
+	conn, _, err := websocket.Dial(t.Context(), b.url+"?v=4", &websocket.DialOptions{Host: "Kapi.Example:443", HTTPHeader: with("https://kapi.example")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.CloseNow()
 	_, resp, err := websocket.Dial(t.Context(), b.url+"?v=4", &websocket.DialOptions{HTTPHeader: with("http://evil.example")})
 	if err == nil || resp == nil || resp.StatusCode != http.StatusForbidden {
 		t.Errorf("another origin: %v, %v", resp, err)

@@ -56,6 +56,7 @@ func parse(frame []byte) (message, error) {
 
 // unmarshal reads a JSON object.
 func unmarshal(data []byte, v any) error {
+	data = bytes.TrimPrefix(data, []byte("\uFEFF")) // a byte order mark, which may be ignored
 	if data = bytes.TrimLeft(data, " \t\r\n"); len(data) == 0 || data[0] != '{' {
 		return errShape
 	}

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/coder/websocket"
 	"golang.org/x/time/rate"
@@ -162,7 +163,7 @@ func (s *session) frame() ([]byte, Code) {
 		return nil, clientLeft
 	case len(frame) > maxFrame:
 		return nil, CodeLimit
-	case kind != websocket.MessageText:
+	case kind != websocket.MessageText, !utf8.Valid(frame): // RFC 6455, section 5.6: a text is UTF-8
 		return nil, CodeDecode
 	}
 	return frame, clientLeft

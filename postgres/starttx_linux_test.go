@@ -286,6 +286,19 @@ func TestStartTxHeld(t *testing.T) {
 	}
 }
 
+// Keys are refused as by Peer.Start: two that are not UTF-8 must not become one, nor break the
+// caller's transaction.
+func TestStartTxBadKey(t *testing.T) {
+	b := newTxBench(t, 1)
+	tx := b.begin(pgx.TxOptions{})
+	var invalid *kapi.InvalidError
+	_, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"/srv/caf\xe9"}}, never(t))
+	if !errors.As(err, &invalid) || err.Error() != `key is not valid UTF-8: byte 9 is 0xe9, after "/srv/caf"` {
+		t.Errorf("%v", err)
+	}
+	b.end(tx, true)
+}
+
 // Two transactions that want one key: the second waits a while for the first.
 func TestStartTxTwice(t *testing.T) {
 	b := newTxBench(t, 1)

@@ -118,6 +118,10 @@ func TestRefusals(t *testing.T) {
 		{"POST", running + "/dismiss", "", []string{cookie, "Origin: http://example.com"}, 409, "notfailed"},
 		{"POST", running + "/dismiss", "", []string{cookie}, 409, "notfailed"},
 		{"POST", running + "/dismiss", "", []string{admin, "Sec-Fetch-Site: cross-site"}, 409, "notfailed"},
+		{"POST", running + "/dismiss", "", []string{cookie, "Origin: https://example.com:443"}, 409, "notfailed"},
+		{"POST", running + "/dismiss", "", []string{cookie, "Origin: https://EXAMPLE.com."}, 409, "notfailed"},
+		{"POST", running + "/dismiss", "", []string{cookie, "Origin: https://example.com:80"}, 403, "crossorigin"},
+		{"POST", running + "/dismiss", "", []string{cookie, "Origin: https://example.com:443", "Sec-Fetch-Site: cross-site"}, 403, "crossorigin"},
 		{"POST", running + "/dismiss", "", []string{"Authorization: bot admin", "Origin: null"}, 409, "notfailed"},
 	} {
 		w := f.send(c.method, c.target, c.body, c.headers...)

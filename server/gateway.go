@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/kettubot/kapi/internal/origin"
 )
 
 // The path of the gateway is also that of the route that tells where it is, without its
@@ -35,7 +37,7 @@ func (s *Server) gatewayURL(c *call) error {
 	}
 	return c.w.sendJSON(http.StatusOK, struct {
 		URL string `json:"url"`
-	}{scheme + "://" + c.Host + prefix(c.Request) + "/gateway"})
+	}{scheme + "://" + origin.Shown(scheme, c.Host) + prefix(c.Request) + "/gateway"})
 }
 
 // prefix returns the path under which this handler was mounted.

@@ -18,14 +18,22 @@ import (
 func TestGatewayURL(t *testing.T) {
 	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	for name, tt := range map[string]struct {
-		target, remote, proto, want string
+		target, remote, proto, host, want string
 	}{
-		"plain":             {"http://kapi.example:4080/v4/gateway", "192.0.2.1:1", "", "ws://kapi.example:4080/gateway"},
-		"no version":        {"http://kapi.example/gateway", "192.0.2.1:1", "", "ws://kapi.example/gateway"},
-		"TLS":               {"https://kapi.example/v4/gateway", "192.0.2.1:1", "", "wss://kapi.example/gateway"},
-		"behind a proxy":    {"http://kapi.example/v4/gateway?x=y", "10.1.2.3:1", "https", "wss://kapi.example/gateway"},
-		"anybody says so":   {"http://kapi.example/v4/gateway", "192.0.2.1:1", "https", "ws://kapi.example/gateway"},
-		"a proxy says http": {"http://kapi.example/v4/gateway", "10.1.2.3:1", "http", "ws://kapi.example/gateway"},
+		"plain":               {"http://kapi.example:4080/v4/gateway", "192.0.2.1:1", "", "", "ws://kapi.example:4080/gateway"},
+		"no version":          {"http://kapi.example/gateway", "192.0.2.1:1", "", "", "ws://kapi.example/gateway"},
+		"TLS":                 {"https://kapi.example/v4/gateway", "192.0.2.1:1", "", "", "wss://kapi.example/gateway"},
+		"behind a proxy":      {"http://kapi.example/v4/gateway?x=y", "10.1.2.3:1", "https", "", "wss://kapi.example/gateway"},
+		"anybody says so":     {"http://kapi.example/v4/gateway", "192.0.2.1:1", "https", "", "ws://kapi.example/gateway"},
+		"a proxy says http":   {"http://kapi.example/v4/gateway", "10.1.2.3:1", "http", "", "ws://kapi.example/gateway"},
+		"a default port":      {"http://kapi.example:443/v4/gateway", "10.1.2.3:1", "https", "", "wss://kapi.example/gateway"},
+		"of another scheme":   {"http://kapi.example:443/v4/gateway", "10.1.2.3:1", "http", "", "ws://kapi.example:443/gateway"},
+		"an address":          {"https://[::1]:443/v4/gateway", "192.0.2.1:1", "", "", "wss://[::1]/gateway"},
+		"capitals":            {"https://Kapi.Example/v4/gateway", "192.0.2.1:1", "", "", "wss://Kapi.Example/gateway"},
+		"a proxy's host":      {"http://10.1.2.4:4080/v4/gateway", "10.1.2.3:1", "https", "kapi.example", "wss://kapi.example/gateway"},
+		"the last host":       {"http://10.1.2.4:4080/v4/gateway", "10.1.2.3:1", "https", "evil.example, kapi.example:8443", "wss://kapi.example:8443/gateway"},
+		"no host":             {"http://kapi.example/v4/gateway", "10.1.2.3:1", "https", "evil.example/x", "wss://kapi.example/gateway"},
+		"anybody names hosts": {"http://kapi.example/v4/gateway", "192.0.2.1:1", "", "evil.example", "ws://kapi.example/gateway"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newFixture(t, server.Options{TrustedProxies: proxies})
@@ -33,6 +41,9 @@ func TestGatewayURL(t *testing.T) {
 			r.RemoteAddr = tt.remote
 			if tt.proto != "" {
 				r.Header.Set("X-Forwarded-Proto", tt.proto)
+			}
+			if tt.host != "" {
+				r.Header.Set("X-Forwarded-Host", tt.host)
 			}
 			w := httptest.NewRecorder()
 			s.ServeHTTP(w, r)
@@ -78,6 +89,60 @@ func TestBehindProxy(t *testing.T) {
 				t.Errorf("%s, want %s", seen, tt.want)
 			}
 		})
+	}
+}
+
+// A browser's page of this host may use REST and the gateway, however the proxy in between writes
+// the host; that of another may use neither.
+func TestSameOriginBehindProxy(t *testing.T) {
+	f := newFixture(t, server.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	web := httptest.NewServer(f)
+	defer web.Close()
+	defer func() {
+		if err := f.Handler.(*documented).Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, c := range []struct {
+		host, forwarded, origin string
+		same                    bool
+	}{
+		{"kapi.example", "", "https://kapi.example", true},
+		{"kapi.example:443", "", "https://kapi.example", true},
+		{"Kapi.Example", "", "https://kapi.example", true},
+		{"kapi.example.", "", "https://kapi.example", true},
+		{"[::1]:443", "", "https://[::1]", true},
+		{"127.0.0.1:4080", "kapi.example", "https://kapi.example", true},
+		{"kapi.example", "evil.example", "https://kapi.example", false},
+		{"kapi.example:8443", "", "https://kapi.example", false},
+		{"kapi.example", "", "https://evil.example", false},
+		{"kapi.example", "", "null", false},
+	} {
+		header := http.Header{"Origin": {c.origin}, "X-Forwarded-Proto": {"https"}, "Cookie": {"sess=admin"}}
+		if c.forwarded != "" {
+			header.Set("X-Forwarded-Host", c.forwarded)
+		}
+		r, err := http.NewRequest("POST", web.URL+"/v4/kapi/actions", strings.NewReader(`{"title":"t"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header, r.Host = header.Clone(), c.host
+		r.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if (resp.StatusCode == 201) != c.same || !c.same && resp.StatusCode != 403 {
+			t.Errorf("%+v: the start answers %s", c, resp.Status)
+		}
+		conn, resp, err := websocket.Dial(t.Context(), web.URL+"/gateway?v=4", &websocket.DialOptions{Host: c.host, HTTPHeader: header})
+		if (err == nil) != c.same || !c.same && (resp == nil || resp.StatusCode != 403) {
+			t.Errorf("%+v: the gateway answers %v", c, err)
+		}
+		if conn != nil {
+			_ = conn.CloseNow()
+		}
 	}
 }
 

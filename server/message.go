@@ -72,7 +72,10 @@ func readJSON[T any](c *call, limit int64) (T, error) {
 		return v, errTooLarge.because(fmt.Sprintf("it has more than %d bytes", tooLarge.Limit))
 	case err != nil:
 		return v, errBody.because("it could not be read to its end")
-	case len(body) == 0:
+	case wide(body):
+		return v, errBody.because("it is UTF-16 or UTF-32, and must be UTF-8")
+	}
+	if body = bytes.TrimPrefix(body, byteOrderMark); len(body) == 0 {
 		return v, nil
 	}
 	if t, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || t != jsonType {
@@ -90,6 +93,16 @@ func readJSON[T any](c *call, limit int64) (T, error) {
 		return v, errBody.because("something follows the JSON object")
 	}
 	return v, nil
+}
+
+// byteOrderMark may be ignored before JSON (RFC 8259, section 8.1). Windows likes to write it.
+var byteOrderMark = []byte("\uFEFF")
+
+// wide tells the encodings whose characters have two or four bytes, by their mark or by the NUL
+// that is one of the first two characters, which are ASCII in JSON, and nowhere in UTF-8.
+func wide(body []byte) bool {
+	return bytes.HasPrefix(body, []byte{0xFF, 0xFE}) || bytes.HasPrefix(body, []byte{0xFE, 0xFF}) ||
+		bytes.IndexByte(body[:min(len(body), 2)], 0) >= 0
 }
 
 // checkQuery refuses every parameter: no route has any, and one that is not understood

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+
+	"github.com/kettubot/kapi/internal/origin"
 )
 
 // behindProxy returns r as the client sent it to the first of the trusted proxies.
@@ -29,6 +31,11 @@ func (s *Server) behindProxy(r *http.Request) *http.Request {
 	seen := new(http.Request)
 	*seen = *r
 	seen.RemoteAddr, seen.URL = client, u
+	hosts := strings.Split(strings.Join(r.Header.Values("X-Forwarded-Host"), ","), ",")
+	// The last is the one that the trusted proxy wrote; those before may be anybody's.
+	if host := strings.TrimSpace(hosts[len(hosts)-1]); origin.Valid(host) {
+		seen.Host = host
+	}
 	if prefix := r.Header.Get("X-Forwarded-Prefix"); isPrefix(prefix) && strings.HasPrefix(r.RequestURI, "/") {
 		seen.RequestURI = strings.TrimSuffix(prefix, "/") + r.RequestURI // what the proxy took off
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 // What programs elsewhere say of the work that they do.
@@ -85,6 +86,9 @@ func (s *Server) start(c *call) error {
 		if len(keys) > 1 || keys[0] == "" || len(keys[0]) > maxIdempotencyKey {
 			return errBody.because(fmt.Sprintf("the Idempotency-Key must be one, of 1 to %d bytes", maxIdempotencyKey))
 		}
+		if flaw := wellformed.Text(keys[0]); flaw != "" {
+			return errBody.because("the Idempotency-Key " + flaw)
+		}
 		same, err := json.Marshal(f) // with its fields in order
 		if err != nil {
 			return errBody.because(err.Error())
@@ -105,6 +109,10 @@ func (s *Server) start(c *call) error {
 		{"wait", &wait},
 		{"within", &spec.Within},
 	} {
+		// What package encoding/json puts in the place of bytes that are no UTF-8 makes one key of two.
+		if flaw := wellformed.JSON(f[field.name]); flaw != "" {
+			return errBody.because(field.name + " " + flaw)
+		}
 		if _, err := f.take(field.name, field.into); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/gateway"
+	"github.com/kettubot/kapi/internal/origin"
 )
 
 // Options of New. Only Authenticate is required.
@@ -43,8 +44,9 @@ type Options struct {
 	Metrics http.Handler
 	// TrustedProxies are the addresses of proxies in front of this handler. Of a request
 	// from one the client's address is taken from X-Forwarded-For, the scheme that the
-	// client used from X-Forwarded-Proto, and the path under which the proxy has this handler,
-	// if it takes that off, from X-Forwarded-Prefix.
+	// client used from X-Forwarded-Proto, the host from X-Forwarded-Host, if there is one (of
+	// several the last), and the path under which the proxy has this handler, if it takes that
+	// off, from X-Forwarded-Prefix.
 	TrustedProxies []netip.Prefix
 	// MaxBody is how long a request's body may be, in bytes; 0 is 64 KiB.
 	MaxBody int64
@@ -241,8 +243,13 @@ func (s *Server) allow(c *call) error {
 	return checkQuery(c.URL.RawQuery)
 }
 
-// sameOrigin refuses what a browser sends for a page of another site, unless it only reads.
+// sameOrigin refuses what a browser sends for a page of another site, unless it only reads. Proxies
+// write the same host in other ways than browsers do, a default port behind it for one: net/http,
+// which would refuse these, is only asked about the rest.
 func (s *Server) sameOrigin(c *call) error {
+	if c.Header.Get("Sec-Fetch-Site") == "" && origin.Same(c.Header.Get("Origin"), c.Host) {
+		return nil
+	}
 	if err := s.origins.Check(c.Request); err != nil {
 		return errCrossOrigin
 	}

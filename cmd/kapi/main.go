@@ -5,6 +5,7 @@ package main
 import (
 	"io"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -96,7 +97,20 @@ func newParser(c *cli) (*kong.Kong, error) {
 	return kong.New(c,
 		kong.Name("kapi"), kong.Description(description),
 		kong.DefaultEnvars("KAPI"),
+		kong.KindMapper(reflect.String, kong.MapperFunc(decodeText)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+}
+
+// decodeText takes a text as it is, byte for byte: kong's own way of it goes through JSON, which
+// puts U+FFFD in the place of every byte that is not UTF-8. So the command would get the name of
+// another file, and two keys would become one.
+func decodeText(ctx *kong.DecodeContext, target reflect.Value) error {
+	token, err := ctx.Scan.PopValue("string")
+	if err != nil {
+		return err
+	}
+	target.SetString(token.String())
+	return nil
 }
 
 // forgetEmptyVariables makes an empty variable count as an absent one. Only no

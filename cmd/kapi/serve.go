@@ -25,7 +25,7 @@ type serveCmd struct {
 	MetricsListen    string   `placeholder:"HOST:PORT" help:"Where to serve GET /metrics without a token, too; others may be able to reach it."`
 	TLSCert          string   `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM) to serve https and wss with. The file is read again when it changes."`
 	TLSKey           string   `name:"tls-key" placeholder:"FILE" help:"Private key (PEM) of --tls-cert."`
-	TrustedProxy     []string `placeholder:"CIDR" help:"Addresses of proxies in front, whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Prefix are believed. May be repeated."`
+	TrustedProxy     []string `placeholder:"CIDR" help:"Addresses of proxies in front, whose X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-Prefix are believed. May be repeated."`
 	Insecure         bool     `help:"Allow to listen where other machines can reach it: without TLS they can read the tokens on the way."`
 	LogFormat        string   `enum:"text,json" default:"text" help:"Format of the log on stderr: text or json."`
 	LogLevel         string   `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug (every request), info, warn or error."`

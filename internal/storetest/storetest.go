@@ -71,6 +71,7 @@ func Run(t *testing.T, b Backend) {
 		{name: "engine/failed holders", run: testFailedHolders},
 		{name: "engine/cancel from another peer", run: testCancelElsewhere},
 		{name: "engine/dismiss from another peer", run: testDismissElsewhere},
+		{name: "engine/ids that are none", run: testIDsThatAreNone},
 		{name: "engine/queue", run: testQueue},
 		{name: "engine/leaving the queue", run: testLeaveQueue},
 		{name: "engine/the queue in order", run: testQueueInOrder},

@@ -1,0 +1,109 @@
+// Package origin compares what a browser says of the page that sent a request with the host that
+// the request was sent to. It is pure.
+package origin
+
+import (
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Same reports whether an Origin header names the host that a request asked for: Same
+// ("https://kapi.example", "Kapi.Example:443") is true. They are the same without the port that
+// the origin's scheme has by default (80, 443), whatever the case of ASCII letters, with or
+// without the dot of the root, and in every form of an IPv6 address. Names in other scripts are
+// compared as they are, as browsers send them in their ASCII form.
+//
+// The scheme of the request itself is not looked at: behind a proxy that ends TLS, and is not
+// known to, it is not known.
+func Same(origin, host string) bool {
+	u, err := url.Parse(origin)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Path != "" {
+		return false
+	}
+	name, port, ok := split(u.Scheme, u.Host)
+	asked, askedPort, okAsked := split(u.Scheme, host)
+	return ok && okAsked && name == asked && port == askedPort
+}
+
+// Shown returns a host as an address of the scheme has it: without the scheme's default port.
+func Shown(scheme, host string) string {
+	if _, port, ok := split(scheme, host); ok && port == 0 {
+		if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+			return host[:i]
+		}
+	}
+	return host
+}
+
+// Valid reports whether a text can be the host of an address, with or without a port.
+func Valid(host string) bool {
+	u, err := url.Parse("//" + host)
+	if err != nil || u.Host != host || u.User != nil || bareIPv6(host) {
+		return false
+	}
+	_, _, ok := split("", host)
+	return ok
+}
+
+// split takes a host apart into a name in normal form and a port, 0 for the scheme's default. An
+// IPv6 address may lack its brackets, as some proxies send it, if no port follows.
+func split(scheme, host string) (name string, port uint16, ok bool) {
+	if bareIPv6(host) {
+		return normalIPv6(host), 0, true
+	}
+	name, digits := host, ""
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		name, digits = host[:i], host[i+1:]
+	}
+	if digits != "" {
+		n, err := strconv.ParseUint(digits, 10, 16)
+		if err != nil {
+			return "", 0, false
+		}
+		port = uint16(n)
+	}
+	if port == defaultPort(scheme) {
+		port = 0
+	}
+	if inner, ok := strings.CutPrefix(name, "["); ok {
+		inner, ok = strings.CutSuffix(inner, "]")
+		return normalIPv6(inner), port, ok && bareIPv6(inner)
+	}
+	name = strings.TrimSuffix(lower(name), ".")
+	return name, port, name != "" && !strings.ContainsAny(name, "[]:")
+}
+
+func bareIPv6(text string) bool {
+	ip, err := netip.ParseAddr(text)
+	return err == nil && ip.Is6()
+}
+
+func normalIPv6(text string) string {
+	ip, err := netip.ParseAddr(text)
+	if err != nil {
+		return ""
+	}
+	return ip.String()
+}
+
+func defaultPort(scheme string) uint16 {
+	switch scheme {
+	case "http", "ws":
+		return 80
+	case "https", "wss":
+		return 443
+	}
+	return 0
+}
+
+// lower is strings.ToLower for ASCII alone: that one makes a k of the sign for Kelvin.
+func lower(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, text)
+}
