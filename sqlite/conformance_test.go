@@ -4,7 +4,6 @@ import (
 	"path/filepath"
 	"testing"
 
-
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/storetest"
 )

@@ -187,7 +187,7 @@ func trySide(folder int, name, path string, like facts) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Fstat(fd, &stat); err == nil {
+	if err = unix.Fstat(fd, &stat); err == nil {
 		if err = like.admits(factsIn(&stat)); err == nil {
 			dress(fd, factsIn(&stat), like)
 		}

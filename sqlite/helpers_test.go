@@ -213,5 +213,4 @@ func writeFile(t testing.TB, path string, data []byte) {
 	}
 }
 
-
 func isUnavailable(err error) bool { return errors.Is(err, kapi.ErrUnavailable) }
