@@ -178,7 +178,8 @@ func (t *Tree) live() {
 	defer close(t.written)
 	over := sync.OnceFunc(func() { close(t.done) })
 	if p := t.faults.Try(func() { t.run(over) }); p != nil {
-		t.result = newResult(0, p, "")
+		var unknown syscall.WaitStatus
+		t.result = newResult(unknown, p, "")
 		over()
 	}
 }
