@@ -45,6 +45,7 @@ type Options struct {
 	// For tests in bubbles of their own time.
 	sweepEvery time.Duration
 	sinceBoot  func() time.Duration
+	awake      func() time.Duration
 }
 
 // readTimeout is for who waits longer for his changes. A snapshot of a large store, over a slow
@@ -70,6 +71,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.sinceBoot == nil {
 		o.sinceBoot = proc.SinceBoot
 	}
+	if o.awake == nil {
+		o.awake = proc.Awake
+	}
 	switch {
 	case o.Lease < time.Second:
 		return o, &InvalidError{"lease", fmt.Sprintf("of %v is too short: at least 1s", o.Lease)}
@@ -88,8 +92,9 @@ type Peer struct {
 	store    Store
 	opts     Options
 	log      *slog.Logger
-	self     RunnerRecord
-	secret   []byte // the store's
+	self     RunnerRecord // without its Work
+	clock    string       // names the clock of this machine; "" if there is none
+	secret   []byte       // the store's
 	view     *view
 	queue    chan *change
 	flight   flight
@@ -111,6 +116,7 @@ type Peer struct {
 
 	mu      sync.Mutex
 	running map[string]*Handle
+	work    runnerWork        // of operations that run commands
 	unsaid  map[string]report // ends that the store could not take (Options.EndTimeout)
 	closing bool
 	// unconfirmed is set when a start was refused, or no longer waited for, that may have been made
@@ -150,6 +156,10 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 		unsaid:  map[string]report{},
 		closed:  make(chan struct{}),
 		flight:  newFlight(),
+		clock:   me.Clock,
+	}
+	if err := proc.Unproven(); err != nil {
+		p.log.Warn("this process can't be told from others; if it dies, that is noticed by its silence only", "error", err)
 	}
 	p.view = newView(p.notice)
 	p.counters.init()
@@ -169,7 +179,6 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 	for _, serve := range []func(){p.commitLoop, p.followLoop, p.flush.loop, p.renewLoop} {
 		p.served.Go(serve)
 	}
-	p.sweep.tick() // what is provably dead is settled before anybody asks
 	p.served.Go(p.sweep.loop)
 	return p, nil
 }
@@ -178,7 +187,7 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 // HeardAt. The error is ErrUnknown if there is none with that id, or wraps
 // ErrUnavailable.
 func (p *Peer) Get(ctx context.Context, id string) (Action, error) {
-	if err := p.sync(ctx); err != nil {
+	if err := p.upToDate(ctx); err != nil {
 		return Action{}, err
 	}
 	r, ok := p.view.get(id)
@@ -213,7 +222,7 @@ func (p *Peer) hear(a *Action) error {
 
 // List returns all ongoing actions (0 to 3), oldest first, not older than the call.
 func (p *Peer) List(ctx context.Context) ([]Action, error) {
-	if err := p.sync(ctx); err != nil {
+	if err := p.upToDate(ctx); err != nil {
 		return nil, err
 	}
 	all, _ := p.view.all()
@@ -226,7 +235,7 @@ func (p *Peer) List(ctx context.Context) ([]Action, error) {
 
 // ListJSON is List as cached bytes of the wire form, for whoever serves it.
 func (p *Peer) ListJSON(ctx context.Context) (Listing, error) {
-	if err := p.sync(ctx); err != nil {
+	if err := p.upToDate(ctx); err != nil {
 		return Listing{}, err
 	}
 	return p.view.list(), nil
@@ -268,6 +277,19 @@ func (p *Peer) Cancel(ctx context.Context, id, by string) (Action, error) {
 	}
 	a := c.record.Shown()
 	p.log.Info("action asked to stop", "action", a.ID, "title", a.Title, "by", by)
+	return a, nil
+}
+
+// GiveUp fails an impacted action at once, whose runner can't be asked to stop any more. Its work
+// may still be going on, so it keeps its keys. by names who gives it up. The error is as of
+// Cancel.
+func (p *Peer) GiveUp(ctx context.Context, id, by string) (Action, error) {
+	c := &change{id: id, apply: func(r *Record, now int64) error { return r.giveUpBy(by, now) }}
+	if err := p.commit(ctx, c); err != nil {
+		return Action{}, err
+	}
+	a := c.record.Shown()
+	p.log.Warn("action given up", "action", a.ID, "title", a.Title, "by", by)
 	return a, nil
 }
 

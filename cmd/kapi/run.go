@@ -281,7 +281,8 @@ func (j *job) operate(ctx context.Context, h handle) error {
 	if err != nil {
 		j.app.tell("the command can't report its progress by itself: %v", err)
 	}
-	tree, err := supervise.Start(j.command(h, tracker, socket))
+	recorder := j.app.recorder(h)
+	tree, err := supervise.Start(j.command(h, tracker, socket, recorder))
 	if err != nil {
 		if socket != nil {
 			socket.Close()
@@ -291,6 +292,7 @@ func (j *job) operate(ctx context.Context, h handle) error {
 	}
 	tracking, stopTracking := context.WithCancel(context.Background())
 	j.tracking.Go(func() { tracker.Run(tracking) })
+	j.tracking.Go(func() { recorder.follow(tracking) })
 	result := j.follow(ctx, tree)
 	if socket != nil {
 		socket.Close() // what was said last counts
@@ -306,14 +308,15 @@ func (j *job) operate(ctx context.Context, h handle) error {
 }
 
 // command is what is to be run.
-func (j *job) command(h handle, tracker *progress.Tracker, socket *notify.Socket) supervise.Command {
+func (j *job) command(h handle, tracker *progress.Tracker, socket *notify.Socket, r *recorder) supervise.Command {
 	address := ""
 	if socket != nil {
 		address = socket.Address()
 	}
 	c := supervise.Command{
 		Path: j.path, Args: j.Command,
-		Env:    supervise.Environ(os.Environ(), j.app.ownVariables, h.ID(), h.Fence(), address),
+		Env:    supervise.Environ(os.Environ(), j.app.ownVariables, h.ID(), h.Fence(), r.nonce, address),
+		Record: r.begin,
 		Action: h.ID(), Signals: j.signals, Quiesce: j.place.quiesce,
 		Grace: max(j.Grace, 1), // 0 is its default
 		TTY:   j.tty(), Line: tracker.Line, Terminal: tracker.Terminal,

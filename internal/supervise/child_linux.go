@@ -48,6 +48,9 @@ func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	return &child{action: c.Action, foreign: foreign, pid: pid}, nil
 }
 
+// command returns the pid of the command, before it is waited for.
+func (c *child) command() int { return c.pid }
+
 // children returns the children that this process has already.
 func children() (map[int]bool, error) {
 	err := waitable(unix.WNOHANG)
