@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,57 +16,86 @@ import (
 // A child is the command's process. os/exec isn't used: it waits for a child by
 // itself, which the waiting for all of the tree would race with.
 type child struct {
-	action string
-	// foreign are the children that this process had when the command was started:
-	// they came with it over an exec and belong to nobody's action.
-	foreign map[int]bool
+	action   string
+	launcher *launcher
+	witness  *witness
+	adopter  *adopter // the command's parent; nil: this process is
 
 	// mu is held while a process is reaped and while one is signalled, so that no
 	// signal goes to a pid that was given to another process.
 	mu     sync.Mutex
 	pid    int // 0 once reaped
 	status syscall.WaitStatus
+	root   int // the process whose descendants the tree is; noProcess when all have ended
 }
+
+// noProcess is nobody's parent.
+const noProcess = -1
 
 // startChild starts the command with our standard input, stdout and stderr.
 func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become the reaper of the command's processes: %w", err)
 	}
-	foreign, err := children()
+	strangers, err := mayHaveStrangers()
 	if err != nil {
 		return nil, err
 	}
-	pid, err := syscall.ForkExec(c.Path, c.Args, &syscall.ProcAttr{
-		Env:   c.Env,
-		Files: []uintptr{0, descriptor(stdout), descriptor(stderr)},
-	})
-	runtime.KeepAlive(stdout)
-	runtime.KeepAlive(stderr)
+	l, err := newLauncher(c, stdout, stderr, strangers)
 	if err != nil {
 		return nil, execError(c, err)
 	}
-	return &child{action: c.Action, foreign: foreign, pid: pid}, nil
+	// The launcher comes first: if there may be one more process only, it is that. A signal to the
+	// group between the two it has got already, and ends or ignores it before it becomes the command.
+	ch := &child{action: c.Action, launcher: l, adopter: l.adopter, witness: newWitness(), pid: l.pid, root: os.Getpid()}
+	if l.adopter != nil {
+		ch.root = l.adopter.pid
+	}
+	started := false
+	defer func() {
+		if !started {
+			l.discard()
+			ch.witness.close()
+		}
+	}()
+	if c.Record != nil {
+		if err := c.Record(Root{PID: l.pid, Reapers: reapers()}); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.run(); err != nil {
+		return nil, execError(c, err)
+	}
+	started = true
+	return ch, nil
 }
 
-// children returns the children that this process has already.
-func children() (map[int]bool, error) {
+// mayHaveStrangers says whether this process may have, or get, children that the command has not
+// started: those that a shell left it over an exec, and, as the first process of a PID namespace,
+// those of whatever else is run in there (docker exec).
+func mayHaveStrangers() (bool, error) {
+	if os.Getpid() == 1 {
+		return true, nil
+	}
 	err := waitable(unix.WNOHANG)
-	if errors.Is(err, unix.ECHILD) {
-		return nil, nil
+	if err == nil || errors.Is(err, unix.ECHILD) {
+		return err == nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("look for child processes: %w", err)
+	return false, fmt.Errorf("look for child processes: %w", err)
+}
+
+// reapers returns this process's ancestors, the nearest first, and the first process of the PID
+// namespace at the end.
+func reapers() (all []int) {
+	for pid := os.Getppid(); pid > 1; {
+		all = append(all, pid)
+		parent, ok := parentOf(pid)
+		if !ok {
+			return nil
+		}
+		pid = parent
 	}
-	all, err := processes()
-	if err != nil {
-		return nil, err
-	}
-	found := map[int]bool{}
-	for _, p := range all[os.Getpid()] {
-		found[p.pid] = true
-	}
-	return found, nil
+	return append(all, 1)
 }
 
 // waitable returns when a child has ended, without reaping it.
@@ -80,23 +110,35 @@ func waitable(options int) error {
 
 // wait returns how the command ended, when no process of its tree is left.
 func (c *child) wait() (syscall.WaitStatus, error) {
-	for {
+	defer c.launcher.close()
+	for !c.adopterEnded() {
 		if err := waitable(0); err != nil {
 			// No child is left (ECHILD): all that the tree started was ours in the end.
 			break
 		}
 		c.reap()
-		if len(c.foreign) > 0 && c.ended() {
-			break
-		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.adopter != nil {
+		if c.pid != 0 && atomic.LoadUint32(&c.adopter.ended) == 1 {
+			c.pid, c.status = 0, syscall.WaitStatus(c.adopter.status)
+		}
+		c.adopter.free()
+		c.adopter = nil
+	}
 	if c.pid != 0 {
 		c.pid = 0
 		return 0, errors.New("somebody else waited for it")
 	}
 	return c.status, nil
+}
+
+// adopterEnded says whether the adopter has seen the end of all.
+func (c *child) adopterEnded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.root == noProcess
 }
 
 func (c *child) reap() {
@@ -111,32 +153,36 @@ func (c *child) reap() {
 		if err != nil || pid <= 0 {
 			return
 		}
-		if pid == c.pid {
+		switch {
+		case pid == c.pid:
 			c.pid, c.status = 0, status
+		case c.adopter != nil && pid == c.adopter.pid:
+			c.adopter.pid, c.root = 0, noProcess
+			if !status.Exited() {
+				// Somebody has killed it. The rest of the tree is this process's now, with whatever
+				// else is.
+				c.root = os.Getpid()
+			}
 		}
 	}
 }
 
-// ended looks whether only foreign children are left.
-func (c *child) ended() bool {
+// signal sends to the command; when that has ended, to all that it left. If everybody in this
+// process's group was sent the signal already, it is sent to those that are not in there.
+func (c *child) signal(sig syscall.Signal, to audience) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pid != 0 {
-		return false
+	has := func(pid int) bool {
+		group, err := unix.Getpgid(pid)
+		return to == everybody && err == nil && group == unix.Getpgrp()
 	}
-	left, err := c.descendants()
-	return err == nil && len(left) == 0
-}
-
-// signal sends to the command; when that has ended, to all that it left.
-func (c *child) signal(sig syscall.Signal) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.pid != 0 && !c.hasExited() {
-		_ = syscall.Kill(c.pid, sig)
+		if !has(c.pid) {
+			_ = syscall.Kill(c.pid, sig)
+		}
 		return
 	}
-	c.signalTree(sig, func(p process) bool { return !p.nested })
+	c.signalTree(sig, func(p process) bool { return !p.nested && !has(p.pid) })
 }
 
 // signalAll sends to all processes of the tree but those of a kapi run within it, which
@@ -159,8 +205,11 @@ func (c *child) stopped(group bool) bool {
 	return err != nil || !slices.ContainsFunc(tree, func(p process) bool { return running(p.pid, unix.Getpgrp()) })
 }
 
-// hasExited tells a command that is not reaped yet: to that a signal would be lost.
+// hasExited tells a command that is not reaped yet, or by the adopter: to that a signal would be lost.
 func (c *child) hasExited() bool {
+	if c.adopter != nil && atomic.LoadUint32(&c.adopter.ended) == 1 {
+		return true
+	}
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_PID, c.pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
 	return err == nil && info.Signo != 0 // 0: it is still there
@@ -182,3 +231,13 @@ func (c *child) kill() {
 	defer c.mu.Unlock()
 	c.signalTree(syscall.SIGKILL, func(process) bool { return true })
 }
+
+// release ends what stands beside the tree, when that has ended.
+func (c *child) release() { c.witness.close() }
+
+// hear, settle and forget are the witness's.
+func (c *child) hear(sig syscall.Signal, at time.Time) audience { return c.witness.hear(sig, at) }
+
+func (c *child) settle(second bool) { c.witness.settle(second) }
+
+func (c *child) forget(all ...syscall.Signal) { c.witness.forget(all...) }

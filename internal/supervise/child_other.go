@@ -3,6 +3,7 @@
 package supervise
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -12,6 +13,24 @@ type child struct{ process *os.Process }
 
 // startChild starts the command with our standard input, stdout and stderr.
 func startChild(c Command, stdout, stderr *os.File) (*child, error) {
+	ch, err := startFile(c, stdout, stderr)
+	if errors.Is(err, syscall.ENOEXEC) {
+		if shell, shellErr := startFile(c.byShell(), stdout, stderr); shellErr == nil {
+			ch, err = shell, nil
+		}
+	}
+	if err != nil || c.Record == nil {
+		return ch, err
+	}
+	if err := c.Record(Root{PID: ch.process.Pid}); err != nil {
+		_ = ch.process.Kill()
+		_, _ = ch.process.Wait()
+		return nil, err
+	}
+	return ch, nil
+}
+
+func startFile(c Command, stdout, stderr *os.File) (*child, error) {
 	p, err := os.StartProcess(c.Path, c.Args, &os.ProcAttr{
 		Env:   c.Env,
 		Files: []*os.File{os.Stdin, stdout, stderr},
@@ -31,6 +50,7 @@ func (c *child) wait() (status syscall.WaitStatus, err error) {
 	return status, nil
 }
 
-func (c *child) signal(sig syscall.Signal) { _ = c.process.Signal(sig) }
-
 func (c *child) kill() { _ = c.process.Kill() }
+
+// release does nothing: there is nothing beside the command.
+func (c *child) release() {}

@@ -21,11 +21,9 @@
 package supervise
 
 import (
-	"errors"
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/kettubot/kapi/internal/progress"
@@ -66,8 +64,23 @@ type Command struct {
 	// Quiesce calls f at a moment when this process may be stopped (Ctrl-Z) without
 	// being in anybody's way. Nil: any moment is fine.
 	Quiesce func(f func())
+	// Record is called when the command's process is there, and before it executes the command.
+	// If it returns an error, or this process ends meanwhile, the command is not run. Nil: nothing
+	// is to be recorded. (On systems other than Linux the command is running by then, and is killed.)
+	Record func(Root) error
 	// Grace is how long after Stop the tree is killed; 0 is 10 seconds.
 	Grace time.Duration
+}
+
+// A Root says where the processes of a command are to be found, should this process end before them.
+type Root struct {
+	// PID is the command's process.
+	PID int
+	// Reapers are the processes one of which will be the parent of those whose own parent has
+	// ended: this process's ancestors, the nearest first, with 1 at the end. Which of them it is
+	// the kernel doesn't tell: the first that has asked for it (PR_SET_CHILD_SUBREAPER), else 1. It
+	// is empty if it can't be told: on other systems, or where not all ancestors are shown.
+	Reapers []int
 }
 
 // A Tree is a command that was started, and all that it started in turn. Its
@@ -87,19 +100,14 @@ type Tree struct {
 	result  Result        // to be read after done
 }
 
-// Start starts the command. The error is an *ExecError, or that of the system
-// being out of something.
+// Start starts the command. The error is an *ExecError, that of the system being out of something,
+// or that of c.Record.
 func Start(c Command) (*Tree, error) {
 	output, err := openOutput(c)
 	if err != nil {
 		return nil, err
 	}
 	child, err := startChild(c, output.file(0), output.file(1))
-	if errors.Is(err, syscall.ENOEXEC) {
-		if shell, shellErr := startChild(c.byShell(), output.file(0), output.file(1)); shellErr == nil {
-			child, err = shell, nil
-		}
-	}
 	output.closeOwn()
 	if err != nil {
 		output.abandon()
@@ -157,6 +165,7 @@ func (t *Tree) run() {
 		c.finish()
 	}
 	wg.Wait()
+	t.child.release()
 	// Before what is left is passed on: a Ctrl-C must be able to end the waiting for that.
 	t.output.release()
 	for _, c := range t.output.copiers {
@@ -208,22 +217,6 @@ func (t *Tree) end() {
 		select {
 		case <-tick.C:
 		case <-t.gone:
-			return
-		}
-	}
-}
-
-func (t *Tree) passSignals() {
-	var c <-chan os.Signal
-	if t.signals != nil {
-		c = t.signals.C()
-	}
-	for {
-		select {
-		case sig := <-c:
-			t.pass(sig)
-		case <-t.gone:
-			waiting(c) // they were the command's
 			return
 		}
 	}

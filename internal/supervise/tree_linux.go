@@ -23,7 +23,8 @@ type process struct {
 }
 
 // descendants returns the tree's processes, the command included. Since this
-// process is their reaper they are all below it, whatever they did to get away.
+// process, or the adopter, is their reaper they are all below it, whatever they did to get away.
+// Those that a kapi has beside its command are nobody's to signal or to wait for.
 func (c *child) descendants() ([]process, error) {
 	all, err := processes()
 	if err != nil {
@@ -33,16 +34,15 @@ func (c *child) descendants() ([]process, error) {
 	var below func(parent int, owned bool)
 	below = func(parent int, owned bool) {
 		for _, p := range all[parent] {
-			if parent == os.Getpid() && c.foreign[p.pid] {
-				continue
-			}
 			action := actionOf(p.pid)
 			p.nested = owned && action != "" && action != c.action
-			found = append(found, p)
+			if !besides(p.pid) {
+				found = append(found, p)
+			}
 			below(p.pid, owned || action == c.action)
 		}
 	}
-	below(os.Getpid(), false)
+	below(c.root, false)
 	return found, nil
 }
 
