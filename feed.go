@@ -24,12 +24,11 @@ func (p *Peer) followLoop() {
 	defer poll.Stop()
 	pause := time.NewTimer(0)
 	defer pause.Stop()
-	soon := time.NewTimer(time.Hour)
-	defer soon.Stop()
+	var soon <-chan time.Time
 	reachable := true
 	for {
 		select {
-		case <-soon.C:
+		case <-soon:
 		case <-wakes:
 			if p.flight.reads(p.ctx) {
 				continue
@@ -47,7 +46,7 @@ func (p *Peer) followLoop() {
 				p.log.Warn("the store can't be read; what others change is not seen", "error", err)
 				// If it was removed, whoever has something to say in it makes it anew.
 				p.renewNow()
-				soon.Reset(lookSoon)
+				soon = time.After(lookSoon)
 			}
 		}
 		if err == nil && p.anyLost() {
@@ -86,6 +85,9 @@ func (p *Peer) catchUp(ctx context.Context) error {
 	defer cancel()
 	since, began := p.view.at(), time.Now()
 	page, err := p.store.Feed(ctx, since.Seq)
+	if err == nil {
+		err = page.tidy()
+	}
 	switch {
 	case errors.Is(err, ErrBehind):
 		return p.reload()
@@ -108,6 +110,9 @@ func (p *Peer) reload() error {
 	defer cancel()
 	began := time.Now()
 	snapshot, err := p.store.Snapshot(ctx)
+	if err == nil {
+		err = snapshot.tidy()
+	}
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (f *file) settle(ctx context.Context, c *sqlite.Conn) error {
 	if err != nil {
 		return err
 	}
-	if h.known && h.place != f.where.place {
+	if h.place != f.where.place {
 		if err := f.checkAlone(ctx); err != nil {
 			return err
 		}
