@@ -53,12 +53,12 @@ func newPlan(p *Peer, l Loaded, now int64) *plan {
 	pl := &plan{
 		view: p.view, now: now, remote: p.remote, lease: p.opts.Lease, answers: l.Answers, seq: l.Seq, beats: l.Beats,
 		noStarts: l.NoStarts,
-		found:   make(map[string]*Record, len(l.Found)),
-		touched: map[string]*touched{},
-		keys:    map[string]string{},
-		renewed: map[string]RunnerRecord{},
-		claimed: map[string]string{},
-		queues:  p.view.anyWaits(),
+		found:    make(map[string]*Record, len(l.Found)),
+		touched:  map[string]*touched{},
+		keys:     map[string]string{},
+		renewed:  map[string]RunnerRecord{},
+		claimed:  map[string]string{},
+		queues:   p.view.anyWaits(),
 	}
 	for i := range l.Found {
 		pl.found[l.Found[i].ID] = &l.Found[i]

@@ -75,7 +75,7 @@ type Listing struct {
 
 func newView(notice func(*Record)) *view {
 	return &view{
-		notice:  notice, lose: func(Record) {},
+		notice: notice, lose: func(Record) {},
 		entries: map[string]*entry{}, keys: map[string]string{}, waiting: map[string]struct{}{}, watches: map[*Watch]struct{}{},
 		changed: make(chan struct{}), seen: newSeen(),
 	}

@@ -69,9 +69,9 @@ type Store struct {
 	writer, reader, renewer pool
 	gate                    gate // of all three
 	listen                  *pgx.ConnConfig
-	version                 int         // of the schema, that this build knows
+	version                 int          // of the schema, that this build knows
 	least                   atomic.Int64 // the version that the schema wants of whoever writes in it, as was last seen
-	deaf                    atomic.Bool // Listen has said that it hears nothing
+	deaf                    atomic.Bool  // Listen has said that it hears nothing
 	// speaks is the server's process that commits for this store, whose notifications are no news.
 	// A pooler tells of a process that isn't there; then they are taken for somebody else's.
 	speaks atomic.Uint32

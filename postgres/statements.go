@@ -72,9 +72,9 @@ func newStatements(schema string) statements {
 			UNION ALL SELECT NULL, a.seq, NULL, NULL, a.data, NULL, NULL FROM kapi.actions a WHERE ` + which)
 	}
 	return statements{
-		version:  in(`SELECT version FROM kapi.version`),
+		version:   in(`SELECT version FROM kapi.version`),
 		minReport: in(`SELECT min_report FROM kapi.head`),
-		migrated: in(`UPDATE kapi.version SET version = $1`),
+		migrated:  in(`UPDATE kapi.version SET version = $1`),
 
 		snapshot: page(`a.status < 4`),
 		secret:   in(`SELECT signing FROM kapi.secrets`),

@@ -41,7 +41,9 @@ func readHistory(c *sqlite.Conn) (h history, err error) {
 }
 
 // settled reports whether there is nothing to write about where the history goes on.
-func (f *file) settled(h history, last mark) bool { return f.goesOn(h, last) && h.place == f.where.place }
+func (f *file) settled(h history, last mark) bool {
+	return f.goesOn(h, last) && h.place == f.where.place
+}
 
 // goesOn reports whether the history took place in this very file and was not put back to
 // an earlier time: the wake file, if there is one, knows its epoch and no later seq, and neither

@@ -214,7 +214,6 @@ func writeFile(t testing.TB, path string, data []byte) {
 	}
 }
 
-
 func isUnavailable(err error) bool { return errors.Is(err, kapi.ErrUnavailable) }
 
 // Warnings are what a store was told to warn of.

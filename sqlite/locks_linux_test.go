@@ -143,25 +143,28 @@ func TestRetries(t *testing.T) {
 		sqlite.ResultCorrupt:          {false, false},
 		sqlite.ResultFull:             {false, false},
 	} {
-		calls := 0
-		err := retryBusy(within(t), func() error {
-			if calls++; calls > 3 {
-				return nil
+		t.Run(code.String(), func(t *testing.T) {
+			t.Parallel()
+			calls := 0
+			err := retryBusy(within(t), func() error {
+				if calls++; calls > 3 {
+					return nil
+				}
+				return fmt.Errorf("step: %w", code.ToError())
+			})
+			if again := err == nil; again != c.again {
+				t.Errorf("%v: tried again: %v, want %v", code, again, c.again)
 			}
-			return fmt.Errorf("step: %w", code.ToError())
+			ctx, cancel := context.WithTimeout(context.Background(), 2*shortly)
+			began := time.Now()
+			err = retryBusy(ctx, func() error { return code.ToError() })
+			if long := ctx.Err() != nil; long != c.long && time.Since(began) < 2*shortly || err == nil {
+				t.Errorf("%v: tried for %v, until the end: %v, want %v", code, time.Since(began), long, c.long)
+			}
+			cancel()
+			if err := storeError(code.ToError()); !errors.Is(err, kapi.ErrUnavailable) || strings.HasPrefix(err.Error(), kapi.ErrUnavailable.Error()+": sqlite") {
+				t.Errorf("%v: it is explained as %v", code, err)
+			}
 		})
-		if again := err == nil; again != c.again {
-			t.Errorf("%v: tried again: %v, want %v", code, again, c.again)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 2*shortly)
-		began := time.Now()
-		err = retryBusy(ctx, func() error { return code.ToError() })
-		if long := ctx.Err() != nil; long != c.long && time.Since(began) < 2*shortly || err == nil {
-			t.Errorf("%v: tried for %v, until the end: %v, want %v", code, time.Since(began), long, c.long)
-		}
-		cancel()
-		if err := storeError(code.ToError()); !errors.Is(err, kapi.ErrUnavailable) || strings.HasPrefix(err.Error(), kapi.ErrUnavailable.Error()+": sqlite") {
-			t.Errorf("%v: it is explained as %v", code, err)
-		}
 	}
 }

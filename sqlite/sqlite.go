@@ -178,4 +178,3 @@ func (s *Store) Quiesce(f func()) {
 	}
 	f()
 }
-

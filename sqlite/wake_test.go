@@ -190,7 +190,7 @@ func TestWakeFileContent(t *testing.T) {
 		"epoch 12":                      {"epoch", 12},
 		"epoch 12" + blanks(100) + "34": {"epoch", 12},
 		"\x00\xff\xfe 7":                {}, // no epoch
-		"e\x1b[2J 7":                     {},
+		"e\x1b[2J 7":                    {},
 		"epoch 9007199254740992":        {}, // JSON can't hold it
 	} {
 		path := newPath(t)
