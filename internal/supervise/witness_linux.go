@@ -152,13 +152,18 @@ func statusLine(status []byte, name string) string {
 }
 
 // besides tells a process that a kapi, this or another, has beside its command: by its name, and
-// because all signals are blocked in it that can be.
+// because its end sends no signal (a witness), or all signals are blocked in it that can be (an
+// adopter; the kernel shows none as blocked of a witness that waits for them).
 func besides(pid int) bool {
 	const all = ^uint64(0) &^ (1<<(unix.SIGKILL-1) | 1<<(unix.SIGSTOP-1))
 	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil || statusLine(status, "Name") != asideName {
 		return false
 	}
-	blocked, err := strconv.ParseUint(statusLine(status, "SigBlk"), 16, 64)
-	return err == nil && blocked == all
+	if blocked, err := strconv.ParseUint(statusLine(status, "SigBlk"), 16, 64); err == nil && blocked == all {
+		return true
+	}
+	const endSignal = 35 // behind the name
+	fields := statOf(pid)
+	return len(fields) > endSignal && string(fields[endSignal]) == "0"
 }
