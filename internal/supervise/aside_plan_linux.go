@@ -109,14 +109,19 @@ func (a *aside) pages(s span) span {
 // gaps notes what lies between the spans that are kept.
 func (a *aside) gaps(keep []span) {
 	slices.SortFunc(keep, func(x, y span) int { return cmp.Compare(x.from, y.from) })
+	within := droppable()
 	last, n := uintptr(0), 0
 	for _, s := range keep {
 		s = a.pages(s)
-		if s.from > last {
-			a.drop[n] = span{last, s.from}
+		gap := span{max(last, within.from), min(s.from, within.to)}
+		if gap.from < gap.to {
+			a.drop[n] = gap
 			n++
 		}
 		last = max(last, s.to)
+	}
+	if within.to != ^uintptr(0) {
+		return
 	}
 	a.tops[0] = last
 	// Where the memory of a process ends depends on the processor and on the kernel's build.

@@ -51,7 +51,8 @@ func passed() []os.Signal {
 // A courier passes signals on to the command. It is one goroutine's.
 type courier struct {
 	*Tree
-	received []receipt // not passed on yet, the oldest first
+	received  []receipt // not passed on yet, the oldest first
+	continued time.Time // when this process was, last
 }
 
 // A receipt is a signal that this process got at a time.
@@ -116,6 +117,9 @@ func (c *courier) deliver() {
 			return
 		}
 		c.received = c.received[1:]
+		if late := r.at.Sub(c.continued) < patience; late && isStop(r.sig) && to == oneself {
+			continue // it is from before: see pause
+		}
 		c.pass(r.sig, to)
 	}
 }
@@ -154,6 +158,8 @@ func (c *courier) pause(group bool) {
 	c.output.release()
 	c.quiesce(func() {
 		stopSelf()
+		c.continued = time.Now()
+		c.child.forget(syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
 		if c.signals != nil {
 			for _, sig := range waiting(c.signals.c) {
 				c.receive(sig)
@@ -165,9 +171,9 @@ func (c *courier) pause(group bool) {
 	}
 	c.output.take()
 	// Being continued undoes every stop of before, as it does in the kernel: programs
-	// like vim, told to stop, send the signal to their whole group once more.
+	// like vim, told to stop, send the signal to their whole group once more. One may still be on its
+	// way within Go's runtime.
 	c.received = slices.DeleteFunc(c.received, func(r receipt) bool { return isStop(r.sig) })
-	c.child.forget(syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
 }
 
 // stopPatience is for how long the command is waited for: it need not stop at all.
