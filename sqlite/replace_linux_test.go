@@ -1,11 +1,14 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestReplaced: a store whose file is removed or replaced while it is open says so, and goes on in
@@ -27,6 +30,14 @@ func TestReplaced(t *testing.T) {
 		"folder removed and made anew": {func(t *testing.T, path string) {
 			must(t, os.RemoveAll(filepath.Dir(path)))
 			must(t, os.Mkdir(filepath.Dir(path), 0o700))
+		}, "was removed", false, false, "is another one now"},
+		"moved away": {func(t *testing.T, path string) {
+			there := path + ".moved"
+			rename(t, path, there)
+			t.Cleanup(func() { // with all that was written to it
+				s := openFor(t, there)
+				wantIDs(t, s, "before", "a", "b", "c")
+			})
 		}, "was removed", false, false, "is another one now"},
 		"replaced by a backup": {func(t *testing.T, path string) {
 			writeFile(t, path+".new", readFile(t, path+".backup"))
@@ -83,7 +94,9 @@ func TestReplacedByALink(t *testing.T) {
 	makeStore(t, second, "there")
 	link := filepath.Join(t.TempDir(), "kapi.db")
 	must(t, os.Symlink(first, link))
-	s := openFor(t, link)
+	s, err := OpenWith(within(t), link, Options{Warn: func(string) {}})
+	must(t, err)
+	defer closeStore(t, s)
 	must(t, os.Symlink(second, link+".new"))
 	rename(t, link+".new", link)
 	wantIDs(t, s, "there")
@@ -153,5 +166,54 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestReplacedBesideALog: a file that is put where others have one open meets the log of that. Whoever
+// opens it waits until they have let go, and doesn't take the log for the new file's.
+func TestReplacedBesideALog(t *testing.T) {
+	for name, put := range map[string]func(t *testing.T, other, path string){
+		"moved": func(t *testing.T, other, path string) { rename(t, other, path) },
+		"made anew": func(t *testing.T, other, path string) {
+			must(t, os.Remove(path))
+			writeFile(t, path, readFile(t, other))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, other := newPath(t), newPath(t)
+			makeStore(t, other, "there")
+			before := startChild(t, "committer", path)
+			before.expect("ready")
+			before.tell("go")
+			before.hear()
+			before.tell("here")
+			before.expect("1")
+			put(t, other, path)
+
+			ctx, cancel := context.WithTimeout(within(t), 20*time.Millisecond)
+			defer cancel()
+			_, err := OpenContext(ctx, path)
+			wantRefusal(t, err, path, fmt.Sprintf("it was put there while pid %d (", before.cmd.Process.Pid))
+			opened := make(chan *Store, 1)
+			go func() {
+				s, err := Open(path)
+				if err != nil {
+					t.Error(err)
+				}
+				opened <- s
+			}()
+			before.tell("") // it looks, and notices
+			before.expect("1")
+			s := receive(t, opened, "Open")
+			if s == nil {
+				return
+			}
+			defer closeStore(t, s)
+			wantIDs(t, s, "there")
+			before.tell("more")
+			before.expect("2")
+			wantIDs(t, s, "there", "more")
+			before.end()
+		})
 	}
 }
