@@ -216,15 +216,15 @@ func (f *file) close(ctx context.Context) error {
 		return f.closeAll()
 	}
 	// SQLite leaves the log as it is then. What is in it goes to the file, wherever that is, and the
-	// log away: it must not be taken for that of the file which stands there now.
+	// log away: it must not be taken for that of the file which stands there now. Those who come to that
+	// wait (checkPair) as long as the log is open.
 	_ = exec(f.opened[0], "PRAGMA wal_checkpoint(TRUNCATE)")
-	err := f.closeAll()
 	for i, end := range []string{"-wal", "-shm"} {
 		if now, lookErr := factsOf(f.path + end); lookErr == nil && now.same(f.sides[i]) {
-			err = errors.Join(err, os.Remove(f.path+end))
+			_ = os.Remove(f.path + end)
 		}
 	}
-	return err
+	return f.closeAll()
 }
 
 // displaced reports whether another file stands at the path, or none.

@@ -200,18 +200,17 @@ func trySide(folder int, name, path string, like facts) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Fstat(fd, &stat); err == nil {
-		if err = like.admits(factsIn(&stat)); err == nil {
-			dress(fd, factsIn(&stat), like)
-		}
-		if err == nil && stat.Nlink == 0 {
-			err = errRemoved
-		}
+	if err = unix.Fstat(fd, &stat); err == nil {
+		err = like.admits(factsIn(&stat)) // what was opened may be another than what was looked at
+	}
+	if err == nil && stat.Nlink == 0 {
+		err = errRemoved
 	}
 	if err != nil {
 		_ = unix.Close(fd)
 		return nil, err
 	}
+	dress(fd, factsIn(&stat), like)
 	return os.NewFile(uintptr(fd), path), nil
 }
 
