@@ -32,6 +32,12 @@ type change struct {
 	// start would be that wants these keys.
 	nudge bool
 	wants []string
+	// reclaim is a record that the history has lost, to be put back; lostTo, afterwards, says who has
+	// got its keys.
+	reclaim *Record
+	lostTo  error
+	// then, if it is not nil, is called with the answer.
+	then func()
 	// beat, if runner is set, is what the runner's Beat must still be: who judged its
 	// silence rechecks it inside the transaction.
 	runner string
@@ -94,26 +100,6 @@ func (p *Peer) wait(ctx context.Context, c *change) error {
 	return c.err
 }
 
-// A batch is what goes into one transaction.
-type batch struct {
-	changes []*change
-	// more is where others wait that may come along; nil is nowhere.
-	more <-chan *change
-}
-
-// fill takes in what is waiting, save for the changes that were withdrawn meanwhile.
-func (b *batch) fill() {
-	for len(b.changes) < maxBatch && len(b.more) > 0 {
-		b.take(<-b.more)
-	}
-}
-
-func (b *batch) take(c *change) {
-	if c.taken.CompareAndSwap(false, true) {
-		b.changes = append(b.changes, c)
-	}
-}
-
 // commitLoop is the committer: it takes what is waiting into one transaction.
 func (p *Peer) commitLoop() {
 	changes := make([]*change, 0, maxBatch)
@@ -130,10 +116,19 @@ func (p *Peer) commitLoop() {
 	}
 }
 
+// errPanicked answers those whose transaction panicked.
+var errPanicked = fmt.Errorf("%w: %w: kapi itself has failed", ErrUnavailable, ErrOutcomeUnknown)
+
 func (p *Peer) commitBatch(b *batch) {
 	if len(b.changes) == 0 {
 		return
 	}
+	defer func() { // a panic takes its way, but leaves nobody waiting
+		for _, c := range b.changes {
+			c.answerLast(errPanicked)
+		}
+	}()
+	b.begin(p.reclaims())
 	err := p.tryCommit(b)
 	if errors.Is(err, ErrKeyTaken) {
 		// The view missed a holder, which can't be; but then the database is right.
@@ -160,7 +155,19 @@ func (c *change) answer(err error) {
 	if errors.Is(c.err, errUnchanged) {
 		c.err = nil
 	}
+	if c.then != nil {
+		c.then()
+	}
 	close(c.done)
+}
+
+// answerLast answers a change that has no answer yet.
+func (c *change) answerLast(err error) {
+	select {
+	case <-c.done:
+	default:
+		c.answer(err)
+	}
 }
 
 // tryCommit runs one transaction, and again if the view turns out to be of another time than the
@@ -193,6 +200,7 @@ func (p *Peer) transactUpToDate(ctx context.Context, b *batch) error {
 			if err := p.reload(); err != nil {
 				return err
 			}
+			b.begin(p.reclaims())
 		case errors.Is(err, ErrBehind): // the history changes, again and again
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		case errors.As(err, &claimed) && !busy[claimed.Keys[0]]:
@@ -234,6 +242,9 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 		if l.Epoch != head.Epoch || l.Seq < head.Seq {
 			return Writes{}, ErrBehind
 		}
+		if err := errors.Join(l.Page.tidy(), tidy(l.Found)); err != nil {
+			return Writes{}, err
+		}
 		// What others committed is on disk: it is published first, and then the
 		// view is exact, for we hold the write lock.
 		p.view.apply(l.Page)
@@ -243,6 +254,9 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 		pl := newPlan(p, l, now.UnixMilli())
 		pl.busy = busy
 		for _, s := range l.Starts {
+			if l.NoStarts != nil {
+				break
+			}
 			if err := pl.adopt(s); err != nil {
 				p.log.Error("a start is left where it is", "error", err)
 			}

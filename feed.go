@@ -10,21 +10,23 @@ import (
 const (
 	// pollEvery is the slow poll behind the wake-ups.
 	pollEvery = time.Second
+	// lookSoon is when a store that could not be read is looked at again for the first time.
+	lookSoon = 100 * time.Millisecond
 	// followPause is the least time between two readings of the feed.
 	followPause = 2 * time.Millisecond
 )
 
 // followLoop follows what other peers commit.
-func (p *Peer) followLoop() {
-	wakes := make(chan struct{}, 1)
-	p.served.Go(func() { p.listenLoop(wakes) })
+func (p *Peer) followLoop(wakes <-chan struct{}) {
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	pause := time.NewTimer(0)
 	defer pause.Stop()
+	var soon <-chan time.Time
 	reachable := true
 	for {
 		select {
+		case <-soon:
 		case <-wakes:
 			if p.flight.reads(p.ctx) {
 				continue
@@ -40,7 +42,13 @@ func (p *Peer) followLoop() {
 				p.log.Info("the store can be read again")
 			} else {
 				p.log.Warn("the store can't be read; what others change is not seen", "error", err)
+				// If it was removed, whoever has something to say in it makes it anew.
+				p.renewNow()
+				soon = time.After(lookSoon)
 			}
+		}
+		if err == nil && p.anyLost() {
+			p.nudge()
 		}
 		pause.Reset(followPause)
 		select {
@@ -75,6 +83,9 @@ func (p *Peer) catchUp(ctx context.Context) error {
 	defer cancel()
 	since, began := p.view.at(), time.Now()
 	page, err := p.store.Feed(ctx, since.Seq)
+	if err == nil {
+		err = page.tidy()
+	}
 	switch {
 	case errors.Is(err, ErrBehind):
 		return p.reload()
@@ -97,6 +108,9 @@ func (p *Peer) reload() error {
 	defer cancel()
 	began := time.Now()
 	snapshot, err := p.store.Snapshot(ctx)
+	if err == nil {
+		err = snapshot.tidy()
+	}
 	if err != nil {
 		return err
 	}
@@ -159,7 +173,7 @@ func (p *Peer) check(ctx context.Context) error {
 	}
 	if !s.busy {
 		s.busy = true
-		p.served.Go(p.runChecks)
+		p.faults.Go(&p.served, p.runChecks)
 	}
 	s.mu.Unlock()
 	select {

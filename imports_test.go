@@ -18,18 +18,19 @@ const module = "github.com/kettubot/kapi"
 // may is the third column of docs/architecture.md: which folders of the module a folder's
 // package may import, and which other modules. The standard library is open to all.
 var may = map[string][]string{
-	".":                   {"internal/proc", "internal/wellformed"},
+	".":                   {"internal/fault", "internal/proc", "internal/wellformed"},
 	"auth":                {},
 	"sqlite":              {".", "auth", "zombiezen.com/go/sqlite", "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
 	"postgres":            {".", "auth", "github.com/jackc/pgx/v5", "golang.org/x/sys"},
 	"gateway":             {".", "auth", "internal/origin", "github.com/coder/websocket", "golang.org/x/time"},
 	"server":              {".", "auth", "gateway", "internal/origin", "internal/wellformed", "golang.org/x/time"},
 	"metrics":             {".", "gateway", "github.com/prometheus/client_golang"},
-	"client":              {".", "auth", "internal/wellformed", "github.com/coder/websocket"},
+	"client":              {".", "auth", "internal/fault", "github.com/coder/websocket", "internal/wellformed"},
+	"internal/fault":      {},
 	"internal/proc":       {},
 	"internal/progress":   {},
-	"internal/notify":     {"golang.org/x/sys"},
-	"internal/supervise":  {"internal/proc", "internal/progress", "github.com/creack/pty", "golang.org/x/sys", "golang.org/x/term"},
+	"internal/notify":     {"internal/fault", "golang.org/x/sys"},
+	"internal/supervise":  {"internal/fault", "internal/proc", "internal/progress", "github.com/creack/pty", "golang.org/x/sys", "golang.org/x/term"},
 	"internal/storetest":  {".", "pgregory.net/rapid"},
 	"internal/origin":     {},
 	"internal/wellformed": {},

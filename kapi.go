@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/proc"
 )
 
@@ -107,11 +108,13 @@ type Peer struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	served sync.WaitGroup
+	faults *fault.Net    // nil but in kapi's own commands
 	renew  chan struct{} // asks for a renewal now
 
 	mu      sync.Mutex
 	running map[string]*Handle
 	unsaid  map[string]report // ends that the store could not take (Options.EndTimeout)
+	lost    map[string]Record // what runs here and is missing from the store's history
 	closing bool
 	// unconfirmed is set when a start was refused, or no longer waited for, that may have been made
 	// all the same.
@@ -148,16 +151,22 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 		renew:   make(chan struct{}, 1),
 		running: map[string]*Handle{},
 		unsaid:  map[string]report{},
+		lost:    map[string]Record{},
 		closed:  make(chan struct{}),
 		flight:  newFlight(),
+		faults:  fault.From(ctx),
 	}
 	p.view = newView(p.notice)
+	p.view.lose = p.lose
 	p.counters.init()
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, opts.readTimeout)
 	defer cancel()
 	snapshot, err := store.Snapshot(ctx)
+	if err == nil {
+		err = snapshot.tidy()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
@@ -166,11 +175,14 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 	p.counters.isExact(began)
 	p.sweep.init(p, snapshot.OneMachine)
 	p.flush.init(p)
-	for _, serve := range []func(){p.commitLoop, p.followLoop, p.flush.loop, p.renewLoop} {
-		p.served.Go(serve)
+	wakes := make(chan struct{}, 1)
+	for _, serve := range []func(){
+		p.commitLoop, p.flush.loop, p.renewLoop, func() { p.followLoop(wakes) }, func() { p.listenLoop(wakes) },
+	} {
+		p.faults.Go(&p.served, serve)
 	}
 	p.sweep.tick() // what is provably dead is settled before anybody asks
-	p.served.Go(p.sweep.loop)
+	p.faults.Go(&p.served, p.sweep.loop)
 	return p, nil
 }
 

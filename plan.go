@@ -22,6 +22,7 @@ type plan struct {
 	remote     func(Record) Remote
 	lease      time.Duration
 	renewed    map[string]RunnerRecord
+	noStarts   error    // why nothing may be started
 	answers    []Answer // that were given before, in this transaction too
 	newAnswers []Answer
 
@@ -51,12 +52,13 @@ type touched struct {
 func newPlan(p *Peer, l Loaded, now int64) *plan {
 	pl := &plan{
 		view: p.view, now: now, remote: p.remote, lease: p.opts.Lease, answers: l.Answers, seq: l.Seq, beats: l.Beats,
-		found:   make(map[string]*Record, len(l.Found)),
-		touched: map[string]*touched{},
-		keys:    map[string]string{},
-		renewed: map[string]RunnerRecord{},
-		claimed: map[string]string{},
-		queues:  p.view.anyWaits(),
+		noStarts: l.NoStarts,
+		found:    make(map[string]*Record, len(l.Found)),
+		touched:  map[string]*touched{},
+		keys:     map[string]string{},
+		renewed:  map[string]RunnerRecord{},
+		claimed:  map[string]string{},
+		queues:   p.view.anyWaits(),
 	}
 	for i := range l.Found {
 		pl.found[l.Found[i].ID] = &l.Found[i]
@@ -89,6 +91,10 @@ func (pl *plan) apply(c *change) {
 		c.err = pl.start(c)
 		return
 	}
+	if c.reclaim != nil {
+		c.err = pl.reclaim(c)
+		return
+	}
 	old := pl.lookup(c.id)
 	if old == nil {
 		c.err = ErrUnknown
@@ -113,6 +119,9 @@ func (pl *plan) apply(c *change) {
 func (pl *plan) start(c *change) error {
 	if done, err := pl.answered(c); done {
 		return err
+	}
+	if pl.noStarts != nil {
+		return pl.noStarts
 	}
 	b, dismiss := pl.blocked(c.start.Keys, c.dismissFailed, pl.ahead())
 	if b != nil {

@@ -139,6 +139,9 @@ type Loaded struct {
 	Answers []Answer
 	// Starts are those that transactions have recorded. Each is adopted, or stays.
 	Starts []RecordedStart
+	// NoStarts, if it is not nil, refuses every start: the store was changed by a newer kapi, which
+	// says that this one may report what it runs and start nothing. It wraps ErrUnavailable.
+	NoStarts error
 }
 
 // Writes is what a write transaction is to write.

@@ -17,6 +17,8 @@ type view struct {
 	// notice is told of each change while the view is locked; it must not block or use
 	// the view.
 	notice func(*Record)
+	// lose is told, likewise, of what another history lacks that was ongoing before.
+	lose func(Record)
 
 	mu      sync.RWMutex
 	head    Head
@@ -73,7 +75,7 @@ type Listing struct {
 
 func newView(notice func(*Record)) *view {
 	return &view{
-		notice:  notice,
+		notice: notice, lose: func(Record) {},
 		entries: map[string]*entry{}, keys: map[string]string{}, waiting: map[string]struct{}{}, watches: map[*Watch]struct{}{},
 		changed: make(chan struct{}), seen: newSeen(),
 	}
@@ -123,7 +125,7 @@ func (v *view) load(s Snapshot) {
 	if s.Epoch == v.head.Epoch && s.Seq < v.head.Seq {
 		return // somebody has read on since it was taken
 	}
-	known := v.entries
+	known, before := v.entries, v.head.Epoch
 	v.entries = make(map[string]*entry, len(s.Records))
 	v.keys = make(map[string]string, len(s.Records))
 	clear(v.waiting)
@@ -143,7 +145,11 @@ func (v *view) load(s Snapshot) {
 		v.notice(&e.Record)
 	}
 	for id, e := range known {
-		if v.entries[id] == nil {
+		switch {
+		case v.entries[id] != nil:
+		case v.head.Epoch != before:
+			v.lose(e.Record)
+		default:
 			gone := e.Record // ended while we looked away: for its runner that is a loss
 			gone.Status = StatusAborted
 			v.notice(&gone)

@@ -6,7 +6,7 @@ const (
 	columns = `seq, id, title, description, created_at, status, progress, state, keys, updated_at, started_at,
 		runner, host, pid, heard_at, cancel_requested_at, cancelled_by, exit_code, fence, flags, silence, waits, ticket`
 
-	selectHead   = `SELECT epoch, seq, purged FROM head`
+	selectHead   = `SELECT epoch, seq, purged, min_report, min_start FROM head`
 	updateHead   = `UPDATE head SET seq = ?`
 	insertAction = `INSERT INTO actions (` + columns + `)
 		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/fault"
 )
 
 // An Operation is the work of an action. It should return soon after its context ends;
@@ -37,7 +38,8 @@ func (c *Client) Do(ctx context.Context, s Start, op Operation) error {
 
 	reporting, end := context.WithCancel(c.closing)
 	var helpers sync.WaitGroup
-	helpers.Go(func() { h.listen(reporting) })
+	faults := fault.From(ctx)
+	faults.Go(&helpers, func() { h.listen(reporting) })
 	if s.Wait != 0 && r.Action.Status == kapi.StatusPending {
 		if err := h.await(running, s); err != nil {
 			end()
@@ -45,7 +47,10 @@ func (c *Client) Do(ctx context.Context, s Start, op Operation) error {
 			return err
 		}
 	}
-	helpers.Go(func() { h.report(reporting) })
+	helpers.Go(func() {
+		defer h.close()
+		faults.Keep(func() { h.report(reporting) })
+	})
 	err = call(running, h, op)
 	end()
 	helpers.Wait()

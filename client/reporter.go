@@ -24,7 +24,6 @@ const (
 
 // report tells the server what is new, and renews the lease, until ctx ends.
 func (h *Handle) report(ctx context.Context) {
-	defer h.close()
 	renew := time.NewTimer(h.renewEvery())
 	defer renew.Stop()
 	for {

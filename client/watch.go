@@ -16,6 +16,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/wellformed"
 )
 
@@ -79,7 +80,16 @@ func (c *Client) watch(ctx context.Context, first func(*Watch) error) (*Watch, e
 	}
 	running, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
-	w.served.Go(func() { w.serve(running, conn) })
+	w.served.Go(func() {
+		defer close(w.ended)
+		fault.From(ctx).Keep(func() {
+			first := conn
+			if conn = nil; first == nil { // entered again: that one is ended
+				w.err = unavailable("the connection to server %s was given up", c.base)
+			}
+			w.serve(running, first)
+		})
+	})
 	return w, nil
 }
 
@@ -105,7 +115,6 @@ func (w *Watch) Close() {
 
 // serve passes updates on, over one connection after the other.
 func (w *Watch) serve(ctx context.Context, conn *connection) {
-	defer close(w.ended)
 	pause := firstPause
 	for {
 		if conn != nil {

@@ -69,6 +69,9 @@ func beyond[T comparable](wanted, read []T) bool {
 // or a standby: a renewal that a crash of the server takes back is one that came late, and the
 // next is on its way.
 func (s *Store) Renew(ctx context.Context, r kapi.RunnerRecord) error {
+	if err := s.upToDate(); err != nil {
+		return err
+	}
 	return s.useInTime(ctx, s.renewer, func(l *link) error {
 		b := &pgx.Batch{}
 		b.Queue(lazily)

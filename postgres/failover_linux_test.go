@@ -10,9 +10,9 @@ import (
 	"github.com/kettubot/kapi/internal/pgtest"
 )
 
-// TestAsynchronousFailover: a standby that was behind is promoted. What it lacks is lost, and nobody
-// goes on as if it were not: a new epoch begins, who worked on what is lost is told, and fences keep
-// growing, also over those that are lost. What it has goes on.
+// TestAsynchronousFailover: a standby that was behind is promoted. A new epoch begins, and fences keep
+// growing, also over those that are lost. What it lacks and runs here is recorded there again, with its
+// keys; what it has goes on.
 func TestAsynchronousFailover(t *testing.T) {
 	primary := pgtest.For(t, pgtest.Options{Durable: true, TCP: true, Settings: map[string]string{"max_connections": "30"}})
 	standby := primary.Standby(t, false)
@@ -35,15 +35,24 @@ func TestAsynchronousFailover(t *testing.T) {
 	if err := standby.Promote(); err != nil {
 		t.Fatal(err)
 	}
-	again := begin(t, k, "lost") // its key is free
-	if again.handle.Fence() <= lost.handle.Fence() {
-		t.Errorf("the fence was %d, and is %d", lost.handle.Fence(), again.handle.Fence())
+	var held *kapi.HeldError
+	_, err = k.Start(within(t), kapi.Spec{Title: "second", Keys: []string{"lost"}}, func(context.Context, *kapi.Handle) error { return nil })
+	if !errors.As(err, &held) || held.Holder.ID != lost.handle.ID() {
+		t.Errorf("a second start: %v, want it to be refused by %s", err, lost.handle.ID())
 	}
 	if after := headOf(t, s); after.Epoch == before.Epoch || after.Seq <= before.Seq {
 		t.Errorf("the head was %v, and is %v", before, after)
 	}
-	if err := lost.why(); !errors.Is(err, kapi.ErrLost) {
-		t.Errorf("who worked on what is lost was told %v", err)
+	if err := lost.end(); err != nil {
+		t.Errorf("what was lost: %v", err)
+	}
+	eventually(t, "the key is free", func() bool {
+		list, err := k.List(within(t))
+		return err == nil && len(list) == 1
+	})
+	again := begin(t, k, "lost")
+	if again.handle.Fence() <= lost.handle.Fence() {
+		t.Errorf("the fence was %d, and is %d", lost.handle.Fence(), again.handle.Fence())
 	}
 	for _, w := range []*work{kept, again} {
 		if err := w.end(); err != nil {

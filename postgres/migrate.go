@@ -114,14 +114,47 @@ func (s *Store) inspect(ctx context.Context, q querier) (found state, err error)
 		return found, fmt.Errorf("%w: kapi's table of its version is empty in schema %s: it was restored in part", kapi.ErrUnavailable, s.schema)
 	case err != nil:
 		return found, err
-	case version < 0 || version > len(steps):
-		return found, fmt.Errorf("%w: it is from a newer kapi (schema %d, this one knows %d)", kapi.ErrUnavailable, version, len(steps))
+	case version < 0:
+		return found, tooNew(version, len(steps))
+	case version > len(steps): // it may say that this one can still report in it
+		var least int
+		if err := q.QueryRow(ctx, s.sql.minReport).Scan(&least); err != nil || least > len(steps) {
+			return found, tooNew(version, len(steps))
+		}
+		version = len(steps)
 	}
 	found.missing = steps[version:]
 	if len(found.missing) > 0 {
 		return found, nil
 	}
 	return found, s.inspectTables(ctx, q, &found)
+}
+
+// tooNew refuses a schema that this version must not touch.
+func tooNew(version, known int) error {
+	return fmt.Errorf("%w: it is from a newer kapi (schema %d, this one knows %d)", kapi.ErrUnavailable, version, known)
+}
+
+// admit says what the least versions that a schema wants mean for this one: whether it may start
+// actions, and report.
+func (s *Store) admit(report, start int) (noStarts, err error) {
+	s.least.Store(int64(report))
+	switch {
+	case report > s.version:
+		return nil, tooNew(report, s.version)
+	case start > s.version:
+		return fmt.Errorf("%w: a newer kapi has changed it (it wants schema %d, this one knows %d): "+
+			"this one still reports what it runs, and starts nothing more; use the newer one", kapi.ErrUnavailable, start, s.version), nil
+	}
+	return nil, nil
+}
+
+// upToDate refuses what doesn't read the head itself, where a peer has seen that it must not write.
+func (s *Store) upToDate() error {
+	if least := int(s.least.Load()); least > s.version {
+		return s.fail(tooNew(least, s.version))
+	}
+	return nil
 }
 
 // inspectTables refuses a schema that lacks a table or its row.
@@ -207,9 +240,6 @@ func (s *Store) beginHistory(ctx context.Context, tx pgx.Tx, quoted, cluster str
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // never fails
 	if _, err := tx.Exec(ctx, `INSERT INTO `+quoted+`.secrets (one, signing) VALUES (1, $1)`, secret); err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, `INSERT INTO `+quoted+`.head (one, epoch, seq, purged, cluster, place) VALUES (1, '', 0, 0, '', '')`); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, s.sql.beginEpoch, cluster, newID(), 0)

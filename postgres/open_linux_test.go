@@ -3,11 +3,17 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/storetest"
 )
 
 func TestWrongDSN(t *testing.T) {
@@ -64,7 +70,7 @@ func TestVersion(t *testing.T) {
 func TestForeignSchema(t *testing.T) {
 	for name, c := range map[string]struct{ damage, why string }{
 		"another program's": {"DROP SCHEMA kapi CASCADE; CREATE SCHEMA kapi; CREATE TABLE kapi.orders (id int)", "the schema kapi has tables, but not kapi's table of its version"},
-		"newer":             {"UPDATE kapi.version SET version = 99", "it is from a newer kapi (schema 99, this one knows 1)"},
+		"newer":             {"UPDATE kapi.version SET version = 99; UPDATE kapi.head SET min_report = 99", "it is from a newer kapi (schema 99, this one knows 1)"},
 		"without version":   {"DROP TABLE kapi.version", "restored in part"},
 		"empty version":     {"DELETE FROM kapi.version", "restored in part"},
 		"without a table":   {"DROP TABLE kapi.writers, kapi.keys", "lacks tables (keys, writers)"},
@@ -84,6 +90,57 @@ func TestForeignSchema(t *testing.T) {
 	database := server.Database(t)
 	server.Exec(t, database, "CREATE SCHEMA kapi")
 	mustInsert(t, openFor(t, server.DSN(database)), "a")
+}
+
+// TestNewerWhileOpen: a schema that a newer kapi has changed says what this one may still do.
+func TestNewerWhileOpen(t *testing.T) {
+	database := server.Database(t)
+	open := func() (kapi.Store, error) {
+		s, err := Open(within(t), server.DSN(database), Options{})
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	steps, err := fs.Glob(schema, "schema/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Versions(t, open, func(report, start int) {
+		t.Helper()
+		n := len(steps)
+		server.Exec(t, database, fmt.Sprintf("UPDATE kapi.version SET version = %d; UPDATE kapi.head SET min_report = %d, min_start = %d", n+1, n+report, n+start))
+	})
+}
+
+// TestNewerStartTx: a start inside the user's own transaction is refused as any other.
+func TestNewerStartTx(t *testing.T) {
+	s, database := newStore(t)
+	k, err := kapi.Open(within(t), s, kapi.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	server.Exec(t, database, "UPDATE kapi.head SET min_start = 99")
+	conn, err := pgx.Connect(within(t), server.DSN(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	err = pgx.BeginFunc(within(t), conn, func(tx pgx.Tx) error {
+		_, err := StartTx(within(t), tx, k, kapi.Spec{Title: "refused", Keys: []string{"k"}}, func(context.Context, *kapi.Handle) error {
+			t.Error("it was run")
+			return nil
+		})
+		if !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "starts nothing more") {
+			t.Errorf("StartTx: %v", err)
+		}
+		_, err = tx.Exec(within(t), "SELECT 1") // the transaction goes on
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // TestTenAtOnce: ten processes that find nothing make one store.

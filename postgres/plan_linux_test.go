@@ -22,7 +22,7 @@ func TestByIndex(t *testing.T) {
 	feed := func(l *link, b *pgx.Batch) {
 		scans(b, &before)
 		b.Queue(s.sql.feed, l.cluster, int64(2)).Query(func(rows pgx.Rows) error {
-			page, err := scanPage(rows, 2)
+			page, _, err := s.scanPage(rows, 2)
 			if len(page.Records) != 1 {
 				t.Errorf("read %d records, want the last", len(page.Records))
 			}

@@ -21,6 +21,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -68,7 +69,9 @@ type Store struct {
 	writer, reader, renewer pool
 	gate                    gate // of all three
 	listen                  *pgx.ConnConfig
-	deaf                    atomic.Bool // Listen has said that it hears nothing
+	version                 int          // of the schema, that this build knows
+	least                   atomic.Int64 // the version that the schema wants of whoever writes in it, as was last seen
+	deaf                    atomic.Bool  // Listen has said that it hears nothing
 	// speaks is the server's process that commits for this store, whose notifications are no news.
 	// A pooler tells of a process that isn't there; then they are taken for somebody else's.
 	speaks atomic.Uint32
@@ -106,6 +109,11 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 			return nil, fmt.Errorf("to listen: %w", err)
 		}
 	}
+	steps, err := fs.Glob(schema, "schema/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	s.version = len(steps)
 	s.sql = newStatements(s.schema)
 	s.close = sync.OnceFunc(func() { close(s.closed) })
 	s.writer = s.newPool(config, "commit", 1)

@@ -19,7 +19,7 @@ func (s *Store) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
 	var snapshot kapi.Snapshot
 	err := s.read(ctx, func(l *link, b *pgx.Batch) {
 		b.Queue(s.sql.snapshot, l.cluster).Query(func(rows pgx.Rows) error {
-			page, err := scanPage(rows, 0)
+			page, _, err := s.scanPage(rows, 0)
 			snapshot.Head, snapshot.Records = page.Head, page.Records
 			return err
 		})
@@ -34,7 +34,7 @@ func (s *Store) Feed(ctx context.Context, since uint64) (kapi.Page, error) {
 	var recorded []string
 	err := s.read(ctx, func(l *link, b *pgx.Batch) {
 		b.Queue(s.sql.feed, l.cluster, int64(since)).Query(func(rows pgx.Rows) (err error) {
-			page, err = scanPage(rows, since)
+			page, _, err = s.scanPage(rows, since)
 			return err
 		})
 		b.Queue(s.sql.recorded).Query(func(rows pgx.Rows) (err error) {
@@ -91,7 +91,7 @@ type loading struct {
 func (s *Store) load(link *link, b *pgx.Batch, need kapi.Batch) *loading {
 	l := &loading{}
 	b.Queue(s.sql.feed, link.cluster, int64(need.Since)).Query(func(rows pgx.Rows) (err error) {
-		l.Page, err = scanPage(rows, need.Since)
+		l.Page, l.NoStarts, err = s.scanPage(rows, need.Since)
 		if err == errMoved { //nolint:errorlint // it is its own
 			l.err, err = err, nil
 		} else if err == nil && need.Since < l.Purged {
@@ -148,24 +148,29 @@ func scanAnswer(row pgx.CollectableRow) (a kapi.Answer, err error) {
 // pageRoom is for how many records room is made beforehand, at most.
 const pageRoom = 1024
 
-// scanPage reads rows that are a head or an action that changed after since.
-func scanPage(rows pgx.Rows, since uint64) (page kapi.Page, err error) {
+// scanPage reads rows that are a head or an action that changed after since. It says why nothing may
+// be started, if so.
+func (s *Store) scanPage(rows pgx.Rows, since uint64) (page kapi.Page, noStarts, err error) {
 	var seq, purged int64
+	var report, start int
 	var goesOn bool
 	var data pgtype.DriverBytes
 	for rows.Next() {
 		if rows.RawValues()[0] != nil {
-			if err := rows.Scan(&page.Epoch, &seq, &purged, &goesOn, nil); err != nil {
-				return page, err
+			if err := rows.Scan(&page.Epoch, &seq, &purged, &goesOn, nil, &report, &start); err != nil {
+				return page, nil, err
+			}
+			if noStarts, err = s.admit(report, start); err != nil {
+				return page, nil, err
 			}
 			continue
 		}
-		if err := rows.Scan(nil, nil, nil, nil, &data); err != nil {
-			return page, err
+		if err := rows.Scan(nil, nil, nil, nil, &data, nil, nil); err != nil {
+			return page, nil, err
 		}
 		r, err := decode(data)
 		if err != nil {
-			return page, fmt.Errorf("the action with seq %d: %w", rowSeq(rows), err)
+			return page, nil, fmt.Errorf("the action with seq %d: %w", rowSeq(rows), err)
 		}
 		if n := uint64(seq); page.Records == nil && n > since { // there are as many as changes, at most
 			page.Records = make([]kapi.Record, 0, min(n-since, pageRoom))
@@ -174,21 +179,21 @@ func scanPage(rows pgx.Rows, since uint64) (page kapi.Page, err error) {
 	}
 	page.Seq, page.Purged = uint64(seq), uint64(purged)
 	if err := rows.Err(); err != nil {
-		return page, err
+		return page, nil, err
 	}
 	if !goesOn {
-		return page, errMoved
+		return page, nil, errMoved
 	}
 	// An index gives them in their order already; the server would sort them again.
 	if bySeq := func(a, b kapi.Record) int { return cmp.Compare(a.Seq, b.Seq) }; !slices.IsSortedFunc(page.Records, bySeq) {
 		slices.SortFunc(page.Records, bySeq)
 	}
-	return page, nil
+	return page, noStarts, nil
 }
 
 // rowSeq is the seq that stands in the row of an action.
 func rowSeq(rows pgx.Rows) (seq int64) {
-	_ = rows.Scan(nil, &seq, nil, nil, nil)
+	_ = rows.Scan(nil, &seq, nil, nil, nil, nil, nil)
 	return seq
 }
 

@@ -98,13 +98,17 @@ func (s *Store) record(ctx context.Context, tx pgx.Tx, d *kapi.Prepared) (xid st
 // check refuses a transaction that is on another database, and returns its number.
 func (s *Store) check(ctx context.Context, tx pgx.Tx, epoch string) (xid string, err error) {
 	var there string
-	err = tx.QueryRow(ctx, s.sql.epochAndXID).Scan(&there, &xid)
+	var report, start int
+	err = tx.QueryRow(ctx, s.sql.epochAndXID).Scan(&there, &xid, &report, &start)
 	var refused *pgconn.PgError
 	switch {
 	case errors.As(err, &refused) && (refused.Code == "42P01" || refused.Code == "3F000"), err == nil && there != epoch:
 		return "", errors.New("start in a transaction: it is on another database than the peer's store")
+	case err != nil:
+		return "", err
 	}
-	return xid, err
+	noStarts, err := s.admit(report, start)
+	return xid, errors.Join(noStarts, err)
 }
 
 // undone reports whether the start that a transaction was to record is not there, and never will

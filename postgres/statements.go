@@ -40,6 +40,7 @@ const (
 // statements are those that name tables.
 type statements struct {
 	version, migrated      string
+	minReport              string
 	snapshot, secret, feed string
 	goesOn, beginEpoch     string
 	find, beats, answers   string
@@ -67,12 +68,13 @@ func newStatements(schema string) statements {
 	goesOn := `h.place = ` + place + ` AND (h.cluster = $1 OR $1 = '')`
 	// One statement sees one state, so the head and the actions below it belong together.
 	page := func(which string) string {
-		return in(`SELECT h.epoch, h.seq, h.purged, ` + goesOn + `, NULL::bytea FROM kapi.head h WHERE h.one = 1
-			UNION ALL SELECT NULL, a.seq, NULL, NULL, a.data FROM kapi.actions a WHERE ` + which)
+		return in(`SELECT h.epoch, h.seq, h.purged, ` + goesOn + `, NULL::bytea, h.min_report, h.min_start FROM kapi.head h WHERE h.one = 1
+			UNION ALL SELECT NULL, a.seq, NULL, NULL, a.data, NULL, NULL FROM kapi.actions a WHERE ` + which)
 	}
 	return statements{
-		version:  in(`SELECT version FROM kapi.version`),
-		migrated: in(`UPDATE kapi.version SET version = $1`),
+		version:   in(`SELECT version FROM kapi.version`),
+		minReport: in(`SELECT min_report FROM kapi.head`),
+		migrated:  in(`UPDATE kapi.version SET version = $1`),
 
 		snapshot: page(`a.status < 4`),
 		secret:   in(`SELECT signing FROM kapi.secrets`),
@@ -102,7 +104,7 @@ func newStatements(schema string) statements {
 		adopted:           in(`DELETE FROM kapi.starts WHERE id = ANY($1)`),
 		record:            in(`INSERT INTO kapi.starts (id, keys, data) VALUES ($1, $2, $3)`),
 		recordedKeys:      in(`SELECT key FROM kapi.keys JOIN kapi.starts s ON s.id = action WHERE key = ANY($1)`),
-		epochAndXID:       in(`SELECT epoch, pg_current_xact_id()::text FROM kapi.head`),
+		epochAndXID:       in(`SELECT epoch, pg_current_xact_id()::text, min_report, min_start FROM kapi.head`),
 		recordedOrAdopted: in(`SELECT EXISTS (SELECT FROM kapi.starts WHERE id = $1) OR EXISTS (SELECT FROM kapi.actions WHERE id = $1)`),
 
 		runner: in(`INSERT INTO kapi.runners AS r (id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at)

@@ -38,6 +38,11 @@ type job struct {
 
 // write runs a job.
 func (s *Store) write(ctx context.Context, j job) (wrote bool, err error) {
+	if j.silent { // else it reads the head under the lock
+		if err := s.upToDate(); err != nil {
+			return false, err
+		}
+	}
 	err = s.useInTime(ctx, s.writer, func(l *link) error {
 		wrote, err = s.transact(ctx, l, j)
 		return err

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -29,11 +30,16 @@ const (
 func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded) (kapi.Writes, error)) error {
 	var decision error
 	var head kapi.Head
-	wrote, err := s.write(ctx, func(c *sqlite.Conn) (bool, error) {
+	var in *file
+	wrote, err := s.writeIn(ctx, func(f *file, c *sqlite.Conn) (bool, error) {
+		in = f
 		if b.Again != nil {
 			b = b.Again()
 		}
 		loaded, err := load(c, b)
+		if err == nil {
+			loaded.NoStarts, err = f.mayStart(c)
+		}
 		if err != nil {
 			return false, err
 		}
@@ -47,8 +53,8 @@ func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loade
 		}
 		return true, save(c, w)
 	})
-	if wrote && s.wake != nil {
-		s.wake.touch(mark{head.Epoch, head.Seq})
+	if wrote && in.wake != nil {
+		in.wake.touch(mark{head.Epoch, head.Seq})
 	}
 	if err == nil {
 		return decision // as it is
@@ -64,7 +70,24 @@ func (s *Store) Renew(ctx context.Context, r kapi.RunnerRecord) error {
 
 // write calls f inside a write transaction, and commits if f says that it wrote.
 func (s *Store) write(ctx context.Context, f func(*sqlite.Conn) (wrote bool, err error)) (bool, error) {
-	c, give, err := s.borrow(ctx, s.writer)
+	return s.writeIn(ctx, func(_ *file, c *sqlite.Conn) (bool, error) { return f(c) })
+}
+
+// writeIn is write, and tells f the file.
+func (s *Store) writeIn(ctx context.Context, f func(*file, *sqlite.Conn) (wrote bool, err error)) (bool, error) {
+	for moved := false; ; moved = true {
+		wrote, err := s.tryWrite(ctx, moved, f)
+		if !errors.Is(err, errMoved) || ctx.Err() != nil {
+			return wrote, err
+		}
+	}
+}
+
+// tryWrite makes one transaction. Its error is errMoved, and f was not called, if the file is no
+// longer in its place: what was written to it nobody would ever read. Whether it is, is seen under the
+// lock, and before only if moved says that it was not.
+func (s *Store) tryWrite(ctx context.Context, moved bool, f func(*file, *sqlite.Conn) (wrote bool, err error)) (bool, error) {
+	file, c, give, err := s.borrow(ctx, true, moved)
 	if err != nil {
 		return false, err
 	}
@@ -73,7 +96,13 @@ func (s *Store) write(ctx context.Context, f func(*sqlite.Conn) (wrote bool, err
 		return false, s.fail(err)
 	}
 	defer rollback(c)
-	wrote, err := f(c)
+	if !file.inPlace(s.name) {
+		return false, s.fail(errMoved)
+	}
+	if err := file.admit(c); err != nil {
+		return false, s.fail(err)
+	}
+	wrote, err := f(file, c)
 	if err != nil || !wrote {
 		return false, s.fail(err)
 	}
@@ -81,6 +110,16 @@ func (s *Store) write(ctx context.Context, f func(*sqlite.Conn) (wrote bool, err
 		return false, s.fail(err)
 	}
 	return true, nil
+}
+
+// mayStart refuses starts where a newer kapi says that this one knows too little for them.
+func (f *file) mayStart(c *sqlite.Conn) (refusal, err error) {
+	h, err := readHead(c)
+	if err == nil && h.start > f.schema {
+		refusal = fmt.Errorf("%w: a newer kapi has changed it (it wants schema %d, this one knows %d): "+
+			"this one still reports what it runs, and starts nothing more; use the newer one", kapi.ErrUnavailable, h.start, f.schema)
+	}
+	return refusal, err
 }
 
 func load(c *sqlite.Conn, b kapi.Batch) (l kapi.Loaded, err error) {

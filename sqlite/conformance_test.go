@@ -4,8 +4,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"zombiezen.com/go/sqlite"
-
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/storetest"
 )
@@ -42,12 +40,8 @@ func openAt(t testing.TB, path string) *Store {
 // TestDurable: a commit of any connection is synced (PRAGMA synchronous = full).
 func TestDurable(t *testing.T) {
 	s := openFor(t, newPath(t))
-	conns := []chan *sqlite.Conn{s.writer}
-	for range readers {
-		conns = append(conns, s.reader)
-	}
-	for _, pool := range conns {
-		c, give, err := s.borrow(within(t), pool)
+	for i := range 1 + readers {
+		_, c, give, err := s.borrow(within(t), i == 0, true)
 		if err != nil {
 			t.Fatal(err)
 		}

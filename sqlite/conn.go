@@ -2,10 +2,8 @@ package sqlite
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"time"
 
@@ -14,12 +12,6 @@ import (
 
 	"github.com/kettubot/kapi"
 )
-
-// applicationID marks the file as kapi's ("kapi" in ASCII).
-const applicationID = 0x6b617069
-
-//go:embed schema/*.sql
-var schema embed.FS
 
 // openConn opens a connection that fails at once on a lock; who waits for one does so
 // with a context (begin).
@@ -97,11 +89,22 @@ func exec(c *sqlite.Conn, query string) error {
 	return sqlitex.ExecuteTransient(c, query, nil)
 }
 
-// retryBusy calls f until it no longer meets somebody else's lock, or ctx ends.
+// shortly is how long an error is put up with that others may cause for a moment.
+const shortly = 250 * time.Millisecond
+
+// retryBusy calls f until it no longer meets somebody else's lock, or ctx ends; and a while longer
+// where somebody else may be making or removing the files beside the store just then.
 func retryBusy(ctx context.Context, f func() error) error {
+	began := time.Now()
 	for pause := 500 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
 		err := f()
-		if sqlite.ErrCode(err).ToPrimary() != sqlite.ResultBusy {
+		switch sqlite.ErrCode(err).ToPrimary() {
+		case sqlite.ResultBusy, sqlite.ResultProtocol:
+		case sqlite.ResultCantOpen, sqlite.ResultReadOnly:
+			if time.Since(began) > shortly {
+				return err
+			}
+		default:
 			return err
 		}
 		timer := time.NewTimer(pause)
@@ -150,10 +153,14 @@ func storeError(err error) error {
 	switch code.ToPrimary() {
 	case sqlite.ResultBusy, sqlite.ResultLocked:
 		why = "it is locked by another process"
+	case sqlite.ResultProtocol:
+		why = "another process keeps its log locked"
 	case sqlite.ResultFull:
 		why = "the disk is full"
 	case sqlite.ResultReadOnly, sqlite.ResultPerm:
-		why = "it is read-only"
+		if why = "it is read-only"; code == sqlite.ResultReadOnlyDBMoved {
+			why = "it was removed or replaced"
+		}
 	case sqlite.ResultNotADB:
 		why = "it is not a SQLite database"
 	case sqlite.ResultCorrupt:
@@ -166,126 +173,4 @@ func storeError(err error) error {
 		return fmt.Errorf("%w: %w", kapi.ErrUnavailable, err)
 	}
 	return fmt.Errorf("%w: %s (%w)", kapi.ErrUnavailable, why, err)
-}
-
-// prepare makes the file ready: of this version's schema, with a history of its own. A
-// file that is ready already is not written to, and nobody's lock is waited for.
-func prepare(ctx context.Context, c *sqlite.Conn, file int64, wake *wakeFile) error {
-	var ready bool
-	err := retryBusy(ctx, func() (err error) {
-		ready, err = isReady(c, file, wake)
-		return err
-	})
-	if err == nil && !ready {
-		err = migrate(ctx, c, file, wake)
-	}
-	return storeError(err)
-}
-
-func isReady(c *sqlite.Conn, file int64, wake *wakeFile) (ready bool, err error) {
-	last := wake.read() // before the history, which may go on meanwhile
-	if err := step(c, "BEGIN"); err != nil {
-		return false, err
-	}
-	defer rollback(c)
-	ours, err := checkOwner(c)
-	if err != nil || !ours {
-		return false, err
-	}
-	steps, err := missing(c)
-	if err != nil || len(steps) > 0 {
-		return false, err
-	}
-	h, err := readHistory(c)
-	return h.goesOn(file, last, wake != nil), err
-}
-
-// migrate brings the file to this version's schema, in one transaction, and begins a new
-// epoch if the file is not where its history took place.
-func migrate(ctx context.Context, c *sqlite.Conn, file int64, wake *wakeFile) (err error) {
-	if err := begin(ctx, c); err != nil {
-		return err
-	}
-	defer rollback(c)
-	ours, err := checkOwner(c)
-	if err != nil {
-		return err
-	}
-	if !ours {
-		if err := exec(c, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
-			return err
-		}
-	}
-	steps, err := missing(c)
-	if err != nil {
-		return err
-	}
-	for _, name := range steps {
-		if err := runScript(c, name); err != nil {
-			return fmt.Errorf("migrate with %s: %w", name, storeError(err))
-		}
-	}
-	if err := settleEpoch(c, file, wake); err != nil {
-		return err
-	}
-	if err := makeSecret(c); err != nil {
-		return err
-	}
-	return step(c, "COMMIT")
-}
-
-// missing names the steps that bring the file to this version's schema.
-func missing(c *sqlite.Conn) ([]string, error) {
-	steps, err := fs.Glob(schema, "schema/*.sql")
-	if err != nil {
-		return nil, err
-	}
-	version, err := pragma(c, "user_version")
-	if err == nil && (version < 0 || version > int64(len(steps))) {
-		err = fmt.Errorf("%w: it is from a newer kapi (schema %d, this one knows %d)", kapi.ErrUnavailable, version, len(steps))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return steps[version:], nil
-}
-
-// errOtherProgram refuses a file.
-var errOtherProgram = fmt.Errorf("%w: it is the SQLite database of another program", kapi.ErrUnavailable)
-
-// checkOwner refuses a database of another program; ours is false for an empty one.
-func checkOwner(c *sqlite.Conn) (ours bool, err error) {
-	id, err := pragma(c, "application_id")
-	if err != nil || id == applicationID {
-		return err == nil, err
-	}
-	var tables int
-	err = sqlitex.ExecuteTransient(c, "SELECT count(*) FROM sqlite_schema", &sqlitex.ExecOptions{
-		ResultFunc: func(stmt *sqlite.Stmt) error {
-			tables = stmt.ColumnInt(0)
-			return nil
-		},
-	})
-	if err == nil && (id != 0 || tables > 0) {
-		err = errOtherProgram
-	}
-	return false, err
-}
-
-func pragma(c *sqlite.Conn, name string) (value int64, err error) {
-	err = sqlitex.ExecuteTransient(c, "PRAGMA "+name, &sqlitex.ExecOptions{
-		ResultFunc: func(stmt *sqlite.Stmt) error {
-			value = stmt.ColumnInt64(0)
-			return nil
-		},
-	})
-	return value, err
-}
-
-func runScript(c *sqlite.Conn, name string) error {
-	script, err := schema.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	return sqlitex.ExecScript(c, string(script))
 }

@@ -1,8 +1,12 @@
 package sqlite
 
 import (
+	"context"
 	"crypto/rand"
+	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -10,54 +14,121 @@ import (
 	"github.com/kettubot/kapi"
 )
 
+// ahead is by how much seq jumps with a new epoch, so that fences keep growing although changes may
+// have been lost.
+const ahead = 1 << 20
+
 // A history is what a file says of the changes that it holds.
 type history struct {
 	kapi.Head
-	file  int64 // the identity of the file in which it took place
-	known bool  // false for a file without one
+	where      // the file in which it took place, and where its log lay
+	known bool // false for a file without one
 }
 
 func readHistory(c *sqlite.Conn) (h history, err error) {
-	err = sqlitex.ExecuteTransient(c, "SELECT epoch, seq, file FROM head", &sqlitex.ExecOptions{
+	err = sqlitex.ExecuteTransient(c, "SELECT epoch, seq, purged, file, place FROM head", &sqlitex.ExecOptions{
 		ResultFunc: func(stmt *sqlite.Stmt) error {
-			h.known = true
-			h.Epoch, h.Seq, h.file = stmt.ColumnText(0), uint64(stmt.ColumnInt64(1)), stmt.ColumnInt64(2)
+			h.Epoch, h.Seq, h.Purged = stmt.ColumnText(0), uint64(stmt.ColumnInt64(1)), uint64(stmt.ColumnInt64(2))
+			h.where = where{stmt.ColumnInt64(3), stmt.ColumnInt64(4)}
+			h.known = h.Epoch != ""
 			return nil
 		},
 	})
+	if err == nil && h.known {
+		err = checkHead(h.Head)
+	}
 	return h, err
 }
 
-// goesOn reports whether the history took place in this very file and was not put back to
-// an earlier time: the wake file, if there is one, knows its epoch and no later seq.
-func (h history) goesOn(file int64, last mark, hasWake bool) bool {
-	return h.known && h.file == file && (!hasWake || last.epoch == h.Epoch && last.seq <= h.Seq)
+// settled reports whether there is nothing to write about where the history goes on.
+func (f *file) settled(h history, last mark) bool {
+	return f.goesOn(h, last) && h.place == f.where.place
 }
 
-// settleEpoch begins a new epoch when the history doesn't go on. seq goes on from the
-// highest that is known, so that fences keep growing.
+// goesOn reports whether the history took place in this very file and was not put back to
+// an earlier time: the wake file, if there is one, knows its epoch and no later seq, and neither
+// does this process.
+func (f *file) goesOn(h history, last mark) bool {
+	return h.known && h.file == f.where.file && f.known.seq <= h.Seq &&
+		(f.wake == nil || last.epoch == h.Epoch && last.seq <= h.Seq)
+}
+
+// settle begins a new epoch when the history doesn't go on. seq goes on ahead of the
+// highest that is known, so that fences keep growing. And it notes where the log lies now.
 //
 // The wake file is read and written under the write lock, so that it names the epoch
 // from the start: who opens the file next finds the same.
-func settleEpoch(c *sqlite.Conn, file int64, wake *wakeFile) error {
+func (f *file) settle(ctx context.Context, c *sqlite.Conn) error {
 	h, err := readHistory(c)
 	if err != nil {
 		return err
 	}
-	last := wake.read()
-	if h.goesOn(file, last, wake != nil) {
-		return nil
+	if h.place != f.where.place {
+		if err := f.checkAlone(ctx); err != nil {
+			return err
+		}
 	}
-	now := mark{newEpoch(), max(h.Seq, last.seq)}
-	query := "INSERT INTO head (one, purged, epoch, seq, file) VALUES (1, 0, ?, ?, ?)"
-	if h.known {
-		query = "UPDATE head SET epoch = ?, seq = ?, file = ?"
+	now, last := mark{h.Epoch, h.Seq}, f.wake.read()
+	begun := !f.goesOn(h, last)
+	if begun {
+		now = mark{newEpoch(), max(h.Seq, last.seq, f.known.seq)}
+		if h.known || now.seq > 0 {
+			now.seq += ahead
+		}
 	}
-	err = sqlitex.ExecuteTransient(c, query, &sqlitex.ExecOptions{Args: []any{now.epoch, int64(now.seq), file}})
-	if err == nil && wake != nil {
-		wake.touch(now)
+	const query = `INSERT INTO head (one, purged, epoch, seq, file, place, min_report, min_start) VALUES (1, 0, ?, ?, ?, ?, 1, 1)
+		ON CONFLICT (one) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, file = excluded.file, place = excluded.place`
+	err = sqlitex.ExecuteTransient(c, query, &sqlitex.ExecOptions{Args: []any{now.epoch, int64(now.seq), f.where.file, f.where.place}})
+	if err == nil && begun && f.wake != nil {
+		f.wake.touch(now)
 	}
 	return err
+}
+
+// checkPair waits, where the file may have been put there beside the log of another one, until those
+// who have that open have let go of it, and taken it away: SQLite would take it for this file's.
+func (f *file) checkPair(ctx context.Context) error {
+	if !pairedLate(f.path) {
+		return nil
+	}
+	for {
+		index, err := factsOf(f.path + "-shm")
+		if err != nil {
+			return nil //nolint:nilerror // nobody has a log open
+		}
+		with := holders(f.facts, lockShared, lockSharedSize, false)
+		others := holders(index, lockDMS, 1, false)
+		others = slices.DeleteFunc(others, func(pid int) bool { return slices.Contains(with, pid) })
+		switch {
+		case len(others) == 0:
+			return nil
+		case ctx.Err() != nil:
+			return fmt.Errorf("%w: it was put there while %s had another file open, whose log lies there: end that first",
+				kapi.ErrUnavailable, nameProcess(others[0]))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// checkAlone refuses the file to whoever comes by another name, or through another folder, than
+// those who have it open: they have another log. Somebody who is just opening it has a lock on the
+// file before he has one on the log's index.
+func (f *file) checkAlone(ctx context.Context) error {
+	index, err := factsOf(f.path + "-shm")
+	for began := time.Now(); err == nil; {
+		others := holders(f.facts, lockShared, lockSharedSize, false)
+		with := holders(index, lockDMS, 1, false)
+		others = slices.DeleteFunc(others, func(pid int) bool { return slices.Contains(with, pid) })
+		switch {
+		case len(others) == 0:
+			return nil
+		case time.Since(began) > shortly, ctx.Err() != nil:
+			return fmt.Errorf("%w: %s has it open under another name, with a log of its own: use that name, or end that first",
+				kapi.ErrUnavailable, nameProcess(others[0]))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return nil // the log is not in use yet
 }
 
 // makeSecret gives a new store its secret.

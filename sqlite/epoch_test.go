@@ -30,8 +30,8 @@ func wantNew(t *testing.T, path string, before kapi.Head, highest uint64) {
 	t.Helper()
 	s := openAt(t, path)
 	defer closeStore(t, s)
-	if got := headOf(t, s); got.Epoch == before.Epoch || got.Seq < highest {
-		t.Errorf("the head became %v, was %v; want a new epoch, and no seq below %d", got, before, highest)
+	if got := headOf(t, s); got.Epoch == before.Epoch || got.Seq < highest+ahead {
+		t.Errorf("the head became %v, was %v; want a new epoch, and a seq well ahead of %d", got, before, highest)
 	}
 	if got := mustInsert(t, s, "next"); got <= highest {
 		t.Errorf("the next change gets seq %d, although %d was taken", got, highest)
@@ -141,8 +141,8 @@ func TestEpochUnderOpenHandles(t *testing.T) {
 	writeFile(t, path+"-wake", []byte(before.Epoch+" 100"))
 	b := openFor(t, path)
 	now := headOf(t, b)
-	if now.Epoch == before.Epoch || now.Seq != 100 {
-		t.Errorf("the head became %v, was %v; want a new epoch at seq 100", now, before)
+	if now.Epoch == before.Epoch || now.Seq != 100+ahead {
+		t.Errorf("the head became %v, was %v; want a new epoch ahead of seq 100", now, before)
 	}
 	wantSame(t, headOf(t, a), now)
 	mustInsert(t, a, "b")

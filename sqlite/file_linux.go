@@ -1,9 +1,19 @@
 package sqlite
 
 import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kettubot/kapi"
 )
 
 // networkFileSystems are the magic numbers that statfs(2) knows network file systems by.
@@ -48,16 +58,205 @@ func checkFolder(path string) error {
 	return unix.Access(path, unix.W_OK|unix.X_OK)
 }
 
-// identityOf tells a file from a copy of it: by its inode, and by the time of its birth,
-// because the inode's number goes to the next file once this one is deleted.
-func identityOf(path string) int64 {
+// identify finds out what tells a file and its place from all others, and refuses one that has
+// another name.
+func identify(path string, links bool) (where, error) {
 	var stat unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_BTIME, &stat); err != nil {
-		return 0
+	err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_NLINK|unix.STATX_BTIME, &stat)
+	if err != nil {
+		return where{}, nil //nolint:nilerror // where that can't be told, the rest does without
 	}
-	identity := int64(stat.Ino)
+	if links && stat.Nlink > 1 {
+		return where{}, fmt.Errorf("%w: it has %d names (hard links), and processes that open it under two of them would not see each other: "+
+			"keep one (find them with: find / -xdev -samefile %s), or copy the file", kapi.ErrUnavailable, stat.Nlink, path)
+	}
+	if stat.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 || stat.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT == 0 {
+		if err := checkMount(path); err != nil {
+			return where{}, err
+		}
+	}
+	// The inode's number goes to the next file once this one is deleted; the time of its birth doesn't.
+	w := where{file: int64(stat.Ino)}
 	if stat.Mask&unix.STATX_BTIME != 0 {
-		identity ^= stat.Btime.Sec*1e9 + int64(stat.Btime.Nsec)
+		w.file ^= stat.Btime.Sec*1e9 + int64(stat.Btime.Nsec)
 	}
-	return identity
+	// Folder and file are on one file system, whose number may be another after each start of the
+	// machine.
+	var folder unix.Stat_t
+	if err := unix.Stat(filepath.Dir(path), &folder); err == nil {
+		sum := fnv.New64a()
+		fmt.Fprintf(sum, "%d %s", folder.Ino, filepath.Base(path))
+		w.place = int64(sum.Sum64())
+	}
+	return w, nil
+}
+
+// pairedLate reports whether the file may have come to its place after the log beside it: it was made
+// later, or was last changed in something else than what is in it, such as its name.
+func pairedLate(path string) bool {
+	var file, log unix.Statx_t
+	const times = unix.STATX_BTIME | unix.STATX_CTIME | unix.STATX_MTIME
+	if unix.Statx(unix.AT_FDCWD, path+"-wal", unix.AT_SYMLINK_NOFOLLOW, times, &log) != nil ||
+		unix.Statx(unix.AT_FDCWD, path, 0, times, &file) != nil {
+		return false
+	}
+	after := func(a, b unix.StatxTimestamp) bool { return a.Sec > b.Sec || a.Sec == b.Sec && a.Nsec > b.Nsec }
+	return after(file.Btime, log.Btime) || after(file.Ctime, file.Mtime) && !after(log.Mtime, file.Ctime)
+}
+
+// factsOf looks at a file, or at the link if it is one.
+func factsOf(path string) (facts, error) {
+	var stat unix.Stat_t
+	if err := unix.Lstat(path, &stat); err != nil {
+		return facts{}, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	return factsIn(&stat), nil
+}
+
+func factsIn(stat *unix.Stat_t) facts {
+	return facts{
+		there: true, device: uint64(stat.Dev), inode: stat.Ino, links: uint64(stat.Nlink), kind: kindOf(stat.Mode),
+		mode: stat.Mode & 0o777, uid: stat.Uid, gid: stat.Gid,
+	}
+}
+
+func kindOf(mode uint32) string {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return ""
+	case unix.S_IFLNK:
+		return "a symbolic link"
+	case unix.S_IFDIR:
+		return "a directory"
+	case unix.S_IFIFO:
+		return "a named pipe"
+	case unix.S_IFSOCK:
+		return "a socket"
+	}
+	return "a device"
+}
+
+// openSide opens the file beside the store that has this name, and makes it if it isn't there. It
+// goes by the folder's descriptor and by the file's, and follows no link: whoever may write to the
+// folder may put anything there, at any time.
+func openSide(path string, like facts) (*os.File, error) {
+	folder, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(folder)
+	name := filepath.Base(path)
+	const attempts = 20
+	for attempt := 1; ; attempt++ {
+		f, err := trySide(folder, name, path, like)
+		if errors.Is(err, fs.ErrPermission) {
+			// Whoever makes it is about to give it its owner and mode. If not, it is from before the store
+			// was given to a group, or from a process that was killed just then.
+			dressSide(path, like)
+			if attempt == attempts-1 {
+				discardSide(folder, name, like)
+			}
+		} else if !errors.Is(err, fs.ErrExist) && !errors.Is(err, errRemoved) {
+			return f, err
+		}
+		if attempt == attempts {
+			return f, err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// discardSide removes a file that keeps out somebody whom the store lets in.
+func discardSide(folder int, name string, like facts) {
+	var stat unix.Stat_t
+	if unix.Fstatat(folder, name, &stat, unix.AT_SYMLINK_NOFOLLOW) != nil {
+		return
+	}
+	if now := factsIn(&stat); now.kind == "" && (now.mode != like.mode&0o666 || now.gid != like.gid || now.uid != like.uid) {
+		_ = unix.Unlinkat(folder, name, 0)
+	}
+}
+
+// errRemoved says that a file went away while it was looked at.
+var errRemoved = errors.New("was removed")
+
+func trySide(folder int, name, path string, like facts) (*os.File, error) {
+	const flags = unix.O_RDWR | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	var stat unix.Stat_t
+	err := unix.Fstatat(folder, name, &stat, unix.AT_SYMLINK_NOFOLLOW)
+	made := errors.Is(err, fs.ErrNotExist)
+	if err == nil {
+		err = like.admits(factsIn(&stat)) // a device may do something for being opened
+	}
+	if err != nil && !made {
+		return nil, err
+	}
+	fd := -1
+	if made {
+		fd, err = unix.Openat(folder, name, flags|unix.O_CREAT|unix.O_EXCL, 0o600)
+	} else {
+		fd, err = unix.Openat(folder, name, flags, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err = unix.Fstat(fd, &stat); err == nil {
+		err = like.admits(factsIn(&stat)) // what was opened may be another than what was looked at
+	}
+	if err == nil && stat.Nlink == 0 {
+		err = errRemoved
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	dress(fd, factsIn(&stat), like)
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// dressSide gives a file beside the store that SQLite has made the store's owner, group and mode.
+// SQLite does so for root alone, and leaves the group to the folder.
+//
+// It has no descriptor of the file that could be closed, which would take the process's locks on it
+// away (fcntl(2)), but one that only stands for its path.
+func dressSide(path string, like facts) {
+	now, err := factsOf(path)
+	if err != nil || !now.dressable(like) {
+		return
+	}
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	var stat unix.Stat_t
+	if unix.Fstat(fd, &stat) != nil || like.admits(factsIn(&stat)) != nil {
+		return
+	}
+	uid, gid := ownersFor(factsIn(&stat), like)
+	_ = unix.Fchownat(fd, "", uid, gid, unix.AT_EMPTY_PATH)
+	_ = unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), like.mode&0o666)
+}
+
+// dress is dressSide by a descriptor of our own. What fails is left as it is: a user who is not in
+// the group, or a file system without owners.
+func dress(fd int, now, like facts) {
+	if !now.dressable(like) {
+		return
+	}
+	uid, gid := ownersFor(now, like)
+	_ = unix.Fchown(fd, uid, gid)
+	_ = unix.Fchmod(fd, like.mode&0o666)
+}
+
+// ownersFor says whose a file is to be; -1 leaves it.
+func ownersFor(now, like facts) (uid, gid int) {
+	uid, gid = -1, -1
+	if now.uid != like.uid && os.Geteuid() == 0 {
+		uid = int(like.uid)
+	}
+	if now.gid != like.gid {
+		gid = int(like.gid)
+	}
+	return uid, gid
 }

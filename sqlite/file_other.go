@@ -2,7 +2,11 @@
 
 package sqlite
 
-import "os"
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
 
 // networkFileSystem can't tell on this system.
 func networkFileSystem(string) string { return "" }
@@ -22,5 +26,41 @@ func checkAccess(string) error { return nil }
 // checkFolder leaves it to SQLite to say so.
 func checkFolder(string) error { return nil }
 
-// identityOf can't tell on this system: a copy is recognised by its wake file alone.
-func identityOf(string) int64 { return 0 }
+// identify can't tell on this system: a copy is recognised by its wake file alone.
+func identify(string, bool) (where, error) { return where{}, nil }
+
+// pairedLate can't tell on this system.
+func pairedLate(string) bool { return false }
+
+// factsOf knows no more here than whether there is a regular file.
+func factsOf(path string) (facts, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return facts{}, err
+	}
+	f := facts{there: true, mode: 0o600, links: 1, uid: uint32(max(os.Geteuid(), 0))}
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		f.kind = "a symbolic link"
+	case info.IsDir():
+		f.kind = "a directory"
+	case !info.Mode().IsRegular():
+		f.kind = "no regular file"
+	}
+	return f, nil
+}
+
+// openSide opens the file beside the store that has this name, and makes it if it isn't there.
+func openSide(path string, like facts) (*os.File, error) {
+	side, err := factsOf(path)
+	if err == nil {
+		err = like.admits(side)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+}
+
+// dressSide leaves owners and modes as SQLite has made them.
+func dressSide(string, facts) {}

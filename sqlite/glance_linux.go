@@ -47,6 +47,8 @@ func mapIndex(path string) index {
 	return nil
 }
 
+func noIndex() index { return nil }
+
 func (i index) unmap() {
 	if i != nil {
 		_ = unix.Munmap(i)

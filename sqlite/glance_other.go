@@ -9,6 +9,8 @@ type index struct{}
 
 func mapIndex(string) index { return index{} }
 
+func noIndex() index { return index{} }
+
 func (index) unmap() {}
 
 func (index) mark() (kapi.Mark, bool) { return kapi.Mark{}, false }

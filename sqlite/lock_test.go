@@ -59,7 +59,7 @@ func TestCommitWaitsForALock(t *testing.T) {
 // openWithin opens a store as Open does, but waits no longer than until ctx ends.
 func openWithin(ctx context.Context, t *testing.T, path string) (*Store, error) {
 	t.Helper()
-	s, err := open(ctx, path)
+	s, err := OpenContext(ctx, path)
 	if err == nil {
 		t.Cleanup(func() { closeStore(t, s) })
 	}
@@ -92,7 +92,7 @@ func TestOpenWaitsForALock(t *testing.T) {
 			if err == nil || !isUnavailable(err) {
 				t.Errorf("a locked store is opened with %v, want %v", err, kapi.ErrUnavailable)
 			} else {
-				wantRefusal(t, (&Store{path: path}).fail(err), path, lockedByAnother)
+				wantRefusal(t, err, path, lockedByAnother)
 			}
 			opened := make(chan error, 1)
 			go func() {

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	selectHead = `SELECT epoch, seq, purged FROM head`
+	selectHead = `SELECT epoch, seq, purged, min_report, min_start FROM head`
 
 	columns = `seq, id, title, description, created_at, status, progress, state, keys, updated_at, started_at,
 		runner, host, pid, heard_at, cancel_requested_at, cancelled_by, exit_code, fence, flags, silence, waits, ticket`
@@ -38,9 +38,11 @@ const (
 func (s *Store) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
 	snapshot := kapi.Snapshot{OneMachine: true}
 	err := s.read(ctx, func(c *sqlite.Conn) (err error) {
-		if snapshot.Head, err = readHead(c); err != nil {
+		h, err := readHead(c)
+		if err != nil {
 			return err
 		}
+		snapshot.Head = h.Head
 		if snapshot.Records, err = readRecords(c, selectOngoing, nil); err != nil {
 			return err
 		}
@@ -90,16 +92,34 @@ func scanRunner(stmt *sqlite.Stmt) kapi.RunnerRecord {
 // read calls f inside a read transaction, so that what f reads belongs together. It is
 // short: a long one would keep the WAL from being reused.
 func (s *Store) read(ctx context.Context, f func(*sqlite.Conn) error) error {
-	c, give, err := s.borrow(ctx, s.reader)
+	file, c, give, err := s.borrow(ctx, false, true)
 	if err != nil {
 		return err
 	}
 	defer give()
-	if err := step(c, "BEGIN"); err != nil {
-		return s.fail(err)
-	}
+	// The first reading is what gets the transaction its lock.
+	err = retryBusy(ctx, func() error {
+		rollback(c)
+		err := step(c, "BEGIN")
+		if err == nil {
+			err = file.admit(c)
+		}
+		return err
+	})
 	defer rollback(c)
-	return s.fail(f(c))
+	if err == nil {
+		err = f(c)
+	}
+	return s.fail(err)
+}
+
+// admit refuses a file that a newer kapi has meanwhile made one in which this one must not report.
+func (f *file) admit(c *sqlite.Conn) error {
+	h, err := readHead(c)
+	if err == nil && h.report > f.schema {
+		err = tooNew(h.report, f.schema)
+	}
+	return err
 }
 
 // fail names the store in an error, and says what SQLite's code means.
@@ -110,21 +130,32 @@ func (s *Store) fail(err error) error {
 	case s.path == "":
 		return storeError(err)
 	default:
-		return fmt.Errorf("store %s: %w", s.path, storeError(err))
+		return fmt.Errorf("store %s: %w", s.path, lockedBy(s.path, storeError(err)))
 	}
 }
 
-func readHead(c *sqlite.Conn) (head kapi.Head, err error) {
+// A headRow is the head, with the least versions of the schema that may report and start.
+type headRow struct {
+	kapi.Head
+	report, start int64
+}
+
+func readHead(c *sqlite.Conn) (h headRow, err error) {
 	err = each(c, selectHead, nil, func(stmt *sqlite.Stmt) {
-		head = kapi.Head{
+		h.Head = kapi.Head{
 			Epoch: stmt.ColumnText(0), Seq: uint64(stmt.ColumnInt64(1)), Purged: uint64(stmt.ColumnInt64(2)),
 		}
+		h.report, h.start = stmt.ColumnInt64(3), stmt.ColumnInt64(4)
 	})
-	return head, err
+	if err == nil {
+		err = checkHead(h.Head)
+	}
+	return h, err
 }
 
 func readFeed(c *sqlite.Conn, since uint64) (page kapi.Page, err error) {
-	if page.Head, err = readHead(c); err != nil {
+	h, err := readHead(c)
+	if page.Head = h.Head; err != nil {
 		return page, err
 	}
 	switch {

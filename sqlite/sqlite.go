@@ -6,9 +6,14 @@
 //
 // The file is in WAL mode with synchronous=FULL: a commit is on disk (one fsync) before
 // it is visible to anybody. Beside PATH lie SQLite's PATH-wal and PATH-shm, and
-// PATH-wake, which every process touches after a commit and watches for the others'. All
-// have mode 0600. A network file system is refused, because neither SQLite's locks nor
-// the wake-ups can be relied on there.
+// PATH-wake, which every process touches after a commit and watches for the others'. The
+// file is made with mode 0600; those beside it have its owner (if root makes them), group and mode.
+// A network file system is refused, because neither SQLite's locks nor
+// the wake-ups can be relied on there, and so is a file that has two names, or is mounted by
+// itself: each name would have a log of its own.
+//
+// A store whose file is removed or replaced while it is open goes on in the file that is at its
+// path then, under a new epoch, and makes one as soon as there is something to write.
 //
 // Errors of reading and writing wrap kapi.ErrUnavailable and name the file.
 package sqlite
@@ -17,8 +22,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
+	"log/slog"
 	"path/filepath"
 	"sync"
 	"time"
@@ -36,20 +40,31 @@ const (
 	readers = 2
 )
 
+// Options are for OpenWith. The zero value is right for most.
+type Options struct {
+	// Warn is told what an admin may want to know: that others may read the file, that it was removed.
+	// It must not call the store. Nil logs a warning with slog.Default().
+	Warn func(text string)
+}
+
 // A Store is a SQLite file, or a database in memory. It is a kapi.Store and an
 // auth.Tokens; its methods may be called concurrently.
 type Store struct {
 	path   string // "" in memory
-	writer chan *sqlite.Conn
-	reader chan *sqlite.Conn
-	wake   *wakeFile // nil in memory
+	name   string // the path as it was given, absolute: a link may come to name another file
+	warn   func(string)
 	closed chan struct{}
 	// watchAfter is the constant, but for tests.
 	watchAfter time.Duration
 	close      func() error // once
 
-	findIndex sync.Once
-	index     index
+	// opening is held by whoever puts another file into the place of one that is gone.
+	opening chan struct{}
+	mu      sync.Mutex
+	file    *file // nil while there is none at the path
+	gone    *file // the one before, until it is closed
+	known   mark  // the last that is known of those before
+	lost    bool  // that there is none was said
 }
 
 var (
@@ -60,7 +75,7 @@ var (
 
 // Open opens the store at path, and makes it (mode 0600) if it isn't there. Its folder
 // must exist. The error says what is wrong with the file: not SQLite, of another program,
-// from a newer kapi, read-only, on a network file system, locked, or on a full disk.
+// from a newer kapi, read-only, on a network file system, locked, under two names, or on a full disk.
 func Open(path string) (*Store, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
@@ -70,74 +85,46 @@ func Open(path string) (*Store, error) {
 // OpenContext is Open, and waits until ctx ends for other processes that hold the file. Open waits
 // for 5 seconds.
 func OpenContext(ctx context.Context, path string) (*Store, error) {
+	return OpenWith(ctx, path, Options{})
+}
+
+// OpenWith is OpenContext, with options.
+func OpenWith(ctx context.Context, path string, o Options) (*Store, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("store %s: %w: %w", path, kapi.ErrUnavailable, err)
 	}
-	name := path
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		name = real // else two names of one file would have two wake files
+	s := newStore()
+	s.name, s.path = path, resolve(path)
+	if s.warn = o.Warn; s.warn == nil {
+		s.warn = func(text string) { slog.Default().Warn(text) }
 	}
-	s, err := open(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", path, err)
+	if s.file, err = openFile(ctx, s.path, mark{}); err != nil {
+		return nil, fmt.Errorf("store %s: %w", path, lockedBy(s.path, err))
+	}
+	if how := s.file.facts.exposed(); how != "" {
+		s.warn(fmt.Sprintf("others may %s the store %s (mode %04o), with its secrets: chmod o= %s", how, path, s.file.facts.mode, path))
 	}
 	return s, nil
 }
 
-func open(ctx context.Context, path string) (_ *Store, err error) {
-	file, err := prepareFile(path, networkFileSystem)
-	if err != nil {
-		return nil, err
+// resolve follows links: else two names of one file would have two logs.
+func resolve(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
 	}
-	s := &Store{
-		path: path, closed: make(chan struct{}), watchAfter: watchAfter,
-		writer: make(chan *sqlite.Conn, 1), reader: make(chan *sqlite.Conn, readers),
-	}
-	var opened []*sqlite.Conn
+	return path
+}
+
+func newStore() *Store {
+	s := &Store{closed: make(chan struct{}), watchAfter: watchAfter, opening: make(chan struct{}, 1)}
 	s.close = sync.OnceValue(func() error {
 		close(s.closed)
-		var errs []error
-		for _, c := range opened {
-			errs = append(errs, c.Close())
-		}
-		if s.wake != nil {
-			errs = append(errs, s.wake.Close())
-		}
-		s.findIndex.Do(func() {})
-		s.index.unmap()
-		return errors.Join(errs...)
+		s.opening <- struct{}{} // for good
+		ctx := context.Background()
+		return errors.Join(s.gone.close(ctx), s.now().close(ctx))
 	})
-	defer func() {
-		if err != nil {
-			_ = s.close()
-		}
-	}()
-	if err := recognise(ctx, path); err != nil {
-		return nil, err
-	}
-	writer, err := openConn(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	opened = append(opened, writer)
-	if s.wake, err = openWake(path + "-wake"); err != nil {
-		return nil, err
-	}
-	if err := prepare(ctx, writer, file, s.wake); err != nil {
-		return nil, err
-	}
-	s.writer <- writer
-	for range readers {
-		c, err := openConn(ctx, path)
-		if err != nil {
-			return nil, err
-		}
-		c.SetBusyTimeout(openTimeout)
-		opened = append(opened, c)
-		s.reader <- c
-	}
-	return s, nil
+	return s
 }
 
 // OpenMemory makes a store in memory, for tests: it is gone when it is closed, and only
@@ -147,18 +134,16 @@ func OpenMemory() (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store in memory: %w", err)
 	}
-	if err := prepare(context.Background(), c, 0, nil); err != nil {
+	s := newStore()
+	s.file = newFile("", 1)
+	s.file.opened = []*sqlite.Conn{c}
+	if err := s.file.prepare(context.Background(), c); err != nil {
 		return nil, errors.Join(fmt.Errorf("store in memory: %w", err), c.Close())
 	}
 	// One connection serves readers and writers: in memory there is nothing to gain
 	// from more.
-	conns := make(chan *sqlite.Conn, 1)
-	conns <- c
-	s := &Store{writer: conns, reader: conns, closed: make(chan struct{})}
-	s.close = sync.OnceValue(func() error {
-		close(s.closed)
-		return c.Close()
-	})
+	s.file.reader = s.file.writer
+	s.file.writer <- c
 	return s, nil
 }
 
@@ -167,96 +152,29 @@ func (s *Store) Path() string { return s.path }
 
 // Glance implements kapi.Glancer. A process that is short-lived never calls it.
 func (s *Store) Glance() (kapi.Mark, bool) {
-	s.findIndex.Do(func() {
-		if s.path != "" {
-			s.index = mapIndex(s.path)
-		}
-	})
-	return s.index.mark()
+	if f := s.now(); f != nil {
+		return f.glance()
+	}
+	return kapi.Mark{}, false
 }
 
 // Close closes the store, after what goes on in it. Calls after the first do nothing.
-func (s *Store) Close() error {
-	select {
-	case <-s.writer:
-	case <-s.closed:
-		return s.close()
-	}
-	if s.path != "" {
-		for range readers {
-			<-s.reader
-		}
-	}
-	return s.close()
-}
+func (s *Store) Close() error { return s.close() }
 
 // Quiesce calls f while no write transaction of this process is open, and lets none
 // begin before f returns. A process that is about to stop itself (Ctrl-Z) does so in f:
 // stopped inside a write, it would lock everybody else out.
 func (s *Store) Quiesce(f func()) {
+	now := s.now()
+	if now == nil {
+		f()
+		return
+	}
 	select {
-	case c := <-s.writer:
-		defer func() { s.writer <- c }()
-	case <-s.closed:
-		_ = s.close() // ends after the last writing, that of closing
+	case c := <-now.writer:
+		defer func() { now.writer <- c }()
+	case <-now.shutting:
+		<-now.shut // ends after the last writing, that of closing
 	}
 	f()
-}
-
-// prepareFile makes the file with its mode if it isn't there, and returns its identity.
-//
-// It never opens a file that is there: closing it again would take away the locks that
-// other connections of this process have on it (fcntl(2)), and with them everybody's
-// protection from a process that believes to be the last and deletes the WAL.
-func prepareFile(path string, network func(folder string) string) (identity int64, err error) {
-	if kind := network(filepath.Dir(path)); kind != "" {
-		return 0, fmt.Errorf("%w: it is on a network file system (%s), where SQLite's locks can't be relied on", kapi.ErrUnavailable, kind)
-	}
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := makeFile(path); err != nil && !errors.Is(err, fs.ErrExist) {
-			return 0, fmt.Errorf("%w: can't be made: %w", kapi.ErrUnavailable, bare(err))
-		}
-		info, err = os.Stat(path)
-		if target, notLink := os.Readlink(path); err != nil && notLink == nil {
-			return 0, fmt.Errorf("%w: is a symbolic link to %s, which isn't there", kapi.ErrUnavailable, target)
-		}
-	}
-	if err == nil && !info.Mode().IsRegular() {
-		return 0, fmt.Errorf("%w: is not a regular file", kapi.ErrUnavailable)
-	}
-	if err == nil {
-		err = checkAccess(path)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("%w: can't be opened for writing: %w", kapi.ErrUnavailable, bare(err))
-	}
-	if err := checkFolder(filepath.Dir(path)); err != nil { // SQLite would only say that it can't open
-		return 0, fmt.Errorf("%w: its folder can't be written to: %w", kapi.ErrUnavailable, err)
-	}
-	return identityOf(path), nil
-}
-
-// bare takes the path off an error that will name it.
-func bare(err error) error {
-	var named *fs.PathError
-	if errors.As(err, &named) {
-		return named.Err
-	}
-	return err
-}
-
-// errClosed is what a store answers once Close was called.
-var errClosed = fmt.Errorf("%w: it is closed", kapi.ErrUnavailable)
-
-// borrow takes a connection of a pool until give.
-func (s *Store) borrow(ctx context.Context, pool chan *sqlite.Conn) (c *sqlite.Conn, give func(), err error) {
-	select {
-	case c = <-pool:
-		return c, func() { pool <- c }, nil
-	case <-s.closed:
-		return nil, nil, s.fail(errClosed)
-	case <-ctx.Done():
-		return nil, nil, s.fail(fmt.Errorf("%w: busy: %w", kapi.ErrUnavailable, context.Cause(ctx)))
-	}
 }

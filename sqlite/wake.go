@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -38,11 +37,12 @@ const markLength = 64
 
 type wakeFile struct {
 	path string
+	like facts // of the store
 	file atomic.Pointer[os.File]
 }
 
-func openWake(path string) (*wakeFile, error) {
-	w := &wakeFile{path: path}
+func openWake(path string, like facts) (*wakeFile, error) {
+	w := &wakeFile{path: path, like: like}
 	if err := w.open(); err != nil {
 		return nil, err
 	}
@@ -51,9 +51,9 @@ func openWake(path string) (*wakeFile, error) {
 
 // open opens the file at the path and makes it if it isn't there.
 func (w *wakeFile) open() error {
-	f, err := os.OpenFile(w.path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openSide(w.path, w.like)
 	if err != nil {
-		return fmt.Errorf("%w: %w", kapi.ErrUnavailable, err)
+		return fmt.Errorf("%w: %s: %w", kapi.ErrUnavailable, w.path, bare(err))
 	}
 	if old := w.file.Swap(f); old != nil {
 		_ = old.Close()
@@ -65,15 +65,15 @@ func (w *wakeFile) Close() error { return w.file.Load().Close() }
 
 // inPlace fails if somebody removed the file or put another one into its place: those who
 // open the store from then on neither hear this process nor are heard.
-func (w *wakeFile) inPlace() (fs.FileInfo, error) {
+func (w *wakeFile) inPlace() error {
 	mine, err := w.file.Load().Stat()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if there, err := os.Stat(w.path); err != nil || !os.SameFile(mine, there) {
-		return nil, fmt.Errorf("%s was removed", w.path)
+	if there, err := os.Lstat(w.path); err != nil || !os.SameFile(mine, there) {
+		return fmt.Errorf("%s was removed", w.path)
 	}
-	return mine, nil
+	return nil
 }
 
 // touch wakes the others. The content only serves to recognise a file that was put back
@@ -83,7 +83,7 @@ func (w *wakeFile) touch(m mark) {
 	_, _ = w.file.Load().WriteAt([]byte(line), 0) // if it fails (a full disk), the others' slow poll sees the commit
 }
 
-// read returns the last mark, or a zero one.
+// read returns the last mark, or a zero one: what doesn't have a mark's form is not believed.
 func (w *wakeFile) read() mark {
 	if w == nil {
 		return mark{}
@@ -92,7 +92,7 @@ func (w *wakeFile) read() mark {
 	n, _ := w.file.Load().ReadAt(buf, 0)
 	epoch, seq, _ := strings.Cut(strings.TrimSpace(string(buf[:n])), " ")
 	number, err := strconv.ParseUint(seq, 10, 63)
-	if err != nil {
+	if err != nil || number > highestSeq || !isID(epoch) {
 		return mark{}
 	}
 	return mark{epoch, number}
@@ -100,7 +100,7 @@ func (w *wakeFile) read() mark {
 
 // Listen calls wake after each commit of any process, several commits at once maybe.
 func (s *Store) Listen(ctx context.Context, wake func()) error {
-	if s.wake == nil {
+	if s.path == "" {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -108,19 +108,20 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 			return errClosed
 		}
 	}
-	if err := s.keepWake(ctx); err != nil {
-		return err
+	f, err := s.keepWake(ctx)
+	if err != nil {
+		return s.fail(err)
 	}
-	if goesOn, err := s.pollWake(ctx, wake, time.After(s.watchAfter)); !goesOn {
+	if goesOn, err := s.pollWake(ctx, f, wake, time.After(s.watchAfter)); !goesOn {
 		return err
 	}
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
 		defer watcher.Close()
-		err = watcher.Add(s.wake.path)
+		err = watcher.Add(f.wake.path)
 	}
 	if err != nil {
-		_, err := s.pollWake(ctx, wake, nil)
+		_, err := s.pollWake(ctx, f, wake, nil)
 		return err
 	}
 	wake() // for what was committed before the watch began
@@ -135,41 +136,55 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 				continue
 			}
 			// A file that is open is only told that its name went.
-			if _, err := s.wake.inPlace(); err != nil {
+			if err := f.wake.inPlace(); err != nil {
+				wake() // the store may be gone, too
 				return s.fail(err)
 			}
 		case err := <-watcher.Errors:
 			return err
-		case <-s.closed:
-			return s.fail(errClosed)
+		case <-f.shutting:
+			return s.over(wake)
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
+// over says why listening to a file has ended.
+func (s *Store) over(wake func()) error {
+	select {
+	case <-s.closed:
+		return s.fail(errClosed)
+	default:
+		wake() // there may be another file
+		return s.fail(errMoved)
+	}
+}
+
 // keepWake makes the wake file again if it was removed. The lock is held so that it gets
 // the newest mark, and whoever opens the store next finds the epoch in it.
-func (s *Store) keepWake(ctx context.Context) error {
-	if _, err := s.wake.inPlace(); err == nil {
-		return nil
+func (s *Store) keepWake(ctx context.Context) (*file, error) {
+	f, err := s.current(ctx, false, true)
+	if err != nil || f.wake.inPlace() == nil {
+		return f, err
 	}
-	_, err := s.write(ctx, func(c *sqlite.Conn) (bool, error) {
+	_, err = s.writeIn(ctx, func(now *file, c *sqlite.Conn) (bool, error) {
+		f = now
 		head, err := readHead(c)
 		if err == nil {
-			err = s.wake.open()
+			err = f.wake.open()
 		}
 		if err == nil {
-			s.wake.touch(mark{head.Epoch, head.Seq})
+			f.wake.touch(mark{head.Epoch, head.Seq})
 		}
 		return false, err
 	})
-	return err
+	return f, err
 }
 
 // pollWake looks at the wake file from time to time. It goes on until end, if that comes
 // before anything else does.
-func (s *Store) pollWake(ctx context.Context, wake func(), end <-chan time.Time) (goesOn bool, err error) {
+func (s *Store) pollWake(ctx context.Context, f *file, wake func(), end <-chan time.Time) (goesOn bool, err error) {
 	tick := time.NewTicker(wakePoll)
 	defer tick.Stop()
 	var last mark
@@ -178,15 +193,16 @@ func (s *Store) pollWake(ctx context.Context, wake func(), end <-chan time.Time)
 		case <-tick.C:
 		case <-end:
 			return true, nil
-		case <-s.closed:
-			return false, s.fail(errClosed)
+		case <-f.shutting:
+			return false, s.over(wake)
 		case <-ctx.Done():
 			return false, nil
 		}
-		if _, err := s.wake.inPlace(); err != nil {
+		if err := f.wake.inPlace(); err != nil {
+			wake() // the store may be gone, too
 			return false, s.fail(err)
 		}
-		if now := s.wake.read(); now != last {
+		if now := f.wake.read(); now != last {
 			last = now
 			wake()
 		}

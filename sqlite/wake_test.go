@@ -73,7 +73,7 @@ func drain(c <-chan struct{}) {
 // polling is how s listens where no watch can be had.
 func polling(s *Store) func(context.Context, func()) error {
 	return func(ctx context.Context, wake func()) error {
-		_, err := s.pollWake(ctx, wake, nil)
+		_, err := s.pollWake(ctx, s.now(), wake, nil)
 		return err
 	}
 }
@@ -134,7 +134,7 @@ func TestWakeFileRemoved(t *testing.T) {
 		listen(t, s)
 	}
 	wokenA, wokenB := listen(t, a), listen(t, b)
-	if got, want := b.wake.read(), (mark{epoch, 1}); got != want {
+	if got, want := b.now().wake.read(), (mark{epoch, 1}); got != want {
 		t.Errorf("the wake file was made again and has %v, want %v", got, want)
 	}
 	c := openFor(t, path)
@@ -165,8 +165,8 @@ func TestWakeFileRemovedAndMadeAgain(t *testing.T) {
 	}
 	b := openFor(t, path)
 	after := headOf(t, b)
-	if after.Epoch == before.Epoch || after.Seq != before.Seq {
-		t.Errorf("without a wake file %v became %v, want a new epoch from the same seq on", before, after)
+	if after.Epoch == before.Epoch || after.Seq != before.Seq+ahead {
+		t.Errorf("without a wake file %v became %v, want a new epoch and a seq ahead of it", before, after)
 	}
 	wokenA, wokenB := listen(t, a), listen(t, b)
 	mustInsert(t, a, "2")
@@ -189,11 +189,17 @@ func TestWakeFileContent(t *testing.T) {
 		"epoch 9223372036854775808":     {}, // a seq fits into SQLite's integers
 		"epoch 12":                      {"epoch", 12},
 		"epoch 12" + blanks(100) + "34": {"epoch", 12},
-		"\x00\xff\xfe 7":                {"\x00\xff\xfe", 7},
+		"\x00\xff\xfe 7":                {}, // no epoch
+		"e\x1b[2J 7":                    {},
+		"epoch 9007199254740992":        {}, // JSON can't hold it
 	} {
 		path := newPath(t)
 		writeFile(t, path, []byte(text))
-		w, err := openWake(path)
+		like, err := factsOf(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := openWake(path, like)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/client"
+	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
@@ -18,6 +19,7 @@ const (
 	exitOther       = 1
 	exitUsage       = 64
 	exitUnavailable = 69
+	exitFault       = 70
 	exitHeld        = 75
 	exitForbidden   = 77
 	exitTimeout     = 124 // as timeout(1) has it
@@ -33,11 +35,13 @@ func exitCode(err error) int {
 	case err == nil:
 		return 0
 	case errors.As(err, &status):
-		return int(status)
+		return status.code()
 	case errors.As(err, &interrupted):
 		return 128 + int(interrupted.signal)
 	case errors.As(err, &exec):
 		return exec.Code
+	case is[*fault.Panic](err), errors.Is(err, errNotRun):
+		return exitFault
 	case is[*usageError](err), is[*kong.ParseError](err), is[*kapi.InvalidError](err):
 		return exitUsage
 	case is[*kapi.HeldError](err):
@@ -57,6 +61,15 @@ func is[T error](err error) bool {
 
 // An exitStatus ends kapi with that code; what there is to say was said.
 type exitStatus int
+
+// code is what the system can be told: it keeps the lowest byte only, which must not make a failure
+// elsewhere (256) a success here.
+func (s exitStatus) code() int {
+	if s != 0 && s&0xff == 0 {
+		return exitOther
+	}
+	return int(s)
+}
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 

@@ -22,7 +22,7 @@ func (j *job) follow(ctx context.Context, tree *supervise.Tree) supervise.Result
 		limit = timer.C
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() {
+	j.faults.Go(&wg, func() {
 		ended, mustStop := ctx.Done(), make(chan bool, 1)
 		for {
 			select {
@@ -35,7 +35,7 @@ func (j *job) follow(ctx context.Context, tree *supervise.Tree) supervise.Result
 				return
 			case <-ended:
 				ended = nil
-				wg.Go(func() { mustStop <- j.mustStop(over, context.Cause(ctx)) })
+				j.faults.Go(&wg, func() { mustStop <- j.mustStop(over, context.Cause(ctx)) })
 			case stop := <-mustStop:
 				if stop {
 					j.stopped = true
@@ -61,6 +61,9 @@ func (j *job) mustStop(over context.Context, cause error) bool {
 			return false
 		}
 		j.app.tell("action %s was dismissed, so its keys may be another's: stopping the command", j.id)
+	case errors.Is(cause, kapi.ErrLost) && cause != kapi.ErrLost: //nolint:errorlint // it says more
+		j.lost = true
+		j.app.tell("action %s: %v: stopping the command", j.id, cause)
 	case errors.Is(cause, kapi.ErrLost):
 		j.app.tell("action %s was dismissed or taken over, so its keys may be another's: stopping the command", j.id)
 	default:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
+	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/progress"
 	"github.com/kettubot/kapi/internal/supervise"
 )
@@ -71,6 +72,14 @@ func (a *app) with(ctx context.Context, f func(place) error) error {
 }
 
 func (a *app) place(ctx context.Context, t terms) (place, error) {
+	p, err := a.placeOf(fault.With(ctx, a.faults), t)
+	if err == nil && a.around != nil {
+		p = a.around(p)
+	}
+	return p, err
+}
+
+func (a *app) placeOf(ctx context.Context, t terms) (place, error) {
 	if a.server == "" {
 		s, err := a.open(ctx, t)
 		if err != nil {
@@ -85,7 +94,7 @@ func (a *app) place(ctx context.Context, t terms) (place, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &remote{c, a.server}, nil
+	return &remote{c, a.server, a.faults}, nil
 }
 
 // storeOnly refuses a server for what is done on the store itself.
@@ -116,6 +125,7 @@ func (s *session) do(ctx context.Context, spec kapi.Spec, op operation) error {
 type remote struct {
 	*client.Client
 	address string
+	faults  *fault.Net
 }
 
 func (r *remote) String() string { return r.address }
@@ -138,7 +148,7 @@ func (r *remote) do(ctx context.Context, spec kapi.Spec, op operation) error {
 		ReleaseOnFailure: spec.ReleaseOnFailure, DismissFailed: spec.DismissFailed,
 		Wait: spec.Wait, Within: spec.Within,
 	}
-	return r.Do(ctx, start, func(ctx context.Context, h *client.Handle) error { return op(ctx, remoteHandle{h}) })
+	return r.Do(fault.With(ctx, r.faults), start, func(ctx context.Context, h *client.Handle) error { return op(ctx, remoteHandle{h}) })
 }
 
 type remoteHandle struct{ *client.Handle }

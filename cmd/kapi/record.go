@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/fault"
+	"github.com/kettubot/kapi/internal/supervise"
 )
 
 // How kapi run sees to it that the end of its action is recorded.
@@ -35,7 +38,7 @@ func (j *job) awaitRecord(done <-chan error) error {
 			return err
 		case sig := <-j.signals.C():
 			if number, ok := sig.(syscall.Signal); ok && ends(number) {
-				go j.place.close() // do returns, as nothing is waited for any more
+				go j.faults.Try(j.place.close) // do returns, as nothing is waited for any more
 			}
 		}
 	}
@@ -58,6 +61,32 @@ func (j *job) forget() {
 			return
 		}
 	}
+}
+
+// tellUnrecorded says that the end of the action is not what the record has. kapi exits as the command
+// did all the same: whoever started it asked for that.
+func (j *job) tellUnrecorded(err error) {
+	switch {
+	case err == nil:
+	case j.result != nil && (errors.Is(err, kapi.ErrUnavailable) || is[*fault.Panic](err)):
+		j.app.tell("the command has ended (%s), but that is on no record: %v", j.result, err)
+	default:
+		j.app.tell("%v", err)
+	}
+}
+
+// waitsFor says how the command itself has ended, and what its action still waits for.
+func waitsFor(r supervise.Result, left []supervise.Process) string {
+	const most = 5
+	var names []string
+	for _, p := range left[:min(len(left), most)] {
+		names = append(names, p.String())
+	}
+	text := r.String() + "; waiting for " + strings.Join(names, ", ")
+	if more := len(left) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // without returns what is in a joined error besides known.

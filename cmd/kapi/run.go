@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/notify"
 	"github.com/kettubot/kapi/internal/progress"
 	"github.com/kettubot/kapi/internal/supervise"
@@ -125,17 +127,24 @@ func (c *runCmd) Run(a *app) error {
 	if err != nil {
 		return c.hintAtWait(err)
 	}
+	reserved := supervise.Reserve(c.Command[0])
 	j := &job{app: a, runCmd: c, path: path, signals: supervise.Catch(), ended: make(chan struct{})}
-	spoken := a.speakAside()
+	j.faults = fault.NewNet(j.caught)
+	a.faults = j.faults
+	spoken := a.speakAside(j.faults)
 	defer func() { spoken(j.haste) }()
 	defer j.release()
 	j.watchStart()
 	j.place, err = a.place(j.starting, terms{endTimeout: c.EndTimeout, reporting: j.reporting})
+	noThreads := reserved() // they are made meanwhile
 	if err != nil {
-		return cmp.Or(j.begin(), err)
+		return cmp.Or(j.begin(), noThreads, err)
 	}
 	defer j.tracking.Wait() // it may wait for the store
 	defer j.place.close()
+	if noThreads != nil {
+		return cmp.Or(j.begin(), noThreads)
+	}
 	place := j.place.quiesce
 	j.quiesce.Store(&place)
 	return j.turns(c.spec())
@@ -183,8 +192,14 @@ type job struct {
 	result  *supervise.Result // nil if the command was not started
 	late    bool              // its time limit had passed
 	stopped bool              // its action was cancelled or lost
+	lost    bool              // its store was replaced, and its keys are another's
 	err     error
 	haste   bool // a signal ended it, and nobody reads what it might still say
+
+	faults  *fault.Net
+	faulty  atomic.Pointer[fault.Panic] // the first one
+	panics  atomic.Int32
+	tracker atomic.Pointer[progress.Tracker] // once there is one
 
 	tracking sync.WaitGroup
 	quiesce  atomic.Pointer[func(f func())] // the place's, once there is one
@@ -196,19 +211,23 @@ func (j *job) watchStart() {
 	j.begun, j.watching = make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(j.watching)
-		for {
-			select {
-			case sig := <-j.signals.C():
-				if number, ok := sig.(syscall.Signal); ok && ends(number) {
-					j.interrupt(&interruptedError{number, " before the command was started"})
-				} else if quiesce := j.quiesce.Load(); ok && quiesce != nil {
-					supervise.Suspend(number, *quiesce)
-				}
-			case <-j.begun:
-				return
-			}
-		}
+		j.faults.Keep(j.watch)
 	}()
+}
+
+func (j *job) watch() {
+	for {
+		select {
+		case sig := <-j.signals.C():
+			if number, ok := sig.(syscall.Signal); ok && ends(number) {
+				j.interrupt(&interruptedError{number, " before the command was started"})
+			} else if quiesce := j.quiesce.Load(); ok && quiesce != nil {
+				supervise.Suspend(number, *quiesce)
+			}
+		case <-j.begun:
+			return
+		}
+	}
 }
 
 // ends tells the signals that ask a process to end.
@@ -228,10 +247,19 @@ func (j *job) begin() error {
 	return context.Cause(j.starting)
 }
 
+// errNotRun is for what can't be: that a command was not run must never look like a success.
+var errNotRun = errors.New("the command was not run, and nothing says why")
+
 // do runs the command as an action, and returns how kapi is to end.
 func (j *job) do(spec kapi.Spec) error {
 	done := make(chan error, 1)
-	go func() { done <- j.place.do(j.starting, spec, j.operate) }()
+	go func() {
+		var err error
+		if p := j.faults.Try(func() { err = j.place.do(j.starting, spec, j.operate) }); p != nil {
+			err = p
+		}
+		done <- err
+	}()
 	var err error
 	select {
 	case err = <-done:
@@ -239,18 +267,16 @@ func (j *job) do(spec kapi.Spec) error {
 		err = j.awaitRecord(done)
 	}
 	if j.id == "" {
-		return err
+		return cmp.Or(err, errNotRun)
 	}
 	interrupted := j.awaitOutput()
 	unrecorded := without(err, j.err)
-	if unrecorded != nil {
-		j.app.tell("%v", unrecorded)
-	}
+	j.tellUnrecorded(unrecorded)
 	if j.result == nil {
 		j.undo()
-		return j.err
+		return cmp.Or(j.err, errNotRun)
 	}
-	if j.err != nil && unrecorded == nil && len(spec.Keys) > 0 && !spec.ReleaseOnFailure {
+	if j.err != nil && unrecorded == nil && len(spec.Keys) > 0 && !spec.ReleaseOnFailure && !j.lost {
 		j.app.tell("the action failed and keeps its key, so that somebody looks at it first; to free it: kapi dismiss %s%s",
 			j.app.storeArgument(), j.id)
 	}
@@ -269,40 +295,59 @@ func (j *job) reporting(id string, err error) {
 // operate is the action's operation.
 func (j *job) operate(ctx context.Context, h handle) error {
 	defer close(j.ended)
+	j.faults.Try(func() { j.err = j.conduct(ctx, h) })
+	if j.tree != nil && j.result == nil { // the command runs, whatever became of us
+		result := j.tree.Wait()
+		j.result = &result
+	}
+	if p := j.faulty.Load(); p != nil {
+		j.err = j.blame(p)
+		j.faults.Try(func() { h.SetExitCode(exitFault) })
+	}
+	return j.err
+}
+
+// conduct starts the command and stays with it to its end.
+func (j *job) conduct(ctx context.Context, h handle) error {
 	j.id = h.ID()
 	for _, a := range h.Dismissed() {
 		j.app.tell("dismissed action %s, which had failed at %s: %s", called(a), localTime(a.UpdatedAt), stateText(a.State))
 	}
-	if j.err = j.begin(); j.err != nil {
-		return j.err
+	if err := j.begin(); err != nil {
+		return err
 	}
 	tracker := progress.NewTracker(h, j.pattern, j.Stall)
-	socket, err := notify.Listen(outerSocket(), func(datagram []byte) { tracker.Notice(progress.ParseNotice(datagram)) })
+	j.tracker.Store(tracker)
+	socket, err := notify.Listen(j.faults, outerSocket(), func(datagram []byte) { tracker.Notice(progress.ParseNotice(datagram)) })
 	if err != nil {
 		j.app.tell("the command can't report its progress by itself: %v", err)
 	}
-	tree, err := supervise.Start(j.command(h, tracker, socket))
+	if socket != nil {
+		defer socket.Close()
+	}
+	if err := supervise.Unseen(); err != nil && j.Timeout > 0 {
+		j.app.tell("the time limit will reach the command itself only, not what it starts: %v", err)
+	}
+	j.tree, err = supervise.Start(j.command(h, tracker, socket))
 	if err != nil {
-		if socket != nil {
-			socket.Close()
-		}
-		j.err = err
 		return err
 	}
 	tracking, stopTracking := context.WithCancel(context.Background())
-	j.tracking.Go(func() { tracker.Run(tracking) })
-	result := j.follow(ctx, tree)
+	defer stopTracking()
+	j.faults.Go(&j.tracking, func() { tracker.Run(tracking) })
+	result := j.follow(ctx, j.tree)
+	j.result = &result
 	if socket != nil {
 		socket.Close() // what was said last counts
 	}
 	stopTracking()
-	j.result, j.tree = &result, tree
-	j.err = withLoss(j.judge(ctx, result), result.Lost)
+	tracker.Left("")
+	err = withLoss(j.judge(ctx, result), result.Lost)
 	h.SetExitCode(j.code())
-	if j.err == nil {
+	if err == nil {
 		tracker.Completed()
 	}
-	return j.err
+	return err
 }
 
 // command is what is to be run.
@@ -318,6 +363,9 @@ func (j *job) command(h handle, tracker *progress.Tracker, socket *notify.Socket
 		Grace: max(j.Grace, 1), // 0 is its default
 		TTY:   j.tty(), Line: tracker.Line, Terminal: tracker.Terminal,
 		Coverage: j.pattern.Coverage(),
+		Warn:     func(err error) { j.app.tell("%v", err) },
+		Left:     func(r supervise.Result, left []supervise.Process) { tracker.Left(waitsFor(r, left)) },
+		Faults:   j.faults,
 	}
 	if !j.LeaveRunning { // its first word after our end would end it, as nobody reads any more
 		c.Stdout, c.Stderr = os.Stdout, os.Stderr
@@ -352,6 +400,8 @@ func (j *job) judge(ctx context.Context, result supervise.Result) error {
 // code is what kapi exits with.
 func (j *job) code() int {
 	switch {
+	case j.faulty.Load() != nil:
+		return exitFault
 	case j.late:
 		return exitTimeout
 	case j.result.Code == 0 && (j.stopped || j.result.Lost != nil): // what was to follow on its success must not

@@ -36,7 +36,7 @@ import (
 const deadline = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	testscript.Main(tester{m}, map[string]func(){"kapi": kapiChecked})
+	testscript.Main(tester{m}, map[string]func(){"kapi": kapiChecked, "kapi-faulty": kapiFaulty})
 }
 
 // A tester runs the tests, in which kapi is the binary as users have it. With KAPI_SOAK set it is the

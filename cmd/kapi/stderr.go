@@ -7,34 +7,40 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
 // tell writes one line to stderr, or several if the text has several.
 func (a *app) tell(format string, args ...any) {
+	var b strings.Builder
 	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
-		fmt.Fprintf(a.stderr, "kapi: %s\n", plain(line))
+		fmt.Fprintf(&b, "kapi: %s\n", plain(line))
 	}
+	_, _ = io.WriteString(a.stderr, b.String())
 }
 
-// unwritten is how many lines an aside keeps.
+// unwritten is how many texts an aside keeps.
 const unwritten = 64
 
 // An aside writes lines in the background: while a command runs, a reader of our standard error
 // that is stuck must not keep anybody who only mentions something from what is to be done. Past
-// what it keeps, lines are dropped.
+// what it keeps, texts are dropped.
 type aside struct {
-	lines   chan []byte
+	texts   chan []byte
 	closing chan struct{}
 	written chan struct{} // closed when all is written
 }
 
 // speakAside makes tell return at once, until done is called; that waits until all is said, unless
 // it is in haste.
-func (a *app) speakAside() (done func(haste bool)) {
+func (a *app) speakAside(faults *fault.Net) (done func(haste bool)) {
 	direct := a.stderr
-	w := &aside{lines: make(chan []byte, unwritten), closing: make(chan struct{}), written: make(chan struct{})}
-	go w.run(direct)
+	w := &aside{texts: make(chan []byte, unwritten), closing: make(chan struct{}), written: make(chan struct{})}
+	go func() {
+		defer close(w.written)
+		faults.Keep(func() { w.run(direct) })
+	}()
 	a.stderr = w
 	return func(haste bool) {
 		close(w.closing)
@@ -46,13 +52,12 @@ func (a *app) speakAside() (done func(haste bool)) {
 }
 
 func (w *aside) run(to io.Writer) {
-	defer close(w.written)
 	for {
 		select {
-		case line := <-w.lines:
-			_, _ = to.Write(line)
+		case text := <-w.texts:
+			_, _ = to.Write(text)
 		case <-w.closing:
-			if len(w.lines) == 0 {
+			if len(w.texts) == 0 {
 				return
 			}
 		}
@@ -60,12 +65,12 @@ func (w *aside) run(to io.Writer) {
 }
 
 // Write implements io.Writer. It never waits, and never fails.
-func (w *aside) Write(line []byte) (int, error) {
+func (w *aside) Write(text []byte) (int, error) {
 	select {
-	case w.lines <- append([]byte(nil), line...):
+	case w.texts <- append([]byte(nil), text...):
 	default:
 	}
-	return len(line), nil
+	return len(text), nil
 }
 
 // release lets signals end this process again: what is left to be said may be waited for, or not. One

@@ -109,7 +109,7 @@ func (a *app) withStore(f func(store) error) error {
 	if err := a.storeOnly("token"); err != nil {
 		return err
 	}
-	s, err := a.openStore(context.Background())
+	s, err := a.openStore(context.Background(), nil)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kettubot/kapi/internal/fault"
 )
 
 const (
@@ -57,8 +59,9 @@ type Socket struct {
 
 // Listen makes a socket and calls tell with each datagram, from one goroutine, until Close.
 // Each is sent on to forward, an address as in NOTIFY_SOCKET, with the descriptors that go
-// with it; "" is nobody. The slice is only valid during the call.
-func Listen(forward string, tell func([]byte)) (*Socket, error) {
+// with it; "" is nobody. The slice is only valid during the call. A datagram over which tell panics
+// is lost, if faults catches that.
+func Listen(faults *fault.Net, forward string, tell func([]byte)) (*Socket, error) {
 	s := &Socket{tell: tell, closed: make(chan struct{}), stopSweep: make(chan struct{}), marker: []byte(rand.Text())}
 	if err := s.listen(); err != nil {
 		return nil, fmt.Errorf("make a notify socket: %w", err)
@@ -67,8 +70,11 @@ func Listen(forward string, tell func([]byte)) (*Socket, error) {
 		// A manager that isn't there any more is nobody.
 		s.outer, _ = net.DialUnix("unixgram", nil, &net.UnixAddr{Name: forward, Net: "unixgram"})
 	}
-	go s.read()
-	s.swept.Go(func() { s.folder.sweep(s.stopSweep) })
+	go func() {
+		defer close(s.closed)
+		faults.Keep(s.read)
+	}()
+	faults.Go(&s.swept, func() { s.folder.sweep(s.stopSweep) })
 	return s, nil
 }
 
@@ -96,7 +102,6 @@ func (s *Socket) listen() (err error) {
 func (s *Socket) Address() string { return filepath.Join(s.folder.path, name) }
 
 func (s *Socket) read() {
-	defer close(s.closed)
 	buf, oob := make([]byte, largest), make([]byte, aside)
 	if s.outer == nil {
 		oob = nil // the kernel closes what descriptors there are

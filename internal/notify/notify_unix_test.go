@@ -48,12 +48,12 @@ func send(t *testing.T, address, text string) {
 // What was sent before Close is told, and forwarded, and in order.
 func TestSocket(t *testing.T) {
 	var outer, inner told
-	manager, err := Listen("", outer.add)
+	manager, err := Listen(nil, "", outer.add)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer manager.Close()
-	s, err := Listen(manager.Address(), inner.add)
+	s, err := Listen(nil, manager.Address(), inner.add)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestSocket(t *testing.T) {
 }
 
 func TestOnlyTheUserCanReachIt(t *testing.T) {
-	s, err := Listen("", func([]byte) {})
+	s, err := Listen(nil, "", func([]byte) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func kill(t *testing.T, s *Socket) {
 
 func listen(t *testing.T) *Socket {
 	t.Helper()
-	s, err := Listen("", func([]byte) {})
+	s, err := Listen(nil, "", func([]byte) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestSweepRaces(t *testing.T) {
 		wg.Go(func() {
 			for range 50 {
 				var got told
-				s, err := Listen("", got.add)
+				s, err := Listen(nil, "", got.add)
 				if err != nil {
 					t.Error(err)
 					return
@@ -271,14 +271,14 @@ func TestSystemdNotify(t *testing.T) {
 		var got, outer told
 		forward := ""
 		if forwarded {
-			manager, err := Listen("", outer.add)
+			manager, err := Listen(nil, "", outer.add)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer manager.Close()
 			forward = manager.Address()
 		}
-		s, err := Listen(forward, got.add)
+		s, err := Listen(nil, forward, got.add)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -301,7 +301,7 @@ func TestSystemdNotify(t *testing.T) {
 // A manager that has gone, or never reads, must not hold up the command.
 func TestForwardingToNobody(t *testing.T) {
 	var got told
-	s, err := Listen(filepath.Join(t.TempDir(), "nobody"), got.add)
+	s, err := Listen(nil, filepath.Join(t.TempDir(), "nobody"), got.add)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,11 +2,13 @@
 // has no sockets for.
 package notify
 
+import "github.com/kettubot/kapi/internal/fault"
+
 // A Socket receives datagrams.
 type Socket struct{}
 
 // Listen returns nil.
-func Listen(string, func([]byte)) (*Socket, error) { return nil, nil }
+func Listen(*fault.Net, string, func([]byte)) (*Socket, error) { return nil, nil }
 
 // Address is never called.
 func (s *Socket) Address() string { return "" }

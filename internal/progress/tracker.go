@@ -1,7 +1,6 @@
 package progress
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -34,6 +33,7 @@ type Tracker struct {
 	progress float64 // NaN while it is unknown
 	stater   source
 	state    string
+	left     string // what is said instead of the state; see Left
 	moved    time.Time
 	troubles [kinds]string // why the action is impacted, by kind
 
@@ -52,7 +52,8 @@ const (
 
 // The kinds of troubles, the worst first.
 const (
-	said = iota
+	ourFault = iota
+	said
 	stalled
 	kinds
 )
@@ -71,7 +72,7 @@ func NewTracker(r Reporter, pattern *Pattern, stall time.Duration) *Tracker {
 
 // Line takes a line of output.
 func (t *Tracker) Line(line []byte) {
-	if t.pattern == nil && bytes.IndexByte(line, '%') < 0 {
+	if t.pattern == nil && !hasPercent(line) {
 		return
 	}
 	t.mu.Lock()
@@ -217,8 +218,33 @@ func (t *Tracker) say(from source, state string) {
 		return
 	}
 	t.state = state
-	t.reporter.State(state)
+	if t.left == "" {
+		t.reporter.State(state)
+	}
 	t.move()
+}
+
+// Left takes what there is to say while the command itself has ended and something that it started
+// goes on. That stands for the state, whoever has said one, until it is "".
+func (t *Tracker) Left(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if text == t.left {
+		return
+	}
+	t.left = text
+	if text == "" {
+		text = t.state
+	}
+	t.reporter.State(text)
+	t.move()
+}
+
+// Fault shows the action as impacted from now on, for a fault that is not the command's.
+func (t *Tracker) Fault(reason string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.trouble(ourFault, reason)
 }
 
 // move notes that the command advances.

@@ -19,12 +19,16 @@ type child struct {
 	// foreign are the children that this process had when the command was started:
 	// they came with it over an exec and belong to nobody's action.
 	foreign map[int]bool
+	warn    func(error)   // nil: nobody wants to know
+	exited  chan struct{} // closed when the command itself has ended
 
 	// mu is held while a process is reaped and while one is signalled, so that no
 	// signal goes to a pid that was given to another process.
 	mu     sync.Mutex
 	pid    int // 0 once reaped
 	status syscall.WaitStatus
+	procs  *procs
+	warned []int // the processes that could not be signalled
 }
 
 // startChild starts the command with our standard input, stdout and stderr.
@@ -32,8 +36,13 @@ func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become the reaper of the command's processes: %w", err)
 	}
-	foreign, err := children()
+	procs, err := openProcs()
 	if err != nil {
+		return nil, err
+	}
+	foreign, err := procs.foreign()
+	if err != nil {
+		procs.close()
 		return nil, err
 	}
 	pid, err := syscall.ForkExec(c.Path, c.Args, &syscall.ProcAttr{
@@ -43,13 +52,14 @@ func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	runtime.KeepAlive(stdout)
 	runtime.KeepAlive(stderr)
 	if err != nil {
+		procs.close()
 		return nil, execError(c, err)
 	}
-	return &child{action: c.Action, foreign: foreign, pid: pid}, nil
+	return &child{action: c.Action, foreign: foreign, warn: c.Warn, exited: make(chan struct{}), pid: pid, procs: procs}, nil
 }
 
-// children returns the children that this process has already.
-func children() (map[int]bool, error) {
+// foreign returns the children that this process has already.
+func (p *procs) foreign() (map[int]bool, error) {
 	err := waitable(unix.WNOHANG)
 	if errors.Is(err, unix.ECHILD) {
 		return nil, nil
@@ -57,9 +67,9 @@ func children() (map[int]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look for child processes: %w", err)
 	}
-	all, err := processes()
+	all, err := p.byParent()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("tell the command's processes from those that were there before: %w", err)
 	}
 	found := map[int]bool{}
 	for _, p := range all[os.Getpid()] {
@@ -92,6 +102,8 @@ func (c *child) wait() (syscall.WaitStatus, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.procs.close()
+	c.warn = nil // a signal that comes now has nobody to reach
 	if c.pid != 0 {
 		c.pid = 0
 		return 0, errors.New("somebody else waited for it")
@@ -113,6 +125,7 @@ func (c *child) reap() {
 		}
 		if pid == c.pid {
 			c.pid, c.status = 0, status
+			close(c.exited)
 		}
 	}
 }
@@ -153,10 +166,10 @@ func (c *child) stopped(group bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !group {
-		return c.pid == 0 || !running(c.pid, 0)
+		return c.pid == 0 || !c.procs.stat(c.pid).runs(0)
 	}
 	tree, err := c.descendants()
-	return err != nil || !slices.ContainsFunc(tree, func(p process) bool { return running(p.pid, unix.Getpgrp()) })
+	return err != nil || !slices.ContainsFunc(tree, func(p process) bool { return c.procs.stat(p.pid).runs(unix.Getpgrp()) })
 }
 
 // hasExited tells a command that is not reaped yet: to that a signal would be lost.

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/progress"
 )
 
@@ -29,6 +30,7 @@ type copier struct {
 	from, to *os.File
 	raw      syscall.RawConn // from's
 	terminal *terminal       // whose master from is, or nil
+	faults   *fault.Net      // catches what looking at the output panics with
 
 	read    chan struct{} // closed when all was read and scanned
 	written chan struct{} // closed when all was passed on, or can't be
@@ -37,6 +39,7 @@ type copier struct {
 	// waited for.
 	mu      sync.Mutex
 	scanner progress.Scanner
+	blind   bool   // the scanner panicked: nothing is looked at any more
 	pending []byte // is being written, and was not scanned yet
 	rest    []byte // what finish has read, for run to write
 	over    bool   // nothing more is read; read is closed
@@ -54,9 +57,9 @@ func newCopier(from, to *os.File, terminal *terminal) (*copier, error) {
 	}, nil
 }
 
-// run copies until the end of the stream, or until finish has read that.
+// run copies until the end of the stream, or until finish has read that. Behind a panic it may be
+// called again, and goes on.
 func (c *copier) run() {
-	defer close(c.written)
 	receive := c.receiver(make([]byte, copyBuffer))
 	for {
 		p, err := receive()
@@ -78,7 +81,9 @@ func (c *copier) run() {
 		if err != nil { // of a pseudo-terminal, too, whose last process has gone (EIO)
 			c.stop()
 			_ = c.from.Close()
-			c.pass(c.rest)
+			rest := c.rest
+			c.rest = nil
+			c.pass(rest)
 			return
 		}
 	}
@@ -115,15 +120,25 @@ func (c *copier) scan() {
 		return
 	}
 	c.scanPending()
-	if c.scanner.Pending() {
+	if !c.blind && c.scanner.Pending() {
 		_ = c.from.SetReadDeadline(time.Now().Add(quiet))
 	}
 }
 
 // scanPending is scan with c.mu held.
 func (c *copier) scanPending() {
-	_, _ = c.scanner.Write(c.pending)
+	c.show(c.pending)
 	c.pending = nil
+}
+
+// show has output scanned; look does whatever else with the scanner. c.mu is held. What is in
+// the output must not keep it from being passed on, even where kapi is at fault.
+func (c *copier) show(p []byte) { c.look(func() { _, _ = c.scanner.Write(p) }) }
+
+func (c *copier) look(f func()) {
+	if !c.blind {
+		c.blind = c.faults.Try(f) != nil
+	}
 }
 
 // pause looks at a line that stands unfinished. It is false if there is nothing to wait for.
@@ -134,7 +149,7 @@ func (c *copier) pause() bool {
 		return false
 	}
 	_ = c.from.SetReadDeadline(time.Time{})
-	c.scanner.Pause()
+	c.look(c.scanner.Pause)
 	return true
 }
 
@@ -151,7 +166,7 @@ func (c *copier) stopReading() {
 		return
 	}
 	c.over = true
-	c.scanner.Flush()
+	c.look(c.scanner.Flush)
 	_ = c.from.SetReadDeadline(time.Unix(1, 0))
 	close(c.read)
 }

@@ -75,7 +75,7 @@ func (c *copier) finish() {
 			if err != nil {
 				return
 			}
-			_, _ = c.scanner.Write(p)
+			c.show(p)
 			c.rest = append(c.rest, p...)
 			left -= len(p)
 		}

@@ -81,6 +81,10 @@ func onPath(name string) (string, bool) {
 
 // execError turns what the system said of an attempt to start into an ExecError.
 func execError(c Command, err error) error {
+	var known *ExecError
+	if errors.As(err, &known) {
+		return err
+	}
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		err = path.Err

@@ -31,17 +31,20 @@ type output struct {
 
 // openOutput makes the pipes and pseudo-terminals. Standard output and error that are the
 // same file stay one, so that their order is kept.
-func openOutput(c Command) (o *output, err error) {
-	o = &output{}
-	defer func() {
-		if err != nil {
-			o.closeOwn()
-			o.abandon()
-		}
-	}()
+func openOutput(c Command) (*output, error) {
+	o := &output{}
+	if err := o.openAll(c); err != nil {
+		o.closeOwn()
+		o.abandon()
+		return nil, err
+	}
+	return o, nil
+}
+
+func (o *output) openAll(c Command) error {
 	if c.Stdout != nil {
 		if err := o.open(c, c.Stdout, 0); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	switch {
@@ -50,7 +53,7 @@ func openOutput(c Command) (o *output, err error) {
 		o.files[1] = o.files[0]
 	default:
 		if err := o.open(c, c.Stderr, 1); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if o.files[1] != nil { // both, where they are one
@@ -63,39 +66,53 @@ func openOutput(c Command) (o *output, err error) {
 			}
 		}
 	}
-	return o, nil
+	return nil
 }
 
 func (o *output) open(c Command, to *os.File, i int) error {
-	var from *os.File
-	var stand *terminal
-	real := to
-	if !isTerminal(to) {
-		real = nil
-	}
-	if c.TTY == TTYAlways || real != nil && c.TTY != TTYNever && HasTerminals {
-		t, err := openTerminal(real)
-		if err != nil {
-			return fmt.Errorf("make a pseudo-terminal for the command: %w", err)
-		}
-		stand, from, o.files[i] = t, t.master, t.slave
-	} else {
-		r, w, err := os.Pipe()
-		if err != nil {
-			return err
-		}
-		widen(w)
-		from, o.files[i] = r, w
+	from, stand, err := o.source(c, to, i)
+	if err != nil {
+		return err
 	}
 	copier, err := newCopier(from, to, stand)
 	if err != nil {
 		_ = from.Close()
 		return err
 	}
+	copier.faults = c.Faults
 	copier.scanner.Line, copier.scanner.Terminal, copier.scanner.Coverage = c.Line, c.Terminal, c.Coverage
 	o.copiers = append(o.copiers, copier)
 	return nil
 }
+
+// source makes what the command writes to, and returns where that is read.
+func (o *output) source(c Command, to *os.File, i int) (*os.File, *terminal, error) {
+	real := to
+	if !isTerminal(to) {
+		real = nil
+	}
+	if c.TTY == TTYAlways || real != nil && c.TTY != TTYNever && HasTerminals {
+		t, err := openTerminal(real)
+		if err == nil {
+			o.files[i] = t.slave
+			return t.master, t, nil
+		}
+		// What the command is for is worth more than how it looks.
+		if c.Warn != nil {
+			c.Warn(fmt.Errorf("there is no pseudo-terminal for the command's %s, so it is a pipe, as with --no-tty: %w", stream(i), err))
+		}
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a pipe for its %s: %w", stream(i), err)
+	}
+	widen(w)
+	o.files[i] = w
+	return r, nil, nil
+}
+
+// stream names one of the files.
+func stream(i int) string { return [2]string{"standard output", "standard error"}[i] }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(descriptor(f))) }
 

@@ -22,12 +22,15 @@ package supervise
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/progress"
 )
 
@@ -61,6 +64,17 @@ type Command struct {
 	Line     func([]byte)
 	Terminal func(progress.TerminalProgress)
 	Coverage progress.Coverage
+	// Warn, unless nil, is told what can't be done for the command that goes on all the same: there is
+	// no pseudo-terminal to be had, a process that is to end can't be signalled. It must not wait for
+	// anything.
+	Warn func(error)
+	// Left, unless nil, is told how the command itself has ended while something that it started
+	// goes on, and which processes that are, by ascending pid: a second later for the first time,
+	// and then whenever others are left, once a second at most. Known on Linux only.
+	Left func(Result, []Process)
+	// Faults catches the panics of the goroutines that look after the tree. What they panic over is
+	// lost; the tree goes on. Nil: they end this process.
+	Faults *fault.Net
 	// Signals are passed on to the child. Nil: none are.
 	Signals *Signals
 	// Quiesce calls f at a moment when this process may be stopped (Ctrl-Z) without
@@ -78,6 +92,8 @@ type Tree struct {
 	signals *Signals
 	quiesce func(func())
 	grace   time.Duration
+	left    func(Result, []Process)
+	faults  *fault.Net
 
 	stop    sync.Once
 	stopped chan struct{} // closed by Stop
@@ -87,12 +103,27 @@ type Tree struct {
 	result  Result        // to be read after done
 }
 
-// Start starts the command. The error is an *ExecError, or that of the system
-// being out of something.
+// A Process is one that a command has left running.
+type Process struct {
+	PID int
+	// Name is the kernel's short one, at most 15 bytes; "" if it doesn't show it.
+	Name string
+}
+
+// String is like "4711 (sshd)".
+func (p Process) String() string {
+	if p.Name == "" {
+		return strconv.Itoa(p.PID)
+	}
+	return fmt.Sprintf("%d (%s)", p.PID, p.Name)
+}
+
+// Start starts the command. The error is an *ExecError, also where the system is out of something
+// that it takes: then nothing was started.
 func Start(c Command) (*Tree, error) {
 	output, err := openOutput(c)
 	if err != nil {
-		return nil, err
+		return nil, execError(c, err)
 	}
 	child, err := startChild(c, output.file(0), output.file(1))
 	if errors.Is(err, syscall.ENOEXEC) {
@@ -103,7 +134,7 @@ func Start(c Command) (*Tree, error) {
 	output.closeOwn()
 	if err != nil {
 		output.abandon()
-		return nil, err
+		return nil, execError(c, err)
 	}
 	t := &Tree{
 		child:   child,
@@ -111,6 +142,8 @@ func Start(c Command) (*Tree, error) {
 		signals: c.Signals,
 		quiesce: c.Quiesce,
 		grace:   c.Grace,
+		left:    c.Left,
+		faults:  c.Faults,
 		stopped: make(chan struct{}),
 		gone:    make(chan struct{}),
 		done:    make(chan struct{}),
@@ -122,7 +155,7 @@ func Start(c Command) (*Tree, error) {
 	if t.grace == 0 {
 		t.grace = Grace
 	}
-	go t.run()
+	go t.live()
 	return t, nil
 }
 
@@ -140,18 +173,34 @@ func (c Command) byShell() Command {
 	return c
 }
 
-// run owns all of the tree's goroutines.
-func (t *Tree) run() {
+// live is the tree's life.
+func (t *Tree) live() {
 	defer close(t.written)
+	over := sync.OnceFunc(func() { close(t.done) })
+	if p := t.faults.Try(func() { t.run(over) }); p != nil {
+		var unknown syscall.WaitStatus
+		t.result = newResult(unknown, p, "")
+		over()
+	}
+}
+
+// run owns all of the tree's goroutines. It calls over when the result is there.
+func (t *Tree) run(over func()) {
 	var copying, wg sync.WaitGroup
 	defer copying.Wait()
 	for _, c := range t.output.copiers {
-		copying.Go(c.run)
+		copying.Go(func() {
+			defer close(c.written)
+			t.faults.Keep(c.run)
+		})
 	}
-	wg.Go(t.passSignals)
-	wg.Go(t.end)
-	wg.Go(func() { t.output.mirror(t.gone) })
-	status, err := t.child.wait()
+	t.faults.Go(&wg, t.passSignals)
+	t.faults.Go(&wg, t.end)
+	t.faults.Go(&wg, t.tellLeft)
+	t.faults.Go(&wg, func() { t.output.mirror(t.gone) })
+	var status syscall.WaitStatus
+	var err error
+	t.faults.Keep(func() { status, err = t.child.wait() })
 	close(t.gone)
 	for _, c := range t.output.copiers {
 		c.finish()
@@ -164,7 +213,7 @@ func (t *Tree) run() {
 	}
 	t.result = newResult(status, err, t.output.last.String())
 	t.result.Lost = t.output.loss()
-	close(t.done)
+	over()
 }
 
 // Wait returns when no process of the tree is left and all that they wrote to

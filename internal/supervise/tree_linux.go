@@ -2,12 +2,13 @@ package supervise
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +18,10 @@ import (
 
 // A process is one of the machine's.
 type process struct {
-	pid int
+	pid, parent int
+	// start is when it was started, which tells it from others that have its pid later. 0: not shown.
+	start int
+	name  string
 	// nested: a kapi run that is of the tree itself looks after it.
 	nested bool
 }
@@ -25,7 +29,7 @@ type process struct {
 // descendants returns the tree's processes, the command included. Since this
 // process is their reaper they are all below it, whatever they did to get away.
 func (c *child) descendants() ([]process, error) {
-	all, err := processes()
+	all, err := c.procs.byParent()
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +40,7 @@ func (c *child) descendants() ([]process, error) {
 			if parent == os.Getpid() && c.foreign[p.pid] {
 				continue
 			}
-			action := actionOf(p.pid)
+			action := c.procs.actionOf(p.pid)
 			p.nested = owned && action != "" && action != c.action
 			found = append(found, p)
 			below(p.pid, owned || action == c.action)
@@ -46,25 +50,26 @@ func (c *child) descendants() ([]process, error) {
 	return found, nil
 }
 
-// processes returns the machine's living processes by their parent.
-func processes() (map[int][]process, error) {
-	dir, err := os.Open("/proc")
+// byParent returns the machine's living processes by their parent.
+func (p *procs) byParent() (map[int][]process, error) {
+	pids, err := p.pids()
 	if err != nil {
-		return nil, fmt.Errorf("list the processes: %w", err)
+		return nil, err
 	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, fmt.Errorf("list the processes: %w", err)
-	}
-	children := map[int][]process{}
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
+	children, shown := map[int][]process{}, map[int]bool{}
+	for _, pid := range pids {
+		s := p.stat(pid)
+		shown[pid] = s.fields != nil
+		if s.lives() {
+			parent := s.number(statParent)
+			children[parent] = append(children[parent], process{pid: pid, parent: parent, start: s.number(statStart), name: s.name})
 		}
-		if parent, ok := parentOf(pid); ok {
-			children[parent] = append(children[parent], process{pid: pid})
+	}
+	if self := os.Getpid(); !shown[1] || !shown[self] { // hidepid
+		for _, pid := range p.children() {
+			if !shown[pid] {
+				children[self] = append(children[self], process{pid: pid, parent: self})
+			}
 		}
 	}
 	return children, nil
@@ -72,46 +77,17 @@ func processes() (map[int][]process, error) {
 
 // parentOf is false for a process that has ended.
 func parentOf(pid int) (parent int, ok bool) {
-	fields := statOf(pid)
-	if len(fields) < 2 {
-		return 0, false
-	}
-	parent, err := strconv.Atoi(string(fields[1]))
+	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
 		return 0, false
 	}
-	// A zombie whose other threads go on is no zombie yet: it has several.
-	const threads = 17
-	if state := fields[0][0]; (state == 'Z' || state == 'X') && len(fields) > threads && string(fields[threads]) == "1" {
-		return 0, false
-	}
-	return parent, true
-}
-
-// statOf returns what the kernel shows of a process behind its name: state, parent, group, and so on
-// (proc_pid_stat(5)). It is empty if there is no such process.
-func statOf(pid int) [][]byte {
-	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return nil
-	}
-	// The name stands in brackets and may have anything in it, brackets too.
-	return bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-}
-
-// running is false for a process that is stopped or has ended, or, unless group is 0, is of
-// another group.
-func running(pid, group int) bool {
-	fields := statOf(pid)
-	if len(fields) < 3 || strings.Contains("TtZX", string(fields[0])) {
-		return false
-	}
-	return group == 0 || string(fields[2]) == strconv.Itoa(group)
+	s := parseStat(line)
+	return s.number(statParent), s.lives()
 }
 
 // actionOf returns the action in a process's environment, if it shows one.
-func actionOf(pid int) string {
-	env, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
+func (p *procs) actionOf(pid int) string {
+	env, err := p.read(pid, "environ")
 	if err != nil {
 		return ""
 	}
@@ -123,44 +99,89 @@ func actionOf(pid int) string {
 	return ""
 }
 
-// signalTree signals the processes of the tree that want chooses. c.mu is held.
+// signalTree signals the processes of the tree that want chooses, and tells whom it could not
+// reach. c.mu is held.
 func (c *child) signalTree(sig syscall.Signal, want func(process) bool) {
-	before, err := c.descendants()
+	tree, err := c.descendants()
 	if err != nil {
-		// Without /proc the command itself can still be told.
-		if c.pid != 0 {
-			_ = syscall.Kill(c.pid, sig)
+		c.warnOnce(0, fmt.Errorf("only the command itself can be signalled, not what it has started: %w", err))
+	}
+	if c.pid != 0 && !slices.ContainsFunc(tree, func(p process) bool { return p.pid == c.pid }) {
+		tree = append(tree, process{pid: c.pid, parent: os.Getpid()}) // it can't be another's before it is reaped
+	}
+	for _, p := range tree {
+		if !want(p) {
+			continue
 		}
+		if err := c.send(p, sig); err != nil {
+			c.warnOnce(p.pid, fmt.Errorf("process %s can't be signalled: %w", Process{p.pid, p.name}, err))
+		}
+	}
+}
+
+// send signals a process, if it still is that. c.mu is held.
+func (c *child) send(p process, sig syscall.Signal) error {
+	fd, err := unix.PidfdOpen(p.pid, 0)
+	switch {
+	case err == nil:
+		defer unix.Close(fd)
+	case errors.Is(err, unix.ESRCH):
+		return nil
+	default: // before Linux 5.3, in a sandbox that refuses what it doesn't know, without a descriptor
+		fd = -1
+	}
+	// The pid may have become another's before the file was opened, or may become that before
+	// kill(2) is called, which is a matter of microseconds. A child of ours keeps its pid: c.mu is
+	// held, so it isn't reaped.
+	if p.parent != os.Getpid() && c.procs.stat(p.pid).number(statStart) != p.start {
+		return nil
+	}
+	if fd >= 0 {
+		if err := unix.PidfdSendSignal(fd, sig, nil, 0); err == nil || errors.Is(err, unix.ESRCH) {
+			return nil
+		}
+	}
+	if err := syscall.Kill(p.pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	return nil
+}
+
+// warnOnce tells once of each process. c.mu is held.
+func (c *child) warnOnce(pid int, err error) {
+	if c.warn == nil || slices.Contains(c.warned, pid) {
 		return
 	}
-	files := map[int]int{}
-	for _, p := range before {
-		fd, err := unix.PidfdOpen(p.pid, 0)
-		if errors.Is(err, unix.ENOSYS) {
-			fd = -1 // before Linux 5.3
-		} else if err != nil {
-			continue
-		}
-		files[p.pid] = fd
+	c.warned = append(c.warned, pid)
+	c.warn(err)
+}
+
+// Unseen says why the processes that a command starts can't be listed on this system, as it is now,
+// or returns nil. Then Tree.Stop reaches only the command itself.
+func Unseen() error {
+	p, err := openProcs()
+	if err != nil {
+		return err
 	}
-	// A pid seen before its file was opened may have been another's by then. One
-	// that is of the tree after that, too, is either the same process, or the file
-	// is of one that has ended.
-	after, _ := c.descendants()
-	for _, p := range after {
-		fd, ok := files[p.pid]
-		if !ok || !want(p) {
-			continue
-		}
-		if fd < 0 {
-			_ = syscall.Kill(p.pid, sig)
-		} else {
-			_ = unix.PidfdSendSignal(fd, sig, nil, 0)
-		}
+	defer p.close()
+	return p.hidden
+}
+
+// remaining returns how the command itself has ended, and what of its tree lives on; false while
+// the command runs.
+func (c *child) remaining() (status syscall.WaitStatus, left []Process, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pid != 0 {
+		return 0, nil, false
 	}
-	for _, fd := range files {
-		if fd >= 0 {
-			_ = unix.Close(fd)
-		}
+	tree, err := c.descendants()
+	if err != nil {
+		return 0, nil, false
 	}
+	for _, p := range tree {
+		left = append(left, Process{p.pid, p.name})
+	}
+	slices.SortFunc(left, func(a, b Process) int { return cmp.Compare(a.PID, b.PID) })
+	return c.status, left, true
 }

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"sync/atomic"
+
+	"github.com/kettubot/kapi"
+)
+
+// kapiFaulty is kapi with a fault: kapi-faulty WHERE ARG... panics once, where the first argument
+// tells, with that word.
+func kapiFaulty() {
+	f := &fuse{where: os.Args[1]}
+	a := &app{stdout: os.Stdout, stderr: &faultyWriter{f, os.Stderr}}
+	a.around = func(p place) place { return &faultyPlace{p, f} }
+	os.Exit(a.main(os.Args[2:]))
+}
+
+type fuse struct {
+	where string
+	blown atomic.Bool
+}
+
+func (f *fuse) at(where string) {
+	if where == f.where && f.blown.CompareAndSwap(false, true) {
+		panic(where)
+	}
+}
+
+type faultyWriter struct {
+	*fuse
+	to io.Writer
+}
+
+func (w *faultyWriter) Write(p []byte) (int, error) {
+	w.at("stderr")
+	return w.to.Write(p)
+}
+
+type faultyPlace struct {
+	place
+	*fuse
+}
+
+func (p *faultyPlace) do(ctx context.Context, s kapi.Spec, op operation) error {
+	p.at("start")
+	err := p.place.do(ctx, s, func(ctx context.Context, h handle) error {
+		return op(ctx, &faultyHandle{h, p.fuse})
+	})
+	p.at("record")
+	return err
+}
+
+func (p *faultyPlace) List(ctx context.Context) ([]kapi.Action, error) {
+	p.at("list")
+	return p.place.List(ctx)
+}
+
+type faultyHandle struct {
+	handle
+	*fuse
+}
+
+func (h *faultyHandle) Fence() uint64 {
+	h.at("launch")
+	return h.handle.Fence()
+}
+
+func (h *faultyHandle) SetExitCode(code int) {
+	h.at("exit")
+	h.handle.SetExitCode(code)
+}
+
+func (h *faultyHandle) Progress(p float64) {
+	h.at("progress")
+	h.handle.Progress(p)
+}
+
+func (h *faultyHandle) Impacted(reason string) error {
+	h.at("impacted")
+	return h.handle.Impacted(reason)
+}

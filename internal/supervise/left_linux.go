@@ -1,0 +1,36 @@
+package supervise
+
+import (
+	"slices"
+	"time"
+)
+
+// lookAtLeft is how often what the command has left running is looked at.
+const lookAtLeft = time.Second
+
+// tellLeft tells, when the command itself has ended, what the tree is still waited for.
+func (t *Tree) tellLeft() {
+	if t.left == nil {
+		return
+	}
+	select {
+	case <-t.child.exited:
+	case <-t.gone:
+		return
+	}
+	tick := time.NewTicker(lookAtLeft)
+	defer tick.Stop()
+	var told []Process
+	for {
+		select {
+		case <-tick.C:
+		case <-t.gone:
+			return
+		}
+		status, left, ok := t.child.remaining()
+		if ok && len(left) > 0 && !slices.Equal(left, told) {
+			told = left
+			t.left(newResult(status, nil, ""), left)
+		}
+	}
+}

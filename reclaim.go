@@ -1,0 +1,97 @@
+package kapi
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// A store's history may come to lack what this peer runs: its file was removed, or replaced by a
+// backup, or a standby was promoted that was behind. What the peer runs goes on all the same, so its
+// record is put into the history that there is now, with its id, its fence, and its keys, unless
+// somebody has got one of them meanwhile. Then the runner has lost its action.
+
+// lose notes that a record of this peer's own is missing from the history. It is called with the
+// view locked.
+func (p *Peer) lose(r Record) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.running[r.ID]
+	switch {
+	case h == nil || r.runnerID() != p.self.ID:
+	case r.Status.Active() && r.Status != StatusPending:
+		p.lost[r.ID] = r
+	default: // it has not begun, or is given up: nothing was half done, or somebody has to look
+		h.cancel(fmt.Errorf("%w: the store was replaced, and doesn't know of it", ErrLost))
+	}
+}
+
+// reclaims returns changes that put what is missing back, ahead of all that is said of it.
+func (p *Peer) reclaims() (changes []*change) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.lost) == 0 {
+		return nil
+	}
+	for _, r := range slices.SortedFunc(maps.Values(p.lost), func(a, b Record) int { return int(a.Seq) - int(b.Seq) }) {
+		c := &change{id: r.ID, reclaim: &r, done: make(chan struct{})}
+		c.then = func() { p.reclaimed(c) }
+		changes = append(changes, c)
+	}
+	clear(p.lost)
+	return changes
+}
+
+func (p *Peer) anyLost() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.lost) > 0
+}
+
+// reclaimed is called with the outcome.
+func (p *Peer) reclaimed(c *change) {
+	p.mu.Lock()
+	h := p.running[c.id]
+	if h != nil && c.err != nil && !errors.Is(c.err, ErrUnknown) {
+		p.lost[c.id] = *c.reclaim // with the next transaction
+	}
+	p.mu.Unlock()
+	switch {
+	case h == nil:
+	case errors.Is(c.err, ErrUnknown): // it has ended in this history
+		h.cancel(ErrLost)
+	case c.err != nil:
+		p.log.Warn("an action that the store has lost can't be recorded again yet", "action", c.id, "error", c.err)
+	case c.lostTo != nil:
+		p.log.Warn("an action was lost with the store's history, and its key is another's now", "action", c.id, "error", c.lostTo)
+		h.cancel(fmt.Errorf("%w: the store was replaced, and there %w", ErrLost, c.lostTo))
+	default:
+		p.log.Warn("an action that the store had lost is recorded again", "action", c.id, "title", c.record.Title)
+	}
+}
+
+// reclaim puts a record back.
+func (pl *plan) reclaim(c *change) error {
+	if old := pl.lookup(c.id); old != nil {
+		c.record = *old
+		if !old.Status.Ongoing() {
+			return ErrUnknown
+		}
+		return errUnchanged
+	}
+	if pl.noStarts != nil {
+		return pl.noStarts
+	}
+	next := *c.reclaim
+	next.Silence = ""
+	pl.seq = max(pl.seq, next.Seq, next.Fence) // fences grow, also over those that were lost
+	// It runs, so it goes before those who wait.
+	if b, _ := pl.blocked(next.Keys, false, wanted{}); b != nil {
+		c.lostTo, next.Keys = b.refusal(), nil
+	}
+	next.touch(pl.now, true)
+	c.record = pl.put(next)
+	pl.tally.starts-- // it was counted when it began
+	return nil
+}

@@ -1,0 +1,54 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// Where SQLite's locks lie (https://www.sqlite.org/walformat.html, "WAL Locks"; os.h, "PENDING_BYTE").
+const (
+	// In the index of the log: who writes, checkpoints, recovers; who reads; who has it open.
+	lockWrite, lockWriteSize = 120, 3
+	lockRead, lockReadSize   = 123, 5
+	lockDMS                  = 128
+	// In the file itself: who is about to have it alone, and who has it open.
+	lockPending, lockPendingSize = 0x40000000, 512
+	lockShared, lockSharedSize   = 0x40000002, 510
+)
+
+// lockedBy names in an error the process whose lock was waited for in vain.
+func lockedBy(path string, err error) error {
+	code := sqlite.ErrCode(err).ToPrimary()
+	if code != sqlite.ResultBusy && code != sqlite.ResultProtocol {
+		return err
+	}
+	var by *holderError
+	if errors.As(err, &by) {
+		return err
+	}
+	for _, lock := range []struct {
+		end     string
+		from, n int64
+	}{{"-shm", lockWrite, lockWriteSize}, {"-shm", lockRead, lockReadSize}, {"", lockPending, lockPendingSize}} {
+		file, lookErr := factsOf(path + lock.end)
+		if lookErr != nil {
+			continue
+		}
+		if pids := holders(file, lock.from, lock.n, true); len(pids) > 0 {
+			return &holderError{err, nameProcess(pids[0])}
+		}
+	}
+	return err
+}
+
+// A holderError says who holds a lock.
+type holderError struct {
+	err error
+	by  string
+}
+
+func (e *holderError) Error() string { return fmt.Sprintf("%v, %s", e.err, e.by) }
+
+func (e *holderError) Unwrap() error { return e.err }
