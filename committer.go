@@ -100,33 +100,6 @@ func (p *Peer) wait(ctx context.Context, c *change) error {
 	return c.err
 }
 
-// A batch is what goes into one transaction.
-type batch struct {
-	changes []*change
-	// more is where others wait that may come along; nil is nowhere.
-	more <-chan *change
-}
-
-// fill takes in what is waiting, save for the changes that were withdrawn meanwhile.
-func (b *batch) fill() {
-	for len(b.changes) < maxBatch && len(b.more) > 0 {
-		b.take(<-b.more)
-	}
-}
-
-// begin puts changes before the others.
-func (b *batch) begin(first []*change) {
-	if len(first) > 0 {
-		b.changes = append(first, b.changes...)
-	}
-}
-
-func (b *batch) take(c *change) {
-	if c.taken.CompareAndSwap(false, true) {
-		b.changes = append(b.changes, c)
-	}
-}
-
 // commitLoop is the committer: it takes what is waiting into one transaction.
 func (p *Peer) commitLoop() {
 	changes := make([]*change, 0, maxBatch)
@@ -268,6 +241,9 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 	err := p.store.Commit(ctx, need, func(l Loaded) (Writes, error) {
 		if l.Epoch != head.Epoch || l.Seq < head.Seq {
 			return Writes{}, ErrBehind
+		}
+		if err := errors.Join(l.Page.tidy(), tidy(l.Found)); err != nil {
+			return Writes{}, err
 		}
 		// What others committed is on disk: it is published first, and then the
 		// view is exact, for we hold the write lock.

@@ -22,12 +22,11 @@ func (p *Peer) followLoop(wakes <-chan struct{}) {
 	defer poll.Stop()
 	pause := time.NewTimer(0)
 	defer pause.Stop()
-	soon := time.NewTimer(time.Hour)
-	defer soon.Stop()
+	var soon <-chan time.Time
 	reachable := true
 	for {
 		select {
-		case <-soon.C:
+		case <-soon:
 		case <-wakes:
 			if p.flight.reads(p.ctx) {
 				continue
@@ -45,7 +44,7 @@ func (p *Peer) followLoop(wakes <-chan struct{}) {
 				p.log.Warn("the store can't be read; what others change is not seen", "error", err)
 				// If it was removed, whoever has something to say in it makes it anew.
 				p.renewNow()
-				soon.Reset(lookSoon)
+				soon = time.After(lookSoon)
 			}
 		}
 		if err == nil && p.anyLost() {
@@ -84,6 +83,9 @@ func (p *Peer) catchUp(ctx context.Context) error {
 	defer cancel()
 	since, began := p.view.at(), time.Now()
 	page, err := p.store.Feed(ctx, since.Seq)
+	if err == nil {
+		err = page.tidy()
+	}
 	switch {
 	case errors.Is(err, ErrBehind):
 		return p.reload()
@@ -106,6 +108,9 @@ func (p *Peer) reload() error {
 	defer cancel()
 	began := time.Now()
 	snapshot, err := p.store.Snapshot(ctx)
+	if err == nil {
+		err = snapshot.tidy()
+	}
 	if err != nil {
 		return err
 	}

@@ -164,6 +164,9 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 	ctx, cancel := context.WithTimeout(ctx, opts.readTimeout)
 	defer cancel()
 	snapshot, err := store.Snapshot(ctx)
+	if err == nil {
+		err = snapshot.tidy()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}

@@ -32,10 +32,10 @@ const (
 // what can't be parsed may hold a password anywhere.
 func parse(dsn string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(dsn)
-	if err != nil {
+	if err != nil || ambiguous(dsn) {
 		return nil, &kapi.InvalidError{
 			Field:  "DSN",
-			Reason: "must be postgres://USER@HOST:PORT/DATABASE, with special characters in a password percent-encoded",
+			Reason: "must be postgres://USER@HOST:PORT/DATABASE, with special characters in a password percent-encoded (@ is %40, / is %2F)",
 		}
 	}
 	if config.ConnectTimeout == 0 {
@@ -47,6 +47,27 @@ func parse(dsn string) (*pgx.ConnConfig, error) {
 	}
 	config.RuntimeParams["client_encoding"] = "UTF8"
 	return config, nil
+}
+
+// ambiguous reports whether a URL may have been meant otherwise than it is read: with a special
+// character in its password, a part of that would be taken for the host or the database, and shown.
+func ambiguous(dsn string) bool {
+	_, rest, isURL := strings.Cut(dsn, "://")
+	if !isURL || !strings.HasPrefix(dsn, "postgres") {
+		return false
+	}
+	secret := false
+	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' {
+		secret = strings.ContainsRune(rest[:i], ':')
+		rest = rest[i+1:]
+	}
+	place, query, _ := strings.Cut(rest, "?")
+	if strings.ContainsRune(place, '@') || secret && strings.ContainsRune(query, '@') {
+		return true
+	}
+	return slices.ContainsFunc(strings.Split(query, "&"), func(setting string) bool {
+		return strings.ContainsRune(setting, '@') && !strings.HasPrefix(setting, "password=")
+	})
 }
 
 // applicationName tells an admin who holds a lock, and what for.

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/storetest"
@@ -108,6 +111,36 @@ func TestNewerWhileOpen(t *testing.T) {
 		n := len(steps)
 		server.Exec(t, database, fmt.Sprintf("UPDATE kapi.version SET version = %d; UPDATE kapi.head SET min_report = %d, min_start = %d", n+1, n+report, n+start))
 	})
+}
+
+// TestNewerStartTx: a start inside the user's own transaction is refused as any other.
+func TestNewerStartTx(t *testing.T) {
+	s, database := newStore(t)
+	k, err := kapi.Open(within(t), s, kapi.Options{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	server.Exec(t, database, "UPDATE kapi.head SET min_start = 99")
+	conn, err := pgx.Connect(within(t), server.DSN(database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	err = pgx.BeginFunc(within(t), conn, func(tx pgx.Tx) error {
+		_, err := StartTx(within(t), tx, k, kapi.Spec{Title: "refused", Keys: []string{"k"}}, func(context.Context, *kapi.Handle) error {
+			t.Error("it was run")
+			return nil
+		})
+		if !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "starts nothing more") {
+			t.Errorf("StartTx: %v", err)
+		}
+		_, err = tx.Exec(within(t), "SELECT 1") // the transaction goes on
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // TestTenAtOnce: ten processes that find nothing make one store.

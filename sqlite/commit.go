@@ -75,8 +75,8 @@ func (s *Store) write(ctx context.Context, f func(*sqlite.Conn) (wrote bool, err
 
 // writeIn is write, and tells f the file.
 func (s *Store) writeIn(ctx context.Context, f func(*file, *sqlite.Conn) (wrote bool, err error)) (bool, error) {
-	for {
-		wrote, err := s.tryWrite(ctx, f)
+	for moved := false; ; moved = true {
+		wrote, err := s.tryWrite(ctx, moved, f)
 		if !errors.Is(err, errMoved) || ctx.Err() != nil {
 			return wrote, err
 		}
@@ -84,9 +84,10 @@ func (s *Store) writeIn(ctx context.Context, f func(*file, *sqlite.Conn) (wrote 
 }
 
 // tryWrite makes one transaction. Its error is errMoved, and f was not called, if the file is no
-// longer in its place: what was written to it nobody would ever read.
-func (s *Store) tryWrite(ctx context.Context, f func(*file, *sqlite.Conn) (wrote bool, err error)) (bool, error) {
-	file, c, give, err := s.borrow(ctx, true)
+// longer in its place: what was written to it nobody would ever read. Whether it is, is seen under the
+// lock, and before only if moved says that it was not.
+func (s *Store) tryWrite(ctx context.Context, moved bool, f func(*file, *sqlite.Conn) (wrote bool, err error)) (bool, error) {
+	file, c, give, err := s.borrow(ctx, true, moved)
 	if err != nil {
 		return false, err
 	}

@@ -41,7 +41,7 @@ func openAt(t testing.TB, path string) *Store {
 func TestDurable(t *testing.T) {
 	s := openFor(t, newPath(t))
 	for i := range 1 + readers {
-		_, c, give, err := s.borrow(within(t), i == 0)
+		_, c, give, err := s.borrow(within(t), i == 0, true)
 		if err != nil {
 			t.Fatal(err)
 		}

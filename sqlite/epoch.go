@@ -63,7 +63,7 @@ func (f *file) settle(ctx context.Context, c *sqlite.Conn) error {
 	if err != nil {
 		return err
 	}
-	if h.known && h.place != f.where.place {
+	if h.place != f.where.place {
 		if err := f.checkAlone(ctx); err != nil {
 			return err
 		}
@@ -83,6 +83,31 @@ func (f *file) settle(ctx context.Context, c *sqlite.Conn) error {
 		f.wake.touch(now)
 	}
 	return err
+}
+
+// checkPair waits, where the file may have been put there beside the log of another one, until those
+// who have that open have let go of it, and taken it away: SQLite would take it for this file's.
+func (f *file) checkPair(ctx context.Context) error {
+	if !pairedLate(f.path) {
+		return nil
+	}
+	for {
+		index, err := factsOf(f.path + "-shm")
+		if err != nil {
+			return nil //nolint:nilerror // nobody has a log open
+		}
+		with := holders(f.facts, lockShared, lockSharedSize, false)
+		others := holders(index, lockDMS, 1, false)
+		others = slices.DeleteFunc(others, func(pid int) bool { return slices.Contains(with, pid) })
+		switch {
+		case len(others) == 0:
+			return nil
+		case ctx.Err() != nil:
+			return fmt.Errorf("%w: it was put there while %s had another file open, whose log lies there: end that first",
+				kapi.ErrUnavailable, nameProcess(others[0]))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // checkAlone refuses the file to whoever comes by another name, or through another folder, than

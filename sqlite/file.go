@@ -63,6 +63,9 @@ func openFile(ctx context.Context, path string, known mark) (_ *file, err error)
 			_ = f.closeAll()
 		}
 	}()
+	if err := f.checkPair(ctx); err != nil {
+		return nil, err
+	}
 	if err := recognise(ctx, path); err != nil {
 		return nil, err
 	}
@@ -209,7 +212,28 @@ func (f *file) close(ctx context.Context) error {
 	}
 	f.closed = true
 	defer close(f.shut)
+	if !f.displaced() {
+		return f.closeAll()
+	}
+	// SQLite leaves the log as it is then. What is in it goes to the file, wherever that is, and the
+	// log away: it must not be taken for that of the file which stands there now. Those who come to that
+	// wait (checkPair) as long as the log is open.
+	_ = exec(f.opened[0], "PRAGMA wal_checkpoint(TRUNCATE)")
+	for i, end := range []string{"-wal", "-shm"} {
+		if now, lookErr := factsOf(f.path + end); lookErr == nil && now.same(f.sides[i]) {
+			_ = os.Remove(f.path + end)
+		}
+	}
 	return f.closeAll()
+}
+
+// displaced reports whether another file stands at the path, or none.
+func (f *file) displaced() bool {
+	if f.path == "" {
+		return false
+	}
+	now, err := factsOf(f.path)
+	return isGone(err) || err == nil && !now.same(f.facts)
 }
 
 func (f *file) closeAll() error {

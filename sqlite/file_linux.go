@@ -91,6 +91,19 @@ func identify(path string, links bool) (where, error) {
 	return w, nil
 }
 
+// pairedLate reports whether the file may have come to its place after the log beside it: it was made
+// later, or was last changed in something else than what is in it, such as its name.
+func pairedLate(path string) bool {
+	var file, log unix.Statx_t
+	const times = unix.STATX_BTIME | unix.STATX_CTIME | unix.STATX_MTIME
+	if unix.Statx(unix.AT_FDCWD, path+"-wal", unix.AT_SYMLINK_NOFOLLOW, times, &log) != nil ||
+		unix.Statx(unix.AT_FDCWD, path, 0, times, &file) != nil {
+		return false
+	}
+	after := func(a, b unix.StatxTimestamp) bool { return a.Sec > b.Sec || a.Sec == b.Sec && a.Nsec > b.Nsec }
+	return after(file.Btime, log.Btime) || after(file.Ctime, file.Mtime) && !after(log.Mtime, file.Ctime)
+}
+
 // factsOf looks at a file, or at the link if it is one.
 func factsOf(path string) (facts, error) {
 	var stat unix.Stat_t
@@ -188,17 +201,16 @@ func trySide(folder int, name, path string, like facts) (*os.File, error) {
 		return nil, err
 	}
 	if err = unix.Fstat(fd, &stat); err == nil {
-		if err = like.admits(factsIn(&stat)); err == nil {
-			dress(fd, factsIn(&stat), like)
-		}
-		if err == nil && stat.Nlink == 0 {
-			err = errRemoved
-		}
+		err = like.admits(factsIn(&stat)) // what was opened may be another than what was looked at
+	}
+	if err == nil && stat.Nlink == 0 {
+		err = errRemoved
 	}
 	if err != nil {
 		_ = unix.Close(fd)
 		return nil, err
 	}
+	dress(fd, factsIn(&stat), like)
 	return os.NewFile(uintptr(fd), path), nil
 }
 

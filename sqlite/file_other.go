@@ -29,6 +29,9 @@ func checkFolder(string) error { return nil }
 // identify can't tell on this system: a copy is recognised by its wake file alone.
 func identify(string, bool) (where, error) { return where{}, nil }
 
+// pairedLate can't tell on this system.
+func pairedLate(string) bool { return false }
+
 // factsOf knows no more here than whether there is a regular file.
 func factsOf(path string) (facts, error) {
 	info, err := os.Lstat(path)

@@ -12,7 +12,7 @@ func TestNoRoom(t *testing.T) {
 	bothKinds(t, func(t *testing.T, s *Store) {
 		limitTo := func(pages int) {
 			t.Helper()
-			_, c, give, err := s.borrow(within(t), true)
+			_, c, give, err := s.borrow(within(t), true, true)
 			if err != nil {
 				t.Fatal(err)
 			}

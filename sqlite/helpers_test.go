@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -214,3 +215,24 @@ func writeFile(t testing.TB, path string, data []byte) {
 }
 
 func isUnavailable(err error) bool { return errors.Is(err, kapi.ErrUnavailable) }
+
+// Warnings are what a store was told to warn of.
+type warnings struct {
+	mu   sync.Mutex
+	said []string
+}
+
+func (w *warnings) add(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.said = append(w.said, text)
+}
+
+// all returns them, and forgets them.
+func (w *warnings) all() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	said := w.said
+	w.said = nil
+	return said
+}

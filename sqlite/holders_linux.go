@@ -60,7 +60,7 @@ func nameProcess(pid int) string {
 	if begin < 0 || end < begin || end+2 >= len(stat) {
 		return name + " on " + host
 	}
-	name += fmt.Sprintf(" (%s) on %s", strconv.QuoteToASCII(string(stat[begin+1:end])), host)
+	name += fmt.Sprintf(" (%s) on %s", strings.Trim(strconv.QuoteToASCII(string(stat[begin+1:end])), `"`), host)
 	if state := stat[end+2]; state == 'T' || state == 't' {
 		name += fmt.Sprintf(", which is stopped: kill -CONT %d lets it go on", pid)
 	}

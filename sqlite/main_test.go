@@ -17,6 +17,9 @@ import (
 // childEnv names what a process that a test started does instead of running the tests.
 const childEnv = "KAPI_SQLITE_TEST_CHILD"
 
+// asEnv names the user that a child becomes, the group, and another group.
+const asEnv = "KAPI_SQLITE_TEST_AS"
+
 // noExitSleep takes away the second that the race detector waits at a process's end.
 const noExitSleep = "GORACE=atexit_sleep_ms=0"
 
@@ -39,10 +42,14 @@ func runChild(name string, args []string) error {
 		"lock all":  roleLockAll,
 		"committer": roleCommitter,
 		"crash":     roleCrash,
+		"keep":      roleKeep,
 	}
 	role := roles[name]
 	if role == nil || len(args) != 1 {
 		return fmt.Errorf("no such role: %q of %q", name, args)
+	}
+	if err := becomeUser(os.Getenv(asEnv)); err != nil {
+		return err
 	}
 	return role(args[0], bufio.NewScanner(os.Stdin))
 }
@@ -60,8 +67,15 @@ type child struct {
 // startChild starts a process that plays a role on the store at path. It is ended with t.
 func startChild(t testing.TB, role, path string) *child {
 	t.Helper()
+	return startChildWith(t, role, path)
+}
+
+// startChildWith is startChild, with more variables.
+func startChildWith(t testing.TB, role, path string, env ...string) *child {
+	t.Helper()
 	c := &child{t: t, name: role, cmd: osexec.Command(executable(t), path), out: make(chan string, 100)}
 	c.cmd.Env = append(os.Environ(), childEnv+"="+role, noExitSleep)
+	c.cmd.Env = append(c.cmd.Env, env...)
 	c.cmd.Stderr = &c.said
 	in, err := c.cmd.StdinPipe()
 	if err != nil {

@@ -92,7 +92,7 @@ func scanRunner(stmt *sqlite.Stmt) kapi.RunnerRecord {
 // read calls f inside a read transaction, so that what f reads belongs together. It is
 // short: a long one would keep the WAL from being reused.
 func (s *Store) read(ctx context.Context, f func(*sqlite.Conn) error) error {
-	file, c, give, err := s.borrow(ctx, false)
+	file, c, give, err := s.borrow(ctx, false, true)
 	if err != nil {
 		return err
 	}

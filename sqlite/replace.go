@@ -35,11 +35,11 @@ func (s *Store) set(f *file) {
 	s.file = f
 }
 
-// borrow takes a connection until give. It is that of the file that is at the path now; to write,
-// one is made there if there is none.
-func (s *Store) borrow(ctx context.Context, write bool) (f *file, c *sqlite.Conn, give func(), err error) {
+// borrow takes a connection until give. It is that of the file that is at the path now, if that is to
+// be looked at; to write, one is made there if there is none.
+func (s *Store) borrow(ctx context.Context, write, look bool) (f *file, c *sqlite.Conn, give func(), err error) {
 	for {
-		if f, err = s.current(ctx, write); err != nil {
+		if f, err = s.current(ctx, write, look); err != nil {
 			return nil, nil, nil, s.fail(err)
 		}
 		pool := f.reader
@@ -57,14 +57,14 @@ func (s *Store) borrow(ctx context.Context, write bool) (f *file, c *sqlite.Conn
 }
 
 // current returns the file that is at the path now.
-func (s *Store) current(ctx context.Context, write bool) (*file, error) {
+func (s *Store) current(ctx context.Context, write, look bool) (*file, error) {
 	select {
 	case <-s.closed:
 		return nil, errClosed
 	default:
 	}
 	f := s.now()
-	if f != nil && f.inPlace(s.name) {
+	if f != nil && (!look || f.inPlace(s.name)) {
 		return f, nil
 	}
 	select {

@@ -83,3 +83,14 @@ func roleCrash(path string, _ *bufio.Scanner) error {
 		return kapi.Writes{}, nil
 	})
 }
+
+// roleKeep has the store open until its stdin ends.
+func roleKeep(path string, in *bufio.Scanner) error {
+	s, err := Open(path)
+	if err != nil {
+		return err
+	}
+	fmt.Println("open")
+	in.Scan()
+	return s.Close()
+}

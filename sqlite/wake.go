@@ -164,7 +164,7 @@ func (s *Store) over(wake func()) error {
 // keepWake makes the wake file again if it was removed. The lock is held so that it gets
 // the newest mark, and whoever opens the store next finds the epoch in it.
 func (s *Store) keepWake(ctx context.Context) (*file, error) {
-	f, err := s.current(ctx, false)
+	f, err := s.current(ctx, false, true)
 	if err != nil || f.wake.inPlace() == nil {
 		return f, err
 	}

@@ -11,6 +11,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/kettubot/kapi"
@@ -79,6 +80,9 @@ func storePath(store string) (string, error) {
 	case ok && (scheme == "postgres" || scheme == "postgresql"):
 		// The rest may hold a password.
 		return "", usage("--store %s:...: not a store, use %s://USER@HOST:PORT/DATABASE", scheme, scheme)
+	}
+	if at := strings.Index(store, "://"); at >= 0 || strings.Contains(store, "@") {
+		store = store[:max(at, 0)] + "..." // the rest may hold a password
 	}
 	return "", usage("--store %s: not a store, use sqlite:PATH or postgres://USER@HOST:PORT/DATABASE", store)
 }
@@ -157,19 +161,32 @@ func (a *app) storeArgument() string {
 	return words
 }
 
-// withoutPassword is for what is shown: whoever copies it fills the password in.
+// withoutPassword is for what is shown: whoever copies it fills the password in. It goes by the text,
+// as a password that is not percent-encoded is one all the same.
 func withoutPassword(store string) string {
-	if u, err := url.Parse(store); isPostgres(store) && err == nil {
-		if u.User != nil {
-			u.User = url.User(u.User.Username())
-		}
-		if q := u.Query(); q.Has("password") {
-			q.Del("password")
-			u.RawQuery = q.Encode()
-		}
-		return u.String()
+	if !isPostgres(store) {
+		return store
 	}
-	return store
+	scheme, rest, _ := strings.Cut(store, "://")
+	user := ""
+	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' {
+		user, _, _ = strings.Cut(rest[:i], ":")
+		user, rest = user+"@", rest[i+1:]
+	}
+	place, query, _ := strings.Cut(rest, "?")
+	if strings.ContainsRune(place, '@') {
+		return scheme + "://..." // of a password, who knows where it ends
+	}
+	settings := strings.Split(query, "&")
+	settings = slices.DeleteFunc(settings, func(setting string) bool {
+		name, _, _ := strings.Cut(setting, "=")
+		name, err := url.QueryUnescape(name)
+		return err != nil || name == "" || strings.Contains(strings.ToLower(name), "password")
+	})
+	if len(settings) > 0 {
+		place += "?" + strings.Join(settings, "&")
+	}
+	return scheme + "://" + user + place
 }
 
 // shellQuote makes a word that a POSIX shell takes as it is.

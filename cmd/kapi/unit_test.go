@@ -285,3 +285,27 @@ func TestAside(t *testing.T) {
 		t.Errorf("said last: %q", last)
 	}
 }
+
+// TestWithoutPassword: a command that is shown has the store as it was given, without its password,
+// however that is written.
+func TestWithoutPassword(t *testing.T) {
+	for store, want := range map[string]string{
+		"sqlite:/a@b:c/kapi.db":                                 "sqlite:/a@b:c/kapi.db",
+		"postgres://h/db":                                       "postgres://h/db",
+		"postgres://kapi@h:1,h2/db":                             "postgres://kapi@h:1,h2/db",
+		"postgres://kapi:secret@h/db?sslmode=require":           "postgres://kapi@h/db?sslmode=require",
+		"postgres://kapi:sec#ret@h/db":                          "postgres://kapi@h/db",
+		"postgres://kapi:sec?ret@h/db":                          "postgres://kapi@h/db",
+		"postgres://kapi:sec%zzret@h/db":                        "postgres://kapi@h/db",
+		"postgres://kapi:sec:ret@h/db":                          "postgres://kapi@h/db",
+		"postgres://kapi:sec@ret@h/db":                          "postgres://...",
+		"postgres://kapi:sec/ret@h/db":                          "postgres://...",
+		"postgresql://h/db?password=secret&user=kapi":           "postgresql://h/db?user=kapi",
+		"postgres://h/db?Pass%77ord=secret":                     "postgres://h/db",
+		"postgres://h/db?sslpassword=secret&sslkey=k&connect=5": "postgres://h/db?sslkey=k&connect=5",
+	} {
+		if got := withoutPassword(store); got != want {
+			t.Errorf("%s is shown as %s, want %s", store, got, want)
+		}
+	}
+}

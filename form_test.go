@@ -1,0 +1,56 @@
+package kapi
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// What a store says is refused, or made fit, before anybody sees it.
+func TestTidy(t *testing.T) {
+	whole := func() Record {
+		return Record{Action: Action{ID: "a-B_9", Title: "t", Status: StatusRunning, Runner: &Runner{ID: "r", Host: "h"}}}
+	}
+	for name, spoil := range map[string]func(*Record){
+		"no id":               func(r *Record) { r.ID = "" },
+		"an id for a shell":   func(r *Record) { r.ID = "x;reboot" },
+		"an id of escapes":    func(r *Record) { r.ID = "x\x1b[2J" },
+		"a long id":           func(r *Record) { r.ID = strings.Repeat("x", 65) },
+		"a runner of another": func(r *Record) { r.Runner.ID = "r\nid" },
+		"a status":            func(r *Record) { r.Status = 6 },
+		"a status below":      func(r *Record) { r.Status = -1 },
+	} {
+		r := whole()
+		spoil(&r)
+		page := Page{Head: Head{Epoch: "e"}, Records: []Record{whole(), r}}
+		if err := page.tidy(); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "what no kapi has written") ||
+			strings.ContainsAny(err.Error(), "\x1b\n") || len(err.Error()) > 300 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, epoch := range []string{"", "e e", "e\r\nSet-Cookie: x", strings.Repeat("e", 65)} {
+		if err := (&Snapshot{Head: Head{Epoch: epoch}}).tidy(); err == nil {
+			t.Errorf("the epoch %q is taken", epoch)
+		}
+	}
+	long := strings.Repeat("é", 5000)
+	for _, p := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 7, -1, 0.5} {
+		r := whole()
+		r.Title, r.Description, r.State, r.Runner.Host, r.Progress = "\xff\x00"+long, long, long, long, &p
+		if err := r.tidy(); err != nil {
+			t.Fatal(err)
+		}
+		if n := utf8.RuneCountInString(r.Title); n != maxTitle || !strings.HasPrefix(r.Title, "\uFFFD\uFFFDé") || !utf8.ValidString(r.Title) {
+			t.Errorf("the title has %d characters: %q", n, r.Title)
+		}
+		if utf8.RuneCountInString(r.Runner.Host) != maxHost || utf8.RuneCountInString(r.State) != maxState {
+			t.Error("host or state are too long")
+		}
+		if _, err := json.Marshal(r.Shown()); err != nil {
+			t.Errorf("progress %v: %v", p, err)
+		}
+	}
+}

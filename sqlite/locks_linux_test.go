@@ -1,0 +1,170 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/kettubot/kapi"
+)
+
+// locksOf returns what the kernel says of this process's locks on the files of a store.
+func locksOf(t *testing.T, path string) (locks []string) {
+	t.Helper()
+	all := string(readFile(t, "/proc/locks"))
+	for _, end := range []string{"", "-shm"} {
+		facts, err := factsOf(path + end)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(all) {
+			f := strings.Fields(line)
+			if len(f) == 8 && f[4] == fmt.Sprint(os.Getpid()) && strings.HasSuffix(f[5], fmt.Sprint(":", facts.inode)) {
+				locks = append(locks, strings.Join(append([]string{"PATH" + end}, f[1:]...), " "))
+			}
+		}
+	}
+	slices.Sort(locks)
+	return locks
+}
+
+// TestLocksStay: whatever is done beside SQLite leaves the process its locks. A descriptor of one of
+// its files that is opened and closed would take all of them away, from all that have it open.
+func TestLocksStay(t *testing.T) {
+	path := newPath(t)
+	s := openFor(t, path)
+	mustInsert(t, s, "a")
+	s.Glance()
+	before := locksOf(t, path)
+	if len(before) < 2 {
+		t.Fatalf("it has the locks %q, want those of who has the file and its log open", before)
+	}
+	for name, do := range map[string]func(){
+		"another opens and closes": func() { closeStore(t, openAt(t, path)) },
+		"reading":                  func() { headOf(t, s) },
+		"writing":                  func() { mustInsert(t, s, "b") },
+		"a glance": func() {
+			if _, ok := s.Glance(); !ok {
+				t.Error("nothing to be seen")
+			}
+		},
+		"a wake file made anew": func() {
+			must(t, os.Remove(path+"-wake"))
+			if _, err := s.keepWake(within(t)); err != nil {
+				t.Error(err)
+			}
+		},
+		"files that are given another mode": func() {
+			must(t, os.Chmod(path+"-wal", 0o644))
+			must(t, os.Chmod(path+"-shm", 0o644))
+			closeStore(t, openAt(t, path))
+			for _, end := range []string{"-wal", "-shm"} {
+				if now, err := factsOf(path + end); err != nil || now.mode != 0o600 {
+					t.Errorf("PATH%s has mode %o (error: %v)", end, now.mode, err)
+				}
+			}
+		},
+		"looking who holds a lock": func() { _ = lockedBy(path, sqlite.ResultBusy.ToError()) },
+		"a store that is refused": func() {
+			must(t, os.Link(path, path+".link"))
+			wantOpenRefused(t, path, "2 names")
+			must(t, os.Remove(path+".link"))
+		},
+	} {
+		do()
+		if after := locksOf(t, path); !slices.Equal(after, before) {
+			t.Errorf("%s: the locks are %q, were %q", name, after, before)
+		}
+	}
+}
+
+// TestStoppedHolder: whoever waits in vain for a process that stands still inside a transaction is
+// told which that is, and how it goes on.
+func TestStoppedHolder(t *testing.T) {
+	path := newPath(t)
+	s := openFor(t, path)
+	other := startChild(t, "lock", path)
+	other.expect("locked")
+	pid := other.cmd.Process.Pid
+	host, err := os.Hostname()
+	must(t, err)
+	wantHolder := func(end string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(within(t), 20*time.Millisecond)
+		defer cancel()
+		_, err := insert(ctx, s, "a")
+		wantRefusal(t, err, path, lockedByAnother)
+		if want := fmt.Sprintf("pid %d (sqlite.test) on %s%s", pid, host, end); !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("the error is %v\nwant %s", err, want)
+		}
+	}
+	wantHolder("")
+	must(t, other.cmd.Process.Signal(syscall.SIGSTOP))
+	eventually(t, "it is stopped", func() bool { return strings.HasSuffix(nameProcess(pid), " lets it go on") })
+	wantHolder(fmt.Sprintf(", which is stopped: kill -CONT %d lets it go on", pid))
+	must(t, other.cmd.Process.Signal(syscall.SIGCONT))
+	other.end()
+	mustInsert(t, s, "a")
+}
+
+// TestOpenNamesHolder: who can't even open it is told as well.
+func TestOpenNamesHolder(t *testing.T) {
+	path := newPath(t)
+	makeStore(t, path)
+	other := startChild(t, "lock all", path)
+	other.expect("locked")
+	ctx, cancel := context.WithTimeout(within(t), 20*time.Millisecond)
+	defer cancel()
+	_, err := OpenContext(ctx, path)
+	wantRefusal(t, err, path, fmt.Sprintf("pid %d (sqlite.test)", other.cmd.Process.Pid))
+	other.end()
+}
+
+// TestRetries: what others cause for a moment is tried again; as long as one may wait if they hold a
+// lock, a moment if they make or remove files.
+func TestRetries(t *testing.T) {
+	for code, c := range map[sqlite.ResultCode]struct{ again, long bool }{
+		sqlite.ResultBusy:             {true, true},
+		sqlite.ResultBusyRecovery:     {true, true},
+		sqlite.ResultBusySnapshot:     {true, true},
+		sqlite.ResultProtocol:         {true, true},
+		sqlite.ResultCantOpen:         {true, false},
+		sqlite.ResultReadOnlyRecovery: {true, false},
+		sqlite.ResultReadOnlyCantInit: {true, false},
+		sqlite.ResultReadOnlyCantLock: {true, false},
+		sqlite.ResultCorrupt:          {false, false},
+		sqlite.ResultFull:             {false, false},
+	} {
+		t.Run(code.String(), func(t *testing.T) {
+			t.Parallel()
+			calls := 0
+			err := retryBusy(within(t), func() error {
+				if calls++; calls > 3 {
+					return nil
+				}
+				return fmt.Errorf("step: %w", code.ToError())
+			})
+			if again := err == nil; again != c.again {
+				t.Errorf("%v: tried again: %v, want %v", code, again, c.again)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 2*shortly)
+			began := time.Now()
+			err = retryBusy(ctx, func() error { return code.ToError() })
+			if long := ctx.Err() != nil; long != c.long && time.Since(began) < 2*shortly || err == nil {
+				t.Errorf("%v: tried for %v, until the end: %v, want %v", code, time.Since(began), long, c.long)
+			}
+			cancel()
+			if err := storeError(code.ToError()); !errors.Is(err, kapi.ErrUnavailable) || strings.HasPrefix(err.Error(), kapi.ErrUnavailable.Error()+": sqlite") {
+				t.Errorf("%v: it is explained as %v", code, err)
+			}
+		})
+	}
+}

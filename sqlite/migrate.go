@@ -1,0 +1,161 @@
+package sqlite
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/kettubot/kapi"
+)
+
+// applicationID marks the file as kapi's ("kapi" in ASCII).
+const applicationID = 0x6b617069
+
+//go:embed schema/*.sql
+var schema embed.FS
+
+// prepare makes the file ready: of this version's schema, with a history of its own. A
+// file that is ready already is not written to, and nobody's lock is waited for.
+func (f *file) prepare(ctx context.Context, c *sqlite.Conn) error {
+	steps, err := steps()
+	f.schema = int64(len(steps))
+	if err != nil {
+		return err
+	}
+	var ready bool
+	err = retryBusy(ctx, func() (err error) {
+		ready, err = f.isReady(c)
+		return err
+	})
+	if err == nil && !ready {
+		err = f.migrate(ctx, c)
+	}
+	return storeError(err)
+}
+
+func (f *file) isReady(c *sqlite.Conn) (ready bool, err error) {
+	last := f.wake.read() // before the history, which may go on meanwhile
+	if err := step(c, "BEGIN"); err != nil {
+		return false, err
+	}
+	defer rollback(c)
+	ours, err := checkOwner(c)
+	if err != nil || !ours {
+		return false, err
+	}
+	steps, err := missing(c)
+	if err != nil || len(steps) > 0 {
+		return false, err
+	}
+	h, err := readHistory(c)
+	return f.settled(h, last), err
+}
+
+// migrate brings the file to this version's schema, in one transaction, and begins a new
+// epoch if the file is not where its history took place.
+func (f *file) migrate(ctx context.Context, c *sqlite.Conn) (err error) {
+	if err := begin(ctx, c); err != nil {
+		return err
+	}
+	defer rollback(c)
+	ours, err := checkOwner(c)
+	if err != nil {
+		return err
+	}
+	if !ours {
+		if err := exec(c, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err != nil {
+			return err
+		}
+	}
+	steps, err := missing(c)
+	if err != nil {
+		return err
+	}
+	for _, name := range steps {
+		if err := runScript(c, name); err != nil {
+			return fmt.Errorf("migrate with %s: %w", name, storeError(err))
+		}
+	}
+	if err := f.settle(ctx, c); err != nil {
+		return err
+	}
+	if err := makeSecret(c); err != nil {
+		return err
+	}
+	return step(c, "COMMIT")
+}
+
+// steps names those of the schema, in their order.
+func steps() ([]string, error) { return fs.Glob(schema, "schema/*.sql") }
+
+// missing names the steps that bring the file to this version's schema. A file of a later one lacks
+// none, and is refused unless it says that this version may report in it.
+func missing(c *sqlite.Conn) ([]string, error) {
+	steps, err := steps()
+	if err != nil {
+		return nil, err
+	}
+	version, err := pragma(c, "user_version")
+	known := int64(len(steps))
+	switch {
+	case err != nil:
+		return nil, err
+	case version < 0:
+		return nil, tooNew(version, known)
+	case version <= known:
+		return steps[version:], nil
+	}
+	if h, err := readHead(c); err != nil || h.report > known {
+		return nil, tooNew(version, known)
+	}
+	return nil, nil
+}
+
+// tooNew refuses a file that this version must not touch.
+func tooNew(version, known int64) error {
+	return fmt.Errorf("%w: it is from a newer kapi (schema %d, this one knows %d)", kapi.ErrUnavailable, version, known)
+}
+
+// errOtherProgram refuses a file.
+var errOtherProgram = fmt.Errorf("%w: it is the SQLite database of another program", kapi.ErrUnavailable)
+
+// checkOwner refuses a database of another program; ours is false for an empty one.
+func checkOwner(c *sqlite.Conn) (ours bool, err error) {
+	id, err := pragma(c, "application_id")
+	if err != nil || id == applicationID {
+		return err == nil, err
+	}
+	var tables int
+	err = sqlitex.ExecuteTransient(c, "SELECT count(*) FROM sqlite_schema", &sqlitex.ExecOptions{
+		ResultFunc: func(stmt *sqlite.Stmt) error {
+			tables = stmt.ColumnInt(0)
+			return nil
+		},
+	})
+	if err == nil && (id != 0 || tables > 0) {
+		err = errOtherProgram
+	}
+	return false, err
+}
+
+func pragma(c *sqlite.Conn, name string) (value int64, err error) {
+	err = sqlitex.ExecuteTransient(c, "PRAGMA "+name, &sqlitex.ExecOptions{
+		ResultFunc: func(stmt *sqlite.Stmt) error {
+			value = stmt.ColumnInt64(0)
+			return nil
+		},
+	})
+	return value, err
+}
+
+func runScript(c *sqlite.Conn, name string) error {
+	script, err := schema.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	return sqlitex.ExecScript(c, string(script))
+}

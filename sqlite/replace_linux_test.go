@@ -1,0 +1,219 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestReplaced: a store whose file is removed or replaced while it is open says so, and goes on in
+// what stands at its path then, where it takes no seq again. Reading makes no file.
+func TestReplaced(t *testing.T) {
+	for name, c := range map[string]struct {
+		damage func(t *testing.T, path string)
+		said   string
+		there  bool // there is a file all the same
+		same   bool // it is the same one
+		last   string
+	}{
+		"removed": {func(t *testing.T, path string) {
+			must(t, os.Remove(path))
+		}, "was removed", false, false, "is another one now"},
+		"removed with all": {func(t *testing.T, path string) {
+			removeAll(t, path)
+		}, "was removed", false, false, "is another one now"},
+		"folder removed and made anew": {func(t *testing.T, path string) {
+			must(t, os.RemoveAll(filepath.Dir(path)))
+			must(t, os.Mkdir(filepath.Dir(path), 0o700))
+		}, "was removed", false, false, "is another one now"},
+		"moved away": {func(t *testing.T, path string) {
+			there := path + ".moved"
+			rename(t, path, there)
+			t.Cleanup(func() { // with all that was written to it
+				s := openFor(t, there)
+				wantIDs(t, s, "before", "a", "b", "c")
+			})
+		}, "was removed", false, false, "is another one now"},
+		"replaced by a backup": {func(t *testing.T, path string) {
+			writeFile(t, path+".new", readFile(t, path+".backup"))
+			rename(t, path+".new", path)
+		}, "was replaced by another file", true, false, "is another one now"},
+		"replaced by another store": {func(t *testing.T, path string) {
+			other := newPath(t)
+			makeStore(t, other, "other")
+			removeAll(t, path)
+			writeFile(t, path, readFile(t, other))
+		}, "was replaced by another file", true, false, "is another one now"},
+		"its log removed": {func(t *testing.T, path string) {
+			must(t, os.Remove(path+"-wal"))
+		}, "has lost its ", true, true, "is open again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := newPath(t)
+			makeStore(t, path, "before")
+			backup := readFile(t, path)
+			var said warnings
+			s, err := OpenWith(within(t), path, Options{Warn: said.add})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeStore(t, s)
+			for _, id := range []string{"a", "b", "c"} {
+				mustInsert(t, s, id)
+			}
+			before := headOf(t, s)
+			writeFile(t, path+".backup", backup)
+			c.damage(t, path)
+
+			_, err = s.Feed(within(t), before.Seq)
+			if _, there := os.Stat(path); !c.there && (!isUnavailable(err) || !strings.Contains(err.Error(), "it was removed or replaced") || there == nil) {
+				t.Errorf("reading says %v; the file: %v", err, there)
+			}
+			seq := mustInsert(t, s, "after")
+			if after := headOf(t, s); !c.same && (after.Epoch == before.Epoch || seq <= before.Seq+ahead) || c.same && seq != before.Seq+1 {
+				t.Errorf("the head became %v, was %v", after, before)
+			}
+			wantSame(t, headOf(t, openFor(t, path)), headOf(t, s))
+			got := said.all()
+			if len(got) != 2 || !strings.HasPrefix(got[0], "the store "+path+" "+c.said) || !strings.Contains(got[1], c.last) {
+				t.Errorf("it warned of %q", got)
+			}
+		})
+	}
+}
+
+// TestReplacedByALink: a link that comes to name another store leads there.
+func TestReplacedByALink(t *testing.T) {
+	first, second := newPath(t), newPath(t)
+	makeStore(t, first)
+	makeStore(t, second, "there")
+	link := filepath.Join(t.TempDir(), "kapi.db")
+	must(t, os.Symlink(first, link))
+	s, err := OpenWith(within(t), link, Options{Warn: func(string) {}})
+	must(t, err)
+	defer closeStore(t, s)
+	must(t, os.Symlink(second, link+".new"))
+	rename(t, link+".new", link)
+	wantIDs(t, s, "there")
+}
+
+// TestNothingThere: while none can be made what is written is refused, that is said once, and it goes
+// on when the folder is there again.
+func TestNothingThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "folder", "kapi.db")
+	must(t, os.Mkdir(filepath.Dir(path), 0o700))
+	var said warnings
+	s, err := OpenWith(within(t), path, Options{Warn: said.add})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, s)
+	mustInsert(t, s, "a")
+	must(t, os.RemoveAll(filepath.Dir(path)))
+	for range 3 {
+		_, err := insert(within(t), s, "b")
+		wantRefusal(t, err, path, "no such file or directory")
+		_, err = s.Feed(within(t), 0)
+		wantRefusal(t, err, path, "it was removed or replaced")
+	}
+	if got := said.all(); len(got) != 2 || !strings.Contains(got[1], "on no record until") {
+		t.Errorf("it warned of %q", got)
+	}
+	must(t, os.Mkdir(filepath.Dir(path), 0o700))
+	mustInsert(t, s, "c")
+	if got := said.all(); len(got) != 1 || !strings.Contains(got[0], "is another one now") {
+		t.Errorf("it warned of %q", got)
+	}
+}
+
+// TestReplacedWhileWaiting: who waits for the lock of a file that is taken away meanwhile writes to
+// the one that takes its place, and nothing to the old one.
+func TestReplacedWhileWaiting(t *testing.T) {
+	path := newPath(t)
+	s := openFor(t, path)
+	mustInsert(t, s, "a")
+	other := startChild(t, "lock", path)
+	other.expect("locked")
+	done := make(chan error, 1)
+	go func() {
+		_, err := insert(within(t), s, "b")
+		done <- err
+	}()
+	eventually(t, "it waits", func() bool { return len(s.now().writer) == 0 })
+	must(t, os.Rename(path, path+".old"))
+	other.end()
+	if err := receive(t, done, "the commit"); err != nil {
+		t.Errorf("the commit: %v", err)
+	}
+	wantIDs(t, openFor(t, path), "b")
+}
+
+func removeAll(t *testing.T, path string) {
+	t.Helper()
+	for _, end := range []string{"", "-wal", "-shm", "-wake"} {
+		if err := os.Remove(path + end); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReplacedBesideALog: a file that is put where others have one open meets the log of that. Whoever
+// opens it waits until they have let go, and doesn't take the log for the new file's.
+func TestReplacedBesideALog(t *testing.T) {
+	for name, put := range map[string]func(t *testing.T, other, path string){
+		"moved": func(t *testing.T, other, path string) { rename(t, other, path) },
+		"made anew": func(t *testing.T, other, path string) {
+			must(t, os.Remove(path))
+			writeFile(t, path, readFile(t, other))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, other := newPath(t), newPath(t)
+			makeStore(t, other, "there")
+			before := startChild(t, "committer", path)
+			before.expect("ready")
+			before.tell("go")
+			before.hear()
+			before.tell("here")
+			before.expect("1")
+			put(t, other, path)
+
+			ctx, cancel := context.WithTimeout(within(t), 20*time.Millisecond)
+			defer cancel()
+			_, err := OpenContext(ctx, path)
+			wantRefusal(t, err, path, fmt.Sprintf("it was put there while pid %d (", before.cmd.Process.Pid))
+			opened := make(chan *Store, 1)
+			go func() {
+				s, err := Open(path)
+				if err != nil {
+					t.Error(err)
+				}
+				opened <- s
+			}()
+			before.tell("") // it looks, and notices
+			before.expect("1")
+			s := receive(t, opened, "Open")
+			if s == nil {
+				return
+			}
+			defer closeStore(t, s)
+			wantIDs(t, s, "there")
+			before.tell("more")
+			before.expect("2")
+			wantIDs(t, s, "there", "more")
+			before.end()
+		})
+	}
+}
