@@ -8,6 +8,8 @@
 //   - restart, failover: the PostgreSQL under it all is stopped, killed, or killed for good and its
 //     synchronous standby promoted, while commands run and processes work; nothing acknowledged is
 //     missing, and what runs goes on.
+//   - surroundings: kapi run where the kernel says no: few descriptors, few threads, no
+//     pseudo-terminal, no /proc, system calls that a sandbox refuses.
 //   - reshard: kapi run around a resharding of a Redis Cluster of real nodes, seen over
 //     REST by an admin.
 //

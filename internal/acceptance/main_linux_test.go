@@ -19,6 +19,7 @@ const roleVariable = "ACCEPTANCE_ROLE"
 var roles = map[string]func(args []string) error{
 	"worker": workerMain,
 	"runner": runnerMain,
+	"within": withinMain,
 }
 
 // database is for the tests that do it no harm.

@@ -39,9 +39,16 @@ func role(t *testing.T, name string, args []string, wrap ...string) *process {
 		t.Fatal(err)
 	}
 	argv := append(append(wrap, self), args...)
+	return roleIn(t, name, os.Environ(), argv...)
+}
+
+// roleIn starts the test binary in a role and an environment. The program that argv begins with may be
+// another one, that runs it.
+func roleIn(t *testing.T, name string, env []string, argv ...string) *process {
+	t.Helper()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	// Without this the race detector has each process wait a second at its end.
-	cmd.Env = append(os.Environ(), roleVariable+"="+name, "GORACE=atexit_sleep_ms=0 halt_on_error=1")
+	cmd.Env = append(env, roleVariable+"="+name, "GORACE=atexit_sleep_ms=0 halt_on_error=1")
 	return start(t, cmd)
 }
 
