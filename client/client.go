@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/wellformed"
@@ -47,8 +48,9 @@ const (
 )
 
 // New returns a client of the server at address, a URL like https://kapi.example or
-// http://127.0.0.1:4080/prefix. token is bare, or begins with Bearer or Bot. It asks the
-// server nothing yet.
+// http://127.0.0.1:4080/prefix. token is bare, or begins with Bearer or Bot; white space and a
+// byte order mark around it don't count. It asks the server nothing yet. The error is a
+// *kapi.InvalidError.
 func New(address, token string, o Options) (*Client, error) {
 	u, err := url.Parse(address)
 	switch {
@@ -68,8 +70,9 @@ func New(address, token string, o Options) (*Client, error) {
 	if o.Reporting == nil {
 		o.Reporting = func(string, error) {}
 	}
-	if scheme, _, ok := strings.Cut(token, " "); token != "" && (!ok || !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "Bot")) {
-		token = "Bearer " + token
+	token, err = credentials(token)
+	if err != nil {
+		return nil, err
 	}
 	c := &Client{
 		base: strings.TrimSuffix(u.String(), "/") + "/v4", token: token, http: o.HTTP,
@@ -78,6 +81,33 @@ func New(address, token string, o Options) (*Client, error) {
 	c.closing, c.close = context.WithCancel(context.Background())
 	return c, nil
 }
+
+// credentials makes an Authorization header of a token. What files and variables add at its ends
+// is taken off: line ends (of Windows too), spaces, a byte order mark. What can't be a part of one
+// is refused, without a word of the token itself.
+func credentials(token string) (header string, err error) {
+	words := strings.FieldsFunc(token, func(r rune) bool { return unicode.IsSpace(r) || r == byteOrderMark })
+	scheme := "Bearer"
+	if len(words) > 0 && (strings.EqualFold(words[0], "Bearer") || strings.EqualFold(words[0], "Bot")) {
+		scheme, words = words[0], words[1:]
+		if len(words) == 0 {
+			return "", &kapi.InvalidError{Field: "token", Reason: "is missing behind " + scheme}
+		}
+	}
+	switch {
+	case len(words) == 0:
+		return "", nil
+	case len(words) > 1:
+		return "", &kapi.InvalidError{Field: "token", Reason: "has a space or a line end in it"}
+	case strings.ContainsFunc(words[0], func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "", &kapi.InvalidError{Field: "token", Reason: "has a character in it that is not printable ASCII"}
+	case strings.ContainsAny(words[0][:1], `"'`):
+		return "", &kapi.InvalidError{Field: "token", Reason: "begins with a quotation mark"}
+	}
+	return scheme + " " + words[0], nil
+}
+
+const byteOrderMark = '\uFEFF'
 
 // Close lets go of idle connections. What Do has still to report is given up; its operation
 // goes on, but nobody hears of it.

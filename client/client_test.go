@@ -174,6 +174,55 @@ func TestStartRefusesWhatIsNoUnicode(t *testing.T) {
 	}
 }
 
+// What files and variables add to a token is not sent, and what can't be a part of one is refused,
+// without showing it.
+func TestTokens(t *testing.T) {
+	sent := ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent = r.Header.Get("Authorization")
+		_, _ = io.WriteString(w, "[]")
+	}))
+	defer s.Close()
+	for _, c := range []struct{ token, sent, refused string }{
+		{"a.b.c", "Bearer a.b.c", ""},
+		{"a.b.c\n", "Bearer a.b.c", ""},
+		{"a.b.c\r\n", "Bearer a.b.c", ""},
+		{" \ta.b.c ", "Bearer a.b.c", ""},
+		{"\uFEFFa.b.c\r\n", "Bearer a.b.c", ""},
+		{"\u00a0a.b.c", "Bearer a.b.c", ""},
+		{"Bearer a.b.c", "Bearer a.b.c", ""},
+		{"bearer  a.b.c\r\n", "bearer a.b.c", ""},
+		{"Bot\ta.b.c\n", "Bot a.b.c", ""},
+		{"bearer", "", "is missing behind bearer"},
+		{"", "", ""},
+		{" \r\n", "", ""},
+		{"se cret", "", "has a space or a line end in it"},
+		{"se\ncret", "", "has a space or a line end in it"},
+		{"Bearer Bearer secret", "", "has a space or a line end in it"},
+		{"secr\x00et", "", "has a character in it that is not printable ASCII"},
+		{"secrét", "", "has a character in it that is not printable ASCII"},
+		{"\xff\xfesecret", "", "has a character in it that is not printable ASCII"},
+		{`"secret"`, "", "begins with a quotation mark"},
+	} {
+		k, err := client.New(s.URL, c.token, client.Options{})
+		if c.refused != "" {
+			var invalid *kapi.InvalidError
+			if !errors.As(err, &invalid) || err.Error() != "token "+c.refused {
+				t.Errorf("%q: %v, want %s", c.token, err, c.refused)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%q: %v", c.token, err)
+			continue
+		}
+		if _, err := k.List(t.Context()); err != nil || sent != c.sent {
+			t.Errorf("%q: sent %q (%v), want %q", c.token, sent, err, c.sent)
+		}
+		_ = k.Close()
+	}
+}
+
 // What a server tells of keys and ids counts as it is, or not at all.
 func TestAnswersThatAreNoUnicode(t *testing.T) {
 	for _, key := range []string{"caf\xe9", `caf\ud800`} {

@@ -70,7 +70,7 @@ func (s *Server) readToken(c *call) (secret string, isForm bool, err error) {
 	if err != nil {
 		return "", isForm, err
 	}
-	secret = strings.TrimSpace(secret)
+	secret = strings.TrimSpace(strings.TrimPrefix(secret, string(byteOrderMark)))
 	if scheme, rest, ok := strings.Cut(secret, " "); ok && (strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "Bot")) {
 		secret = strings.TrimSpace(rest) // copied together with what a header has before it
 	}

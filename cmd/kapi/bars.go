@@ -26,7 +26,7 @@ const maxRows = 512
 // Bars show the ongoing actions on a terminal, in rows that are drawn anew in place, below
 // what has ended.
 type bars struct {
-	terminal *os.File
+	screen   *screen
 	progress *mpb.Progress
 	refresh  chan any
 	gone     chan any // closed when nothing is drawn any more
@@ -51,11 +51,11 @@ func canDraw(w io.Writer) *os.File {
 
 func newBars(terminal *os.File) *bars {
 	b := &bars{
-		terminal: terminal, refresh: make(chan any), gone: make(chan any),
+		screen: newScreen(terminal), refresh: make(chan any), gone: make(chan any),
 		rows: newRows(os.Getenv("NO_COLOR") == ""),
 	}
 	b.drawn.Store(&[]string{})
-	b.progress = mpb.New(mpb.WithOutput(terminal), mpb.WithManualRefresh(b.refresh), mpb.WithQueueLen(maxRows), mpb.WithShutdownNotifier(b.gone))
+	b.progress = mpb.New(mpb.WithConsoleWriter(b.screen), mpb.WithManualRefresh(b.refresh), mpb.WithQueueLen(maxRows), mpb.WithShutdownNotifier(b.gone))
 	ctx, stop := context.WithCancel(context.Background())
 	b.stop = stop
 	b.drawing.Go(func() { b.draw(ctx) })
@@ -107,16 +107,12 @@ func (b *bars) draw(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		width, height, err := term.GetSize(int(b.terminal.Fd()))
+		width, height, err := b.screen.room()
 		if err != nil {
 			continue // mpb finds it as well
 		}
-		if width < 1 || height < 1 { // nobody has said how large it is
-			width, height = 80, 24
-		}
 		b.mu.Lock()
-		// A full line, and a full screen, would make the terminal scroll.
-		lines := b.rows.lines(time.Now(), width-1, min(height-1, maxRows))
+		lines := b.rows.lines(time.Now(), width, height)
 		told := b.told
 		b.told = false
 		b.mu.Unlock()

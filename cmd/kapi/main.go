@@ -6,7 +6,9 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 
@@ -79,12 +81,17 @@ func (a *app) run(args []string) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range []string{"KAPI_STORE", "KAPI_SERVER", "KAPI_TOKEN"} {
+		if value, given := os.LookupEnv(name); given {
+			_ = os.Setenv(name, tidy(value))
+		}
+	}
 	forgetEmptyVariables(parser.Model.Node)
 	ctx, err := parser.Parse(args)
 	if err != nil {
 		return err
 	}
-	a.store, a.server, a.token = c.Store, c.Server, c.Token_
+	a.store, a.server, a.token = tidy(c.Store), tidy(c.Server), tidy(c.Token_)
 	a.storeSchema, a.storeListen, a.storeTimeout = c.StoreSchema, c.StoreListen, c.StoreTimeout
 	if a.storeTimeout <= 0 {
 		return usage("--store-timeout must be more than 0")
@@ -99,6 +106,13 @@ func newParser(c *cli) (*kong.Kong, error) {
 		kong.DefaultEnvars("KAPI"),
 		kong.KindMapper(reflect.String, kong.MapperFunc(decodeText)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+}
+
+// tidy takes off what files add to a value that is read from them, as in KAPI_STORE="$(cat FILE)":
+// line ends (the shell leaves those of Windows), spaces, a byte order mark. With it, the value would
+// name another store, and nothing would be kept from running twice.
+func tidy(value string) string {
+	return strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' })
 }
 
 // decodeText takes a text as it is, byte for byte: kong's own way of it goes through JSON, which

@@ -48,6 +48,17 @@ func (k *installation) onTerminal(width, height int, args ...string) *terminal {
 	return term
 }
 
+// resize tells the terminal, and the program on it, how large it is now.
+func (t *terminal) resize(width, height int) {
+	t.t.Helper()
+	t.mu.Lock()
+	t.width = width
+	t.mu.Unlock()
+	if err := pty.Setsize(t.master, &pty.Winsize{Rows: uint16(height), Cols: uint16(width)}); err != nil {
+		t.t.Fatal(err)
+	}
+}
+
 func (t *terminal) follow() {
 	defer close(t.done)
 	piece := make([]byte, 4096)

@@ -14,20 +14,38 @@ const (
 	nearEnd  = 90
 )
 
-// A Guess reads progress from a percentage ("42%") on lines of one shape. It believes from
-// the second growing value on, so that "100% packet loss" is none, unless that is 100%. It is for one goroutine.
+// What it takes to believe a frame, whose lines have nothing in common but where the percentage is.
+const (
+	// frameGrowths is how often it must have grown, without a fall.
+	frameGrowths = 3
+	// frameSum is what all its percentages must add up to more than: the shares of one whole, as in a
+	// list of folders with what is in each, never do.
+	frameSum = 100
+	// late is how far a line of a frame that is believed may be behind without a meaning: those of
+	// processes side by side overtake each other.
+	late = 5
+)
+
+// A Guess reads progress from a percentage ("42%") on lines of one shape, or in one frame. It
+// believes a shape from the second growing value on, so that "100% packet loss" is none, unless that
+// is 100%. It is for one goroutine.
 type Guess struct {
 	shapes   []*shape // the newest last
+	frames   [frames]shape
 	followed *shape
 	words    []byte // of the line that is read
 }
 
-// A shape is the words of a line without its numbers.
+// A shape is the words of a line without its numbers; a frame has none.
 type shape struct {
 	words string
 	last  float64 // in per cent
-	grown bool
+	grown bool    // it is believed
 	falls int
+	// Of a frame:
+	begun   bool
+	growths int     // since it last fell
+	sum     float64 // the same
 }
 
 // A Hint is what a guess makes of a line.
@@ -45,32 +63,67 @@ const (
 
 // Read reads a line. The percentage, 0 to 100, is told with Advanced.
 func (g *Guess) Read(line []byte) (Hint, float64) {
-	if bytes.IndexByte(line, '%') < 0 {
-		return NoHint, 0
-	}
-	percent, before, after, ok := percentage(line)
+	p, ok := percentage(line)
 	if !ok {
 		return NoHint, 0
 	}
-	g.words = appendShape(appendShape(g.words[:0], before), after)
+	if f := frameOf(line, p); f != noFrame {
+		believed := g.frames[f].grown
+		hint, percent := g.readFrame(&g.frames[f], p.value)
+		if believed || hint != NoHint {
+			return hint, percent
+		}
+	}
+	return g.readShape(line, p)
+}
+
+// readShape reads a line by its words.
+func (g *Guess) readShape(line []byte, p percent) (Hint, float64) {
+	g.words = appendShape(appendShape(g.words[:0], line[:p.from]), line[p.to:])
 	s := g.shape()
 	if s == nil {
-		g.remember(&shape{words: string(g.words), last: percent})
+		g.remember(&shape{words: string(g.words), last: p.value})
 		return NoHint, 0
 	}
 	last := s.last
-	s.last = percent
+	s.last = p.value
 	switch {
-	case percent > last && s.falls < maxFalls:
-		if !s.grown && percent == 100 {
+	case p.value > last && s.falls < maxFalls:
+		if !s.grown && p.value == 100 {
 			return NoHint, 0 // from nothing to all at once: a ratio, or not worth a bar
 		}
 		s.grown = true
 		return g.follow(s)
-	case percent < last:
+	case p.value < last:
 		return g.fall(s, last), 0
 	}
 	return NoHint, 0
+}
+
+// readFrame reads a line by where on it the percentage is.
+func (g *Guess) readFrame(f *shape, value float64) (Hint, float64) {
+	last := f.last
+	if !f.begun {
+		f.begun, last = true, value
+	}
+	if f.grown && value < last && last-value <= late {
+		return NoHint, 0
+	}
+	f.last = value
+	f.sum += value
+	switch {
+	case value < last:
+		f.growths, f.sum = 0, value
+		return g.fall(f, last), 0
+	case value == last, f.falls >= maxFalls:
+		return NoHint, 0
+	}
+	f.growths++
+	f.grown = f.grown || f.growths >= frameGrowths && f.sum > frameSum
+	if !f.grown {
+		return NoHint, 0
+	}
+	return g.follow(f)
 }
 
 // follow makes a shape that has grown the one that is believed.
@@ -111,57 +164,6 @@ func (g *Guess) remember(s *shape) {
 		g.shapes = slices.Delete(g.shapes, 0, 1)
 	}
 	g.shapes = append(g.shapes, s)
-}
-
-// percentage finds the first percentage of a line, and what stands before and after it.
-func percentage(line []byte) (percent float64, before, after []byte, ok bool) {
-	for at := 0; ; {
-		i := bytes.IndexByte(line[at:], '%')
-		if i < 0 {
-			return 0, nil, nil, false
-		}
-		at += i + 1
-		if value, from, ok := percentBefore(line, at-1); ok && (at == len(line) || !isWord(line[at])) {
-			return value, line[:from], line[at:], true
-		}
-	}
-}
-
-// percentBefore reads the number, of 0 to 100, that stands before position end.
-func percentBefore(line []byte, end int) (value float64, from int, ok bool) {
-	if end > 0 && line[end-1] == ' ' {
-		end--
-	}
-	from = end
-	for from > 0 && (isDigit(line[from-1]) || line[from-1] == '.' || line[from-1] == ',') {
-		from--
-	}
-	// "0.42%" is not a part of "1:0.42%", nor is "-3%" progress.
-	if from == end || from > 0 && (isWord(line[from-1]) || bytes.IndexByte([]byte("-+:"), line[from-1]) >= 0) {
-		return 0, 0, false
-	}
-	value, ok = decimal(line[from:end])
-	return value, from, ok && value <= 100
-}
-
-// decimal reads digits, with one point or comma at most between them.
-func decimal(text []byte) (value float64, ok bool) {
-	const most = 20 // digits
-	unit := 0.0
-	for i, b := range text {
-		switch {
-		case isDigit(b) && unit == 0:
-			value = 10*value + float64(b-'0')
-		case isDigit(b):
-			value += unit * float64(b-'0')
-			unit /= 10
-		case unit > 0 || i == 0 || i == len(text)-1:
-			return 0, false
-		default:
-			unit = 0.1
-		}
-	}
-	return value, len(text) <= most
 }
 
 // appendShape appends the words of a part of a line that have no digits in them, without units.

@@ -6,8 +6,6 @@ import (
 	"math"
 	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 )
 
 // A Pattern reads progress from lines as a regular expression says. It is for one goroutine.
@@ -122,32 +120,12 @@ func (p *Pattern) value(match [][]byte) (float64, bool) {
 	case p.counts:
 		return p.matches / p.total, true
 	case p.percent > 0:
-		percent, ok := number(match[p.percent])
+		percent, ok := percentOf(match[p.percent])
 		return percent / 100, ok
+	case p.of > 0:
+		return shareOf(match[p.done], match[p.of])
 	case p.done > 0:
-		done, ok := number(match[p.done])
-		total := p.total
-		if p.of > 0 {
-			var given bool
-			if total, given = number(match[p.of]); !given {
-				return 0, false
-			}
-		}
-		return done / total, ok && total > 0
+		return shareOfTotal(match[p.done], p.total)
 	}
 	return 0, false
-}
-
-// number reads "42", "42.5", "1,234,567" or "42%". It is done for every line that matches, so it
-// makes nothing that it can do without.
-func number(text []byte) (float64, bool) {
-	var room [32]byte
-	clean := room[:0]
-	for _, b := range text {
-		if strings.IndexByte(",_ %", b) < 0 {
-			clean = append(clean, b)
-		}
-	}
-	n, err := strconv.ParseFloat(string(clean), 64)
-	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
 }

@@ -1,9 +1,6 @@
 package progress
 
-import (
-	"bytes"
-	"strconv"
-)
+import "bytes"
 
 // A TerminalState is what the terminal's progress escape calls st.
 type TerminalState int
@@ -36,8 +33,13 @@ func parseTerminal(command []byte) (p TerminalProgress, ok bool) {
 		return p, false
 	}
 	p = TerminalProgress{TerminalState(st[0] - '0'), -1}
-	if n, err := strconv.ParseUint(string(pr), 10, 32); err == nil {
-		p.Progress = min(float64(n)/100, 1)
+	pr, _, _ = bytes.Cut(pr, []byte(";")) // what may be added one day
+	pr = bytes.TrimSpace(bytes.TrimSuffix(pr, []byte("%")))
+	// A negative one is none at all; ConEmu's own has no decimals, others' have.
+	if len(pr) > 0 && isDigit(pr[0]) {
+		if n, ok := percentOf(pr); ok {
+			p.Progress = min(n/100, 1)
+		}
 	}
 	if p.State == TerminalNormal && p.Progress < 0 {
 		p.Progress = 0 // what terminals take a missing one for

@@ -1,7 +1,6 @@
 package progress
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -73,7 +72,7 @@ func NewTracker(r Reporter, pattern *Pattern, stall time.Duration) *Tracker {
 
 // Line takes a line of output.
 func (t *Tracker) Line(line []byte) {
-	if t.pattern == nil && bytes.IndexByte(line, '%') < 0 {
+	if t.pattern == nil && !hasPercent(line) {
 		return
 	}
 	t.mu.Lock()

@@ -55,6 +55,24 @@ const (
 	stopRedis = `for p in 17001 17002 17003; do redis-cli -p $p shutdown nosave; done`
 )
 
+const (
+	cmakeProject = `printf 'cmake_minimum_required(VERSION 3.10)\nproject(x C)\nset(S)\n' > CMakeLists.txt; ` +
+		`for n in alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi psi omega; do ` +
+		`echo "int $n(void){return 1;}" > $n.c; echo "list(APPEND S $n.c)" >> CMakeLists.txt; done; ` +
+		`echo 'int main(void){return 0;}' > main.c; printf 'add_library(greek ${S})\nadd_executable(main main.c)\ntarget_link_libraries(main greek)\n' >> CMakeLists.txt`
+	pytestSuite = `for n in accounts billing catalog delivery errors forms groups hooks images jobs; do ` +
+		`printf 'import pytest, time\n@pytest.mark.parametrize("i", range(7))\ndef test_%s(i):\n    time.sleep(0.01)\n' $n > test_$n.py; done`
+	borgArchive = `export BORG_BASE_DIR=$PWD; mkdir src; for n in alpha beta gamma delta epsilon zeta eta theta iota kappa; do head -c 9000000 /dev/urandom > src/$n; done; ` +
+		`borg init -e none repo 2>/dev/null; borg create repo::a src 2>/dev/null`
+	dirstat = "git init -q r; cd r; for d in auth bench client cmd docs server; do mkdir $d; seq 1 100 > $d/x; done; git add -A; git -c user.name=n -c user.email=e commit -q -m x; " +
+		"i=10; for d in auth bench client cmd docs server; do seq 1 $i | tac >> $d/x; i=$((i*2)); done; git -c user.name=n -c user.email=e commit -q -a -m y"
+	renames = "git init -q r; cd r; for d in alpha beta gamma delta epsilon; do for i in $(seq 1 100); do echo $d $i; done > $d; done; git add -A; git -c user.name=n -c user.email=e commit -q -m x; " +
+		"i=25; for d in alpha beta gamma delta epsilon; do git mv $d z$d; seq 1 $i >> z$d; i=$((i-6)); done; git -c user.name=n -c user.email=e commit -q -a -m y"
+	goCover = `mkdir m; cd m; go mod init example.com/m 2>/dev/null; i=1; for p in alpha beta gamma delta epsilon; do mkdir $p; ` +
+		`{ echo "package $p"; for f in $(seq 1 6); do echo "func F$f() int { return $f }"; done; } > $p/x.go; ` +
+		`{ echo "package $p"; echo 'import "testing"'; echo 'func TestF(t *testing.T) {'; for f in $(seq 1 $i); do echo "F$f()"; done; echo '}'; } > $p/x_test.go; i=$((i+1)); done`
+)
+
 var all = []recording{
 	{"rsync-progress2", false, "rsync --version", bigFile + "mkdir d; for i in 1 2 3 4 5; do cp big d/$i; done", "rsync -a --info=progress2 --bwlimit=40000 d/ e/", ""},
 	{"rsync-progress", false, "rsync --version", bigFile, "rsync --progress --bwlimit=10000 big copy", ""},
@@ -82,6 +100,16 @@ var all = []recording{
 	{"badblocks", true, "dpkg-query -W e2fsprogs", "head -c 300000000 /dev/zero > big", "badblocks -s -v -w big", ""},
 	{"mke2fs", true, "mke2fs -V", "", "mke2fs -F image 4G", ""},
 	{"cargo-terminal-integration", true, "cargo --version", "cargo init -q --name x . && mkdir -p a b c && for p in a b c; do cargo init -q --lib $p; echo \"$p = { path = \\\"$p\\\" }\" >> Cargo.toml; done", "CARGO_TERM_PROGRESS_TERM_INTEGRATION=true CARGO_TERM_PROGRESS_WHEN=always CARGO_TERM_PROGRESS_WIDTH=80 cargo build", ""},
+	{"cmake", false, "cmake --version", cmakeProject, "cmake -B build . >/dev/null; make -C build -j4", ""},
+	{"cmake-terminal", true, "cmake --version", cmakeProject, "cmake -B build . >/dev/null; make -C build", ""},
+	{"pytest", false, "/usr/bin/pytest-3 --version", pytestSuite, "/usr/bin/pytest-3 -p no:cacheprovider", ""},
+	{"pytest-terminal", true, "/usr/bin/pytest-3 --version", pytestSuite, "/usr/bin/pytest-3 -v -p no:cacheprovider", ""},
+	{"borg-extract", true, "borg --version", borgArchive, "borg extract --progress repo::a", ""},
+	{"zip", false, "zip --version | head -2 | tail -1", "mkdir d; for i in $(seq 1 30); do (head -c $((i*2000)) /dev/urandom; head -c 60000 /dev/zero) > d/f$i; done; head -c 900000 /dev/urandom > big", "zip -r x.zip d big", ""},
+	{"git-dirstat", false, "git --version", dirstat, "cd r; git diff --dirstat=lines,0 HEAD~1; git diff -M --summary HEAD~1", ""},
+	{"git-renames", false, "git --version", renames, "cd r; git log --stat -M --summary -1", ""},
+	{"free-and-df", false, "df --version", "", "for i in 1 2 3; do free; df -h; sleep 0.2; done", ""},
+	{"go-cover", false, "go version", goCover, "cd m; go test -count=1 -cover ./...; go test -coverprofile=c ./... >/dev/null; go tool cover -func=c", ""},
 	{"ping", false, "dpkg-query -W iputils-ping", "", "ping -c 3 -i 0.2 127.0.0.1", ""},
 	{"df", false, "df --version", "", "df", ""},
 	{"top", false, "dpkg-query -W procps", "", "top -b -n 4 -d 0.3", ""},

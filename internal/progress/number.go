@@ -1,0 +1,195 @@
+package progress
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"unicode/utf8"
+)
+
+// Numbers are written in the ways of several languages: "1,234.5", "1.234,5", "1 234,5", "1'234.5"
+// are one. A numeral is read in two steps, as what a comma or a point is may be told by another
+// number only.
+//
+//  1. Spaces, apostrophes and underscores group digits.
+//  2. Of a comma and a point, the last is the decimal mark and the other groups digits.
+//  3. A mark that is there more than once groups digits.
+//  4. A single mark is the decimal mark if other than three digits follow it, or if what stands before
+//     it can't be a group: 0, none, or more than three digits.
+//  5. "1,234" and "1.234" remain. In a percentage the mark is the decimal one, as more than 100 makes
+//     no sense there. Of done and total, one says what it is for both; if none does it groups, as who
+//     counts in fractions shows them in both numbers. Against --total, a point is the decimal mark,
+//     and a comma groups unless there would be more done than there is.
+type numeral struct {
+	text  [48]byte // digits, sign and marks alone
+	size  int
+	style style
+	mark  byte // of a numeral whose style is not known, the only mark
+}
+
+// style says what a numeral's marks are.
+type style int
+
+const (
+	anyStyle   style = iota // it has no marks, or one that may be either
+	pointStyle              // 1,234.5
+	commaStyle              // 1.234,5
+)
+
+// parseNumeral does the first step; ok is false for what is no number.
+func parseNumeral(text []byte) (n numeral, ok bool) {
+	for len(text) > 0 {
+		b, size := plainDigit(text)
+		text = text[size:]
+		if b == 0 {
+			continue
+		}
+		if n.size == len(n.text) {
+			return n, false
+		}
+		n.text[n.size] = b
+		n.size++
+	}
+	for n.size > 0 && isMark(n.text[n.size-1]) { // "at 42, then"
+		n.size--
+	}
+	n.findStyle()
+	return n, n.size > 0
+}
+
+// plainDigit reads a character of a numeral, and returns it in ASCII; 0 is one that says nothing.
+func plainDigit(text []byte) (b byte, size int) {
+	if text[0] < utf8.RuneSelf {
+		if bytes.IndexByte([]byte(" \t'_%"), text[0]) >= 0 {
+			return 0, 1
+		}
+		return text[0], 1
+	}
+	switch r, size := utf8.DecodeRune(text); {
+	case r >= '\uFF01' && r <= '\uFF5E': // full width forms of ASCII
+		b, _ = plainDigit([]byte{byte(r - '\uFF01' + '!')})
+		return b, size
+	case r == '\u00A0', r == '\u202F', r == '\u2009', r == '\u2019', r == '\u02BC': // spaces that don't break, thin ones, apostrophes
+		return 0, size
+	default:
+		return '?', size // makes it no number
+	}
+}
+
+func isMark(b byte) bool { return b == ',' || b == '.' }
+
+// findStyle tells by the numeral itself what its marks are.
+func (n *numeral) findStyle() {
+	text := n.text[:n.size]
+	last := max(bytes.LastIndexByte(text, ','), bytes.LastIndexByte(text, '.'))
+	if last < 0 {
+		return
+	}
+	mark, other := text[last], byte('.'+','-text[last])
+	head := bytes.TrimLeft(text[:last], "+-")
+	switch {
+	case bytes.IndexByte(text, other) >= 0:
+		n.style = decimalBy(mark)
+	case bytes.IndexByte(head, mark) >= 0:
+		n.style = decimalBy(other)
+	case len(text)-last-1 != 3, len(head) == 0, len(head) > 3, head[0] == '0':
+		n.style = decimalBy(mark)
+	default:
+		n.mark = mark
+	}
+}
+
+func decimalBy(mark byte) style {
+	if mark == ',' {
+		return commaStyle
+	}
+	return pointStyle
+}
+
+// value does the second step: s is what the marks are if the numeral itself doesn't say.
+func (n *numeral) value(s style) (float64, bool) {
+	if n.style != anyStyle {
+		s = n.style
+	}
+	decimal := byte('.')
+	if s == commaStyle {
+		decimal = ','
+	}
+	var room [len(n.text)]byte
+	clean, digits, grouped := room[:0], 0, false // digits since the last mark
+	for _, b := range n.text[:n.size] {
+		switch {
+		case b == decimal:
+			if grouped && digits != 3 {
+				return 0, false
+			}
+			clean, digits, grouped, decimal = append(clean, '.'), 0, false, 0
+		case isMark(b):
+			// Indian languages have groups of two above the last.
+			if decimal == 0 || digits == 0 || digits > 3 || grouped && digits < 2 {
+				return 0, false
+			}
+			digits, grouped = 0, true
+		case b == '+' || b == '-' || b == 'e' || b == 'E':
+			clean = append(clean, b)
+		case !isDigit(b):
+			return 0, false
+		default:
+			clean, digits = append(clean, b), digits+1
+		}
+	}
+	if grouped && digits != 3 {
+		return 0, false
+	}
+	v, err := strconv.ParseFloat(string(clean), 64)
+	return v, err == nil && !math.IsInf(v, 0)
+}
+
+// percentOf reads what stands for a percentage.
+func percentOf(text []byte) (float64, bool) {
+	n, ok := parseNumeral(text)
+	if !ok {
+		return 0, false
+	}
+	return n.value(decimalBy(n.mark))
+}
+
+// shareOf reads how much is done of how much.
+func shareOf(done, total []byte) (float64, bool) {
+	d, ok := parseNumeral(done)
+	t, okTotal := parseNumeral(total)
+	if !ok || !okTotal {
+		return 0, false
+	}
+	a, ok := d.value(t.styleOr(grouping(d.mark)))
+	b, okTotal := t.value(d.styleOr(grouping(t.mark)))
+	return a / b, ok && okTotal && b > 0
+}
+
+func (n *numeral) styleOr(s style) style {
+	if n.style != anyStyle {
+		return n.style
+	}
+	return s
+}
+
+// grouping is the style in which a mark groups digits.
+func grouping(mark byte) style {
+	if mark == '.' {
+		return commaStyle
+	}
+	return pointStyle
+}
+
+// shareOfTotal reads how much is done of a total that was given.
+func shareOfTotal(done []byte, total float64) (float64, bool) {
+	d, ok := parseNumeral(done)
+	if !ok {
+		return 0, false
+	}
+	v, ok := d.value(pointStyle)
+	if d.mark == ',' && v > total {
+		v, ok = d.value(commaStyle)
+	}
+	return v / total, ok && total > 0
+}
