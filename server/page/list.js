@@ -71,18 +71,18 @@ export class List {
 
   // #seen unfolds what has come near, and folds what has gone far, but not what has the focus.
   #seen(changes) {
-    const above = [];
-    for (const { target, isIntersecting, boundingClientRect: place } of changes) {
+    const last = [...new Map(changes.map((change) => [change.target, change])).values()]; // of each row
+    const fresh = last.filter(({ isIntersecting, target }) => isIntersecting && !target.row.near).map(({ target }) => target);
+    // Where they are now: the list may have been scrolled since this was noticed. Of a row that begins
+    // above the window the title is out of sight, and what follows may not be.
+    const above = fresh.map((element) => [element, element.getBoundingClientRect()]).filter(([, place]) => place.top < 0);
+    for (const { target, isIntersecting, boundingClientRect: place } of last) {
       const { row } = target;
-      if (!isIntersecting) {
-        if (row.near && target.isConnected && !target.contains(document.activeElement)) row.fold(place.height);
-      } else if (!row.near) {
-        this.#unfold(row);
-        if (place.bottom < 0) above.push([target, place.height]);
-      }
+      if (!isIntersecting && row.near && target.isConnected && !target.contains(document.activeElement)) row.fold(place.height);
     }
+    for (const { row } of fresh) this.#unfold(row);
     // What is read stays where it is, however high what stands above it has become.
-    const grown = above.reduce((sum, [element, height]) => sum + element.getBoundingClientRect().height - height, 0);
+    const grown = above.reduce((sum, [element, place]) => sum + element.getBoundingClientRect().height - place.height, 0);
     if (grown !== 0) scrollBy({ top: grown, behavior: "instant" });
   }
 
