@@ -109,7 +109,7 @@ func (s *Server) start(c *call) error {
 		{"wait", &wait},
 		{"within", &spec.Within},
 	} {
-		// What package encoding/json puts in the place of bytes that are no UTF-8 makes one key of two.
+		// Package encoding/json replaces bytes that are not UTF-8, which makes one key of two.
 		if flaw := wellformed.JSON(f[field.name]); flaw != "" {
 			return errBody.because(field.name + " " + flaw)
 		}

@@ -247,7 +247,7 @@ func (s *Server) allow(c *call) error {
 // write the same host in other ways than browsers do, a default port behind it for one: net/http,
 // which would refuse these, is only asked about the rest.
 func (s *Server) sameOrigin(c *call) error {
-	if c.Header.Get("Sec-Fetch-Site") == "" && origin.Same(c.Header.Get("Origin"), c.Host) {
+	if _, same := origin.Same(c.Header.Get("Origin"), c.Host); same && c.Header.Get("Sec-Fetch-Site") == "" {
 		return nil
 	}
 	if err := s.origins.Check(c.Request); err != nil {

@@ -9,22 +9,23 @@ import (
 	"strings"
 )
 
-// Same reports whether an Origin header names the host that a request asked for: Same
-// ("https://kapi.example", "Kapi.Example:443") is true. They are the same without the port that
+// Same reports whether an Origin header names the host that a request asked for, and returns that
+// host as the header writes it: Same("https://kapi.example", "Kapi.Example:443") is "kapi.example"
+// and true. They are the same without the port that
 // the origin's scheme has by default (80, 443), whatever the case of ASCII letters, with or
 // without the dot of the root, and in every form of an IPv6 address. Names in other scripts are
 // compared as they are, as browsers send them in their ASCII form.
 //
 // The scheme of the request itself is not looked at: behind a proxy that ends TLS, and is not
 // known to, it is not known.
-func Same(origin, host string) bool {
+func Same(origin, host string) (written string, same bool) {
 	u, err := url.Parse(origin)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Path != "" {
-		return false
+		return "", false
 	}
 	name, port, ok := split(u.Scheme, u.Host)
 	asked, askedPort, okAsked := split(u.Scheme, host)
-	return ok && okAsked && name == asked && port == askedPort
+	return u.Host, ok && okAsked && name == asked && port == askedPort
 }
 
 // Shown returns a host as an address of the scheme has it: without the scheme's default port.

@@ -1,6 +1,6 @@
-// Package wellformed finds what is no Unicode in a text: [Text] in bytes, [JSON] in the strings
-// of a JSON text. Go's own decoders put U+FFFD in the place of each such byte, which makes one
-// text of several: two keys become one. Both are pure functions.
+// Package wellformed checks that a text is valid Unicode: [Text] checks bytes, [JSON] the strings
+// of a JSON text. Go's own decoders replace each wrong byte by U+FFFD, so that different texts
+// become the same: two keys become one. Both are pure functions.
 package wellformed
 
 import (
@@ -90,7 +90,7 @@ func escaped(raw []byte) (r rune, size int) {
 	return first, 6
 }
 
-// unit reads \uXXXX.
+// unit reads one \uXXXX escape, a unit of UTF-16.
 func unit(raw []byte) (rune, bool) {
 	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
 		return 0, false
