@@ -267,7 +267,7 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 		}
 		w, records := pl.writes()
 		if len(w.Insert) > 0 {
-			w.Runners = append(w.Runners, p.self)
+			w.Runners = append(w.Runners, p.runner())
 		}
 		dismissed = pl.dismissed
 		done, wrote = &pl.tally, len(w.Insert)+len(w.Update)+len(w.Runners) > 0
