@@ -26,7 +26,7 @@ type sweeper struct {
 	first chan struct{}
 
 	// looking is held by a look: the loop's, or that of a start which is about to be refused.
-	looking chan struct{} // holds one
+	looking chan struct{}      // holds one
 	watched map[string]watched // by runner
 	// asked has the survivors that were asked to end, by action; once is enough.
 	asked map[string][]proc.Ref
@@ -50,7 +50,11 @@ func (s *sweeper) init(p *Peer, oneMachine bool) {
 
 func (s *sweeper) loop() {
 	s.look()
-	close(s.first)
+	select {
+	case <-s.first: // it is not the first time: there was a panic
+	default:
+		close(s.first)
+	}
 	tick := time.NewTicker(s.peer.opts.sweepEvery)
 	defer tick.Stop()
 	for {
