@@ -20,11 +20,11 @@ func TestUnwatchedSilence(t *testing.T) {
 		}
 	}
 	for name, away := range map[string]func(*scene){
-		"an outage of a moment":    outage(2 * time.Second),
-		"an outage of an hour":     outage(time.Hour),
-		"runners can't be read":    outage(10*time.Minute, "Runners"),
-		"a suspended laptop":       func(s *scene) { s.suspend(8 * time.Hour) },
-		"a watcher that was held":  func(s *scene) { s.suspend(6 * time.Second) },
+		"an outage of a moment":   outage(2 * time.Second),
+		"an outage of an hour":    outage(time.Hour),
+		"runners can't be read":   outage(10*time.Minute, "Runners"),
+		"a suspended laptop":      func(s *scene) { s.suspend(8 * time.Hour) },
+		"a watcher that was held": func(s *scene) { s.suspend(6 * time.Second) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(_ *testing.T, s *scene) {
