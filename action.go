@@ -57,6 +57,10 @@ type Action struct {
 	// ExitCode is that of the command an action wraps, nil before it ended and for
 	// actions that wrap none.
 	ExitCode *int `json:"exit_code,omitempty"`
+	// NotProvenDead is true for a failed action whose work may still be going on: it was failed
+	// for silence, or given up, or outlived its peer. It keeps its keys until an admin dismisses
+	// it (the last update says it once more), or until its work is proven to have ended.
+	NotProvenDead bool `json:"not_proven_dead,omitempty"`
 }
 
 // A Runner is the process that does the work of an action.

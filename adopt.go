@@ -225,7 +225,7 @@ func (p *Peer) adoptDue(ids []string) {
 	if !p.adopter.look(ids, own, time.Now()) {
 		return
 	}
-	p.served.Go(func() {
+	p.faults.Go(&p.served, func() {
 		for again := true; again && p.ctx.Err() == nil; again = p.adopter.done() {
 			p.nudge()
 		}
@@ -246,13 +246,22 @@ func (e *BusyError) Unwrap() error { return ErrUnavailable }
 const busyPause = 50 * time.Millisecond
 
 // commitStart commits a start. While a transaction that is open claims one of its keys, it is
-// tried again.
+// tried again; once, too, if the holder of a key turns out to be dead or given up.
 func (p *Peer) commitStart(ctx context.Context, start func() *change) (*change, error) {
 	patience := time.NewTimer(p.opts.StoreTimeout)
 	defer patience.Stop()
+	judged := false
 	for {
 		c := start()
+		c.unjudged = !judged
 		err := p.commit(ctx, c)
+		var held *HeldError
+		if !judged && errors.As(err, &held) {
+			if judged = true; p.judgeNow(ctx, held) {
+				continue
+			}
+			p.counters.refused(held.Key)
+		}
 		var busy *BusyError
 		if !errors.As(err, &busy) {
 			return c, err

@@ -1,6 +1,9 @@
 package kapi
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // The rules of what may happen to an action. All of them are here and in lease.go,
 // as pure functions of a record; the committer calls them inside the store's write
@@ -67,12 +70,9 @@ func (r *Record) report(rep report, now int64) error {
 	if rep.status != 0 && rep.status != r.Status {
 		r.moveTo(rep.status, now)
 		changed = true
-		switch {
-		case rep.status != StatusFailed:
-		case rep.goesOn:
-			r.GivenUp = true
-		case r.ReleaseOnFailure:
-			r.Keys = nil
+		if rep.status == StatusFailed {
+			r.GivenUp = rep.goesOn
+			r.releaseIfDeclared()
 		}
 	}
 	if !changed {
@@ -170,6 +170,30 @@ func (r *Record) requestCancel(by string, now int64) error {
 	}
 	r.CancelRequestedAt = now
 	r.CancelledBy = by
+	r.touch(now, false)
+	return nil
+}
+
+// giveUpBy fails an impacted action that nobody can end otherwise. Its work may go on, so it
+// keeps its keys.
+func (r *Record) giveUpBy(by string, now int64) error {
+	shown := r.Shown()
+	switch {
+	case !r.Status.Ongoing():
+		return ErrUnknown
+	case r.Status == StatusFailed:
+		return &NotCancellableError{"it has failed already and can only be dismissed"}
+	case r.queued():
+		reason := "given up by " + by
+		r.giveUp(&reason, now)
+		return nil
+	case shown.Status != StatusImpacted && r.Silence == "":
+		return &NotCancellableError{"only an impacted action can be given up, and this one is " + shown.Status.String()}
+	}
+	r.CancelRequestedAt, r.CancelledBy = now, by
+	r.moveTo(StatusFailed, now)
+	r.GivenUp = true
+	r.State = cutState(fmt.Sprintf("given up by %s; %s; before that: %s", by, notProvenDead, shown.State))
 	r.touch(now, false)
 	return nil
 }

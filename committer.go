@@ -32,6 +32,8 @@ type change struct {
 	// start would be that wants these keys.
 	nudge bool
 	wants []string
+	// unjudged marks a start whose refusal does not count yet: its holder is judged first.
+	unjudged bool
 	// reclaim is a record that the history has lost, to be put back; lostTo, afterwards, says who has
 	// got its keys.
 	reclaim *Record
@@ -267,7 +269,7 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 		}
 		w, records := pl.writes()
 		if len(w.Insert) > 0 {
-			w.Runners = append(w.Runners, p.self)
+			w.Runners = append(w.Runners, p.runner())
 		}
 		dismissed = pl.dismissed
 		done, wrote = &pl.tally, len(w.Insert)+len(w.Update)+len(w.Runners) > 0

@@ -6,8 +6,8 @@ import "time"
 const FlushEvery = flushEvery
 
 // WithClock returns o with a clock of the test's own.
-func (o Options) WithClock(sinceBoot func() time.Duration) Options {
-	o.sinceBoot = sinceBoot
+func (o Options) WithClock(sinceBoot, awake func() time.Duration) Options {
+	o.sinceBoot, o.awake = sinceBoot, awake
 	return o
 }
 

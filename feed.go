@@ -136,6 +136,15 @@ type check struct {
 	err  error
 }
 
+// upToDate is sync, for those who look: what was provably dead when this peer was opened is settled
+// by then.
+func (p *Peer) upToDate(ctx context.Context) error {
+	if err := p.sweep.awaitFirst(ctx); err != nil {
+		return err
+	}
+	return p.sync(ctx)
+}
+
 // sync returns once the view holds everything that was committed before the call.
 func (p *Peer) sync(ctx context.Context) error {
 	s := &p.syncs

@@ -27,7 +27,7 @@ var may = map[string][]string{
 	"metrics":             {".", "gateway", "github.com/prometheus/client_golang"},
 	"client":              {".", "auth", "internal/fault", "github.com/coder/websocket", "internal/wellformed"},
 	"internal/fault":      {},
-	"internal/proc":       {},
+	"internal/proc":       {"golang.org/x/sys"},
 	"internal/progress":   {},
 	"internal/notify":     {"internal/fault", "golang.org/x/sys"},
 	"internal/supervise":  {"internal/fault", "internal/proc", "internal/progress", "github.com/creack/pty", "golang.org/x/sys", "golang.org/x/term"},

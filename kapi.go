@@ -46,6 +46,7 @@ type Options struct {
 	// For tests in bubbles of their own time.
 	sweepEvery time.Duration
 	sinceBoot  func() time.Duration
+	awake      func() time.Duration
 }
 
 // readTimeout is for who waits longer for his changes. A snapshot of a large store, over a slow
@@ -71,6 +72,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.sinceBoot == nil {
 		o.sinceBoot = proc.SinceBoot
 	}
+	if o.awake == nil {
+		o.awake = proc.Awake
+	}
 	switch {
 	case o.Lease < time.Second:
 		return o, &InvalidError{"lease", fmt.Sprintf("of %v is too short: at least 1s", o.Lease)}
@@ -89,8 +93,9 @@ type Peer struct {
 	store    Store
 	opts     Options
 	log      *slog.Logger
-	self     RunnerRecord
-	secret   []byte // the store's
+	self     RunnerRecord // without its Work
+	clock    string       // names the clock of this machine; "" if there is none
+	secret   []byte       // the store's
 	view     *view
 	queue    chan *change
 	flight   flight
@@ -113,6 +118,7 @@ type Peer struct {
 
 	mu      sync.Mutex
 	running map[string]*Handle
+	work    runnerWork        // of operations that run commands
 	unsaid  map[string]report // ends that the store could not take (Options.EndTimeout)
 	lost    map[string]Record // what runs here and is missing from the store's history
 	closing bool
@@ -155,6 +161,10 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 		closed:  make(chan struct{}),
 		flight:  newFlight(),
 		faults:  fault.From(ctx),
+		clock:   me.Clock,
+	}
+	if err := proc.Unproven(); err != nil {
+		p.log.Warn("this process can't be told from others; if it dies, that is noticed by its silence only", "error", err)
 	}
 	p.view = newView(p.notice)
 	p.view.lose = p.lose
@@ -181,7 +191,6 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 	} {
 		p.faults.Go(&p.served, serve)
 	}
-	p.sweep.tick() // what is provably dead is settled before anybody asks
 	p.faults.Go(&p.served, p.sweep.loop)
 	return p, nil
 }
@@ -190,7 +199,7 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 // HeardAt. The error is ErrUnknown if there is none with that id, or wraps
 // ErrUnavailable.
 func (p *Peer) Get(ctx context.Context, id string) (Action, error) {
-	if err := p.sync(ctx); err != nil {
+	if err := p.upToDate(ctx); err != nil {
 		return Action{}, err
 	}
 	r, ok := p.view.get(id)
@@ -225,7 +234,7 @@ func (p *Peer) hear(a *Action) error {
 
 // List returns all ongoing actions (0 to 3), oldest first, not older than the call.
 func (p *Peer) List(ctx context.Context) ([]Action, error) {
-	if err := p.sync(ctx); err != nil {
+	if err := p.upToDate(ctx); err != nil {
 		return nil, err
 	}
 	all, _ := p.view.all()
@@ -238,7 +247,7 @@ func (p *Peer) List(ctx context.Context) ([]Action, error) {
 
 // ListJSON is List as cached bytes of the wire form, for whoever serves it.
 func (p *Peer) ListJSON(ctx context.Context) (Listing, error) {
-	if err := p.sync(ctx); err != nil {
+	if err := p.upToDate(ctx); err != nil {
 		return Listing{}, err
 	}
 	return p.view.list(), nil
@@ -280,6 +289,19 @@ func (p *Peer) Cancel(ctx context.Context, id, by string) (Action, error) {
 	}
 	a := c.record.Shown()
 	p.log.Info("action asked to stop", "action", a.ID, "title", a.Title, "by", by)
+	return a, nil
+}
+
+// GiveUp fails an impacted action at once, whose runner can't be asked to stop any more. Its work
+// may still be going on, so it keeps its keys. by names who gives it up. The error is as of
+// Cancel.
+func (p *Peer) GiveUp(ctx context.Context, id, by string) (Action, error) {
+	c := &change{id: id, apply: func(r *Record, now int64) error { return r.giveUpBy(by, now) }}
+	if err := p.commit(ctx, c); err != nil {
+		return Action{}, err
+	}
+	a := c.record.Shown()
+	p.log.Warn("action given up", "action", a.ID, "title", a.Title, "by", by)
 	return a, nil
 }
 

@@ -31,9 +31,8 @@ type evidence struct {
 	stopped bool
 	// restarted says that death is proven by the machine having been restarted.
 	restarted bool
-	// survivors are processes that the dead runner started for the action and that
-	// are still there.
-	survivors []proc.Process
+	// remains is what the dead runner left of the action's work.
+	remains proc.Remains
 }
 
 // A verdict is what to do with a silent action: the zero verdict is nothing.
@@ -44,46 +43,67 @@ type verdict struct {
 	failure string
 	// ended is set with failure when the work is known to have ended.
 	ended bool
+	// proven, of an action that was given up, says how its work is known to have ended.
+	proven string
 }
 
-// judge decides what the evidence means for an active action.
+// judge decides what the evidence means for an action that is active, or was given up.
 func judge(r *Record, ev evidence) verdict {
-	if !r.Status.Active() {
-		return verdict{}
-	}
+	dead := ev.life == proc.Gone && (ev.restarted || ev.remains.None())
 	switch {
-	case ev.life == proc.Gone && len(ev.survivors) > 0:
-		return verdict{silence: cutState(fmt.Sprintf("its runner (process %d on %s) is gone; still running: %s",
-			ev.pid, ev.host, nameProcesses(ev.survivors)))}
-	case ev.life == proc.Gone && ev.restarted:
-		return verdict{failure: fmt.Sprintf("its runner died: %s was restarted", ev.host), ended: true}
+	case r.workMayGoOn() && dead:
+		return verdict{proven: ev.death()}
+	case !r.Status.Active():
+		return verdict{}
+	case dead:
+		return verdict{failure: "its runner died: " + ev.death(), ended: true}
+	case ev.life == proc.Gone && len(ev.remains.Sure) > 0:
+		return verdict{silence: ev.leftBehind("still running: ", ev.remains.Sure)}
 	case ev.life == proc.Gone:
-		return verdict{failure: fmt.Sprintf("its runner died: process %d on %s is gone", ev.pid, ev.host), ended: true}
+		return ev.unproven(ev.leftBehind("may still be running: ", ev.remains.Maybe))
 	case ev.silent < ev.lease:
 		return verdict{}
 	case ev.life == proc.Alive && ev.stopped:
 		return verdict{silence: noWord(ev) + fmt.Sprintf("; process %d is stopped", ev.pid)}
 	case ev.life == proc.Alive:
 		return verdict{silence: noWord(ev) + fmt.Sprintf("; process %d is alive", ev.pid)}
-	case ev.silent < ev.giveUp:
-		return verdict{silence: noWord(ev)}
-	default:
-		return verdict{failure: noWord(ev) + "; " + notProvenDead}
 	}
+	return ev.unproven(noWord(ev))
 }
 
-// notProvenDead is in the state of an action that failed while its work may have gone on.
+// unproven is the verdict while nothing is proven: impacted up to the second limit.
+func (ev evidence) unproven(why string) verdict {
+	if ev.silent < ev.giveUp {
+		return verdict{silence: why}
+	}
+	return verdict{failure: cutState(why) + "; " + notProvenDead}
+}
+
+// death says how the runner is known to be dead.
+func (ev evidence) death() string {
+	if ev.restarted {
+		return ev.host + " was restarted"
+	}
+	return fmt.Sprintf("process %d on %s is gone", ev.pid, ev.host)
+}
+
+func (ev evidence) leftBehind(how string, left []proc.Process) string {
+	if len(left) == 0 {
+		how, left = "what it started may still be running, and can't be seen from here", nil
+	}
+	return cutState(fmt.Sprintf("its runner (process %d on %s) is gone; %s%s", ev.pid, ev.host, how, nameProcesses(left)))
+}
+
+// notProvenDead is in the state of an action that failed while its work may have gone on, for
+// people. Action.NotProvenDead is for programs.
 const notProvenDead = "not proven dead"
-
-// NotProvenDead reports whether the action failed for silence, or because its peer was closed
-// before it had ended, so that its work may still be going on. Its state says so.
-func (a *Action) NotProvenDead() bool {
-	return !a.Status.Active() && strings.Contains(a.State, notProvenDead)
-}
 
 // accept applies a verdict to the newest version of the record.
 func (r *Record) accept(v verdict, now int64) error {
 	switch {
+	case v.proven != "" && r.workMayGoOn():
+		r.proveEnded(v.proven, now)
+		return nil
 	case !r.Status.Active():
 		return errUnchanged
 	case v.failure != "" && r.queued():
@@ -96,9 +116,7 @@ func (r *Record) accept(v verdict, now int64) error {
 		}
 		r.State = cutState(v.failure)
 		r.GivenUp = !v.ended
-		if v.ended && r.ReleaseOnFailure {
-			r.Keys = nil
-		}
+		r.releaseIfDeclared()
 	case v.silence != "" && v.silence != r.Silence:
 		r.Silence = v.silence
 		if r.queued() && !r.waiting() { // what it has not begun with, others can have
@@ -109,6 +127,23 @@ func (r *Record) accept(v verdict, now int64) error {
 	}
 	r.touch(now, false)
 	return nil
+}
+
+// proveEnded takes back that the work may go on: what the action was declared to do when it
+// fails is done now.
+func (r *Record) proveEnded(how string, now int64) {
+	r.GivenUp = false
+	r.State = cutState(fmt.Sprintf("its work is known to have ended: %s; before that: %s", how, r.State))
+	r.releaseIfDeclared()
+	r.touch(now, false)
+}
+
+// releaseIfDeclared frees the keys of a failed action that was declared to do so, if its work is
+// known to have ended.
+func (r *Record) releaseIfDeclared() {
+	if r.ReleaseOnFailure && !r.GivenUp {
+		r.Keys = nil
+	}
 }
 
 func noWord(ev evidence) string {

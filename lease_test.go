@@ -2,6 +2,7 @@ package kapi
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,7 +17,7 @@ const (
 
 // Rule 4 of the design: what life, survivors and silence mean together.
 func TestJudge(t *testing.T) {
-	survivors := []proc.Process{{PID: 12, Name: "redis-cli"}, {PID: 15, Name: "sh"}}
+	survivors := []proc.Process{{Ref: proc.Ref{PID: 12}, Name: "redis-cli"}, {Ref: proc.Ref{PID: 15}, Name: "sh"}}
 	type outcome struct {
 		name string
 		v    verdict
@@ -32,6 +33,13 @@ func TestJudge(t *testing.T) {
 	restarted := outcome{"restarted", verdict{failure: "its runner died: bot-1 was restarted", ended: true}}
 	unproven := outcome{"given up", verdict{failure: noWordText + "; not proven dead"}}
 
+	const gone = "its runner (process 4711 on bot-1) is gone; "
+	maybe := outcome{"may live", verdict{silence: gone + "may still be running: 12 (redis-cli)"}}
+	notProven := outcome{"given up", verdict{failure: gone + "may still be running: 12 (redis-cli); not proven dead"}}
+	unseen := gone + "what it started may still be running, and can't be seen from here"
+	hidden := outcome{"hidden", verdict{silence: unseen}}
+	hiddenLong := outcome{"given up", verdict{failure: unseen + "; not proven dead"}}
+
 	silences := []time.Duration{0, lease - 1, lease, giveUp - 1, giveUp, 24 * time.Hour}
 	for _, tt := range []struct {
 		name      string
@@ -45,7 +53,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			// A pid that is unknown proves nothing, whatever still carries the action.
-			name: "unknown with survivors", ev: evidence{life: proc.Unknown, survivors: survivors},
+			name: "unknown with survivors", ev: evidence{life: proc.Unknown, remains: proc.Remains{Sure: survivors}},
 			verdicts: [6]outcome{nothing, nothing, silent, silent, unproven, unproven},
 		},
 		{
@@ -61,8 +69,16 @@ func TestJudge(t *testing.T) {
 			verdicts: [6]outcome{dead, dead, dead, dead, dead, dead},
 		},
 		{
-			name: "gone with survivors", ev: evidence{life: proc.Gone, survivors: survivors},
+			name: "gone with survivors", ev: evidence{life: proc.Gone, remains: proc.Remains{Sure: survivors, Maybe: survivors[:1]}},
 			verdicts: [6]outcome{left, left, left, left, left, left},
+		},
+		{
+			name: "gone, and what could be its own can't be told", ev: evidence{life: proc.Gone, remains: proc.Remains{Maybe: survivors[:1]}},
+			verdicts: [6]outcome{maybe, maybe, maybe, maybe, notProven, notProven},
+		},
+		{
+			name: "gone, and what could be its own is hidden", ev: evidence{life: proc.Gone, remains: proc.Remains{Hidden: true}},
+			verdicts: [6]outcome{hidden, hidden, hidden, hidden, hiddenLong, hiddenLong},
 		},
 		{
 			name: "restarted", ev: evidence{life: proc.Gone, restarted: true},
@@ -81,6 +97,10 @@ func TestJudge(t *testing.T) {
 					if !s.Active() {
 						want = nothing
 					}
+					if s == StatusFailed && want.v.ended {
+						r.GivenUp = true
+						want.v = verdict{proven: strings.TrimPrefix(want.v.failure, "its runner died: ")}
+					}
 					if got := judge(&r, ev); got != want.v {
 						t.Errorf("%s, %s, silent for %v: %+v, want %s %+v", tt.name, s, silence, got, want.name, want.v)
 					}
@@ -92,7 +112,7 @@ func TestJudge(t *testing.T) {
 
 // The state of an action must hold what its verdict says.
 func TestJudgeManySurvivors(t *testing.T) {
-	ev := evidence{life: proc.Gone, host: "h", survivors: make([]proc.Process, 500)}
+	ev := evidence{life: proc.Gone, host: "h", remains: proc.Remains{Sure: make([]proc.Process, 500)}}
 	r := aRecord(StatusRunning)
 	if v := judge(&r, ev); len([]rune(v.silence)) != maxState {
 		t.Errorf("%d characters", len([]rune(v.silence)))

@@ -2,7 +2,11 @@ package kapi
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"time"
+
+	"github.com/kettubot/kapi/internal/proc"
 )
 
 // renewLoop says that this process is alive, for as long as it runs something.
@@ -40,7 +44,7 @@ func (p *Peer) renewOnce() {
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.renewTimeout)
 	defer cancel()
-	if err := p.store.Renew(ctx, p.self); err != nil {
+	if err := p.store.Renew(ctx, p.runner()); err != nil {
 		if p.ctx.Err() == nil {
 			p.log.Warn("the lease can't be renewed; operations go on", "error", err)
 		}
@@ -56,4 +60,38 @@ func (p *Peer) renewOnce() {
 			}
 		}
 	}
+}
+
+// runner returns what the store is to keep of this peer.
+func (p *Peer) runner() RunnerRecord {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.self
+	if len(p.work) > 0 {
+		work, err := json.Marshal(p.work)
+		if err != nil {
+			panic(err) // it has nothing that can't be encoded
+		}
+		r.Work = string(work)
+	}
+	return r
+}
+
+// RecordWork records the processes that do the work of the action, so that other peers recognise
+// what is left of them if this process dies. It returns when another process can read that; the
+// error wraps ErrUnavailable. It is for operations that run commands.
+func (h *Handle) RecordWork(ctx context.Context, w proc.Work) error {
+	p := h.peer
+	p.mu.Lock()
+	if p.work == nil {
+		p.work = runnerWork{}
+	}
+	p.work[h.id] = w
+	p.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, p.opts.StoreTimeout)
+	defer cancel()
+	if err := p.store.Renew(ctx, p.runner()); err != nil {
+		return fmt.Errorf("record the processes of the command: %w", err)
+	}
+	return nil
 }

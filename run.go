@@ -128,6 +128,7 @@ func (p *Peer) unregister(h *Handle) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.running, h.id)
+	delete(p.work, h.id)
 	p.ops.Done()
 }
 

@@ -47,10 +47,18 @@ type Store interface {
 	// Runners returns those of the named runners that are known, in any order. No id is named twice.
 	Runners(ctx context.Context, ids []string) ([]RunnerRecord, error)
 
+	// Observed returns what was last observed of the named runners by the named clock (see
+	// Observation.Clock), in any order. No id is named twice.
+	Observed(ctx context.Context, clock string, runners []string) ([]Observation, error)
+
+	// Observe replaces what was observed of these runners by these clocks. It takes no seq. What
+	// a crash of the machine takes back of it was of no use any more.
+	Observe(ctx context.Context, seen []Observation) error
+
 	// Purge deletes up to limit tombstones that were last updated before the given
 	// time (ms since 1970), raises the purged seq to the highest of theirs in the
 	// same transaction, and forgets runners that no record names and that were not
-	// heard since, and answers whose time is over (see Answer). It returns how many tombstones it deleted.
+	// heard since, what was observed of them, and answers whose time is over (see Answer). It returns how many tombstones it deleted.
 	Purge(ctx context.Context, before int64, limit int) (int, error)
 
 	// Listen calls wake after another peer (or this one) may have committed, until
@@ -192,6 +200,9 @@ type RunnerRecord struct {
 	// or 0 where the system doesn't say.
 	BootID, PIDNamespace string
 	StartTime            uint64
+	// Work is what the runner recorded of the processes that do its work: text of kapi's own,
+	// empty if there is nothing to record.
+	Work string
 	// Lease is how long it may stay silent.
 	Lease time.Duration
 	// Beat counts its renewals.
@@ -199,4 +210,19 @@ type RunnerRecord struct {
 	// HeardAt is when it was last renewed, in milliseconds since 1970-01-01 UTC, for
 	// display.
 	HeardAt int64
+}
+
+// An Observation is what peers have watched of a runner's silence, handed from one that lives
+// briefly to the next.
+type Observation struct {
+	// Runner is its id, and Beat what that was when it was last looked at.
+	Runner string
+	Beat   uint64
+	// Clock names the clock of the two readings: those of another can't be compared.
+	Clock string
+	// Silent is for how long its renewals were watched standing still.
+	Silent time.Duration
+	// SinceBoot and Awake are when it was last looked at, by a clock that goes on while the
+	// machine is suspended, and by one that doesn't.
+	SinceBoot, Awake time.Duration
 }

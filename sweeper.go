@@ -22,30 +22,42 @@ type sweeper struct {
 	peer *Peer
 	// oneMachine: the store can't be shared by several machines.
 	oneMachine bool
-	watched    map[string]watched // by runner
-	// asked has the survivors that were asked to end, by action; once is enough.
-	asked map[string][]proc.Process
-	// lastTick is when the sweeper last looked; a gap means that it did not watch.
-	lastTick  time.Duration
-	lastPurge time.Duration
-}
+	// first is closed when the first look is over.
+	first chan struct{}
 
-// A watched runner's renewals have stood at beat since a moment of this peer's own clock.
-type watched struct {
-	beat  uint64
-	since time.Duration
+	// looking is held by a look: the loop's, or that of a start which is about to be refused.
+	looking chan struct{}      // holds one
+	watched map[string]watched // by runner
+	// startOver is set while what was watched before, here or elsewhere, counts for nothing: there was
+	// an outage, or this peer was stopped.
+	startOver bool
+	// asked has the survivors that were asked to end, by action; once is enough.
+	asked map[string][]proc.Ref
+	// lastLook is when the sweeper last looked; a gap means that it did not watch.
+	lastLook  time.Duration
+	lastPurge time.Duration
+	// lastProof is when work that may go on after its failure was last looked for.
+	lastProof time.Duration
 }
 
 func (s *sweeper) init(p *Peer, oneMachine bool) {
 	s.peer = p
 	s.oneMachine = oneMachine
+	s.first = make(chan struct{})
+	s.looking = make(chan struct{}, 1)
 	s.watched = map[string]watched{}
-	s.asked = map[string][]proc.Process{}
-	s.lastTick = p.opts.sinceBoot()
-	s.lastPurge = s.lastTick
+	s.asked = map[string][]proc.Ref{}
+	s.lastLook = p.opts.sinceBoot()
+	s.lastPurge = s.lastLook
 }
 
 func (s *sweeper) loop() {
+	s.look()
+	select {
+	case <-s.first: // it is not the first time: there was a panic
+	default:
+		close(s.first)
+	}
 	tick := time.NewTicker(s.peer.opts.sweepEvery)
 	defer tick.Stop()
 	for {
@@ -60,43 +72,86 @@ func (s *sweeper) loop() {
 
 func (s *sweeper) tick() {
 	p := s.peer
-	now := p.opts.sinceBoot()
-	if now-s.lastTick > 5*s.peer.opts.sweepEvery {
-		clear(s.watched) // we were stopped or suspended: what we did not watch, we can't judge
-	}
-	s.lastTick = now
-	if now-s.lastPurge > purgeEvery {
+	if now := p.opts.sinceBoot(); now-s.lastPurge > purgeEvery {
 		s.lastPurge = now
 		p.purgeSome()
-	}
-	var others []*entry
-	all, _ := p.view.all()
-	for _, e := range all {
-		switch {
-		case e.Runner == nil:
-		case e.Runner.ID == p.self.ID:
-			p.settleOwn(e)
-		case e.Status.Active():
-			others = append(others, e)
-		}
 	}
 	p.forgetUnsaid()
 	if p.view.stalled() {
 		p.nudge()
 	}
+	s.look()
+}
+
+// awaitFirst waits until what was provably dead when this peer was opened is settled.
+func (s *sweeper) awaitFirst(ctx context.Context) error {
+	select {
+	case <-s.first:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.peer.ctx.Done():
+		return ErrClosed
+	}
+}
+
+// look judges all that is to be judged now.
+func (s *sweeper) look() {
+	p := s.peer
+	select {
+	case s.looking <- struct{}{}:
+		defer func() { <-s.looking }()
+	case <-p.ctx.Done():
+		return
+	}
+	now := p.opts.sinceBoot()
+	if now-s.lastLook > 5*p.opts.sweepEvery {
+		s.forget() // we were stopped or suspended: what we did not watch, we can't judge
+	}
+	s.lastLook = now
+	others := s.others(now)
 	if len(others) == 0 {
 		clear(s.watched)
 		clear(s.asked)
 		return
 	}
 	runners, err := p.readRunners(others)
-	if err != nil {
-		clear(s.watched) // an outage of the store kills nobody
-		return
+	if err == nil {
+		err = s.judgeAll(others, runners)
 	}
-	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
-	defer cancel()
-	s.judgeAll(ctx, others, runners, now)
+	if err != nil {
+		s.forget() // an outage of the store kills nobody
+	}
+}
+
+// forget has the watching of silence start over.
+func (s *sweeper) forget() {
+	clear(s.watched)
+	s.startOver = true
+}
+
+// proofEvery is how often failed actions are looked at again whose work may still be going on.
+const proofEvery = 5 * time.Second
+
+// others returns the actions of other runners that are to be judged. It settles what is this
+// peer's own.
+func (s *sweeper) others(now time.Duration) (others []*entry) {
+	p := s.peer
+	proof := s.lastProof == 0 || now-s.lastProof >= proofEvery
+	if proof {
+		s.lastProof = now
+	}
+	all, _ := p.view.all()
+	for _, e := range all {
+		switch {
+		case e.Runner == nil:
+		case e.Runner.ID == p.self.ID:
+			p.settleOwn(e)
+		case e.Status.Active(), proof && e.workMayGoOn():
+			others = append(others, e)
+		}
+	}
+	return others
 }
 
 // readRunners reads how those who run the actions are.
@@ -147,64 +202,6 @@ func (p *Peer) forgetUnsaid() {
 	}
 }
 
-// judgeAll looks at each active action of other runners.
-func (s *sweeper) judgeAll(ctx context.Context, entries []*entry, runners []RunnerRecord, now time.Duration) {
-	byID := make(map[string]*RunnerRecord, len(runners))
-	for i := range runners {
-		byID[runners[i].ID] = &runners[i]
-	}
-	seen := make(map[string]watched, len(s.watched))
-	known := map[string]*evidence{}
-	var verdicts []*pronounced
-	for _, e := range entries {
-		id := e.Runner.ID
-		r := byID[id]
-		if r == nil { // forgotten by the store: only its silence can be judged
-			r = &RunnerRecord{ID: id, Host: e.Runner.Host, PID: e.Runner.PID, HeardAt: e.Runner.HeardAt}
-		}
-		w, ok := s.watched[id]
-		if !ok || w.beat != r.Beat {
-			w = watched{r.Beat, s.peer.opts.sinceBoot()} // not now, which was before the beat was read
-		}
-		seen[id] = w
-		ev := known[id]
-		if ev == nil {
-			ev = s.examine(r)
-			known[id] = ev
-		}
-		ev.silent = now - w.since
-		if v := s.verdictOn(e, *ev); v != nil {
-			verdicts = append(verdicts, v)
-		}
-	}
-	s.watched = seen
-	if !s.pronounce(ctx, verdicts) {
-		clear(s.watched) // what we can't write, no runner can: its silence means nothing
-	}
-}
-
-// examine finds out what can be proven of a runner's process.
-func (s *sweeper) examine(r *RunnerRecord) *evidence {
-	id := proc.Identity{
-		Host: r.Host, PID: r.PID, BootID: r.BootID, PIDNamespace: r.PIDNamespace, StartTime: r.StartTime,
-	}
-	ev := &evidence{
-		host: r.Host, pid: r.PID, heardAt: r.HeardAt, beat: r.Beat,
-		lease: r.Lease, giveUp: s.peer.opts.GiveUp,
-		life: id.Life(),
-	}
-	if ev.lease == 0 {
-		ev.lease = s.peer.opts.Lease
-	}
-	ev.giveUp = max(ev.giveUp, ev.lease)
-	me := s.peer.self
-	if s.oneMachine && r.BootID != "" && me.BootID != "" && r.BootID != me.BootID {
-		ev.life, ev.restarted = proc.Gone, true
-	}
-	ev.stopped = ev.life == proc.Alive && id.Stopped()
-	return ev
-}
-
 // A pronounced verdict is on its way into the store.
 type pronounced struct {
 	verdict
@@ -213,17 +210,9 @@ type pronounced struct {
 }
 
 // verdictOn judges one action; nil is nothing new.
-func (s *sweeper) verdictOn(e *entry, ev evidence) *pronounced {
-	if ev.life == proc.Gone && !ev.restarted {
-		var err error
-		if ev.survivors, err = proc.Survivors(e.ID); err != nil {
-			s.peer.log.Warn("what a dead runner left can't be looked for", "action", e.ID, "error", err)
-			ev.life = proc.Unknown
-		}
-		s.endSurvivors(e, ev.survivors)
-	}
+func verdictOn(e *entry, ev evidence) *pronounced {
 	v := judge(&e.Record, ev)
-	if v == (verdict{}) || v.silence == e.Silence && v.failure == "" {
+	if v == (verdict{}) || v.silence != "" && v.silence == e.Silence {
 		return nil
 	}
 	return &pronounced{v, e, &change{
@@ -232,36 +221,15 @@ func (s *sweeper) verdictOn(e *entry, ev evidence) *pronounced {
 	}}
 }
 
-// endSurvivors asks what a dead runner has left of an action to end.
-func (s *sweeper) endSurvivors(e *entry, survivors []proc.Process) {
-	if len(survivors) == 0 {
-		delete(s.asked, e.ID)
-		return
-	}
-	if e.LeaveRunning {
-		return
-	}
-	for _, p := range survivors {
-		if slices.Contains(s.asked[e.ID], p) {
-			continue
-		}
-		s.asked[e.ID] = append(s.asked[e.ID], p)
-		if err := proc.Terminate(e.ID, p); err != nil {
-			s.peer.log.Warn("what a dead runner left can't be asked to end", "action", e.ID, "error", err)
-		} else {
-			s.peer.log.Info("asked a process to end that a dead runner left", "action", e.ID, "pid", p.PID, "name", p.Name)
-		}
-	}
-}
-
-// pronounce commits the verdicts; it is false if that can't be done now.
-func (s *sweeper) pronounce(ctx context.Context, verdicts []*pronounced) (written bool) {
-	written = true
+// pronounce commits the verdicts. The error says that this can't be done now.
+func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
+	ctx, cancel := context.WithTimeout(s.peer.ctx, s.peer.opts.StoreTimeout)
+	defer cancel()
 	failed := func(v *pronounced, err error) {
 		if errors.Is(err, ErrUnknown) {
 			return // it was disposed
 		}
-		written = false
+		unwritten = err
 		if s.peer.ctx.Err() == nil {
 			s.peer.log.Warn("a silent action can't be marked yet", "action", v.ID, "error", err)
 		}
@@ -276,11 +244,16 @@ func (s *sweeper) pronounce(ctx context.Context, verdicts []*pronounced) (writte
 	for _, v := range verdicts {
 		if err := s.peer.wait(ctx, v.change); err != nil {
 			failed(v, err)
-		} else if v.failure != "" && v.change.record.Status == StatusFailed {
+			continue
+		}
+		switch record := &v.change.record; {
+		case v.proven != "" && !record.GivenUp:
+			s.peer.log.Info("the work of an action that was given up is known to have ended", "action", v.ID, "title", v.Title, "why", v.proven)
+		case v.failure != "" && record.Status == StatusFailed:
 			s.peer.log.Warn("action failed for its runner", "action", v.ID, "title", v.Title, "why", v.failure)
 		}
 	}
-	return written
+	return unwritten
 }
 
 // purgeSome deletes tombstones that have left the replay window.

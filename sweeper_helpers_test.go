@@ -23,12 +23,13 @@ const (
 // A scene is a store in a bubble of its own time, with a peer that watches the runners of
 // other processes. The runners are made up: they are records in the store.
 type scene struct {
-	t     *testing.T
-	store *sqlite.Store // past everybody's link
-	link  *link         // of the watcher
-	began time.Time
-	slept atomic.Int64 // how far the clock since boot is ahead of the bubble's
-	k     *kapi.Peer   // the watcher
+	t      *testing.T
+	store  *sqlite.Store // past everybody's link
+	link   *link         // of the watcher
+	began  time.Time
+	slept  atomic.Int64  // how far the clock since boot is ahead of the bubble's
+	uptime time.Duration // before the scene
+	k      *kapi.Peer    // the watcher
 }
 
 // play plays a scene, up to where the watcher would open the store.
@@ -47,13 +48,16 @@ func (s *scene) open() { s.k = s.openPeer(s.link, kapi.Options{}) }
 func (s *scene) openPeer(store kapi.Store, o kapi.Options) *kapi.Peer {
 	s.t.Helper()
 	o.Logger = slog.New(slog.DiscardHandler)
-	return openPeer(s.t, store, o.WithClock(s.sinceBoot))
+	return openPeer(s.t, store, o.WithClock(s.sinceBoot, s.awake))
 }
 
 // sinceBoot is the clock of all peers of the scene.
 func (s *scene) sinceBoot() time.Duration {
-	return time.Since(s.began) + time.Duration(s.slept.Load())
+	return time.Since(s.began) + s.uptime + time.Duration(s.slept.Load())
 }
+
+// awake stands still while the machine sleeps.
+func (s *scene) awake() time.Duration { return time.Since(s.began) + s.uptime }
 
 // suspend has the machine sleep: the bubble's timers don't notice.
 func (s *scene) suspend(d time.Duration) { s.slept.Add(int64(d)) }

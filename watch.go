@@ -35,7 +35,7 @@ type Watch struct {
 // Watch begins to watch all actions. Its snapshot is not older than the call. The
 // caller must Close the watch.
 func (p *Peer) Watch(ctx context.Context) (*Watch, error) {
-	if err := p.sync(ctx); err != nil {
+	if err := p.upToDate(ctx); err != nil {
 		return nil, err
 	}
 	w := newWatch(p.view)
@@ -54,7 +54,7 @@ func (p *Peer) Watch(ctx context.Context) (*Watch, error) {
 // Watch. It is ErrAhead if the history has not come to seq. The caller must Close the
 // watch.
 func (p *Peer) Resume(ctx context.Context, epoch string, seq uint64) (*Watch, error) {
-	if err := p.sync(ctx); err != nil {
+	if err := p.upToDate(ctx); err != nil {
 		return nil, err
 	}
 	w := newWatch(p.view)

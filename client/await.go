@@ -153,7 +153,7 @@ func (h *Handle) refusal(s Start) error {
 		}
 	}
 	refused := func(key string, a kapi.Action) error {
-		return &kapi.HeldError{Key: key, Holder: a, NotProvenDead: a.NotProvenDead(), Waited: s.Wait}
+		return &kapi.HeldError{Key: key, Holder: a, NotProvenDead: a.NotProvenDead, Waited: s.Wait}
 	}
 	for _, key := range s.Keys {
 		for _, a := range ongoing {

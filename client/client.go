@@ -145,6 +145,14 @@ func (c *Client) Cancel(ctx context.Context, id, _ string) (a kapi.Action, err e
 	return a, c.call(ctx, http.MethodPost, actionPath(id)+"/cancel", nil, nil, &a)
 }
 
+// GiveUp fails an impacted action at once, as not proven dead. The error is as of Cancel.
+func (c *Client) GiveUp(ctx context.Context, id, _ string) (a kapi.Action, err error) {
+	body := struct {
+		GiveUp bool `json:"give_up"`
+	}{true}
+	return a, c.call(ctx, http.MethodPost, actionPath(id)+"/cancel", nil, body, &a)
+}
+
 // call sends a request and reads the answer into answer, if there is to be one.
 func (c *Client) call(ctx context.Context, method, path string, header http.Header, body, answer any) error {
 	var reader io.Reader

@@ -85,7 +85,7 @@ func (r *refused) known() error {
 	case 20001:
 		if r.Action != nil {
 			return &kapi.HeldError{
-				Key: r.Key, Holder: *r.Action, NotProvenDead: r.Action.NotProvenDead(), Circular: r.Circular,
+				Key: r.Key, Holder: *r.Action, NotProvenDead: r.Action.NotProvenDead, Circular: r.Circular,
 			}
 		}
 	case 20002:

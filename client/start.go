@@ -103,7 +103,7 @@ func (c *Client) dismissHolders(ctx context.Context, keys []string) (gone []kapi
 		if !slices.ContainsFunc(a.Keys, func(key string) bool { return slices.Contains(keys, key) }) {
 			continue
 		}
-		if a.Status != kapi.StatusFailed || a.NotProvenDead() {
+		if a.Status != kapi.StatusFailed || a.NotProvenDead {
 			return nil, nil
 		}
 		holders = append(holders, a)

@@ -108,7 +108,7 @@ func (s *Store) save(b *pgx.Batch, w *kapi.Writes) {
 
 func (s *Store) saveRunner(b *pgx.Batch, r *kapi.RunnerRecord) {
 	b.Queue(s.sql.runner, r.ID, r.Host, int64(r.PID), r.BootID, r.PIDNamespace, int64(r.StartTime),
-		r.Lease.Milliseconds(), time.Now().UnixMilli())
+		r.Lease.Milliseconds(), time.Now().UnixMilli(), r.Work)
 }
 
 // saveRecords queues the records for one or the other statement.

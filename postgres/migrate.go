@@ -162,7 +162,7 @@ func (s *Store) inspectTables(ctx context.Context, q querier, found *state) erro
 	var lacks []string
 	err := q.QueryRow(ctx, `SELECT coalesce(array_agg(name), '{}') FROM unnest($2::text[]) AS name WHERE NOT EXISTS
 			(SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = name)`,
-		s.schema, []string{"head", "actions", "keys", "runners", "tokens", "secrets", "answers", "writers", "starts"}).Scan(&lacks)
+		s.schema, []string{"head", "actions", "keys", "runners", "observations", "tokens", "secrets", "answers", "writers", "starts"}).Scan(&lacks)
 	if err != nil {
 		return err
 	}

@@ -52,6 +52,7 @@ func (s *Store) Purge(ctx context.Context, before int64, limit int) (int, error)
 		if len(due) < limit { // once for all that there is to purge
 			b.Queue(byHash)
 			b.Queue(s.sql.forgetRunners, before)
+			b.Queue(s.sql.forgetObservations)
 			b.Queue(s.sql.forgetWriters, keepFor.Milliseconds())
 		}
 		return answers || len(due) > 0, nil

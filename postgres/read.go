@@ -62,7 +62,7 @@ func (s *Store) Runners(ctx context.Context, ids []string) (all []kapi.RunnerRec
 
 func scanRunner(row pgx.CollectableRow) (r kapi.RunnerRecord, err error) {
 	var start, lease, beat int64
-	err = row.Scan(&r.ID, &r.Host, &r.PID, &r.BootID, &r.PIDNamespace, &start, &lease, &beat, &r.HeardAt)
+	err = row.Scan(&r.ID, &r.Host, &r.PID, &r.BootID, &r.PIDNamespace, &start, &lease, &beat, &r.HeardAt, &r.Work)
 	r.StartTime, r.Lease, r.Beat = uint64(start), time.Duration(lease)*time.Millisecond, uint64(beat)
 	return r, err
 }

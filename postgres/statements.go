@@ -51,10 +51,11 @@ type statements struct {
 	free, claim, busy, runner, saveAnswer, setSeq string
 	written, wroteBefore                          string
 
-	runners                                  string
+	runners, observed, observe               string
 	answersDue, noteAnswers, deleteAnswers   string
 	oldest, deleteActions, raisePurged       string
 	forgetRunners, forgetWriters             string
+	forgetObservations                       string
 	addToken, tokens, findToken, removeToken string
 	listen, notify                           string
 	lock                                     int64
@@ -107,24 +108,31 @@ func newStatements(schema string) statements {
 		epochAndXID:       in(`SELECT epoch, pg_current_xact_id()::text, min_report, min_start FROM kapi.head`),
 		recordedOrAdopted: in(`SELECT EXISTS (SELECT FROM kapi.starts WHERE id = $1) OR EXISTS (SELECT FROM kapi.actions WHERE id = $1)`),
 
-		runner: in(`INSERT INTO kapi.runners AS r (id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8)
-			ON CONFLICT (id) DO UPDATE SET beat = r.beat + 1, heard_at = excluded.heard_at, lease_ms = excluded.lease_ms`),
+		runner: in(`INSERT INTO kapi.runners AS r (id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9)
+			ON CONFLICT (id) DO UPDATE SET beat = r.beat + 1, heard_at = excluded.heard_at, lease_ms = excluded.lease_ms,
+				work = excluded.work`),
 		saveAnswer: in(`INSERT INTO kapi.answers (sender, key, action, hash, body, seen) VALUES ($1, $2, $3, $4, $5, $6)`),
 		setSeq:     in(`UPDATE kapi.head SET seq = $1`),
 		written: in(`INSERT INTO kapi.writers (id, n, at) VALUES ($1, $2, ` + clock + `)
 			ON CONFLICT (id) DO UPDATE SET n = excluded.n, at = excluded.at`),
 		wroteBefore: in(`SELECT n FROM kapi.writers WHERE id = $1`),
 
-		runners: in(`SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at FROM kapi.runners WHERE id = ANY($1)`),
+		runners: in(`SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work FROM kapi.runners WHERE id = ANY($1)`),
 
-		answersDue:    in(`SELECT EXISTS (SELECT FROM kapi.answers WHERE seen < $2 OR seen < $1 AND ` + ofOngoing + `)`),
-		noteAnswers:   in(`UPDATE kapi.answers SET seen = $2 WHERE seen < $1 AND ` + ofOngoing),
-		deleteAnswers: in(`DELETE FROM kapi.answers WHERE seen < $1`),
-		oldest:        in(`SELECT seq, updated_at FROM kapi.actions WHERE status >= 4 ORDER BY seq LIMIT $1`),
-		deleteActions: in(`DELETE FROM kapi.actions WHERE seq = ANY($1)`),
-		raisePurged:   in(`UPDATE kapi.head SET purged = greatest(purged, $1)`),
-		forgetRunners: in(`DELETE FROM kapi.runners r WHERE heard_at < $1 AND NOT EXISTS (SELECT FROM kapi.actions a WHERE a.runner = r.id)`),
+		answersDue:         in(`SELECT EXISTS (SELECT FROM kapi.answers WHERE seen < $2 OR seen < $1 AND ` + ofOngoing + `)`),
+		noteAnswers:        in(`UPDATE kapi.answers SET seen = $2 WHERE seen < $1 AND ` + ofOngoing),
+		deleteAnswers:      in(`DELETE FROM kapi.answers WHERE seen < $1`),
+		oldest:             in(`SELECT seq, updated_at FROM kapi.actions WHERE status >= 4 ORDER BY seq LIMIT $1`),
+		deleteActions:      in(`DELETE FROM kapi.actions WHERE seq = ANY($1)`),
+		raisePurged:        in(`UPDATE kapi.head SET purged = greatest(purged, $1)`),
+		forgetRunners:      in(`DELETE FROM kapi.runners r WHERE heard_at < $1 AND NOT EXISTS (SELECT FROM kapi.actions a WHERE a.runner = r.id)`),
+		forgetObservations: in(`DELETE FROM kapi.observations o WHERE NOT EXISTS (SELECT FROM kapi.runners r WHERE r.id = o.runner)`),
+		observed:           in(`SELECT runner, beat, silent, since_boot, awake FROM kapi.observations WHERE clock = $1 AND runner = ANY($2)`),
+		observe: in(`INSERT INTO kapi.observations (runner, clock, beat, silent, since_boot, awake)
+			VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (runner, clock) DO UPDATE SET beat = excluded.beat, silent = excluded.silent,
+				since_boot = excluded.since_boot, awake = excluded.awake`),
 		forgetWriters: in(`DELETE FROM kapi.writers WHERE at < ` + clock + ` - $1::bigint`),
 
 		addToken:    in(`INSERT INTO kapi.tokens (id, name, type, permissions, created_at, expires_at, hash) VALUES ($1, $2, $3, $4, $5, $6, $7)`),

@@ -49,10 +49,17 @@ func (s *Server) dismiss(c *call) error {
 }
 
 func (s *Server) cancel(c *call) error {
-	if _, err := readJSON[struct{}](c, s.options.MaxBody); err != nil {
+	body, err := readJSON[struct {
+		GiveUp bool `json:"give_up"`
+	}](c, s.options.MaxBody)
+	if err != nil {
 		return err
 	}
-	action, err := s.peer.Cancel(c.Context(), c.PathValue("id"), by(c.who))
+	end := s.peer.Cancel
+	if body.GiveUp {
+		end = s.peer.GiveUp
+	}
+	action, err := end(c.Context(), c.PathValue("id"), by(c.who))
 	if err != nil {
 		return fmt.Errorf("cancel action: %w", err)
 	}

@@ -16,6 +16,7 @@ const (
 
 	deleteRunners = `DELETE FROM runners WHERE heard_at < ?
 		AND id NOT IN (SELECT runner FROM actions WHERE runner IS NOT NULL)`
+	deleteObservations = `DELETE FROM observations WHERE runner NOT IN (SELECT id FROM runners)`
 )
 
 // Purge implements kapi.Store.
@@ -41,7 +42,10 @@ func (s *Store) Purge(ctx context.Context, before int64, limit int) (purged int,
 			return false, err
 		}
 		purged = len(due)
-		return true, run(c, deleteRunners, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, before) })
+		if err := run(c, deleteRunners, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, before) }); err != nil {
+			return false, err
+		}
+		return true, run(c, deleteObservations, func(*sqlite.Stmt) {})
 	})
 	return purged, err
 }

@@ -23,7 +23,7 @@ const (
 	selectOne     = `SELECT ` + columns + ` FROM actions WHERE id = ?`
 	selectBeat    = `SELECT beat FROM runners WHERE id = ?`
 	selectSecret  = `SELECT signing FROM secrets`
-	selectRunner  = `SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at FROM runners WHERE id = ?`
+	selectRunner  = `SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work FROM runners WHERE id = ?`
 )
 
 const (
@@ -85,7 +85,7 @@ func scanRunner(stmt *sqlite.Stmt) kapi.RunnerRecord {
 		ID: stmt.ColumnText(0), Host: stmt.ColumnText(1), PID: stmt.ColumnInt(2),
 		BootID: stmt.ColumnText(3), PIDNamespace: stmt.ColumnText(4), StartTime: uint64(stmt.ColumnInt64(5)),
 		Lease: time.Duration(stmt.ColumnInt64(6)) * time.Millisecond,
-		Beat:  uint64(stmt.ColumnInt64(7)), HeardAt: stmt.ColumnInt64(8),
+		Beat:  uint64(stmt.ColumnInt64(7)), HeardAt: stmt.ColumnInt64(8), Work: stmt.ColumnText(9),
 	}
 }
 

@@ -1,15 +1,38 @@
 package main
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 type cancelCmd struct {
-	IDs []string `arg:"" name:"id" help:"Actions to cancel."`
+	IDs    []string `arg:"" name:"id" help:"Actions to cancel."`
+	Kill   bool     `help:"Send SIGKILL to the processes that do the work, whether its runner lives or not. Works on the runner's host, with --store."`
+	GiveUp bool     `help:"Fail an impacted action at once, as not proven dead: its keys stay held until it is dismissed."`
+}
+
+// AfterApply is called by kong.
+func (c *cancelCmd) AfterApply() error {
+	if c.Kill && c.GiveUp {
+		return usage("--kill and --give-up exclude each other")
+	}
+	return nil
 }
 
 func (c *cancelCmd) Run(a *app) error {
 	ctx := context.Background()
 	return a.with(ctx, func(p place) error {
 		return a.each(c.IDs, func(id string) error {
+			switch {
+			case c.Kill:
+				return a.kill(ctx, p, id)
+			case c.GiveUp:
+				action, err := p.GiveUp(ctx, id, me())
+				if err != nil {
+					return err
+				}
+				return writeln(a.stdout, "gave up %s; its work may still be going on, so it keeps its keys until it is dismissed", plain(called(action)))
+			}
 			action, err := p.Cancel(ctx, id, me())
 			if err != nil {
 				return err
@@ -17,4 +40,42 @@ func (c *cancelCmd) Run(a *app) error {
 			return writeln(a.stdout, "asked %s to stop", plain(called(action)))
 		})
 	})
+}
+
+// kill kills what is left of an action.
+func (a *app) kill(ctx context.Context, p place, id string) error {
+	s, ok := p.(*session)
+	if !ok {
+		return a.killElsewhere(ctx, p, id)
+	}
+	killed, err := s.Kill(ctx, id, me())
+	if err != nil {
+		return err
+	}
+	for _, process := range killed.Unsure {
+		a.tell("process %s may be part of it, and was left alone", process)
+	}
+	if len(killed.Processes) == 0 {
+		return writeln(a.stdout, "nothing of %s was there to be killed", plain(called(killed.Action)))
+	}
+	for _, process := range killed.Processes {
+		if err := writeln(a.stdout, "killed process %s of %s", plain(process), plain(called(killed.Action))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// killElsewhere says where an action can be killed that a server knows.
+func (a *app) killElsewhere(ctx context.Context, p place, id string) error {
+	all, err := p.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, action := range all {
+		if action.ID == id && action.Runner != nil {
+			return fmt.Errorf("its processes can only be killed on %s, with --store", action.Runner.Host)
+		}
+	}
+	return fmt.Errorf("its processes can only be killed on its runner's host, with --store")
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
 	"github.com/kettubot/kapi/internal/fault"
+	"github.com/kettubot/kapi/internal/proc"
 	"github.com/kettubot/kapi/internal/progress"
 	"github.com/kettubot/kapi/internal/supervise"
 )
@@ -19,6 +20,9 @@ type place interface {
 	List(context.Context) ([]kapi.Action, error)
 	Dismiss(ctx context.Context, id, by string) (kapi.Action, error)
 	Cancel(ctx context.Context, id, by string) (kapi.Action, error)
+	GiveUp(ctx context.Context, id, by string) (kapi.Action, error)
+	// hear brings up to date when the runners of the actions were last heard.
+	hear(context.Context, []kapi.Action) error
 	// follow begins to watch: what is ongoing, and then every change.
 	follow(context.Context) (now []kapi.Action, changes changes, err error)
 	// do starts an action, runs its operation and reports its end, as kapi.Peer.Do.
@@ -43,6 +47,7 @@ type handle interface {
 	Fence() uint64
 	Dismissed() []kapi.Action
 	SetExitCode(int)
+	RecordWork(context.Context, proc.Work) error
 	progress.Reporter
 }
 
@@ -155,3 +160,6 @@ type remoteHandle struct{ *client.Handle }
 
 // SetExitCode does nothing: a report over REST has no field for it, the state tells it.
 func (remoteHandle) SetExitCode(int) {}
+
+// RecordWork does nothing: nothing can be proven of a process that a server knows by its reports.
+func (remoteHandle) RecordWork(context.Context, proc.Work) error { return nil }

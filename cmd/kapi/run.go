@@ -328,13 +328,15 @@ func (j *job) conduct(ctx context.Context, h handle) error {
 	if err := supervise.Unseen(); err != nil && j.Timeout > 0 {
 		j.app.tell("the time limit will reach the command itself only, not what it starts: %v", err)
 	}
-	j.tree, err = supervise.Start(j.command(h, tracker, socket))
+	recorder := j.app.recorder(h)
+	j.tree, err = supervise.Start(j.command(h, tracker, socket, recorder))
 	if err != nil {
 		return err
 	}
 	tracking, stopTracking := context.WithCancel(context.Background())
 	defer stopTracking()
 	j.faults.Go(&j.tracking, func() { tracker.Run(tracking) })
+	j.faults.Go(&j.tracking, func() { recorder.follow(tracking) })
 	result := j.follow(ctx, j.tree)
 	j.result = &result
 	if socket != nil {
@@ -351,14 +353,15 @@ func (j *job) conduct(ctx context.Context, h handle) error {
 }
 
 // command is what is to be run.
-func (j *job) command(h handle, tracker *progress.Tracker, socket *notify.Socket) supervise.Command {
+func (j *job) command(h handle, tracker *progress.Tracker, socket *notify.Socket, r *recorder) supervise.Command {
 	address := ""
 	if socket != nil {
 		address = socket.Address()
 	}
 	c := supervise.Command{
 		Path: j.path, Args: j.Command,
-		Env:    supervise.Environ(os.Environ(), j.app.ownVariables, h.ID(), h.Fence(), address),
+		Env:    supervise.Environ(os.Environ(), j.app.ownVariables, h.ID(), h.Fence(), r.nonce, address),
+		Record: r.begin,
 		Action: h.ID(), Signals: j.signals, Quiesce: j.place.quiesce,
 		Grace: max(j.Grace, 1), // 0 is its default
 		TTY:   j.tty(), Line: tracker.Line, Terminal: tracker.Terminal,

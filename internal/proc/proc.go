@@ -4,7 +4,8 @@
 //   - [Self] names the calling process so that another peer can look for it;
 //   - [Identity.Life] says whether a process so named still exists, and
 //     [Identity.Stopped] whether it is only held (Ctrl-Z);
-//   - [Survivors] finds what a dead runner left behind;
+//   - [Describe] records what a runner starts, and [Table.Remains] finds what is left of
+//     that when the runner is dead;
 //   - [SinceBoot] is the clock by which silence is measured.
 //
 // It promises to err on one side: [Gone] is a proof, and wherever there is
@@ -19,8 +20,9 @@ import (
 	"time"
 )
 
-// ActionVariable is the environment variable by which the processes started
-// for an action are recognised; its value is the action's id.
+// ActionVariable is the environment variable that tells a command which action it does the
+// work of; its value is the action's id. It proves nothing: anybody can read an id from a
+// list (see NonceVariable).
 const ActionVariable = "KAPI_ACTION"
 
 // Identity names one process for as long as the machine runs: a pid alone is
@@ -38,10 +40,24 @@ type Identity struct {
 	// StartTime is when the process was started, in the kernel's clock ticks
 	// since the boot. It survives an exec.
 	StartTime uint64
+	// Clock names the clock that SinceBoot and Awake read: of processes with the same Clock,
+	// the readings can be compared.
+	Clock string
 }
 
-// Self is the identity of the calling process. Host and PID are always known.
-func Self() Identity { return self() }
+// Self is the identity of the calling process. Host and PID are always known; Unproven says
+// why the rest is not.
+func Self() Identity {
+	id, _ := self()
+	return id
+}
+
+// Unproven is nil if Self is known whole. Otherwise it says what the system refused, when it
+// was first asked: the death of this process can't be proven then.
+func Unproven() error {
+	_, err := self()
+	return err
+}
 
 // Life is what can be said of a process that may have ended.
 type Life int
@@ -77,33 +93,11 @@ func (id Identity) Life() Life { return id.life() }
 // or by a debugger.
 func (id Identity) Stopped() bool { return id.stopped() }
 
-// Process is a process of this machine as people know it.
-type Process struct {
-	PID  int
-	Name string // the kernel's short name, at most 15 bytes on Linux
-}
-
-// Survivors lists the processes, the calling one included, that carry the
-// action in their environment (see [ActionVariable]), by ascending pid. Zombies
-// are not among them; on systems other than Linux nothing is.
-//
-// It sees what the environment shows: not the processes of other users, unless
-// called as root, and not those that were started with a cleaned environment or
-// wrote over theirs, as some daemons do to set their title. The error is that
-// of reading the process table as a whole, or of an empty action.
-func Survivors(action string) ([]Process, error) {
-	if action == "" {
-		return nil, fmt.Errorf("look for the processes of an action: its id is empty")
-	}
-	return survivors(action)
-}
-
-// Terminate asks a survivor of an action to end (SIGTERM), if it still is that. A stopped one
-// is continued, so that it takes notice. The error says why it could not be asked.
-func Terminate(action string, p Process) error { return terminate(action, p) }
-
 // SinceBoot reads a clock that never goes back and, on Linux, goes on while the
 // machine is suspended. Only differences between two readings of one process
-// mean anything: where the system has no such clock, it counts from the start
-// of the process and stands still in a suspend.
+// or of processes with the same Identity.Clock mean anything: where the system has no
+// such clock, it counts from the start of the process and stands still in a suspend.
 func SinceBoot() time.Duration { return sinceBoot() }
+
+// Awake reads a clock like SinceBoot's that stands still while the machine is suspended.
+func Awake() time.Duration { return awake() }

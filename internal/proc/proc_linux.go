@@ -1,14 +1,10 @@
 package proc
 
 import (
-	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,9 +17,9 @@ import (
 const system = procfs("/proc")
 
 // self can't change while the process runs, so it is read once.
-var self = sync.OnceValue(system.self)
+var self = sync.OnceValues(system.self)
 
-func (p procfs) self() Identity {
+func (p procfs) self() (Identity, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -34,39 +30,44 @@ func (p procfs) self() Identity {
 	// getpid gives and those that /proc shows are not the same numbers, and
 	// every look-up would prove the wrong thing.
 	shown, err := os.Readlink(p.path("self"))
-	if err != nil || shown != strconv.Itoa(id.PID) {
-		return id
+	if err != nil {
+		return id, err
+	}
+	if shown != strconv.Itoa(id.PID) {
+		return id, fmt.Errorf("%s is of another PID namespace", string(p))
 	}
 	boot, err := os.ReadFile(p.path("sys/kernel/random/boot_id"))
 	if err != nil {
-		return id
+		return id, err
 	}
 	namespace, err := os.Readlink(p.path("self/ns/pid"))
 	if err != nil {
-		return id
+		return id, err
 	}
 	// Start times are shown shifted in a time namespace. Kernels before 5.6
 	// have none.
-	if t, err := os.Readlink(p.path("self/ns/time")); err == nil {
-		namespace += " " + t
+	clock, err := os.Readlink(p.path("self/ns/time"))
+	if err == nil {
+		namespace += " " + clock
 	}
 	st, err := p.stat(id.PID)
 	if err != nil {
-		return id
+		return id, err
 	}
 	id.BootID = strings.TrimSpace(string(boot))
 	id.PIDNamespace = namespace
 	id.StartTime = st.start
-	return id
+	id.Clock = strings.TrimSpace(id.BootID + " " + clock)
+	return id, nil
 }
 
 func (id Identity) life() Life {
-	life, _ := system.look(id, self())
+	life, _ := system.look(id, Self())
 	return life
 }
 
 func (id Identity) stopped() bool {
-	life, state := system.look(id, self())
+	life, state := system.look(id, Self())
 	return life == Alive && (state == 'T' || state == 't')
 }
 
@@ -130,96 +131,22 @@ func (p procfs) living(pid int, leader stat) (stat, error) {
 	return stat{}, fs.ErrNotExist
 }
 
-func survivors(action string) ([]Process, error) { return system.survivors(action) }
-
-func terminate(action string, p Process) error {
-	// A handle of the process first (pidfd_open(2)): if the pid carries the action after
-	// that, the handle is of this process, or of one that has ended.
-	handle, err := os.FindProcess(p.PID)
-	if err != nil {
-		return fmt.Errorf("ask process %d to end: %w", p.PID, err)
-	}
-	defer handle.Release()
-	if _, carries, _ := system.carries(p.PID, []byte(ActionVariable+"="+action)); !carries {
-		return nil
-	}
-	if err = handle.Signal(syscall.SIGTERM); err == nil {
-		err = handle.Signal(syscall.SIGCONT)
-	}
-	if err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("ask process %d to end: %w", p.PID, err)
-	}
-	return nil
-}
-
-// scans bounds how often the process table is listed on a machine where
-// processes come and go all the time.
-const scans = 4
-
-func (p procfs) survivors(action string) ([]Process, error) {
-	entry := []byte(ActionVariable + "=" + action)
-	found := map[int]Process{}
-	settled := map[int]bool{}
-	// One listing isn't enough: a process may fork and end behind the reader's
-	// back, so that neither it nor its child is seen. It is repeated until it
-	// shows nobody new.
-	for range scans {
-		pids, err := p.pids()
-		if err != nil {
-			return nil, fmt.Errorf("list the processes: %w", err)
-		}
-		fresh := false
-		for _, pid := range pids {
-			if settled[pid] {
-				continue
-			}
-			fresh = true
-			name, carries, sure := p.carries(pid, entry)
-			if carries {
-				found[pid] = Process{PID: pid, Name: name}
-			}
-			settled[pid] = sure
-		}
-		if !fresh {
-			break
-		}
-	}
-	return slices.SortedFunc(maps.Values(found), func(a, b Process) int {
-		return cmp.Compare(a.PID, b.PID)
-	}), nil
-}
-
-// carries says whether a process lives with an entry in its environment. It is
-// not sure while the process may be within an exec, when it has none.
-func (p procfs) carries(pid int, entry []byte) (name string, carries, sure bool) {
-	st, err := p.stat(pid)
-	if err != nil {
-		return "", false, true
-	}
-	task, err := p.living(pid, st)
-	if err != nil {
-		return "", false, true
-	}
-	// The environment of a leader that ended is shown by its threads only.
-	env, err := os.ReadFile(p.path(strconv.Itoa(pid), "task", strconv.Itoa(task.pid), "environ"))
-	if err != nil {
-		return "", false, true
-	}
-	for e := range bytes.SplitSeq(env, []byte{0}) {
-		if bytes.Equal(e, entry) {
-			return st.name, true, true
-		}
-	}
-	return "", false, len(env) > 0 || st.kernel()
-}
-
 // processStart is for kernels that refuse us their clock.
 var processStart = time.Now()
 
-func sinceBoot() time.Duration {
-	const clockBoottime = 7 // CLOCK_BOOTTIME; syscall has no name for it
+// The clocks of clock_gettime(2); syscall has no names for them.
+const (
+	clockMonotonic = 1
+	clockBoottime  = 7
+)
+
+func sinceBoot() time.Duration { return read(clockBoottime) }
+
+func awake() time.Duration { return read(clockMonotonic) }
+
+func read(clock uintptr) time.Duration {
 	var ts syscall.Timespec
-	_, _, errno := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, clockBoottime, uintptr(unsafe.Pointer(&ts)), 0)
+	_, _, errno := syscall.RawSyscall(syscall.SYS_CLOCK_GETTIME, clock, uintptr(unsafe.Pointer(&ts)), 0)
 	if errno != 0 {
 		return time.Since(processStart)
 	}

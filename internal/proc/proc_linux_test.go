@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -135,56 +134,6 @@ func TestExecKeepsTheIdentity(t *testing.T) {
 	wantLife(t, id, Alive)
 }
 
-func TestSurvivorsOfAKilledParent(t *testing.T) {
-	action := fmt.Sprintf("survivors-%d", os.Getpid())
-	cmd := exec.Command("sh", "-c", "sleep 1000 & sleep 1000 & wait")
-	cmd.Env = append(os.Environ(), ActionVariable+"="+action)
-	parent := start(t, cmd)
-	find := func() (names string) {
-		found, err := Survivors(action)
-		if err != nil {
-			t.Fatal(err)
-		}
-		last := 0
-		for _, p := range found {
-			if p.PID <= last {
-				t.Errorf("not by ascending pid: %v", found)
-			}
-			last = p.PID
-			names += p.Name + " "
-		}
-		return names
-	}
-	await(t, "a shell and two sleeps", func() bool { return find() == "sh sleep sleep " })
-	// A part of the id, and an id of which it is a part, are other actions.
-	for _, other := range []string{action[1:], action[:len(action)-1], action + "0"} {
-		if found, err := Survivors(other); len(found) > 0 || err != nil {
-			t.Errorf("Survivors(%q) = %v, %v", other, found, err)
-		}
-	}
-
-	kill(t, parent.PID, syscall.SIGKILL)
-	await(t, "the shell is a zombie", func() bool { return parent.Life() == Gone })
-	if names := find(); names != "sleep sleep " {
-		t.Errorf("survivors: %q, want two sleeps and no zombie", names)
-	}
-	kill(t, -parent.PID, syscall.SIGKILL)
-	await(t, "nobody survives", func() bool { return find() == "" })
-}
-
-func TestSurvivorsIncludeStoppedOnes(t *testing.T) {
-	action := fmt.Sprintf("stopped-%d", os.Getpid())
-	cmd := exec.Command("sleep", "1000")
-	cmd.Env = []string{ActionVariable + "=" + action} // the first and only entry
-	id := start(t, cmd)
-	kill(t, id.PID, syscall.SIGSTOP)
-	await(t, "the process stops", id.Stopped)
-	want := []Process{{PID: id.PID, Name: "sleep"}}
-	if found, err := Survivors(action); err != nil || len(found) != 1 || found[0] != want[0] {
-		t.Errorf("Survivors = %v, %v, want %v", found, err, want)
-	}
-}
-
 // leaderless tells the test binary to end its first thread and live on.
 const leaderless = "KAPI_TEST_LEADERLESS"
 
@@ -213,9 +162,9 @@ func TestAProcessOutlivesItsFirstThread(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	action := fmt.Sprintf("leaderless-%d", os.Getpid())
+	nonce := NewNonce()
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), leaderless+"=1", ActionVariable+"="+action)
+	cmd.Env = append(os.Environ(), leaderless+"=1", NonceVariable+"="+nonce)
 	if _, err := cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -225,8 +174,8 @@ func TestAProcessOutlivesItsFirstThread(t *testing.T) {
 		return err == nil && st.dead()
 	})
 	wantLife(t, id, Alive)
-	if found, err := Survivors(action); err != nil || len(found) != 1 || found[0].PID != id.PID {
-		t.Errorf("Survivors = %v, %v, want pid %d", found, err, id.PID)
+	if left := remains(t, Work{Mark: MarkOf(nonce)}); len(left.Sure) != 1 || left.Sure[0].PID != id.PID {
+		t.Errorf("remains %+v, want pid %d", left, id.PID)
 	}
 	kill(t, id.PID, syscall.SIGSTOP)
 	await(t, "the process stops", id.Stopped)
@@ -244,30 +193,33 @@ func TestWithoutAProcOfOurs(t *testing.T) {
 	if life, _ := hidden.look(id, id); life != Gone {
 		t.Errorf("life of a pid that isn't in use: %v, want gone", life)
 	}
-	if found, err := (hidden + "/none").survivors("a"); err == nil {
-		t.Errorf("survivors without /proc: %v, want an error", found)
+	if table, err := (hidden + "/none").table(); err == nil {
+		t.Errorf("the processes without /proc: %v, want an error", table)
 	}
 
 	if err := os.Symlink("1234567", hidden.path("self")); err != nil {
 		t.Fatal(err)
 	}
 	want := Identity{Host: id.Host, PID: os.Getpid()}
-	if got := hidden.self(); got != want {
-		t.Errorf("self by the pids of another namespace: %+v, want %+v", got, want)
+	if got, err := hidden.self(); got != want || err == nil {
+		t.Errorf("self by the pids of another namespace: %+v, %v, want %+v and why", got, err, want)
 	}
 }
 
 func TestParseStat(t *testing.T) {
-	const rest = " 1 2 3 4 5 2097152 7 8 9 10 11 12 13 14 15 16 3 18 19900 20 21\n"
+	shown := func(name string, state byte) stat {
+		return stat{pid: 12, name: name, state: state, parent: 7, group: 8, session: 9, flags: 2097152, threads: 3, start: 19900}
+	}
+	const rest = " 7 8 9 4 5 2097152 7 8 9 10 11 12 13 14 15 16 3 18 19900 20 21\n"
 	for name, c := range map[string]struct {
 		line string
 		want stat // zero: an error
 	}{
-		"plain":       {"12 (sleep) S" + rest, stat{12, "sleep", 'S', 2097152, 3, 19900}},
-		"blanks":      {"12 (tmux: a server) R" + rest, stat{12, "tmux: a server", 'R', 2097152, 3, 19900}},
-		"parentheses": {"12 (a) Z (b) c)) S" + rest, stat{12, "a) Z (b) c)", 'S', 2097152, 3, 19900}},
-		"newline":     {"12 (a\nb) T" + rest, stat{12, "a\nb", 'T', 2097152, 3, 19900}},
-		"no name":     {"12 () S" + rest, stat{12, "", 'S', 2097152, 3, 19900}},
+		"plain":       {"12 (sleep) S" + rest, shown("sleep", 'S')},
+		"blanks":      {"12 (tmux: a server) R" + rest, shown("tmux: a server", 'R')},
+		"parentheses": {"12 (a) Z (b) c)) S" + rest, shown("a) Z (b) c)", 'S')},
+		"newline":     {"12 (a\nb) T" + rest, shown("a\nb", 'T')},
+		"no name":     {"12 () S" + rest, shown("", 'S')},
 		"empty":       {"", stat{}},
 		"cut":         {"12 (sleep) S 1 2 3", stat{}},
 		"name only":   {"12 (sleep", stat{}},

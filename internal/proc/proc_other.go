@@ -3,28 +3,48 @@
 package proc
 
 import (
+	"errors"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
-var self = sync.OnceValue(func() Identity {
+var errNotProvable = errors.New("this system doesn't tell one process from another with the same pid")
+
+var self = sync.OnceValues(func() (Identity, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	return Identity{Host: host, PID: os.Getpid()}
+	return Identity{Host: host, PID: os.Getpid()}, errNotProvable
 })
 
 func (Identity) life() Life { return Unknown }
 
 func (Identity) stopped() bool { return false }
 
-func survivors(string) ([]Process, error) { return nil, nil }
-
 // processStart carries the monotonic clock's reading.
 var processStart = time.Now()
 
 func sinceBoot() time.Duration { return time.Since(processStart) }
 
-func terminate(string, Process) error { return nil }
+func awake() time.Duration { return sinceBoot() }
+
+// A Table is a look at this machine's processes, of which nothing is known here.
+type Table struct{}
+
+// ReadTable returns an error: see Self.
+func ReadTable() (*Table, error) { return nil, errNotProvable }
+
+// Remains is not called, as there is no Table.
+func (*Table) Remains(Work) Remains { return Remains{Hidden: true} }
+
+// Describe returns an error: see Self.
+func Describe(int, Mark, []Mark) (Work, error) { return Work{}, errNotProvable }
+
+// Kin returns an error: see Self.
+func Kin(int) (groups, sessions []int, err error) { return nil, nil, errNotProvable }
+
+// Signal returns an error: see Self.
+func Signal(Ref, syscall.Signal) error { return errNotProvable }

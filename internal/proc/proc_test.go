@@ -34,12 +34,6 @@ func TestNothingIsProvenOfNobody(t *testing.T) {
 	}
 }
 
-func TestSurvivorsNeedAnAction(t *testing.T) {
-	if found, err := Survivors(""); err == nil {
-		t.Errorf("Survivors of no action = %v, want an error", found)
-	}
-}
-
 func TestSinceBootGoesOn(t *testing.T) {
 	began, clock := SinceBoot(), time.Now()
 	for time.Since(clock) < 5*time.Millisecond {

@@ -42,6 +42,9 @@ type stat struct {
 	pid     int
 	name    string // comm
 	state   byte
+	parent  int // ppid
+	group   int // pgrp
+	session int
 	flags   uint64
 	threads int    // num_threads
 	start   uint64 // starttime
@@ -52,6 +55,8 @@ func (s stat) dead() bool { return s.state == 'Z' || s.state == 'X' || s.state =
 
 // kernel: a thread of the kernel (PF_KTHREAD), which has no environment.
 func (s stat) kernel() bool { return s.flags&0x00200000 != 0 }
+
+func (s stat) ref() Ref { return Ref{s.pid, s.start} }
 
 func (p procfs) stat(pid int) (stat, error) {
 	line, err := os.ReadFile(p.path(strconv.Itoa(pid), "stat"))
@@ -74,14 +79,24 @@ func parseStat(line string) (stat, error) {
 	if len(fields) < 20 || len(fields[0]) != 1 {
 		return stat{}, fmt.Errorf("process status %q: too short", line)
 	}
-	pid, err1 := strconv.Atoi(before)
-	flags, err2 := strconv.ParseUint(fields[9-3], 10, 64)
-	threads, err3 := strconv.Atoi(fields[20-3])
-	start, err4 := strconv.ParseUint(fields[22-3], 10, 64)
-	if err := cmp.Or(err1, err2, err3, err4); err != nil {
+	var failed error
+	number := func(text string) int {
+		n, err := strconv.Atoi(text)
+		failed = cmp.Or(failed, err)
+		return n
+	}
+	st := stat{
+		pid: number(before), name: line[open:end], state: fields[0][0],
+		parent: number(fields[4-3]), group: number(fields[5-3]), session: number(fields[6-3]),
+		threads: number(fields[20-3]),
+	}
+	var err1, err2 error
+	st.flags, err1 = strconv.ParseUint(fields[9-3], 10, 64)
+	st.start, err2 = strconv.ParseUint(fields[22-3], 10, 64)
+	if err := cmp.Or(failed, err1, err2); err != nil {
 		return stat{}, fmt.Errorf("process status %q: %w", line, err)
 	}
-	return stat{pid, line[open:end], fields[0][0], flags, threads, start}, nil
+	return st, nil
 }
 
 // missing: the process was gone before its file was opened, or before it was

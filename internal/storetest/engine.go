@@ -357,7 +357,7 @@ func testCloseFails(t *testing.T, b Backend) {
 		t.Errorf("the operation's context ended with %v, want ErrStopped", cause)
 	}
 	a := find(t, other, op.action.ID)
-	if a == nil || a.Status != kapi.StatusFailed || !strings.HasPrefix(a.State, kapi.ErrStopped.Error()) || !a.NotProvenDead() || !slices.Equal(a.Keys, []string{"k"}) {
+	if a == nil || a.Status != kapi.StatusFailed || !strings.HasPrefix(a.State, kapi.ErrStopped.Error()) || !a.NotProvenDead || !slices.Equal(a.Keys, []string{"k"}) {
 		t.Errorf("what did not stop is listed as %+v; want it failed with %q, holding its key", a, kapi.ErrStopped)
 	}
 	_, err = begin(within(t), other, kapi.Spec{Title: "next", Keys: []string{"k"}, DismissFailed: true})

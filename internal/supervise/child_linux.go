@@ -58,6 +58,9 @@ func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	return &child{action: c.Action, foreign: foreign, warn: c.Warn, exited: make(chan struct{}), pid: pid, procs: procs}, nil
 }
 
+// command returns the pid of the command, before it is waited for.
+func (c *child) command() int { return c.pid }
+
 // foreign returns the children that this process has already.
 func (p *procs) foreign() (map[int]bool, error) {
 	err := waitable(unix.WNOHANG)

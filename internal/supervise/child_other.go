@@ -22,6 +22,9 @@ func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	return &child{process: p}, nil
 }
 
+// command returns the pid of the command.
+func (c *child) command() int { return c.process.Pid }
+
 func (c *child) wait() (status syscall.WaitStatus, err error) {
 	state, err := c.process.Wait()
 	if err != nil {

@@ -29,14 +29,29 @@ func Within(env []string) (ids []string) {
 	return ids
 }
 
+// Nonces returns the nonces in an environment (see proc.NonceVariable), the outermost first.
+func Nonces(env []string) []string {
+	var nonces []string
+	for _, entry := range env {
+		if value, ok := strings.CutPrefix(entry, proc.NonceVariable+"="); ok {
+			nonces = append(nonces, strings.Fields(value)...)
+		}
+	}
+	return nonces
+}
+
 // Environ is the environment for a command that does the work of an action: base
-// without the variables in drop, with KAPI_ACTION and KAPI_FENCE; with KAPI_WITHIN if base is
+// without the variables in drop, with KAPI_ACTION and KAPI_FENCE; with KAPI_NONCE, to whose nonces
+// that of this action is added; with KAPI_WITHIN if base is
 // that of a command which does the work of another action; and with KAPI_NOTIFY and
 // NOTIFY_SOCKET if there is a notify socket. If there is none, the socket of a kapi run around
 // this one is not the command's to find, whose reports would go to that one's action; the
 // socket of a service manager is.
-func Environ(base, drop []string, action string, fence uint64, notify string) []string {
-	set := []string{proc.ActionVariable + "=" + action, fenceVariable + "=" + strconv.FormatUint(fence, 10)}
+func Environ(base, drop []string, action string, fence uint64, nonce, notify string) []string {
+	set := []string{
+		proc.ActionVariable + "=" + action, fenceVariable + "=" + strconv.FormatUint(fence, 10),
+		proc.NonceVariable + "=" + strings.Join(append(Nonces(base), nonce), " "),
+	}
 	if outer := Within(base); len(outer) > 0 {
 		set = append(set, withinVariable+"="+strings.Join(outer, " "))
 	}

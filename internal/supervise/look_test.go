@@ -105,33 +105,36 @@ func TestStartWithTooLongArguments(t *testing.T) {
 
 func TestEnviron(t *testing.T) {
 	base := []string{"A=1", "KAPI_KEY=k", "KAPI_KEYS=other", "KAPI_ACTION=outer", "KAPI_FENCE=3", "KAPI_STORE=s", "B="}
-	got := Environ(base, []string{"KAPI_KEY", "KAPI_TITLE"}, "inner", 42, "")
-	want := []string{"A=1", "KAPI_KEYS=other", "KAPI_STORE=s", "B=", "KAPI_ACTION=inner", "KAPI_FENCE=42", "KAPI_WITHIN=outer"}
+	got := Environ(base, []string{"KAPI_KEY", "KAPI_TITLE"}, "inner", 42, "SECRET", "")
+	want := []string{"A=1", "KAPI_KEYS=other", "KAPI_STORE=s", "B=", "KAPI_ACTION=inner", "KAPI_FENCE=42", "KAPI_NONCE=SECRET", "KAPI_WITHIN=outer"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if outer := Within(base); !slices.Equal(outer, []string{"outer"}) || Within(nil) != nil {
 		t.Errorf("it is within %q", outer)
 	}
-	got = Environ(append(got, "KAPI_KEYS=other"), nil, "innermost", 43, "")
+	got = Environ(append(got, "KAPI_KEYS=other"), nil, "innermost", 43, "SECRET", "")
+	if nonces := Nonces(got); !slices.Equal(nonces, []string{"SECRET", "SECRET"}) {
+		t.Errorf("it has the nonces %q: %q", nonces, got)
+	}
 	if outer := Within(got); !slices.Equal(outer, []string{"outer", "inner", "innermost"}) {
 		t.Errorf("it is within %q: %q", outer, got)
 	}
 	// Without a socket, what is said must not reach the action of a kapi run around this one.
 	around := []string{"KAPI_NOTIFY=/run/outer", "NOTIFY_SOCKET=/run/outer", "A=1"}
-	if got, want = Environ(around, nil, "inner", 42, ""), []string{"A=1", "KAPI_ACTION=inner", "KAPI_FENCE=42"}; !slices.Equal(got, want) {
+	if got, want = Environ(around, nil, "inner", 42, "SECRET", ""), []string{"A=1", "KAPI_ACTION=inner", "KAPI_FENCE=42", "KAPI_NONCE=SECRET"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	manager := []string{"KAPI_NOTIFY=/run/outer", "NOTIFY_SOCKET=/run/systemd/notify"}
-	if got, want = Environ(manager, nil, "inner", 42, ""), []string{"NOTIFY_SOCKET=/run/systemd/notify", "KAPI_ACTION=inner", "KAPI_FENCE=42"}; !slices.Equal(got, want) {
+	if got, want = Environ(manager, nil, "inner", 42, "SECRET", ""), []string{"NOTIFY_SOCKET=/run/systemd/notify", "KAPI_ACTION=inner", "KAPI_FENCE=42", "KAPI_NONCE=SECRET"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	alone := []string{"NOTIFY_SOCKET=/run/systemd/notify"}
-	if got, want = Environ(alone, nil, "inner", 42, ""), []string{"NOTIFY_SOCKET=/run/systemd/notify", "KAPI_ACTION=inner", "KAPI_FENCE=42"}; !slices.Equal(got, want) {
+	if got, want = Environ(alone, nil, "inner", 42, "SECRET", ""), []string{"NOTIFY_SOCKET=/run/systemd/notify", "KAPI_ACTION=inner", "KAPI_FENCE=42", "KAPI_NONCE=SECRET"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	got = Environ([]string{"NOTIFY_SOCKET=outer", "A=1"}, nil, "inner", 42, "/run/s")
-	want = []string{"A=1", "KAPI_ACTION=inner", "KAPI_FENCE=42", "KAPI_NOTIFY=/run/s", "NOTIFY_SOCKET=/run/s"}
+	got = Environ([]string{"NOTIFY_SOCKET=outer", "A=1"}, nil, "inner", 42, "SECRET", "/run/s")
+	want = []string{"A=1", "KAPI_ACTION=inner", "KAPI_FENCE=42", "KAPI_NONCE=SECRET", "KAPI_NOTIFY=/run/s", "NOTIFY_SOCKET=/run/s"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -88,7 +88,7 @@ func helpSupervise(args []string) {
 	var seen sync.Map
 	command := Command{
 		Path: path, Args: args,
-		Env:     Environ(os.Environ(), []string{graceVariable, outputVariable}, action, 7, ""),
+		Env:     Environ(os.Environ(), []string{graceVariable, outputVariable}, action, 7, "SECRET", ""),
 		Action:  action,
 		Stderr:  os.Stderr,
 		Signals: signals,

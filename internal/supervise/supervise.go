@@ -80,6 +80,8 @@ type Command struct {
 	// Quiesce calls f at a moment when this process may be stopped (Ctrl-Z) without
 	// being in anybody's way. Nil: any moment is fine.
 	Quiesce func(f func())
+	// Record, unless nil, is told the pid of the command's process as soon as there is one.
+	Record func(pid int)
 	// Grace is how long after Stop the tree is killed; 0 is 10 seconds.
 	Grace time.Duration
 }
@@ -135,6 +137,9 @@ func Start(c Command) (*Tree, error) {
 	if err != nil {
 		output.abandon()
 		return nil, execError(c, err)
+	}
+	if c.Record != nil {
+		c.Record(child.command())
 	}
 	t := &Tree{
 		child:   child,

@@ -54,7 +54,20 @@ CREATE TABLE kapi.runners (
 	start_time    bigint NOT NULL,
 	lease_ms      bigint NOT NULL,
 	beat          bigint NOT NULL,
-	heard_at      bigint NOT NULL
+	heard_at      bigint NOT NULL,
+	-- What the runner recorded of the processes that do its work.
+	work          text   NOT NULL
+) WITH (fillfactor = 50);
+
+-- What was watched of silent runners, by each clock. Times are in nanoseconds.
+CREATE TABLE kapi.observations (
+	runner     text COLLATE "C" NOT NULL,
+	clock      text COLLATE "C" NOT NULL,
+	beat       bigint NOT NULL,
+	silent     bigint NOT NULL,
+	since_boot bigint NOT NULL,
+	awake      bigint NOT NULL,
+	PRIMARY KEY (runner, clock)
 ) WITH (fillfactor = 50);
 
 CREATE TABLE kapi.tokens (

@@ -104,9 +104,8 @@ export function runnerText(runner) {
   return runner.pid ? `${plain(runner.host)}, process ${runner.pid}` : plain(runner.host);
 }
 
-// notProvenDead: it failed without having been seen to end, so its work may still be going on. Its state
-// says so.
-export const notProvenDead = (a) => !active(a.status) && (a.state ?? "").includes("not proven dead");
+// notProvenDead: it failed without having been seen to end, so its work may still be going on.
+export const notProvenDead = (a) => a.not_proven_dead === true;
 
 // startOf is since when it has been going.
 const startOf = (a) => a.started_at ?? a.created_at;

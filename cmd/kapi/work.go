@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/kettubot/kapi/internal/proc"
+	"github.com/kettubot/kapi/internal/supervise"
+)
+
+// How kapi run records what it started, so that it is recognised if kapi itself is killed.
+
+// A recorder records the processes of one command.
+type recorder struct {
+	app    *app
+	handle handle
+	nonce  string
+	work   proc.Work // zero: nothing could be recorded
+}
+
+func (a *app) recorder(h handle) *recorder {
+	return &recorder{app: a, handle: h, nonce: proc.NewNonce()}
+}
+
+// begin records the command's process.
+func (r *recorder) begin(pid int) {
+	var around []proc.Mark
+	for _, nonce := range supervise.Nonces(os.Environ()) {
+		around = append(around, proc.MarkOf(nonce))
+	}
+	work, err := proc.Describe(pid, proc.MarkOf(r.nonce), around)
+	if err == nil {
+		err = r.handle.RecordWork(context.Background(), work)
+	}
+	if err != nil {
+		r.app.tell("if kapi is killed, what is left of the command may not be recognised: %v", err)
+		return
+	}
+	r.work = work
+}
+
+// Looks for process groups and sessions that the command has made: a program run by sudo on a
+// terminal has a session of its own, and lacks the nonce.
+const (
+	firstLook = 100 * time.Millisecond
+	lastLook  = 5 * time.Second
+)
+
+// follow records what groups and sessions the command makes, until ctx ends. It costs as much as the
+// command has processes.
+func (r *recorder) follow(ctx context.Context) {
+	if r.work.Root.PID == 0 {
+		return
+	}
+	for pause := firstLook; ; pause = min(2*pause, lastLook) {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		groups, sessions, err := proc.Kin(r.work.Root.PID)
+		if err != nil {
+			return // this kernel doesn't tell
+		}
+		if r.work.Merge(groups, sessions) {
+			_ = r.handle.RecordWork(ctx, r.work) // else it goes along with the next renewal
+		}
+	}
+}

@@ -1,0 +1,192 @@
+package kapi
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/kettubot/kapi/internal/proc"
+)
+
+// How a peer finds out what can be proven of runners and of what they started.
+
+// A runnerWork is what a runner records of the processes that do its work, by action.
+type runnerWork map[string]proc.Work
+
+// workOf reads RunnerRecord.Work. What is not of kapi's form says nothing.
+func workOf(r *RunnerRecord) (work runnerWork) {
+	if r.Work == "" || json.Unmarshal([]byte(r.Work), &work) != nil {
+		return nil
+	}
+	return work
+}
+
+// judgeAll judges actions of other runners: one look at each runner, one at the processes of
+// this machine for all of the dead ones, and one transaction for all verdicts. The error says
+// that the store can't be read or written now.
+func (s *sweeper) judgeAll(entries []*entry, runners []RunnerRecord) error {
+	known, err := s.examineAll(entries, runners)
+	if err != nil {
+		return err
+	}
+	if err := s.remember(known); err != nil {
+		return err
+	}
+	entries, err = s.settleDead(entries, known)
+	if err != nil {
+		return err
+	}
+	var verdicts []*pronounced
+	for _, e := range entries {
+		x := known[e.Runner.ID]
+		ev := x.evidence
+		if x.table != nil {
+			if work, ok := x.work[e.ID]; ok {
+				ev.remains = x.table.Remains(work)
+				s.endSurvivors(e, ev.remains.Sure)
+			}
+		}
+		if v := verdictOn(e, ev); v != nil {
+			verdicts = append(verdicts, v)
+		}
+	}
+	return s.pronounce(verdicts)
+}
+
+// An examined runner is what one look has found out.
+type examined struct {
+	evidence
+	record *RunnerRecord
+	work   runnerWork
+	// table, of a runner that is gone, is where its remains are looked for.
+	table *proc.Table
+}
+
+func (s *sweeper) examineAll(entries []*entry, runners []RunnerRecord) (map[string]*examined, error) {
+	byID := make(map[string]*RunnerRecord, len(runners))
+	for i := range runners {
+		byID[runners[i].ID] = &runners[i]
+	}
+	known := make(map[string]*examined, len(runners))
+	for _, e := range entries {
+		id := e.Runner.ID
+		if known[id] != nil {
+			continue
+		}
+		r := byID[id]
+		if r == nil { // forgotten by the store: only its silence can be judged
+			r = &RunnerRecord{ID: id, Host: e.Runner.Host, PID: e.Runner.PID, HeardAt: e.Runner.HeardAt}
+		}
+		known[id] = &examined{evidence: s.examine(r), record: r, work: workOf(r)}
+	}
+	if err := s.watch(known); err != nil {
+		return nil, err
+	}
+	for _, x := range known {
+		if s.restarted(x) {
+			x.life, x.restarted = proc.Gone, true
+		}
+	}
+	return known, nil
+}
+
+// examine finds out what can be proven of a runner's process.
+func (s *sweeper) examine(r *RunnerRecord) evidence {
+	id := proc.Identity{
+		Host: r.Host, PID: r.PID, BootID: r.BootID, PIDNamespace: r.PIDNamespace, StartTime: r.StartTime,
+	}
+	ev := evidence{
+		host: r.Host, pid: r.PID, heardAt: r.HeardAt, beat: r.Beat,
+		lease: r.Lease, giveUp: s.peer.opts.GiveUp,
+		life: id.Life(),
+	}
+	if ev.lease == 0 {
+		ev.lease = s.peer.opts.Lease
+	}
+	ev.giveUp = max(ev.giveUp, ev.lease)
+	ev.stopped = ev.life == proc.Alive && id.Stopped()
+	return ev
+}
+
+// restarted reports whether a runner died with the boot before this one. Another boot id proves
+// nothing by itself: a container or a virtual machine that shares the file shows one of its own.
+// The runner must have been heard last before this boot began, and be silent for a lease that
+// was watched, as the clocks of two machines differ.
+func (s *sweeper) restarted(x *examined) bool {
+	p := s.peer
+	began := time.Now().Add(-p.opts.sinceBoot()).UnixMilli()
+	return s.oneMachine && x.record.BootID != "" && p.self.BootID != "" && x.record.BootID != p.self.BootID &&
+		x.heardAt < began && x.silent >= x.lease
+}
+
+// settleDead reads the process table once if there are dead runners, and returns the entries
+// that are still to be judged then: what has just ended looks dead in a view that is behind.
+func (s *sweeper) settleDead(entries []*entry, known map[string]*examined) ([]*entry, error) {
+	dead := false
+	for _, x := range known {
+		dead = dead || x.life == proc.Gone
+	}
+	if !dead {
+		return entries, nil
+	}
+	table, err := proc.ReadTable()
+	if err != nil {
+		s.peer.log.Warn("what dead runners left can't be looked for", "error", err)
+	}
+	for _, x := range known {
+		switch {
+		case x.life != proc.Gone || x.restarted:
+		case table == nil:
+			x.life = proc.Unknown
+		default:
+			x.table = table
+		}
+	}
+	if err := s.peer.catchUp(s.peer.ctx); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(entries, func(e *entry) bool {
+		now, ok := s.peer.view.get(e.ID)
+		return !ok || now.Seq != e.Seq
+	}), nil
+}
+
+// endSurvivors asks what a dead runner has left of an action to end.
+func (s *sweeper) endSurvivors(e *entry, survivors []proc.Process) {
+	if len(survivors) == 0 {
+		delete(s.asked, e.ID)
+		return
+	}
+	if e.LeaveRunning {
+		return
+	}
+	for _, p := range survivors {
+		if slices.Contains(s.asked[e.ID], p.Ref) {
+			continue
+		}
+		s.asked[e.ID] = append(s.asked[e.ID], p.Ref)
+		if err := proc.Signal(p.Ref, syscall.SIGTERM); err != nil {
+			s.peer.log.Warn("what a dead runner left can't be asked to end", "action", e.ID, "name", p.Name, "error", err)
+		} else {
+			s.peer.log.Info("asked a process to end that a dead runner left", "action", e.ID, "pid", p.PID, "name", p.Name)
+		}
+	}
+}
+
+// judgeNow has a start that is about to be refused judge the holders first, once. It reports
+// whether the outcome may be another one now.
+func (p *Peer) judgeNow(ctx context.Context, held *HeldError) bool {
+	holder := &held.Holder
+	switch {
+	case holder.Runner == nil, holder.Runner.ID == p.self.ID, !holder.Status.Active() && !holder.NotProvenDead:
+		return false
+	}
+	if p.sweep.awaitFirst(ctx) != nil {
+		return false
+	}
+	p.sweep.look()
+	now, ok := p.view.get(held.Holder.ID)
+	return !ok || now.Seq != held.Holder.Seq
+}

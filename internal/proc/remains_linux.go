@@ -1,0 +1,123 @@
+package proc
+
+import (
+	"errors"
+	"slices"
+	"syscall"
+)
+
+// A kinship is what a process is to a work.
+type kinship int
+
+const (
+	undecided kinship = iota
+	stranger
+	maybe
+	sure
+)
+
+// Remains returns what is left of a work whose runner has gone. It promises to err on one
+// side: what is not among the remains is proven to be no part of the work, unless it has left
+// the groups, the sessions and the control group that were recorded, and hides its
+// environment, and lost its parents, all of that before the runner looked at it.
+func (t *Table) Remains(w Work) Remains {
+	f := family{Table: t, Work: w, found: map[int]kinship{}}
+	var r Remains
+	explained := map[int]bool{} // groups with a member that is shown
+	for _, p := range t.sorted() {
+		explained[p.group] = true
+		switch f.kinshipOf(p) {
+		case sure:
+			r.Sure = append(r.Sure, p.process())
+		case maybe:
+			r.Maybe = append(r.Maybe, p.process())
+		}
+	}
+	if t.hidden {
+		// The kernel says of a group whether it has members, even if it shows none.
+		r.Hidden = slices.ContainsFunc(w.Groups, func(group int) bool {
+			return !explained[group] && !errors.Is(syscall.Kill(-group, 0), syscall.ESRCH)
+		}) || f.rootIsHidden()
+	}
+	return r
+}
+
+func (p *process) process() Process { return Process{Ref{p.pid, p.start}, p.name} }
+
+// A family decides of each process what it is to one work.
+type family struct {
+	*Table
+	Work
+	found map[int]kinship
+}
+
+// kinshipOf is remembered, because the children of a process ask for it again.
+func (f *family) kinshipOf(p *process) kinship {
+	if k := f.found[p.pid]; k != undecided {
+		return k
+	}
+	f.found[p.pid] = stranger // a table that was read while pids were given out again may have a circle in it
+	k := f.judge(p)
+	f.found[p.pid] = k
+	return k
+}
+
+func (f *family) judge(p *process) kinship {
+	switch {
+	case p.kernel(), p.start < f.Root.StartTime, !f.lives(p):
+		return stranger
+	case p.ref() == f.Root, slices.Contains(f.environOf(p).marks, f.Mark):
+		return sure
+	}
+	parent := f.processes[p.parent]
+	switch {
+	case parent == nil && p.parent != 0 && f.hidden:
+		return f.orphan(p) // it may be an orphan of a reaper that is not shown
+	case parent == nil: // of a process outside this PID namespace, or one that has just ended
+		return f.orphanIf(p, p.parent != 0)
+	case !f.adopts(parent):
+		// A process is adopted by a reaper and by nothing else: this one was started by its parent.
+		return f.kinshipOf(parent)
+	}
+	if k := f.kinshipOf(parent); k != stranger {
+		return k
+	}
+	return f.orphan(p)
+}
+
+func (f *family) orphanIf(p *process, orphaned bool) kinship {
+	if orphaned {
+		return f.orphan(p)
+	}
+	return stranger
+}
+
+// orphan judges a process whose parent has gone, so that its descent can't be told.
+func (f *family) orphan(p *process) kinship {
+	switch {
+	case slices.Contains(f.Groups, p.group), slices.Contains(f.Sessions, p.session):
+		return maybe
+	case f.environOf(p).unseen && f.inControlGroup(p, f.ControlGroup):
+		return maybe
+	}
+	return stranger
+}
+
+// adopts reports whether a process may have adopted what the work left behind.
+func (f *family) adopts(p *process) bool {
+	if p.pid == 1 || p.ref() == f.Reaper {
+		return true
+	}
+	if f.Reaper.PID != 0 {
+		if reaper := f.processes[f.Reaper.PID]; reaper != nil && reaper.ref() == f.Reaper {
+			return false
+		}
+	}
+	return p.start <= f.Root.StartTime // the next reaper above may be any that was there
+}
+
+// rootIsHidden reports whether the process that the runner started exists, or another with its
+// pid, and is not shown.
+func (f *family) rootIsHidden() bool {
+	return f.processes[f.Root.PID] == nil && f.Root.PID > 0 && !errors.Is(syscall.Kill(f.Root.PID, 0), syscall.ESRCH)
+}

@@ -1,0 +1,156 @@
+package proc
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Table is what the kernel shows of this machine's processes: one look that serves all
+// questions asked of it. It is for one goroutine at a time.
+type Table struct {
+	fs        procfs
+	processes map[int]*process
+	// hidden: other users' processes are not shown (hidepid).
+	hidden bool
+	// scope is what control groups' paths are relative to for this process.
+	scope string
+}
+
+// A process is one of a Table's. What costs another look is found out when it is asked for.
+type process struct {
+	stat
+	environ *environ
+	groups  *string
+}
+
+// An environ is what could be learned from a process's environment.
+type environ struct {
+	marks []Mark
+	// unseen: it is not readable, or empty, as it is for a moment within an exec.
+	unseen bool
+}
+
+// scans bounds how often the process table is listed on a machine where processes come and
+// go all the time.
+const scans = 4
+
+// ReadTable looks at all processes. The error is that of reading the process table as a whole.
+//
+// One listing isn't enough: a process may fork and end behind the reader's back, so that
+// neither it nor its child is seen. It is repeated until it shows nothing new.
+func ReadTable() (*Table, error) { return system.table() }
+
+func (p procfs) table() (*Table, error) {
+	t := &Table{fs: p, processes: map[int]*process{}}
+	for range scans {
+		pids, err := p.pids()
+		if err != nil {
+			return nil, fmt.Errorf("list the processes: %w", err)
+		}
+		fresh := false
+		for _, pid := range pids {
+			if t.processes[pid] != nil {
+				continue
+			}
+			fresh = true
+			if st, err := p.stat(pid); err == nil {
+				t.processes[pid] = &process{stat: st}
+			}
+		}
+		if !fresh {
+			break
+		}
+	}
+	// Each PID namespace has a process 1. Where it isn't shown, neither are others.
+	t.hidden = t.processes[1] == nil
+	t.scope = p.scope()
+	return t, nil
+}
+
+// scope returns what the paths of control groups are relative to for this process.
+func (p procfs) scope() string {
+	scope, _ := os.Readlink(p.path("self/ns/cgroup"))
+	return scope
+}
+
+// lives reports whether a process of the table has a living thread.
+func (t *Table) lives(p *process) bool {
+	if !p.dead() {
+		return true
+	}
+	_, err := t.fs.living(p.pid, p.stat)
+	return err == nil
+}
+
+// environOf reads the environment of a process, once.
+func (t *Table) environOf(p *process) *environ {
+	if p.environ != nil {
+		return p.environ
+	}
+	p.environ = &environ{unseen: true}
+	task, err := t.fs.living(p.pid, p.stat)
+	if err != nil {
+		return p.environ
+	}
+	// The environment of a leader that ended is shown by its threads only.
+	data, err := os.ReadFile(t.fs.path(strconv.Itoa(p.pid), "task", strconv.Itoa(task.pid), "environ"))
+	if err == nil && len(data) > 0 {
+		*p.environ = environ{marks: marksIn(string(data))}
+	}
+	return p.environ
+}
+
+// inControlGroup reports whether a process is in a control group, or below it. What can't be
+// compared counts as in it.
+func (t *Table) inControlGroup(p *process, recorded string) bool {
+	if p.groups == nil {
+		data, _ := os.ReadFile(t.fs.path(strconv.Itoa(p.pid), "cgroup"))
+		groups := string(data)
+		p.groups = &groups
+	}
+	scope, want, _ := strings.Cut(recorded, "\n")
+	if *p.groups == "" || want == "" || scope != t.scope {
+		return true
+	}
+	paths := hierarchies(*p.groups)
+	for hierarchy, path := range hierarchies(want) {
+		under := strings.TrimSuffix(path, "/") + "/"
+		if is := paths[hierarchy]; is != path && !strings.HasPrefix(is, under) {
+			return false
+		}
+	}
+	return true
+}
+
+// hierarchies returns the paths of a process's control groups (cgroups(7), /proc/PID/cgroup).
+func hierarchies(text string) map[string]string {
+	paths := map[string]string{}
+	for line := range strings.Lines(text) {
+		if i := strings.LastIndex(line, ":/"); i >= 0 {
+			paths[line[:i]] = strings.TrimSuffix(line[i+1:], "\n")
+		}
+	}
+	return paths
+}
+
+// controlGroup returns what Work.ControlGroup is to be for a process.
+func (p procfs) controlGroup(pid int) string {
+	data, err := os.ReadFile(p.path(strconv.Itoa(pid), "cgroup"))
+	if err != nil {
+		return ""
+	}
+	return p.scope() + "\n" + string(data)
+}
+
+// sorted returns the processes by ascending pid.
+func (t *Table) sorted() []*process {
+	all := make([]*process, 0, len(t.processes))
+	for _, p := range t.processes {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b *process) int { return a.pid - b.pid })
+	return all
+}

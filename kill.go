@@ -1,0 +1,88 @@
+package kapi
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/kettubot/kapi/internal/proc"
+)
+
+// Killed says what Kill has done.
+type Killed struct {
+	// Action is as it was before.
+	Action Action
+	// Processes had SIGKILL sent to them, as "PID (NAME)".
+	Processes []string
+	// Unsure may be part of the action's work and were left alone, as nobody can tell.
+	Unsure []string
+}
+
+// Kill sends SIGKILL to the processes that do the work of an action, in this peer's own machine and
+// PID namespace, for a work that can't be ended otherwise: its runner may be dead or alive. by names
+// who asks. The error is ErrUnknown, says where the work is, or wraps ErrUnavailable.
+func (p *Peer) Kill(ctx context.Context, id, by string) (Killed, error) {
+	if err := p.upToDate(ctx); err != nil {
+		return Killed{}, err
+	}
+	r, ok := p.view.get(id)
+	if !ok {
+		return Killed{}, ErrUnknown
+	}
+	killed := Killed{Action: r.Shown()}
+	work, err := p.workOn(ctx, &r)
+	if err != nil {
+		return killed, err
+	}
+	if r.Status.Active() {
+		if _, err := p.Cancel(ctx, id, by); err != nil {
+			return killed, err
+		}
+	}
+	const rounds = 5 // what is started while the killing goes on is killed, too
+	for range rounds {
+		table, err := proc.ReadTable()
+		if err != nil {
+			return killed, fmt.Errorf("look for its processes: %w", err)
+		}
+		remains := table.Remains(work)
+		killed.Unsure = strings.Split(nameProcesses(remains.Maybe), ", ")
+		if len(remains.Maybe) == 0 {
+			killed.Unsure = nil
+		}
+		if len(remains.Sure) == 0 {
+			break
+		}
+		for _, process := range remains.Sure {
+			if err := proc.Signal(process.Ref, syscall.SIGKILL); err != nil {
+				return killed, err
+			}
+			if name := nameProcesses([]proc.Process{process}); !slices.Contains(killed.Processes, name) {
+				killed.Processes = append(killed.Processes, name)
+			}
+		}
+	}
+	p.log.Warn("action killed", "action", id, "title", r.Title, "by", by, "processes", killed.Processes)
+	return killed, nil
+}
+
+// workOn returns what is recorded of an action's processes, which must be of this machine.
+func (p *Peer) workOn(ctx context.Context, r *Record) (proc.Work, error) {
+	if r.Runner == nil {
+		return proc.Work{}, fmt.Errorf("it has no runner")
+	}
+	runners, err := p.store.Runners(ctx, []string{r.Runner.ID})
+	if err != nil {
+		return proc.Work{}, err
+	}
+	if len(runners) == 1 && runners[0].BootID != "" && runners[0].BootID == p.self.BootID && runners[0].PIDNamespace == p.self.PIDNamespace {
+		work, ok := workOf(&runners[0])[r.ID]
+		if !ok {
+			return proc.Work{}, fmt.Errorf("its runner (process %d on %s) has recorded no processes", r.Runner.PID, r.Runner.Host)
+		}
+		return work, nil
+	}
+	return proc.Work{}, fmt.Errorf("its processes can only be killed on %s, in the container of its runner, with --store", r.Runner.Host)
+}

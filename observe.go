@@ -1,0 +1,119 @@
+package kapi
+
+import (
+	"context"
+	"time"
+
+	"github.com/kettubot/kapi/internal/proc"
+)
+
+// Silence counts only while somebody watched. Peers that live briefly (commands, cron jobs) hand
+// on in the store what they have watched, so that they come to a verdict, too.
+
+// A watched runner's renewals have stood at beat since a moment of this peer's own clock.
+type watched struct {
+	beat  uint64
+	since time.Duration
+	// told is when that was last handed on; 0 is never.
+	told time.Duration
+}
+
+// watch says of each runner for how long it is silent. What others have watched counts for a
+// runner that this peer sees for the first time.
+func (s *sweeper) watch(known map[string]*examined) error {
+	o := &s.peer.opts
+	seen := make(map[string]watched, len(known))
+	var unknown []string // to this peer, and to the kernel
+	for id, x := range known {
+		w, ok := s.watched[id]
+		if !ok && !x.stands() && !s.startOver {
+			unknown = append(unknown, id)
+		}
+		if !ok || w.beat != x.beat {
+			w = watched{beat: x.beat, since: o.sinceBoot()} // now, which is after the beat was read
+		}
+		seen[id] = w
+	}
+	handed, err := s.observed(unknown)
+	if err != nil {
+		return err
+	}
+	for _, before := range handed {
+		if w := seen[before.Runner]; w.beat == before.Beat {
+			w.since -= before.silentAt(w.since, o.awake(), known[before.Runner].lease)
+			w.told = before.SinceBoot
+			seen[before.Runner] = w
+		}
+	}
+	now := o.sinceBoot()
+	for id, x := range known {
+		x.silent = now - seen[id].since
+	}
+	s.watched = seen
+	return nil
+}
+
+// stands reports whether silence proves nothing of a runner: the kernel says that it lives.
+func (x *examined) stands() bool { return x.life == proc.Alive }
+
+// silentAt returns for how long a runner was watched to be silent, by a peer that looks now and
+// finds it as it was. Between two looks at most one lease counts, and nothing if the machine
+// slept.
+func (o Observation) silentAt(sinceBoot, awake, lease time.Duration) time.Duration {
+	const jitter = time.Second // of two clocks that are read one after the other
+	went, slept := sinceBoot-o.SinceBoot, (sinceBoot-o.SinceBoot)-(awake-o.Awake)
+	if went < 0 || slept > jitter {
+		return o.Silent
+	}
+	return o.Silent + min(went, lease)
+}
+
+func (s *sweeper) observed(runners []string) ([]Observation, error) {
+	p := s.peer
+	if len(runners) == 0 || p.clock == "" {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.readTimeout)
+	defer cancel()
+	return p.store.Observed(ctx, p.clock, runners)
+}
+
+// remember hands on what was watched: at the first look, and every third of a lease. A look that
+// can't write counts for nothing.
+func (s *sweeper) remember(known map[string]*examined) error {
+	p := s.peer
+	if p.clock == "" {
+		s.startOver = false
+		return nil
+	}
+	now, awake := p.opts.sinceBoot(), p.opts.awake()
+	var news []Observation
+	for id, x := range known {
+		w := s.watched[id]
+		if x.stands() || w.told != 0 && now-w.told < x.lease/3 {
+			continue
+		}
+		news = append(news, Observation{
+			Runner: id, Beat: w.beat, Clock: p.clock, Silent: now - w.since, SinceBoot: now, Awake: awake,
+		})
+	}
+	if len(news) == 0 {
+		s.startOver = false
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
+	defer cancel()
+	if err := p.store.Observe(ctx, news); err != nil {
+		if p.ctx.Err() == nil {
+			p.log.Warn("what was watched of silent runners can't be handed on", "error", err)
+		}
+		return err
+	}
+	s.startOver = false
+	for _, o := range news {
+		w := s.watched[o.Runner]
+		w.told = now
+		s.watched[o.Runner] = w
+	}
+	return nil
+}

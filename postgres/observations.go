@@ -1,0 +1,44 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/kettubot/kapi"
+)
+
+// Observed implements kapi.Store.
+func (s *Store) Observed(ctx context.Context, clock string, runners []string) (all []kapi.Observation, err error) {
+	err = s.read(ctx, func(_ *link, b *pgx.Batch) {
+		b.Queue(s.sql.observed, clock, runners).Query(func(rows pgx.Rows) error {
+			all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (kapi.Observation, error) {
+				o := kapi.Observation{Clock: clock}
+				var beat int64
+				err := row.Scan(&o.Runner, &beat, (*int64)(&o.Silent), (*int64)(&o.SinceBoot), (*int64)(&o.Awake))
+				o.Beat = uint64(beat)
+				return o, err
+			})
+			return err
+		})
+	})
+	return all, err
+}
+
+// Observe implements kapi.Store. Like Renew it takes neither the lock nor a seq.
+func (s *Store) Observe(ctx context.Context, seen []kapi.Observation) error {
+	// In one order, so that two peers never wait for each other's rows.
+	seen = slices.SortedFunc(slices.Values(seen), func(a, b kapi.Observation) int {
+		return cmp.Or(cmp.Compare(a.Runner, b.Runner), cmp.Compare(a.Clock, b.Clock))
+	})
+	return s.useInTime(ctx, s.renewer, func(l *link) error {
+		b := &pgx.Batch{}
+		b.Queue(lazily)
+		for _, o := range seen {
+			b.Queue(s.sql.observe, o.Runner, o.Clock, int64(o.Beat), int64(o.Silent), int64(o.SinceBoot), int64(o.Awake))
+		}
+		return l.conn.SendBatch(ctx, b).Close()
+	})
+}
