@@ -59,16 +59,18 @@ func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	ch := &child{
 		action: c.Action, warn: c.Warn, exited: make(chan struct{}),
 		launcher: l, pid: l.pid, start: procs.stat(l.pid).number(statStart), root: os.Getpid(), procs: procs,
-		// The launcher comes first: if there may be one more process only, it is that. A signal to the
-		// group between the two it has got already, and ends or ignores it before it becomes the command.
-		witness: newWitness(),
 	}
 	if l.adopter != nil {
 		ch.adopter, ch.adopted, ch.root = l.adopter, true, l.adopter.pid
 	}
+	// The launcher comes first: if there may be one more process only, it is that. A signal to the
+	// group between the two it has got already, and ends or ignores it before it becomes the command.
+	var witness sync.WaitGroup
+	witness.Go(func() { ch.witness = newWitness() })
 	started := false
 	defer func() {
 		if !started {
+			witness.Wait()
 			l.discard()
 			ch.witness.close()
 			procs.close()
@@ -77,6 +79,7 @@ func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	if c.Record != nil {
 		c.Record(l.pid)
 	}
+	witness.Wait()
 	if err := l.run(procs); err != nil {
 		return nil, execError(c, err)
 	}

@@ -204,7 +204,7 @@ func (t *Tree) run(over func()) {
 		c.finish()
 	}
 	wg.Wait()
-	t.child.release()
+	copying.Go(t.child.release) // nobody needs to wait for that
 	// Before what is left is passed on: a Ctrl-C must be able to end the waiting for that.
 	t.output.release()
 	for _, c := range t.output.copiers {
