@@ -18,35 +18,30 @@ type adopter struct {
 	pid int
 }
 
-// adopt is the adopter's life: it makes the launcher, and returns in that alone.
+// adopt is the adopter's life: it makes the launcher, and waits for all that comes of it.
 //
 //go:norace
 //go:nocheckptr
 //go:nosplit
-func (a *aside) adopt(report uintptr) {
+func (a *aside) adopt(l *launch) {
+	pid := 0
 	_, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0, 0)
-	var pid uintptr
 	if errno == 0 {
-		if pid, errno = rawClone(uintptr(syscall.SIGCHLD)); pid == 0 && errno == 0 {
-			return
-		}
-	}
-	if errno != 0 {
-		a.failure = uint64(errno)
+		pid = spawn(unix.CLONE_VM|uintptr(unix.SIGCHLD), l.stack)
 	} else {
-		a.command = uint64(pid)
+		pid = -int(errno)
 	}
+	a.command = int64(pid)
 	var word byte // that it can be read
-	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, report, uintptr(unsafe.Pointer(&word)), 1)
+	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, l.far, uintptr(unsafe.Pointer(&word)), 1)
 	a.become()
-	a.shed()
 	for {
 		ended, _, errno := syscall.RawSyscall6(unix.SYS_WAIT4, ^uintptr(0), uintptr(unsafe.Pointer(&a.last)), 0, 0, 0, 0)
 		switch {
 		case errno == unix.EINTR:
 		case errno != 0: // ECHILD: all have ended
 			rawExit(0)
-		case ended == pid:
+		case int(ended) == pid:
 			a.status = a.last
 			a.ended = 1
 		}
@@ -69,8 +64,8 @@ func (a *adopter) await(near int) (pid int, err error) {
 		}
 		break
 	}
-	if a.failure != 0 {
-		return 0, syscall.Errno(a.failure)
+	if a.command < 0 {
+		return 0, syscall.Errno(-a.command)
 	}
 	return int(a.command), nil
 }

@@ -1,21 +1,22 @@
 package supervise
 
 import (
-	"runtime"
+	"reflect"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// The functions of this file run in a process that is a copy of this one but has a single thread
-// of it, and so no Go runtime: nothing may be allocated, no stack may grow (nosplit; the linker
-// checks it), nothing may be written that the garbage collector looks after, and no lock may be
-// taken. All signals are blocked in such a process from its first moment on (see forked): no
-// handler of Go's ever runs in it. The rules are those of forkAndExecInChild in package syscall.
+// The functions of this file, and those that they call, run in a process that has a single thread and
+// no Go runtime of its own, and shares this one's memory or has next to none: nothing may be allocated,
+// no stack may grow (nosplit; the linker checks it), nothing may be written that the garbage collector
+// looks after, and no lock may be taken. All signals are blocked in such a process from its first moment
+// on (see forked): no handler of Go's ever runs in it. The rules are those of forkAndExecInChild in
+// package syscall, but the caller doesn't wait, and so each has a stack of its own.
 //
-// That is a fork and not a vfork (which shares the memory until exec): what shares memory is killed
-// together by the kernel where one of them dumps core (before Linux 5.16) or memory is short.
+// What shares memory is killed together by the kernel where one of them dumps core or memory is short.
+// That is right: none of them is to outlive this process, and the command has its own.
 
 // kernelSignals is the number of the last signal.
 const kernelSignals = 64
@@ -24,6 +25,7 @@ const kernelSignals = 64
 type launch struct {
 	// near is this process's end of a socket pair, far the launcher's.
 	near, far uintptr
+	stack     unsafe.Pointer // see stacked
 	// files are what becomes its first three descriptors.
 	files [3]uintptr
 	// path is executed with argv and env; shell with shellArgv instead if the kernel doesn't know
@@ -34,47 +36,45 @@ type launch struct {
 	// pids are where in env the process's own pid is to stand, handles where the number of its
 	// pidfd is. There is room for any.
 	pids, handles [][]byte
-	limit         *[2]uint64     // of open files; nil: as it is
-	mask          *unix.Sigset_t // what is blocked when the command begins
-	adopter       *aside         // the process between, nil if there is none
-	action        [8]uintptr     // room for a struct sigaction
-	fresh         [8]uintptr     // one that says SIG_DFL
-	word          [8]byte        // what is told to the other end, or by it
+	limit         *[2]uint64    // of open files; nil: as it is
+	mask          unix.Sigset_t // what is blocked when the command begins
+	action        [8]uintptr    // room for a struct sigaction
+	fresh         [8]uintptr    // one that says SIG_DFL
+	word          [8]byte       // what is told to the other end, or by it
 }
 
-// forkLauncher makes the launcher, or, if l.adopter isn't nil, that and the launcher as its child.
+// live is the life of a process that spawn has made: the launcher; if there is an aside, too, the
+// adopter, which makes the launcher; with an aside only, the witness.
 //
-//go:noinline
 //go:norace
 //go:nocheckptr
 //go:nosplit
-func forkLauncher(l *launch) (pid uintptr, errno syscall.Errno) {
-	pid, errno = rawClone(uintptr(syscall.SIGCHLD))
-	if pid != 0 || errno != 0 {
-		return pid, errno
+func live(l *launch, a *aside) {
+	switch {
+	case l == nil:
+		a.watch()
+	case a != nil:
+		a.adopt(l)
+	default:
+		_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, l.near, 0, 0)
+		l.await()
+		l.prepare()
+		l.execute()
 	}
-	_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, l.near, 0, 0)
-	if l.adopter != nil {
-		l.adopter.adopt(l.far)
-	}
-	l.await()
-	l.prepare()
-	l.execute()
-	return 0, 0
+	rawExit(codeNotExecutable)
 }
 
-// rawClone is fork(2), with the signal that the parent gets at the end.
-//
-//go:norace
-//go:nosplit
-func rawClone(signal uintptr) (pid uintptr, errno syscall.Errno) {
-	if runtime.GOARCH == "s390x" { // the first two arguments are swapped there
-		pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, 0, signal, 0, 0, 0, 0)
-		return pid, errno
-	}
-	pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, signal, 0, 0, 0, 0, 0)
-	return pid, errno
+// stacked lays out a stack for spawn: at its top it has the address of live, and what that is told.
+func stacked(memory []byte, l *launch, a *aside) unsafe.Pointer {
+	const words, align = 4 * unsafe.Sizeof(uintptr(0)), 16
+	end := uintptr(unsafe.Pointer(&memory[0])) + uintptr(len(memory))
+	top := unsafe.Pointer(&memory[uintptr(len(memory))-end%align-words])
+	*(*[3]uintptr)(top) = [3]uintptr{reflect.ValueOf(live).Pointer(), uintptr(unsafe.Pointer(l)), uintptr(unsafe.Pointer(a))}
+	return top
 }
+
+// stackSize is more than nosplit functions may take.
+const stackSize = 8 << 10
 
 //go:norace
 //go:nosplit
@@ -138,7 +138,7 @@ func (l *launch) prepare() {
 			_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&l.fresh)), 0, 8, 0, 0)
 		}
 	}
-	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(l.mask)), 0, 8, 0, 0)
+	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&l.mask)), 0, 8, 0, 0)
 }
 
 // execute becomes the command, or says why not.

@@ -22,6 +22,7 @@ type launcher struct {
 	pid     int
 	adopter *adopter // its parent; nil: this process is
 	near    int      // where it is told to go, -1 once closed
+	memory  [stackSize]byte
 }
 
 // newLauncher makes the process, between which and this one an adopter stands if between is true.
@@ -38,19 +39,18 @@ func newLauncher(c Command, stdout, stderr *os.File, between bool) (l *launcher,
 	}
 	l.near = ends[0]
 	l.launch.near, l.far = uintptr(ends[0]), uintptr(ends[1])
+	l.stack = stacked(l.memory[:], &l.launch, nil)
+	first := l.stack
 	if between {
-		a, err := newAside()
+		a, err := newAside(&l.launch)
 		if err != nil {
 			_ = unix.Close(ends[1])
 			l.close()
 			return nil, err
 		}
-		l.adopter, l.launch.adopter = &adopter{aside: a}, a
+		l.adopter, first = &adopter{aside: a}, a.stack
 	}
-	pid, err := forked(func(mask *unix.Sigset_t) (uintptr, syscall.Errno) {
-		l.mask = mask
-		return forkLauncher(&l.launch)
-	})
+	pid, err := forked(unix.CLONE_VM|uintptr(unix.SIGCHLD), first, &l.mask)
 	runtime.KeepAlive(stdout)
 	runtime.KeepAlive(stderr)
 	_ = unix.Close(ends[1]) // the end of the other side must be seen

@@ -2,8 +2,11 @@ package supervise
 
 import (
 	"bytes"
+	"cmp"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -29,11 +32,20 @@ type witness struct {
 
 // newWitness returns nil where there can be none: then it is guessed for whom a signal was.
 func newWitness() *witness {
-	a, err := newAside()
+	if !ownStacks {
+		return nil
+	}
+	a, err := newAside(nil)
 	if err != nil {
 		return nil
 	}
-	pid, err := forked(func(*unix.Sigset_t) (uintptr, syscall.Errno) { return forkWitness(a) })
+	// It has memory of its own, and so no command line: what is sent to kapi by that (pkill -f) must
+	// reach kapi alone. But of this process's memory it gets next to nothing: a copy costs time, and
+	// later memory.
+	apart := a.apart()
+	advise(apart, unix.MADV_DONTFORK)
+	pid, err := forked(0, a.stack, new(unix.Sigset_t))
+	advise(apart, unix.MADV_DOFORK)
 	if err != nil {
 		a.free()
 		return nil
@@ -41,17 +53,46 @@ func newWitness() *witness {
 	return &witness{aside: a, pid: pid}
 }
 
-//go:noinline
+// A span is a range of memory, from its first byte to behind its last.
+type span struct{ from, to uintptr }
+
+// apart returns the memory that a witness has no use for: all but a itself, the program's code, and
+// where the C library has asked the kernel to write to on behalf of the calling thread (rseq(2)).
+func (a *aside) apart() (all []span) {
+	page := uintptr(os.Getpagesize())
+	code, thread := reflect.ValueOf(newWitness).Pointer(), threadPointer()
+	const program, around = 256 << 20, 64 << 10 // more than they take
+	keep := []span{
+		{code - min(program, code), code + program},
+		{thread - min(around, thread), thread + around},
+		{uintptr(unsafe.Pointer(a)), uintptr(unsafe.Pointer(a)) + unsafe.Sizeof(*a)},
+	}
+	slices.SortFunc(keep, func(x, y span) int { return cmp.Compare(x.from, y.from) })
+	last := uintptr(0)
+	for _, s := range append(keep, span{from: ^uintptr(0)}) {
+		from, to := (last+page-1)&^(page-1), s.from&^(page-1)
+		if from < to {
+			all = append(all, span{from, to})
+		}
+		last = max(last, s.to)
+	}
+	return all
+}
+
+// advise tells the kernel of memory. Not all of it is there, which the kernel says, too.
+func advise(all []span, advice uintptr) {
+	for _, s := range all {
+		_, _, _ = syscall.Syscall(unix.SYS_MADVISE, s.from, s.to-s.from, advice)
+	}
+}
+
+// watch is the witness's life.
+//
 //go:norace
 //go:nocheckptr
 //go:nosplit
-func forkWitness(a *aside) (pid uintptr, errno syscall.Errno) {
-	pid, errno = rawClone(0)
-	if pid != 0 || errno != 0 {
-		return pid, errno
-	}
+func (a *aside) watch() {
 	a.become()
-	a.shed()
 	for {
 		sig, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(&a.set)), 0, 0, 8, 0, 0)
 		switch {
