@@ -122,17 +122,22 @@ func (c *courier) deliver() {
 		if late := r.at.Sub(c.continued) < patience; late && isStop(r.sig) && to == oneself {
 			continue // it is from before: see pause
 		}
-		// timeout(1) signals its command and then the group. The command has got the two at once,
-		// and the kernel has made one of them, as of all but the real-time signals.
-		const realTime = 32
-		switch {
-		case to == everybody:
-			c.shared[r.sig] = r.at
-		case r.sig < realTime && r.at.Sub(c.shared[r.sig]) < patience:
-			continue
+		if !c.merges(r, to) {
+			c.pass(r.sig, to)
 		}
-		c.pass(r.sig, to)
 	}
+}
+
+// merges says whether a signal to this process alone is one with that to its group of a moment
+// before: timeout(1) signals its command and then the group. Of two that wait the kernel makes one,
+// too, but for real-time signals.
+func (c *courier) merges(r receipt, to audience) bool {
+	const realTime = 32
+	if to == everybody {
+		c.shared[r.sig] = r.at
+		return false
+	}
+	return r.sig < realTime && r.at.Sub(c.shared[r.sig]) < patience
 }
 
 // pass does with a signal what would have happened if the command had been in our
