@@ -16,13 +16,6 @@ const (
 	withinVariable = "KAPI_WITHIN"
 )
 
-// pidVariables are those by which systemd tells a service that something is meant for it: the
-// watchdog, sockets, its standard output. They have the pid of the process that systemd has started,
-// which is kapi. handleVariable has the number of its pidfd (since systemd 259).
-var pidVariables = []string{"WATCHDOG_PID", "LISTEN_PID", "SYSTEMD_EXEC_PID"}
-
-const handleVariable = "LISTEN_PIDFDID"
-
 // Within returns the ids of the actions that a command with this environment is part of, the
 // outermost first. Some may have ended: a daemon keeps the environment that it was started with.
 func Within(env []string) (ids []string) {

@@ -15,6 +15,13 @@ import (
 	"github.com/kettubot/kapi/internal/nofile"
 )
 
+// pidVariables are those by which systemd tells a service that something is meant for it: the
+// watchdog, sockets, its standard output. They have the pid of the process that systemd has started,
+// which is kapi. handleVariable has the number of its pidfd (since systemd 259).
+var pidVariables = []string{"WATCHDOG_PID", "LISTEN_PID", "SYSTEMD_EXEC_PID"}
+
+const handleVariable = "LISTEN_PIDFDID"
+
 // A launcher is the process that becomes the command. It exists, and its pid is known, before it
 // executes anything, and it executes nothing if this process is gone by then.
 type launcher struct {
