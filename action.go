@@ -59,7 +59,7 @@ type Action struct {
 	ExitCode *int `json:"exit_code,omitempty"`
 	// NotProvenDead is true for a failed action whose work may still be going on: it was failed
 	// for silence, or given up, or outlived its peer. It keeps its keys until an admin dismisses
-	// it, or until its work is proven to have ended.
+	// it (the last update says it once more), or until its work is proven to have ended.
 	NotProvenDead bool `json:"not_proven_dead,omitempty"`
 }
 

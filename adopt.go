@@ -253,12 +253,14 @@ func (p *Peer) commitStart(ctx context.Context, start func() *change) (*change, 
 	judged := false
 	for {
 		c := start()
+		c.unjudged = !judged
 		err := p.commit(ctx, c)
 		var held *HeldError
 		if !judged && errors.As(err, &held) {
 			if judged = true; p.judgeNow(ctx, held) {
 				continue
 			}
+			p.counters.refused(held.Key)
 		}
 		var busy *BusyError
 		if !errors.As(err, &busy) {

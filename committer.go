@@ -32,6 +32,8 @@ type change struct {
 	// start would be that wants these keys.
 	nudge bool
 	wants []string
+	// unjudged marks a start whose refusal does not count yet: its holder is judged first.
+	unjudged bool
 	// reclaim is a record that the history has lost, to be put back; lostTo, afterwards, says who has
 	// got its keys.
 	reclaim *Record

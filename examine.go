@@ -178,7 +178,9 @@ func (s *sweeper) endSurvivors(e *entry, survivors []proc.Process) {
 // judgeNow has a start that is about to be refused judge the holders first, once. It reports
 // whether the outcome may be another one now.
 func (p *Peer) judgeNow(ctx context.Context, held *HeldError) bool {
-	if held.Holder.Runner == nil || held.Holder.Runner.ID == p.self.ID {
+	holder := &held.Holder
+	switch {
+	case holder.Runner == nil, holder.Runner.ID == p.self.ID, !holder.Status.Active() && !holder.NotProvenDead:
 		return false
 	}
 	if p.sweep.awaitFirst(ctx) != nil {

@@ -27,7 +27,7 @@ var may = map[string][]string{
 	"metrics":             {".", "gateway", "github.com/prometheus/client_golang"},
 	"client":              {".", "auth", "internal/fault", "github.com/coder/websocket", "internal/wellformed"},
 	"internal/fault":      {},
-	"internal/proc":       {},
+	"internal/proc":       {"golang.org/x/sys"},
 	"internal/progress":   {},
 	"internal/notify":     {"internal/fault", "golang.org/x/sys"},
 	"internal/nofile":     {},

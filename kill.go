@@ -77,15 +77,12 @@ func (p *Peer) workOn(ctx context.Context, r *Record) (proc.Work, error) {
 	if err != nil {
 		return proc.Work{}, err
 	}
-	for i := range runners {
-		it := &runners[i]
-		if it.BootID == "" || it.BootID != p.self.BootID || it.PIDNamespace != p.self.PIDNamespace {
-			break
+	if len(runners) == 1 && runners[0].BootID != "" && runners[0].BootID == p.self.BootID && runners[0].PIDNamespace == p.self.PIDNamespace {
+		work, ok := workOf(&runners[0])[r.ID]
+		if !ok {
+			return proc.Work{}, fmt.Errorf("its runner (process %d on %s) has recorded no processes", r.Runner.PID, r.Runner.Host)
 		}
-		if work, ok := workOf(it)[r.ID]; ok {
-			return work, nil
-		}
-		return proc.Work{}, fmt.Errorf("its runner (process %d on %s) has recorded no processes", it.PID, it.Host)
+		return work, nil
 	}
 	return proc.Work{}, fmt.Errorf("its processes can only be killed on %s, in the container of its runner, with --store", r.Runner.Host)
 }

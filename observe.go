@@ -26,7 +26,7 @@ func (s *sweeper) watch(known map[string]*examined) error {
 	var unknown []string // to this peer, and to the kernel
 	for id, x := range known {
 		w, ok := s.watched[id]
-		if !ok && !x.stands() {
+		if !ok && !x.stands() && !s.startOver {
 			unknown = append(unknown, id)
 		}
 		if !ok || w.beat != x.beat {
@@ -83,6 +83,7 @@ func (s *sweeper) observed(runners []string) ([]Observation, error) {
 func (s *sweeper) remember(known map[string]*examined) error {
 	p := s.peer
 	if p.clock == "" {
+		s.startOver = false
 		return nil
 	}
 	now, awake := p.opts.sinceBoot(), p.opts.awake()
@@ -97,6 +98,7 @@ func (s *sweeper) remember(known map[string]*examined) error {
 		})
 	}
 	if len(news) == 0 {
+		s.startOver = false
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
@@ -107,6 +109,7 @@ func (s *sweeper) remember(known map[string]*examined) error {
 		}
 		return err
 	}
+	s.startOver = false
 	for _, o := range news {
 		w := s.watched[o.Runner]
 		w.told = now

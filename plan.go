@@ -133,7 +133,7 @@ func (pl *plan) start(c *change) error {
 		return pl.keepAnswer(c)
 	}
 	if b != nil {
-		if b.holder != nil {
+		if b.holder != nil && !c.unjudged {
 			pl.tally.refused = append(pl.tally.refused, b.key)
 		}
 		return b.refusal()

@@ -37,7 +37,7 @@ type Record struct {
 // A pending one stays pending, because kAPI knows no move from 0 to 2.
 func (r *Record) Shown() Action {
 	a := r.Action
-	a.NotProvenDead = r.workMayGoOn()
+	a.NotProvenDead = r.workMayGoOn() || r.Status == StatusAborted && r.GivenUp && !r.LateEnd
 	if r.Silence == "" || !a.Status.Active() {
 		return a
 	}

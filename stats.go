@@ -129,11 +129,7 @@ func (c *counters) committed(t *tally, changes int, took time.Duration, wrote bo
 		c.done.ends[status] += n
 	}
 	for _, key := range t.refused {
-		if _, ok := c.refusals[key]; ok || len(c.refusals) < maxRefusalKeys {
-			c.refusals[key]++
-		} else {
-			c.refusalsOther++
-		}
+		c.countRefusal(key)
 	}
 	if !wrote {
 		c.empty++
@@ -141,6 +137,21 @@ func (c *counters) committed(t *tally, changes int, took time.Duration, wrote bo
 	}
 	c.changes.observe(float64(changes))
 	c.seconds.observe(took.Seconds())
+}
+
+// refused counts a start that was refused after its holder had been judged.
+func (c *counters) refused(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.countRefusal(key)
+}
+
+func (c *counters) countRefusal(key string) {
+	if _, ok := c.refusals[key]; ok || len(c.refusals) < maxRefusalKeys {
+		c.refusals[key]++
+	} else {
+		c.refusalsOther++
+	}
 }
 
 // fail counts a transaction of which nothing was kept.

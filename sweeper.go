@@ -26,8 +26,11 @@ type sweeper struct {
 	first chan struct{}
 
 	// looking is held by a look: the loop's, or that of a start which is about to be refused.
-	looking chan struct{} // holds one
+	looking chan struct{}      // holds one
 	watched map[string]watched // by runner
+	// startOver is set while what was watched before, here or elsewhere, counts for nothing: there was
+	// an outage, or this peer was stopped.
+	startOver bool
 	// asked has the survivors that were asked to end, by action; once is enough.
 	asked map[string][]proc.Ref
 	// lastLook is when the sweeper last looked; a gap means that it did not watch.
@@ -50,7 +53,11 @@ func (s *sweeper) init(p *Peer, oneMachine bool) {
 
 func (s *sweeper) loop() {
 	s.look()
-	close(s.first)
+	select {
+	case <-s.first: // it is not the first time: there was a panic
+	default:
+		close(s.first)
+	}
 	tick := time.NewTicker(s.peer.opts.sweepEvery)
 	defer tick.Stop()
 	for {
@@ -99,7 +106,7 @@ func (s *sweeper) look() {
 	}
 	now := p.opts.sinceBoot()
 	if now-s.lastLook > 5*p.opts.sweepEvery {
-		clear(s.watched) // we were stopped or suspended: what we did not watch, we can't judge
+		s.forget() // we were stopped or suspended: what we did not watch, we can't judge
 	}
 	s.lastLook = now
 	others := s.others(now)
@@ -113,8 +120,14 @@ func (s *sweeper) look() {
 		err = s.judgeAll(others, runners)
 	}
 	if err != nil {
-		clear(s.watched) // an outage of the store kills nobody
+		s.forget() // an outage of the store kills nobody
 	}
+}
+
+// forget has the watching of silence start over.
+func (s *sweeper) forget() {
+	clear(s.watched)
+	s.startOver = true
 }
 
 // proofEvery is how often failed actions are looked at again whose work may still be going on.

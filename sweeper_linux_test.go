@@ -1,6 +1,7 @@
 package kapi_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,6 +33,7 @@ func TestDeadRunner(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change     func(*kapi.RunnerRecord)
 		oneMachine bool
+		after      time.Duration // of silence
 		want       string
 	}{
 		"gone": {
@@ -45,6 +47,7 @@ func TestDeadRunner(t *testing.T) {
 		"before the last restart": {
 			change:     func(r *kapi.RunnerRecord) { r.BootID = stranger().BootID },
 			oneMachine: true,
+			after:      sceneLease,
 			want:       "its runner died: bot-2 was restarted; it last said: slot 5",
 		},
 	} {
@@ -52,6 +55,10 @@ func TestDeadRunner(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, release %v", name, release), func(t *testing.T) {
 				play(t, func(t *testing.T, s *scene) {
 					s.link.oneMachine = tt.oneMachine
+					if tt.after > 0 {
+						s.uptime = time.Minute
+						s.link.retell = func(r *kapi.RunnerRecord) { r.HeardAt -= (2 * s.uptime).Milliseconds() }
+					}
 					runner := neighbour()
 					tt.change(&runner)
 					leave := func(key string) kapi.Record {
@@ -67,11 +74,15 @@ func TestDeadRunner(t *testing.T) {
 					}
 					left := leave("before")
 					s.open()
-					check(left) // before Open returns
-					s.at(time.Second)
+					if tt.after > 0 {
+						s.want(left.ID, kapi.StatusRunning, "slot 5")
+						s.at(tt.after)
+					}
+					check(left) // the first answer knows it already
+					s.at(tt.after + time.Second)
 					left = leave("after")
 					s.want(left.ID, kapi.StatusRunning, "slot 5")
-					s.at(2 * time.Second) // one sweep later
+					s.at(2*tt.after + 3*time.Second) // one sweep later
 					check(left)
 
 					again := kapi.Spec{Keys: left.Keys, DismissFailed: true} // its work is known to have ended
@@ -96,6 +107,16 @@ func aProcess(t *testing.T, env ...string) *exec.Cmd {
 	}
 	t.Cleanup(func() { end(cmd) })
 	return cmd
+}
+
+// worked has a runner record that an action of its was done by a process with this nonce.
+func worked(t *testing.T, r *kapi.RunnerRecord, action, nonce string) {
+	t.Helper()
+	work, err := json.Marshal(map[string]proc.Work{action: {Mark: proc.MarkOf(nonce)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Work = string(work)
 }
 
 // end kills a process and sees it end. Doing so again does nothing.
@@ -164,8 +185,10 @@ func TestSilentButAlive(t *testing.T) {
 func TestSurvivorsAreAskedToEnd(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		id := fmt.Sprintf("asked-%d", os.Getpid())
-		process, runner := aProcess(t, proc.ActionVariable+"="+id), neighbour()
+		nonce := proc.NewNonce()
+		process, runner := aProcess(t, proc.NonceVariable+"="+nonce), neighbour()
 		runner.PID = noSuchPID
+		worked(t, &runner, id, nonce)
 		s.leave(runner, func(r *kapi.Record) { r.ID = id })
 		s.open()
 		_ = process.Wait()
@@ -181,8 +204,10 @@ func TestSurvivorsAreAskedToEnd(t *testing.T) {
 func TestSurvivors(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		id := fmt.Sprintf("survived-%d", os.Getpid())
-		process, runner := aProcess(t, proc.ActionVariable+"="+id), neighbour()
+		nonce := proc.NewNonce()
+		process, runner := aProcess(t, proc.NonceVariable+"="+nonce), neighbour()
 		runner.PID = noSuchPID
+		worked(t, &runner, id, nonce)
 		left := s.leave(runner, func(r *kapi.Record) { r.ID, r.LeaveRunning = id, true })
 		s.open()
 		said := fmt.Sprintf("its runner (process %d on bot-2) is gone; still running: %d (sleep)",

@@ -20,13 +20,11 @@ func TestUnwatchedSilence(t *testing.T) {
 		}
 	}
 	for name, away := range map[string]func(*scene){
-		"an outage of a moment":    outage(2 * time.Second),
-		"an outage of an hour":     outage(time.Hour),
-		"runners can't be read":    outage(10*time.Minute, "Runners"),
-		"a suspended laptop":       func(s *scene) { s.suspend(8 * time.Hour) },
-		"a watcher that was held":  func(s *scene) { s.suspend(6 * time.Second) },
-		"a watcher that is opened": func(s *scene) { s.reopen(0) },
-		"one that was long closed": func(s *scene) { s.reopen(24 * time.Hour) },
+		"an outage of a moment":   outage(2 * time.Second),
+		"an outage of an hour":    outage(time.Hour),
+		"runners can't be read":   outage(10*time.Minute, "Runners"),
+		"a suspended laptop":      func(s *scene) { s.suspend(8 * time.Hour) },
+		"a watcher that was held": func(s *scene) { s.suspend(6 * time.Second) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(_ *testing.T, s *scene) {
@@ -60,17 +58,57 @@ func (s *scene) reopen(after time.Duration) {
 	s.open()
 }
 
-// Between peers that come and go nobody watches for long enough.
+// Peers that come and go hand on what they have watched. However long nobody looked, a lease counts
+// of it, so that they come to a verdict, and not too soon.
 func TestBriefWatchers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		every   time.Duration // somebody looks
+		counted time.Duration // of that
+		slept   time.Duration
+	}{
+		"all the time": {every: 5 * time.Second, counted: 5 * time.Second},
+		"each minute":  {every: time.Minute, counted: sceneLease},
+		"each day":     {every: 24 * time.Hour, counted: sceneLease},
+		"each wake-up": {every: time.Minute, slept: 8 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, func(_ *testing.T, s *scene) {
+				left := s.leave(stranger())
+				counted := time.Duration(0)
+				looks := 0
+				for s.open(); counted < sceneGiveUp && looks < 30; s.reopen(tt.every) {
+					want := noWord
+					if counted < sceneLease {
+						want = "slot 5"
+					}
+					if a := s.theOnly(); a.State != want {
+						s.t.Fatalf("after %v, %v of them counted: %v, %q, want %q", s.now(), counted, a.Status, a.State, want)
+					}
+					looks++
+					s.suspend(tt.slept)
+					counted += tt.counted
+				}
+				if tt.counted == 0 {
+					s.want(left.ID, kapi.StatusRunning, "slot 5")
+					return
+				}
+				s.want(left.ID, kapi.StatusFailed, noWord+"; not proven dead; it last said: slot 5")
+			})
+		})
+	}
+}
+
+// A start that is about to be refused judges the holder first, once.
+func TestRefusalJudgesFirst(t *testing.T) {
 	play(t, func(_ *testing.T, s *scene) {
+		s.k = s.openPeer(s.link, kapi.Options{}.WithSweepEvery(time.Hour))
 		left := s.leave(stranger())
-		s.open()
-		for s.now() < time.Hour {
-			s.at(s.now() + time.Minute)
-			s.reopen(0)
-		}
+		s.at(time.Second)
+		s.wantHeld(left.ID) // it is watched from now on
+		s.at(sceneLease + 2*time.Second)
+		s.want(left.ID, kapi.StatusRunning, "slot 5")
+		s.wantHeld(left.ID)
 		s.want(left.ID, kapi.StatusImpacted, noWord)
-		s.wantSeq(left.Seq + 1)
 	})
 }
 
@@ -87,9 +125,9 @@ func TestOutageOfWrites(t *testing.T) {
 				runner, done := s.far(untilStopped, kapi.Options{})
 				s.at(6 * time.Second)
 				a := s.theOnly()
-				runner.cut("Commit", "Renew")
+				runner.cut("Commit", "Renew", "Observe")
 				s.at(before)
-				s.link.cut("Commit", "Renew")
+				s.link.cut("Commit", "Renew", "Observe")
 				s.at(20 * time.Minute)
 				s.link.mend() // the runner has not renewed yet when the others can judge again
 				runner.mend()

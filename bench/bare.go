@@ -286,4 +286,5 @@ func (b *bare) bindRunner(stmt *sqlite.Stmt, now int64) {
 	stmt.BindInt64(6, now)
 	stmt.BindInt64(7, 15000)
 	stmt.BindInt64(8, now)
+	stmt.BindText(9, "")
 }

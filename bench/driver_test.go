@@ -144,7 +144,7 @@ func (l *sqlLoop) commit(batch []*write) error {
 		}
 	}
 	if starts {
-		if err := l.exec(upsertRunner, l.runner, l.host, l.pid, "", "", now, 15000, now); err != nil {
+		if err := l.exec(upsertRunner, l.runner, l.host, l.pid, "", "", now, 15000, now, ""); err != nil {
 			return err
 		}
 	}

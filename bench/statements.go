@@ -15,7 +15,8 @@ const (
 		exit_code = ?, fence = ?, flags = ?, silence = ?, waits = ?, ticket = ? WHERE id = ?`
 	insertKey    = `INSERT INTO keys (key, action) VALUES (?, ?)`
 	deleteKey    = `DELETE FROM keys WHERE key = ?`
-	upsertRunner = `INSERT INTO runners (id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)
-		ON CONFLICT (id) DO UPDATE SET beat = beat + 1, heard_at = excluded.heard_at, lease_ms = excluded.lease_ms`
+	upsertRunner = `INSERT INTO runners (id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work)
+		VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET beat = beat + 1, heard_at = excluded.heard_at, lease_ms = excluded.lease_ms,
+			work = excluded.work`
 )

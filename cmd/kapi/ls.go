@@ -37,13 +37,16 @@ func (c *lsCmd) Run(a *app) error {
 			a.tell("no ongoing actions in %s", p)
 			return nil
 		}
+		if err := p.hear(ctx, actions); err != nil {
+			return err
+		}
 		return a.table(actions, time.Now())
 	})
 }
 
 func (a *app) table(actions []kapi.Action, now time.Time) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSTATUS\tPROGRESS\tTITLE\tSTATE\tKEYS\tRUNNER\tCREATED\tAGE")
+	fmt.Fprintln(w, "ID\tSTATUS\tPROGRESS\tTITLE\tSTATE\tKEYS\tRUNNER\tHEARD\tCREATED\tAGE")
 	for _, action := range actions {
 		keys := make([]string, len(action.Keys))
 		for i, key := range action.Keys {
@@ -52,7 +55,7 @@ func (a *app) table(actions []kapi.Action, now time.Time) error {
 		cells := []string{
 			action.ID, action.Status.String(), progressText(action.Progress),
 			plain(action.Title), stateText(action.State), strings.Join(keys, " "),
-			runnerText(action.Runner), localTime(action.CreatedAt), ageText(now, action.CreatedAt),
+			runnerText(action.Runner), heardText(now, action), localTime(action.CreatedAt), ageText(now, action.CreatedAt),
 		}
 		for i, cell := range cells {
 			if cell == "" {
@@ -62,4 +65,13 @@ func (a *app) table(actions []kapi.Action, now time.Time) error {
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	return w.Flush()
+}
+
+// heardText is for how long nothing was heard of an action's runner, which says nothing of one that
+// has ended.
+func heardText(now time.Time, a kapi.Action) string {
+	if a.Runner == nil || a.Runner.HeardAt == 0 || !a.Status.Active() {
+		return ""
+	}
+	return ageText(now, a.Runner.HeardAt) + " ago"
 }

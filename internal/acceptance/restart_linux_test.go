@@ -101,6 +101,8 @@ func (r *restart) ended() {
 	if a.ExitCode == nil || *a.ExitCode != 3 {
 		r.t.Errorf("the action ended as %+v", a)
 	}
+	// Who was away while the database was is told of the newest only, so nothing is done before it is back.
+	told := r.toldUntil(a.ID, kapi.StatusFailed)
 	if _, stderr, code := r.installation.run("dismiss", a.ID); code != 0 {
 		r.t.Errorf("kapi dismiss exits with %d: %s", code, stderr)
 	}
@@ -108,16 +110,22 @@ func (r *restart) ended() {
 	if n := r.seen.gapsSeen(); n > 0 {
 		r.t.Errorf("the gateway's client missed something %d times", n)
 	}
-	var told []kapi.Status
-	for told == nil || told[len(told)-1] != kapi.StatusAborted {
-		if b := r.action(r.watch.line()); b.ID == a.ID && (told == nil || told[len(told)-1] != b.Status) {
-			told = append(told, b.Status)
-		}
-	}
+	told = append(told, r.toldUntil(a.ID, kapi.StatusAborted)...)
 	if len(told) != 2 {
 		r.t.Errorf("kapi watch told of the statuses %v, want failed and aborted", told)
 	}
 	r.watch.kill()
+}
+
+// toldUntil returns the statuses that kapi watch tells of an action, up to this one.
+func (r *restart) toldUntil(id string, last kapi.Status) (told []kapi.Status) {
+	r.t.Helper()
+	for told == nil || told[len(told)-1] != last {
+		if a := r.action(r.watch.line()); a.ID == id && (told == nil || told[len(told)-1] != a.Status) {
+			told = append(told, a.Status)
+		}
+	}
+	return told
 }
 
 // TestRestartUnderLoad: the database is killed again and again while many processes change things,

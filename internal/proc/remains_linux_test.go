@@ -35,8 +35,8 @@ func names(all []Process) string {
 func runner(t *testing.T, command string, env ...string) (shell *exec.Cmd, w Work) {
 	t.Helper()
 	nonce := NewNonce()
-	shell = exec.Command("sh", "-c", command+" & echo $!; wait")
-	shell.Env = append(os.Environ(), append(env, NonceVariable+"="+nonce)...)
+	shell = exec.Command("sh", "-c", NonceVariable+"="+nonce+" "+command+" & echo $!; wait")
+	shell.Env = append(os.Environ(), env...)
 	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	out, err := shell.StdoutPipe()
 	if err != nil {

@@ -51,7 +51,7 @@ func TestScanner(t *testing.T) {
 		{"progress, C1", "\u009d9;4;4;50\u009c", []string{"<4 0.5>"}},
 		{"progress without a number", "\x1b]9;4;3\a\x1b]9;4;0;\a\x1b]9;4;1\a\x1b]9;4;2;\a", []string{"<3 -1>", "<0 -1>", "<1 0>", "<2 -1>"}},
 		{"progress above 100", "\x1b]9;4;1;300\a", []string{"<1 1>"}},
-		{"progress with decimals", "\x1b]9;4;1;42.5\a\x1b]9;4;1;42,5\a\x1b]9;4;2;99.99\a", []string{"<1 0.425>", "<1 0.425>", "<2 0.9999>"}},
+		{"progress with decimals", "\x1b]9;4;1;42.5\a\x1b]9;4;1;42,5\a\x1b]9;4;2;87.5\a", []string{"<1 0.425>", "<1 0.425>", "<2 0.875>"}},
 		{"progress far above 100", "\x1b]9;4;1;100.5\a\x1b]9;4;1;99999999999\a", []string{"<1 1>", "<1 1>"}},
 		{"progress with more", "\x1b]9;4;1;42;x\a\x1b]9;4;1; 42 \a\x1b]9;4;1;42%\a", []string{"<1 0.42>", "<1 0.42>", "<1 0.42>"}},
 		{"negative progress", "\x1b]9;4;1;-0.5\a\x1b]9;4;2;-3\a\x1b]9;4;4;\a", []string{"<1 0>", "<2 -1>", "<4 -1>"}},

@@ -199,6 +199,6 @@ func show(r kapi.Record) string {
 func runnerRecord(id string) kapi.RunnerRecord {
 	return kapi.RunnerRecord{
 		ID: id, Host: "host of " + id, PID: 4711, BootID: "boot", PIDNamespace: "pid:[4026531836]",
-		StartTime: 1 << 40, Lease: 15 * time.Second,
+		StartTime: 1 << 40, Lease: 15 * time.Second, Work: `{"a":{"mark":"of ` + id + `"}}`,
 	}
 }

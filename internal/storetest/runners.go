@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +50,78 @@ func testRenew(t *testing.T, b Backend) {
 	if page := feed(t, stores[1], 0); page.Seq != 1 || len(page.Records) != 1 {
 		t.Errorf("renewals are no changes, but the feed has %v up to %d", names(page.Records), page.Seq)
 	}
+}
+
+// testRenewsWork: what a runner records of its processes changes while it runs.
+func testRenewsWork(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	r := runnerRecord("r")
+	for _, work := range []string{r.Work, "", `{"b":{}}`} {
+		r.Work = work
+		if err := stores[0].Renew(within(t), r); err != nil {
+			t.Fatalf("Renew: %v", err)
+		}
+		if got := runnersOf(t, stores[1], "r")["r"].Work; got != work {
+			t.Errorf("its work is %q, want %q", got, work)
+		}
+	}
+	r.Work = `{"c":{}}`
+	mustCommit(t, stores[1], batch{runner: &r, insert: []kapi.Record{bare("c")}})
+	if got := runnersOf(t, stores[0], "r")["r"].Work; got != r.Work {
+		t.Errorf("its work is %q after a transaction, want %q", got, r.Work)
+	}
+}
+
+// testObservations: what peers hand on of silent runners is there for whoever asks by the same clock,
+// until the runner is forgotten.
+func testObservations(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	for _, id := range []string{"silent", "other"} {
+		if err := stores[0].Renew(within(t), runnerRecord(id)); err != nil {
+			t.Fatalf("Renew: %v", err)
+		}
+	}
+	before := feed(t, stores[0], 0).Seq
+	seen := kapi.Observation{
+		Runner: "silent", Clock: "boot 1", Beat: 1 << 40, Silent: 90 * time.Second, SinceBoot: 400 * 24 * time.Hour, Awake: 3 * time.Nanosecond,
+	}
+	elsewhere, other := seen, seen
+	elsewhere.Clock, elsewhere.Silent = "boot 2", time.Second
+	other.Runner, other.Silent = "other", 2*time.Second
+	observe := func(s kapi.Store, all ...kapi.Observation) {
+		t.Helper()
+		if err := s.Observe(within(t), all); err != nil {
+			t.Fatalf("Observe: %v", err)
+		}
+	}
+	want := func(s kapi.Store, clock string, want ...kapi.Observation) {
+		t.Helper()
+		got, err := s.Observed(within(t), clock, []string{"other", "never heard of", "silent"})
+		if err != nil {
+			t.Fatalf("Observed: %v", err)
+		}
+		slices.SortFunc(got, func(a, b kapi.Observation) int { return strings.Compare(a.Runner, b.Runner) })
+		if !slices.Equal(got, want) {
+			t.Errorf("observed by %s\n got %+v\nwant %+v", clock, got, want)
+		}
+	}
+	want(stores[1], "boot 1")
+	observe(stores[0], seen, other)
+	observe(stores[1], elsewhere)
+	want(stores[1], "boot 1", other, seen)
+	want(stores[0], "boot 2", elsewhere)
+	want(stores[0], "boot 3")
+	seen.Beat, seen.Silent, seen.SinceBoot, seen.Awake = seen.Beat+1, 0, 1, 2
+	observe(stores[1], seen)
+	want(stores[0], "boot 1", other, seen)
+	if now := feed(t, stores[0], 0).Seq; now != before {
+		t.Errorf("observations are no changes, but the feed went from %d to %d", before, now)
+	}
+
+	insert(t, stores[0], by(bare("ongoing"), "other"), ended(bare("old"), kapi.StatusCompleted, time.Now().UnixMilli()))
+	purge(t, stores[1], time.Now().UnixMilli()+30*60_000, 10, 1)
+	want(stores[0], "boot 1", other) // the silent one is forgotten, and all about it
+	want(stores[0], "boot 2")
 }
 
 func testRunnerInCommit(t *testing.T, b Backend) {

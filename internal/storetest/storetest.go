@@ -53,6 +53,8 @@ func Run(t *testing.T, b Backend) {
 		{name: "store/commits are serialised", run: testSerialised},
 		{name: "store/readers beside writers", run: testReadersBesideWriters},
 		{name: "store/renew", run: testRenew},
+		{name: "store/renew what is recorded of the work", run: testRenewsWork},
+		{name: "store/observations", run: testObservations},
 		{name: "store/runner in a commit", run: testRunnerInCommit},
 		{name: "store/answers", run: testAnswers},
 		{name: "store/secret", run: testSecret},
