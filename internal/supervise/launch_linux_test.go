@@ -28,7 +28,7 @@ func TestKilledBeforeTheCommandExecutes(t *testing.T) {
 			_ = h.cmd.Process.Kill()
 		}},
 	} {
-		for _, before := range []string{"", "sleep 60 & "} { // with an adopter, too
+		for _, before := range []string{"", "sleep 600 & "} { // with an adopter, too
 			t.Run(kill.name+" "+before, func(t *testing.T) {
 				marker := filepath.Join(t.TempDir(), "marker")
 				h := behind(t, before, "touch", marker)
@@ -58,7 +58,7 @@ func behind(t *testing.T, before string, args ...string) *helper {
 // What is recorded is the process that becomes the command, before it does.
 func TestRecordedProcessIsTheCommand(t *testing.T) {
 	t.Setenv(recordVariable, "yes")
-	for _, before := range []string{"", "sleep 60 & "} {
+	for _, before := range []string{"", "sleep 600 & "} {
 		h := behind(t, before, "sh", "-c", "echo $$")
 		if recorded, command := h.word(1), h.word(0); recorded != command {
 			t.Errorf("%sgot %s and %s", before, recorded, command)
@@ -72,7 +72,7 @@ func TestCommandThatCannotBeExecuted(t *testing.T) {
 	t.Setenv(recordVariable, "yes")
 	dir := t.TempDir()
 	lost := writeFile(t, filepath.Join(dir, "lost"), "#!/nonexistent/interpreter\n", 0o755)
-	for _, before := range []string{"", "sleep 60 & "} {
+	for _, before := range []string{"", "sleep 600 & "} {
 		h := behind(t, before, lost)
 		pid := h.word(1)
 		if r, want := h.ended(), "the interpreter that it names does not exist"; !strings.Contains(r.Err, want) {
@@ -88,7 +88,7 @@ func TestCommandThatCannotBeExecuted(t *testing.T) {
 func TestVariablesOfAServiceManager(t *testing.T) {
 	set := "export WATCHDOG_PID=$$ LISTEN_PID=$$ SYSTEMD_EXEC_PID=$$; "
 	show := "echo $$ $WATCHDOG_PID $LISTEN_PID $SYSTEMD_EXEC_PID"
-	for _, before := range []string{set, set + "sleep 60 & "} {
+	for _, before := range []string{set, set + "sleep 600 & "} {
 		words := strings.Fields(behind(t, before, "sh", "-c", show).line())
 		for i, word := range words[1:] {
 			if word != words[0] {
@@ -149,7 +149,7 @@ func TestOrphansOfOthersAreNotWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The orphan is there when the command is; it ends last.
-	h := behind(t, `(sleep 60 & echo $! >`+fifo+`) & `, "sh", "-c", `read -r pid <`+fifo+`; echo $pid; exit 6`)
+	h := behind(t, `(sleep 600 & echo $! >`+fifo+`) & `, "sh", "-c", `read -r pid <`+fifo+`; echo $pid; exit 6`)
 	orphan := h.word(0)
 	if r := h.done(); r.Result.Code != 6 {
 		t.Errorf("got %q, want exit status 6", r.Text)
@@ -168,7 +168,7 @@ func TestFirstProcessOfAContainer(t *testing.T) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWPID}
 	}, "sh", "-c", "echo up; read go; exit 6")
 	h.expect("up")
-	enter := exec.Command("sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!") // docker exec
+	enter := exec.Command("sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!") // docker exec
 	if out, err := within(h.cmd.Process.Pid, enter); err != nil || strings.TrimSpace(string(out)) == "" {
 		t.Fatalf("%q, %v", out, err)
 	}
@@ -199,7 +199,7 @@ func within(pid int, cmd *exec.Cmd) (out []byte, err error) {
 
 // With an adopter between, all is as without one.
 func TestAdoptedCommand(t *testing.T) {
-	const before = "sleep 60 & "
+	const before = "sleep 600 & "
 	t.Run("signals", func(t *testing.T) {
 		h := behind(t, before, "sh", "-c", "exec "+selfAs(t, "tally"))
 		h.word(1)

@@ -26,6 +26,8 @@ const (
 	// recordVariable makes the pid told before the command is executed; if it is "hang", that is as far
 	// as it goes.
 	recordVariable = "SUPERVISE_RECORD"
+	// leftVariable makes it told what the command has left.
+	leftVariable = "SUPERVISE_LEFT"
 	// handleOfOwn gives the helper the number of its pidfd, as a service manager does.
 	handleOfOwn = "SUPERVISE_HANDLE"
 	deadline    = time.Minute
@@ -99,7 +101,7 @@ func helpSupervise(args []string) {
 	var seen sync.Map
 	command := Command{
 		Path: path, Args: args,
-		Env:     Environ(os.Environ(), []string{graceVariable, outputVariable, recordVariable, handleOfOwn}, action, 7, "SECRET", ""),
+		Env:     Environ(os.Environ(), []string{graceVariable, outputVariable, recordVariable, leftVariable, handleOfOwn}, action, 7, "SECRET", ""),
 		Action:  action,
 		Stderr:  os.Stderr,
 		Signals: signals,
@@ -118,6 +120,9 @@ func helpSupervise(args []string) {
 				time.Sleep(time.Hour)
 			}
 		}
+	}
+	if os.Getenv(leftVariable) != "" {
+		command.Left = func(_ Result, left []Process) { fmt.Println("left", left) }
 	}
 	// Before the start: the command's first line may have a signal sent here, which would be ignored.
 	stop := make(chan os.Signal, 1)

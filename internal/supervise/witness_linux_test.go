@@ -170,8 +170,17 @@ func TestWitnessEndsWithKapi(t *testing.T) {
 	w := h.witness()
 	_ = h.cmd.Process.Kill()
 	eventually(t, "end of the witness", func() bool { return !alive(strconv.Itoa(w)) })
-	for _, pid := range h.children() {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
+	h.signalGroup(syscall.SIGKILL) // the command
+}
+
+// Neither witness nor adopter is what the command has left.
+func TestLeftIsOnlyTheCommands(t *testing.T) {
+	t.Setenv(leftVariable, "yes")
+	for _, before := range []string{"", "sleep 600 & "} {
+		h := behind(t, before, "sh", "-c", "sleep 600 & echo $!")
+		h.expect("left [" + h.word(0) + " (sleep)]")
+		h.signal(syscall.SIGTERM)
+		h.done()
 	}
 }
 
