@@ -27,7 +27,7 @@ func (a *aside) adopt(l *launch) {
 	pid := 0
 	_, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0, 0)
 	if errno == 0 {
-		pid = spawn(unix.CLONE_VM|uintptr(unix.SIGCHLD), l.stack)
+		pid = share(l.stack)
 	} else {
 		pid = -int(errno)
 	}

@@ -52,9 +52,9 @@ func (a *aside) free() {
 	_ = unix.Munmap(unsafe.Slice((*byte)(unsafe.Pointer(a)), unsafe.Sizeof(aside{})))
 }
 
-// forked calls spawn with all signals blocked and no descriptor half opened. It puts the mask of
-// before into mask.
-func forked(flags uintptr, stack unsafe.Pointer, mask *unix.Sigset_t) (pid int, err error) {
+// forked calls fork, which is like spawn, with all signals blocked and no descriptor half opened. It
+// puts the mask of before into mask.
+func forked(fork func() int, mask *unix.Sigset_t) (pid int, err error) {
 	// The parent of a process that is killed with its parent (PR_SET_PDEATHSIG) is the thread: those
 	// of Go's runtime live as long as the process.
 	runtime.LockOSThread()
@@ -68,7 +68,7 @@ func forked(flags uintptr, stack unsafe.Pointer, mask *unix.Sigset_t) (pid int, 
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, mask); err != nil {
 		return 0, err
 	}
-	pid = spawn(flags, stack)
+	pid = fork()
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, mask, nil); err != nil {
 		return 0, err
 	}

@@ -73,6 +73,19 @@ func stacked(memory []byte, l *launch, a *aside) unsafe.Pointer {
 	return top
 }
 
+// share makes a process that shares this one's memory, or, in emulators that know none such (qemu-user),
+// gets a copy.
+//
+//go:norace
+//go:nosplit
+func share(stack unsafe.Pointer) (pid int) {
+	pid = spawn(unix.CLONE_VM|uintptr(unix.SIGCHLD), stack)
+	if pid == -int(unix.EINVAL) {
+		pid = spawn(uintptr(unix.SIGCHLD), stack)
+	}
+	return pid
+}
+
 // stackSize is more than nosplit functions may take.
 const stackSize = 8 << 10
 

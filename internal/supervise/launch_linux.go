@@ -57,7 +57,7 @@ func newLauncher(c Command, stdout, stderr *os.File, between bool) (l *launcher,
 		}
 		l.adopter, first = &adopter{aside: a}, a.stack
 	}
-	pid, err := forked(unix.CLONE_VM|uintptr(unix.SIGCHLD), first, &l.mask)
+	pid, err := forked(func() int { return share(first) }, &l.mask)
 	runtime.KeepAlive(stdout)
 	runtime.KeepAlive(stderr)
 	_ = unix.Close(ends[1]) // the end of the other side must be seen

@@ -24,7 +24,7 @@ type process struct {
 	name  string
 	// nested: a kapi run that is of the tree itself looks after it.
 	nested bool
-	// beside: a kapi within has it beside its command (see besides).
+	// beside: this kapi, or one within, has it beside its command (see besides).
 	beside bool
 }
 
@@ -39,9 +39,6 @@ func (c *child) descendants() ([]process, error) {
 	var below func(parent int, owned bool)
 	below = func(parent int, owned bool) {
 		for _, p := range all[parent] {
-			if c.witness.is(p.pid) {
-				continue
-			}
 			action := c.procs.actionOf(p.pid)
 			p.nested = owned && action != "" && action != c.action
 			p.beside = c.procs.besides(p)
@@ -114,8 +111,8 @@ func (c *child) signalTree(sig syscall.Signal, want func(process) bool) {
 		tree = append(tree, c.command())
 	}
 	for _, p := range tree {
-		// What a kapi within has beside its command ends with that kapi, and hears of no signal
-		// that this one sends to that.
+		// What a kapi within has beside its command ends with that kapi, and must not hear of a
+		// signal that this one sends to that alone.
 		if !want(p) || p.beside && sig != syscall.SIGKILL {
 			continue
 		}

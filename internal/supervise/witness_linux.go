@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -42,9 +43,11 @@ func newWitness() *witness {
 	// It has memory of its own, and so no command line: what is sent to kapi by that (pkill -f) must
 	// reach kapi alone. But of this process's memory it gets next to nothing: a copy costs time, and
 	// later memory.
+	runtime.LockOSThread() // apart knows of this one
+	defer runtime.UnlockOSThread()
 	apart := a.apart()
 	advise(apart, unix.MADV_DONTFORK)
-	pid, err := forked(0, a.stack, new(unix.Sigset_t))
+	pid, err := forked(func() int { return spawn(0, a.stack) }, new(unix.Sigset_t))
 	advise(apart, unix.MADV_DOFORK)
 	if err != nil {
 		a.free()
@@ -104,8 +107,6 @@ func (a *aside) watch() {
 		}
 	}
 }
-
-func (w *witness) is(pid int) bool { return w != nil && w.pid == pid }
 
 // close ends the witness.
 func (w *witness) close() {
