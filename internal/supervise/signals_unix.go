@@ -104,10 +104,17 @@ func (t *Tree) passSignals() {
 	}
 }
 
+// receive takes a signal. A stop undoes every SIGCONT that waits, and that every stop, as in the kernel,
+// which may have dropped it for the witness, too: it would be taken for one to this process alone.
 func (c *courier) receive(s os.Signal) {
-	if sig, ok := s.(syscall.Signal); ok {
-		c.received = append(c.received, receipt{sig, time.Now()})
+	sig, ok := s.(syscall.Signal)
+	if !ok {
+		return
 	}
+	c.received = slices.DeleteFunc(c.received, func(r receipt) bool {
+		return isStop(sig) && r.sig == syscall.SIGCONT || sig == syscall.SIGCONT && isStop(r.sig)
+	})
+	c.received = append(c.received, receipt{sig, time.Now()})
 }
 
 // deliver passes on what it can be told of to whom it was sent. They keep their order.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -132,6 +133,27 @@ func TestSignalsThatMerge(t *testing.T) {
 		}
 		if got := c.merges(receipt{test.sig, start.Add(test.after)}, oneself); got != test.merge {
 			t.Errorf("signal %d after %v: got %v, want %v", test.sig, test.after, got, test.merge)
+		}
+	}
+}
+
+// While the witness has not come to take a SIGCONT the kernel drops it for a stop, and the other way round.
+func TestStopsAndContinuationsUndoEachOther(t *testing.T) {
+	for _, test := range []struct{ received, want []syscall.Signal }{
+		{[]syscall.Signal{syscall.SIGCONT, syscall.SIGTERM, syscall.SIGTSTP}, []syscall.Signal{syscall.SIGTERM, syscall.SIGTSTP}},
+		{[]syscall.Signal{syscall.SIGTTIN, syscall.SIGTSTP, syscall.SIGCONT}, []syscall.Signal{syscall.SIGCONT}},
+		{[]syscall.Signal{syscall.SIGTTIN, syscall.SIGTTOU}, []syscall.Signal{syscall.SIGTTIN, syscall.SIGTTOU}},
+	} {
+		var c courier
+		for _, sig := range test.received {
+			c.receive(sig)
+		}
+		var got []syscall.Signal
+		for _, r := range c.received {
+			got = append(got, r.sig)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("of %v there is left %v, want %v", test.received, got, test.want)
 		}
 	}
 }
