@@ -165,6 +165,13 @@ func (s *site) report(r remote, report map[string]any) {
 	s.rest("PATCH", "v4/kapi/actions/"+r.Action.ID, report, nil)
 }
 
+// lose has an admin give an action up whose runner says no word any more.
+func (s *site) lose(r remote) {
+	s.t.Helper()
+	s.report(r, map[string]any{"status": 2, "state": "no word from db2 since 2026-11-26T04:10:00Z; it last said: shard 12"})
+	s.rest("POST", "v4/kapi/actions/"+r.Action.ID+"/cancel", map[string]any{"give_up": true}, nil)
+}
+
 // A job is a shell under kapi run, which does what the test types.
 type job struct {
 	t     testing.TB

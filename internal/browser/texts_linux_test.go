@@ -38,8 +38,8 @@ func texts(t *testing.T, b *tab) {
 		`t.shellQuote("http://h:1/x")`:             "http://h:1/x",
 		`t.shellQuote("")`:                         "''",
 		`t.stateText("since 2026-11-26T04:10:00Z;").replace(t.localTime(Date.parse("2026-11-26T04:10:00Z")), "then")`: "since then;",
-		`String(t.notProvenDead({ status: 3, state: "x; not proven dead" }))`:                                         "true",
-		`String(t.notProvenDead({ status: 2, state: "x; not proven dead" }))`:                                         "false",
+		`String(t.notProvenDead({ status: 3, not_proven_dead: true }))`:                                               "true",
+		`String(t.notProvenDead({ status: 3, state: "x; not proven dead" }))`:                                         "false",
 	} {
 		if got := evaluate[string](b, module("text.js")+`.then((t) => `+script+`)`); got != want {
 			t.Errorf("%s: %q, want %q", script, got, want)

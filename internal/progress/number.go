@@ -154,6 +154,12 @@ func percentOf(text []byte) (float64, bool) {
 	return n.value(decimalBy(n.mark))
 }
 
+// hundredth turns per cent, 0 to 100, into 0 to 1. A division alone would make 0.9998999999999999 of 99.99.
+func hundredth(percent float64) float64 {
+	const fine = 1e10 // 99.99 * fine is a whole number, so that what is divided is exact
+	return math.Round(percent*fine) / (100 * fine)
+}
+
 // shareOf reads how much is done of how much.
 func shareOf(done, total []byte) (float64, bool) {
 	d, ok := parseNumeral(done)

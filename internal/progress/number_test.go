@@ -159,3 +159,12 @@ func TestNumberCostsLittle(t *testing.T) {
 		t.Errorf("it takes %v allocations, want 1 for each at most", got)
 	}
 }
+
+// What is shown as 99.99 % is 0.9999, not the next number below.
+func TestHundredth(t *testing.T) {
+	for i := range 10_001 {
+		if got, want := hundredth(float64(i)/100), float64(i)/10_000; got != want {
+			t.Fatalf("%v %%: got %v, want %v", float64(i)/100, got, want)
+		}
+	}
+}

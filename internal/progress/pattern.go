@@ -121,7 +121,7 @@ func (p *Pattern) value(match [][]byte) (float64, bool) {
 		return p.matches / p.total, true
 	case p.percent > 0:
 		percent, ok := percentOf(match[p.percent])
-		return percent / 100, ok
+		return hundredth(min(max(percent, 0), 100)), ok
 	case p.of > 0:
 		return shareOf(match[p.done], match[p.of])
 	case p.done > 0:

@@ -63,8 +63,23 @@ func percentBefore(line []byte, sign, size int) (p percent, ok bool) {
 	if from == end || !mayPrecede(line[:from]) || !mayFollow(line[to:]) {
 		return p, false
 	}
+	if whole, ok := ofHundred(line, from, end); ok {
+		end, from = from-1, whole
+	}
 	value, ok := percentOf(line[from:end])
 	return percent{from, to, value}, ok && value <= 100
+}
+
+// ofHundred tells "42.00/100%", and where it begins. The 100 stands from a position on.
+func ofHundred(line []byte, from, end int) (whole int, ok bool) {
+	if string(line[from:end]) != "100" || byteBefore(line, from) != '/' {
+		return 0, false
+	}
+	whole = from - 1
+	for whole > 0 && (isDigit(line[whole-1]) || isMark(line[whole-1])) {
+		whole--
+	}
+	return whole, whole < from-1 && mayPrecede(line[:whole])
 }
 
 // percentAfter reads the number that stands behind a sign, as in Turkish and Basque: "%42". There is

@@ -129,7 +129,7 @@ func TestRecordings(t *testing.T) {
 		{name: "cmake-terminal", steps: 15, last: "0.99"},
 		{name: "pytest", steps: 5, last: "0.99"},
 		{name: "pytest-terminal", steps: 40, last: "0.99"},
-		{name: "borg-extract", steps: 25, last: "0.9740000000000001"},
+		{name: "borg-extract", steps: 25, last: "0.974"},
 		{name: "zip"},
 		{name: "git-dirstat"},
 		{name: "git-renames"},

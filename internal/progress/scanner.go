@@ -6,8 +6,11 @@ import (
 )
 
 const (
-	// maxLine is how much of a line is looked at, in bytes; what follows is skipped.
+	// maxLine is how much of a line is looked at for a guess, in bytes, and how much of a text is kept;
+	// what follows is skipped.
 	maxLine = 4096
+	// maxMatched is the same where all lines count: a user's pattern may match far behind.
+	maxMatched = 256 << 10
 	// maxCommand is how long an operating system command may be to be looked at.
 	maxCommand = 32
 )
@@ -245,13 +248,21 @@ func (s *Scanner) endString() {
 
 // show adds to the line.
 func (s *Scanner) show(p []byte) {
-	if room := maxLine - len(s.line); len(p) > room {
+	if room := s.longest() - len(s.line); len(p) > room {
 		p = p[:room]
 	}
 	if len(p) > 0 {
 		s.line = append(s.line, p...)
 		s.told = false
 	}
+}
+
+// longest is how much of a line is looked at.
+func (s *Scanner) longest() int {
+	if s.Coverage == SomeLines {
+		return maxLine
+	}
+	return maxMatched
 }
 
 // end ends the line.

@@ -59,7 +59,6 @@ func TestScanner(t *testing.T) {
 		{"no progress", "\x1b]9;4;7;1\a\x1b]9;4;\a\x1b]9;4;12;1\a\x1b]9;5\a\x1b]9;4;1;-3\a\x1b]9;4;1;x\a", []string{"<1 0>", "<1 0>"}},
 		{"too long a command", "\x1b]9;4;1;" + strings.Repeat("0", 100) + "\aone\n", []string{"one"}},
 		{"a command broken off", "\x1b]9;4;1;42\x1b[31mone\n\x1b]9;4;1;42\none", []string{"one", "one"}},
-		{"a long line", strings.Repeat("x", 3*maxLine) + "\nend", []string{strings.Repeat("x", maxLine), "end"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, piece := range []int{len(c.in), 1, 3} {
@@ -70,6 +69,41 @@ func TestScanner(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Of a line that is too long its start is told, and nothing behind is lost.
+func TestScannerLongLines(t *testing.T) {
+	for coverage, most := range map[Coverage]int{SomeLines: 4096, AllLines: 256 << 10, AllLinesOnce: 256 << 10} {
+		for _, piece := range []int{1 << 20, 4096, 1000} {
+			var lengths []int
+			s := Scanner{Coverage: coverage, Line: func(line []byte) { lengths = append(lengths, len(line)) }}
+			for _, size := range []int{most - 1, most, most + 1, 3 * most, 3} {
+				for p := range slices.Chunk([]byte(strings.Repeat("x", size)+"\n"), piece) {
+					_, _ = s.Write(p)
+				}
+			}
+			if want := []int{most - 1, most, most, most, 3}; !slices.Equal(lengths, want) {
+				t.Errorf("%d, in pieces of %d: told %v bytes, want %v", coverage, piece, lengths, want)
+			}
+		}
+	}
+}
+
+// A pattern finds what stands far behind on its line, whether that has ended or not.
+func TestPatternFarBehind(t *testing.T) {
+	p, err := ParsePattern(`"percent": *(?P<percent>[\d.,]+)`, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var l log
+	tracker := NewTracker(&l, p, 0)
+	s := Scanner{Coverage: p.Coverage(), Line: tracker.Line}
+	_, _ = s.Write([]byte(`{"padding": "` + strings.Repeat("x", 200_000) + `", "percent": 12,5}` + "\n"))
+	_, _ = s.Write([]byte(`{"padding": "` + strings.Repeat("x", 5000) + `", "percent": 25.5}`))
+	s.Pause()
+	if got := l.String(); got != "0.125, 0.255" {
+		t.Errorf("got %q", got)
 	}
 }
 
@@ -136,20 +170,21 @@ func TestScannerFloodOfEscapes(t *testing.T) {
 
 func TestScannerMemoryIsBounded(t *testing.T) {
 	for _, begin := range []string{"", "\x1b]", "\x1bP", "\x1b["} {
-		testMemoryIsBounded(t, begin)
+		testMemoryIsBounded(t, begin, SomeLines)
+		testMemoryIsBounded(t, begin, AllLines)
 	}
 }
 
-func testMemoryIsBounded(t *testing.T, begin string) {
+func testMemoryIsBounded(t *testing.T, begin string, coverage Coverage) {
 	t.Helper()
 	for _, unit := range []string{"x", "€", "\x1b]0;", "\xff", " ", "\x1b]9;4;", "\xc2"} {
-		var s Scanner
+		s := Scanner{Coverage: coverage}
 		_, _ = s.Write([]byte(begin))
 		block := bytes.Repeat([]byte(unit), 1<<20/len(unit))
 		for range 4 {
 			_, _ = s.Write(block)
 		}
-		if cap(s.line) > 2*maxLine || cap(s.command) > 4*maxCommand {
+		if cap(s.line) > 2*s.longest() || cap(s.command) > 4*maxCommand {
 			t.Errorf("%q: it holds %d and %d bytes", unit, cap(s.line), cap(s.command))
 		}
 	}
@@ -165,7 +200,7 @@ func TestScannerGigabyte(t *testing.T) {
 			_, _ = s.Write(block)
 		}
 		_, _ = s.Write([]byte("\nend\n"))
-		if want := []string{string(block[:maxLine]), "end"}; !slices.Equal(told, want) {
+		if want := []string{string(block[:s.longest()]), "end"}; !slices.Equal(told, want) {
 			t.Errorf("%d: told %d lines, want 2", coverage, len(told))
 		}
 	}
@@ -310,7 +345,7 @@ func FuzzScanner(f *testing.F) {
 		if !slices.Equal(whole, pieces) {
 			t.Errorf("in one piece %q, in small ones %q", whole, pieces)
 		}
-		if cap(s.line) > 2*maxLine || cap(s.command) > 4*maxCommand {
+		if cap(s.line) > 2*s.longest() || cap(s.command) > 4*maxCommand {
 			t.Errorf("it holds %d and %d bytes", cap(s.line), cap(s.command))
 		}
 	})

@@ -38,7 +38,7 @@ func parseTerminal(command []byte) (p TerminalProgress, ok bool) {
 	// A negative one is none at all; ConEmu's own has no decimals, others' have.
 	if len(pr) > 0 && isDigit(pr[0]) {
 		if n, ok := percentOf(pr); ok {
-			p.Progress = min(n/100, 1)
+			p.Progress = hundredth(min(n, 100))
 		}
 	}
 	if p.State == TerminalNormal && p.Progress < 0 {

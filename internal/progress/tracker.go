@@ -96,7 +96,7 @@ func (t *Tracker) Line(line []byte) {
 func (t *Tracker) guessFrom(line []byte) {
 	switch hint, percent := t.guess.Read(line); hint {
 	case Advanced:
-		t.report(lines, min(percent/100, mostOfGuess), true)
+		t.report(lines, min(hundredth(percent), mostOfGuess), true)
 	case Restarted:
 		t.reset(lines)
 	}

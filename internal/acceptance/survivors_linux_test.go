@@ -1,0 +1,282 @@
+package acceptance
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kettubot/kapi/internal/kapitest"
+)
+
+// A survivor is a worker that outlives the kapi run which started it.
+type survivor struct {
+	name string
+	// hides is put before the worker's command: what makes it hard to recognise.
+	hides []string
+	// user runs kapi, 0 is root. looks is who starts the second one.
+	user, looks int
+	// setUID: the worker belongs to root whoever starts it.
+	setUID bool
+	// nested: the worker is that of a kapi run inside.
+	nested bool
+}
+
+const (
+	someUser    = 64011
+	anotherUser = 64012
+)
+
+var survivors = []survivor{
+	{name: "plain"},
+	{name: "without its environment", hides: []string{"env", "-i"}},
+	{name: "with another secret", hides: []string{"env", "KAPI_NONCE=another"}},
+	{name: "in a session of its own", hides: []string{"setsid", "-w", "env", "-i"}},
+	{name: "as another user", hides: []string{"setpriv", "--reuid=64013", "--clear-groups", "env", "-i"}},
+	{name: "nested", hides: []string{"env", "-i"}, nested: true},
+	{name: "a user's", user: someUser, looks: someUser, hides: []string{"env", "-i"}},
+	{name: "set-uid", user: someUser, looks: someUser, setUID: true},
+	{name: "set-uid, in a session of its own", user: someUser, looks: someUser, hides: []string{"setsid", "-w"}, setUID: true},
+	{name: "root's, and a user looks", looks: someUser, hides: []string{"env", "-i"}},
+	{name: "a user's, and another looks", user: someUser, looks: anotherUser},
+}
+
+// deaths are who is killed, of what kapi run has started: a shell, and below it the worker.
+var deaths = []struct {
+	name string
+	of   func(s *stage) []int
+}{
+	{"kapi", func(s *stage) []int { return s.runners }},
+	{"kapi and the shell", func(s *stage) []int { return append(s.runners, s.shell) }},
+	{"all but the worker", func(s *stage) []int { return s.others }},
+}
+
+// TestSurvivors: kapi run is killed, and what does the work lives on. However that hides, and whoever
+// looks, nobody starts a second one beside it; and when it ends the key is free.
+func TestSurvivors(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to be several users")
+	}
+	dir := openFolder(t)
+	binary, err := kapitest.Build(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sleep := setUIDSleep(t, dir)
+	often := rounds(1, 2) > 1
+	for _, sv := range survivors {
+		for _, death := range deaths {
+			for _, store := range []string{"SQLite", "PostgreSQL"} {
+				if store == "PostgreSQL" && (sv.user+sv.looks != 0 || !often && death.name != "all but the worker") {
+					continue // the test's database is for its own user only
+				}
+				t.Run(fmt.Sprintf("%s, %s killed, %s", sv.name, death.name, store), func(t *testing.T) {
+					t.Parallel()
+					s := &stage{t: t, survivor: sv, binary: binary, dir: openFolder(t), sleep: sleep}
+					s.store = "sqlite:" + filepath.Join(s.dir, "kapi.db")
+					if store == "PostgreSQL" {
+						s.store = inDatabase(t)
+					}
+					s.play(death.of)
+				})
+			}
+		}
+	}
+}
+
+// setUIDSleep returns a sleep that is root's, whoever starts it.
+func setUIDSleep(t *testing.T, dir string) string {
+	t.Helper()
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		t.Fatal(err)
+	}
+	if fs.Flags&unix.ST_NOSUID != 0 {
+		t.Fatalf("%s is mounted nosuid: set TMPDIR to a folder that is not", dir)
+	}
+	name, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "sleep")
+	if err := os.WriteFile(path, content, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o755|os.ModeSetuid); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A stage is where one survivor outlives its kapi.
+type stage struct {
+	survivor
+	t                         *testing.T
+	binary, dir, store, sleep string
+	runners                   []int // kapi's processes
+	shell, worker             int
+	others                    []int // all but the worker
+}
+
+// sleeps tells one worker from the others on this machine.
+var sleeps atomic.Int64
+
+func (s *stage) play(dies func(*stage) []int) {
+	t := s.t
+	long := strconv.FormatInt(1_000_000*int64(os.Getpid()%2000)+10_000+sleeps.Add(1), 10)
+	sleep := "sleep"
+	if s.setUID {
+		sleep = s.sleep
+	}
+	work := strings.Join(append(append([]string{}, s.hides...), sleep, long), " ")
+	if s.nested {
+		work = fmt.Sprintf("%s run --store \"%s\" --key inner --release-on-failure --leave-running -- sh -c '%s; true'", s.binary, s.store, work)
+	}
+	first := s.kapi(s.user, "--key", "k", "--leave-running", "--", "sh", "-c", "exec >/dev/null 2>&1; "+work+"; true")
+	first.gather()
+	eventually(t, "the worker is there", func() bool {
+		s.worker = workerOf(t, first.pid(), sleep, long)
+		return s.worker != 0
+	})
+	t.Cleanup(func() { _ = syscall.Kill(s.worker, syscall.SIGKILL) })
+	s.share()
+	time.Sleep(400 * time.Millisecond) // to be seen by kapi, which looks after 100 and 300 ms
+	for _, pid := range append([]int{first.pid()}, descendants(t, first.pid())...) {
+		switch {
+		case pid == s.worker:
+			continue
+		case programOf(pid) == s.binary:
+			s.runners = append(s.runners, pid)
+		case s.shell == 0 && programOf(pid) == "sh":
+			s.shell = pid
+		}
+		s.others = append(s.others, pid)
+	}
+	for _, pid := range dies(s) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	first.wait()
+
+	for range 2 { // the first one may be refused before anybody looked
+		code, said := s.again("k")
+		if code != 75 {
+			t.Fatalf("beside a worker that lives a second start exits with %d: %s", code, said)
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	if code, said := s.again("k"); code != 75 || !strings.Contains(said, "still running") && !strings.Contains(said, "still be running") {
+		t.Errorf("a second start exits with %d and says %q", code, said)
+	}
+	if s.nested {
+		if code, said := s.again("inner"); code != 75 {
+			t.Errorf("a second start of the inner one exits with %d: %s", code, said)
+		}
+	}
+	if err := syscall.Kill(s.worker, 0); err != nil {
+		t.Fatalf("the worker has ended: %v", err)
+	}
+	_ = syscall.Kill(s.worker, syscall.SIGKILL)
+	for _, pid := range s.others {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	eventually(t, "the key is free", func() bool {
+		code, _ := s.again("k")
+		return code == 0
+	})
+}
+
+// kapi starts kapi run as a user.
+func (s *stage) kapi(user int, args ...string) *process {
+	args = append([]string{s.binary, "run", "--store", s.store, "--release-on-failure"}, args...)
+	if user != 0 {
+		id := strconv.Itoa(user)
+		args = append([]string{"setpriv", "--reuid=" + id, "--regid=" + id, "--clear-groups"}, args...)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(install(s.t, s.binary).env, "HOME="+s.dir)
+	return start(s.t, cmd)
+}
+
+// again tries to start a second one.
+func (s *stage) again(key string) (code int, said string) {
+	p := s.kapi(s.looks, "--key", key, "--", "true")
+	p.gather()
+	code = p.wait()
+	return code, p.stderr.String()
+}
+
+// share lets every user at the store.
+func (s *stage) share() {
+	for _, file := range siblings(s.t, filepath.Join(s.dir, "kapi.db")) {
+		if err := os.Chmod(file, 0o666); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// workerOf returns the pid of the worker below a process, 0 if it isn't there yet.
+func workerOf(t *testing.T, pid int, sleep, long string) int {
+	t.Helper()
+	for _, pid := range descendants(t, pid) {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if string(line) == sleep+"\x00"+long+"\x00" {
+			return pid
+		}
+	}
+	return 0
+}
+
+// programOf returns what a process was started as.
+func programOf(pid int) string {
+	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	program, _, _ := strings.Cut(string(line), "\x00")
+	return program
+}
+
+// TestBootIDOfItsOwn: a runner in a container with a boot id and processes of its own shares the store.
+// Nobody outside takes it for one of another boot.
+func TestBootIDOfItsOwn(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to make a container")
+	}
+	k := install(t, buildKapi(t))
+	boot := filepath.Join(t.TempDir(), "boot_id")
+	if err := os.WriteFile(boot, []byte("5b0c0e0c-0000-4000-8000-000000000000\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	script := fmt.Sprintf("mount --bind %s /proc/sys/kernel/random/boot_id && exec %s run --store %s --key k --release-on-failure -- sh -c 'echo began; read end'",
+		boot, k.binary, k.store)
+	inside := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script)
+	inside.Env = k.env
+	first := start(t, inside)
+	if line := first.line(); line != "began" {
+		t.Fatalf("the container says %q: %s", line, first.stderr)
+	}
+	k.serve() // somebody who looks all the time
+	for range 6 {
+		if _, said, code := k.run("run", "--key", "k", "--", "true"); code != 75 {
+			t.Fatalf("beside a runner in a container a second start exits with %d: %s", code, said)
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	_ = first.stdin.Close()
+	first.gather()
+	first.wait()
+	if _, said, code := k.run("run", "--key", "k", "--", "true"); code != 0 {
+		t.Errorf("after its end a start exits with %d: %s", code, said)
+	}
+}
