@@ -14,7 +14,7 @@
 // were not there. Its output is looked at on the way, and passed on byte for byte:
 // through a pseudo-terminal where it goes to a terminal, else through a pipe.
 //
-// On Linux "everything that the command started" is exact: this process is the
+// On Linux "everything that the command started" is exact: this process, or an adopter, is the
 // reaper of all its descendants, daemons included. Elsewhere it is the command
 // itself and whoever holds its output open. A process may supervise one
 // tree, and must not start other children meanwhile.
