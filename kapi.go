@@ -163,7 +163,7 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 		faults:  fault.From(ctx),
 		clock:   me.Clock,
 	}
-	if err := proc.Unproven(); err != nil {
+	if err := proc.Unproven(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		p.log.Warn("this process can't be told from others; if it dies, that is noticed by its silence only", "error", err)
 	}
 	p.view = newView(p.notice)

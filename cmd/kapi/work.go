@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -25,6 +26,9 @@ func (a *app) recorder(h handle) *recorder {
 
 // begin records the command's process.
 func (r *recorder) begin(pid int) {
+	if err := proc.Unproven(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		r.app.tell("if kapi is killed, that is noticed by its silence alone, which takes minutes: %v", err)
+	}
 	var around []proc.Mark
 	for _, nonce := range supervise.Nonces(os.Environ()) {
 		around = append(around, proc.MarkOf(nonce))
@@ -32,6 +36,9 @@ func (r *recorder) begin(pid int) {
 	work, err := proc.Describe(pid, proc.MarkOf(r.nonce), around)
 	if err == nil {
 		err = r.handle.RecordWork(context.Background(), work)
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		return
 	}
 	if err != nil {
 		r.app.tell("if kapi is killed, what is left of the command may not be recognised: %v", err)

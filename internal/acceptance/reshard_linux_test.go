@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -160,7 +161,7 @@ func (r *resharding) endCommand() {
 func (r *resharding) halt() {
 	r.t.Helper()
 	eventually(r.t, "half of the slots have moved", func() bool { return r.target.slots() >= reshardSlots/2 })
-	pids := descendants(r.t, r.run.pid())
+	pids := slices.DeleteFunc(descendants(r.t, r.run.pid()), func(pid int) bool { return filepath.Base(programOf(pid)) != "redis-cli" })
 	if len(pids) == 1 && syscall.Kill(pids[0], syscall.SIGSTOP) == nil {
 		r.child = pids[0]
 		eventually(r.t, "redis-cli is stopped or has ended", func() bool {

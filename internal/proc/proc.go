@@ -53,7 +53,8 @@ func Self() Identity {
 }
 
 // Unproven is nil if Self is known whole. Otherwise it says what the system refused, when it
-// was first asked: the death of this process can't be proven then.
+// was first asked: the death of this process can't be proven then. On systems where it never can
+// be, the error wraps errors.ErrUnsupported.
 func Unproven() error {
 	_, err := self()
 	return err

@@ -4,13 +4,14 @@ package proc
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"syscall"
 	"time"
 )
 
-var errNotProvable = errors.New("this system doesn't tell one process from another with the same pid")
+var errNotProvable = fmt.Errorf("%w: this system doesn't tell one process from another with the same pid", errors.ErrUnsupported)
 
 var self = sync.OnceValues(func() (Identity, error) {
 	host, err := os.Hostname()

@@ -69,16 +69,16 @@ func (g *Guess) Read(line []byte) (Hint, float64) {
 	}
 	if f := frameOf(line, p); f != noFrame {
 		believed := g.frames[f].grown
-		hint, percent := g.readFrame(&g.frames[f], p.value)
+		hint, percent := g.readFrame(&g.frames[f], line, &p)
 		if believed || hint != NoHint {
 			return hint, percent
 		}
 	}
-	return g.readShape(line, p)
+	return g.readShape(line, &p)
 }
 
 // readShape reads a line by its words.
-func (g *Guess) readShape(line []byte, p percent) (Hint, float64) {
+func (g *Guess) readShape(line []byte, p *percent) (Hint, float64) {
 	g.words = appendShape(appendShape(g.words[:0], line[:p.from]), line[p.to:])
 	s := g.shape()
 	if s == nil {
@@ -88,6 +88,8 @@ func (g *Guess) readShape(line []byte, p percent) (Hint, float64) {
 	last := s.last
 	s.last = p.value
 	switch {
+	case p.value == last, p.measures(line):
+		return NoHint, 0
 	case p.value > last && s.falls < maxFalls:
 		if !s.grown && p.value == 100 {
 			return NoHint, 0 // from nothing to all at once: a ratio, or not worth a bar
@@ -101,8 +103,11 @@ func (g *Guess) readShape(line []byte, p percent) (Hint, float64) {
 }
 
 // readFrame reads a line by where on it the percentage is.
-func (g *Guess) readFrame(f *shape, value float64) (Hint, float64) {
-	last := f.last
+func (g *Guess) readFrame(f *shape, line []byte, p *percent) (Hint, float64) {
+	last, value := f.last, p.value
+	if (!f.begun || value != last) && p.measures(line) {
+		return NoHint, 0
+	}
 	if !f.begun {
 		f.begun, last = true, value
 	}

@@ -7,10 +7,14 @@ import (
 
 // measures reports whether a percentage says how much of something there is, and not how far
 // something has got. What is beside it tells: words ("disk usage: 71%", "71% used", "CPU 12%"), a row
-// of a table, or a sum ("1000 => 710 71%").
-func measures(line []byte, p percent) bool {
-	before, after := line[:p.from], bytes.TrimLeft(line[p.to:], " \t")
-	return measuredBefore(before) || measuredBehind(after) || isRow(before, after) || isRatio(before, after) || isPercentile(before, after, p.value)
+// of a table, or a sum ("1000 => 710 71%"). It takes longer than all else, so it is asked last.
+func (p *percent) measures(line []byte) bool {
+	if !p.looked {
+		before, after := line[:p.from], bytes.TrimLeft(line[p.to:], " \t")
+		p.looked = true
+		p.measure = measuredBefore(before) || measuredBehind(after) || isRow(before, after) || isRatio(before, after) || isPercentile(before, after, p.value)
+	}
+	return p.measure
 }
 
 // measuredBefore reads the words before a percentage. The last one may say that it is a measure, or one
@@ -22,44 +26,42 @@ func measuredBefore(label []byte) bool {
 	label = bytes.TrimRight(label, " \t:='\"-+.,>~/(|")
 	whole := len(label) <= most
 	label = label[max(len(label)-most, 0):]
-	if isMeasure(lastWord(label)) {
-		return true
-	}
-	joined := label[bytes.LastIndexByte(label, ' ')+1:]
 	within := len(label) // from where on words are parts of one name
-	if bytes.IndexByte(joined, '_') >= 0 {
-		within = len(label) - len(joined)
+	if name := label[bytes.LastIndexByte(label, ' ')+1:]; bytes.IndexByte(name, '_') >= 0 {
+		within -= len(name)
 	}
-	things, amount := 0, false
+	var last, amount bool // the word before is one
+	things := 0
 	for at := 0; at < len(label); {
-		word, _ := nextWord(label[at:])
+		word := nextWord(label[at:])
 		if len(word) == 0 {
-			at++ // a number, or what is between words
+			// A number, or what is between words: "cpu0", "hits: 5 / 7".
+			last = last && bytes.IndexByte([]byte("0123456789 \t/.,:(_=-'\""), label[at]) >= 0
+			at++
 			continue
 		}
-		switch measure := isMeasure(word); {
+		kind := kindOf(word)
+		switch measure := kind&measureWord != 0; {
 		case amount && isOf(word), measure && at >= within:
 			return true
-		case measure, isThing(word):
+		case measure, kind&thingWord != 0:
 			things++
 		case !isUnit(word):
 			whole = false
 		}
-		amount = isAmount(word)
+		if !isFiller(word) {
+			last = kind&measureWord != 0
+		}
+		amount = kind&amountWord != 0
 		at += len(word)
 	}
-	return whole && things > 0
+	return last || whole && things > 0
 }
 
 // measuredBehind reads the word behind a percentage.
 func measuredBehind(after []byte) bool {
-	word, _ := nextWord(bytes.TrimLeft(after, " \t'\"),;]"))
-	var room [longestName]byte
-	switch string(lower(room[:0], word)) {
-	case "tests", "errors", "error", "packet", "packets", "non", "inode", "optimized", "cpu", "gpu", "ram", "mem":
-		return true
-	}
-	return isMeasure(word)
+	word := nextWord(bytes.TrimLeft(after, " \t'\"),;]"))
+	return len(word) > 0 && kindOf(word)&(measureWord|behindWord) != 0
 }
 
 // isRow tells rows of tables: a file system's of df, a file's of coverage.py, a function's of Go's cover.
@@ -159,65 +161,59 @@ func lastField(text []byte) (rest, field []byte) {
 	return text[:at], text[at:]
 }
 
-// nextWord reads the letters that text begins with.
-func nextWord(text []byte) (word, rest []byte) {
+// nextWord returns the letters that text begins with.
+func nextWord(text []byte) []byte {
 	n := 0
 	for n < len(text) && isLetter(text[n]) {
 		n++
 	}
-	return text[:n], text[n:]
-}
-
-// lastWord returns the last word of text that says something, without a number behind it ("cpu0",
-// "hits: 5 / 7").
-func lastWord(text []byte) []byte {
-	for {
-		text = bytes.TrimRight(text, "0123456789 /.,:(_=")
-		from := len(text)
-		for from > 0 && isLetter(text[from-1]) {
-			from--
-		}
-		switch word := text[from:]; string(word) {
-		case "at", "is", "now", "to", "of", "index", "perc", "pct", "percent": // "usage is at 71%"
-			text = text[:from]
-		default:
-			return word
-		}
-	}
+	return text[:n]
 }
 
 func isLetter(b byte) bool { return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= utf8.RuneSelf }
 
-// isMeasure tells words that make the percentage beside them a measure.
-func isMeasure(word []byte) bool {
+// A wordKind is what a word is beside a percentage: any of the following.
+type wordKind int
+
+const (
+	measureWord wordKind = 1 << iota // makes the percentage beside it a measure
+	behindWord                       // does so behind it
+	amountWord                       // does so before it if it is followed by of what
+	thingWord                        // is the name of what is measured; work is done on some of them, too
+)
+
+func kindOf(word []byte) wordKind {
 	var room [longestName]byte
 	switch string(lower(room[:0], word)) {
-	case "usage", "used", "use", "util", "utilization", "utilisation", "capacity", "full", "free", "avail", "available", "spare",
+	case "usage", "used", "utilization", "utilisation", "capacity", "rate", "ratio", "loss", "coverage", "chance":
+		return measureWord | amountWord
+	case "use", "util", "full", "free", "avail", "available", "spare",
 		"idle", "busy", "iowait", "steal", "cached", "left", "remaining", "duty",
-		"loss", "lost", "hit", "hits", "miss", "misses", "hitrate", "rate", "ratio", "jitter",
-		"coverage", "covered", "executed", "once", "accuracy", "precision", "recall", "confidence", "similarity", "dissimilarity", "identity", "score", "quality",
+		"lost", "hit", "hits", "miss", "misses", "hitrate", "jitter",
+		"covered", "executed", "once", "accuracy", "precision", "recall", "confidence", "similarity", "dissimilarity", "identity", "score", "quality",
 		"probability", "percentile", "quorum", "threshold", "limit",
 		"passed", "passing", "failed", "failing", "success",
 		"deflated", "stored", "compressed", "saved", "savings", "smaller", "larger", "faster", "slower", "reduction",
 		"contiguous", "fragmented", "fragmentation",
-		"humidity", "cover", "chance", "charging", "discharging", "charged", "health", "wear", "brightness", "opacity", "zoom",
+		"humidity", "cover", "charging", "discharging", "charged", "health", "wear", "brightness", "opacity", "zoom",
 		"width", "height", "margin", "padding",
 		"off", "discount", "tax", "vat", "interest", "growth", "increase", "decrease":
-		return true
+		return measureWord
+	case "tests", "errors", "error", "packet", "packets", "non", "inode", "optimized":
+		return behindWord
+	case "cpu", "gpu", "mem", "ram":
+		return behindWord | thingWord
+	case "level":
+		return amountWord | thingWord
+	case "core", "load", "system", "user", "usr", "sys", "memory", "swap", "heap", "disk", "storage", "root", "home",
+		"quota", "battery", "fan", "volume", "tank", "size", "network", "cache",
+		"statements", "branches", "functions", "lines":
+		return thingWord
 	}
-	return false
+	return 0
 }
 
-// isAmount tells those measures that may be followed by of what, and isOf that it follows.
-func isAmount(word []byte) bool {
-	var room [longestName]byte
-	switch string(lower(room[:0], word)) {
-	case "usage", "used", "utilization", "utilisation", "capacity", "rate", "ratio", "loss", "coverage", "level", "chance":
-		return true
-	}
-	return false
-}
-
+// isOf tells what is followed by what an amount is of.
 func isOf(word []byte) bool {
 	switch string(word) {
 	case "of", "on", "for", "in":
@@ -226,13 +222,10 @@ func isOf(word []byte) bool {
 	return false
 }
 
-// isThing tells names of what is measured. Work is done on some of them, too.
-func isThing(word []byte) bool {
-	var room [longestName]byte
-	switch string(lower(room[:0], word)) {
-	case "cpu", "gpu", "core", "load", "system", "user", "usr", "sys", "mem", "memory", "ram", "swap", "heap", "disk", "storage", "root", "home",
-		"quota", "battery", "fan", "volume", "level", "tank", "size", "network", "cache",
-		"statements", "branches", "functions", "lines":
+// isFiller tells words that say nothing: "usage is at 71%".
+func isFiller(word []byte) bool {
+	switch string(word) {
+	case "at", "is", "now", "to", "of", "index", "perc", "pct", "percent":
 		return true
 	}
 	return false

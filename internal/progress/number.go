@@ -23,6 +23,7 @@ import (
 type numeral struct {
 	text  [48]byte // digits, sign and marks alone
 	size  int
+	more  bool // there was more than digits
 	style style
 	mark  byte // of a numeral whose style is not known, the only mark
 }
@@ -39,7 +40,11 @@ const (
 // parseNumeral does the first step; ok is false for what is no number.
 func parseNumeral(text []byte) (n numeral, ok bool) {
 	for len(text) > 0 {
-		b, size := plainDigit(text)
+		b, size := text[0], 1
+		if !isDigit(b) {
+			b, size = plainDigit(text)
+			n.more = true
+		}
 		text = text[size:]
 		if b == 0 {
 			continue
@@ -49,6 +54,9 @@ func parseNumeral(text []byte) (n numeral, ok bool) {
 		}
 		n.text[n.size] = b
 		n.size++
+	}
+	if !n.more {
+		return n, n.size > 0
 	}
 	for n.size > 0 && isMark(n.text[n.size-1]) { // "at 42, then"
 		n.size--
@@ -108,6 +116,14 @@ func decimalBy(mark byte) style {
 
 // value does the second step: s is what the marks are if the numeral itself doesn't say.
 func (n *numeral) value(s style) (float64, bool) {
+	const exact = 15 // digits that a float64 holds
+	if !n.more && n.size <= exact {
+		v := 0.0
+		for _, b := range n.text[:n.size] {
+			v = 10*v + float64(b-'0')
+		}
+		return v, true
+	}
 	if n.style != anyStyle {
 		s = n.style
 	}

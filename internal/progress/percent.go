@@ -18,9 +18,11 @@ func hasPercent(line []byte) bool {
 type percent struct {
 	from, to int
 	value    float64
+	// measure is known once it was looked for; see measures.
+	measure, looked bool
 }
 
-// percentage finds the first percentage of a line. It is none if that measures something.
+// percentage finds the first percentage of a line.
 func percentage(line []byte) (p percent, ok bool) {
 	for at := 0; ; {
 		sign, size := nextSign(line, at)
@@ -32,7 +34,7 @@ func percentage(line []byte) (p percent, ok bool) {
 			p, ok = percentAfter(line, sign, size)
 		}
 		if ok {
-			return p, !measures(line, p)
+			return p, true
 		}
 	}
 }
@@ -67,7 +69,7 @@ func percentBefore(line []byte, sign, size int) (p percent, ok bool) {
 		end, from = from-1, whole
 	}
 	value, ok := percentOf(line[from:end])
-	return percent{from, to, value}, ok && value <= 100
+	return percent{from: from, to: to, value: value}, ok && value <= 100
 }
 
 // ofHundred tells "42.00/100%", and where it begins. The 100 stands from a position on.
@@ -104,7 +106,7 @@ func percentAfter(line []byte, sign, size int) (p percent, ok bool) {
 		return p, false
 	}
 	value, ok := percentOf(line[from:to])
-	return percent{sign, to, value}, ok && value <= 100
+	return percent{from: sign, to: to, value: value}, ok && value <= 100
 }
 
 // mayPrecede reports whether what stands before a number leaves it a number of its own: "0.42%" is

@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,71 +16,93 @@ import (
 // A child is the command's process. os/exec isn't used: it waits for a child by
 // itself, which the waiting for all of the tree would race with.
 type child struct {
-	action string
-	// foreign are the children that this process had when the command was started:
-	// they came with it over an exec and belong to nobody's action.
-	foreign map[int]bool
-	warn    func(error)   // nil: nobody wants to know
-	exited  chan struct{} // closed when the command itself has ended
+	action   string
+	start    int           // when the command's process was started, as in process
+	warn     func(error)   // nil: nobody wants to know
+	exited   chan struct{} // closed when the command itself has ended; if it is adopted, some time later
+	adopted  bool          // an adopter is the command's parent
+	launcher *launcher
+	witness  *witness
 
 	// mu is held while a process is reaped and while one is signalled, so that no
 	// signal goes to a pid that was given to another process.
-	mu     sync.Mutex
-	pid    int // 0 once reaped
-	status syscall.WaitStatus
-	procs  *procs
-	warned []int // the processes that could not be signalled
+	mu      sync.Mutex
+	pid     int // 0 once reaped
+	status  syscall.WaitStatus
+	adopter *adopter // nil: this process is the command's parent
+	root    int      // the process whose descendants the tree is; noProcess when all have ended
+	procs   *procs
+	warned  []int // the processes that could not be signalled
 }
+
+// noProcess is nobody's parent.
+const noProcess = -1
 
 // startChild starts the command with our standard input, stdout and stderr.
 func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become the reaper of the command's processes: %w", err)
 	}
+	strangers, err := mayHaveStrangers()
+	if err != nil {
+		return nil, err
+	}
 	procs, err := openProcs()
 	if err != nil {
 		return nil, err
 	}
-	foreign, err := procs.foreign()
-	if err != nil {
-		procs.close()
-		return nil, err
-	}
-	pid, err := syscall.ForkExec(c.Path, c.Args, &syscall.ProcAttr{
-		Env:   c.Env,
-		Files: []uintptr{0, descriptor(stdout), descriptor(stderr)},
-	})
-	runtime.KeepAlive(stdout)
-	runtime.KeepAlive(stderr)
+	l, err := newLauncher(c, stdout, stderr, strangers)
 	if err != nil {
 		procs.close()
 		return nil, execError(c, err)
 	}
-	return &child{action: c.Action, foreign: foreign, warn: c.Warn, exited: make(chan struct{}), pid: pid, procs: procs}, nil
+	ch := &child{
+		action: c.Action, warn: c.Warn, exited: make(chan struct{}),
+		launcher: l, pid: l.pid, start: procs.stat(l.pid).number(statStart), root: os.Getpid(), procs: procs,
+	}
+	if l.adopter != nil {
+		ch.adopter, ch.adopted, ch.root = l.adopter, true, l.adopter.pid
+	}
+	// The launcher comes first: if there may be one more process only, it is that. A signal to the
+	// group between the two it has got already, and ends or ignores it before it becomes the command.
+	var witness sync.WaitGroup
+	witness.Go(func() { ch.witness = newWitness() })
+	started := false
+	defer func() {
+		if !started {
+			witness.Wait()
+			l.discard()
+			ch.witness.close()
+			procs.close()
+		}
+	}()
+	if c.Record != nil {
+		c.Record(l.pid)
+	}
+	witness.Wait()
+	if err := l.run(procs); err != nil {
+		return nil, execError(c, err)
+	}
+	started = true
+	return ch, nil
 }
 
-// command returns the pid of the command, before it is waited for.
-func (c *child) command() int { return c.pid }
-
-// foreign returns the children that this process has already.
-func (p *procs) foreign() (map[int]bool, error) {
+// mayHaveStrangers says whether this process may have, or get, children that the command has not
+// started: those that a shell left it over an exec, and, as the first process of a PID namespace,
+// those of whatever else is run in there (docker exec).
+func mayHaveStrangers() (bool, error) {
+	if os.Getpid() == 1 {
+		return true, nil
+	}
 	err := waitable(unix.WNOHANG)
-	if errors.Is(err, unix.ECHILD) {
-		return nil, nil
+	if err == nil || errors.Is(err, unix.ECHILD) {
+		return err == nil, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("look for child processes: %w", err)
-	}
-	all, err := p.byParent()
-	if err != nil {
-		return nil, fmt.Errorf("tell the command's processes from those that were there before: %w", err)
-	}
-	found := map[int]bool{}
-	for _, p := range all[os.Getpid()] {
-		found[p.pid] = true
-	}
-	return found, nil
+	return false, fmt.Errorf("look for child processes: %w", err)
 }
+
+// command is the command's process as long as it isn't reaped. c.mu is held.
+func (c *child) command() process { return process{pid: c.pid, parent: c.root, start: c.start} }
 
 // waitable returns when a child has ended, without reaping it.
 func waitable(options int) error {
@@ -93,25 +116,35 @@ func waitable(options int) error {
 
 // wait returns how the command ended, when no process of its tree is left.
 func (c *child) wait() (syscall.WaitStatus, error) {
-	for {
+	defer c.launcher.close()
+	for !c.ended() {
 		if err := waitable(0); err != nil {
 			// No child is left (ECHILD): all that the tree started was ours in the end.
 			break
 		}
 		c.reap()
-		if len(c.foreign) > 0 && c.ended() {
-			break
-		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.procs.close()
 	c.warn = nil // a signal that comes now has nobody to reach
+	c.learn()
+	if c.adopter != nil {
+		c.adopter.free()
+		c.adopter = nil
+	}
 	if c.pid != 0 {
 		c.pid = 0
 		return 0, errors.New("somebody else waited for it")
 	}
 	return c.status, nil
+}
+
+// ended says whether the adopter has seen the end of all.
+func (c *child) ended() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.root == noProcess
 }
 
 func (c *child) reap() {
@@ -126,33 +159,51 @@ func (c *child) reap() {
 		if err != nil || pid <= 0 {
 			return
 		}
-		if pid == c.pid {
-			c.pid, c.status = 0, status
-			close(c.exited)
+		switch {
+		case pid == c.pid && c.root == os.Getpid():
+			c.over(status)
+		case c.adopter != nil && pid == c.adopter.pid:
+			c.adopter.pid, c.root = 0, noProcess
+			if !status.Exited() {
+				// Somebody has killed it. The rest of the tree is this process's now, with whatever
+				// else is.
+				c.learn()
+				c.root = os.Getpid()
+			}
 		}
 	}
 }
 
-// ended looks whether only foreign children are left.
-func (c *child) ended() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.pid != 0 {
-		return false
-	}
-	left, err := c.descendants()
-	return err == nil && len(left) == 0
+// over notes how the command has ended. c.mu is held.
+func (c *child) over(status syscall.WaitStatus) {
+	c.pid, c.status = 0, status
+	close(c.exited)
 }
 
-// signal sends to the command; when that has ended, to all that it left.
-func (c *child) signal(sig syscall.Signal) {
+// learn asks the adopter whether the command has ended. c.mu is held.
+func (c *child) learn() {
+	if c.pid != 0 && c.adopter != nil && atomic.LoadUint32(&c.adopter.ended) == 1 {
+		c.over(syscall.WaitStatus(c.adopter.status))
+	}
+}
+
+// signal sends to the command; when that has ended, to all that it left. If everybody in this
+// process's group was sent the signal already, it is sent to those that are not in there.
+func (c *child) signal(sig syscall.Signal, to audience) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.learn()
+	has := func(pid int) bool {
+		group, err := unix.Getpgid(pid)
+		return to == everybody && err == nil && group == unix.Getpgrp()
+	}
 	if c.pid != 0 && !c.hasExited() {
-		_ = syscall.Kill(c.pid, sig)
+		if !has(c.pid) {
+			_ = c.send(c.command(), sig)
+		}
 		return
 	}
-	c.signalTree(sig, func(p process) bool { return !p.nested })
+	c.signalTree(sig, func(p process) bool { return !p.nested && !has(p.pid) })
 }
 
 // signalAll sends to all processes of the tree but those of a kapi run within it, which
@@ -168,11 +219,14 @@ func (c *child) signalAll(sig syscall.Signal) {
 func (c *child) stopped(group bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.learn()
 	if !group {
 		return c.pid == 0 || !c.procs.stat(c.pid).runs(0)
 	}
 	tree, err := c.descendants()
-	return err != nil || !slices.ContainsFunc(tree, func(p process) bool { return c.procs.stat(p.pid).runs(unix.Getpgrp()) })
+	return err != nil || !slices.ContainsFunc(tree, func(p process) bool {
+		return !p.beside && c.procs.stat(p.pid).runs(unix.Getpgrp())
+	})
 }
 
 // hasExited tells a command that is not reaped yet: to that a signal would be lost.
@@ -198,3 +252,13 @@ func (c *child) kill() {
 	defer c.mu.Unlock()
 	c.signalTree(syscall.SIGKILL, func(process) bool { return true })
 }
+
+// release ends what stands beside the tree, when that has ended.
+func (c *child) release() { c.witness.close() }
+
+// hear, settle and forget are the witness's.
+func (c *child) hear(sig syscall.Signal, at time.Time) audience { return c.witness.hear(sig, at) }
+
+func (c *child) settle(second bool) { c.witness.settle(second) }
+
+func (c *child) forget(all ...syscall.Signal) { c.witness.forget(all...) }

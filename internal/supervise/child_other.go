@@ -3,6 +3,7 @@
 package supervise
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -12,6 +13,19 @@ type child struct{ process *os.Process }
 
 // startChild starts the command with our standard input, stdout and stderr.
 func startChild(c Command, stdout, stderr *os.File) (*child, error) {
+	ch, err := startFile(c, stdout, stderr)
+	if errors.Is(err, syscall.ENOEXEC) {
+		if shell, shellErr := startFile(c.byShell(), stdout, stderr); shellErr == nil {
+			ch, err = shell, nil
+		}
+	}
+	if err == nil && c.Record != nil {
+		c.Record(ch.process.Pid)
+	}
+	return ch, err
+}
+
+func startFile(c Command, stdout, stderr *os.File) (*child, error) {
 	p, err := os.StartProcess(c.Path, c.Args, &os.ProcAttr{
 		Env:   c.Env,
 		Files: []*os.File{os.Stdin, stdout, stderr},
@@ -22,9 +36,6 @@ func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	return &child{process: p}, nil
 }
 
-// command returns the pid of the command.
-func (c *child) command() int { return c.process.Pid }
-
 func (c *child) wait() (status syscall.WaitStatus, err error) {
 	state, err := c.process.Wait()
 	if err != nil {
@@ -34,6 +45,7 @@ func (c *child) wait() (status syscall.WaitStatus, err error) {
 	return status, nil
 }
 
-func (c *child) signal(sig syscall.Signal) { _ = c.process.Signal(sig) }
-
 func (c *child) kill() { _ = c.process.Kill() }
+
+// release does nothing: there is nothing beside the command.
+func (c *child) release() {}

@@ -13,10 +13,12 @@ func (t *Tree) tellLeft() {
 	if t.left == nil {
 		return
 	}
-	select {
-	case <-t.child.exited:
-	case <-t.gone:
-		return
+	if !t.child.adopted {
+		select {
+		case <-t.child.exited:
+		case <-t.gone:
+			return
+		}
 	}
 	tick := time.NewTicker(lookAtLeft)
 	defer tick.Stop()

@@ -181,12 +181,11 @@ func (p *procs) pids() (pids []int, err error) {
 	}
 }
 
-// children lists this process's own children: where /proc is mounted with hidepid, those that run
-// under another user are there only.
-func (p *procs) children() (pids []int) {
-	self := os.Getpid()
+// children lists the children of this process, or of one of its own: where /proc is mounted with
+// hidepid, those that run under another user are there only.
+func (p *procs) children(of int) (pids []int) {
 	tasks, err := p.open(func() (int, error) {
-		return unix.Openat(p.dir, strconv.Itoa(self)+"/task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		return unix.Openat(p.dir, strconv.Itoa(of)+"/task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	})
 	if err != nil {
 		return nil
@@ -198,7 +197,7 @@ func (p *procs) children() (pids []int) {
 		return nil
 	}
 	for _, thread := range threads {
-		content, _ := p.read(self, "task/"+strconv.Itoa(thread)+"/children")
+		content, _ := p.read(of, "task/"+strconv.Itoa(thread)+"/children")
 		for field := range bytes.FieldsSeq(content) {
 			if pid, err := strconv.Atoi(string(field)); err == nil {
 				pids = append(pids, pid)
@@ -246,6 +245,14 @@ func parseStat(line []byte) stat {
 	return s
 }
 
+// state is the letter of it, "?" if there is no such process.
+func (s stat) state() string {
+	if s.fields == nil {
+		return "?"
+	}
+	return string(s.fields[statState])
+}
+
 // number returns one of the fields, 0 if there is none.
 func (s stat) number(field int) int {
 	if s.fields == nil {
@@ -258,12 +265,12 @@ func (s stat) number(field int) int {
 // lives is false for a process that has ended. A zombie whose other threads go on is no zombie yet:
 // it has several.
 func (s stat) lives() bool {
-	return s.fields != nil && (!strings.Contains("ZX", string(s.fields[statState])) || s.number(statThreads) != 1)
+	return s.fields != nil && (!strings.Contains("ZX", s.state()) || s.number(statThreads) != 1)
 }
 
 // runs is false for a process that is stopped or has ended, or, unless group is 0, is of another
 // group.
 func (s stat) runs(group int) bool {
-	return s.fields != nil && !strings.Contains("TtZX", string(s.fields[statState])) &&
+	return s.fields != nil && !strings.Contains("TtZX", s.state()) &&
 		(group == 0 || s.number(statGroup) == group)
 }

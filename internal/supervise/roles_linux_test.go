@@ -23,7 +23,14 @@ const (
 	graceVariable  = "SUPERVISE_GRACE"
 	// outputVariable makes the standard output looked at, too: as what a TTY is.
 	outputVariable = "SUPERVISE_OUTPUT"
-	deadline       = time.Minute
+	// recordVariable makes the pid told before the command is executed; if it is "hang", that is as far
+	// as it goes.
+	recordVariable = "SUPERVISE_RECORD"
+	// leftVariable makes it told what the command has left.
+	leftVariable = "SUPERVISE_LEFT"
+	// handleOfOwn gives the helper the number of its pidfd, as a service manager does.
+	handleOfOwn = "SUPERVISE_HANDLE"
+	deadline    = time.Minute
 
 	// stopSignal is one that isn't passed on.
 	stopSignal = syscall.SIGVTALRM
@@ -61,6 +68,8 @@ func runHelper() {
 		helpShell(os.Args[1:])
 	case "count":
 		helpCount()
+	case "tally":
+		helpTally()
 	case "hold":
 		helpHold()
 	default:
@@ -85,10 +94,14 @@ func helpSupervise(args []string) {
 	}
 	grace, _ := time.ParseDuration(os.Getenv(graceVariable))
 	action := strconv.Itoa(os.Getpid())
+	if os.Getenv(handleOfOwn) != "" {
+		n, _ := handle(os.Getpid())
+		os.Setenv(handleVariable, strconv.FormatUint(n, 10))
+	}
 	var seen sync.Map
 	command := Command{
 		Path: path, Args: args,
-		Env:     Environ(os.Environ(), []string{graceVariable, outputVariable}, action, 7, "SECRET", ""),
+		Env:     Environ(os.Environ(), []string{graceVariable, outputVariable, recordVariable, leftVariable, handleOfOwn}, action, 7, "SECRET", ""),
 		Action:  action,
 		Stderr:  os.Stderr,
 		Signals: signals,
@@ -99,6 +112,17 @@ func helpSupervise(args []string) {
 		n, _ := strconv.Atoi(mode)
 		command.Stdout, command.TTY = os.Stdout, TTY(n)
 		command.Line = func(line []byte) { seen.Store(string(line), true) }
+	}
+	if mode := os.Getenv(recordVariable); mode != "" {
+		command.Record = func(pid int) {
+			fmt.Println("recorded", pid)
+			for mode == "hang" {
+				time.Sleep(time.Hour)
+			}
+		}
+	}
+	if os.Getenv(leftVariable) != "" {
+		command.Left = func(_ Result, left []Process) { fmt.Println("left", left) }
 	}
 	// Before the start: the command's first line may have a signal sent here, which would be ignored.
 	stop := make(chan os.Signal, 1)
@@ -212,6 +236,24 @@ func helpCount() {
 			return
 		}
 		counts[sig]++
+		fmt.Println("got", int(sig.(syscall.Signal)))
+	}
+}
+
+// lastSignal ends a tally. No other has a higher number: of several that wait the kernel and Go hand
+// out the lower ones first.
+const lastSignal = syscall.Signal(kernelSignals)
+
+// helpTally says what signals it gets, until lastSignal.
+func helpTally() {
+	c := make(chan os.Signal, 64)
+	signal.Notify(c, append(passed(), lastSignal)...)
+	fmt.Println("counting", os.Getpid())
+	for sig := range c {
+		if sig == lastSignal {
+			fmt.Println("that is all")
+			return
+		}
 		fmt.Println("got", int(sig.(syscall.Signal)))
 	}
 }

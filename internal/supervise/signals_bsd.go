@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func systemSignals() []os.Signal { return nil }
@@ -21,9 +22,23 @@ func parentOf(int) (int, bool) { return 0, false }
 // stopped isn't known here.
 func (c *child) stopped(bool) bool { return true }
 
-func (c *child) signalAll(sig syscall.Signal) { c.signal(sig) }
+// signal sends to the command, if it may not have got it with everybody else in the group.
+func (c *child) signal(sig syscall.Signal, to audience) {
+	if to != everybody {
+		_ = c.process.Signal(sig)
+	}
+}
+
+func (c *child) signalAll(sig syscall.Signal) { c.signal(sig, oneself) }
 
 func (c *child) terminate() {
-	c.signal(syscall.SIGTERM)
-	c.signal(syscall.SIGCONT)
+	c.signalAll(syscall.SIGTERM)
+	c.signalAll(syscall.SIGCONT)
 }
+
+// hear guesses: there is no witness here.
+func (c *child) hear(sig syscall.Signal, _ time.Time) audience { return guess(sig) }
+
+func (c *child) settle(bool) {}
+
+func (c *child) forget(...syscall.Signal) {}

@@ -1,11 +1,9 @@
 package supervise
 
 import (
-	"bytes"
 	"os"
 	"os/signal"
 	"runtime"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -28,14 +26,8 @@ func ignored(sig os.Signal) bool {
 	if !ok || signal.Ignored(sig) {
 		return ok
 	}
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return false
-	}
-	_, rest, _ := bytes.Cut(status, []byte("\nSigIgn:"))
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	set, err := strconv.ParseUint(string(bytes.TrimSpace(line)), 16, 64)
-	return err == nil && set>>(uint(number)-1)&1 == 1
+	set, ok := signalSet(os.Getpid(), "SigIgn")
+	return ok && set>>(uint(number)-1)&1 == 1
 }
 
 // stopSelf returns when this process was continued. The signal goes to the

@@ -5,6 +5,7 @@ package supervise
 import (
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -47,72 +48,155 @@ func passed() []os.Signal {
 	}, systemSignals()...)
 }
 
-// pass does with a signal what would have happened if the command had been in our
-// place.
-func (t *Tree) pass(s os.Signal) {
+// A courier passes signals on to the command. It is one goroutine's.
+type courier struct {
+	*Tree
+	received  []receipt // not passed on yet, the oldest first
+	continued time.Time // when this process was, last
+	// shared is when this process last got each signal together with its whole group.
+	shared map[syscall.Signal]time.Time
+}
+
+// A receipt is a signal that this process got at a time.
+type receipt struct {
+	sig syscall.Signal
+	at  time.Time
+}
+
+// passSignals passes on what comes until the tree has ended.
+func (t *Tree) passSignals() {
+	const (
+		look  = time.Millisecond       // for the witness to have got it, too
+		quiet = 100 * time.Millisecond // behind the last one
+	)
+	var from <-chan os.Signal
+	if t.signals != nil {
+		from = t.signals.C()
+	}
+	c := courier{Tree: t, shared: map[syscall.Signal]time.Time{}}
+	tick := time.NewTimer(quiet)
+	defer tick.Stop()
+	settled := 2 // looks since the last signal
+	for {
+		select {
+		case sig := <-from:
+			c.receive(sig)
+			settled = 0
+		case <-tick.C:
+			if settled++; len(c.received) > 0 {
+				settled = 0
+			} else if settled <= 2 {
+				t.child.settle(settled == 2)
+			}
+		case <-t.gone:
+			waiting(from) // they were the command's
+			return
+		}
+		c.deliver()
+		switch {
+		case len(c.received) > 0:
+			tick.Reset(look)
+		case settled < 2:
+			tick.Reset(quiet)
+		default:
+			tick.Stop()
+		}
+	}
+}
+
+// receive takes a signal. A stop undoes every SIGCONT that waits, and that every stop, as in the kernel,
+// which may have dropped it for the witness, too: it would be taken for one to this process alone.
+func (c *courier) receive(s os.Signal) {
 	sig, ok := s.(syscall.Signal)
 	if !ok {
 		return
 	}
+	c.received = slices.DeleteFunc(c.received, func(r receipt) bool {
+		return isStop(sig) && r.sig == syscall.SIGCONT || sig == syscall.SIGCONT && isStop(r.sig)
+	})
+	c.received = append(c.received, receipt{sig, time.Now()})
+}
+
+// deliver passes on what it can be told of to whom it was sent. They keep their order.
+func (c *courier) deliver() {
+	for len(c.received) > 0 {
+		r := c.received[0]
+		to := c.child.hear(r.sig, r.at)
+		if to == unclear {
+			return
+		}
+		c.received = c.received[1:]
+		if late := r.at.Sub(c.continued) < patience; late && isStop(r.sig) && to == oneself {
+			continue // it is from before: see pause
+		}
+		if !c.merges(r, to) {
+			c.pass(r.sig, to)
+		}
+	}
+}
+
+// merges says whether a signal to this process alone is one with that to its group of a moment
+// before: timeout(1) signals its command and then the group. Of two that wait the kernel makes one,
+// too, but for real-time signals.
+func (c *courier) merges(r receipt, to audience) bool {
+	const realTime = 32
+	if to == everybody {
+		c.shared[r.sig] = r.at
+		return false
+	}
+	return r.sig < realTime && r.at.Sub(c.shared[r.sig]) < patience
+}
+
+// pass does with a signal what would have happened if the command had been in our
+// place.
+func (c *courier) pass(sig syscall.Signal, to audience) {
 	switch sig {
 	case syscall.SIGTSTP:
-		group := inForeground()
-		if !group {
-			t.child.signal(sig)
-		}
-		t.pause(group)
+		c.child.signal(sig, to)
+		c.pause(to == everybody)
 	case syscall.SIGTTIN, syscall.SIGTTOU:
 		// The kernel sends them to the whole group.
-		t.pause(true)
+		c.pause(true)
 	case syscall.SIGWINCH:
 		// The kernel tells only those to whom a terminal belongs, and theirs is the real one:
 		// they may have looked before their output had the new size.
-		if t.output.hasTerminals() {
-			t.output.resize()
-			t.child.signalAll(sig)
-		} else if !inForeground() {
-			t.child.signal(sig)
-		}
-	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGCONT:
-		// In the foreground they come from the terminal, or from the shell's fg: the
-		// child was told, too. A second SIGCONT could undo the next Ctrl-Z, and a second
-		// SIGINT means "at once" to many programs. One that somebody sends to this process
-		// alone is taken for the terminal's: who sent a signal is in its siginfo, which
-		// Go doesn't hand out, and whether a process has handled one is shown nowhere.
-		if !inForeground() {
-			t.child.signal(sig)
+		if c.output.hasTerminals() {
+			c.output.resize()
+			c.child.signalAll(sig)
+		} else {
+			c.child.signal(sig, to)
 		}
 	default:
-		t.child.signal(sig)
+		c.child.signal(sig, to)
 	}
 }
 
 // pause stops this process behind the command, or behind all of its group that was told to stop,
 // so that what they say to a terminal last (a full-screen program puts it in order) arrives there.
-func (t *Tree) pause(group bool) {
+func (c *courier) pause(group bool) {
 	if orphaned() {
 		return
 	}
-	t.awaitStop(group)
-	t.output.release()
-	var before []os.Signal
-	t.quiesce(func() {
+	c.awaitStop(group)
+	c.output.release()
+	c.quiesce(func() {
 		stopSelf()
-		if t.signals != nil {
-			before = waiting(t.signals.c)
+		c.continued = time.Now()
+		c.child.forget(syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU)
+		if c.signals != nil {
+			for _, sig := range waiting(c.signals.c) {
+				c.receive(sig)
+			}
 		}
 	})
-	if t.output.resize() {
-		t.child.signalAll(syscall.SIGWINCH)
+	if c.output.resize() {
+		c.child.signalAll(syscall.SIGWINCH)
 	}
-	t.output.take()
+	c.output.take()
 	// Being continued undoes every stop of before, as it does in the kernel: programs
-	// like vim, told to stop, send the signal to their whole group once more.
-	for _, sig := range before {
-		if !isStop(sig) {
-			t.pass(sig)
-		}
-	}
+	// like vim, told to stop, send the signal to their whole group once more. One may still be on its
+	// way within Go's runtime.
+	c.received = slices.DeleteFunc(c.received, func(r receipt) bool { return isStop(r.sig) })
 }
 
 // stopPatience is for how long the command is waited for: it need not stop at all.

@@ -22,8 +22,21 @@ func (s *Signals) C() <-chan os.Signal { return s.c }
 // Release lets Ctrl-C act on this process again. None is delivered after it.
 func (s *Signals) Release() { signal.Stop(s.c) }
 
-// pass does nothing: a console tells every process that it has.
-func (t *Tree) pass(os.Signal) {}
+// passSignals drops them: a console tells every process that it has.
+func (t *Tree) passSignals() {
+	var c <-chan os.Signal
+	if t.signals != nil {
+		c = t.signals.C()
+	}
+	for {
+		select {
+		case <-c:
+		case <-t.gone:
+			waiting(c)
+			return
+		}
+	}
+}
 
 // terminate kills: Windows has no way to ask.
 func (c *child) terminate() { c.kill() }

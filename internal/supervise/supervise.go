@@ -14,14 +14,13 @@
 // were not there. Its output is looked at on the way, and passed on byte for byte:
 // through a pseudo-terminal where it goes to a terminal, else through a pipe.
 //
-// On Linux "everything that the command started" is exact: this process is the
+// On Linux "everything that the command started" is exact: this process, or an adopter, is the
 // reaper of all its descendants, daemons included. Elsewhere it is the command
 // itself and whoever holds its output open. A process may supervise one
 // tree, and must not start other children meanwhile.
 package supervise
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -80,7 +79,9 @@ type Command struct {
 	// Quiesce calls f at a moment when this process may be stopped (Ctrl-Z) without
 	// being in anybody's way. Nil: any moment is fine.
 	Quiesce func(f func())
-	// Record, unless nil, is told the pid of the command's process as soon as there is one.
+	// Record, unless nil, is told the pid of the command's process, before that executes the command:
+	// if this process ends meanwhile, the command is not run. (On systems other than Linux it is
+	// running by then.)
 	Record func(pid int)
 	// Grace is how long after Stop the tree is killed; 0 is 10 seconds.
 	Grace time.Duration
@@ -128,18 +129,10 @@ func Start(c Command) (*Tree, error) {
 		return nil, execError(c, err)
 	}
 	child, err := startChild(c, output.file(0), output.file(1))
-	if errors.Is(err, syscall.ENOEXEC) {
-		if shell, shellErr := startChild(c.byShell(), output.file(0), output.file(1)); shellErr == nil {
-			child, err = shell, nil
-		}
-	}
 	output.closeOwn()
 	if err != nil {
 		output.abandon()
 		return nil, execError(c, err)
-	}
-	if c.Record != nil {
-		c.Record(child.command())
 	}
 	t := &Tree{
 		child:   child,
@@ -211,6 +204,7 @@ func (t *Tree) run(over func()) {
 		c.finish()
 	}
 	wg.Wait()
+	copying.Go(t.child.release) // nobody needs to wait for that
 	// Before what is left is passed on: a Ctrl-C must be able to end the waiting for that.
 	t.output.release()
 	for _, c := range t.output.copiers {
@@ -262,22 +256,6 @@ func (t *Tree) end() {
 		select {
 		case <-tick.C:
 		case <-t.gone:
-			return
-		}
-	}
-}
-
-func (t *Tree) passSignals() {
-	var c <-chan os.Signal
-	if t.signals != nil {
-		c = t.signals.C()
-	}
-	for {
-		select {
-		case sig := <-c:
-			t.pass(sig)
-		case <-t.gone:
-			waiting(c) // they were the command's
 			return
 		}
 	}

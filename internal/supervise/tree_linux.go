@@ -24,12 +24,14 @@ type process struct {
 	name  string
 	// nested: a kapi run that is of the tree itself looks after it.
 	nested bool
+	// beside: this kapi, or one within, has it beside its command (see besides).
+	beside bool
 }
 
-// descendants returns the tree's processes, the command included. Since this
-// process is their reaper they are all below it, whatever they did to get away.
+// descendants returns the tree's processes, the command included. Since this process, or the
+// adopter, is their reaper they are all below it, whatever they did to get away.
 func (c *child) descendants() ([]process, error) {
-	all, err := c.procs.byParent()
+	all, err := c.procs.byParent(c.root)
 	if err != nil {
 		return nil, err
 	}
@@ -37,21 +39,20 @@ func (c *child) descendants() ([]process, error) {
 	var below func(parent int, owned bool)
 	below = func(parent int, owned bool) {
 		for _, p := range all[parent] {
-			if parent == os.Getpid() && c.foreign[p.pid] {
-				continue
-			}
 			action := c.procs.actionOf(p.pid)
 			p.nested = owned && action != "" && action != c.action
+			p.beside = c.procs.besides(p)
 			found = append(found, p)
 			below(p.pid, owned || action == c.action)
 		}
 	}
-	below(os.Getpid(), false)
+	below(c.root, false)
 	return found, nil
 }
 
-// byParent returns the machine's living processes by their parent.
-func (p *procs) byParent() (map[int][]process, error) {
+// byParent returns the machine's living processes by their parent; those of one, root, also where
+// others are hidden.
+func (p *procs) byParent(root int) (map[int][]process, error) {
 	pids, err := p.pids()
 	if err != nil {
 		return nil, err
@@ -66,9 +67,9 @@ func (p *procs) byParent() (map[int][]process, error) {
 		}
 	}
 	if self := os.Getpid(); !shown[1] || !shown[self] { // hidepid
-		for _, pid := range p.children() {
+		for _, pid := range p.children(root) {
 			if !shown[pid] {
-				children[self] = append(children[self], process{pid: pid, parent: self})
+				children[root] = append(children[root], process{pid: pid, parent: root})
 			}
 		}
 	}
@@ -107,10 +108,12 @@ func (c *child) signalTree(sig syscall.Signal, want func(process) bool) {
 		c.warnOnce(0, fmt.Errorf("only the command itself can be signalled, not what it has started: %w", err))
 	}
 	if c.pid != 0 && !slices.ContainsFunc(tree, func(p process) bool { return p.pid == c.pid }) {
-		tree = append(tree, process{pid: c.pid, parent: os.Getpid()}) // it can't be another's before it is reaped
+		tree = append(tree, c.command())
 	}
 	for _, p := range tree {
-		if !want(p) {
+		// What a kapi within has beside its command ends with that kapi, and must not hear of a
+		// signal that this one sends to that alone.
+		if !want(p) || p.beside && sig != syscall.SIGKILL {
 			continue
 		}
 		if err := c.send(p, sig); err != nil {
@@ -172,6 +175,7 @@ func Unseen() error {
 func (c *child) remaining() (status syscall.WaitStatus, left []Process, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.learn()
 	if c.pid != 0 {
 		return 0, nil, false
 	}
@@ -180,7 +184,9 @@ func (c *child) remaining() (status syscall.WaitStatus, left []Process, ok bool)
 		return 0, nil, false
 	}
 	for _, p := range tree {
-		left = append(left, Process{p.pid, p.name})
+		if !p.beside {
+			left = append(left, Process{p.pid, p.name})
+		}
 	}
 	slices.SortFunc(left, func(a, b Process) int { return cmp.Compare(a.PID, b.PID) })
 	return c.status, left, true
