@@ -23,6 +23,17 @@ func workOf(r *RunnerRecord) (work runnerWork) {
 	return work
 }
 
+// of returns what is recorded of an action's processes, or of those of any action of this runner.
+func (w runnerWork) of(id string) (work proc.Work, ok bool) {
+	if work, ok = w[id]; !ok {
+		work, ok = w[anyAction]
+	}
+	return work, ok
+}
+
+// anyAction stands in a runnerWork for the actions that are not in it.
+const anyAction = ""
+
 // judgeAll judges actions of other runners: one look at each runner, one at the processes of
 // this machine for all of the dead ones, and one transaction for all verdicts. The error says
 // that the store can't be read or written now.
@@ -43,16 +54,29 @@ func (s *sweeper) judgeAll(entries []*entry, runners []RunnerRecord) error {
 		x := known[e.Runner.ID]
 		ev := x.evidence
 		if x.table != nil {
-			if work, ok := x.work[e.ID]; ok {
-				ev.remains = x.table.Remains(work)
-				s.endSurvivors(e, ev.remains.Sure)
-			}
+			ev.remains = x.remains(e.ID)
 		}
 		if v := verdictOn(e, ev); v != nil {
 			verdicts = append(verdicts, v)
 		}
+		if len(ev.remains.Sure) == 0 {
+			delete(s.asked, e.ID)
+		}
 	}
 	return s.pronounce(verdicts)
+}
+
+// remains looks for what a dead runner left of an action. Nothing is left of one that recorded no
+// processes at all: it runs no commands.
+func (x *examined) remains(id string) proc.Remains {
+	if x.work == nil {
+		return proc.Remains{Hidden: x.record.Work != ""} // by a newer kapi, perhaps
+	}
+	work, ok := x.work.of(id)
+	if !ok {
+		return proc.Remains{}
+	}
+	return x.table.Remains(work)
 }
 
 // An examined runner is what one look has found out.
@@ -153,18 +177,15 @@ func (s *sweeper) settleDead(entries []*entry, known map[string]*examined) ([]*e
 	}), nil
 }
 
-// endSurvivors asks what a dead runner has left of an action to end.
+// endSurvivors asks what a dead runner has left of an action to end. Of all peers only the one does
+// so whose verdict it is: many programs take a second signal for "at once".
 func (s *sweeper) endSurvivors(e *entry, survivors []proc.Process) {
-	if len(survivors) == 0 {
-		delete(s.asked, e.ID)
-		return
-	}
 	if e.LeaveRunning {
 		return
 	}
 	for _, p := range survivors {
-		if slices.Contains(s.asked[e.ID], p.Ref) {
-			continue
+		if p.Inner || slices.Contains(s.asked[e.ID], p.Ref) {
+			continue // the runner within, or whoever finds it dead, asks it
 		}
 		s.asked[e.ID] = append(s.asked[e.ID], p.Ref)
 		if err := proc.Signal(p.Ref, syscall.SIGTERM); err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/kettubot/kapi/internal/proc"
 )
@@ -18,6 +19,8 @@ type Killed struct {
 	Processes []string
 	// Unsure may be part of the action's work and were left alone, as nobody can tell.
 	Unsure []string
+	// Hidden says that there may be more, which this process is not shown.
+	Hidden bool
 }
 
 // Kill sends SIGKILL to the processes that do the work of an action, in this peer's own machine and
@@ -41,8 +44,9 @@ func (p *Peer) Kill(ctx context.Context, id, by string) (Killed, error) {
 			return killed, err
 		}
 	}
+	refused := map[int]error{}
 	const rounds = 5 // what is started while the killing goes on is killed, too
-	for range rounds {
+	for round := range rounds {
 		table, err := proc.ReadTable()
 		if err != nil {
 			return killed, fmt.Errorf("look for its processes: %w", err)
@@ -52,17 +56,25 @@ func (p *Peer) Kill(ctx context.Context, id, by string) (Killed, error) {
 		if len(remains.Maybe) == 0 {
 			killed.Unsure = nil
 		}
-		if len(remains.Sure) == 0 {
+		killed.Hidden = remains.Hidden
+		if len(remains.Sure) == len(refused) {
 			break
+		}
+		if round > 0 {
+			time.Sleep(10 * time.Millisecond) // a process takes a moment to end
 		}
 		for _, process := range remains.Sure {
 			if err := proc.Signal(process.Ref, syscall.SIGKILL); err != nil {
-				return killed, err
+				refused[process.PID] = err
+				continue
 			}
 			if name := nameProcesses([]proc.Process{process}); !slices.Contains(killed.Processes, name) {
 				killed.Processes = append(killed.Processes, name)
 			}
 		}
+	}
+	for _, err := range refused {
+		return killed, err
 	}
 	p.log.Warn("action killed", "action", id, "title", r.Title, "by", by, "processes", killed.Processes)
 	return killed, nil
@@ -78,7 +90,7 @@ func (p *Peer) workOn(ctx context.Context, r *Record) (proc.Work, error) {
 		return proc.Work{}, err
 	}
 	if len(runners) == 1 && runners[0].BootID != "" && runners[0].BootID == p.self.BootID && runners[0].PIDNamespace == p.self.PIDNamespace {
-		work, ok := workOf(&runners[0])[r.ID]
+		work, ok := workOf(&runners[0]).of(r.ID)
 		if !ok {
 			return proc.Work{}, fmt.Errorf("its runner (process %d on %s) has recorded no processes", r.Runner.PID, r.Runner.Host)
 		}

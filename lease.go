@@ -45,6 +45,8 @@ type verdict struct {
 	ended bool
 	// proven, of an action that was given up, says how its work is known to have ended.
 	proven string
+	// blind is set with silence if nothing is known but that.
+	blind bool
 }
 
 // judge decides what the evidence means for an action that is active, or was given up.
@@ -68,7 +70,26 @@ func judge(r *Record, ev evidence) verdict {
 	case ev.life == proc.Alive:
 		return verdict{silence: noWord(ev) + fmt.Sprintf("; process %d is alive", ev.pid)}
 	}
-	return ev.unproven(noWord(ev))
+	v := ev.unproven(noWord(ev))
+	v.blind = v.silence != ""
+	return v
+}
+
+// restatedEvery is how often what is said of one silence may change (ms). Peers that see different
+// things, as other users or from other PID namespaces, say so in turns. Who sees nothing leaves the
+// word to the others for longer.
+const (
+	restatedEvery      = 5_000
+	restatedBlindEvery = 15_000
+)
+
+// replaces reports whether a silence says something new.
+func (r *Record) replaces(v verdict, now int64) bool {
+	every := int64(restatedEvery)
+	if v.blind {
+		every = restatedBlindEvery
+	}
+	return v.silence != r.Silence && (r.Silence == "" || now-r.UpdatedAt >= every)
 }
 
 // unproven is the verdict while nothing is proven: impacted up to the second limit.
@@ -117,7 +138,7 @@ func (r *Record) accept(v verdict, now int64) error {
 		r.State = cutState(v.failure)
 		r.GivenUp = !v.ended
 		r.releaseIfDeclared()
-	case v.silence != "" && v.silence != r.Silence:
+	case v.silence != "" && r.replaces(v, now):
 		r.Silence = v.silence
 		if r.queued() && !r.waiting() { // what it has not begun with, others can have
 			r.Waits, r.Keys = r.Keys, nil

@@ -23,7 +23,7 @@ func TestJudge(t *testing.T) {
 		v    verdict
 	}
 	nothing := outcome{"nothing", verdict{}}
-	silent := outcome{"silent", verdict{silence: noWordText}}
+	silent := outcome{"silent", verdict{silence: noWordText, blind: true}}
 	alive := outcome{"alive", verdict{silence: noWordText + "; process 4711 is alive"}}
 	stopped := outcome{"stopped", verdict{silence: noWordText + "; process 4711 is stopped"}}
 	left := outcome{"survivors", verdict{
@@ -134,8 +134,16 @@ func TestAccept(t *testing.T) {
 			v: verdict{silence: "no word"}, err: errUnchanged,
 		},
 		{
-			name: "silent otherwise", before: func(r *Record) { r.Silence = "no word" },
+			name: "silent otherwise", before: func(r *Record) { r.Silence, r.UpdatedAt = "no word", now-restatedEvery },
 			v: verdict{silence: "stopped"}, after: func(r *Record) { r.Silence = "stopped" },
+		},
+		{
+			name: "silent otherwise, as somebody else has just said", before: func(r *Record) { r.Silence, r.UpdatedAt = "stopped", now-restatedEvery+1 },
+			v: verdict{silence: "still running"}, err: errUnchanged,
+		},
+		{
+			name: "silent, to one who sees nothing", before: func(r *Record) { r.Silence, r.UpdatedAt = "still running", now-restatedEvery },
+			v: verdict{silence: "no word", blind: true}, err: errUnchanged,
 		},
 		{
 			name: "proven dead", v: verdict{failure: "died", ended: true},

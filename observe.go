@@ -16,6 +16,8 @@ type watched struct {
 	since time.Duration
 	// told is when that was last handed on; 0 is never.
 	told time.Duration
+	// heard: this peer has itself seen a renewal.
+	heard bool
 }
 
 // watch says of each runner for how long it is silent. What others have watched counts for a
@@ -30,7 +32,7 @@ func (s *sweeper) watch(known map[string]*examined) error {
 			unknown = append(unknown, id)
 		}
 		if !ok || w.beat != x.beat {
-			w = watched{beat: x.beat, since: o.sinceBoot()} // now, which is after the beat was read
+			w = watched{beat: x.beat, since: o.sinceBoot(), heard: ok} // now, which is after the beat was read
 		}
 		seen[id] = w
 	}
@@ -78,7 +80,7 @@ func (s *sweeper) observed(runners []string) ([]Observation, error) {
 	return p.store.Observed(ctx, p.clock, runners)
 }
 
-// remember hands on what was watched: at the first look, and every third of a lease. A look that
+// remember hands on what was watched: at the first look, and every third of a lease while it is silent. A look that
 // can't write counts for nothing.
 func (s *sweeper) remember(known map[string]*examined) error {
 	p := s.peer
@@ -90,7 +92,10 @@ func (s *sweeper) remember(known map[string]*examined) error {
 	var news []Observation
 	for id, x := range known {
 		w := s.watched[id]
-		if x.stands() || w.told != 0 && now-w.told < x.lease/3 {
+		switch {
+		case x.stands(), w.told != 0 && now-w.told < x.lease/3:
+			continue
+		case w.heard && now-w.since < x.lease: // it is not silent
 			continue
 		}
 		news = append(news, Observation{

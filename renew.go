@@ -77,6 +77,17 @@ func (p *Peer) runner() RunnerRecord {
 	return r
 }
 
+// ExpectWork has it recorded with every start from now on by what its processes are recognised, until
+// RecordWork says more. It is for peers whose operations run commands.
+func (p *Peer) ExpectWork(w proc.Work) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.work == nil {
+		p.work = runnerWork{}
+	}
+	p.work[anyAction] = w
+}
+
 // RecordWork records the processes that do the work of the action, so that other peers recognise
 // what is left of them if this process dies. It returns when another process can read that; the
 // error wraps ErrUnavailable. It is for operations that run commands.

@@ -96,7 +96,7 @@ type Snapshot struct {
 	Head
 	Records []Record
 	// OneMachine is true if the store can't be shared by several machines, so that
-	// a runner of another boot is proven dead.
+	// a runner of an earlier boot can be proven dead.
 	OneMachine bool
 	// Secret is a key of the store's own, the same for all who open it: 32 random bytes
 	// or more.

@@ -207,18 +207,28 @@ type pronounced struct {
 	verdict
 	*entry
 	change *change
+	// survivors are what a dead runner left for certain; accepted, whether the last try of the
+	// transaction took the verdict.
+	survivors []proc.Process
+	accepted  bool
 }
 
 // verdictOn judges one action; nil is nothing new.
 func verdictOn(e *entry, ev evidence) *pronounced {
 	v := judge(&e.Record, ev)
-	if v == (verdict{}) || v.silence != "" && v.silence == e.Silence {
+	if v == (verdict{}) || v.silence != "" && !e.replaces(v, time.Now().UnixMilli()) {
 		return nil
 	}
-	return &pronounced{v, e, &change{
+	p := &pronounced{verdict: v, entry: e, survivors: ev.remains.Sure}
+	p.change = &change{
 		id: e.ID, runner: e.Runner.ID, beat: ev.beat,
-		apply: func(rec *Record, now int64) error { return rec.accept(v, now) },
-	}}
+		apply: func(rec *Record, now int64) error {
+			err := rec.accept(v, now)
+			p.accepted = err == nil
+			return err
+		},
+	}
+	return p
 }
 
 // pronounce commits the verdicts. The error says that this can't be done now.
@@ -245,6 +255,9 @@ func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
 		if err := s.peer.wait(ctx, v.change); err != nil {
 			failed(v, err)
 			continue
+		}
+		if v.accepted {
+			s.endSurvivors(v.entry, v.survivors)
 		}
 		switch record := &v.change.record; {
 		case v.proven != "" && !record.GivenUp:

@@ -49,11 +49,14 @@ func (a *app) kill(ctx context.Context, p place, id string) error {
 		return a.killElsewhere(ctx, p, id)
 	}
 	killed, err := s.Kill(ctx, id, me())
-	if err != nil {
+	if err != nil && len(killed.Processes) == 0 {
 		return err
 	}
 	for _, process := range killed.Unsure {
 		a.tell("process %s may be part of it, and was left alone", process)
+	}
+	if len(killed.Processes) == 0 && (killed.Hidden || len(killed.Unsure) > 0) {
+		return fmt.Errorf("what is left of it can't be told from other processes, or is not shown to this user: nothing was killed")
 	}
 	if len(killed.Processes) == 0 {
 		return writeln(a.stdout, "nothing of %s was there to be killed", plain(called(killed.Action)))
@@ -63,7 +66,7 @@ func (a *app) kill(ctx context.Context, p place, id string) error {
 			return err
 		}
 	}
-	return nil
+	return err
 }
 
 // killElsewhere says where an action can be killed that a server knows.

@@ -27,6 +27,8 @@ type place interface {
 	follow(context.Context) (now []kapi.Action, changes changes, err error)
 	// do starts an action, runs its operation and reports its end, as kapi.Peer.Do.
 	do(context.Context, kapi.Spec, operation) error
+	// expect says by what the processes of the next do are recognised.
+	expect(proc.Work)
 	// quiesce calls f when stopping this process (Ctrl-Z) is in nobody's way.
 	quiesce(f func())
 	// String names the place as its flag does.
@@ -114,6 +116,8 @@ func (s *session) String() string { return storeName(s.store) }
 
 func (s *session) quiesce(f func()) { s.store.Quiesce(f) }
 
+func (s *session) expect(w proc.Work) { s.ExpectWork(w) }
+
 func (s *session) follow(ctx context.Context) ([]kapi.Action, changes, error) {
 	w, err := s.Watch(ctx)
 	if err != nil {
@@ -138,6 +142,9 @@ func (r *remote) String() string { return r.address }
 func (r *remote) close() { _ = r.Close() }
 
 func (r *remote) quiesce(f func()) { f() }
+
+// expect does nothing, as remoteHandle.RecordWork.
+func (r *remote) expect(proc.Work) {}
 
 func (r *remote) follow(ctx context.Context) ([]kapi.Action, changes, error) {
 	w, err := r.Watch(ctx)

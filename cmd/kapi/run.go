@@ -18,6 +18,7 @@ import (
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/notify"
+	"github.com/kettubot/kapi/internal/proc"
 	"github.com/kettubot/kapi/internal/progress"
 	"github.com/kettubot/kapi/internal/supervise"
 )
@@ -178,6 +179,7 @@ type job struct {
 	path    string
 	place   place
 	signals *supervise.Signals
+	nonce   string // see proc.NonceVariable
 
 	// starting ends when a signal came before the command was started.
 	starting  context.Context
@@ -252,6 +254,8 @@ var errNotRun = errors.New("the command was not run, and nothing says why")
 
 // do runs the command as an action, and returns how kapi is to end.
 func (j *job) do(spec kapi.Spec) error {
+	j.nonce = proc.NewNonce()
+	j.place.expect(proc.Expect(proc.MarkOf(j.nonce)))
 	done := make(chan error, 1)
 	go func() {
 		var err error
@@ -328,7 +332,7 @@ func (j *job) conduct(ctx context.Context, h handle) error {
 	if err := supervise.Unseen(); err != nil && j.Timeout > 0 {
 		j.app.tell("the time limit will reach the command itself only, not what it starts: %v", err)
 	}
-	recorder := j.app.recorder(h)
+	recorder := j.app.recorder(h, j.nonce)
 	j.tree, err = supervise.Start(j.command(h, tracker, socket, recorder))
 	if err != nil {
 		return err

@@ -20,8 +20,8 @@ type recorder struct {
 	work   proc.Work // zero: nothing could be recorded
 }
 
-func (a *app) recorder(h handle) *recorder {
-	return &recorder{app: a, handle: h, nonce: proc.NewNonce()}
+func (a *app) recorder(h handle, nonce string) *recorder {
+	return &recorder{app: a, handle: h, nonce: nonce}
 }
 
 // begin records the command's process.
@@ -66,11 +66,8 @@ func (r *recorder) follow(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		groups, sessions, err := proc.Kin(r.work.Root.PID)
-		if err != nil {
-			return // this kernel doesn't tell
-		}
-		if r.work.Merge(groups, sessions) {
+		groups, sessions, err := proc.Kin(r.work.Root)
+		if err == nil && r.work.Merge(groups, sessions) {
 			_ = r.handle.RecordWork(ctx, r.work) // else it goes along with the next renewal
 		}
 	}

@@ -25,14 +25,24 @@ func (p procfs) describe(root int, mark Mark, around []Mark) (Work, error) {
 		return Work{}, fmt.Errorf("look at process %d: %w", root, err)
 	}
 	w := Work{Root: st.ref(), Mark: mark, ControlGroup: p.controlGroup(root), Reaper: p.reaper(os.Getpid(), around)}
+	w.Ancestors = p.ancestors(os.Getpid())
 	w.Merge([]int{st.group}, []int{st.session})
 	return w, nil
 }
 
+// Expect returns what there is to record of a command that the calling process is about to start:
+// only what hides from its mark goes by what is like this process.
+func Expect(mark Mark) Work {
+	pid := os.Getpid()
+	w := Work{Mark: mark, ControlGroup: system.controlGroup(pid), Reaper: system.reaper(pid, nil), Ancestors: system.ancestors(pid)}
+	w.Root.StartTime = Self().StartTime
+	return w
+}
+
 // reaper returns the process that most likely adopts the orphans of a process's descendants once
 // that has gone: of a run within another, the runner around it; else the first ancestor in another
-// session. Of the two, and process 1, the kernel chooses one unless somebody between them has made
-// itself a reaper, which it doesn't show.
+// session, or that is a kapi, too. Of the two, and process 1, the kernel chooses one unless somebody
+// between them or above has made itself a reaper, which it doesn't show (see Work.Ancestors).
 func (p procfs) reaper(pid int, around []Mark) Ref {
 	t := &Table{fs: p}
 	st, err := p.stat(pid)
@@ -45,7 +55,7 @@ func (p procfs) reaper(pid int, around []Mark) Ref {
 			if !slices.Contains(t.environOf(&process{stat: st}).marks, around[n-1]) {
 				return st.ref()
 			}
-		} else if st.session != session {
+		} else if st.session != session || p.same(st.pid, pid) {
 			return st.ref()
 		}
 	}
@@ -55,22 +65,49 @@ func (p procfs) reaper(pid int, around []Mark) Ref {
 	return Ref{}
 }
 
-// Kin returns the ids of the process groups and the sessions of a process and of all that
-// descends from it. The error says that the kernel doesn't tell a process's children.
-func Kin(root int) (groups, sessions []int, err error) {
-	err = system.descend(root, maxKin*maxKin, func(st stat) {
+// ancestors returns the parent of a process, its parent, and so on.
+func (p procfs) ancestors(pid int) (all []Ref) {
+	for st, err := p.stat(pid); err == nil && st.parent > 1 && len(all) < maxKin; {
+		if st, err = p.stat(st.parent); err == nil {
+			all = append(all, st.ref())
+		}
+	}
+	return all
+}
+
+// same reports whether two processes are known to execute one program.
+func (p procfs) same(a, b int) bool {
+	one, err := os.Readlink(p.path(strconv.Itoa(a), "exe"))
+	other, err2 := os.Readlink(p.path(strconv.Itoa(b), "exe"))
+	return err == nil && err2 == nil && one == other
+}
+
+// Kin returns the ids of the process groups and the sessions of all that descends from the calling
+// process and is not older than root: of what root has started, and left behind, too. The error says
+// that the kernel doesn't tell a process's children.
+func Kin(root Ref) (groups, sessions []int, err error) {
+	self := os.Getpid()
+	err = system.descend(self, maxKin*maxKin, func(st stat) bool {
+		if st.pid == self {
+			return true
+		}
+		if st.start < root.StartTime {
+			return false
+		}
 		if !slices.Contains(groups, st.group) {
 			groups = append(groups, st.group)
 		}
 		if !slices.Contains(sessions, st.session) {
 			sessions = append(sessions, st.session)
 		}
+		return true
 	})
 	return groups, sessions, err
 }
 
-// descend calls visit for a process and what descends from it, for so many at most.
-func (p procfs) descend(root, limit int, visit func(stat)) error {
+// descend calls visit for a process and what descends from it, for so many at most. It leaves out
+// what descends from those for which visit is false.
+func (p procfs) descend(root, limit int, visit func(stat) bool) error {
 	st, err := p.stat(root)
 	if missing(err) {
 		return nil
@@ -88,8 +125,7 @@ func (p procfs) descend(root, limit int, visit func(stat)) error {
 		}
 		next = next[1:]
 		for _, child := range children {
-			if st, err := p.stat(child); err == nil {
-				visit(st)
+			if st, err := p.stat(child); err == nil && visit(st) {
 				next = append(next, child)
 			}
 		}

@@ -87,7 +87,7 @@ func (l Life) String() string {
 }
 
 // Life says whether the process still exists. The processes that it started
-// are not considered: see [Survivors].
+// are not considered: see [Table.Remains].
 func (id Identity) Life() Life { return id.life() }
 
 // Stopped says whether the process is [Alive] but stopped by a signal (Ctrl-Z)

@@ -25,6 +25,11 @@ func (p procfs) self() (Identity, error) {
 		host = "unknown"
 	}
 	id := Identity{Host: host, PID: os.Getpid()}
+	boot, bootErr := os.ReadFile(p.path("sys/kernel/random/boot_id"))
+	clock, clockErr := os.Readlink(p.path("self/ns/time"))
+	if bootErr == nil { // whatever else this /proc shows
+		id.Clock = strings.TrimSpace(strings.TrimSpace(string(boot)) + " " + clock)
+	}
 
 	// In a PID namespace of its own over a /proc of its parent's, the pids that
 	// getpid gives and those that /proc shows are not the same numbers, and
@@ -36,9 +41,8 @@ func (p procfs) self() (Identity, error) {
 	if shown != strconv.Itoa(id.PID) {
 		return id, fmt.Errorf("%s is of another PID namespace", string(p))
 	}
-	boot, err := os.ReadFile(p.path("sys/kernel/random/boot_id"))
-	if err != nil {
-		return id, err
+	if bootErr != nil {
+		return id, bootErr
 	}
 	namespace, err := os.Readlink(p.path("self/ns/pid"))
 	if err != nil {
@@ -46,8 +50,7 @@ func (p procfs) self() (Identity, error) {
 	}
 	// Start times are shown shifted in a time namespace. Kernels before 5.6
 	// have none.
-	clock, err := os.Readlink(p.path("self/ns/time"))
-	if err == nil {
+	if clockErr == nil {
 		namespace += " " + clock
 	}
 	st, err := p.stat(id.PID)
@@ -57,7 +60,6 @@ func (p procfs) self() (Identity, error) {
 	id.BootID = strings.TrimSpace(string(boot))
 	id.PIDNamespace = namespace
 	id.StartTime = st.start
-	id.Clock = strings.TrimSpace(id.BootID + " " + clock)
 	return id, nil
 }
 

@@ -44,8 +44,11 @@ func (*Table) Remains(Work) Remains { return Remains{Hidden: true} }
 // Describe returns an error: see Self.
 func Describe(int, Mark, []Mark) (Work, error) { return Work{}, errNotProvable }
 
+// Expect returns what tells nothing here.
+func Expect(mark Mark) Work { return Work{Mark: mark} }
+
 // Kin returns an error: see Self.
-func Kin(int) (groups, sessions []int, err error) { return nil, nil, errNotProvable }
+func Kin(Ref) (groups, sessions []int, err error) { return nil, nil, errNotProvable }
 
 // Signal returns an error: see Self.
 func Signal(Ref, syscall.Signal) error { return errNotProvable }

@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -28,7 +29,10 @@ func (t *Table) Remains(w Work) Remains {
 		explained[p.group] = true
 		switch f.kinshipOf(p) {
 		case sure:
-			r.Sure = append(r.Sure, p.process())
+			one := p.process()
+			marks := f.environOf(p).marks
+			one.Inner = slices.Contains(marks, f.Mark) && marks[len(marks)-1] != f.Mark
+			r.Sure = append(r.Sure, one)
 		case maybe:
 			r.Maybe = append(r.Maybe, p.process())
 		}
@@ -42,7 +46,7 @@ func (t *Table) Remains(w Work) Remains {
 	return r
 }
 
-func (p *process) process() Process { return Process{Ref{p.pid, p.start}, p.name} }
+func (p *process) process() Process { return Process{Ref: Ref{p.pid, p.start}, Name: p.name} }
 
 // A family decides of each process what it is to one work.
 type family struct {
@@ -75,8 +79,14 @@ func (f *family) judge(p *process) kinship {
 		return f.orphan(p) // it may be an orphan of a reaper that is not shown
 	case parent == nil: // of a process outside this PID namespace, or one that has just ended
 		return f.orphanIf(p, p.parent != 0)
+	case slices.Contains(f.Ancestors, parent.ref()) && slices.Contains(f.Groups, p.group) && !f.adopts(parent):
+		// It may have been adopted by one that has made itself the reaper, or be started by it.
+		if f.inherits(p, parent) {
+			return stranger
+		}
+		return maybe
 	case !f.adopts(parent):
-		// A process is adopted by a reaper and by nothing else: this one was started by its parent.
+		// A process is adopted by a reaper and by nothing else. Its parent can't be one: it has started it.
 		return f.kinshipOf(parent)
 	}
 	if k := f.kinshipOf(parent); k != stranger {
@@ -114,6 +124,22 @@ func (f *family) adopts(p *process) bool {
 		}
 	}
 	return p.start <= f.Root.StartTime // the next reaper above may be any that was there
+}
+
+// inherits reports whether a process has most of what its parent has in its environment, as a child
+// does that was started in the usual way, and what sudo, su and env -i start does not.
+func (f *family) inherits(p, parent *process) bool {
+	has := map[string]bool{}
+	for entry := range strings.SplitSeq(f.environOf(p).text, "\x00") {
+		has[entry] = true
+	}
+	common, all := 0, 0
+	for entry := range strings.SplitSeq(strings.TrimSuffix(f.environOf(parent).text, "\x00"), "\x00") {
+		if all++; entry != "" && has[entry] {
+			common++
+		}
+	}
+	return 2*common > all
 }
 
 // rootIsHidden reports whether the process that the runner started exists, or another with its

@@ -1,11 +1,13 @@
 package proc
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // A Table is what the kernel shows of this machine's processes: one look that serves all
@@ -29,6 +31,7 @@ type process struct {
 // An environ is what could be learned from a process's environment.
 type environ struct {
 	marks []Mark
+	text  string // as the kernel shows it
 	// unseen: it is not readable, or empty, as it is for a moment within an exec.
 	unseen bool
 }
@@ -56,8 +59,12 @@ func (p procfs) table() (*Table, error) {
 				continue
 			}
 			fresh = true
-			if st, err := p.stat(pid); err == nil {
+			st, err := p.stat(pid)
+			switch {
+			case err == nil:
 				t.processes[pid] = &process{stat: st}
+			case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM):
+				return nil, fmt.Errorf("look at process %d: %w", pid, err) // what can't be looked at now may be anything
 			}
 		}
 		if !fresh {
@@ -98,13 +105,13 @@ func (t *Table) environOf(p *process) *environ {
 	// The environment of a leader that ended is shown by its threads only.
 	data, err := os.ReadFile(t.fs.path(strconv.Itoa(p.pid), "task", strconv.Itoa(task.pid), "environ"))
 	if err == nil && len(data) > 0 {
-		*p.environ = environ{marks: marksIn(string(data))}
+		*p.environ = environ{marks: marksIn(string(data)), text: string(data)}
 	}
 	return p.environ
 }
 
 // inControlGroup reports whether a process is in a control group, or below it. What can't be
-// compared counts as in it.
+// compared counts as in it. The root of all says nothing, as everybody is in it.
 func (t *Table) inControlGroup(p *process, recorded string) bool {
 	if p.groups == nil {
 		data, _ := os.ReadFile(t.fs.path(strconv.Itoa(p.pid), "cgroup"))
@@ -115,14 +122,15 @@ func (t *Table) inControlGroup(p *process, recorded string) bool {
 	if *p.groups == "" || want == "" || scope != t.scope {
 		return true
 	}
-	paths := hierarchies(*p.groups)
+	paths, all := hierarchies(*p.groups), true
 	for hierarchy, path := range hierarchies(want) {
+		all = all && path == "/"
 		under := strings.TrimSuffix(path, "/") + "/"
 		if is := paths[hierarchy]; is != path && !strings.HasPrefix(is, under) {
 			return false
 		}
 	}
-	return true
+	return !all
 }
 
 // hierarchies returns the paths of a process's control groups (cgroups(7), /proc/PID/cgroup).

@@ -64,6 +64,8 @@ type Work struct {
 	// Reaper is the process that adopts what the runner's descendants leave behind when the
 	// runner has gone. Zero if it isn't known.
 	Reaper Ref `json:"reaper,omitzero"`
+	// Ancestors are those of the runner, the nearest first. Each may have made itself the reaper.
+	Ancestors []Ref `json:"ancestors,omitempty"`
 }
 
 // Merge adds groups and sessions that processes of the work were seen in. It reports whether
@@ -103,4 +105,6 @@ func (r Remains) None() bool { return len(r.Sure) == 0 && len(r.Maybe) == 0 && !
 type Process struct {
 	Ref
 	Name string // the kernel's short name, at most 15 bytes on Linux
+	// Inner says that it is part of an action within this one, too.
+	Inner bool
 }
