@@ -252,3 +252,49 @@ func TestOneVerdict(t *testing.T) {
 		s.wantSeq(before + 3)
 	})
 }
+
+// Another boot id is no proof of a restart: a container, or a virtual machine that shares the file, has
+// one of its own. Who was heard since this boot began is silent, and no more.
+func TestAnotherBootIsNoRestart(t *testing.T) {
+	play(t, func(_ *testing.T, s *scene) {
+		s.link.oneMachine, s.uptime = true, time.Hour
+		runner := neighbour()
+		runner.BootID = stranger().BootID
+		left := s.leave(runner)
+		s.open()
+		s.at(sceneLease + 2*time.Second)
+		s.want(left.ID, kapi.StatusImpacted, noWord)
+		s.wantHeld(left.ID)
+		s.hear(runner)
+		s.at(sceneLease + 4*time.Second)
+		s.want(left.ID, kapi.StatusRunning, "slot 5")
+	})
+}
+
+// What has just ended looks dead in a view that is behind. The feed is read before anybody is called
+// dead, so that there is no verdict to be refused.
+func TestEndedMeanwhile(t *testing.T) {
+	play(t, func(t *testing.T, s *scene) {
+		runner := neighbour()
+		runner.PID = noSuchPID
+		left := s.leave(runner)
+		ended := false
+		s.link.ask(func(method string) error {
+			if method == "Runners" && !ended { // when the look has begun
+				ended = true
+				s.commit(func(seq uint64) kapi.Writes {
+					r := left
+					r.Seq, r.Status, r.Keys, r.State = seq, kapi.StatusCompleted, nil, ""
+					return kapi.Writes{Update: []kapi.Record{r}, Free: []string{"reshard"}}
+				})
+			}
+			return nil
+		})
+		s.open()
+		s.at(2 * time.Second)
+		if n := s.link.count("Commit"); n != 0 || !ended {
+			t.Errorf("%d transactions about an action that has ended (%v)", n, ended)
+		}
+		s.wantSeq(left.Seq + 1)
+	})
+}
