@@ -265,9 +265,6 @@ func TestAnotherBootIsNoRestart(t *testing.T) {
 		s.at(sceneLease + 2*time.Second)
 		s.want(left.ID, kapi.StatusImpacted, noWord)
 		s.wantHeld(left.ID)
-		s.hear(runner)
-		s.at(sceneLease + 4*time.Second)
-		s.want(left.ID, kapi.StatusRunning, "slot 5")
 	})
 }
 
@@ -296,5 +293,56 @@ func TestEndedMeanwhile(t *testing.T) {
 			t.Errorf("%d transactions about an action that has ended (%v)", n, ended)
 		}
 		s.wantSeq(left.Seq + 1)
+	})
+}
+
+// What a newer kapi has recorded of its processes, and this one can't read, may still be running.
+func TestUnreadableWork(t *testing.T) {
+	play(t, func(_ *testing.T, s *scene) {
+		runner := neighbour()
+		runner.PID, runner.Work = noSuchPID, "in a form of later"
+		left := s.leave(runner)
+		s.open()
+		state := fmt.Sprintf("its runner (process %d on bot-2) is gone; what it started may still be running, and can't be seen from here", noSuchPID)
+		s.want(left.ID, kapi.StatusImpacted, state)
+		s.wantHeld(left.ID)
+		s.at(sceneGiveUp + time.Second)
+		s.want(left.ID, kapi.StatusFailed, state+"; not proven dead; it last said: slot 5")
+		s.wantHeld(left.ID)
+	})
+}
+
+// However many peers find what a dead runner left, one asks it to end: many programs take a second
+// signal for "at once".
+func TestOneAsksSurvivors(t *testing.T) {
+	play(t, func(t *testing.T, s *scene) {
+		nonce, id := proc.NewNonce(), fmt.Sprintf("asked-once-%d", os.Getpid())
+		process := exec.Command("sh", "-c", `trap "" TERM; while :; do sleep 1; done`)
+		process.Env = append(os.Environ(), proc.NonceVariable+"="+nonce)
+		process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := process.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = syscall.Kill(-process.Process.Pid, syscall.SIGKILL)
+			_ = process.Wait()
+		})
+		runner := neighbour()
+		runner.PID = noSuchPID
+		worked(t, &runner, id, nonce)
+		var logs [3]logBuffer
+		for i := range logs {
+			o := kapi.Options{Logger: newLogger(&logs[i])}
+			openPeer(t, &link{Store: s.store}, o.WithClock(s.sinceBoot, s.awake))
+		}
+		s.leave(runner, func(r *kapi.Record) { r.ID = id })
+		s.at(4 * time.Second)
+		asked := 0
+		for i := range logs {
+			asked += strings.Count(logs[i].String(), fmt.Sprintf("pid=%d ", process.Process.Pid))
+		}
+		if asked != 1 {
+			t.Errorf("process %d was asked %d times to end", process.Process.Pid, asked)
+		}
 	})
 }
