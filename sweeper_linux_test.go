@@ -252,3 +252,97 @@ func TestOneVerdict(t *testing.T) {
 		s.wantSeq(before + 3)
 	})
 }
+
+// Another boot id is no proof of a restart: a container, or a virtual machine that shares the file, has
+// one of its own. Who was heard since this boot began is silent, and no more.
+func TestAnotherBootIsNoRestart(t *testing.T) {
+	play(t, func(_ *testing.T, s *scene) {
+		s.link.oneMachine, s.uptime = true, time.Hour
+		runner := neighbour()
+		runner.BootID = stranger().BootID
+		left := s.leave(runner)
+		s.open()
+		s.at(sceneLease + 2*time.Second)
+		s.want(left.ID, kapi.StatusImpacted, noWord)
+		s.wantHeld(left.ID)
+	})
+}
+
+// What has just ended looks dead in a view that is behind. The feed is read before anybody is called
+// dead, so that there is no verdict to be refused.
+func TestEndedMeanwhile(t *testing.T) {
+	play(t, func(t *testing.T, s *scene) {
+		runner := neighbour()
+		runner.PID = noSuchPID
+		left := s.leave(runner)
+		ended := false
+		s.link.ask(func(method string) error {
+			if method == "Runners" && !ended { // when the look has begun
+				ended = true
+				s.commit(func(seq uint64) kapi.Writes {
+					r := left
+					r.Seq, r.Status, r.Keys, r.State = seq, kapi.StatusCompleted, nil, ""
+					return kapi.Writes{Update: []kapi.Record{r}, Free: []string{"reshard"}}
+				})
+			}
+			return nil
+		})
+		s.open()
+		s.at(2 * time.Second)
+		if n := s.link.count("Commit"); n != 0 || !ended {
+			t.Errorf("%d transactions about an action that has ended (%v)", n, ended)
+		}
+		s.wantSeq(left.Seq + 1)
+	})
+}
+
+// What a newer kapi has recorded of its processes, and this one can't read, may still be running.
+func TestUnreadableWork(t *testing.T) {
+	play(t, func(_ *testing.T, s *scene) {
+		runner := neighbour()
+		runner.PID, runner.Work = noSuchPID, "in a form of later"
+		left := s.leave(runner)
+		s.open()
+		state := fmt.Sprintf("its runner (process %d on bot-2) is gone; what it started may still be running, and can't be seen from here", noSuchPID)
+		s.want(left.ID, kapi.StatusImpacted, state)
+		s.wantHeld(left.ID)
+		s.at(sceneGiveUp + time.Second)
+		s.want(left.ID, kapi.StatusFailed, state+"; not proven dead; it last said: slot 5")
+		s.wantHeld(left.ID)
+	})
+}
+
+// However many peers find what a dead runner left, one asks it to end: many programs take a second
+// signal for "at once".
+func TestOneAsksSurvivors(t *testing.T) {
+	play(t, func(t *testing.T, s *scene) {
+		nonce, id := proc.NewNonce(), fmt.Sprintf("asked-once-%d", os.Getpid())
+		process := exec.Command("sh", "-c", `trap "" TERM; while :; do sleep 1; done`)
+		process.Env = append(os.Environ(), proc.NonceVariable+"="+nonce)
+		process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := process.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = syscall.Kill(-process.Process.Pid, syscall.SIGKILL)
+			_ = process.Wait()
+		})
+		runner := neighbour()
+		runner.PID = noSuchPID
+		worked(t, &runner, id, nonce)
+		var logs [3]logBuffer
+		for i := range logs {
+			o := kapi.Options{Logger: newLogger(&logs[i])}
+			openPeer(t, &link{Store: s.store}, o.WithClock(s.sinceBoot, s.awake))
+		}
+		s.leave(runner, func(r *kapi.Record) { r.ID = id })
+		s.at(4 * time.Second)
+		asked := 0
+		for i := range logs {
+			asked += strings.Count(logs[i].String(), fmt.Sprintf("pid=%d ", process.Process.Pid))
+		}
+		if asked != 1 {
+			t.Errorf("process %d was asked %d times to end", process.Process.Pid, asked)
+		}
+	})
+}

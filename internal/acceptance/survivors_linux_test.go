@@ -259,7 +259,7 @@ func TestKilledEarly(t *testing.T) {
 	binary := buildKapi(t)
 	for name, command := range map[string]string{
 		"at once":       `exec >/dev/null 2>&1; kill -9 $PPID; exec sleep %s`,
-		"a daemon left": `exec >/dev/null 2>&1; env -i setsid sleep %s & sleep 0.02`,
+		"a daemon left": `exec >/dev/null 2>&1; env -i A=b setsid sleep %s & sleep 0.02`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -143,6 +143,9 @@ func TestRemainsByTheBook(t *testing.T) {
 		"hidden, in another control group":    {func(f *fake) { f.group, f.session, f.environ, f.cgroup = 99, 99, "", "0::/users" }, stranger},
 		"of a parent outside the namespace":   {func(f *fake) { f.parent = 0 }, stranger},
 		"adopted by the reaper":               {func(f *fake) { f.parent = 20 }, maybe},
+		"adopted by an ancestor":              {func(f *fake) { f.parent = 22 }, maybe},
+		"of an ancestor, in another group":    {func(f *fake) { f.parent, f.group = 22, 99 }, stranger},
+		"started by an ancestor":              {func(f *fake) { f.parent, f.environ = 22, "HOME=/h\x00LANG=C\x00X=y\x00" }, stranger},
 		"started by somebody else":            {func(f *fake) { f.parent = 21 }, stranger},
 		"started by the command":              {func(f *fake) { f.parent, f.group, f.session = 45, 99, 99 }, sure},
 		"with the nonce":                      {func(f *fake) { f.parent, f.environ = 21, "KAPI_NONCE=OUTER SECRET\x00" }, sure},
@@ -159,6 +162,7 @@ func TestRemainsByTheBook(t *testing.T) {
 				{pid: 1, start: 1, environ: "A=b\x00"},
 				{pid: 20, parent: 1, start: 5, environ: "A=b\x00"},
 				{pid: 21, parent: 1, start: 6, group: 40, session: 30, environ: "A=b\x00"},
+				{pid: 22, parent: 20, group: 22, session: 30, start: 7, environ: "HOME=/h\x00LANG=C\x00"},
 				{pid: 45, parent: 20, group: 40, session: 30, start: 100, environ: "A=b\x00"},
 				it,
 			} {
@@ -183,12 +187,25 @@ func TestRemainsByTheBook(t *testing.T) {
 			}
 			f := family{Table: table, found: map[int]kinship{}, Work: Work{
 				Root: Ref{45, 100}, Mark: MarkOf(nonce), Groups: []int{40}, Sessions: []int{30},
-				ControlGroup: "\n0::/user\n", Reaper: Ref{20, 5},
+				ControlGroup: "\n0::/user\n", Reaper: Ref{20, 5}, Ancestors: []Ref{{22, 7}, {20, 5}},
 			}}
 			if got := f.kinshipOf(table.processes[50]); got != tt.want {
 				t.Errorf("kinship %d, want %d", got, tt.want)
 			}
 		})
+	}
+}
+
+// A control group says nothing if everybody is in it.
+func TestRootControlGroup(t *testing.T) {
+	table := &Table{fs: procfs(t.TempDir())}
+	for recorded, want := range map[string]bool{
+		"\n0::/\n": false, "\n1:cpu:/\n0::/\n": false, "\n1:cpu:/\n0::/a\n": true, "": true, "elsewhere\n0::/\n": true,
+	} {
+		groups := "1:cpu:/b\n0::/a/b\n"
+		if got := table.inControlGroup(&process{groups: &groups}, recorded); got != want {
+			t.Errorf("in %q: %v, want %v", recorded, got, want)
+		}
 	}
 }
 
