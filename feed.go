@@ -114,6 +114,7 @@ func (p *Peer) reload() error {
 	if err != nil {
 		return err
 	}
+	p.secret.Store(&snapshot.Secret) // another file may stand at the store's path
 	p.view.load(snapshot)
 	p.counters.isExact(began)
 	return nil

@@ -93,9 +93,9 @@ type Peer struct {
 	store    Store
 	opts     Options
 	log      *slog.Logger
-	self     RunnerRecord // without its Work
-	clock    string       // names the clock of this machine; "" if there is none
-	secret   []byte       // the store's
+	self     RunnerRecord           // without its Work
+	clock    string                 // names the clock of this machine; "" if there is none
+	secret   atomic.Pointer[[]byte] // the store's
 	view     *view
 	queue    chan *change
 	flight   flight
@@ -180,7 +180,7 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
-	p.secret = snapshot.Secret
+	p.secret.Store(&snapshot.Secret)
 	p.view.load(snapshot)
 	p.counters.isExact(began)
 	p.sweep.init(p, snapshot.OneMachine)
@@ -256,7 +256,7 @@ func (p *Peer) ListJSON(ctx context.Context) (Listing, error) {
 // Sign returns a MAC (HMAC-SHA256) of parts, with a key that the store keeps: every peer
 // signs alike. purpose keeps the signatures of different uses apart.
 func (p *Peer) Sign(purpose string, parts ...string) []byte {
-	mac := hmac.New(sha256.New, p.secret)
+	mac := hmac.New(sha256.New, *p.secret.Load())
 	for _, part := range append([]string{purpose}, parts...) {
 		fmt.Fprintf(mac, "%d:%s", len(part), part)
 	}

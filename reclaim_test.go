@@ -1,6 +1,7 @@
 package kapi_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -92,6 +93,12 @@ func TestReclaim(t *testing.T) {
 			t.Errorf("a second start: %v, want it to be refused by %s", err, handle.ID())
 		}
 	}
+	// The new store has another secret: a session of one server must be known by the others.
+	third := openPeer(t, storeAt(t, path), kapi.Options{})
+	eventually(t, "all sign alike", func() bool {
+		want := third.Sign("a", "b")
+		return bytes.Equal(k.Sign("a", "b"), want) && bytes.Equal(other.Sign("a", "b"), want)
+	})
 	close(finish)
 	if err := <-ended; err != nil {
 		t.Errorf("the end: %v", err)

@@ -41,7 +41,12 @@ func (s *Store) prepare(ctx context.Context) error {
 			return err
 		}
 		if len(state.missing) > 0 {
-			return s.migrate(ctx, l)
+			if err := s.migrate(ctx, l); err != nil {
+				return err
+			}
+			if state, err = s.inspect(ctx, l.conn); err != nil {
+				return err
+			}
 		}
 		if !state.goesOn {
 			return s.beginEpoch(ctx, l)

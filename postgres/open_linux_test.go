@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -70,7 +71,7 @@ func TestVersion(t *testing.T) {
 func TestForeignSchema(t *testing.T) {
 	for name, c := range map[string]struct{ damage, why string }{
 		"another program's": {"DROP SCHEMA kapi CASCADE; CREATE SCHEMA kapi; CREATE TABLE kapi.orders (id int)", "the schema kapi has tables, but not kapi's table of its version"},
-		"newer":             {"UPDATE kapi.version SET version = 99; UPDATE kapi.head SET min_report = 99", "it is from a newer kapi (schema 99, this one knows 1)"},
+		"newer":             {"UPDATE kapi.version SET version = 99; UPDATE kapi.head SET min_report = 99", "it is from a newer kapi (schema 99, this one knows 2)"},
 		"without version":   {"DROP TABLE kapi.version", "restored in part"},
 		"empty version":     {"DELETE FROM kapi.version", "restored in part"},
 		"without a table":   {"DROP TABLE kapi.writers, kapi.keys", "lacks tables (keys, writers)"},
@@ -90,6 +91,49 @@ func TestForeignSchema(t *testing.T) {
 	database := server.Database(t)
 	server.Exec(t, database, "CREATE SCHEMA kapi")
 	mustInsert(t, openFor(t, server.DSN(database)), "a")
+}
+
+// TestOlderSchema: a store of an older kapi is brought to this version, with all that is in it.
+func TestOlderSchema(t *testing.T) {
+	dump, err := os.ReadFile("testdata/schema1.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, more := range map[string]string{
+		"version 1": "",
+		"between versions": `ALTER TABLE kapi.head ADD COLUMN min_report integer NOT NULL DEFAULT 1, ADD COLUMN min_start integer NOT NULL DEFAULT 1;
+			ALTER TABLE kapi.runners ADD COLUMN work text NOT NULL DEFAULT ''`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			database := server.Database(t)
+			server.Exec(t, database, string(dump)+more)
+			s := openFor(t, server.DSN(database))
+			snapshot, err := s.Snapshot(within(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// It is another cluster than the one that was dumped.
+			if snapshot.Epoch == "c5df6h472pkmfqujrbbo2bit3o" || snapshot.Seq != 3+ahead {
+				t.Errorf("the head is %v, want a new epoch ahead of seq 3", snapshot.Head)
+			}
+			titles := map[string]kapi.Status{}
+			var runners []string
+			for _, r := range snapshot.Records {
+				titles[r.Title] = r.Status
+				runners = append(runners, r.Runner.ID)
+			}
+			if len(titles) != 2 || titles["Backup"] != kapi.StatusRunning || titles["Import"] != kapi.StatusFailed {
+				t.Errorf("it has %v", titles)
+			}
+			if known, err := s.Runners(within(t), runners); err != nil || len(known) != 2 || known[0].Work != "" {
+				t.Errorf("its runners: %v (error: %v)", known, err)
+			}
+			if tokens, err := s.Tokens(within(t)); err != nil || len(tokens) != 1 {
+				t.Errorf("its tokens: %v (error: %v)", tokens, err)
+			}
+			mustInsert(t, s, "a")
+		})
+	}
 }
 
 // TestNewerWhileOpen: a schema that a newer kapi has changed says what this one may still do.

@@ -13,10 +13,14 @@ import (
 	"github.com/kettubot/kapi"
 )
 
+// openNoFollow is SQLITE_OPEN_NOFOLLOW: the path that a store opens has no links in it (resolve). One
+// that is there all the same was put there since.
+const openNoFollow sqlite.OpenFlags = 0x01000000
+
 // openConn opens a connection that fails at once on a lock; who waits for one does so
 // with a context (begin).
 func openConn(ctx context.Context, path string) (*sqlite.Conn, error) {
-	c, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
+	c, err := sqlite.OpenConn(path, sqlite.OpenReadWrite, openNoFollow)
 	if err != nil {
 		return nil, storeError(err)
 	}
@@ -39,7 +43,7 @@ func recognise(ctx context.Context, path string) error {
 	if _, err := os.Lstat(path + "-wal"); err != nil {
 		return nil // openConn does as well, and leaves no WAL behind
 	}
-	c, err := sqlite.OpenConn(path, sqlite.OpenReadOnly)
+	c, err := sqlite.OpenConn(path, sqlite.OpenReadOnly, openNoFollow)
 	if err != nil {
 		return nil // openConn says why
 	}

@@ -73,7 +73,7 @@ func openFile(ctx context.Context, path string, known mark) (_ *file, err error)
 	if err != nil {
 		return nil, err
 	}
-	if f.wake, err = openWake(path+wakeName, f.facts); err != nil {
+	if f.wake, err = openWake(path, f.facts); err != nil {
 		return nil, err
 	}
 	if err := f.prepare(ctx, writer); err != nil {
@@ -97,9 +97,9 @@ func openFile(ctx context.Context, path string, known mark) (_ *file, err error)
 // dressSides looks at the files that SQLite has made by now, or that somebody has put there meanwhile.
 func (f *file) dressSides() (err error) {
 	for i, end := range []string{"-wal", "-shm"} {
-		dressSide(f.path+end, f.facts)
+		dressSide(f.path, end, f.facts)
 		if f.sides[i], err = factsOf(f.path + end); err == nil {
-			err = f.facts.admits(f.sides[i])
+			err = admitSide(f.path, end, f.sides[i], f.facts)
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", kapi.ErrUnavailable, f.path+end, bare(err))
@@ -133,10 +133,7 @@ func (f *file) find(network func(folder string) string) error {
 		}
 		now, err = factsOf(path)
 	}
-	if target, notLink := os.Readlink(path); err == nil && notLink == nil { // else it would be resolved
-		return fmt.Errorf("%w: is a symbolic link to %s, which isn't there", kapi.ErrUnavailable, target)
-	}
-	if err == nil && now.kind != "" {
+	if err == nil && now.kind != "" { // a link would have been resolved
 		return fmt.Errorf("%w: is not a regular file", kapi.ErrUnavailable)
 	}
 	if err == nil {
@@ -172,7 +169,12 @@ func (f *file) inPlace(name string) bool { return f.path == "" || f.changed(name
 func (f *file) changed(name string) string {
 	now, err := factsOf(name)
 	if err == nil && now.kind != "" { // a link, as it may be
-		now, err = factsOf(resolve(name))
+		real, refused := resolve(name)
+		if now, err = factsOf(real); refused != nil {
+			if _, err = os.Stat(name); err == nil {
+				return "was replaced by a symbolic link that is not followed"
+			}
+		}
 	}
 	switch {
 	case isGone(err):

@@ -113,10 +113,17 @@ func factsOf(path string) (facts, error) {
 	return factsIn(&stat), nil
 }
 
+// ownerOf returns whose that is which a path leads to.
+func ownerOf(path string) (uid uint32, err error) {
+	var stat unix.Stat_t
+	err = unix.Stat(path, &stat)
+	return stat.Uid, err
+}
+
 func factsIn(stat *unix.Stat_t) facts {
 	return facts{
 		there: true, device: uint64(stat.Dev), inode: stat.Ino, links: uint64(stat.Nlink), kind: kindOf(stat.Mode),
-		mode: stat.Mode & 0o777, uid: stat.Uid, gid: stat.Gid,
+		mode: stat.Mode & 0o777, uid: stat.Uid, gid: stat.Gid, size: stat.Size,
 	}
 }
 
@@ -136,10 +143,34 @@ func kindOf(mode uint32) string {
 	return "a device"
 }
 
-// openSide opens the file beside the store that has this name, and makes it if it isn't there. It
+// readHeadOf reads the beginning of a file that was looked at.
+func readHeadOf(path string, as facts) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return nil, err
+	}
+	if !as.same(factsIn(&stat)) {
+		return nil, errRemoved
+	}
+	return headIn(fd)
+}
+
+func headIn(fd int) ([]byte, error) {
+	head := make([]byte, headLength)
+	n, err := unix.Pread(fd, head, 0)
+	return head[:max(n, 0)], err
+}
+
+// openSide opens the file beside the store whose name ends so, and makes it if it isn't there. It
 // goes by the folder's descriptor and by the file's, and follows no link: whoever may write to the
 // folder may put anything there, at any time.
-func openSide(path string, like facts) (*os.File, error) {
+func openSide(store, end string, like facts) (*os.File, error) {
+	path := store + end
 	folder, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -148,11 +179,11 @@ func openSide(path string, like facts) (*os.File, error) {
 	name := filepath.Base(path)
 	const attempts = 20
 	for attempt := 1; ; attempt++ {
-		f, err := trySide(folder, name, path, like)
+		f, err := trySide(folder, name, path, end, like)
 		if errors.Is(err, fs.ErrPermission) {
 			// Whoever makes it is about to give it its owner and mode. If not, it is from before the store
 			// was given to a group, or from a process that was killed just then.
-			dressSide(path, like)
+			dressSide(store, end, like)
 			if attempt == attempts-1 {
 				discardSide(folder, name, like)
 			}
@@ -180,7 +211,7 @@ func discardSide(folder int, name string, like facts) {
 // errRemoved says that a file went away while it was looked at.
 var errRemoved = errors.New("was removed")
 
-func trySide(folder int, name, path string, like facts) (*os.File, error) {
+func trySide(folder int, name, path, end string, like facts) (*os.File, error) {
 	const flags = unix.O_RDWR | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 	var stat unix.Stat_t
 	err := unix.Fstatat(folder, name, &stat, unix.AT_SYMLINK_NOFOLLOW)
@@ -206,22 +237,36 @@ func trySide(folder int, name, path string, like facts) (*os.File, error) {
 	if err == nil && stat.Nlink == 0 {
 		err = errRemoved
 	}
+	ours := made
+	if err == nil && !made {
+		var head []byte
+		head, err = headIn(fd)
+		ours = hasForm(end, head)
+	}
+	if side := factsIn(&stat); err == nil && !ours && like.strange(side) {
+		err = errNotOurs(side)
+	}
 	if err != nil {
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	dress(fd, factsIn(&stat), like)
+	if ours {
+		dress(fd, factsIn(&stat), like)
+	}
 	return os.NewFile(uintptr(fd), path), nil
 }
 
 // dressSide gives a file beside the store that SQLite has made the store's owner, group and mode.
 // SQLite does so for root alone, and leaves the group to the folder.
 //
+// What else may lie there is left as it is: to give that away, somebody may have moved it there.
+//
 // It has no descriptor of the file that could be closed, which would take the process's locks on it
 // away (fcntl(2)), but one that only stands for its path.
-func dressSide(path string, like facts) {
+func dressSide(store, end string, like facts) {
+	path := store + end
 	now, err := factsOf(path)
-	if err != nil || !now.dressable(like) {
+	if err != nil || !now.dressable(like) || !genuine(path, end, now) {
 		return
 	}
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -230,7 +275,7 @@ func dressSide(path string, like facts) {
 	}
 	defer unix.Close(fd)
 	var stat unix.Stat_t
-	if unix.Fstat(fd, &stat) != nil || like.admits(factsIn(&stat)) != nil {
+	if unix.Fstat(fd, &stat) != nil || !now.same(factsIn(&stat)) || like.admits(factsIn(&stat)) != nil {
 		return
 	}
 	uid, gid := ownersFor(factsIn(&stat), like)

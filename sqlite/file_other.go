@@ -50,8 +50,18 @@ func factsOf(path string) (facts, error) {
 	return f, nil
 }
 
-// openSide opens the file beside the store that has this name, and makes it if it isn't there.
-func openSide(path string, like facts) (*os.File, error) {
+// ownerOf takes all for one user's.
+func ownerOf(path string) (uid uint32, err error) {
+	_, err = os.Stat(path)
+	return uint32(max(os.Geteuid(), 0)), err
+}
+
+// readHeadOf reads nothing: what belongs to whom can't be told here, so nothing depends on it.
+func readHeadOf(string, facts) ([]byte, error) { return nil, errors.ErrUnsupported }
+
+// openSide opens the file beside the store whose name ends so, and makes it if it isn't there.
+func openSide(store, end string, like facts) (*os.File, error) {
+	path := store + end
 	side, err := factsOf(path)
 	if err == nil {
 		err = like.admits(side)
@@ -63,4 +73,4 @@ func openSide(path string, like facts) (*os.File, error) {
 }
 
 // dressSide leaves owners and modes as SQLite has made them.
-func dressSide(string, facts) {}
+func dressSide(string, string, facts) {}

@@ -7,39 +7,80 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
-// holders returns the processes, other than this one, that hold a lock on some of n bytes of a file,
-// from first on; only locks that are exclusive, if so wanted. It reads what the kernel tells of all
+// A lock is a line of /proc/locks (proc(5)).
+type lock struct {
+	pid       int
+	exclusive bool
+	from, to  int64 // the first and the last byte
+}
+
+// locksOn returns the locks that processes hold on a file. It reads what the kernel tells of all
 // locks, because a descriptor of the file's would have to be closed, which takes this process's own
-// locks away. A process of another PID namespace can't be seen there.
-func holders(file facts, first, n int64, exclusive bool) (pids []int) {
-	locks, err := os.ReadFile("/proc/locks")
+// locks away (fcntl(2)).
+func locksOn(path string, file facts) (all []lock, err error) {
+	text, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		return nil, err
+	}
+	inode, device := strconv.FormatUint(file.inode, 10), sync.OnceValue(func() string { return lockDevice(path) })
+	for line := range strings.Lines(string(text)) {
+		// 7: POSIX  ADVISORY  WRITE 4711 08:01:131081 120 120
+		f := strings.Fields(line)
+		if len(f) != 8 || f[1] != "POSIX" && f[1] != "OFDLCK" {
+			continue // a line with an arrow is of somebody who waits
+		}
+		on, ofInode := strings.CutSuffix(f[5], ":"+inode)
+		pid, badPID := strconv.Atoi(f[4])
+		from, badFrom := strconv.ParseInt(f[6], 10, 64)
+		to, endless := strconv.ParseInt(f[7], 10, 64)
+		if !ofInode || badPID != nil || badFrom != nil || device() != "" && on != device() {
+			continue // files of two file systems may have one number
+		}
+		if endless != nil {
+			to = math.MaxInt64 // EOF
+		}
+		all = append(all, lock{pid, f[3] == "WRITE", from, to})
+	}
+	return all, nil
+}
+
+// lockDevice returns the number of the file system that path lies on, as /proc/locks writes it. It is
+// not the one that stat has on every file system (btrfs, overlayfs). "" is not known.
+func lockDevice(path string) string {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return ""
+	}
+	var major, minor uint
+	if _, err := fmt.Sscanf(mountOf(string(mounts), path).device, "%d:%d", &major, &minor); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%02x:%02x", major, minor)
+}
+
+// holders returns the processes, other than this one, that hold a lock on some of n bytes of a file,
+// from first on; only locks that are exclusive, if so wanted. A process of another PID namespace can't
+// be seen there.
+func holders(path string, file facts, first, n int64, exclusive bool) (pids []int) {
+	locks, err := locksOn(path, file)
 	if err != nil {
 		return nil
 	}
-	inode := strconv.FormatUint(file.inode, 10)
-	for line := range strings.Lines(string(locks)) {
-		// 7: POSIX  ADVISORY  WRITE 4711 08:01:131081 120 120
-		f := strings.Fields(line)
-		if len(f) != 8 || f[1] != "POSIX" && f[1] != "OFDLCK" || exclusive && f[3] != "WRITE" || !strings.HasSuffix(f[5], ":"+inode) {
-			continue // a line with an arrow is of somebody who waits
+	for _, l := range locks {
+		if l.pid != os.Getpid() && (l.exclusive || !exclusive) && l.from < first+n && l.to >= first && !slices.Contains(pids, l.pid) {
+			pids = append(pids, l.pid)
 		}
-		from, err := strconv.ParseInt(f[6], 10, 64)
-		if err != nil {
-			continue
-		}
-		to, err := strconv.ParseInt(f[7], 10, 64)
-		if err != nil {
-			to = math.MaxInt64 // EOF
-		}
-		pid, err := strconv.Atoi(f[4])
-		if err != nil || pid == os.Getpid() || from >= first+n || to < first || slices.Contains(pids, pid) {
-			continue
-		}
-		pids = append(pids, pid)
 	}
 	return pids
+}
+
+// lockedHere reports whether this process holds a lock on a file.
+func lockedHere(path string, file facts) (bool, error) {
+	locks, err := locksOn(path, file)
+	return slices.ContainsFunc(locks, func(l lock) bool { return l.pid == os.Getpid() }), err
 }
 
 // nameProcess says which process a pid is, and whether it stands still.

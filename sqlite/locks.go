@@ -36,7 +36,7 @@ func lockedBy(path string, err error) error {
 		if lookErr != nil {
 			continue
 		}
-		if pids := holders(file, lock.from, lock.n, true); len(pids) > 0 {
+		if pids := holders(path+lock.end, file, lock.from, lock.n, true); len(pids) > 0 {
 			return &holderError{err, nameProcess(pids[0])}
 		}
 	}

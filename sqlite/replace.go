@@ -108,7 +108,11 @@ func (s *Store) enter(ctx context.Context, write bool) (*file, error) {
 	if _, err := factsOf(s.name); isGone(err) && !write {
 		return nil, errMoved
 	}
-	f, err := openFile(ctx, resolve(s.name), s.known)
+	path, err := resolve(s.name)
+	var f *file
+	if err == nil {
+		f, err = openFile(ctx, path, s.known)
+	}
 	if err != nil {
 		if write && !s.lost {
 			s.lost = true

@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,6 +29,7 @@ type facts struct {
 	kind          string // what it is if it is no regular file
 	mode          uint32
 	uid, gid      uint32
+	size          int64
 }
 
 // same reports whether two are of one file.
@@ -46,6 +49,14 @@ func (f facts) admits(side facts) error {
 		return fmt.Errorf("belongs to user %d, not to the store's owner", side.uid)
 	}
 	return nil
+}
+
+// strange reports whether a file is not the store's owner's, but root's or that of whoever runs this.
+// Somebody else who may write to the folder can have moved such a file there, for a process with
+// more rights to give it to the store's owner. So what is in it decides.
+func (f facts) strange(side facts) bool {
+	euid := os.Geteuid()
+	return side.uid != f.uid && (euid == 0 || side.uid == 0 || int(side.uid) == euid)
 }
 
 // dressable reports whether a file is to get the store's owner, group or mode, and this process may
@@ -76,7 +87,7 @@ func checkSides(path string, like facts) error {
 			continue
 		}
 		if err == nil {
-			err = like.admits(side)
+			err = admitSide(path, end, side, like)
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", kapi.ErrUnavailable, path+end, bare(err))
@@ -85,11 +96,60 @@ func checkSides(path string, like facts) error {
 	}
 	// Where there is an index that is in use there is a log, too.
 	if index := found["-shm"]; index.there && !found["-wal"].there {
-		if by := holders(index, lockDMS, 1, false); len(by) > 0 {
+		if by := holders(path+"-shm", index, lockDMS, 1, false); len(by) > 0 {
 			if _, err := factsOf(path + "-wal"); err != nil { // it was not just made
 				return fmt.Errorf("%w: its %s was removed, while %s has it open: end that first", kapi.ErrUnavailable, path+"-wal", nameProcess(by[0]))
 			}
 		}
 	}
 	return nil
+}
+
+// admitSide refuses a file beside the store, also for what is in it.
+func admitSide(path, end string, side, like facts) error {
+	err := like.admits(side)
+	if err == nil && like.strange(side) && !genuine(path+end, end, side) {
+		err = errNotOurs(side)
+	}
+	return err
+}
+
+// errNotOurs refuses a file for what is in it.
+func errNotOurs(side facts) error {
+	return fmt.Errorf("belongs to user %d, not to the store's owner, and is no file of the store's", side.uid)
+}
+
+// headLength is how much of a file shows what it is.
+const headLength = markLength + 1
+
+// genuine reports whether a file beside a store is what its name says, or empty. One that this process
+// has open as the index of a log is: to read it would take away the locks on it (fcntl(2)).
+func genuine(path, end string, side facts) bool {
+	if side.size == 0 {
+		return true
+	}
+	if end == "-shm" {
+		if used, err := lockedHere(path, side); used || err != nil {
+			return used
+		}
+	}
+	head, err := readHeadOf(path, side)
+	return err == nil && hasForm(end, head)
+}
+
+// hasForm reports whether a file that begins with head is what its name says
+// (https://www.sqlite.org/fileformat2.html, "The Rollback Journal", "The Write-Ahead Log";
+// walformat.html, "The WAL-Index Header").
+func hasForm(end string, head []byte) bool {
+	const version = 3007000 // of log and index, since there are any
+	switch end {
+	case wakeName:
+		return len(head) <= markLength && (parseMark(head) != mark{} || len(bytes.Trim(head, "\x00")) == 0)
+	case "-journal":
+		return bytes.HasPrefix(head, []byte{0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7})
+	case "-wal":
+		return len(head) >= 8 && binary.BigEndian.Uint32(head)&^1 == 0x377f0682 && binary.BigEndian.Uint32(head[4:]) == version
+	default:
+		return len(head) >= 4 && binary.NativeEndian.Uint32(head) == version
+	}
 }

@@ -92,10 +92,15 @@ func OpenContext(ctx context.Context, path string) (*Store, error) {
 func OpenWith(ctx context.Context, path string, o Options) (*Store, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
-		return nil, fmt.Errorf("store %s: %w: %w", path, kapi.ErrUnavailable, err)
+		err = fmt.Errorf("%w: %w", kapi.ErrUnavailable, err)
 	}
 	s := newStore()
-	s.name, s.path = path, resolve(path)
+	if s.name = path; err == nil {
+		s.path, err = resolve(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", path, err)
+	}
 	if s.warn = o.Warn; s.warn == nil {
 		s.warn = func(text string) { slog.Default().Warn(text) }
 	}
@@ -106,14 +111,6 @@ func OpenWith(ctx context.Context, path string, o Options) (*Store, error) {
 		s.warn(fmt.Sprintf("others may %s the store %s (mode %04o), with its secrets: chmod o= %s", how, path, s.file.facts.mode, path))
 	}
 	return s, nil
-}
-
-// resolve follows links: else two names of one file would have two logs.
-func resolve(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real
-	}
-	return path
 }
 
 func newStore() *Store {

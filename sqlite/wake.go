@@ -36,13 +36,14 @@ type mark struct {
 const markLength = 64
 
 type wakeFile struct {
-	path string
-	like facts // of the store
-	file atomic.Pointer[os.File]
+	store string // its path
+	path  string
+	like  facts // of the store
+	file  atomic.Pointer[os.File]
 }
 
-func openWake(path string, like facts) (*wakeFile, error) {
-	w := &wakeFile{path: path, like: like}
+func openWake(store string, like facts) (*wakeFile, error) {
+	w := &wakeFile{store: store, path: store + wakeName, like: like}
 	if err := w.open(); err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func openWake(path string, like facts) (*wakeFile, error) {
 
 // open opens the file at the path and makes it if it isn't there.
 func (w *wakeFile) open() error {
-	f, err := openSide(w.path, w.like)
+	f, err := openSide(w.store, wakeName, w.like)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", kapi.ErrUnavailable, w.path, bare(err))
 	}
@@ -90,7 +91,11 @@ func (w *wakeFile) read() mark {
 	}
 	buf := make([]byte, markLength)
 	n, _ := w.file.Load().ReadAt(buf, 0)
-	epoch, seq, _ := strings.Cut(strings.TrimSpace(string(buf[:n])), " ")
+	return parseMark(buf[:n])
+}
+
+func parseMark(text []byte) mark {
+	epoch, seq, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
 	number, err := strconv.ParseUint(seq, 10, 63)
 	if err != nil || number > highestSeq || !isID(epoch) {
 		return mark{}

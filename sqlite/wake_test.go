@@ -194,7 +194,8 @@ func TestWakeFileContent(t *testing.T) {
 		"epoch 9007199254740992":        {}, // JSON can't hold it
 	} {
 		path := newPath(t)
-		writeFile(t, path, []byte(text))
+		writeFile(t, path, nil)
+		writeFile(t, path+"-wake", []byte(text))
 		like, err := factsOf(path)
 		if err != nil {
 			t.Fatal(err)

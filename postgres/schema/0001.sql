@@ -1,5 +1,5 @@
--- The one row that says how far the history has come, and who may take part in it. It is written in
--- every transaction: with room in its page that makes no new index entries.
+-- The one row that says how far the history has come. It is written in every transaction:
+-- with room in its page that makes no new index entries.
 CREATE TABLE kapi.head (
 	one     integer PRIMARY KEY CHECK (one = 1),
 	epoch   text    NOT NULL,
@@ -8,15 +8,8 @@ CREATE TABLE kapi.head (
 	-- Where this history takes place: the database cluster, and this very table on a timeline of it.
 	-- Elsewhere is another history (see Store.beginEpoch).
 	cluster text    NOT NULL,
-	place   text    NOT NULL,
-	-- The least version of the schema that a build must know to write here at all, and to start
-	-- actions. A migration that an older build would do wrong under raises them; one that it can live
-	-- with leaves them. Every version of the schema has these columns.
-	min_report integer NOT NULL,
-	min_start  integer NOT NULL
+	place   text    NOT NULL
 ) WITH (fillfactor = 20);
-
-INSERT INTO kapi.head (one, epoch, seq, purged, cluster, place, min_report, min_start) VALUES (1, '', 0, 0, '', '', 1, 1);
 
 -- The table is its own compacted log: a row stands where its last change is. What SQL asks for has
 -- columns of its own; all else is in data (see encoding.go), because every peer reads every row.
@@ -54,20 +47,7 @@ CREATE TABLE kapi.runners (
 	start_time    bigint NOT NULL,
 	lease_ms      bigint NOT NULL,
 	beat          bigint NOT NULL,
-	heard_at      bigint NOT NULL,
-	-- What the runner recorded of the processes that do its work.
-	work          text   NOT NULL
-) WITH (fillfactor = 50);
-
--- What was watched of silent runners, by each clock. Times are in nanoseconds.
-CREATE TABLE kapi.observations (
-	runner     text COLLATE "C" NOT NULL,
-	clock      text COLLATE "C" NOT NULL,
-	beat       bigint NOT NULL,
-	silent     bigint NOT NULL,
-	since_boot bigint NOT NULL,
-	awake      bigint NOT NULL,
-	PRIMARY KEY (runner, clock)
+	heard_at      bigint NOT NULL
 ) WITH (fillfactor = 50);
 
 CREATE TABLE kapi.tokens (

@@ -1,21 +1,12 @@
--- The one row that says how far the history has come, and who may take part in it.
+-- The one row that says how far the history has come.
 CREATE TABLE head (
 	one     INTEGER PRIMARY KEY CHECK (one = 1),
-	epoch   TEXT    NOT NULL, -- '' before the history begins
+	epoch   TEXT    NOT NULL,
 	seq     INTEGER NOT NULL,
 	purged  INTEGER NOT NULL,
 	-- The file this history lives in: a copy of it is another history (see settleEpoch).
-	file    INTEGER NOT NULL,
-	-- The folder and the name under which it was last opened: its write-ahead log lies there.
-	place   INTEGER NOT NULL,
-	-- The least version of the schema that a build must know to write here at all, and to start
-	-- actions. A migration that an older build would do wrong under raises them; one that it can live
-	-- with leaves them. Every version of the schema has these columns.
-	min_report INTEGER NOT NULL,
-	min_start  INTEGER NOT NULL
+	file    INTEGER NOT NULL
 ) STRICT;
-
-INSERT INTO head (one, epoch, seq, purged, file, place, min_report, min_start) VALUES (1, '', 0, 0, 0, 0, 1, 1);
 
 -- The table is its own compacted log: a row stands where its last change is.
 CREATE TABLE actions (

@@ -1,0 +1,250 @@
+package sqlite
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const secret = "precious, and for its owner's eyes only; more than a mark has room for: 0123456789\n"
+
+// strangersStore makes a store in a folder of a user's, both theirs.
+func strangersStore(t *testing.T, mode os.FileMode, ids ...string) (path string) {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "theirs")
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	path = filepath.Join(folder, "kapi.db")
+	makeStore(t, path, ids...)
+	for _, name := range []string{folder, path, path + "-wake"} {
+		must(t, os.Chown(name, 60001, 60001))
+	}
+	must(t, os.Chmod(path, mode))
+	return path
+}
+
+// TestMovedToASide: who may write to a store's folder can move a file of somebody else's to where one
+// of the store's belongs. It is given to nobody, not to be read either, and stays as it is.
+func TestMovedToASide(t *testing.T) {
+	asRoot(t)
+	const refused = "is no file of the store's"
+	for name, c := range map[string]struct {
+		mode  os.FileMode
+		owner int
+	}{
+		"root's":                                {0o600, 0},
+		"root's, all may write to the store":    {0o666, 0},
+		"another's, all may write to the store": {0o666, 60003},
+	} {
+		for _, end := range []string{"-wake", "-wal", "-shm", "-journal"} {
+			path := strangersStore(t, c.mode, "a")
+			if end == "-shm" {
+				writeFile(t, path+"-wal", nil) // else SQLite doesn't look at it
+			}
+			writeFile(t, path+end, []byte(secret))
+			must(t, os.Chown(path+end, c.owner, c.owner))
+			must(t, os.Chmod(path+end, 0o600))
+			wantOpenRefused(t, path, path+end+": belongs to user ")
+			wantOpenRefused(t, path, refused)
+			now, err := factsOf(path + end)
+			if got := string(readFile(t, path+end)); got != secret || err != nil || int(now.uid) != c.owner || now.mode != 0o600 {
+				t.Errorf("%s, %s: it belongs to %d, has mode %o, and is %q (error: %v)", name, end, now.uid, now.mode, got, err)
+			}
+			must(t, os.Remove(path+end))
+			s := openFor(t, path)
+			wantIDs(t, s, "a")
+		}
+	}
+}
+
+// TestMovedToASideWhileOpen: the same with a wake file that is made anew.
+func TestMovedToASideWhileOpen(t *testing.T) {
+	asRoot(t)
+	path := strangersStore(t, 0o600, "a")
+	s := openFor(t, path)
+	victim := filepath.Join(t.TempDir(), "victim")
+	writeFile(t, victim, []byte(secret))
+	rename(t, victim, path+"-wake")
+	if _, err := s.keepWake(within(t)); err == nil || !strings.Contains(err.Error(), "is no file of the store's") {
+		t.Errorf("the wake file is taken (error: %v)", err)
+	}
+	if now, err := factsOf(path + "-wake"); err != nil || now.uid != 0 || string(readFile(t, path+"-wake")) != secret {
+		t.Errorf("it belongs to %d (error: %v), and is %q", now.uid, err, readFile(t, path+"-wake"))
+	}
+}
+
+// TestOwnFileUnderASidesName: a file of the owner's that has the name of one beside the store, and isn't,
+// isn't opened to those who may read the store.
+func TestOwnFileUnderASidesName(t *testing.T) {
+	path := newPath(t)
+	makeStore(t, path, "a")
+	chmod(t, path, 0o644)
+	writeFile(t, path+"-wake", []byte(secret))
+	openFor(t, path)
+	if now, err := factsOf(path + "-wake"); err != nil || now.mode != 0o600 {
+		t.Errorf("it has mode %o (error: %v)", now.mode, err)
+	}
+}
+
+// TestRootsSides: what root's processes have left beside a user's store, before they could give it to
+// them, is taken and given to them.
+func TestRootsSides(t *testing.T) {
+	asRoot(t)
+	path := strangersStore(t, 0o600)
+	crashed := startChild(t, "crash", path)
+	crashed.expect("inside")
+	_ = crashed.cmd.Wait()
+	for _, end := range []string{"-wake", "-wal", "-shm"} {
+		must(t, os.Chown(path+end, 0, 0))
+	}
+	s := openFor(t, path)
+	wantIDs(t, s, "committed")
+	for _, end := range []string{"-wake", "-wal", "-shm"} {
+		if now, err := factsOf(path + end); err != nil || now.uid != 60001 {
+			t.Errorf("PATH%s belongs to %d (error: %v)", end, now.uid, err)
+		}
+	}
+}
+
+// TestForms: what belongs under each name is told from what doesn't.
+func TestForms(t *testing.T) {
+	native := binary.NativeEndian.AppendUint32
+	for _, c := range []struct {
+		end, head string
+		want      bool
+	}{
+		{"-wake", "epoch 17\n", true},
+		{"-wake", "epoch 17" + strings.Repeat(" ", 55) + "\n", true},
+		{"-wake", "epoch 17" + strings.Repeat(" ", 56) + "\n", false},
+		{"-wake", strings.Repeat("\x00", 64), true},
+		{"-wake", strings.Repeat("\x00", 65), false},
+		{"-wake", "password\n", false},
+		{"-wake", "password 17x", false},
+		{"-wal", "\x37\x7f\x06\x82\x00\x2d\xe2\x18", true},
+		{"-wal", "\x37\x7f\x06\x83\x00\x2d\xe2\x18", true},
+		{"-wal", "\x37\x7f\x06\x84\x00\x2d\xe2\x18", false},
+		{"-wal", "\x37\x7f\x06\x82\x00\x2d\xe2\x17", false},
+		{"-wal", "\x37\x7f\x06\x82", false},
+		{"-shm", string(native(nil, 3007000)), true},
+		{"-shm", string(native(nil, 3007001)), false},
+		{"-shm", "\x18", false},
+		{"-journal", "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", true},
+		{"-journal", "\xd9\xd5\x05\xf9\x20\xa1\x63", false},
+	} {
+		if got := hasForm(c.end, []byte(c.head)); got != c.want {
+			t.Errorf("%s, %q: %v", c.end, c.head, got)
+		}
+	}
+}
+
+// TestStrangersLink: a link of somebody who doesn't own what it leads to is not followed, neither for
+// the file nor for its folder, and nothing is made at its end.
+func TestStrangersLink(t *testing.T) {
+	asRoot(t)
+	victims := t.TempDir()
+	empty := filepath.Join(victims, "empty")
+	writeFile(t, empty, nil)
+	there, err := os.MkdirTemp("", "links")
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(there) })
+	must(t, os.Chown(there, 60001, 60001))
+	link := func(name, to string, owner int) string {
+		name = filepath.Join(there, name)
+		must(t, os.Symlink(to, name))
+		must(t, os.Lchown(name, owner, owner))
+		return name
+	}
+	link("chained", "file", 0)
+	for name, path := range map[string]string{
+		"to a file":   link("file", empty, 60001),
+		"to a folder": filepath.Join(link("folder", victims, 60001), "new.db"),
+		"to another":  filepath.Join(there, "chained"),
+	} {
+		wantOpenRefused(t, path, "is a symbolic link of user 60001, to "+victims)
+		if left := folderOf(t, empty); len(left) != 1 || left["empty"] != "" {
+			t.Errorf("%s: %v is there", name, left)
+		}
+	}
+	nowhere := link("nowhere", filepath.Join(victims, "none.db"), 60001)
+	wantOpenRefused(t, nowhere, "is a symbolic link to "+victims+"/none.db, which isn't there")
+
+	// To what is theirs it leads, also for root; and so does root's own.
+	theirs := strangersStore(t, 0o600, "a")
+	for _, owner := range []int{60001, 0} {
+		path := link("theirs", theirs, owner)
+		s := openAt(t, path)
+		wantIDs(t, s, "a")
+		closeStore(t, s)
+		must(t, os.Remove(path))
+	}
+}
+
+// TestReplacedByAStrangersLink: nor is one that takes the place of a store that is open.
+func TestReplacedByAStrangersLink(t *testing.T) {
+	asRoot(t)
+	path := strangersStore(t, 0o600, "a")
+	victim := filepath.Join(t.TempDir(), "victim")
+	writeFile(t, victim, nil)
+	var said warnings
+	s, err := OpenWith(within(t), path, Options{Warn: said.add})
+	must(t, err)
+	defer closeStore(t, s)
+	mustInsert(t, s, "b")
+	must(t, os.Remove(path))
+	must(t, os.Symlink(victim, path))
+	must(t, os.Lchown(path, 60001, 60001))
+	_, err = insert(within(t), s, "c")
+	wantRefusal(t, err, path, "is a symbolic link of user 60001")
+	if got := readFile(t, victim); !bytes.Equal(got, nil) {
+		t.Errorf("%d bytes were written to the file it leads to", len(got))
+	}
+	if got := said.all(); len(got) != 2 || !strings.Contains(got[0], "was replaced by a symbolic link that is not followed") {
+		t.Errorf("it warned of %q", got)
+	}
+	must(t, errors.Join(os.Remove(path), os.Remove(path+"-wake")))
+	mustInsert(t, s, "d")
+}
+
+// TestManyLinks: links that lead nowhere but to each other are refused.
+func TestManyLinks(t *testing.T) {
+	folder := t.TempDir()
+	a, b := filepath.Join(folder, "a"), filepath.Join(folder, "b")
+	must(t, errors.Join(os.Symlink(a, b), os.Symlink("b", a)))
+	wantOpenRefused(t, a, "too many levels of symbolic links")
+}
+
+// TestLocksOfAnotherFileSystem: who holds a lock on a file that has the same number in another file
+// system doesn't count.
+func TestLocksOfAnotherFileSystem(t *testing.T) {
+	if !withMounts(t) {
+		return
+	}
+	paths := map[uint64]string{}
+	var one, other string
+	for range 2 {
+		path := filepath.Join(mountTmpfs(t, "size=16m"), "kapi.db")
+		writeFile(t, path, nil)
+		now, err := factsOf(path)
+		must(t, err)
+		if one, other = paths[now.inode], path; one == "" {
+			paths[now.inode] = path
+		}
+	}
+	if one == "" {
+		t.Skip("this kernel numbers the files of all tmpfs in one row")
+	}
+	locker := startChild(t, "lock", one)
+	locker.expect("locked")
+	for path, want := range map[string]int{one: 1, other: 0} {
+		now, err := factsOf(path)
+		must(t, err)
+		if got := holders(path, now, lockPending, lockPendingSize+lockSharedSize, false); len(got) != want {
+			t.Errorf("%s is locked by %v, want %d", path, got, want)
+		}
+	}
+	locker.end()
+}
