@@ -19,27 +19,29 @@ import (
 // may give up.
 func (j *job) awaitRecord(done <-chan error) error {
 	const silently = 2 * time.Second
-	patient := time.NewTimer(silently)
-	defer patient.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-patient.C:
-	}
-	how := "never ran"
-	if j.result != nil {
-		how = "has ended (" + j.result.String() + ")"
-	}
-	j.app.tell("the command %s, but the end of action %s can't be recorded yet; trying %s until Ctrl-C", how, j.id, j.tried())
-	j.forget()
+	const settling = 100 * time.Millisecond // in which what was meant for the command may still come
+	began := time.Now()
+	patience := time.NewTimer(silently)
+	defer patience.Stop()
+	told, givenUp := false, false
 	for {
 		select {
 		case err := <-done:
 			return err
-		case sig := <-j.signals.C():
-			if number, ok := sig.(syscall.Signal); ok && ends(number) {
-				go j.faults.Try(j.place.close) // do returns, as nothing is waited for any more
+		case <-patience.C:
+			how := "never ran"
+			if j.result != nil {
+				how = "has ended (" + j.result.String() + ")"
 			}
+			j.app.tell("the command %s, but the end of action %s can't be recorded yet; trying %s until Ctrl-C", how, j.id, j.tried())
+			told = true
+		case sig := <-j.signals.C():
+			number, ok := sig.(syscall.Signal)
+			givenUp = givenUp || ok && ends(number) && time.Since(began) > settling
+		}
+		if told && givenUp {
+			go j.faults.Try(j.place.close) // do returns, as nothing is waited for any more
+			return <-done
 		}
 	}
 }
@@ -50,17 +52,6 @@ func (j *job) tried() string {
 		return "again"
 	}
 	return fmt.Sprintf("for %v, or", j.EndTimeout)
-}
-
-// forget drops the signals that were meant for the command.
-func (j *job) forget() {
-	for {
-		select {
-		case <-j.signals.C():
-		default:
-			return
-		}
-	}
 }
 
 // tellUnrecorded says that the end of the action is not what the record has. kapi exits as the command

@@ -26,9 +26,6 @@ func (a *app) recorder(h handle, nonce string) *recorder {
 
 // begin records the command's process.
 func (r *recorder) begin(pid int) {
-	if err := proc.Unproven(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		r.app.tell("if kapi is killed, that is noticed by its silence alone, which takes minutes: %v", err)
-	}
 	var around []proc.Mark
 	for _, nonce := range supervise.Nonces(os.Environ()) {
 		around = append(around, proc.MarkOf(nonce))
@@ -37,8 +34,11 @@ func (r *recorder) begin(pid int) {
 	if err == nil {
 		err = r.handle.RecordWork(context.Background(), work)
 	}
-	if errors.Is(err, errors.ErrUnsupported) {
+	if errors.Is(err, errors.ErrUnsupported) { // a server hears of our death by the connection, or not at all
 		return
+	}
+	if err := proc.Unproven(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		r.app.tell("if kapi is killed, that is noticed by its silence alone, which takes minutes: %v", err)
 	}
 	if err != nil {
 		r.app.tell("if kapi is killed, what is left of the command may not be recognised: %v", err)

@@ -1,10 +1,13 @@
 package acceptance
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -14,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
@@ -159,7 +163,7 @@ func (s *stage) play(dies func(*stage) []int) {
 	})
 	t.Cleanup(func() { _ = syscall.Kill(s.worker, syscall.SIGKILL) })
 	s.share()
-	time.Sleep(400 * time.Millisecond) // to be seen by kapi, which looks after 100 and 300 ms
+	s.awaitRecorded(first.pid(), s.worker)
 	for _, pid := range append([]int{first.pid()}, descendants(t, first.pid())...) {
 		switch {
 		case pid == s.worker:
@@ -202,6 +206,54 @@ func (s *stage) play(dies func(*stage) []int) {
 		code, _ := s.again("k")
 		return code == 0
 	})
+}
+
+// awaitRecorded waits until the store has the process group and the session of the worker, if they are
+// not those of kapi, which has looked then.
+func (s *stage) awaitRecorded(kapi, worker int) {
+	s.t.Helper()
+	var want []*regexp.Regexp
+	for _, id := range []func(pid int) (int, error){unix.Getpgid, unix.Getsid} {
+		of, err := id(worker)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if known, err := id(kapi); err != nil || known != of {
+			want = append(want, regexp.MustCompile(fmt.Sprintf(`\b%d\b`, of)))
+		}
+	}
+	store, err := openStore(s.store)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer store.Close()
+	eventually(s.t, "kapi has recorded the worker", func() bool {
+		work := workIn(s.t, store)
+		return work != "" && !slices.ContainsFunc(want, func(id *regexp.Regexp) bool { return !id.MatchString(work) })
+	})
+}
+
+// workIn returns what the runners of all ongoing actions have recorded of their work.
+func workIn(t *testing.T, store kapi.Store) (all string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	snapshot, err := store.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, r := range snapshot.Records {
+		ids = append(ids, r.Runner.ID)
+	}
+	runners, err := store.Runners(ctx, ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range runners {
+		all += r.Work + "\n"
+	}
+	return strings.TrimSpace(all)
 }
 
 // kapi starts kapi run as a user.
@@ -270,7 +322,7 @@ func TestKilledEarly(t *testing.T) {
 			first.gather()
 			if name == "a daemon left" {
 				eventually(t, "the daemon is there", func() bool { return workerOf(t, first.pid(), "sleep", long) != 0 })
-				time.Sleep(400 * time.Millisecond) // see play
+				s.awaitRecorded(first.pid(), workerOf(t, first.pid(), "sleep", long))
 				for _, pid := range append([]int{first.pid()}, descendants(t, first.pid())...) {
 					if programOf(pid) == s.binary || programOf(pid) == "" {
 						_ = syscall.Kill(pid, syscall.SIGKILL)

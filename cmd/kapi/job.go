@@ -1,0 +1,264 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/fault"
+	"github.com/kettubot/kapi/internal/notify"
+	"github.com/kettubot/kapi/internal/proc"
+	"github.com/kettubot/kapi/internal/progress"
+	"github.com/kettubot/kapi/internal/supervise"
+)
+
+// A job is one command from before its start to behind its end.
+type job struct {
+	*runCmd
+	app     *app
+	path    string
+	place   place
+	signals *supervise.Signals
+	nonce   string // see proc.NonceVariable
+
+	// starting ends when a signal came before the command was started.
+	starting  context.Context
+	interrupt context.CancelCauseFunc
+	begun     chan struct{} // closed when such signals are the command's
+	watching  chan struct{} // closed when the watch for them has ended
+
+	// The operation's, to be read when ended is closed or Do has returned.
+	ended   chan struct{}
+	id      string            // "" if the action was not started
+	tree    *supervise.Tree   // nil if the command was not started
+	result  *supervise.Result // nil if the command was not started
+	late    bool              // its time limit had passed
+	stopped bool              // its action was cancelled or lost
+	lost    bool              // its store was replaced, and its keys are another's
+	err     error
+	haste   bool // a signal ended it, and nobody reads what it might still say
+
+	faults  *fault.Net
+	faulty  atomic.Pointer[fault.Panic] // the first one
+	panics  atomic.Int32
+	tracker atomic.Pointer[progress.Tracker] // once there is one
+
+	tracking sync.WaitGroup
+	quiesce  atomic.Pointer[func(f func())] // the place's, once there is one
+}
+
+// watchStart collects the signals until begin.
+func (j *job) watchStart() {
+	j.starting, j.interrupt = context.WithCancelCause(context.Background())
+	j.begun, j.watching = make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(j.watching)
+		j.faults.Keep(j.watch)
+	}()
+}
+
+func (j *job) watch() {
+	for {
+		select {
+		case sig := <-j.signals.C():
+			if number, ok := sig.(syscall.Signal); ok && ends(number) {
+				j.interrupt(&interruptedError{number, " before the command was started"})
+			} else if quiesce := j.quiesce.Load(); ok && quiesce != nil {
+				supervise.Suspend(number, *quiesce)
+			}
+		case <-j.begun:
+			return
+		}
+	}
+}
+
+// ends tells the signals that ask a process to end.
+func ends(sig syscall.Signal) bool {
+	switch sig {
+	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM:
+		return true
+	}
+	return false
+}
+
+// begin ends the watch. It returns why the command must not be started any more, if
+// so. It is called once.
+func (j *job) begin() error {
+	close(j.begun)
+	<-j.watching
+	return context.Cause(j.starting)
+}
+
+// errNotRun is for what can't be: that a command was not run must never look like a success.
+var errNotRun = errors.New("the command was not run, and nothing says why")
+
+// do runs the command as an action, and returns how kapi is to end.
+func (j *job) do(spec kapi.Spec) error {
+	j.nonce = proc.NewNonce()
+	j.place.expect(proc.Expect(proc.MarkOf(j.nonce)))
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		if p := j.faults.Try(func() { err = j.place.do(j.starting, spec, j.operate) }); p != nil {
+			err = p
+		}
+		done <- err
+	}()
+	var err error
+	select {
+	case err = <-done:
+	case <-j.ended:
+		err = j.awaitRecord(done)
+	}
+	if j.id == "" {
+		return cmp.Or(err, errNotRun)
+	}
+	interrupted := j.awaitOutput()
+	unrecorded := without(err, j.err)
+	j.tellUnrecorded(unrecorded)
+	if j.result == nil {
+		j.undo()
+		return cmp.Or(j.err, errNotRun)
+	}
+	if j.err != nil && unrecorded == nil && len(spec.Keys) > 0 && !spec.ReleaseOnFailure && !j.lost {
+		j.app.tell("the action failed and keeps its key, so that somebody looks at it first; to free it: kapi dismiss %s%s",
+			j.app.storeArgument(), j.id)
+	}
+	return cmp.Or(interrupted, exitWith(j.code()))
+}
+
+// reporting says that the server is lost, or found again, while the command goes on.
+func (j *job) reporting(id string, err error) {
+	if err != nil {
+		j.app.tell("what the command does can't be reported, and is kept until it can: %v", err)
+		return
+	}
+	j.app.tell("action %s is reported on again", id)
+}
+
+// operate is the action's operation.
+func (j *job) operate(ctx context.Context, h handle) error {
+	defer close(j.ended)
+	j.faults.Try(func() { j.err = j.conduct(ctx, h) })
+	if j.tree != nil && j.result == nil { // the command runs, whatever became of us
+		result := j.tree.Wait()
+		j.result = &result
+	}
+	if p := j.faulty.Load(); p != nil {
+		j.err = j.blame(p)
+		j.faults.Try(func() { h.SetExitCode(exitFault) })
+	}
+	return j.err
+}
+
+// conduct starts the command and stays with it to its end.
+func (j *job) conduct(ctx context.Context, h handle) error {
+	j.id = h.ID()
+	for _, a := range h.Dismissed() {
+		j.app.tell("dismissed action %s, which had failed at %s: %s", called(a), localTime(a.UpdatedAt), stateText(a.State))
+	}
+	if err := j.begin(); err != nil {
+		return err
+	}
+	tracker := progress.NewTracker(h, j.pattern, j.Stall)
+	j.tracker.Store(tracker)
+	socket, err := notify.Listen(j.faults, outerSocket(), func(datagram []byte) { tracker.Notice(progress.ParseNotice(datagram)) })
+	if err != nil {
+		j.app.tell("the command can't report its progress by itself: %v", err)
+	}
+	if socket != nil {
+		defer socket.Close()
+	}
+	if err := supervise.Unseen(); err != nil && j.Timeout > 0 {
+		j.app.tell("the time limit will reach the command itself only, not what it starts: %v", err)
+	}
+	recorder := j.app.recorder(h, j.nonce)
+	j.tree, err = supervise.Start(j.command(h, tracker, socket, recorder))
+	if err != nil {
+		return err
+	}
+	tracking, stopTracking := context.WithCancel(context.Background())
+	defer stopTracking()
+	j.faults.Go(&j.tracking, func() { tracker.Run(tracking) })
+	j.faults.Go(&j.tracking, func() { recorder.follow(tracking) })
+	result := j.follow(ctx, j.tree)
+	j.result = &result
+	if socket != nil {
+		socket.Close() // what was said last counts
+	}
+	stopTracking()
+	tracker.Left("")
+	err = withLoss(j.judge(ctx, result), result.Lost)
+	h.SetExitCode(j.code())
+	if err == nil {
+		tracker.Completed()
+	}
+	return err
+}
+
+// command is what is to be run.
+func (j *job) command(h handle, tracker *progress.Tracker, socket *notify.Socket, r *recorder) supervise.Command {
+	address := ""
+	if socket != nil {
+		address = socket.Address()
+	}
+	c := supervise.Command{
+		Path: j.path, Args: j.Command,
+		Env:    supervise.Environ(os.Environ(), j.app.ownVariables, h.ID(), h.Fence(), r.nonce, address),
+		Record: r.begin,
+		Action: h.ID(), Signals: j.signals, Quiesce: j.place.quiesce,
+		Grace: max(j.Grace, 1), // 0 is its default
+		TTY:   j.tty(), Line: tracker.Line, Terminal: tracker.Terminal,
+		Coverage: j.pattern.Coverage(),
+		Warn:     func(err error) { j.app.tell("%v", err) },
+		Left:     func(r supervise.Result, left []supervise.Process) { tracker.Left(waitsFor(r, left)) },
+		Faults:   j.faults,
+	}
+	if !j.LeaveRunning { // its first word after our end would end it, as nobody reads any more
+		c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	}
+	return c
+}
+
+// outerSocket is where a service manager wants to be notified. That of a kapi run around this
+// one is not: each reports on its own action.
+func outerSocket() string {
+	outer := os.Getenv(supervise.OuterVariable)
+	if outer == os.Getenv(supervise.NotifyVariable) {
+		return ""
+	}
+	return outer
+}
+
+// judge says whether the command did what it was started for, and why not.
+func (j *job) judge(ctx context.Context, result supervise.Result) error {
+	err := result.Err()
+	switch {
+	case j.late && err == nil: // it ended as it was asked to
+		return fmt.Errorf("stopped at its time limit of %v", j.Timeout)
+	case j.late:
+		return fmt.Errorf("stopped at its time limit of %v: %w", j.Timeout, err)
+	case err == nil && j.stopped:
+		return fmt.Errorf("stopped: %w", context.Cause(ctx))
+	}
+	return err
+}
+
+// code is what kapi exits with.
+func (j *job) code() int {
+	switch {
+	case j.faulty.Load() != nil:
+		return exitFault
+	case j.late:
+		return exitTimeout
+	case j.result.Code == 0 && (j.stopped || j.result.Lost != nil): // what was to follow on its success must not
+		return exitOther
+	}
+	return j.result.Code
+}
