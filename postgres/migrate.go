@@ -41,12 +41,7 @@ func (s *Store) prepare(ctx context.Context) error {
 			return err
 		}
 		if len(state.missing) > 0 {
-			if err := s.migrate(ctx, l); err != nil {
-				return err
-			}
-			if state, err = s.inspect(ctx, l.conn); err != nil {
-				return err
-			}
+			return s.migrate(ctx, l)
 		}
 		if !state.goesOn {
 			return s.beginEpoch(ctx, l)

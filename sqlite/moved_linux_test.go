@@ -80,13 +80,15 @@ func TestMovedToASideWhileOpen(t *testing.T) {
 // TestOwnFileUnderASidesName: a file of the owner's that has the name of one beside the store, and isn't,
 // isn't opened to those who may read the store.
 func TestOwnFileUnderASidesName(t *testing.T) {
-	path := newPath(t)
-	makeStore(t, path, "a")
-	chmod(t, path, 0o644)
-	writeFile(t, path+"-wake", []byte(secret))
-	openFor(t, path)
-	if now, err := factsOf(path + "-wake"); err != nil || now.mode != 0o600 {
-		t.Errorf("it has mode %o (error: %v)", now.mode, err)
+	for _, end := range []string{"-wake", "-wal"} {
+		path := newPath(t)
+		makeStore(t, path, "a")
+		chmod(t, path, 0o644)
+		writeFile(t, path+end, []byte(secret))
+		openFor(t, path)
+		if now, err := factsOf(path + end); err != nil || now.mode != 0o600 {
+			t.Errorf("PATH%s has mode %o (error: %v)", end, now.mode, err)
+		}
 	}
 }
 
