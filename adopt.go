@@ -105,7 +105,7 @@ func (p *Peer) Prepare(ctx context.Context, spec Spec, op Operation) (*Prepared,
 // transactions have recorded is adopted before.
 func (d *Prepared) Check(ctx context.Context) error {
 	p := d.run.peer
-	return p.explain(p.commit(ctx, &change{nudge: true, wants: d.Keys}))
+	return p.explain(p.commit(ctx, submit(change{kind: kindNudge, wants: d.Keys})))
 }
 
 // Discard forgets a start that was not recorded.
@@ -140,28 +140,12 @@ func (r *run) gone() bool {
 	return err == nil && gone
 }
 
-// adopt gives a recorded start its seq.
-func (pl *plan) adopt(s RecordedStart) error {
-	r, err := s.Record()
-	if err != nil {
-		return err
-	}
-	pl.adopted = append(pl.adopted, s.ID)
-	for _, key := range s.Keys {
-		pl.claimed[key] = s.ID
-	}
-	r = pl.born(&change{start: &r})
-	r.Ticket = r.Fence
-	pl.put(r)
-	return nil
-}
-
 // nudge has the committer adopt what transactions have recorded, and give keys to those who wait
 // for them, as every write transaction does.
 func (p *Peer) nudge() {
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
 	defer cancel()
-	if err := p.commit(ctx, &change{nudge: true}); err != nil && p.ctx.Err() == nil {
+	if err := p.commit(ctx, submit(change{kind: kindNudge})); err != nil && p.ctx.Err() == nil {
 		p.log.Warn("what was recorded in transactions, or waits for one, can't be seen to yet", "error", err)
 	}
 }
@@ -247,13 +231,13 @@ const busyPause = 50 * time.Millisecond
 
 // commitStart commits a start. While a transaction that is open claims one of its keys, it is
 // tried again; once, too, if the holder of a key turns out to be dead or given up.
-func (p *Peer) commitStart(ctx context.Context, start func() *change) (*change, error) {
+func (p *Peer) commitStart(ctx context.Context, start change) (*submission, error) {
 	patience := time.NewTimer(p.opts.StoreTimeout)
 	defer patience.Stop()
 	judged := false
 	for {
-		c := start()
-		c.unjudged = !judged
+		start.unjudged = !judged
+		c := submit(start)
 		err := p.commit(ctx, c)
 		var held *HeldError
 		if !judged && errors.As(err, &held) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"testing"
-	"time"
 )
 
 func recorded(t *testing.T, id string, keys ...string) RecordedStart {
@@ -19,23 +18,22 @@ func recorded(t *testing.T, id string, keys ...string) RecordedStart {
 
 // transact applies a batch as a transaction does that finds recorded starts, and keys that other
 // transactions claim.
-func (l *line) transact(starts []RecordedStart, busy []string, batch ...*change) Writes {
+func (l *line) transact(starts []RecordedStart, busy []string, batch ...*wish) Writes {
 	l.t.Helper()
-	pl := newPlan(&Peer{view: l.view}, Loaded{Page: Page{Head: l.view.at()}}, now)
-	pl.busy = map[string]bool{}
+	claimed := map[string]bool{}
 	for _, key := range busy {
-		pl.busy[key] = true
+		claimed[key] = true
 	}
+	pl := newPlan(l.world, l.head(), claimed, now, limits{})
 	for _, s := range starts {
 		if err := pl.adopt(s); err != nil {
 			l.t.Fatal(err)
 		}
 	}
-	for _, c := range batch {
-		pl.add(c)
-	}
+	pl.addAll(batch...)
 	w, records := pl.writes()
-	l.view.apply(Page{Head: Head{Epoch: "e", Seq: w.Head}, Records: records})
+	l.world.apply(records)
+	l.seq = w.Head
 	return w
 }
 
@@ -74,7 +72,7 @@ func TestAdoptAndEnd(t *testing.T) {
 }
 
 func TestAdoptGarbage(t *testing.T) {
-	pl := newPlan(&Peer{view: newLine(t).view}, Loaded{}, now)
+	pl := plannedOn(aWorld(), Loaded{})
 	if err := pl.adopt(RecordedStart{ID: "a", Data: []byte("{")}); err == nil || len(pl.adopted) != 0 {
 		t.Errorf("err = %v, adopted %v", err, pl.adopted)
 	}
@@ -93,61 +91,8 @@ func TestBusyKey(t *testing.T) {
 	if state := l.get("waiting").State; state != "waits for a transaction that claims the key" {
 		t.Errorf("state %q", state)
 	}
-	if !l.view.stalled() {
-		t.Error("nobody would tell the waiter that the transaction was rolled back")
-	}
-	l.transact(nil, []string{"x"}, &change{nudge: true})
+	l.transact(nil, []string{"x"}, nudge())
 	l.want("other running y/", "waiting pending /x")
-	l.transact(nil, nil, &change{nudge: true})
+	l.transact(nil, nil, nudge())
 	l.want("other running y/", "waiting pending x/")
-	if l.view.stalled() {
-		t.Error("stalled, although it has its keys")
-	}
-}
-
-func TestAdopter(t *testing.T) {
-	var a adopter
-	mine := func(id string) bool { return id == "mine" }
-	start := time.Now()
-	for i, c := range []struct {
-		ids   []string
-		after time.Duration
-		want  bool
-	}{
-		{nil, 0, false},
-		{[]string{"theirs"}, 0, false},
-		{[]string{"theirs", "more"}, adoptOthersAfter - 1, false},
-		{[]string{"more"}, adoptOthersAfter, false}, // somebody does it
-		{[]string{"more"}, 2*adoptOthersAfter - 1, true},
-		{[]string{"more"}, 3 * adoptOthersAfter, false}, // under way
-	} {
-		if got := a.look(c.ids, mine, start.Add(c.after)); got != c.want {
-			t.Errorf("look %d: %v, want %v", i, got, c.want)
-		}
-	}
-	if a = (adopter{}); !a.look([]string{"mine"}, mine, start) {
-		t.Error("its own are adopted at once")
-	}
-}
-
-// What is recorded while starts are being adopted is not left to the slow poll.
-func TestAdopterAgain(t *testing.T) {
-	var a adopter
-	own := func(string) bool { return true }
-	now := time.Now()
-	if !a.look([]string{"first"}, own, now) {
-		t.Fatal("its own is not adopted at once")
-	}
-	if a.look([]string{"first", "second"}, own, now) {
-		t.Error("two at once")
-	}
-	if !a.done() {
-		t.Error("the second, which was seen meanwhile, is forgotten")
-	}
-	if a.look(nil, own, now); a.done() {
-		t.Error("again, although nothing was seen meanwhile")
-	}
-	if !a.look([]string{"third"}, own, now) {
-		t.Error("the third is not adopted")
-	}
 }

@@ -33,7 +33,7 @@ func (r *run) await(limit time.Duration) error {
 				return err
 			}
 		case <-look:
-			if _, adopted := p.view.get(h.id); adopted {
+			if _, adopted := p.view.Get(h.id); adopted {
 				look = nil
 			} else if r.gone() {
 				h.seal()
@@ -54,12 +54,12 @@ func (r *run) await(limit time.Duration) error {
 func (r *run) begin() (bool, error) {
 	p, h := r.peer, r.handle
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		now, ok := p.view.get(h.id)
+		now, ok := p.view.Get(h.id)
 		if !ok || now.waiting() {
 			return false, nil // r.ctx ends if it is gone
 		}
 		rep := report{fence: now.Fence, status: StatusRunning}
-		c := &change{id: h.id, apply: func(r *Record, at int64) error { return r.report(rep, at) }}
+		c := submit(change{kind: kindReport, id: h.id, report: rep})
 		err := p.commit(r.ctx, c)
 		switch {
 		case err == nil:
@@ -87,7 +87,7 @@ func (r *run) leaveQueue(reason error) error {
 	if !h.seal() { // Close has done it
 		return reason
 	}
-	now, ok := r.peer.view.get(h.id)
+	now, ok := r.peer.view.Get(h.id)
 	if !ok {
 		if r.undone != nil { // its transaction may be committed, and nobody has adopted it yet
 			r.peer.unconfirmed.Store(true)
@@ -96,7 +96,7 @@ func (r *run) leaveQueue(reason error) error {
 	}
 	state := "gave up waiting: " + reason.Error()
 	rep := report{fence: now.Ticket, status: StatusFailed, state: &state}
-	c := &change{id: h.id, apply: func(r *Record, at int64) error { return r.report(rep, at) }}
+	c := submit(change{kind: kindReport, id: h.id, report: rep})
 	if err := r.peer.commit(r.peer.ctx, c); err != nil && !errors.Is(err, ErrUnknown) {
 		return errors.Join(reason, fmt.Errorf("take action %s from the queue: %w", h.id, err)) // the sweeper does it
 	}
@@ -105,13 +105,13 @@ func (r *run) leaveQueue(reason error) error {
 
 // refusal says what an action waits for, as the refusal of its start would have.
 func (p *Peer) refusal(id string, waited time.Duration) error {
-	r, _ := p.view.get(id)
+	r, _ := p.view.Get(id)
 	for _, key := range r.Waits {
-		if holder, held := p.view.get(p.view.holder(key)); held {
+		if holder, held := p.view.Get(p.view.Holder(key)); held {
 			return p.explain(&HeldError{Key: key, Holder: holder.Shown(), NotProvenDead: holder.workMayGoOn(), Waited: waited})
 		}
 	}
-	ahead, waiters := wanted{}, p.view.queue()
+	ahead, waiters := wanted{}, p.view.Waiting()
 	slices.SortFunc(waiters, byTicket)
 	for _, other := range waiters {
 		if other.eligible() && other.Ticket < r.Ticket {

@@ -2,9 +2,9 @@ package kapi
 
 // A batch is what goes into one transaction.
 type batch struct {
-	changes []*change
+	changes []*submission
 	// more is where others wait that may come along; nil is nowhere.
-	more <-chan *change
+	more <-chan *submission
 }
 
 // fill takes in what is waiting, save for the changes that were withdrawn meanwhile.
@@ -15,13 +15,13 @@ func (b *batch) fill() {
 }
 
 // begin puts changes before the others.
-func (b *batch) begin(first []*change) {
+func (b *batch) begin(first []*submission) {
 	if len(first) > 0 {
 		b.changes = append(first, b.changes...)
 	}
 }
 
-func (b *batch) take(c *change) {
+func (b *batch) take(c *submission) {
 	if c.taken.CompareAndSwap(false, true) {
 		b.changes = append(b.changes, c)
 	}

@@ -1,222 +1,83 @@
 package kapi
 
-import (
-	"errors"
-	"fmt"
+// A kind says what a change wants.
+type kind int
+
+const (
+	kindStart   kind = iota + 1 // a new action
+	kindReport                  // what a runner says
+	kindVerdict                 // what somebody else has found out about a runner
+	kindRestore                 // a silent runner is heard again
+	kindDismiss                 // a failed action
+	kindCancel                  // the runner is to stop
+	kindGiveUp                  // an impacted action that can't be ended otherwise
+	kindReclaim                 // an action that the history has lost
+	kindNudge                   // nothing by itself: what there is to do is done
 )
 
-// The rules of what may happen to an action. All of them are here and in lease.go,
-// as pure functions of a record; the committer calls them inside the store's write
-// transaction, on the newest version of the record.
+// A change is what somebody wants of the actions: a value, of which only those fields count that
+// belong to its kind.
+type change struct {
+	kind kind
+	// id is that of the action; a start and a reclaim have it in their action.
+	id string
+	// action is what a start adds, and a reclaim puts back.
+	action *Record
 
-// errUnchanged says that a change was right but altered nothing: it takes no seq.
-var errUnchanged = errors.New("unchanged")
+	// Of a start: the Spec's, whether it may be queued, and what of its answer is to be kept.
+	dismissFailed bool
+	wait          bool
+	within        []string
+	asked         *Answer
+	// unjudged marks a start whose refusal does not count yet: its holder is judged first.
+	unjudged bool
 
-// A report is what a runner says of its action. Zero fields say nothing.
-type report struct {
-	fence uint64
-	// status is 1, 2, 3 or 5; 0 is no move.
-	status Status
-	// resetProgress makes the progress unknown, before progress is looked at.
-	resetProgress bool
-	progress      *float64
-	state         *string
-	exitCode      *int
-	// goesOn is set with status 3 by a runner that gives up on work which it could
-	// not stop.
-	goesOn bool
+	report report
+	// heard says that a report comes from the action's runner itself, elsewhere.
+	heard bool
+
+	verdict verdict
+	// beat, of a verdict, is what the runner's Beat must still be: who judged its silence rechecks it
+	// inside the transaction.
+	runner string
+	beat   uint64
+
+	fence uint64 // of a restore
+	by    string // who cancels, or gives up
+	// wants, of a nudge, has it refused as a start would be that wants these keys.
+	wants []string
 }
 
-// report applies what a runner says.
-func (r *Record) report(rep report, now int64) error {
-	if rep.fence != r.Fence && !r.admits(rep) {
-		return ErrStaleFence
-	}
-	switch {
-	case r.Status == StatusCompleted && rep.status == StatusCompleted:
-		return errUnchanged // a final report, repeated
-	case r.Status == StatusAborted && rep.status == StatusFailed:
-		return errUnchanged // the same, and it was dismissed meanwhile
-	case !r.Status.Ongoing():
-		return ErrUnknown
-	case r.Status == StatusFailed:
-		return r.reportAfterFailure(rep, now)
-	}
-	if rep.status != 0 && rep.status != r.Status && !r.Status.CanBecome(rep.status) {
-		return &MoveError{r.Status, rep.status}
-	}
-	if r.queued() {
-		switch rep.status {
-		case StatusRunning, StatusImpacted:
-			if r.waiting() || rep.fence != r.Fence {
-				return ErrWaiting
-			}
-		case StatusFailed:
-			r.giveUp(rep.state, now)
-			return nil
-		}
-	}
-	changed := r.Silence != ""
-	r.Silence = ""
-	changed = r.reportProgress(rep) || changed
-	if rep.state != nil {
-		if state := cutState(*rep.state); state != r.State {
-			r.State, changed = state, true
-		}
-	}
-	if rep.exitCode != nil {
-		r.ExitCode, changed = rep.exitCode, true
-	}
-	if rep.status != 0 && rep.status != r.Status {
-		r.moveTo(rep.status, now)
-		changed = true
-		if rep.status == StatusFailed {
-			r.GivenUp = rep.goesOn
-			r.releaseIfDeclared()
-		}
-	}
-	if !changed {
-		return errUnchanged
-	}
-	r.touch(now, true)
-	return nil
+// An outcome is what became of a change.
+type outcome struct {
+	// record is the action as it is then.
+	record Record
+	// changed is false if that was so before, or the change was refused.
+	changed bool
+	// dismissed are the failed actions that a start has dismissed, as they were before.
+	dismissed []Action
+	// kept is what a start was answered that asked for it, or was answered before.
+	kept *Answer
+	// lostTo says who has got the keys of what was reclaimed.
+	lostTo error
+	err    error
 }
 
-// reportProgress applies the rule that progress never goes back by itself.
-func (r *Record) reportProgress(rep report) (changed bool) {
-	before := r.Progress
-	if rep.resetProgress {
-		r.Progress = nil
+// applyTo applies a change of an action that there is.
+func (c *change) applyTo(r *Record, now int64) error {
+	switch c.kind {
+	case kindReport:
+		return applyReport(r, c.report, now)
+	case kindVerdict:
+		return applyVerdict(r, c.verdict, now)
+	case kindRestore:
+		return restore(r, c.fence, now)
+	case kindDismiss:
+		return dismiss(r, now)
+	case kindCancel:
+		return requestCancel(r, c.by, now)
+	case kindGiveUp:
+		return giveUpBy(r, c.by, now)
 	}
-	if rep.progress != nil {
-		if p, ok := clampProgress(*rep.progress); ok && (r.Progress == nil || p > *r.Progress) {
-			r.Progress = &p
-		}
-	}
-	if before == nil || r.Progress == nil {
-		return before != r.Progress
-	}
-	return *before != *r.Progress
-}
-
-// reportAfterFailure hears out the runner of an action that was given up: its end
-// is noted once. The status stays 3 and the keys stay held, because an admin has to
-// look.
-func (r *Record) reportAfterFailure(rep report, now int64) error {
-	final := rep.status == StatusFailed || rep.status == StatusCompleted
-	switch {
-	case final && r.workMayGoOn():
-		r.LateEnd = true
-		r.ExitCode = rep.exitCode
-		r.State = cutState("finished after it was given up: " + lateEnd(rep))
-		r.touch(now, true)
-		return nil
-	case final && (r.LateEnd || rep.status == StatusFailed):
-		return errUnchanged // a final report, repeated
-	case r.workMayGoOn():
-		return ErrGivenUp
-	case rep.status != 0:
-		return &MoveError{r.Status, rep.status}
-	default:
-		return &MoveError{r.Status, r.Status}
-	}
-}
-
-func lateEnd(rep report) string {
-	switch {
-	case rep.status == StatusCompleted && rep.exitCode != nil:
-		return "exit 0"
-	case rep.status == StatusCompleted:
-		return "completed"
-	case rep.state != nil && *rep.state != "":
-		return *rep.state
-	default:
-		return "failed"
-	}
-}
-
-// restore clears the mark of silence: the runner was heard again.
-func (r *Record) restore(fence uint64, now int64) error {
-	if fence != r.Fence || r.Silence == "" || !r.Status.Active() {
-		return errUnchanged
-	}
-	r.Silence = ""
-	r.touch(now, true)
-	return nil
-}
-
-// dismiss ends a failed action: 3 to 4 (kAPI's document, "Dismiss Failed Action").
-func (r *Record) dismiss(now int64) error {
-	switch {
-	case !r.Status.Ongoing():
-		return ErrUnknown
-	case r.Status != StatusFailed:
-		return ErrNotFailed
-	}
-	r.moveTo(StatusAborted, now)
-	r.touch(now, false)
-	return nil
-}
-
-// requestCancel asks the runner to stop. The action fails when it has.
-func (r *Record) requestCancel(by string, now int64) error {
-	switch {
-	case !r.Status.Ongoing():
-		return ErrUnknown
-	case r.Status == StatusFailed:
-		return &NotCancellableError{"it has failed already and can only be dismissed"}
-	case r.CancelRequestedAt != 0:
-		return errUnchanged
-	}
-	r.CancelRequestedAt = now
-	r.CancelledBy = by
-	r.touch(now, false)
-	return nil
-}
-
-// giveUpBy fails an impacted action that nobody can end otherwise. Its work may go on, so it
-// keeps its keys.
-func (r *Record) giveUpBy(by string, now int64) error {
-	shown := r.Shown()
-	switch {
-	case !r.Status.Ongoing():
-		return ErrUnknown
-	case r.Status == StatusFailed:
-		return &NotCancellableError{"it has failed already and can only be dismissed"}
-	case r.queued():
-		reason := "given up by " + by
-		r.giveUp(&reason, now)
-		return nil
-	case shown.Status != StatusImpacted && r.Silence == "":
-		return &NotCancellableError{"only an impacted action can be given up, and this one is " + shown.Status.String()}
-	}
-	r.CancelRequestedAt, r.CancelledBy = now, by
-	r.moveTo(StatusFailed, now)
-	r.GivenUp = true
-	r.State = cutState(fmt.Sprintf("given up by %s; %s; before that: %s", by, notProvenDead, shown.State))
-	r.touch(now, false)
-	return nil
-}
-
-// moveTo makes a move that the caller knows to be allowed, with what follows from
-// it: the first run sets StartedAt, a disposed action holds no key.
-func (r *Record) moveTo(to Status, now int64) {
-	r.Status = to
-	r.Silence = ""
-	if to == StatusRunning && r.StartedAt == 0 {
-		r.StartedAt = now
-	}
-	if !to.Ongoing() {
-		r.Keys = nil
-	}
-}
-
-// touch stamps a change; heard says that it is a sign of life of the runner.
-func (r *Record) touch(now int64, heard bool) {
-	r.UpdatedAt = now
-	if heard && r.Runner != nil {
-		runner := *r.Runner
-		runner.HeardAt = now
-		r.Runner = &runner
-	}
+	panic("a change of no kind")
 }

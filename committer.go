@@ -14,48 +14,23 @@ import (
 // spread an fsync thinner, but keep everybody else from the write lock for longer.
 const maxBatch = 256
 
-// A change is one caller's wish to the committer, and the answer to it.
-type change struct {
-	// start is the record to add, nil for a change of an existing one.
-	start         *Record
-	dismissFailed bool
-	wait          bool     // the start may be queued
-	within        []string // the Spec's
-	// kept, of a start, is what is to be kept; afterwards what was answered, if that was before.
-	kept *Answer
-	// heard says that the change comes from the action's runner itself, elsewhere.
-	heard bool
-	// id and apply change an existing record by one of the pure rules.
-	id    string
-	apply func(*Record, int64) error
-	// nudge has the committer do what there is to do, and changes nothing itself. It is refused as a
-	// start would be that wants these keys.
-	nudge bool
-	wants []string
-	// unjudged marks a start whose refusal does not count yet: its holder is judged first.
-	unjudged bool
-	// reclaim is a record that the history has lost, to be put back; lostTo, afterwards, says who has
-	// got its keys.
-	reclaim *Record
-	lostTo  error
-	// then, if it is not nil, is called with the answer.
+// A submission is one caller's change on its way through the committer, and what became of it.
+type submission struct {
+	change
+	// The outcome, once done is closed.
+	outcome
+	// then, if it is not nil, is called with the outcome.
 	then func()
-	// beat, if runner is set, is what the runner's Beat must still be: who judged its
-	// silence rechecks it inside the transaction.
-	runner string
-	beat   uint64
 
 	taken atomic.Bool // by the committer, or by a caller that withdraws
 	left  bool        // the caller no longer waits; guarded by the flight
 	done  chan struct{}
-	// The answer, once done is closed.
-	record    Record
-	dismissed []Action
-	err       error
 }
 
+func submit(c change) *submission { return &submission{change: c} }
+
 // commit hands a change to the committer and waits for the outcome.
-func (p *Peer) commit(ctx context.Context, c *change) error {
+func (p *Peer) commit(ctx context.Context, c *submission) error {
 	if err := p.enqueue(ctx, c); err != nil {
 		return err
 	}
@@ -63,13 +38,13 @@ func (p *Peer) commit(ctx context.Context, c *change) error {
 }
 
 // enqueue hands a change to the committer; changes are applied in this order.
-func (p *Peer) enqueue(ctx context.Context, c *change) error {
+func (p *Peer) enqueue(ctx context.Context, c *submission) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
 	c.done = make(chan struct{})
 	select {
-	case p.queue <- c:
+	case p.submit <- c:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -81,7 +56,7 @@ func (p *Peer) enqueue(ctx context.Context, c *change) error {
 // wait waits for the outcome. When ctx ends before the committer took the change it is
 // withdrawn; afterwards the outcome is waited for, because it may be on disk already. A
 // transaction that nobody wants any more is given up, if it still can be.
-func (p *Peer) wait(ctx context.Context, c *change) error {
+func (p *Peer) wait(ctx context.Context, c *submission) error {
 	select {
 	case <-c.done:
 		return c.err
@@ -104,11 +79,11 @@ func (p *Peer) wait(ctx context.Context, c *change) error {
 
 // commitLoop is the committer: it takes what is waiting into one transaction.
 func (p *Peer) commitLoop() {
-	changes := make([]*change, 0, maxBatch)
+	changes := make([]*submission, 0, maxBatch)
 	for {
-		b := &batch{changes: changes[:0], more: p.queue}
+		b := &batch{changes: changes[:0], more: p.submit}
 		select {
-		case c := <-p.queue:
+		case c := <-p.submit:
 			b.take(c)
 		case <-p.ctx.Done():
 			return
@@ -139,7 +114,7 @@ func (p *Peer) commitBatch(b *batch) {
 			if err := p.reload(); err != nil {
 				c.answer(err)
 			} else {
-				c.answer(p.tryCommit(&batch{changes: []*change{c}}))
+				c.answer(p.tryCommit(&batch{changes: []*submission{c}}))
 			}
 		}
 		return
@@ -150,12 +125,9 @@ func (p *Peer) commitBatch(b *batch) {
 }
 
 // answer tells the caller of the outcome; err is that of the whole transaction.
-func (c *change) answer(err error) {
+func (c *submission) answer(err error) {
 	if err != nil {
 		c.err = err
-	}
-	if errors.Is(c.err, errUnchanged) {
-		c.err = nil
 	}
 	if c.then != nil {
 		c.then()
@@ -164,7 +136,7 @@ func (c *change) answer(err error) {
 }
 
 // answerLast answers a change that has no answer yet.
-func (c *change) answerLast(err error) {
+func (c *submission) answerLast(err error) {
 	select {
 	case <-c.done:
 	default:
@@ -253,8 +225,7 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 		p.flight.hasRead(reading)
 		now := time.Now()
 		p.counters.isExact(now)
-		pl := newPlan(p, l, now.UnixMilli())
-		pl.busy = busy
+		pl := newPlan(p.view, l, busy, now.UnixMilli(), limits{p.opts.Lease, p.encodeRemote})
 		for _, s := range l.Starts {
 			if l.NoStarts != nil {
 				break
@@ -264,8 +235,7 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 			}
 		}
 		for _, c := range b.changes {
-			c.err, c.dismissed = nil, nil
-			pl.add(c)
+			c.outcome = pl.add(&c.change)
 		}
 		w, records := pl.writes()
 		if len(w.Insert) > 0 {
@@ -296,21 +266,21 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 func findable(id string) bool { return utf8.ValidString(id) && strings.IndexByte(id, 0) < 0 }
 
 // needs says what the transaction of a batch has to read.
-func (p *Peer) needs(head Head, batch []*change) Batch {
+func (p *Peer) needs(head Head, batch []*submission) Batch {
 	b := Batch{Since: head.Seq}
 	for _, c := range batch {
-		if c.start == nil && !c.nudge {
-			if _, known := p.view.get(c.id); !known && findable(c.id) {
+		if c.kind != kindStart && c.kind != kindNudge {
+			if _, known := p.view.Get(c.id); !known && findable(c.id) {
 				b.Find = append(b.Find, c.id)
 			}
 		}
-		if c.kept != nil {
-			b.Requests = append(b.Requests, c.kept.Request)
+		if c.asked != nil {
+			b.Requests = append(b.Requests, c.asked.Request)
 		}
 		if c.runner != "" {
 			b.Runners = append(b.Runners, c.runner)
 		}
-		if c.nudge {
+		if c.kind == kindNudge {
 			b.Nudges++
 		}
 	}

@@ -53,13 +53,15 @@ func (s *sweeper) judgeAll(entries []*entry, runners []RunnerRecord) error {
 	for _, e := range entries {
 		x := known[e.Runner.ID]
 		ev := x.evidence
+		var left proc.Remains
 		if x.table != nil {
-			ev.remains = x.remains(e.ID)
+			left = x.remains(e.ID)
+			ev.remains = remains{processes(left.Sure), processes(left.Maybe), left.Hidden}
 		}
-		if v := verdictOn(e, ev); v != nil {
+		if v := verdictOn(e, ev, left.Sure); v != nil {
 			verdicts = append(verdicts, v)
 		}
-		if len(ev.remains.Sure) == 0 {
+		if len(left.Sure) == 0 {
 			delete(s.asked, e.ID)
 		}
 	}
@@ -110,7 +112,7 @@ func (s *sweeper) examineAll(entries []*entry, runners []RunnerRecord) (map[stri
 	}
 	for _, x := range known {
 		if s.restarted(x) {
-			x.life, x.restarted = proc.Gone, true
+			x.life, x.restarted = lifeGone, true
 		}
 	}
 	return known, nil
@@ -124,14 +126,33 @@ func (s *sweeper) examine(r *RunnerRecord) evidence {
 	ev := evidence{
 		host: r.Host, pid: r.PID, heardAt: r.HeardAt, beat: r.Beat,
 		lease: r.Lease, giveUp: s.peer.opts.GiveUp,
-		life: id.Life(),
+		life: lifeOf(id),
 	}
 	if ev.lease == 0 {
 		ev.lease = s.peer.opts.Lease
 	}
 	ev.giveUp = max(ev.giveUp, ev.lease)
-	ev.stopped = ev.life == proc.Alive && id.Stopped()
+	ev.stopped = ev.life == lifeAlive && id.Stopped()
 	return ev
+}
+
+// lifeOf says what can be proven of a process, in the rules' words.
+func lifeOf(id proc.Identity) life {
+	switch id.Life() {
+	case proc.Alive:
+		return lifeAlive
+	case proc.Gone:
+		return lifeGone
+	}
+	return lifeUnknown
+}
+
+// processes are those that people are told of.
+func processes(all []proc.Process) (named []process) {
+	for _, p := range all {
+		named = append(named, process{p.PID, p.Name})
+	}
+	return named
 }
 
 // restarted reports whether a runner died with the boot before this one. Another boot id proves
@@ -150,7 +171,7 @@ func (s *sweeper) restarted(x *examined) bool {
 func (s *sweeper) settleDead(entries []*entry, known map[string]*examined) ([]*entry, error) {
 	dead := false
 	for _, x := range known {
-		dead = dead || x.life == proc.Gone
+		dead = dead || x.life == lifeGone
 	}
 	if !dead {
 		return entries, nil
@@ -161,9 +182,9 @@ func (s *sweeper) settleDead(entries []*entry, known map[string]*examined) ([]*e
 	}
 	for _, x := range known {
 		switch {
-		case x.life != proc.Gone || x.restarted:
+		case x.life != lifeGone || x.restarted:
 		case table == nil:
-			x.life = proc.Unknown
+			x.life = lifeUnknown
 		default:
 			x.table = table
 		}
@@ -172,7 +193,7 @@ func (s *sweeper) settleDead(entries []*entry, known map[string]*examined) ([]*e
 		return nil, err
 	}
 	return slices.DeleteFunc(entries, func(e *entry) bool {
-		now, ok := s.peer.view.get(e.ID)
+		now, ok := s.peer.view.Get(e.ID)
 		return !ok || now.Seq != e.Seq
 	}), nil
 }
@@ -208,6 +229,6 @@ func (p *Peer) judgeNow(ctx context.Context, held *HeldError) bool {
 		return false
 	}
 	p.sweep.look()
-	now, ok := p.view.get(held.Holder.ID)
+	now, ok := p.view.Get(held.Holder.ID)
 	return !ok || now.Seq != held.Holder.Seq
 }

@@ -15,7 +15,7 @@ func (o Options) WithClock(sinceBoot, awake func() time.Duration) Options {
 func (p *Peer) Self() RunnerRecord { return p.self }
 
 // Queued is how many changes wait for the next transaction.
-func (p *Peer) Queued() int { return len(p.queue) }
+func (p *Peer) Queued() int { return len(p.submit) }
 
 // GivenUp reports whether a transaction is under way that nobody waits for any more.
 func (p *Peer) GivenUp() bool {

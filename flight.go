@@ -96,7 +96,7 @@ func (f *flight) join(b *batch) {
 }
 
 // leave notes that nobody waits for c any more.
-func (f *flight) leave(c *change) {
+func (f *flight) leave(c *submission) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c.left = true
@@ -104,7 +104,7 @@ func (f *flight) leave(c *change) {
 }
 
 func (f *flight) check() {
-	if f.batch != nil && !slices.ContainsFunc(f.batch.changes, func(c *change) bool { return !c.left }) {
+	if f.batch != nil && !slices.ContainsFunc(f.batch.changes, func(c *submission) bool { return !c.left }) {
 		f.cancel(errLeft)
 	}
 }

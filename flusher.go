@@ -59,7 +59,7 @@ func (f *flusher) publish() {
 	dirty := f.dirty
 	f.dirty = nil
 	f.mu.Unlock()
-	changes := make([]*change, len(dirty))
+	changes := make([]*submission, len(dirty))
 	for i, h := range dirty {
 		if c, err := h.submit(report{}, false); err == nil {
 			changes[i] = c

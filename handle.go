@@ -177,7 +177,7 @@ func (h *Handle) collect(rep *report) {
 
 // submit hands a report to the committer, with what waits to be published. Nothing is
 // taken after the final report: the error is ErrUnknown then.
-func (h *Handle) submit(rep report, final bool) (*change, error) {
+func (h *Handle) submit(rep report, final bool) (*submission, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.sealed {
@@ -189,8 +189,8 @@ func (h *Handle) submit(rep report, final bool) (*change, error) {
 	return c, h.peer.enqueue(h.peer.ctx, c)
 }
 
-func (h *Handle) change(rep report) *change {
-	return &change{id: h.id, apply: func(r *Record, now int64) error { return r.report(rep, now) }}
+func (h *Handle) change(rep report) *submission {
+	return submit(change{kind: kindReport, id: h.id, report: rep})
 }
 
 // seal forbids further reports; it is false if the final one is made already.

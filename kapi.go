@@ -97,7 +97,7 @@ type Peer struct {
 	clock    string                 // names the clock of this machine; "" if there is none
 	secret   atomic.Pointer[[]byte] // the store's
 	view     *view
-	queue    chan *change
+	submit   chan *submission
 	flight   flight
 	syncs    syncer
 	flush    flusher
@@ -153,7 +153,7 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 			BootID: me.BootID, PIDNamespace: me.PIDNamespace, StartTime: me.StartTime,
 			Lease: opts.Lease,
 		},
-		queue:   make(chan *change, 4*maxBatch),
+		submit:  make(chan *submission, 4*maxBatch),
 		renew:   make(chan struct{}, 1),
 		running: map[string]*Handle{},
 		unsaid:  map[string]report{},
@@ -202,7 +202,7 @@ func (p *Peer) Get(ctx context.Context, id string) (Action, error) {
 	if err := p.upToDate(ctx); err != nil {
 		return Action{}, err
 	}
-	r, ok := p.view.get(id)
+	r, ok := p.view.Get(id)
 	if !ok {
 		return Action{}, ErrUnknown
 	}
@@ -270,7 +270,7 @@ func (p *Peer) Ready(ctx context.Context) error { return p.check(ctx) }
 // log. It returns the action as it ended. The error is ErrUnknown, ErrNotFailed, or
 // wraps ErrUnavailable.
 func (p *Peer) Dismiss(ctx context.Context, id, by string) (Action, error) {
-	c := &change{id: id, apply: (*Record).dismiss}
+	c := submit(change{kind: kindDismiss, id: id})
 	if err := p.commit(ctx, c); err != nil {
 		return Action{}, err
 	}
@@ -283,7 +283,7 @@ func (p *Peer) Dismiss(ctx context.Context, id, by string) (Action, error) {
 // asked. Asking again changes nothing. The error is ErrUnknown, a *NotCancellableError, or
 // wraps ErrUnavailable.
 func (p *Peer) Cancel(ctx context.Context, id, by string) (Action, error) {
-	c := &change{id: id, apply: func(r *Record, now int64) error { return r.requestCancel(by, now) }}
+	c := submit(change{kind: kindCancel, id: id, by: by})
 	if err := p.commit(ctx, c); err != nil {
 		return Action{}, err
 	}
@@ -296,7 +296,7 @@ func (p *Peer) Cancel(ctx context.Context, id, by string) (Action, error) {
 // may still be going on, so it keeps its keys. by names who gives it up. The error is as of
 // Cancel.
 func (p *Peer) GiveUp(ctx context.Context, id, by string) (Action, error) {
-	c := &change{id: id, apply: func(r *Record, now int64) error { return r.giveUpBy(by, now) }}
+	c := submit(change{kind: kindGiveUp, id: id, by: by})
 	if err := p.commit(ctx, c); err != nil {
 		return Action{}, err
 	}

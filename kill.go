@@ -30,7 +30,7 @@ func (p *Peer) Kill(ctx context.Context, id, by string) (Killed, error) {
 	if err := p.upToDate(ctx); err != nil {
 		return Killed{}, err
 	}
-	r, ok := p.view.get(id)
+	r, ok := p.view.Get(id)
 	if !ok {
 		return Killed{}, ErrUnknown
 	}
@@ -52,7 +52,7 @@ func (p *Peer) Kill(ctx context.Context, id, by string) (Killed, error) {
 			return killed, fmt.Errorf("look for its processes: %w", err)
 		}
 		remains := table.Remains(work)
-		killed.Unsure = strings.Split(nameProcesses(remains.Maybe), ", ")
+		killed.Unsure = strings.Split(nameProcesses(processes(remains.Maybe)), ", ")
 		if len(remains.Maybe) == 0 {
 			killed.Unsure = nil
 		}
@@ -68,7 +68,7 @@ func (p *Peer) Kill(ctx context.Context, id, by string) (Killed, error) {
 				refused[process.PID] = err
 				continue
 			}
-			if name := nameProcesses([]proc.Process{process}); !slices.Contains(killed.Processes, name) {
+			if name := nameProcesses(processes([]proc.Process{process})); !slices.Contains(killed.Processes, name) {
 				killed.Processes = append(killed.Processes, name)
 			}
 		}

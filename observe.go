@@ -3,8 +3,6 @@ package kapi
 import (
 	"context"
 	"time"
-
-	"github.com/kettubot/kapi/internal/proc"
 )
 
 // Silence counts only while somebody watched. Peers that live briefly (commands, cron jobs) hand
@@ -56,7 +54,7 @@ func (s *sweeper) watch(known map[string]*examined) error {
 }
 
 // stands reports whether silence proves nothing of a runner: the kernel says that it lives.
-func (x *examined) stands() bool { return x.life == proc.Alive }
+func (x *examined) stands() bool { return x.life == lifeAlive }
 
 // silentAt returns for how long a runner was watched to be silent, by a peer that looks now and
 // finds it as it was. Between two looks at most one lease counts, and nothing if the machine

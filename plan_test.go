@@ -10,11 +10,48 @@ import (
 	"pgregory.net/rapid"
 )
 
-// aView is a view at seq 10 of epoch e.
-func aView(records ...Record) *view {
-	v := newView(func(*Record) {})
-	v.load(Snapshot{Head: Head{Epoch: "e", Seq: 10}, Records: records})
-	return v
+// A world is a picture of what is ongoing, and a log of nothing.
+type world struct{ records map[string]Record }
+
+func aWorld(records ...Record) *world {
+	w := &world{map[string]Record{}}
+	w.apply(records)
+	return w
+}
+
+func (w *world) apply(records []Record) {
+	for _, r := range records {
+		if w.records[r.ID] = r; !r.Status.Ongoing() {
+			delete(w.records, r.ID)
+		}
+	}
+}
+
+func (w *world) Get(id string) (Record, bool) {
+	r, ok := w.records[id]
+	return r, ok
+}
+
+func (w *world) Holder(key string) string { return w.keys()[key] }
+
+func (w *world) Waiting() (waiting []*Record) {
+	for _, r := range w.records {
+		if r.waiting() {
+			waiting = append(waiting, &r)
+		}
+	}
+	return waiting
+}
+
+// keys returns who holds each.
+func (w *world) keys() map[string]string {
+	keys := map[string]string{}
+	for _, r := range w.records {
+		for _, key := range r.Keys {
+			keys[key] = r.ID
+		}
+	}
+	return keys
 }
 
 func held(id string, s Status, fence uint64, keys ...string) Record {
@@ -23,30 +60,53 @@ func held(id string, s Status, fence uint64, keys ...string) Record {
 	return r
 }
 
-func starting(id string, keys ...string) *change {
-	return &change{start: &Record{Action: Action{
+// A wish is a change with its outcome.
+type wish struct {
+	change
+	outcome
+}
+
+func starting(id string, keys ...string) *wish {
+	return &wish{change: change{kind: kindStart, action: &Record{Action: Action{
 		ID: id, Title: "t", Status: StatusRunning, Keys: keys, Runner: &Runner{ID: "r"},
-	}}}
+	}}}}
 }
 
-func reporting(id string, rep report) *change {
-	return &change{id: id, apply: func(r *Record, now int64) error { return r.report(rep, now) }}
+func reporting(id string, rep report) *wish {
+	return &wish{change: change{kind: kindReport, id: id, report: rep}}
 }
 
-func dismissing(id string) *change { return &change{id: id, apply: (*Record).dismiss} }
+func dismissing(id string) *wish { return &wish{change: change{kind: kindDismiss, id: id}} }
 
-func planned(v *view, l Loaded, batch ...*change) (Writes, []Record) {
-	l.Epoch, l.Seq = "e", 10
-	pl := newPlan(&Peer{view: v}, l, now)
+func cancelling(id string) *wish { return &wish{change: change{kind: kindCancel, id: id, by: "x"}} }
+
+func judged(id string, v verdict) *wish {
+	return &wish{change: change{kind: kindVerdict, id: id, verdict: v}}
+}
+
+func nudge() *wish { return &wish{change: change{kind: kindNudge}} }
+
+// add applies the changes of a batch. What altered nothing is answered with errUnchanged.
+func (pl *plan) addAll(batch ...*wish) {
 	for _, c := range batch {
-		pl.add(c)
+		if c.outcome = pl.add(&c.change); c.err == nil && !c.changed {
+			c.err = errUnchanged
+		}
 	}
+}
+
+func plannedOn(w picture, l Loaded) *plan { return newPlan(w, l, nil, now, limits{}) }
+
+func planned(w *world, l Loaded, batch ...*wish) (Writes, []Record) {
+	l.Epoch, l.Seq = "e", 10
+	pl := plannedOn(w, l)
+	pl.addAll(batch...)
 	return pl.writes()
 }
 
 func TestPlanOrder(t *testing.T) {
-	batch := []*change{starting("a", "ka"), starting("b"), reporting("a", report{fence: 11, state: ptr("x")})}
-	w, records := planned(aView(), Loaded{}, batch...)
+	batch := []*wish{starting("a", "ka"), starting("b"), reporting("a", report{fence: 11, state: ptr("x")})}
+	w, records := planned(aWorld(), Loaded{}, batch...)
 	if w.Head != 13 || len(records) != 2 || records[0].ID != "b" || records[1].ID != "a" {
 		t.Fatalf("head %d, records %+v", w.Head, records)
 	}
@@ -65,7 +125,7 @@ func TestPlanOrder(t *testing.T) {
 func TestPlanKeyHandOver(t *testing.T) {
 	end := reporting("a", report{fence: 7, status: StatusCompleted})
 	early, late, third := starting("b", "k"), starting("c", "k"), starting("d", "k")
-	w, _ := planned(aView(held("a", StatusRunning, 7, "k")), Loaded{}, early, end, late, third)
+	w, _ := planned(aWorld(held("a", StatusRunning, 7, "k")), Loaded{}, early, end, late, third)
 	if end.err != nil || late.err != nil {
 		t.Fatalf("end %v, start after it %v", end.err, late.err)
 	}
@@ -81,7 +141,7 @@ func TestPlanKeyHandOver(t *testing.T) {
 
 func TestPlanAllKeysOrNone(t *testing.T) {
 	c := starting("b", "free", "k", "free2")
-	w, records := planned(aView(held("a", StatusRunning, 7, "k")), Loaded{}, c)
+	w, records := planned(aWorld(held("a", StatusRunning, 7, "k")), Loaded{}, c)
 	checkHeld(t, c.err, "k", "a")
 	if len(records) != 0 || len(w.Claim) != 0 || w.Head != 10 {
 		t.Errorf("a refused start writes %+v", w)
@@ -103,7 +163,7 @@ func TestPlanDismissFailed(t *testing.T) {
 	late.GivenUp, late.LateEnd = true, true
 	silent := held("silent", StatusFailed, 5, "k4")
 	silent.GivenUp = true
-	v := aView(known, late, silent, held("busy", StatusImpacted, 6, "k5"))
+	v := aWorld(known, late, silent, held("busy", StatusImpacted, 6, "k5"))
 
 	for _, tt := range []struct {
 		name      string
@@ -134,7 +194,7 @@ func TestPlanDismissFailed(t *testing.T) {
 				t.Errorf("dismissed %v, want %v", ids, tt.dismissed)
 			}
 			if tt.key != "" {
-				if he := checkHeld(t, c.err, tt.key, v.holder(tt.key)); he.NotProvenDead != tt.unproven {
+				if he := checkHeld(t, c.err, tt.key, v.Holder(tt.key)); he.NotProvenDead != tt.unproven {
 					t.Errorf("not proven dead: %v", he.NotProvenDead)
 				}
 				if len(records) != 0 {
@@ -167,10 +227,9 @@ func TestPlanRechecksBeat(t *testing.T) {
 		{"forgotten", "r", nil, errUnchanged},
 		{"another runner's by now", "q", map[string]uint64{"q": 4}, errUnchanged},
 	} {
-		c := &change{id: "a", runner: tt.runner, beat: 4, apply: func(r *Record, now int64) error {
-			return r.accept(verdict{failure: "died", ended: true}, now)
-		}}
-		_, records := planned(aView(held("a", StatusRunning, 7, "k")), Loaded{Beats: tt.beats}, c)
+		c := judged("a", verdict{failure: "died", ended: true})
+		c.runner, c.beat = tt.runner, 4
+		_, records := planned(aWorld(held("a", StatusRunning, 7, "k")), Loaded{Beats: tt.beats}, c)
 		if !errors.Is(c.err, tt.want) || (len(records) == 1) != (tt.want == nil) {
 			t.Errorf("%s: %v, %d records", tt.name, c.err, len(records))
 		}
@@ -182,9 +241,9 @@ func TestPlanTombstones(t *testing.T) {
 	again := reporting("done", report{fence: 7, status: StatusCompleted})
 	stale := reporting("done", report{fence: 6, status: StatusCompleted})
 	dismiss, never := dismissing("done"), dismissing("never")
-	_, records := planned(aView(), Loaded{Found: []Record{done}}, again, stale, dismiss, never)
+	_, records := planned(aWorld(), Loaded{Found: []Record{done}}, again, stale, dismiss, never)
 	for _, tt := range []struct {
-		c    *change
+		c    *wish
 		want error
 	}{{again, errUnchanged}, {stale, ErrStaleFence}, {dismiss, ErrUnknown}, {never, ErrUnknown}} {
 		if !errors.Is(tt.c.err, tt.want) {
@@ -200,31 +259,31 @@ func TestPlanTombstones(t *testing.T) {
 // shares one, and every change has a seq of its own.
 func TestPlanKeepsKeysUnique(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		v := aView()
+		v := aWorld()
 		stored := map[string]string{} // the store's table of keys
 		seq, ids := uint64(10), []string{"none"}
 		for round := range rapid.IntRange(1, 6).Draw(t, "rounds") {
-			pl := newPlan(&Peer{view: v}, Loaded{Page: Page{Head: Head{Epoch: "e", Seq: seq}}}, now)
+			pl := plannedOn(v, Loaded{Page: Page{Head: Head{Epoch: "e", Seq: seq}}})
 			for i := range rapid.IntRange(1, 8).Draw(t, "batch") {
 				id := rapid.SampledFrom(ids).Draw(t, "id")
 				fence := uint64(0)
 				if r := pl.lookup(id); r != nil {
 					fence = r.Fence
 				}
-				c := rapid.SampledFrom([]func() *change{
-					func() *change {
+				c := rapid.SampledFrom([]func() *wish{
+					func() *wish {
 						keys := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c"}), 0, 3, rapid.ID).Draw(t, "keys")
 						c := starting(fmt.Sprintf("%d-%d", round, i), keys...)
-						c.start.ReleaseOnFailure = rapid.Bool().Draw(t, "release")
+						c.action.ReleaseOnFailure = rapid.Bool().Draw(t, "release")
 						c.dismissFailed = rapid.Bool().Draw(t, "dismiss failed")
-						ids = append(ids, c.start.ID)
+						ids = append(ids, c.action.ID)
 						return c
 					},
-					func() *change { return reporting(id, report{fence: fence, status: StatusCompleted}) },
-					func() *change { return reporting(id, report{fence: fence, status: StatusFailed}) },
-					func() *change { return dismissing(id) },
+					func() *wish { return reporting(id, report{fence: fence, status: StatusCompleted}) },
+					func() *wish { return reporting(id, report{fence: fence, status: StatusFailed}) },
+					func() *wish { return dismissing(id) },
 				}).Draw(t, "change")()
-				pl.add(c)
+				pl.addAll(c)
 			}
 			w, records := pl.writes()
 			for _, key := range w.Free {
@@ -248,9 +307,9 @@ func TestPlanKeepsKeysUnique(t *testing.T) {
 			if w.Head != seq {
 				t.Fatalf("head %d, last seq %d", w.Head, seq)
 			}
-			v.apply(Page{Head: Head{Epoch: "e", Seq: seq}, Records: records})
-			if !reflect.DeepEqual(v.keys, stored) {
-				t.Fatalf("the view holds %v, the store %v", v.keys, stored)
+			v.apply(records)
+			if !reflect.DeepEqual(v.keys(), stored) {
+				t.Fatalf("the picture holds %v, the store %v", v.keys(), stored)
 			}
 		}
 	})

@@ -11,30 +11,18 @@ import (
 // doesn't overtake, and who is silent is passed over. Then its runner says that it begins,
 // which is the moment from which it is running: up to there it can be taken back without harm.
 
-// queued reports whether the action is in the queue, or has its keys from there and has not
-// begun.
-func (r *Record) queued() bool { return r.Ticket != 0 && r.Status == StatusPending }
-
-// waiting reports whether the action has yet to get its keys.
-func (r *Record) waiting() bool { return r.queued() && len(r.Waits) > 0 }
-
-// eligible reports whether a waiting action is not passed over.
-func (r *Record) eligible() bool {
-	return r.waiting() && r.Silence == "" && r.CancelRequestedAt == 0
-}
-
 // admits says whether a report names the ticket of an action that has not begun.
-func (r *Record) admits(rep report) bool { return r.queued() && rep.fence == r.Ticket }
+func admits(r *Record, rep report) bool { return r.queued() && rep.fence == r.Ticket }
 
 // giveUp ends an action that never began: 0 to 3 to 4 at once, as nobody has to look first.
-func (r *Record) giveUp(state *string, now int64) {
-	r.moveTo(StatusFailed, now)
+func giveUp(r *Record, state *string, now int64) {
+	moveTo(r, StatusFailed, now)
 	if state != nil {
 		r.State = cutState(*state)
 	}
-	r.moveTo(StatusAborted, now)
+	moveTo(r, StatusAborted, now)
 	r.Waits = nil
-	r.touch(now, false)
+	touch(r, now, false)
 }
 
 // A block is what stands between an action and one of its keys.
@@ -77,7 +65,7 @@ func (pl *plan) waiters() []*Record {
 		return nil
 	}
 	var waiters []*Record
-	for _, r := range pl.view.queue() {
+	for _, r := range pl.world.Waiting() {
 		if pl.touched[r.ID] == nil {
 			waiters = append(waiters, r)
 		}
@@ -185,13 +173,13 @@ func (pl *plan) circular(keys, within []string) *block {
 }
 
 // enqueue adds an action that waits.
-func (pl *plan) enqueue(c *change, b *block) {
-	r := pl.born(c)
+func (pl *plan) enqueue(c *change, b *block) Record {
+	r := pl.born(c.action)
 	r.Status, r.StartedAt = StatusPending, 0
 	r.Waits, r.Keys = r.Keys, nil
 	r.Ticket, r.DismissFailed = r.Fence, c.dismissFailed
 	r.State = cutState(b.String())
-	c.record = pl.put(r)
+	return pl.put(r)
 }
 
 // advance gives free keys to those who wait for them, and says of the others what for.
@@ -210,18 +198,18 @@ func (pl *plan) advanceOnce() (freed bool) {
 		if !next.eligible() {
 			continue
 		}
-		b, dismiss := pl.blocked(next.Waits, next.DismissFailed, ahead)
+		b, dismissed := pl.blocked(next.Waits, next.DismissFailed, ahead)
 		if b != nil {
 			ahead.add(waiter)
 			if state := cutState(b.String()); state != next.State {
 				next.State = state
-				next.touch(pl.now, false)
+				touch(&next, pl.now, false)
 				pl.put(next)
 			}
 		}
-		for _, holder := range dismiss { // for those ahead, too
+		for _, holder := range dismissed { // for those ahead, too
 			gone := *holder
-			if gone.dismiss(pl.now) == nil {
+			if dismiss(&gone, pl.now) == nil {
 				pl.dismissed = append(pl.dismissed, dismissal{holder.Shown(), next.ID})
 				pl.put(gone)
 				freed = true
@@ -233,7 +221,7 @@ func (pl *plan) advanceOnce() (freed bool) {
 		next.Keys, next.Waits = next.Waits, nil
 		next.State = ""
 		next.Fence = pl.seq + 1
-		next.touch(pl.now, false)
+		touch(&next, pl.now, false)
 		pl.put(next)
 	}
 	return freed

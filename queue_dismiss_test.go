@@ -20,9 +20,7 @@ func TestQueueDismissesWhatEndedLate(t *testing.T) {
 	wants := l.queueing("b", "k")
 	wants.dismissFailed = true
 	l.commit(starting("a", "k"), wants, l.queueing("c", "k"))
-	l.commit(&change{id: "a", apply: func(r *Record, at int64) error {
-		return r.accept(verdict{failure: "no word; not proven dead"}, at)
-	}})
+	l.commit(judged("a", verdict{failure: "no word; not proven dead"}))
 	l.want("a failed k/", "b pending /k", "c pending /k")
 	l.commit(l.report("a", StatusCompleted))
 	l.want("b pending k/", "c pending /k")
@@ -60,10 +58,10 @@ func TestRepeatedFailureAfterDismissal(t *testing.T) {
 	c := dismissing("a")
 	l.commit(c)
 	r := c.record
-	if err := r.report(report{fence: fence, status: StatusFailed}, now); !errors.Is(err, errUnchanged) {
+	if err := applyReport(&r, report{fence: fence, status: StatusFailed}, now); !errors.Is(err, errUnchanged) {
 		t.Errorf("the failure, repeated: %v", err)
 	}
-	if err := r.report(report{fence: fence}, now); !errors.Is(err, ErrUnknown) {
+	if err := applyReport(&r, report{fence: fence}, now); !errors.Is(err, ErrUnknown) {
 		t.Errorf("another report: %v", err)
 	}
 }

@@ -8,54 +8,47 @@ import (
 	"testing"
 )
 
-// A line is a view that batches are applied to, one after the other.
+// A line is a world that batches are applied to, one after the other.
 type line struct {
-	t    testing.TB
-	view *view
+	t     testing.TB
+	world *world
+	seq   uint64
 }
 
 func newLine(t testing.TB) *line {
 	t.Helper()
-	v := newView(func(*Record) {})
-	v.load(Snapshot{Head: Head{Epoch: "e", Seq: 10}})
-	return &line{t, v}
+	return &line{t, aWorld(), 10}
 }
+
+func (l *line) head() Loaded { return Loaded{Page: Page{Head: Head{Epoch: "e", Seq: l.seq}}} }
 
 // commit applies a batch as a transaction does.
-func (l *line) commit(batch ...*change) Writes {
+func (l *line) commit(batch ...*wish) Writes {
 	l.t.Helper()
-	head := l.view.at()
-	pl := newPlan(&Peer{view: l.view}, Loaded{Page: Page{Head: head}}, now)
-	for _, c := range batch {
-		pl.add(c)
-	}
-	w, records := pl.writes()
-	l.view.apply(Page{Head: Head{Epoch: "e", Seq: w.Head}, Records: records})
-	return w
+	return l.transact(nil, nil, batch...)
 }
 
-func (l *line) queueing(id string, keys ...string) *change {
+func (l *line) queueing(id string, keys ...string) *wish {
 	c := starting(id, keys...)
 	c.wait = true
 	return c
 }
 
 func (l *line) get(id string) Record {
-	r, _ := l.view.get(id)
+	r, _ := l.world.Get(id)
 	return r
 }
 
 // ends makes a report of an action's own.
-func (l *line) report(id string, status Status) *change {
+func (l *line) report(id string, status Status) *wish {
 	return reporting(id, report{fence: l.get(id).Fence, status: status})
 }
 
 // want compares "id status keys waits" of all that is ongoing, in the order of their names.
 func (l *line) want(want ...string) {
 	l.t.Helper()
-	all, _ := l.view.all()
 	var got []string
-	for _, e := range all {
+	for _, e := range l.world.records {
 		got = append(got, fmt.Sprintf("%s %s %s/%s", e.ID, e.Status, strings.Join(e.Keys, ","), strings.Join(e.Waits, ",")))
 	}
 	slices.Sort(got)
@@ -117,17 +110,9 @@ func TestQueue(t *testing.T) {
 
 // Who gives up, is cancelled, silent or dead is passed over, and leaves nothing behind.
 func TestQueuePassesOver(t *testing.T) {
-	silent := func(id string) *change {
-		return &change{id: id, apply: func(r *Record, at int64) error { return r.accept(verdict{silence: "no word"}, at) }}
-	}
-	dead := func(id string) *change {
-		return &change{id: id, apply: func(r *Record, at int64) error {
-			return r.accept(verdict{failure: "its runner died", ended: true}, at)
-		}}
-	}
-	cancelled := func(id string) *change {
-		return &change{id: id, apply: func(r *Record, at int64) error { return r.requestCancel("x", at) }}
-	}
+	silent := func(id string) *wish { return judged(id, verdict{silence: "no word"}) }
+	dead := func(id string) *wish { return judged(id, verdict{failure: "its runner died", ended: true}) }
+	cancelled := cancelling
 	l := newLine(t)
 	l.commit(starting("a", "k"), l.queueing("b", "k"), l.queueing("c", "k"), l.queueing("d", "k"), l.queueing("e", "k"), l.queueing("f", "k"))
 	gaveUp := l.report("c", StatusFailed)
@@ -179,38 +164,35 @@ func TestQueueAdvancesAgain(t *testing.T) {
 
 // Who would wait for an action that it is part of is refused, as it would wait for ever.
 func TestQueueNotForOneself(t *testing.T) {
-	silent := func(r *Record, at int64) error { return r.accept(verdict{silence: "no word"}, at) }
-	failure := func(ended bool) func(*Record, int64) error {
-		return func(r *Record, at int64) error { return r.accept(verdict{failure: "it failed", ended: ended}, at) }
-	}
-	cancelled := func(r *Record, at int64) error { return r.requestCancel("x", at) }
+	silent := judged("w", verdict{silence: "no word"})
+	failure := func(ended bool) *wish { return judged("a", verdict{failure: "it failed", ended: ended}) }
+	cancelled := cancelling("w")
 	for _, tt := range []struct {
 		name     string
-		id       string // of what is changed
-		change   func(*Record, int64) error
+		before   *wish
 		keys     []string
 		within   []string
 		key      string // of the refusal, "" if there is none
 		holder   string
 		circular bool
 	}{
-		{"its own key", "", nil, []string{"k"}, []string{"a"}, "k", "a", true},
-		{"a key further out", "", nil, []string{"k"}, []string{"a", "gone"}, "k", "a", true},
-		{"behind another's key", "", nil, []string{"j", "k"}, []string{"a"}, "k", "a", true},
-		{"another's key", "", nil, []string{"j"}, []string{"a"}, "", "", false},
-		{"a key that one waits for who waits for its own", "", nil, []string{"m"}, []string{"a"}, "m", "w", true},
-		{"and at one remove", "", nil, []string{"n"}, []string{"a"}, "n", "v", true},
-		{"who waits is silent, but may come back", "w", silent, []string{"j", "m"}, []string{"a"}, "m", "w", true},
-		{"who waits is about to leave", "w", cancelled, []string{"j", "m"}, []string{"a"}, "", "", false},
-		{"it has failed, and somebody may dismiss it", "a", failure(true), []string{"k"}, []string{"a"}, "", "", false},
-		{"it was given up, and goes on", "a", failure(false), []string{"k"}, []string{"a"}, "k", "a", true},
-		{"it is part of nothing", "", nil, []string{"k", "m", "n"}, nil, "", "", false},
+		{"its own key", nil, []string{"k"}, []string{"a"}, "k", "a", true},
+		{"a key further out", nil, []string{"k"}, []string{"a", "gone"}, "k", "a", true},
+		{"behind another's key", nil, []string{"j", "k"}, []string{"a"}, "k", "a", true},
+		{"another's key", nil, []string{"j"}, []string{"a"}, "", "", false},
+		{"a key that one waits for who waits for its own", nil, []string{"m"}, []string{"a"}, "m", "w", true},
+		{"and at one remove", nil, []string{"n"}, []string{"a"}, "n", "v", true},
+		{"who waits is silent, but may come back", silent, []string{"j", "m"}, []string{"a"}, "m", "w", true},
+		{"who waits is about to leave", cancelled, []string{"j", "m"}, []string{"a"}, "", "", false},
+		{"it has failed, and somebody may dismiss it", failure(true), []string{"k"}, []string{"a"}, "", "", false},
+		{"it was given up, and goes on", failure(false), []string{"k"}, []string{"a"}, "k", "a", true},
+		{"it is part of nothing", nil, []string{"k", "m", "n"}, nil, "", "", false},
 	} {
 		for _, wait := range []bool{true, false} {
 			l := newLine(t)
 			l.commit(starting("a", "k"), starting("z", "j"), l.queueing("w", "m", "k"), l.queueing("v", "n", "m"))
-			if tt.id != "" {
-				l.commit(&change{id: tt.id, apply: tt.change})
+			if tt.before != nil {
+				l.commit(tt.before)
 			}
 			c := starting("c", tt.keys...)
 			c.wait, c.within = wait, tt.within
@@ -238,8 +220,8 @@ func BenchmarkAdvance(b *testing.B) {
 				l.commit(l.queueing(fmt.Sprint("w", i), "m"))
 			}
 			for b.Loop() {
-				pl := newPlan(&Peer{view: l.view}, Loaded{Page: Page{Head: l.view.at()}}, now)
-				pl.add(l.report("a", StatusCompleted))
+				pl := plannedOn(l.world, l.head())
+				pl.addAll(l.report("a", StatusCompleted))
 			}
 		})
 	}
@@ -247,15 +229,14 @@ func BenchmarkAdvance(b *testing.B) {
 
 // When one that waits falls silent, or is cancelled, who waits behind it alone goes on at once.
 func TestQueueBehindTheSilent(t *testing.T) {
-	for name, leave := range map[string]func(*Record, int64) error{
-		"silent":    func(r *Record, at int64) error { return r.accept(verdict{silence: "no word"}, at) },
-		"cancelled": func(r *Record, at int64) error { return r.requestCancel("x", at) },
+	for name, leave := range map[string]*wish{
+		"silent": judged("b", verdict{silence: "no word"}), "cancelled": cancelling("b"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLine(t)
 			l.commit(starting("a", "k"), l.queueing("b", "k", "m"), l.queueing("c", "m"))
 			l.want("a running k/", "b pending /k,m", "c pending /m")
-			l.commit(&change{id: "b", apply: leave})
+			l.commit(leave)
 			l.want("a running k/", "b pending /k,m", "c pending m/")
 		})
 	}

@@ -28,14 +28,15 @@ func (p *Peer) lose(r Record) {
 }
 
 // reclaims returns changes that put what is missing back, ahead of all that is said of it.
-func (p *Peer) reclaims() (changes []*change) {
+func (p *Peer) reclaims() (changes []*submission) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.lost) == 0 {
 		return nil
 	}
 	for _, r := range slices.SortedFunc(maps.Values(p.lost), func(a, b Record) int { return int(a.Seq) - int(b.Seq) }) {
-		c := &change{id: r.ID, reclaim: &r, done: make(chan struct{})}
+		c := submit(change{kind: kindReclaim, id: r.ID, action: &r})
+		c.done = make(chan struct{})
 		c.then = func() { p.reclaimed(c) }
 		changes = append(changes, c)
 	}
@@ -50,11 +51,11 @@ func (p *Peer) anyLost() bool {
 }
 
 // reclaimed is called with the outcome.
-func (p *Peer) reclaimed(c *change) {
+func (p *Peer) reclaimed(c *submission) {
 	p.mu.Lock()
 	h := p.running[c.id]
 	if h != nil && c.err != nil && !errors.Is(c.err, ErrUnknown) {
-		p.lost[c.id] = *c.reclaim // with the next transaction
+		p.lost[c.id] = *c.action // with the next transaction
 	}
 	p.mu.Unlock()
 	switch {
@@ -69,29 +70,4 @@ func (p *Peer) reclaimed(c *change) {
 	default:
 		p.log.Warn("an action that the store had lost is recorded again", "action", c.id, "title", c.record.Title)
 	}
-}
-
-// reclaim puts a record back.
-func (pl *plan) reclaim(c *change) error {
-	if old := pl.lookup(c.id); old != nil {
-		c.record = *old
-		if !old.Status.Ongoing() {
-			return ErrUnknown
-		}
-		return errUnchanged
-	}
-	if pl.noStarts != nil {
-		return pl.noStarts
-	}
-	next := *c.reclaim
-	next.Silence = ""
-	pl.seq = max(pl.seq, next.Seq, next.Fence) // fences grow, also over those that were lost
-	// It runs, so it goes before those who wait.
-	if b, _ := pl.blocked(next.Keys, false, wanted{}); b != nil {
-		c.lostTo, next.Keys = b.refusal(), nil
-	}
-	next.touch(pl.now, true)
-	c.record = pl.put(next)
-	pl.tally.starts-- // it was counted when it began
-	return nil
 }

@@ -61,3 +61,15 @@ func (r *Record) runnerID() string {
 func (r *Record) workMayGoOn() bool {
 	return r.Status == StatusFailed && r.GivenUp && !r.LateEnd
 }
+
+// queued reports whether the action is in the queue, or has its keys from there and has not
+// begun.
+func (r *Record) queued() bool { return r.Ticket != 0 && r.Status == StatusPending }
+
+// waiting reports whether the action has yet to get its keys.
+func (r *Record) waiting() bool { return r.queued() && len(r.Waits) > 0 }
+
+// eligible reports whether a waiting action is not passed over.
+func (r *Record) eligible() bool {
+	return r.waiting() && r.Silence == "" && r.CancelRequestedAt == 0
+}

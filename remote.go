@@ -1,7 +1,6 @@
 package kapi
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,13 +64,11 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (Remote, error)
 		},
 		ReleaseOnFailure: spec.ReleaseOnFailure,
 	}
-	c, err := p.commitStart(ctx, func() *change {
-		c := &change{start: record, dismissFailed: spec.DismissFailed, wait: spec.Wait != 0, within: spec.Within}
-		if spec.Request.Key != "" {
-			c.kept = &Answer{Request: spec.Request, Hash: spec.Hash}
-		}
-		return c
-	})
+	start := change{kind: kindStart, action: record, dismissFailed: spec.DismissFailed, wait: spec.Wait != 0, within: spec.Within}
+	if spec.Request.Key != "" {
+		start.asked = &Answer{Request: spec.Request, Hash: spec.Hash}
+	}
+	c, err := p.commitStart(ctx, start)
 	if err != nil {
 		return Remote{}, p.explain(err)
 	}
@@ -85,44 +82,14 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (Remote, error)
 		}
 		return again, nil
 	}
-	return p.remote(c.record), nil
+	return p.remote(&c.record), nil
 }
 
-func (p *Peer) remote(r Record) Remote {
+func (p *Peer) remote(r *Record) Remote {
 	return Remote{r.Shown(), r.Fence, p.opts.Lease.Milliseconds()}
 }
 
-// answered looks for the answer that a start got before; done is false if there is none.
-func (pl *plan) answered(c *change) (done bool, err error) {
-	if c.kept == nil {
-		return false, nil
-	}
-	for i := range pl.answers {
-		if before := &pl.answers[i]; before.Request == c.kept.Request {
-			if !bytes.Equal(before.Hash, c.kept.Hash) {
-				return true, ErrOtherRequest
-			}
-			c.kept = before
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// keepAnswer keeps what a start is answered.
-func (pl *plan) keepAnswer(c *change) error {
-	if c.kept == nil {
-		return nil
-	}
-	body, err := json.Marshal(pl.remote(c.record))
-	if err != nil {
-		return err
-	}
-	c.kept.Action, c.kept.Body = c.record.ID, body
-	pl.answers = append(pl.answers, *c.kept)
-	pl.newAnswers = append(pl.newAnswers, *c.kept)
-	return nil
-}
+func (p *Peer) encodeRemote(r *Record) ([]byte, error) { return json.Marshal(p.remote(r)) }
 
 // A Report is what the runner of an action says of it.
 type Report struct {
@@ -154,17 +121,9 @@ func (p *Peer) Report(ctx context.Context, id string, r Report) (Remote, error) 
 	if r.Progress != nil && !(*r.Progress >= 0 && *r.Progress <= 1) {
 		return Remote{}, &InvalidError{"progress", fmt.Sprintf("must be 0 to 1, not %v", *r.Progress)}
 	}
-	c := &change{id: id, heard: true, apply: func(r *Record, now int64) error { return r.report(rep, now) }}
+	c := submit(change{kind: kindReport, id: id, heard: true, report: rep})
 	if err := p.commit(ctx, c); err != nil {
 		return Remote{}, err
 	}
-	return p.remote(c.record), nil
-}
-
-// heard renews the lease of an action's runner elsewhere.
-func (pl *plan) heard(r *Record) {
-	if r.Runner == nil || r.Runner.PID != 0 || !r.Status.Active() {
-		return // a runner that is a peer renews for itself
-	}
-	pl.renewed[r.Runner.ID] = RunnerRecord{ID: r.Runner.ID, Host: r.Runner.Host, Lease: pl.lease}
+	return p.remote(&c.record), nil
 }

@@ -51,9 +51,8 @@ func (p *Peer) renewOnce() {
 		return
 	}
 	for _, h := range handles {
-		if r, ok := p.view.get(h.id); ok && r.Silence != "" {
-			fence := r.Fence
-			c := &change{id: h.id, apply: func(r *Record, now int64) error { return r.restore(fence, now) }}
+		if r, ok := p.view.Get(h.id); ok && r.Silence != "" {
+			c := submit(change{kind: kindRestore, id: h.id, fence: r.Fence})
 			// Nobody waits for that: the next renewal must not be late for it, and asks again.
 			if err := p.enqueue(ctx, c); err != nil && p.ctx.Err() == nil {
 				p.log.Warn("an action can't be marked as heard again yet", "action", h.id, "error", err)

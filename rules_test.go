@@ -9,20 +9,20 @@ import (
 )
 
 // aChange draws any change that anybody may make to a record.
-func aChange(t *rapid.T, r *Record) (apply func(*Record, int64) error, resets bool) {
+func aChange(t *rapid.T, r *Record) change {
 	fence := r.Fence - uint64(rapid.IntRange(0, 4).Draw(t, "stale")/4)
 	switch rapid.IntRange(0, 5).Draw(t, "kind") {
 	case 0:
-		return (*Record).dismiss, false
+		return change{kind: kindDismiss}
 	case 1:
-		return func(r *Record, now int64) error { return r.requestCancel("ada", now) }, false
+		return change{kind: kindCancel, by: "ada"}
 	case 2:
-		return func(r *Record, now int64) error { return r.restore(fence, now) }, false
+		return change{kind: kindRestore, fence: fence}
 	case 3:
 		v := rapid.SampledFrom([]verdict{
 			{}, {silence: "no word"}, {silence: "stopped"}, {failure: "died", ended: true}, {failure: "not proven dead"},
 		}).Draw(t, "verdict")
-		return func(r *Record, now int64) error { return r.accept(v, now) }, false
+		return change{kind: kindVerdict, verdict: v}
 	}
 	rep := report{
 		fence:         fence,
@@ -33,7 +33,7 @@ func aChange(t *rapid.T, r *Record) (apply func(*Record, int64) error, resets bo
 	rep.progress = rapid.Ptr(rapid.Float64(), true).Draw(t, "progress")
 	rep.state = rapid.Ptr(rapid.String(), true).Draw(t, "state")
 	rep.exitCode = rapid.Ptr(rapid.IntRange(0, 255), true).Draw(t, "exit code")
-	return func(r *Record, now int64) error { return r.report(rep, now) }, rep.resetProgress
+	return change{kind: kindReport, report: rep}
 }
 
 // Any sequence of changes keeps what must never break.
@@ -42,16 +42,16 @@ func TestRules(t *testing.T) {
 		r := aRecord(rapid.SampledFrom([]Status{StatusPending, StatusRunning}).Draw(t, "born"))
 		r.ReleaseOnFailure = rapid.Bool().Draw(t, "release on failure")
 		for at := then; at < then+40; at++ {
-			apply, resets := aChange(t, &r)
+			c := aChange(t, &r)
 			before := r
-			err := apply(&r, at)
+			err := c.applyTo(&r, at)
 			if err != nil {
 				if !reflect.DeepEqual(before, r) {
 					t.Fatalf("%v, but %+v became %+v", err, before, r)
 				}
 				continue
 			}
-			checkInvariants(t, &before, &r, resets)
+			checkInvariants(t, &before, &r, c.report.resetProgress)
 		}
 	})
 }

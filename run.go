@@ -75,8 +75,8 @@ func (p *Peer) launch(ctx context.Context, spec Spec, op Operation) (*run, error
 		},
 		ReleaseOnFailure: spec.ReleaseOnFailure, LeaveRunning: spec.LeaveRunning,
 	}
-	c, err := p.commitStart(ctx, func() *change {
-		return &change{start: record, dismissFailed: spec.DismissFailed, wait: spec.Wait != 0, within: spec.Within}
+	c, err := p.commitStart(ctx, change{
+		kind: kindStart, action: record, dismissFailed: spec.DismissFailed, wait: spec.Wait != 0, within: spec.Within,
 	})
 	if err != nil {
 		if errors.Is(err, ErrOutcomeUnknown) {

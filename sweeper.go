@@ -173,7 +173,7 @@ func (p *Peer) settleOwn(e *entry) {
 	running := p.running[e.ID] != nil
 	rep, ended := p.unsaid[e.ID]
 	p.mu.Unlock()
-	now, ok := p.view.get(e.ID) // it may have ended since e was read
+	now, ok := p.view.Get(e.ID) // it may have ended since e was read
 	if running || !ok || !now.Status.Active() && !(ended && now.workMayGoOn()) {
 		return
 	}
@@ -181,7 +181,7 @@ func (p *Peer) settleOwn(e *entry) {
 		state := "its start could not be confirmed, so it was not run"
 		rep = report{fence: e.Fence, status: StatusFailed, state: &state}
 	}
-	c := &change{id: e.ID, apply: func(r *Record, now int64) error { return r.report(rep, now) }}
+	c := submit(change{kind: kindReport, id: e.ID, report: rep})
 	if err := p.commit(p.ctx, c); err != nil {
 		p.log.Warn("an action that nobody runs any more can't be settled yet", "action", e.ID, "error", err)
 		return
@@ -196,7 +196,7 @@ func (p *Peer) forgetUnsaid() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id := range p.unsaid {
-		if _, ok := p.view.get(id); !ok {
+		if _, ok := p.view.Get(id); !ok {
 			delete(p.unsaid, id)
 		}
 	}
@@ -204,31 +204,19 @@ func (p *Peer) forgetUnsaid() {
 
 // A pronounced verdict is on its way into the store.
 type pronounced struct {
-	verdict
 	*entry
-	change *change
-	// survivors are what a dead runner left for certain; accepted, whether the last try of the
-	// transaction took the verdict.
+	*submission
+	// survivors are what a dead runner left for certain.
 	survivors []proc.Process
-	accepted  bool
 }
 
 // verdictOn judges one action; nil is nothing new.
-func verdictOn(e *entry, ev evidence) *pronounced {
+func verdictOn(e *entry, ev evidence, survivors []proc.Process) *pronounced {
 	v := judge(&e.Record, ev)
-	if v == (verdict{}) || v.silence != "" && !e.replaces(v, time.Now().UnixMilli()) {
+	if v == (verdict{}) || v.silence != "" && !replaces(&e.Record, v, time.Now().UnixMilli()) {
 		return nil
 	}
-	p := &pronounced{verdict: v, entry: e, survivors: ev.remains.Sure}
-	p.change = &change{
-		id: e.ID, runner: e.Runner.ID, beat: ev.beat,
-		apply: func(rec *Record, now int64) error {
-			err := rec.accept(v, now)
-			p.accepted = err == nil
-			return err
-		},
-	}
-	return p
+	return &pronounced{e, submit(change{kind: kindVerdict, id: e.ID, verdict: v, runner: e.Runner.ID, beat: ev.beat}), survivors}
 }
 
 // pronounce commits the verdicts. The error says that this can't be done now.
@@ -245,25 +233,25 @@ func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
 		}
 	}
 	for i, v := range verdicts {
-		if err := s.peer.enqueue(ctx, v.change); err != nil {
+		if err := s.peer.enqueue(ctx, v.submission); err != nil {
 			failed(v, err)
 			verdicts = verdicts[:i]
 			break
 		}
 	}
 	for _, v := range verdicts {
-		if err := s.peer.wait(ctx, v.change); err != nil {
+		if err := s.peer.wait(ctx, v.submission); err != nil {
 			failed(v, err)
 			continue
 		}
-		if v.accepted {
+		if v.changed {
 			s.endSurvivors(v.entry, v.survivors)
 		}
-		switch record := &v.change.record; {
-		case v.proven != "" && !record.GivenUp:
-			s.peer.log.Info("the work of an action that was given up is known to have ended", "action", v.ID, "title", v.Title, "why", v.proven)
-		case v.failure != "" && record.Status == StatusFailed:
-			s.peer.log.Warn("action failed for its runner", "action", v.ID, "title", v.Title, "why", v.failure)
+		switch record := &v.record; {
+		case v.verdict.proven != "" && !record.GivenUp:
+			s.peer.log.Info("the work of an action that was given up is known to have ended", "action", v.ID, "title", v.Title, "why", v.verdict.proven)
+		case v.verdict.failure != "" && record.Status == StatusFailed:
+			s.peer.log.Warn("action failed for its runner", "action", v.ID, "title", v.Title, "why", v.verdict.failure)
 		}
 	}
 	return unwritten

@@ -220,7 +220,8 @@ func (v *view) at() Head {
 	return v.head
 }
 
-func (v *view) get(id string) (Record, bool) {
+// Get returns the record of an ongoing action.
+func (v *view) Get(id string) (Record, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	if e := v.entries[id]; e != nil {
@@ -271,15 +272,8 @@ func (v *view) list() Listing {
 	return *listing
 }
 
-// anyWaits reports whether somebody waits for keys: mostly nobody does.
-func (v *view) anyWaits() bool {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return len(v.waiting) > 0
-}
-
-// queue returns the records of those that wait for keys, in any order.
-func (v *view) queue() (waiting []*Record) {
+// Waiting returns the records of those that wait for keys, in any order.
+func (v *view) Waiting() (waiting []*Record) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	for id := range v.waiting {
@@ -302,8 +296,8 @@ func (v *view) stalled() bool {
 	return false
 }
 
-// holder returns the id of the action that holds key, "" if none does.
-func (v *view) holder(key string) string {
+// Holder returns the id of the action that holds key, "" if none does.
+func (v *view) Holder(key string) string {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return v.keys[key]

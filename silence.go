@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/kettubot/kapi/internal/proc"
 )
 
 // Silence is not death. This file decides what a silent runner means, as a pure
@@ -26,13 +24,38 @@ type evidence struct {
 	// lease and giveUp are the two limits.
 	lease, giveUp time.Duration
 	// life is what can be proven of the process.
-	life proc.Life
+	life life
 	// stopped is true for a process that is alive but stopped (Ctrl-Z).
 	stopped bool
 	// restarted says that death is proven by the machine having been restarted.
 	restarted bool
 	// remains is what the dead runner left of the action's work.
-	remains proc.Remains
+	remains remains
+}
+
+// A life is what can be proven of a process.
+type life int
+
+const (
+	lifeUnknown life = iota
+	lifeAlive
+	lifeGone
+)
+
+// Remains are what a dead runner may have left.
+type remains struct {
+	// sure are processes of the action's work. maybe are those that may be.
+	sure, maybe []process
+	// hidden says that there may be more, which can't be seen.
+	hidden bool
+}
+
+func (r remains) none() bool { return len(r.sure) == 0 && len(r.maybe) == 0 && !r.hidden }
+
+// A process is one that is told of to people.
+type process struct {
+	pid  int
+	name string
 }
 
 // A verdict is what to do with a silent action: the zero verdict is nothing.
@@ -51,7 +74,7 @@ type verdict struct {
 
 // judge decides what the evidence means for an action that is active, or was given up.
 func judge(r *Record, ev evidence) verdict {
-	dead := ev.life == proc.Gone && (ev.restarted || ev.remains.None())
+	dead := ev.life == lifeGone && (ev.restarted || ev.remains.none())
 	switch {
 	case r.workMayGoOn() && dead:
 		return verdict{proven: ev.death()}
@@ -59,15 +82,15 @@ func judge(r *Record, ev evidence) verdict {
 		return verdict{}
 	case dead:
 		return verdict{failure: "its runner died: " + ev.death(), ended: true}
-	case ev.life == proc.Gone && len(ev.remains.Sure) > 0:
-		return verdict{silence: ev.leftBehind("still running: ", ev.remains.Sure)}
-	case ev.life == proc.Gone:
-		return ev.unproven(ev.leftBehind("may still be running: ", ev.remains.Maybe))
+	case ev.life == lifeGone && len(ev.remains.sure) > 0:
+		return verdict{silence: ev.leftBehind("still running: ", ev.remains.sure)}
+	case ev.life == lifeGone:
+		return ev.unproven(ev.leftBehind("may still be running: ", ev.remains.maybe))
 	case ev.silent < ev.lease:
 		return verdict{}
-	case ev.life == proc.Alive && ev.stopped:
+	case ev.life == lifeAlive && ev.stopped:
 		return verdict{silence: noWord(ev) + fmt.Sprintf("; process %d is stopped", ev.pid)}
-	case ev.life == proc.Alive:
+	case ev.life == lifeAlive:
 		return verdict{silence: noWord(ev) + fmt.Sprintf("; process %d is alive", ev.pid)}
 	}
 	v := ev.unproven(noWord(ev))
@@ -84,7 +107,7 @@ const (
 )
 
 // replaces reports whether a silence says something new.
-func (r *Record) replaces(v verdict, now int64) bool {
+func replaces(r *Record, v verdict, now int64) bool {
 	every := int64(restatedEvery)
 	if v.blind {
 		every = restatedBlindEvery
@@ -108,7 +131,7 @@ func (ev evidence) death() string {
 	return fmt.Sprintf("process %d on %s is gone", ev.pid, ev.host)
 }
 
-func (ev evidence) leftBehind(how string, left []proc.Process) string {
+func (ev evidence) leftBehind(how string, left []process) string {
 	if len(left) == 0 {
 		how, left = "what it started may still be running, and can't be seen from here", nil
 	}
@@ -119,26 +142,26 @@ func (ev evidence) leftBehind(how string, left []proc.Process) string {
 // people. Action.NotProvenDead is for programs.
 const notProvenDead = "not proven dead"
 
-// accept applies a verdict to the newest version of the record.
-func (r *Record) accept(v verdict, now int64) error {
+// applyVerdict applies a verdict to the newest version of the record.
+func applyVerdict(r *Record, v verdict, now int64) error {
 	switch {
 	case v.proven != "" && r.workMayGoOn():
-		r.proveEnded(v.proven, now)
+		proveEnded(r, v.proven, now)
 		return nil
 	case !r.Status.Active():
 		return errUnchanged
 	case v.failure != "" && r.queued():
-		r.giveUp(&v.failure, now) // it never began, so nobody has to look first
+		giveUp(r, &v.failure, now) // it never began, so nobody has to look first
 		return nil
 	case v.failure != "":
-		r.moveTo(StatusFailed, now)
+		moveTo(r, StatusFailed, now)
 		if r.State != "" {
 			v.failure += "; it last said: " + r.State
 		}
 		r.State = cutState(v.failure)
 		r.GivenUp = !v.ended
-		r.releaseIfDeclared()
-	case v.silence != "" && r.replaces(v, now):
+		releaseIfDeclared(r)
+	case v.silence != "" && replaces(r, v, now):
 		r.Silence = v.silence
 		if r.queued() && !r.waiting() { // what it has not begun with, others can have
 			r.Waits, r.Keys = r.Keys, nil
@@ -146,22 +169,22 @@ func (r *Record) accept(v verdict, now int64) error {
 	default:
 		return errUnchanged
 	}
-	r.touch(now, false)
+	touch(r, now, false)
 	return nil
 }
 
 // proveEnded takes back that the work may go on: what the action was declared to do when it
 // fails is done now.
-func (r *Record) proveEnded(how string, now int64) {
+func proveEnded(r *Record, how string, now int64) {
 	r.GivenUp = false
 	r.State = cutState(fmt.Sprintf("its work is known to have ended: %s; before that: %s", how, r.State))
-	r.releaseIfDeclared()
-	r.touch(now, false)
+	releaseIfDeclared(r)
+	touch(r, now, false)
 }
 
 // releaseIfDeclared frees the keys of a failed action that was declared to do so, if its work is
 // known to have ended.
-func (r *Record) releaseIfDeclared() {
+func releaseIfDeclared(r *Record) {
 	if r.ReleaseOnFailure && !r.GivenUp {
 		r.Keys = nil
 	}
@@ -171,10 +194,10 @@ func noWord(ev evidence) string {
 	return fmt.Sprintf("no word from %s since %s", ev.host, time.UnixMilli(ev.heardAt).UTC().Format(time.RFC3339))
 }
 
-func nameProcesses(all []proc.Process) string {
+func nameProcesses(all []process) string {
 	names := make([]string, len(all))
 	for i, p := range all {
-		names[i] = fmt.Sprintf("%d (%s)", p.PID, p.Name)
+		names[i] = fmt.Sprintf("%d (%s)", p.pid, p.name)
 	}
 	return strings.Join(names, ", ")
 }

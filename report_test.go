@@ -40,7 +40,7 @@ func TestReportMoves(t *testing.T) {
 	for from := range Status(6) {
 		for _, to := range []Status{StatusRunning, StatusImpacted, StatusFailed, StatusCompleted} {
 			r := aRecord(from)
-			err := r.report(report{fence: 7, status: to}, now)
+			err := applyReport(&r, report{fence: 7, status: to}, now)
 			var move *MoveError
 			switch {
 			case from == to, from == StatusAborted && to == StatusFailed:
@@ -137,7 +137,7 @@ func TestReport(t *testing.T) {
 				tt.before(&r)
 			}
 			want := r
-			checkChange(t, &r, r.report(tt.rep, now), tt.err)
+			checkChange(t, &r, applyReport(&r, tt.rep, now), tt.err)
 			if tt.after != nil {
 				tt.after(&want)
 				want.UpdatedAt = now
@@ -165,10 +165,10 @@ func TestReportAfterGivenUp(t *testing.T) {
 			givenUp(&r)
 			rep := tt.rep
 			rep.fence = 7
-			if err := r.report(report{fence: 7, progress: ptr(0.9)}, now); !errors.Is(err, ErrGivenUp) {
+			if err := applyReport(&r, report{fence: 7, progress: ptr(0.9)}, now); !errors.Is(err, ErrGivenUp) {
 				t.Errorf("progress: %v, want ErrGivenUp", err)
 			}
-			if err := r.report(rep, now); err != nil {
+			if err := applyReport(&r, rep, now); err != nil {
 				t.Fatal(err)
 			}
 			want := "finished after it was given up: " + tt.state
@@ -182,7 +182,7 @@ func TestReportAfterGivenUp(t *testing.T) {
 				t.Error("the work is known to have ended, but may go on")
 			}
 			rep.state = ptr("said twice")
-			if err := r.report(rep, now+1); !errors.Is(err, errUnchanged) || r.State != want {
+			if err := applyReport(&r, rep, now+1); !errors.Is(err, errUnchanged) || r.State != want {
 				t.Errorf("repeated: %v, %q", err, r.State)
 			}
 		})
@@ -202,7 +202,7 @@ func TestReportAfterFailure(t *testing.T) {
 		{StatusCompleted, &MoveError{StatusFailed, StatusCompleted}},
 	} {
 		r := aRecord(StatusFailed)
-		checkChange(t, &r, r.report(report{fence: 7, status: tt.status, state: ptr("x")}, now), tt.err)
+		checkChange(t, &r, applyReport(&r, report{fence: 7, status: tt.status, state: ptr("x")}, now), tt.err)
 		checkRecord(t, r, aRecord(StatusFailed))
 	}
 }
@@ -211,7 +211,7 @@ func TestDismiss(t *testing.T) {
 	for s := range Status(6) {
 		r := aRecord(s)
 		want := aRecord(s)
-		switch err := r.dismiss(now); s {
+		switch err := dismiss(&r, now); s {
 		case StatusFailed:
 			checkChange(t, &r, err, nil)
 			want.Status, want.Keys, want.UpdatedAt = StatusAborted, nil, now
@@ -228,7 +228,7 @@ func TestRequestCancel(t *testing.T) {
 	for s := range Status(6) {
 		r := aRecord(s)
 		want := aRecord(s)
-		err := r.requestCancel("ada", now)
+		err := requestCancel(&r, "ada", now)
 		var not *NotCancellableError
 		switch s {
 		case StatusAborted, StatusCompleted:
@@ -240,7 +240,7 @@ func TestRequestCancel(t *testing.T) {
 		default:
 			checkChange(t, &r, err, nil)
 			want.CancelRequestedAt, want.CancelledBy, want.UpdatedAt = now, "ada", now
-			if err := r.requestCancel("bob", now+1); !errors.Is(err, errUnchanged) {
+			if err := requestCancel(&r, "bob", now+1); !errors.Is(err, errUnchanged) {
 				t.Errorf("%s, asked again: %v", s, err)
 			}
 		}
@@ -263,7 +263,7 @@ func TestRestore(t *testing.T) {
 		r := aRecord(StatusImpacted)
 		tt.before(&r)
 		want := r
-		checkChange(t, &r, r.restore(tt.fence, now), tt.err)
+		checkChange(t, &r, restore(&r, tt.fence, now), tt.err)
 		if tt.err == nil {
 			want.Silence, want.UpdatedAt = "", now
 			want.Runner = &Runner{ID: "r", Host: "h", PID: 1, HeardAt: now}

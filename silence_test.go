@@ -5,19 +5,17 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/kettubot/kapi/internal/proc"
 )
 
 const (
-	lease      = 15 * time.Second
-	giveUp     = 2 * time.Minute
+	aLease     = 15 * time.Second
+	aGiveUp    = 2 * time.Minute
 	noWordText = "no word from bot-1 since 2023-11-14T22:13:20Z"
 )
 
 // Rule 4 of the design: what life, survivors and silence mean together.
 func TestJudge(t *testing.T) {
-	survivors := []proc.Process{{Ref: proc.Ref{PID: 12}, Name: "redis-cli"}, {Ref: proc.Ref{PID: 15}, Name: "sh"}}
+	survivors := []process{{12, "redis-cli"}, {15, "sh"}}
 	type outcome struct {
 		name string
 		v    verdict
@@ -40,55 +38,55 @@ func TestJudge(t *testing.T) {
 	hidden := outcome{"hidden", verdict{silence: unseen}}
 	hiddenLong := outcome{"given up", verdict{failure: unseen + "; not proven dead"}}
 
-	silences := []time.Duration{0, lease - 1, lease, giveUp - 1, giveUp, 24 * time.Hour}
+	silences := []time.Duration{0, aLease - 1, aLease, aGiveUp - 1, aGiveUp, 24 * time.Hour}
 	for _, tt := range []struct {
 		name      string
 		ev        evidence
 		verdicts  [6]outcome // by silences
-		survivors []proc.Process
+		survivors []process
 	}{
 		{
-			name: "unknown", ev: evidence{life: proc.Unknown},
+			name: "unknown", ev: evidence{life: lifeUnknown},
 			verdicts: [6]outcome{nothing, nothing, silent, silent, unproven, unproven},
 		},
 		{
 			// A pid that is unknown proves nothing, whatever still carries the action.
-			name: "unknown with survivors", ev: evidence{life: proc.Unknown, remains: proc.Remains{Sure: survivors}},
+			name: "unknown with survivors", ev: evidence{life: lifeUnknown, remains: remains{sure: survivors}},
 			verdicts: [6]outcome{nothing, nothing, silent, silent, unproven, unproven},
 		},
 		{
-			name: "alive", ev: evidence{life: proc.Alive},
+			name: "alive", ev: evidence{life: lifeAlive},
 			verdicts: [6]outcome{nothing, nothing, alive, alive, alive, alive},
 		},
 		{
-			name: "stopped", ev: evidence{life: proc.Alive, stopped: true},
+			name: "stopped", ev: evidence{life: lifeAlive, stopped: true},
 			verdicts: [6]outcome{nothing, nothing, stopped, stopped, stopped, stopped},
 		},
 		{
-			name: "gone", ev: evidence{life: proc.Gone},
+			name: "gone", ev: evidence{life: lifeGone},
 			verdicts: [6]outcome{dead, dead, dead, dead, dead, dead},
 		},
 		{
-			name: "gone with survivors", ev: evidence{life: proc.Gone, remains: proc.Remains{Sure: survivors, Maybe: survivors[:1]}},
+			name: "gone with survivors", ev: evidence{life: lifeGone, remains: remains{sure: survivors, maybe: survivors[:1]}},
 			verdicts: [6]outcome{left, left, left, left, left, left},
 		},
 		{
-			name: "gone, and what could be its own can't be told", ev: evidence{life: proc.Gone, remains: proc.Remains{Maybe: survivors[:1]}},
+			name: "gone, and what could be its own can't be told", ev: evidence{life: lifeGone, remains: remains{maybe: survivors[:1]}},
 			verdicts: [6]outcome{maybe, maybe, maybe, maybe, notProven, notProven},
 		},
 		{
-			name: "gone, and what could be its own is hidden", ev: evidence{life: proc.Gone, remains: proc.Remains{Hidden: true}},
+			name: "gone, and what could be its own is hidden", ev: evidence{life: lifeGone, remains: remains{hidden: true}},
 			verdicts: [6]outcome{hidden, hidden, hidden, hidden, hiddenLong, hiddenLong},
 		},
 		{
-			name: "restarted", ev: evidence{life: proc.Gone, restarted: true},
+			name: "restarted", ev: evidence{life: lifeGone, restarted: true},
 			verdicts: [6]outcome{restarted, restarted, restarted, restarted, restarted, restarted},
 		},
 	} {
 		for i, silence := range silences {
 			ev := tt.ev
 			ev.host, ev.pid, ev.heardAt = "bot-1", 4711, 1700000000000
-			ev.silent, ev.lease, ev.giveUp = silence, lease, giveUp
+			ev.silent, ev.lease, ev.giveUp = silence, aLease, aGiveUp
 			for s := range Status(6) {
 				for _, declared := range []bool{false, true} {
 					r := aRecord(s)
@@ -112,7 +110,7 @@ func TestJudge(t *testing.T) {
 
 // The state of an action must hold what its verdict says.
 func TestJudgeManySurvivors(t *testing.T) {
-	ev := evidence{life: proc.Gone, host: "h", remains: proc.Remains{Sure: make([]proc.Process, 500)}}
+	ev := evidence{life: lifeGone, host: "h", remains: remains{sure: make([]process, 500)}}
 	r := aRecord(StatusRunning)
 	if v := judge(&r, ev); len([]rune(v.silence)) != maxState {
 		t.Errorf("%d characters", len([]rune(v.silence)))
@@ -186,7 +184,7 @@ func TestAccept(t *testing.T) {
 				tt.before(&r)
 			}
 			want := r
-			if err := r.accept(tt.v, now); !errors.Is(err, tt.err) {
+			if err := applyVerdict(&r, tt.v, now); !errors.Is(err, tt.err) {
 				t.Errorf("%v, want %v", err, tt.err)
 			}
 			if tt.after != nil {
