@@ -195,7 +195,7 @@ func FuzzCutState(f *testing.F) {
 	f.Add("\xff\x00")
 	f.Fuzz(func(t *testing.T, in string) {
 		got := cutState(in)
-		if !utf8.ValidString(got) || strings.ContainsRune(got, 0) || utf8.RuneCountInString(got) > maxState {
+		if !utf8.ValidString(got) || strings.ContainsRune(got, 0) || utf8.RuneCountInString(got) > MaxState {
 			t.Errorf("%q is not fit for a state", got)
 		}
 		if cutState(got) != got {

@@ -1,7 +1,6 @@
 package kapi
 
 import (
-	"encoding/json"
 	"errors"
 	"slices"
 	"testing"
@@ -9,11 +8,14 @@ import (
 
 func recorded(t *testing.T, id string, keys ...string) RecordedStart {
 	t.Helper()
-	data, err := json.Marshal(recordedData{Title: "T" + id, Description: "d", ReleaseOnFailure: true, Runner: Runner{ID: "r", Host: "h", PID: 7}})
+	start, err := Recorded(&Record{
+		Action:           Action{ID: id, Title: "T" + id, Description: "d", Keys: keys, Runner: &Runner{ID: "r", Host: "h", PID: 7}},
+		ReleaseOnFailure: true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return RecordedStart{ID: id, Keys: keys, Data: data}
+	return start
 }
 
 // transact applies a batch as a transaction does that finds recorded starts, and keys that other

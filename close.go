@@ -18,7 +18,7 @@ func (p *Peer) Close() error {
 		return nil
 	}
 	p.closing = true
-	handles := make([]*Handle, 0, len(p.running))
+	handles := make([]*handle, 0, len(p.running))
 	for _, h := range p.running {
 		handles = append(handles, h)
 	}
@@ -79,7 +79,7 @@ func (p *Peer) settleUnconfirmed() {
 // held.
 func (p *Peer) abandon() {
 	p.mu.Lock()
-	left := make([]*Handle, 0, len(p.running))
+	left := make([]*handle, 0, len(p.running))
 	for _, h := range p.running {
 		left = append(left, h)
 	}

@@ -16,18 +16,18 @@ import (
 func TestCloseInOrder(t *testing.T) {
 	store := newStore(t)
 	k := openPeer(t, store, kapi.Options{})
-	obeys := start(t, k, kapi.Spec{Keys: []string{"a"}}, func(ctx context.Context, _ *kapi.Handle) error {
+	obeys := start(t, k, kapi.Spec{Keys: []string{"a"}}, func(ctx context.Context, _ kapi.Handle) error {
 		<-ctx.Done()
 		if !errors.Is(context.Cause(ctx), kapi.ErrStopped) {
 			t.Errorf("cause %v", context.Cause(ctx))
 		}
 		return ctx.Err()
 	})
-	tells := start(t, k, kapi.Spec{}, func(ctx context.Context, _ *kapi.Handle) error {
+	tells := start(t, k, kapi.Spec{}, func(ctx context.Context, _ kapi.Handle) error {
 		<-ctx.Done()
 		return errors.New("half done")
 	})
-	finishes := start(t, k, kapi.Spec{}, func(ctx context.Context, _ *kapi.Handle) error {
+	finishes := start(t, k, kapi.Spec{}, func(ctx context.Context, _ kapi.Handle) error {
 		<-ctx.Done()
 		return nil
 	})
@@ -75,8 +75,8 @@ func TestCloseAbandons(t *testing.T) {
 	done := make(chan error)
 	go func() {
 		done <- k.Do(context.Background(), kapi.Spec{Title: "t", Keys: []string{"k"}, ReleaseOnFailure: true},
-			func(_ context.Context, h *kapi.Handle) error {
-				h.State("slot 5")
+			func(_ context.Context, h kapi.Handle) error {
+				h.SetState("slot 5")
 				<-release
 				return nil
 			})
@@ -140,8 +140,8 @@ func TestCloseRaces(t *testing.T) {
 		for range 8 {
 			all.Go(func() {
 				for {
-					err := k.Do(context.Background(), kapi.Spec{Title: "t"}, func(_ context.Context, h *kapi.Handle) error {
-						h.Progress(0.5)
+					err := k.Do(context.Background(), kapi.Spec{Title: "t"}, func(_ context.Context, h kapi.Handle) error {
+						h.SetProgress(0.5)
 						return h.Impacted("busy")
 					})
 					if errors.Is(err, kapi.ErrClosed) {
@@ -177,10 +177,10 @@ func TestPanic(t *testing.T) {
 		op   kapi.Operation
 		want string
 	}{
-		{func(context.Context, *kapi.Handle) error { panic("at the disco") }, "panic: at the disco"},
-		{func(context.Context, *kapi.Handle) error { return [1]error{}[len(t.Name())] }, "panic: runtime error: index out of range [9] with length 1"},
-		{func(context.Context, *kapi.Handle) error { panic(nil) }, "panic: panic called with nil argument"},
-		{func(context.Context, *kapi.Handle) error { runtime.Goexit(); return nil }, "the operation's goroutine exited without returning"},
+		{func(context.Context, kapi.Handle) error { panic("at the disco") }, "panic: at the disco"},
+		{func(context.Context, kapi.Handle) error { return [1]error{}[len(t.Name())] }, "panic: runtime error: index out of range [9] with length 1"},
+		{func(context.Context, kapi.Handle) error { panic(nil) }, "panic: panic called with nil argument"},
+		{func(context.Context, kapi.Handle) error { runtime.Goexit(); return nil }, "the operation's goroutine exited without returning"},
 		{nil, "panic: runtime error: invalid memory address or nil pointer dereference"},
 	} {
 		err := k.Do(t.Context(), kapi.Spec{Title: "t"}, tt.op)
@@ -208,7 +208,7 @@ func TestContextOfCaller(t *testing.T) {
 	running := make(chan string, 1)
 	done := make(chan error)
 	go func() {
-		done <- k.Do(ctx, kapi.Spec{Title: "t"}, func(ctx context.Context, h *kapi.Handle) error {
+		done <- k.Do(ctx, kapi.Spec{Title: "t"}, func(ctx context.Context, h kapi.Handle) error {
 			running <- h.ID()
 			<-ctx.Done()
 			return ctx.Err()

@@ -216,7 +216,7 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 		if l.Epoch != head.Epoch || l.Seq < head.Seq {
 			return Writes{}, ErrBehind
 		}
-		if err := errors.Join(l.Page.tidy(), tidy(l.Found)); err != nil {
+		if err := errors.Join(tidyPage(&l.Page), tidyAll(l.Found)); err != nil {
 			return Writes{}, err
 		}
 		// What others committed is on disk: it is published first, and then the

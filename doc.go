@@ -17,7 +17,7 @@
 // the [Spec] name what must not happen twice at once; a [HeldError] says who holds one:
 //
 //	_, err = k.Start(ctx, kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}},
-//		func(ctx context.Context, h *kapi.Handle) error {
+//		func(ctx context.Context, h kapi.Handle) error {
 //			return reshard(ctx, h)
 //		})
 //

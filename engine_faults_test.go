@@ -29,10 +29,10 @@ func TestOutage(t *testing.T) {
 	}
 	defer w.Close()
 	said, release := make(chan struct{}), make(chan struct{})
-	a := start(t, k, kapi.Spec{Keys: []string{"k"}}, func(ctx context.Context, h *kapi.Handle) error {
+	a := start(t, k, kapi.Spec{Keys: []string{"k"}}, func(ctx context.Context, h kapi.Handle) error {
 		<-said
-		h.Progress(0.5)
-		h.State("half way")
+		h.SetProgress(0.5)
+		h.SetState("half way")
 		<-release
 		return ctx.Err()
 	})
@@ -82,12 +82,12 @@ func TestEndDuringOutage(t *testing.T) {
 	done := make(chan error)
 	var id string
 	go func() {
-		done <- k.Do(t.Context(), kapi.Spec{Title: "t", Keys: []string{"k"}}, func(_ context.Context, h *kapi.Handle) error {
+		done <- k.Do(t.Context(), kapi.Spec{Title: "t", Keys: []string{"k"}}, func(_ context.Context, h kapi.Handle) error {
 			id = h.ID()
 			<-release
 			h.ResetProgress()
-			h.Progress(0.25)
-			h.State("the last word")
+			h.SetProgress(0.25)
+			h.SetState("the last word")
 			return nil
 		})
 	}()
@@ -129,7 +129,7 @@ func TestEndTimeout(t *testing.T) {
 	}
 	defer w.Close()
 	boom := errors.New("boom")
-	err = k.Do(t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, h *kapi.Handle) error {
+	err = k.Do(t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, h kapi.Handle) error {
 		store.failing(errOutage)
 		h.SetExitCode(7)
 		return boom
@@ -158,7 +158,7 @@ func TestStartAnswerLost(t *testing.T) {
 		}
 		return nil
 	})
-	_, err = k.Start(t.Context(), kapi.Spec{Title: "t", Keys: []string{"k"}}, func(context.Context, *kapi.Handle) error {
+	_, err = k.Start(t.Context(), kapi.Spec{Title: "t", Keys: []string{"k"}}, func(context.Context, kapi.Handle) error {
 		t.Error("it ran")
 		return nil
 	})
@@ -203,7 +203,7 @@ func TestEndAnswerLost(t *testing.T) {
 			}
 			return nil
 		})
-		err := k.Do(t.Context(), kapi.Spec{Title: "t"}, func(context.Context, *kapi.Handle) error { return result })
+		err := k.Do(t.Context(), kapi.Spec{Title: "t"}, func(context.Context, kapi.Handle) error { return result })
 		if !errors.Is(err, result) || errors.Is(err, kapi.ErrUnavailable) {
 			t.Errorf("%v: ended with %v", result, err)
 		}
@@ -314,7 +314,7 @@ func TestReload(t *testing.T) {
 	k := openPeer(t, store, kapi.Options{})
 	kept := start(t, k, kapi.Spec{}, untilStopped)
 	causes, listed := make(chan error, 1), make(chan struct{})
-	lost := start(t, k, kapi.Spec{}, func(ctx context.Context, _ *kapi.Handle) error {
+	lost := start(t, k, kapi.Spec{}, func(ctx context.Context, _ kapi.Handle) error {
 		<-ctx.Done()
 		causes <- context.Cause(ctx)
 		<-listed // the store below has it yet, and would take its end

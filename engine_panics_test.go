@@ -25,7 +25,7 @@ func TestEngineGoesOnBehindAPanic(t *testing.T) {
 			defer k.Close()
 			other := openPeer(t, &testStore{Store: store.Store}, kapi.Options{})
 			end := make(chan struct{})
-			a := start(t, k, kapi.Spec{Keys: []string{"k"}}, func(context.Context, *kapi.Handle) error {
+			a := start(t, k, kapi.Spec{Keys: []string{"k"}}, func(context.Context, kapi.Handle) error {
 				<-end
 				return nil
 			})

@@ -22,14 +22,14 @@ func TestStartToEnd(t *testing.T) {
 	defer w.Close()
 	release := make(chan struct{})
 	a := start(t, k, kapi.Spec{Title: "Resharding", Description: "d", Keys: []string{"reshard"}},
-		func(_ context.Context, h *kapi.Handle) error {
+		func(_ context.Context, h kapi.Handle) error {
 			if h.ID() != h.Action().ID || h.Fence() == 0 || h.Fence() != h.Action().Seq {
 				t.Errorf("handle of %s with fence %d, action %+v", h.ID(), h.Fence(), h.Action())
 			}
-			h.State("slot 5")
-			h.Progress(0.5)
+			h.SetState("slot 5")
+			h.SetProgress(0.5)
 			<-release
-			h.Progress(0.75)
+			h.SetProgress(0.75)
 			h.SetExitCode(0)
 			return nil
 		})
@@ -144,7 +144,7 @@ func TestDismissFailed(t *testing.T) {
 	k := newPeer(t)
 	failed := fail(t, k, kapi.Spec{Keys: []string{"k"}}, "boom")
 	err := k.Do(t.Context(), kapi.Spec{Title: "t", Keys: []string{"k"}, DismissFailed: true},
-		func(_ context.Context, h *kapi.Handle) error {
+		func(_ context.Context, h kapi.Handle) error {
 			if d := h.Dismissed(); len(d) != 1 || d[0].ID != failed.ID || d[0].State != "boom" {
 				t.Errorf("dismissed %+v", d)
 			}
@@ -178,7 +178,7 @@ func TestCancel(t *testing.T) {
 		{"", "", "cancelled"},
 		{"ada", "undone", "cancelled by ada: undone"},
 	} {
-		a := start(t, k, kapi.Spec{}, func(ctx context.Context, _ *kapi.Handle) error {
+		a := start(t, k, kapi.Spec{}, func(ctx context.Context, _ kapi.Handle) error {
 			<-ctx.Done()
 			var cancelled *kapi.CancelledError
 			if cause := context.Cause(ctx); !errors.As(cause, &cancelled) || cancelled.By != tt.by {
@@ -202,7 +202,7 @@ func TestCancel(t *testing.T) {
 func TestCancelTwiceKeepsTheFirst(t *testing.T) {
 	k := newPeer(t)
 	release := make(chan struct{})
-	a := start(t, k, kapi.Spec{}, func(context.Context, *kapi.Handle) error { <-release; return nil })
+	a := start(t, k, kapi.Spec{}, func(context.Context, kapi.Handle) error { <-release; return nil })
 	first, err := k.Cancel(t.Context(), a.ID, "ada")
 	if err != nil {
 		t.Fatal(err)

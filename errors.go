@@ -25,17 +25,13 @@ var (
 	ErrOutcomeUnknown = errors.New("whether it was changed is not known")
 	// ErrClosed: the peer was closed.
 	ErrClosed = errors.New("kapi is closed")
+	// ErrOtherRequest: the Idempotency-Key was used for another request before.
+	ErrOtherRequest = errors.New("the Idempotency-Key was used with another body")
 	// ErrGap: the watcher missed more than the store can still tell. Take a new Watch.
 	ErrGap = errors.New("changes were missed: the feed no longer reaches back that far")
 	// ErrAhead: the seq to resume from lies above the store's head: it is of another
 	// history, or invented.
 	ErrAhead = errors.New("the feed has not come to that seq")
-	// ErrBehind is what a store answers when the feed is asked for since a seq
-	// below the purged one: endings may be missing, so the view must be reloaded.
-	ErrBehind = errors.New("the feed no longer reaches back to that seq")
-	// ErrKeyTaken is what a store answers when a write breaks the uniqueness of
-	// keys. Nothing of that transaction was kept.
-	ErrKeyTaken = errors.New("a key is held already")
 )
 
 // Causes of the end of an operation's context (context.Cause); a CancelledError is

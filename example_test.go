@@ -27,13 +27,13 @@ func Example() {
 
 	slots := []string{"north", "south"}
 	spec := kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}}
-	err = k.Do(ctx, spec, func(ctx context.Context, h *kapi.Handle) error {
+	err = k.Do(ctx, spec, func(ctx context.Context, h kapi.Handle) error {
 		for i, slot := range slots {
-			h.State("slot " + slot)
+			h.SetState("slot " + slot)
 			if err := moveSlot(ctx, slot, h.Fence()); err != nil {
 				return err // failed
 			}
-			h.Progress(float64(i+1) / float64(len(slots)))
+			h.SetProgress(float64(i+1) / float64(len(slots)))
 		}
 		return nil // completed
 	})
@@ -91,7 +91,7 @@ func ExamplePeer_Watch() {
 		}
 		fmt.Println(a.Title, "is", a.Status)
 	}
-	_ = k.Do(ctx, kapi.Spec{Title: "Backup"}, func(_ context.Context, h *kapi.Handle) error {
+	_ = k.Do(ctx, kapi.Spec{Title: "Backup"}, func(_ context.Context, h kapi.Handle) error {
 		next()
 		if err := h.Impacted("the disk is slow"); err != nil {
 			return err
@@ -114,7 +114,7 @@ func ExamplePeer_Dismiss() {
 	defer k.Close()
 
 	spec := kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}}
-	_ = k.Do(ctx, spec, func(context.Context, *kapi.Handle) error { return errors.New("slot north is stuck") })
+	_ = k.Do(ctx, spec, func(context.Context, kapi.Handle) error { return errors.New("slot north is stuck") })
 
 	_, err := k.Start(ctx, spec, work)
 	var held *kapi.HeldError
@@ -151,7 +151,7 @@ func openExample() *kapi.Peer {
 }
 
 // work stands for an operation that goes on until it is asked to stop.
-func work(ctx context.Context, _ *kapi.Handle) error {
+func work(ctx context.Context, _ kapi.Handle) error {
 	<-ctx.Done()
 	return context.Cause(ctx)
 }

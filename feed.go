@@ -84,7 +84,7 @@ func (p *Peer) catchUp(ctx context.Context) error {
 	since, began := p.view.at(), time.Now()
 	page, err := p.store.Feed(ctx, since.Seq)
 	if err == nil {
-		err = page.tidy()
+		err = tidyPage(&page)
 	}
 	switch {
 	case errors.Is(err, ErrBehind):
@@ -109,7 +109,7 @@ func (p *Peer) reload() error {
 	began := time.Now()
 	snapshot, err := p.store.Snapshot(ctx)
 	if err == nil {
-		err = snapshot.tidy()
+		err = tidySnapshot(&snapshot)
 	}
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ type flusher struct {
 	wake chan struct{}
 
 	mu    sync.Mutex
-	dirty []*Handle
+	dirty []*handle
 }
 
 func (f *flusher) init(p *Peer) {
@@ -25,7 +25,7 @@ func (f *flusher) init(p *Peer) {
 }
 
 // add notes that h has something new. The handle does it once until it is collected.
-func (f *flusher) add(h *Handle) {
+func (f *flusher) add(h *handle) {
 	f.mu.Lock()
 	f.dirty = append(f.dirty, h)
 	f.mu.Unlock()

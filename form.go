@@ -11,51 +11,43 @@ import (
 // it is looked at once, where it comes in. An id that kapi can't have made refuses the store, for there
 // is nothing to call that action by; what is only shown is made fit for that.
 
-// isID reports whether a text has the form of an id or an epoch.
-func isID(text string) bool {
-	const longest = 64
-	return text != "" && len(text) <= longest && strings.IndexFunc(text, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_')
-	}) < 0
-}
-
 // tidy looks at a part of the feed.
-func (p *Page) tidy() error {
-	if !isID(p.Epoch) {
+func tidyPage(p *Page) error {
+	if !IsID(p.Epoch) {
 		return notOurs("epoch", p.Epoch)
 	}
-	return tidy(p.Records)
+	return tidyAll(p.Records)
 }
 
 // tidy looks at all that is ongoing.
-func (s *Snapshot) tidy() error {
+func tidySnapshot(s *Snapshot) error {
 	page := Page{Head: s.Head, Records: s.Records}
-	return page.tidy()
+	return tidyPage(&page)
 }
 
-func tidy(records []Record) error {
+func tidyAll(records []Record) error {
 	for i := range records {
-		if err := records[i].tidy(); err != nil {
+		if err := tidyRecord(&records[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *Record) tidy() error {
+func tidyRecord(r *Record) error {
 	switch {
-	case !isID(r.ID):
+	case !IsID(r.ID):
 		return notOurs("id", r.ID)
-	case r.Runner != nil && !isID(r.Runner.ID):
+	case r.Runner != nil && !IsID(r.Runner.ID):
 		return notOurs("runner", r.Runner.ID)
 	case !r.Status.Valid():
 		return notOurs("status", fmt.Sprint(int(r.Status)))
 	}
-	r.Title = fit(r.Title, maxTitle)
-	r.Description = fit(r.Description, maxDescription)
-	r.State = fit(r.State, maxState)
-	r.Silence = fit(r.Silence, maxState)
-	r.CancelledBy = fit(r.CancelledBy, maxState)
+	r.Title = fit(r.Title, MaxTitle)
+	r.Description = fit(r.Description, MaxDescription)
+	r.State = fit(r.State, MaxState)
+	r.Silence = fit(r.Silence, MaxState)
+	r.CancelledBy = fit(r.CancelledBy, MaxState)
 	if r.Runner != nil && r.Runner.Host != fit(r.Runner.Host, maxHost) {
 		runner := *r.Runner
 		runner.Host = fit(runner.Host, maxHost)

@@ -26,13 +26,13 @@ func TestTidy(t *testing.T) {
 		r := whole()
 		spoil(&r)
 		page := Page{Head: Head{Epoch: "e"}, Records: []Record{whole(), r}}
-		if err := page.tidy(); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "what no kapi has written") ||
+		if err := tidyPage(&page); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "what no kapi has written") ||
 			strings.ContainsAny(err.Error(), "\x1b\n") || len(err.Error()) > 300 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for _, epoch := range []string{"", "e e", "e\r\nSet-Cookie: x", strings.Repeat("e", 65)} {
-		if err := (&Snapshot{Head: Head{Epoch: epoch}}).tidy(); err == nil {
+		if err := tidySnapshot(&Snapshot{Head: Head{Epoch: epoch}}); err == nil {
 			t.Errorf("the epoch %q is taken", epoch)
 		}
 	}
@@ -40,13 +40,13 @@ func TestTidy(t *testing.T) {
 	for _, p := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 7, -1, 0.5} {
 		r := whole()
 		r.Title, r.Description, r.State, r.Runner.Host, r.Progress = "\xff\x00"+long, long, long, long, &p
-		if err := r.tidy(); err != nil {
+		if err := tidyRecord(&r); err != nil {
 			t.Fatal(err)
 		}
-		if n := utf8.RuneCountInString(r.Title); n != maxTitle || !strings.HasPrefix(r.Title, "\uFFFD\uFFFDé") || !utf8.ValidString(r.Title) {
+		if n := utf8.RuneCountInString(r.Title); n != MaxTitle || !strings.HasPrefix(r.Title, "\uFFFD\uFFFDé") || !utf8.ValidString(r.Title) {
 			t.Errorf("the title has %d characters: %q", n, r.Title)
 		}
-		if utf8.RuneCountInString(r.Runner.Host) != maxHost || utf8.RuneCountInString(r.State) != maxState {
+		if utf8.RuneCountInString(r.Runner.Host) != maxHost || utf8.RuneCountInString(r.State) != MaxState {
 			t.Error("host or state are too long")
 		}
 		if _, err := json.Marshal(r.Shown()); err != nil {

@@ -8,9 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// A Handle is what an operation reports through. All methods may be called
-// concurrently, and after the operation has ended, when they do nothing.
-type Handle struct {
+// A handle is the Handle of an operation that this process runs.
+type handle struct {
 	peer      *Peer
 	id        string
 	cancel    context.CancelCauseFunc
@@ -20,8 +19,8 @@ type Handle struct {
 	fence     uint64
 	granted   chan struct{} // the action has got the keys that it was queued for; holds one
 
-	// What was reported and not yet published. Progress may be called in the hottest
-	// loop: it costs two atomic loads if nothing is new.
+	// What was reported and not yet published. SetProgress may be called in the
+	// hottest loop: it costs two atomic loads if nothing is new.
 	progress atomic.Uint64 // bits of a float64; unknownProgress if unknown
 	resets   atomic.Uint32
 	state    atomic.Pointer[string]
@@ -41,31 +40,22 @@ type Handle struct {
 // unknownProgress lies below every progress when compared as a float.
 var unknownProgress = math.Float64bits(-1)
 
-func newHandle(p *Peer, id string, cancel context.CancelCauseFunc) *Handle {
-	h := &Handle{peer: p, id: id, cancel: cancel, ended: make(chan struct{}), granted: make(chan struct{}, 1)}
+func newHandle(p *Peer, id string, cancel context.CancelCauseFunc) *handle {
+	h := &handle{peer: p, id: id, cancel: cancel, ended: make(chan struct{}), granted: make(chan struct{}, 1)}
 	h.progress.Store(unknownProgress)
 	return h
 }
 
-// ID returns the action's id.
-func (h *Handle) ID() string { return h.id }
+func (h *handle) ID() string { return h.id }
 
-// Fence returns the seq of the change that made this process the holder. It grows from
-// one holder of a key to the next, so outside systems that are handed it can refuse a
-// stale one.
-func (h *Handle) Fence() uint64 { return h.fence }
+func (h *handle) Fence() uint64 { return h.fence }
 
-// Action returns the action as it was started.
-func (h *Handle) Action() Action { return h.action }
+func (h *handle) Action() Action { return h.action }
 
-// Dismissed returns the failed actions that the start dismissed, as they were before
-// (see Spec.DismissFailed).
-func (h *Handle) Dismissed() []Action { return h.dismissed }
+func (h *handle) Dismissed() []Action { return h.dismissed }
 
-// Progress reports how far the operation is, 0 to 1. It stores the value and returns; at
-// most ten times a second the newest is published. Values outside are clamped; NaN, and
-// values below what was reported already, are ignored (see ResetProgress).
-func (h *Handle) Progress(p float64) {
+// SetProgress may be called in the hottest loop: it stores the value and returns.
+func (h *handle) SetProgress(p float64) {
 	for {
 		now := h.progress.Load()
 		if !(p > math.Float64frombits(now)) || now == oneProgress {
@@ -83,9 +73,7 @@ func (h *Handle) Progress(p float64) {
 
 var oneProgress = math.Float64bits(1)
 
-// ResetProgress makes the progress unknown again: a new phase begins, and the next
-// Progress may be lower.
-func (h *Handle) ResetProgress() {
+func (h *handle) ResetProgress() {
 	// In this order: whoever collects between the two must not take the reset together
 	// with the progress from before it.
 	h.progress.Store(unknownProgress)
@@ -93,9 +81,7 @@ func (h *Handle) ResetProgress() {
 	h.mark()
 }
 
-// State says what the operation is doing now, in at most 500 code points (more is cut);
-// "" clears it. Like Progress, it stores and returns.
-func (h *Handle) State(state string) {
+func (h *handle) SetState(state string) {
 	if old := h.state.Load(); old != nil && *old == state {
 		return
 	}
@@ -104,14 +90,9 @@ func (h *Handle) State(state string) {
 	h.mark()
 }
 
-// SetExitCode notes the exit code of the command that the action wraps; it is published
-// with the end.
-func (h *Handle) SetExitCode(code int) { h.exitCode.Store(&code) }
+func (h *handle) SetExitCode(code int) { h.exitCode.Store(&code) }
 
-// Impacted says that the operation has issues but goes on, and why: reason becomes the
-// state until State or Recovered is called. It returns when that is on disk. The error
-// is a reason why it isn't: the operation may go on all the same.
-func (h *Handle) Impacted(reason string) error {
+func (h *handle) Impacted(reason string) error {
 	h.mu.Lock()
 	if old := h.state.Load(); old != h.reason || old == nil {
 		h.said = old
@@ -122,9 +103,7 @@ func (h *Handle) Impacted(reason string) error {
 	return h.move(StatusImpacted)
 }
 
-// Recovered says that the issues are over; a state that was the reason of Impacted goes
-// back to what it was before. It returns when that is on disk.
-func (h *Handle) Recovered() error {
+func (h *handle) Recovered() error {
 	h.mu.Lock()
 	if h.reason != nil {
 		before := h.said
@@ -138,7 +117,7 @@ func (h *Handle) Recovered() error {
 	return h.move(StatusRunning)
 }
 
-func (h *Handle) move(to Status) error {
+func (h *handle) move(to Status) error {
 	c, err := h.submit(report{status: to}, false)
 	if err != nil {
 		return err
@@ -149,14 +128,14 @@ func (h *Handle) move(to Status) error {
 	return err
 }
 
-func (h *Handle) mark() {
+func (h *handle) mark() {
 	if !h.dirty.Load() && h.dirty.CompareAndSwap(false, true) {
 		h.peer.flush.add(h)
 	}
 }
 
 // collect moves what was reported and not yet published into rep.
-func (h *Handle) collect(rep *report) {
+func (h *handle) collect(rep *report) {
 	rep.fence = h.fence
 	h.dirty.Store(false)
 	if resets := h.resets.Load(); resets != h.sentReset {
@@ -177,7 +156,7 @@ func (h *Handle) collect(rep *report) {
 
 // submit hands a report to the committer, with what waits to be published. Nothing is
 // taken after the final report: the error is ErrUnknown then.
-func (h *Handle) submit(rep report, final bool) (*submission, error) {
+func (h *handle) submit(rep report, final bool) (*submission, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.sealed {
@@ -189,12 +168,12 @@ func (h *Handle) submit(rep report, final bool) (*submission, error) {
 	return c, h.peer.enqueue(h.peer.ctx, c)
 }
 
-func (h *Handle) change(rep report) *submission {
+func (h *handle) change(rep report) *submission {
 	return submit(change{kind: kindReport, id: h.id, report: rep})
 }
 
 // seal forbids further reports; it is false if the final one is made already.
-func (h *Handle) seal() bool {
+func (h *handle) seal() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	was := h.sealed
@@ -203,7 +182,7 @@ func (h *Handle) seal() bool {
 }
 
 // resend marks a report that the store did not take: it is published with the next.
-func (h *Handle) resend() {
+func (h *handle) resend() {
 	h.mu.Lock()
 	h.sentReset-- // whether there was a reset or not, another one does no harm: the newest progress follows it
 	h.mu.Unlock()

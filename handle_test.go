@@ -12,7 +12,7 @@ import (
 )
 
 // with runs an operation to its end, and gives it a watch of its own action.
-func with(t *testing.T, op func(h *kapi.Handle, next func(wanted func(kapi.Action) bool) kapi.Action)) {
+func with(t *testing.T, op func(h kapi.Handle, next func(wanted func(kapi.Action) bool) kapi.Action)) {
 	t.Helper()
 	k := newPeer(t)
 	w, err := k.Watch(t.Context())
@@ -20,7 +20,7 @@ func with(t *testing.T, op func(h *kapi.Handle, next func(wanted func(kapi.Actio
 		t.Fatal(err)
 	}
 	defer w.Close()
-	err = k.Do(t.Context(), kapi.Spec{Title: t.Name()}, func(_ context.Context, h *kapi.Handle) error {
+	err = k.Do(t.Context(), kapi.Spec{Title: t.Name()}, func(_ context.Context, h kapi.Handle) error {
 		op(h, func(wanted func(kapi.Action) bool) kapi.Action { return awaitNext(t, w, h.ID(), wanted) })
 		return nil
 	})
@@ -38,37 +38,37 @@ func saying(status kapi.Status, state string) func(kapi.Action) bool {
 }
 
 func TestProgress(t *testing.T) {
-	with(t, func(h *kapi.Handle, next func(func(kapi.Action) bool) kapi.Action) {
-		h.Progress(math.NaN())
-		h.Progress(-5)
+	with(t, func(h kapi.Handle, next func(func(kapi.Action) bool) kapi.Action) {
+		h.SetProgress(math.NaN())
+		h.SetProgress(-5)
 		next(at(0))
-		h.Progress(0.5)
-		h.Progress(0.25) // never back by itself
-		h.Progress(math.NaN())
+		h.SetProgress(0.5)
+		h.SetProgress(0.25) // never back by itself
+		h.SetProgress(math.NaN())
 		next(at(0.5))
 		h.ResetProgress()
 		next(func(a kapi.Action) bool { return a.Progress == nil })
-		h.Progress(0.25)
+		h.SetProgress(0.25)
 		next(at(0.25))
-		h.Progress(0.9)
+		h.SetProgress(0.9)
 		h.ResetProgress()
-		h.Progress(0.1)
+		h.SetProgress(0.1)
 		next(at(0.1))
-		h.Progress(math.Inf(1))
+		h.SetProgress(math.Inf(1))
 		next(at(1))
-		h.Progress(2)
+		h.SetProgress(2)
 	})
 }
 
 func TestImpacted(t *testing.T) {
-	with(t, func(h *kapi.Handle, next func(func(kapi.Action) bool) kapi.Action) {
+	with(t, func(h kapi.Handle, next func(func(kapi.Action) bool) kapi.Action) {
 		must := func(err error) {
 			t.Helper()
 			if err != nil {
 				t.Error(err)
 			}
 		}
-		h.State("slot 5")
+		h.SetState("slot 5")
 		must(h.Impacted("slow disk"))
 		next(saying(kapi.StatusImpacted, "slow disk"))
 		must(h.Impacted("slower disk"))
@@ -77,12 +77,12 @@ func TestImpacted(t *testing.T) {
 		next(saying(kapi.StatusRunning, "slot 5"))
 		must(h.Recovered())
 		must(h.Impacted("again"))
-		h.State("slot 6") // a newer state than the reason stays
+		h.SetState("slot 6") // a newer state than the reason stays
 		must(h.Recovered())
 		next(saying(kapi.StatusRunning, "slot 6"))
-		h.State(strings.Repeat("é", 600))
+		h.SetState(strings.Repeat("é", 600))
 		next(func(a kapi.Action) bool { return a.State == strings.Repeat("é", 499)+"…" })
-		h.State("")
+		h.SetState("")
 		next(saying(kapi.StatusRunning, ""))
 	})
 }
@@ -97,20 +97,20 @@ func TestReportsAreGathered(t *testing.T) {
 	}
 	defer w.Close()
 	began := time.Now()
-	err = k.Do(t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, h *kapi.Handle) error {
+	err = k.Do(t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, h kapi.Handle) error {
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
 				for i := range 100_000 {
-					h.Progress(float64(i) / 100_000)
+					h.SetProgress(float64(i) / 100_000)
 					if i%1000 == 0 {
-						h.State(strings.Repeat("x", i/1000))
+						h.SetState(strings.Repeat("x", i/1000))
 					}
 				}
 			})
 		}
 		all.Wait()
-		h.State("the last")
+		h.SetState("the last")
 		return nil
 	})
 	if err != nil {
@@ -129,16 +129,16 @@ func TestReportsAreGathered(t *testing.T) {
 // A handle that outlives its operation does no harm.
 func TestHandleAfterTheEnd(t *testing.T) {
 	k := newPeer(t)
-	var h *kapi.Handle
-	err := k.Do(t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, handle *kapi.Handle) error {
+	var h kapi.Handle
+	err := k.Do(t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, handle kapi.Handle) error {
 		h = handle
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Progress(1)
-	h.State("late")
+	h.SetProgress(1)
+	h.SetState("late")
 	h.ResetProgress()
 	wantError(t, h.Impacted("late"), kapi.ErrUnknown)
 	wantError(t, h.Recovered(), kapi.ErrUnknown)

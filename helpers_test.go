@@ -184,7 +184,7 @@ func openPeer(t testing.TB, store kapi.Store, options kapi.Options) *kapi.Peer {
 func newPeer(t testing.TB) *kapi.Peer { return openPeer(t, newStore(t), kapi.Options{}) }
 
 // untilStopped is an operation that goes on until it is asked to stop, and obeys.
-func untilStopped(ctx context.Context, _ *kapi.Handle) error {
+func untilStopped(ctx context.Context, _ kapi.Handle) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -205,7 +205,7 @@ func start(t testing.TB, k *kapi.Peer, spec kapi.Spec, op kapi.Operation) kapi.A
 // fail leaves a failed action behind.
 func fail(t testing.TB, k *kapi.Peer, spec kapi.Spec, text string) kapi.Action {
 	t.Helper()
-	a := start(t, k, spec, func(context.Context, *kapi.Handle) error { return errors.New(text) })
+	a := start(t, k, spec, func(context.Context, kapi.Handle) error { return errors.New(text) })
 	return await(t, k, a.ID, is(kapi.StatusFailed))
 }
 

@@ -117,7 +117,7 @@ type Peer struct {
 	renew  chan struct{} // asks for a renewal now
 
 	mu      sync.Mutex
-	running map[string]*Handle
+	running map[string]*handle
 	work    runnerWork        // of operations that run commands
 	unsaid  map[string]report // ends that the store could not take (Options.EndTimeout)
 	lost    map[string]Record // what runs here and is missing from the store's history
@@ -155,7 +155,7 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 		},
 		submit:  make(chan *submission, 4*maxBatch),
 		renew:   make(chan struct{}, 1),
-		running: map[string]*Handle{},
+		running: map[string]*handle{},
 		unsaid:  map[string]report{},
 		lost:    map[string]Record{},
 		closed:  make(chan struct{}),
@@ -175,7 +175,7 @@ func open(ctx context.Context, store Store, options Options) (*Peer, error) {
 	defer cancel()
 	snapshot, err := store.Snapshot(ctx)
 	if err == nil {
-		err = snapshot.tidy()
+		err = tidySnapshot(&snapshot)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)

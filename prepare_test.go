@@ -15,7 +15,7 @@ import (
 func TestPreparedRolledBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newPeer(t)
-		d, err := k.Prepare(t.Context(), kapi.Spec{Title: "T"}, func(context.Context, *kapi.Handle) error {
+		d, err := k.Prepare(t.Context(), kapi.Spec{Title: "T"}, func(context.Context, kapi.Handle) error {
 			t.Error("run, although its transaction was rolled back")
 			return nil
 		})
@@ -45,7 +45,7 @@ func TestPreparedSeenAfterGap(t *testing.T) {
 		store := newStore(t)
 		k := openPeer(t, store, kapi.Options{})
 		ran := make(chan struct{})
-		d, err := k.Prepare(t.Context(), kapi.Spec{Title: "T"}, func(context.Context, *kapi.Handle) error {
+		d, err := k.Prepare(t.Context(), kapi.Spec{Title: "T"}, func(context.Context, kapi.Handle) error {
 			close(ran)
 			return nil
 		})

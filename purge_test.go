@@ -13,7 +13,7 @@ import (
 // done leaves an ending behind.
 func (s *scene) done(k *kapi.Peer) {
 	s.t.Helper()
-	err := k.Do(s.t.Context(), kapi.Spec{Title: "Backup"}, func(context.Context, *kapi.Handle) error { return nil })
+	err := k.Do(s.t.Context(), kapi.Spec{Title: "Backup"}, func(context.Context, kapi.Handle) error { return nil })
 	if err != nil {
 		s.t.Error(err)
 	}

@@ -54,18 +54,18 @@ func TestReclaim(t *testing.T) {
 	k := openPeer(t, storeAt(t, path), kapi.Options{})
 	other := openPeer(t, storeAt(t, path), kapi.Options{})
 	for range 3 { // so that fences have come some way
-		if err := k.Do(t.Context(), kapi.Spec{Title: "before"}, func(context.Context, *kapi.Handle) error { return nil }); err != nil {
+		if err := k.Do(t.Context(), kapi.Spec{Title: "before"}, func(context.Context, kapi.Handle) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ended := make(chan error, 1)
 	finish := make(chan struct{})
-	var handle *kapi.Handle
+	var handle kapi.Handle
 	began := make(chan struct{})
 	go func() {
-		ended <- k.Do(t.Context(), kapi.Spec{Title: "kept", Keys: []string{"k"}}, func(ctx context.Context, h *kapi.Handle) error {
+		ended <- k.Do(t.Context(), kapi.Spec{Title: "kept", Keys: []string{"k"}}, func(ctx context.Context, h kapi.Handle) error {
 			handle = h
-			h.Progress(0.5)
+			h.SetProgress(0.5)
 			close(began)
 			select {
 			case <-finish:
@@ -115,9 +115,9 @@ func TestReclaimTooLate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kapi.db")
 	store := storeAt(t, path)
 	k := openPeer(t, store, kapi.Options{})
-	began, ended := make(chan *kapi.Handle, 1), make(chan error, 1)
+	began, ended := make(chan kapi.Handle, 1), make(chan error, 1)
 	go func() {
-		ended <- k.Do(t.Context(), kapi.Spec{Title: "first", Keys: []string{"k"}}, func(ctx context.Context, h *kapi.Handle) error {
+		ended <- k.Do(t.Context(), kapi.Spec{Title: "first", Keys: []string{"k"}}, func(ctx context.Context, h kapi.Handle) error {
 			began <- h
 			<-ctx.Done()
 			return context.Cause(ctx)

@@ -3,7 +3,6 @@ package kapi
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 )
 
@@ -26,24 +25,10 @@ type RemoteSpec struct {
 	Hash []byte
 }
 
-// A Remote is an action as its runner elsewhere must know it.
-type Remote struct {
-	Action Action `json:"action"`
-	// Fence goes with every report. It is a new one when an action has got the keys that it
-	// waited for.
-	Fence uint64 `json:"fence"`
-	// LeaseMS is how many milliseconds may pass from one report to the next before the
-	// action is shown as impacted.
-	LeaseMS int64 `json:"lease_ms"`
-}
-
-// ErrOtherRequest: the Idempotency-Key was used for another request before.
-var ErrOtherRequest = errors.New("the Idempotency-Key was used with another body")
-
 // StartRemote starts an action for a runner elsewhere. The errors are those of Start, and
 // ErrOtherRequest.
 func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (Remote, error) {
-	valid, err := spec.validate()
+	valid, err := spec.Validate()
 	if err != nil {
 		return Remote{}, err
 	}
@@ -90,20 +75,6 @@ func (p *Peer) remote(r *Record) Remote {
 }
 
 func (p *Peer) encodeRemote(r *Record) ([]byte, error) { return json.Marshal(p.remote(r)) }
-
-// A Report is what the runner of an action says of it.
-type Report struct {
-	// Fence is the start's.
-	Fence uint64
-	// Status is a move to 1, 2, 3 or 5; nil is none.
-	Status *Status
-	// ResetProgress makes the progress unknown again.
-	ResetProgress bool
-	// Progress is 0 to 1; a lower one than before is ignored. Nil says nothing.
-	Progress *float64
-	// State is cut to 500 code points; "" clears it. Nil says nothing.
-	State *string
-}
 
 // Report takes what a runner elsewhere says, renews its lease, and returns the action after
 // it. A final report may be repeated. An action that waits for keys may begin (status 1) when it

@@ -34,7 +34,7 @@ func (p *Peer) renewNow() {
 // renewOnce renews the lease, and takes back what was said of this runner's silence.
 func (p *Peer) renewOnce() {
 	p.mu.Lock()
-	handles := make([]*Handle, 0, len(p.running))
+	handles := make([]*handle, 0, len(p.running))
 	for _, h := range p.running {
 		handles = append(handles, h)
 	}
@@ -87,16 +87,15 @@ func (p *Peer) ExpectWork(w proc.Work) {
 	p.work[anyAction] = w
 }
 
-// RecordWork records the processes that do the work of the action, so that other peers recognise
+// RecordWork records the processes that do the work of an action that this peer runs, so that other peers recognise
 // what is left of them if this process dies. It returns when another process can read that; the
 // error wraps ErrUnavailable. It is for operations that run commands.
-func (h *Handle) RecordWork(ctx context.Context, w proc.Work) error {
-	p := h.peer
+func (p *Peer) RecordWork(ctx context.Context, id string, w proc.Work) error {
 	p.mu.Lock()
 	if p.work == nil {
 		p.work = runnerWork{}
 	}
-	p.work[h.id] = w
+	p.work[id] = w
 	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, p.opts.StoreTimeout)
 	defer cancel()

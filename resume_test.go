@@ -20,7 +20,7 @@ func TestResume(t *testing.T) {
 	w.Close()
 	long := start(t, one, kapi.Spec{}, untilStopped)
 	failed := fail(t, one, kapi.Spec{}, "boom")
-	if err := one.Do(t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, h *kapi.Handle) error { return h.Impacted("x") }); err != nil {
+	if err := one.Do(t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, h kapi.Handle) error { return h.Impacted("x") }); err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range []*kapi.Peer{one, two} {

@@ -77,7 +77,7 @@ func checkInvariants(t *rapid.T, before, after *Record, resets bool) {
 		fail("progress out of range")
 	case b.Progress != nil && !resets && (a.Progress == nil || *a.Progress < *b.Progress):
 		fail("progress fell by itself")
-	case !utf8.ValidString(a.State) || utf8.RuneCountInString(a.State) > maxState:
+	case !utf8.ValidString(a.State) || utf8.RuneCountInString(a.State) > MaxState:
 		fail("a state that is not fit")
 	case b.StartedAt != 0 && b.StartedAt != a.StartedAt:
 		fail("started twice")

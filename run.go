@@ -8,11 +8,6 @@ import (
 	"time"
 )
 
-// An Operation is the work of an action. It should return soon after its context ends;
-// context.Cause says why that was: a *CancelledError, ErrStopped, ErrGivenUp or ErrLost.
-// nil completes the action; an error or a panic fails it, with the text in its state.
-type Operation = func(context.Context, *Handle) error
-
 // Start starts an action and its operation, and returns the action once the start is on
 // disk. It is refused with a *HeldError if an ongoing action holds one of the keys, with
 // an *InvalidError, with ErrClosed, or with an error that wraps ErrUnavailable; then
@@ -48,7 +43,7 @@ func (p *Peer) Do(ctx context.Context, spec Spec, op Operation) error {
 type run struct {
 	peer   *Peer
 	ctx    context.Context
-	handle *Handle
+	handle *handle
 	op     Operation
 	wait   time.Duration
 	// undone, of a start that a transaction records, tells whether it never will be there.
@@ -57,7 +52,7 @@ type run struct {
 
 // launch starts the action and makes its operation ready to run.
 func (p *Peer) launch(ctx context.Context, spec Spec, op Operation) (*run, error) {
-	spec, err := spec.validate()
+	spec, err := spec.Validate()
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +108,7 @@ func (p *Peer) logDismissed(a Action, by string) {
 
 // register makes the handle known before its action is, so that no change of the action
 // is missed.
-func (p *Peer) register(h *Handle) error {
+func (p *Peer) register(h *handle) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closing {
@@ -124,7 +119,7 @@ func (p *Peer) register(h *Handle) error {
 	return nil
 }
 
-func (p *Peer) unregister(h *Handle) {
+func (p *Peer) unregister(h *handle) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.running, h.id)
@@ -178,20 +173,6 @@ func (r *run) outcome(err error) report {
 	return report{status: StatusFailed, state: &state}
 }
 
-// FailureState returns what the state of an action says when its operation returned err: the
-// error, and why the operation's context ended if that is what it ended for.
-func FailureState(ctx context.Context, err error) string {
-	var cancelled *CancelledError
-	switch cause := context.Cause(ctx); {
-	case cause == nil:
-	case errors.Is(err, context.Canceled), errors.Is(err, cause):
-		return cause.Error()
-	case errors.As(cause, &cancelled), errors.Is(cause, ErrStopped):
-		return cause.Error() + ": " + err.Error()
-	}
-	return err.Error()
-}
-
 // finish makes the final report, again and again while the store can't take it.
 func (r *run) finish(rep report) error {
 	p, h := r.peer, r.handle
@@ -238,7 +219,7 @@ func (p *Peer) leaveUnsaid(id string, rep report) {
 }
 
 // again completes a final report that was not taken.
-func (h *Handle) again(rep report) report {
+func (h *handle) again(rep report) report {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	rep.resetProgress = h.sentReset > 0

@@ -112,7 +112,7 @@ func TestJudge(t *testing.T) {
 func TestJudgeManySurvivors(t *testing.T) {
 	ev := evidence{life: lifeGone, host: "h", remains: remains{sure: make([]process, 500)}}
 	r := aRecord(StatusRunning)
-	if v := judge(&r, ev); len([]rune(v.silence)) != maxState {
+	if v := judge(&r, ev); len([]rune(v.silence)) != MaxState {
 		t.Errorf("%d characters", len([]rune(v.silence)))
 	}
 }

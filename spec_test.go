@@ -46,7 +46,7 @@ func TestSpecValidate(t *testing.T) {
 		{"key not UTF-8", Spec{Title: "t", Keys: []string{"\xff"}}, "key"},
 		{"key with a surrogate", Spec{Title: "t", Keys: []string{"\xed\xa0\x80"}}, "key"},
 	} {
-		_, err := tt.spec.validate()
+		_, err := tt.spec.Validate()
 		var invalid *InvalidError
 		switch {
 		case tt.field == "" && err != nil:
@@ -61,7 +61,7 @@ func TestSpecValidate(t *testing.T) {
 
 func TestSpecKeysOnceInOrder(t *testing.T) {
 	given := []string{"b", "a", "b"}
-	s, err := Spec{Title: "t", Keys: given}.validate()
+	s, err := Spec{Title: "t", Keys: given}.Validate()
 	if err != nil || !slices.Equal(s.Keys, []string{"b", "a"}) {
 		t.Errorf("keys %v, %v", s.Keys, err)
 	}
@@ -77,7 +77,7 @@ func FuzzSpecValidate(f *testing.F) {
 	f.Add(strings.Repeat("é", 201), "", "")
 	f.Fuzz(func(t *testing.T, title, description, keys string) {
 		spec := Spec{Title: title, Description: description, Keys: strings.Split(keys, "/")}
-		s, err := spec.validate()
+		s, err := spec.Validate()
 		if err != nil {
 			var invalid *InvalidError
 			if !errors.As(err, &invalid) || !utf8.ValidString(err.Error()) {
@@ -90,7 +90,7 @@ func FuzzSpecValidate(f *testing.F) {
 				t.Fatalf("%q was accepted", text)
 			}
 		}
-		if len(s.Keys) > maxKeys || slices.ContainsFunc(s.Keys, func(key string) bool {
+		if len(s.Keys) > MaxKeys || slices.ContainsFunc(s.Keys, func(key string) bool {
 			return key == "" || strings.ContainsFunc(key, unicode.IsSpace)
 		}) {
 			t.Fatalf("the keys %q were accepted", s.Keys)

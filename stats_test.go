@@ -13,9 +13,9 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-func completes(context.Context, *kapi.Handle) error { return nil }
+func completes(context.Context, kapi.Handle) error { return nil }
 
-func fails(context.Context, *kapi.Handle) error { return errors.New("boom") }
+func fails(context.Context, kapi.Handle) error { return errors.New("boom") }
 
 // total returns how many values a histogram has.
 func total(h kapi.Histogram) (n uint64) {
@@ -220,7 +220,7 @@ func TestStatsLag(t *testing.T) {
 	store := newStore(t)
 	one, two := openPeer(t, store, kapi.Options{}), openPeer(t, store, kapi.Options{})
 	for range 20 {
-		if err := one.Do(t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, h *kapi.Handle) error {
+		if err := one.Do(t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, h kapi.Handle) error {
 			if err := two.Ready(t.Context()); err != nil { // so that it sees the start by itself
 				return err
 			}

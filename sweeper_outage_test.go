@@ -244,7 +244,7 @@ func TestUnsaidEndOfTheGivenUp(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.open()
 		end := make(chan struct{})
-		runner, done := s.far(func(context.Context, *kapi.Handle) error { <-end; return nil },
+		runner, done := s.far(func(context.Context, kapi.Handle) error { <-end; return nil },
 			kapi.Options{EndTimeout: 10 * time.Second})
 		s.at(6 * time.Second)
 		a := s.theOnly()

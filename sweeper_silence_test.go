@@ -156,9 +156,9 @@ func (s *scene) far(op kapi.Operation, o kapi.Options) (l *link, done chan error
 func TestHeardAgain(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.open()
-		runner, done := s.far(func(ctx context.Context, h *kapi.Handle) error {
-			h.Progress(0.25)
-			h.State("slot 5")
+		runner, done := s.far(func(ctx context.Context, h kapi.Handle) error {
+			h.SetProgress(0.25)
+			h.SetState("slot 5")
 			<-ctx.Done()
 			return ctx.Err()
 		}, kapi.Options{})
@@ -203,7 +203,7 @@ func TestHeardTooLate(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.open()
 		causes := make(chan error, 1)
-		runner, done := s.far(func(ctx context.Context, _ *kapi.Handle) error {
+		runner, done := s.far(func(ctx context.Context, _ kapi.Handle) error {
 			<-ctx.Done()
 			causes <- context.Cause(ctx)
 			return errors.New("slot 6 is broken")

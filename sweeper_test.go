@@ -23,11 +23,11 @@ func TestUnsaidEnd(t *testing.T) {
 				defer w.Close()
 				var id string
 				err = s.k.Do(t.Context(), kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}},
-					func(_ context.Context, h *kapi.Handle) error {
+					func(_ context.Context, h kapi.Handle) error {
 						id = h.ID()
 						s.link.cut()
-						h.Progress(0.75)
-						h.State("slot 9")
+						h.SetProgress(0.75)
+						h.SetState("slot 9")
 						h.SetExitCode(3)
 						return result
 					})
@@ -64,7 +64,7 @@ func TestUnconfirmedStart(t *testing.T) {
 		s.at(0)
 		s.link.cut("Answer")
 		_, err := s.k.Start(t.Context(), kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}},
-			func(context.Context, *kapi.Handle) error {
+			func(context.Context, kapi.Handle) error {
 				t.Error("it ran")
 				return nil
 			})
@@ -145,7 +145,7 @@ func TestIdlePeer(t *testing.T) {
 			s.leave(stranger(), func(r *kapi.Record) { r.Status = kapi.StatusFailed })
 		},
 		"its own that failed": func(t *testing.T, s *scene) {
-			start(t, s.k, kapi.Spec{}, func(context.Context, *kapi.Handle) error { return errors.New("boom") })
+			start(t, s.k, kapi.Spec{}, func(context.Context, kapi.Handle) error { return errors.New("boom") })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -22,7 +22,7 @@ func TestSlowWatcher(t *testing.T) {
 	var ids []string
 	for i := range 10 {
 		id := make(chan string, 1)
-		err := k.Do(t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, h *kapi.Handle) error {
+		err := k.Do(t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, h kapi.Handle) error {
 			id <- h.ID()
 			for j := range 5 {
 				if err := h.Impacted(fmt.Sprint("reason ", i, j)); err != nil {

@@ -192,9 +192,9 @@ func startOne(peer *kapi.Peer, i int) error {
 		Title: "Resharding the cluster", Description: "Moves slots to the node that was added",
 		Keys: []string{fmt.Sprintf("reshard-%d", i)},
 	}
-	_, err := peer.Start(context.Background(), spec, func(ctx context.Context, h *kapi.Handle) error {
-		h.Progress(0.25)
-		h.State("Moving slot 5461 from 10.0.0.1:6379 to 10.0.0.4:6379")
+	_, err := peer.Start(context.Background(), spec, func(ctx context.Context, h kapi.Handle) error {
+		h.SetProgress(0.25)
+		h.SetState("Moving slot 5461 from 10.0.0.1:6379 to 10.0.0.4:6379")
 		<-ctx.Done()
 		return nil
 	})

@@ -58,11 +58,11 @@ func compare(b *testing.B, callers int, acknowledged bool) {
 	}
 	defer loop.Close()
 
-	operation := func(_ context.Context, h *kapi.Handle) error {
+	operation := func(_ context.Context, h kapi.Handle) error {
 		if acknowledged {
 			return h.Impacted(state)
 		}
-		h.State(state)
+		h.SetState(state)
 		return nil
 	}
 	perCaller := max(16, min(600, 12000/callers))

@@ -44,7 +44,7 @@ func visibility(b *testing.B, at string) {
 	called, acknowledged := make([]time.Time, changes), make([]time.Time, changes)
 	done := make(chan error, 1)
 	go func() {
-		done <- peer.Do(context.Background(), kapi.Spec{Title: title}, func(_ context.Context, h *kapi.Handle) error {
+		done <- peer.Do(context.Background(), kapi.Spec{Title: title}, func(_ context.Context, h kapi.Handle) error {
 			for i := range changes {
 				time.Sleep(rand.N(20 * time.Millisecond))
 				called[i] = time.Now()

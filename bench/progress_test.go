@@ -13,43 +13,43 @@ import (
 // publishes meanwhile.
 func BenchmarkProgress(b *testing.B) {
 	b.Run("same", func(b *testing.B) {
-		operate(b, func(h *kapi.Handle) {
+		operate(b, func(h kapi.Handle) {
 			for b.Loop() {
-				h.Progress(0.5)
+				h.SetProgress(0.5)
 			}
 		})
 	})
 	b.Run("growing", func(b *testing.B) {
-		operate(b, func(h *kapi.Handle) {
+		operate(b, func(h kapi.Handle) {
 			p := 0.0
 			for b.Loop() {
 				p += 1e-10 // stays below 1 for longer than any run
-				h.Progress(p)
+				h.SetProgress(p)
 			}
 		})
 	})
 	b.Run("growing by two goroutines", func(b *testing.B) {
-		operate(b, func(h *kapi.Handle) {
+		operate(b, func(h kapi.Handle) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				for p := 0.0; pb.Next(); p += 1e-10 {
-					h.Progress(p)
+					h.SetProgress(p)
 				}
 			})
 		})
 	})
 	b.Run("state, the same", func(b *testing.B) {
-		operate(b, func(h *kapi.Handle) {
+		operate(b, func(h kapi.Handle) {
 			for b.Loop() {
-				h.State(state)
+				h.SetState(state)
 			}
 		})
 	})
 }
 
 // operate runs f inside an operation.
-func operate(b *testing.B, f func(*kapi.Handle)) {
+func operate(b *testing.B, f func(kapi.Handle)) {
 	b.ReportAllocs()
 	s, err := sqlite.Open(filepath.Join(b.TempDir(), "kapi.db"))
 	if err != nil {
@@ -60,7 +60,7 @@ func operate(b *testing.B, f func(*kapi.Handle)) {
 		b.Fatal(err)
 	}
 	defer peer.Close()
-	err = peer.Do(context.Background(), kapi.Spec{Title: title}, func(_ context.Context, h *kapi.Handle) error {
+	err = peer.Do(context.Background(), kapi.Spec{Title: title}, func(_ context.Context, h kapi.Handle) error {
 		f(h)
 		return nil
 	})

@@ -97,7 +97,7 @@ func serveGateway(peer joined) error {
 		return err
 	}
 	spec := kapi.Spec{Title: "Resharding the cluster", Description: "Moves slots to the node that was added", Keys: []string{"reshard"}}
-	return peer.Do(context.Background(), spec, func(_ context.Context, h *kapi.Handle) error {
+	return peer.Do(context.Background(), spec, func(_ context.Context, h kapi.Handle) error {
 		return publishers(address, h.Impacted)
 	})
 }

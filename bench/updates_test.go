@@ -20,7 +20,7 @@ func BenchmarkUpdates(b *testing.B) {
 				stop, cancel := context.WithCancel(context.Background())
 				b.Cleanup(cancel) // before the peer is closed
 				for range actions {
-					if _, err := peer.Start(stop, kapi.Spec{Title: title}, func(ctx context.Context, h *kapi.Handle) error {
+					if _, err := peer.Start(stop, kapi.Spec{Title: title}, func(ctx context.Context, h kapi.Handle) error {
 						report(ctx, stop, h)
 						return nil
 					}); err != nil {
@@ -42,11 +42,11 @@ func BenchmarkUpdates(b *testing.B) {
 }
 
 // report makes progress until it is stopped.
-func report(ctx, stop context.Context, h *kapi.Handle) {
+func report(ctx, stop context.Context, h kapi.Handle) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for p := 0.0; ; p += 1e-6 {
-		h.Progress(p)
+		h.SetProgress(p)
 		select {
 		case <-tick.C:
 		case <-stop.Done():

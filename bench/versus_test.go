@@ -81,7 +81,7 @@ func compareRiver(b *testing.B, callers int, w way) {
 
 // doNothing is a lifecycle without a change.
 func doNothing(peer *kapi.Peer) func(key string, n int) error {
-	operation := func(context.Context, *kapi.Handle) error { return nil }
+	operation := func(context.Context, kapi.Handle) error { return nil }
 	return func(key string, _ int) error {
 		return peer.Do(context.Background(), kapi.Spec{Title: title, Keys: []string{key}}, operation)
 	}
@@ -89,7 +89,7 @@ func doNothing(peer *kapi.Peer) func(key string, n int) error {
 
 // startNothing is one whose end nobody waits for.
 func startNothing(peer *kapi.Peer) func(key string, n int) error {
-	operation := func(context.Context, *kapi.Handle) error { return nil }
+	operation := func(context.Context, kapi.Handle) error { return nil }
 	return func(key string, n int) error {
 		_, err := peer.Start(context.Background(), kapi.Spec{Title: title, Keys: []string{fmt.Sprintf("%s-%d", key, n)}}, operation)
 		return err

@@ -17,7 +17,7 @@ const lookEvery = time.Second
 // await waits until a queued action has its keys and is running; otherwise it is given up, for
 // the reason that is returned. The answers to its reports say whether it has; the gateway only
 // makes it look sooner.
-func (h *Handle) await(ctx context.Context, s Start) error {
+func (h *handle) await(ctx context.Context, s start) error {
 	var over <-chan time.Time
 	if s.Wait > 0 {
 		timer := time.NewTimer(s.Wait)
@@ -60,7 +60,7 @@ func (h *Handle) await(ctx context.Context, s Start) error {
 }
 
 // begin reports that it is there, and, if it has its keys, that it begins.
-func (h *Handle) begin(ctx context.Context, s Start) (began bool, err error) {
+func (h *handle) begin(ctx context.Context, s start) (began bool, err error) {
 	ask := func(r kapi.Report) (told, error) {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
@@ -107,7 +107,7 @@ func (h *Handle) begin(ctx context.Context, s Start) (began bool, err error) {
 
 // queueFence is what an action that waits reports with: the fence that came with its keys, if it
 // was told one, else that of its start.
-func (h *Handle) queueFence() uint64 {
+func (h *handle) queueFence() uint64 {
 	if h.granted != 0 {
 		return h.granted
 	}
@@ -115,7 +115,7 @@ func (h *Handle) queueFence() uint64 {
 }
 
 // leaveQueue gives the action up, for a reason, which it returns.
-func (h *Handle) leaveQueue(reason error) error {
+func (h *handle) leaveQueue(reason error) error {
 	if errors.Is(reason, kapi.ErrLost) {
 		return reason
 	}
@@ -136,7 +136,7 @@ func (h *Handle) leaveQueue(reason error) error {
 }
 
 // refusal says what the action waits for, as the refusal of its start would have.
-func (h *Handle) refusal(s Start) error {
+func (h *handle) refusal(s start) error {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	ongoing, err := h.client.List(ctx)

@@ -110,14 +110,14 @@ func TestLifecycle(t *testing.T) {
 	h := newHost(t)
 	c := h.client("admin")
 	ctx := t.Context()
-	r, err := c.Start(ctx, client.Start{Title: "Resharding", Keys: []string{"k"}, IdempotencyKey: "x"})
+	r, err := c.Start(ctx, kapi.Spec{Title: "Resharding", Keys: []string{"k"}}, "x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := c.Start(ctx, client.Start{Title: "Resharding", Keys: []string{"k"}, IdempotencyKey: "x"}); err != nil || !reflect.DeepEqual(again, r) {
+	if again, err := c.Start(ctx, kapi.Spec{Title: "Resharding", Keys: []string{"k"}}, "x"); err != nil || !reflect.DeepEqual(again, r) {
 		t.Errorf("again: %+v, %v", again, err)
 	}
-	_, err = c.Start(ctx, client.Start{Title: "other", Keys: []string{"k"}})
+	_, err = c.Start(ctx, kapi.Spec{Title: "other", Keys: []string{"k"}}, "")
 	var held *kapi.HeldError
 	if !errors.As(err, &held) || held.Key != "k" || held.Holder.ID != r.Action.ID {
 		t.Errorf("the second start: %v", err)
@@ -157,13 +157,16 @@ func TestLifecycle(t *testing.T) {
 func TestStartRefusesWhatIsNoUnicode(t *testing.T) {
 	h := newHost(t)
 	c := h.client("admin")
-	for _, s := range []client.Start{
-		{Title: "t", Keys: []string{"a", "/srv/caf\xe9"}},
-		{Title: "caf\xe9"},
-		{Title: "t", Description: "\xff"},
-		{Title: "t", IdempotencyKey: "\xff"},
+	for _, s := range []struct {
+		kapi.Spec
+		key string
+	}{
+		{kapi.Spec{Title: "t", Keys: []string{"a", "/srv/caf\xe9"}}, ""},
+		{kapi.Spec{Title: "caf\xe9"}, ""},
+		{kapi.Spec{Title: "t", Description: "\xff"}, ""},
+		{kapi.Spec{Title: "t"}, "\xff"},
 	} {
-		_, err := c.Start(t.Context(), s)
+		_, err := c.Start(t.Context(), s.Spec, s.key)
 		var invalid *kapi.InvalidError
 		if !errors.As(err, &invalid) || !strings.HasPrefix(invalid.Reason, "is not valid UTF-8: byte ") {
 			t.Errorf("%+v: %v", s, err)
@@ -251,7 +254,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%q: %v, want %v", token, err, want)
 		}
 	}
-	r, err := h.client("admin").Start(t.Context(), client.Start{Title: "t"})
+	r, err := h.client("admin").Start(t.Context(), kapi.Spec{Title: "t"}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +277,7 @@ func TestErrors(t *testing.T) {
 func TestWatchOverRestart(t *testing.T) {
 	h := newHost(t)
 	c := h.client("admin")
-	before, err := c.Start(t.Context(), client.Start{Title: "before"})
+	before, err := c.Start(t.Context(), kapi.Spec{Title: "before"}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +298,7 @@ func TestWatchOverRestart(t *testing.T) {
 			t.Fatalf("told %+v, %v; want %s %v", a, err, id, status)
 		}
 	}
-	second, err := c.Start(t.Context(), client.Start{Title: "second"})
+	second, err := c.Start(t.Context(), kapi.Spec{Title: "second"}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,20 +12,16 @@ import (
 	"github.com/kettubot/kapi/internal/fault"
 )
 
-// An Operation is the work of an action. It should return soon after its context ends;
-// context.Cause says why that was: a *kapi.CancelledError (whose By the server doesn't tell),
-// kapi.ErrGivenUp or kapi.ErrLost. nil completes the action; an error or a panic fails it,
-// with the text in its state.
-type Operation = func(context.Context, *Handle) error
-
 // Do starts an action, runs its operation here, reports on it, and returns when the server has
-// taken its end. The error is the start's, or the operation's, or says that the end could
+// taken its end. Of a *kapi.CancelledError, which may end the operation's context, the server doesn't
+// tell whose wish it was. The error is the start's, or the operation's, or says that the end could
 // not be recorded. When ctx ends, the operation is asked to stop, and waited for.
 //
 // A server that can't be reached keeps an operation from being started, but not from going
 // on: what is to be said is kept and said again until the server takes it (see
 // Options.Reporting). The end is tried for Options.EndTimeout, or until the client is closed.
-func (c *Client) Do(ctx context.Context, s Start, op Operation) error {
+func (c *Client) Do(ctx context.Context, spec kapi.Spec, op kapi.Operation) error {
+	s := start{Spec: spec}
 	r, dismissed, err := c.startOnce(ctx, s)
 	if err != nil {
 		return err
@@ -58,7 +54,7 @@ func (c *Client) Do(ctx context.Context, s Start, op Operation) error {
 }
 
 // call runs the operation. A panic is an error like others.
-func call(ctx context.Context, h *Handle, op Operation) (err error) {
+func call(ctx context.Context, h *handle, op kapi.Operation) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("panic: %v", v)
@@ -68,7 +64,7 @@ func call(ctx context.Context, h *Handle, op Operation) (err error) {
 }
 
 // finish reports the end, again and again while the server doesn't take it.
-func (h *Handle) finish(ctx context.Context, err error) error {
+func (h *handle) finish(ctx context.Context, err error) error {
 	final, reset := h.collect()
 	final.status = kapi.StatusCompleted
 	if err != nil {

@@ -38,17 +38,17 @@ func TestDo(t *testing.T) {
 	}
 	defer w.Close()
 	var id string
-	err = h.client("admin").Do(t.Context(), client.Start{Title: "T", Keys: []string{"k"}}, func(ctx context.Context, op *client.Handle) error {
+	err = h.client("admin").Do(t.Context(), kapi.Spec{Title: "T", Keys: []string{"k"}}, func(ctx context.Context, op kapi.Handle) error {
 		id = op.ID()
 		if op.Fence() == 0 || op.Action().Title != "T" || len(op.Dismissed()) != 0 || ctx.Err() != nil {
 			t.Errorf("begins with fence %d, %+v", op.Fence(), op.Action())
 		}
-		op.Progress(0.5)
-		op.Progress(0.2)
-		op.State("half")
+		op.SetProgress(0.5)
+		op.SetProgress(0.2)
+		op.SetState("half")
 		h.told(id, func(a kapi.Action) bool { return a.Progress != nil && *a.Progress == 0.5 && a.State == "half" })
 		op.ResetProgress()
-		op.Progress(0.1)
+		op.SetProgress(0.1)
 		h.told(id, func(a kapi.Action) bool { return a.Progress != nil && *a.Progress == 0.1 })
 		if err := op.Impacted("slow"); err != nil {
 			t.Error(err)
@@ -62,7 +62,7 @@ func TestDo(t *testing.T) {
 		if a := h.told(id, func(kapi.Action) bool { return true }); a.Status != kapi.StatusRunning || a.State != "half" {
 			t.Errorf("recovered: %+v", a)
 		}
-		op.Progress(2)
+		op.SetProgress(2)
 		return nil
 	})
 	if err != nil {
@@ -86,8 +86,8 @@ func TestDoFails(t *testing.T) {
 	h := newHost(t)
 	c := h.client("admin")
 	oops := errors.New("oops")
-	fail := func(context.Context, *client.Handle) error { return oops }
-	start := client.Start{Title: "T", Keys: []string{`a"key`}}
+	fail := func(context.Context, kapi.Handle) error { return oops }
+	start := kapi.Spec{Title: "T", Keys: []string{`a"key`}}
 	if err := c.Do(t.Context(), start, fail); !errors.Is(err, oops) {
 		t.Errorf("returns %v", err)
 	}
@@ -96,7 +96,7 @@ func TestDoFails(t *testing.T) {
 		t.Errorf("the key is kept: %v", err)
 	}
 	start.DismissFailed = true
-	err := c.Do(t.Context(), start, func(_ context.Context, op *client.Handle) error {
+	err := c.Do(t.Context(), start, func(_ context.Context, op kapi.Handle) error {
 		if d := op.Dismissed(); len(d) != 1 || d[0].ID != held.Holder.ID {
 			t.Errorf("dismissed %+v", d)
 		}
@@ -117,29 +117,29 @@ func TestDoIsToldToStop(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var cancelled *kapi.CancelledError
 	for name, tt := range map[string]struct {
-		happens func(*client.Handle) error
+		happens func(kapi.Handle) error
 		cause   func(error) bool
 	}{
 		"cancelled": {
-			func(op *client.Handle) error { _, err := h.peer.Cancel(ctx, op.ID(), "ada"); return err },
+			func(op kapi.Handle) error { _, err := h.peer.Cancel(ctx, op.ID(), "ada"); return err },
 			func(err error) bool { return errors.As(err, &cancelled) },
 		},
 		"ended by another": {
-			func(op *client.Handle) error {
+			func(op kapi.Handle) error {
 				_, err := h.peer.Report(ctx, op.ID(), kapi.Report{Fence: op.Fence(), Status: ptr(kapi.StatusCompleted)})
 				return err
 			},
 			func(err error) bool { return errors.Is(err, kapi.ErrLost) },
 		},
 		"its caller gave up": {
-			func(*client.Handle) error { cancel(); return nil },
+			func(kapi.Handle) error { cancel(); return nil },
 			func(err error) bool { return errors.Is(err, context.Canceled) },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel = context.WithCancel(t.Context())
 			defer cancel()
-			_ = h.client("admin").Do(ctx, client.Start{Title: "T"}, func(ctx context.Context, op *client.Handle) error {
+			_ = h.client("admin").Do(ctx, kapi.Spec{Title: "T"}, func(ctx context.Context, op kapi.Handle) error {
 				if err := tt.happens(op); err != nil {
 					t.Error(err)
 				}
@@ -165,9 +165,9 @@ func TestDoOverOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	err = c.Do(t.Context(), client.Start{Title: "T"}, func(_ context.Context, op *client.Handle) error {
+	err = c.Do(t.Context(), kapi.Spec{Title: "T"}, func(_ context.Context, op kapi.Handle) error {
 		h.stop()
-		op.State("said meanwhile")
+		op.SetState("said meanwhile")
 		if err := <-told; !errors.Is(err, kapi.ErrUnavailable) {
 			t.Errorf("told of the loss with %v", err)
 		}
@@ -195,7 +195,7 @@ func TestDoOverBadNetwork(t *testing.T) {
 	}
 	defer c.Close()
 	done := false
-	err = c.Do(t.Context(), client.Start{Title: "T"}, func(context.Context, *client.Handle) error {
+	err = c.Do(t.Context(), kapi.Spec{Title: "T"}, func(context.Context, kapi.Handle) error {
 		done = true
 		return nil
 	})
@@ -228,7 +228,7 @@ func TestDoWaits(t *testing.T) {
 	held, release := make(chan uint64, 1), make(chan struct{})
 	first := make(chan error, 1)
 	go func() {
-		first <- c.Do(ctx, client.Start{Title: "first", Keys: []string{"k"}}, func(_ context.Context, op *client.Handle) error {
+		first <- c.Do(ctx, kapi.Spec{Title: "first", Keys: []string{"k"}}, func(_ context.Context, op kapi.Handle) error {
 			held <- op.Fence()
 			<-release
 			return nil
@@ -236,7 +236,7 @@ func TestDoWaits(t *testing.T) {
 	}()
 	fence := <-held
 	var refused *kapi.HeldError
-	err := c.Do(ctx, client.Start{Title: "impatient", Keys: []string{"k"}, Wait: 100 * time.Millisecond}, func(context.Context, *client.Handle) error {
+	err := c.Do(ctx, kapi.Spec{Title: "impatient", Keys: []string{"k"}, Wait: 100 * time.Millisecond}, func(context.Context, kapi.Handle) error {
 		t.Error("it ran beside another")
 		return nil
 	})
@@ -246,7 +246,7 @@ func TestDoWaits(t *testing.T) {
 	leaving, leave := context.WithCancelCause(ctx)
 	tired := errors.New("tired")
 	time.AfterFunc(300*time.Millisecond, func() { leave(tired) })
-	err = c.Do(leaving, client.Start{Title: "leaves", Keys: []string{"k"}, Wait: -1}, func(context.Context, *client.Handle) error {
+	err = c.Do(leaving, kapi.Spec{Title: "leaves", Keys: []string{"k"}, Wait: -1}, func(context.Context, kapi.Handle) error {
 		t.Error("it ran beside another")
 		return nil
 	})
@@ -258,11 +258,11 @@ func TestDoWaits(t *testing.T) {
 	}
 	time.AfterFunc(2*time.Second, func() { close(release) }) // by then it listens on the gateway
 	began := time.Now()
-	err = c.Do(ctx, client.Start{Title: "second", Keys: []string{"k"}, Wait: -1}, func(_ context.Context, op *client.Handle) error {
+	err = c.Do(ctx, kapi.Spec{Title: "second", Keys: []string{"k"}, Wait: -1}, func(_ context.Context, op kapi.Handle) error {
 		if op.Fence() <= fence {
 			t.Errorf("the fence went from %d to %d", fence, op.Fence())
 		}
-		op.Progress(1)
+		op.SetProgress(1)
 		return nil
 	})
 	if err != nil {

@@ -183,7 +183,7 @@ func TestCancelledAsItWasStarted(t *testing.T) {
 	}
 	defer c.Close()
 	ran := false
-	err = c.Do(ctx, client.Start{Title: "T", Keys: []string{"k"}}, func(ctx context.Context, op *client.Handle) error {
+	err = c.Do(ctx, kapi.Spec{Title: "T", Keys: []string{"k"}}, func(ctx context.Context, op kapi.Handle) error {
 		ran = true
 		if _, err := h.peer.Get(context.Background(), op.ID()); err != nil {
 			t.Errorf("it runs, but its action: %v", err)
@@ -209,7 +209,7 @@ func TestReportingOfTheEnd(t *testing.T) {
 	defer c.Close()
 	done := make(chan error, 1)
 	go func() {
-		done <- c.Do(t.Context(), client.Start{Title: "T"}, func(context.Context, *client.Handle) error {
+		done <- c.Do(t.Context(), kapi.Spec{Title: "T"}, func(context.Context, kapi.Handle) error {
 			h.stop()
 			return nil
 		})
@@ -245,13 +245,13 @@ func (d *dropper) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestDismissedBeforeTheStartIsRepeated(t *testing.T) {
 	h := newHost(t)
 	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	_ = h.peer.Do(t.Context(), kapi.Spec{Title: "old", Keys: []string{"k"}}, func(context.Context, *kapi.Handle) error { return io.ErrClosedPipe })
+	_ = h.peer.Do(t.Context(), kapi.Spec{Title: "old", Keys: []string{"k"}}, func(context.Context, kapi.Handle) error { return io.ErrClosedPipe })
 	c, err := client.New("http://"+h.address, "admin", client.Options{HTTP: &http.Client{Transport: &dropper{}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	err = c.Do(t.Context(), client.Start{Title: "T", Keys: []string{"k"}, DismissFailed: true}, func(_ context.Context, op *client.Handle) error {
+	err = c.Do(t.Context(), kapi.Spec{Title: "T", Keys: []string{"k"}, DismissFailed: true}, func(_ context.Context, op kapi.Handle) error {
 		if n := len(op.Dismissed()); n != 1 {
 			t.Errorf("it knows of %d that were dismissed", n)
 		}
@@ -293,7 +293,7 @@ func TestLostAnswerToBeginning(t *testing.T) {
 	first := make(chan error, 1)
 	held := make(chan struct{})
 	go func() {
-		first <- h.peer.Do(context.Background(), kapi.Spec{Title: "first", Keys: []string{"k"}}, func(context.Context, *kapi.Handle) error {
+		first <- h.peer.Do(context.Background(), kapi.Spec{Title: "first", Keys: []string{"k"}}, func(context.Context, kapi.Handle) error {
 			close(held)
 			<-release
 			return io.ErrClosedPipe
@@ -305,9 +305,9 @@ func TestLostAnswerToBeginning(t *testing.T) {
 	defer cancel()
 	ran := false
 	// The holder fails, so this dismisses it too.
-	err = c.Do(ctx, client.Start{Title: "second", Keys: []string{"k"}, Wait: -1, DismissFailed: true}, func(_ context.Context, op *client.Handle) error {
+	err = c.Do(ctx, kapi.Spec{Title: "second", Keys: []string{"k"}, Wait: -1, DismissFailed: true}, func(_ context.Context, op kapi.Handle) error {
 		ran = true
-		op.State("on it")
+		op.SetState("on it")
 		return nil
 	})
 	if err != nil || !ran || !lossy.done.Load() {

@@ -8,12 +8,11 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// A Handle is what an operation reports through, like a kapi.Handle. All methods may be called
-// concurrently, and after the operation has ended, when they do nothing.
+// A handle is the Handle of an operation whose action is on the server.
 //
 // Every report says all that there is to say. So one that was lost, or arrives late, is made
 // up for by the next.
-type Handle struct {
+type handle struct {
 	client    *Client
 	started   kapi.Remote
 	dismissed []kapi.Action
@@ -47,30 +46,21 @@ type waiting struct {
 	done    chan error
 }
 
-func newHandle(c *Client, r kapi.Remote, dismissed []kapi.Action, cancel context.CancelCauseFunc) *Handle {
-	h := &Handle{client: c, started: r, dismissed: dismissed, cancel: cancel, wake: make(chan struct{}, 1)}
+func newHandle(c *Client, r kapi.Remote, dismissed []kapi.Action, cancel context.CancelCauseFunc) *handle {
+	h := &handle{client: c, started: r, dismissed: dismissed, cancel: cancel, wake: make(chan struct{}, 1)}
 	h.link.tell = func(err error) { c.reporting(h.ID(), err) }
 	return h
 }
 
-// ID returns the action's id.
-func (h *Handle) ID() string { return h.started.Action.ID }
+func (h *handle) ID() string { return h.started.Action.ID }
 
-// Fence returns the seq of the change that made this program the holder. It grows from one
-// holder of a key to the next, so outside systems that are handed it can refuse a stale one.
-func (h *Handle) Fence() uint64 { return h.started.Fence }
+func (h *handle) Fence() uint64 { return h.started.Fence }
 
-// Action returns the action as it was started.
-func (h *Handle) Action() kapi.Action { return h.started.Action }
+func (h *handle) Action() kapi.Action { return h.started.Action }
 
-// Dismissed returns the failed actions that were dismissed for the start, as they were before
-// (see Start.DismissFailed).
-func (h *Handle) Dismissed() []kapi.Action { return h.dismissed }
+func (h *handle) Dismissed() []kapi.Action { return h.dismissed }
 
-// Progress reports how far the operation is, 0 to 1. It notes the value and returns; at most
-// ten times a second the newest is sent. Values outside are clamped; NaN, and values below
-// what was reported already, are ignored (see ResetProgress).
-func (h *Handle) Progress(p float64) {
+func (h *handle) SetProgress(p float64) {
 	if math.IsNaN(p) {
 		return
 	}
@@ -84,9 +74,7 @@ func (h *Handle) Progress(p float64) {
 	})
 }
 
-// ResetProgress makes the progress unknown again: a new phase begins, and the next Progress
-// may be lower.
-func (h *Handle) ResetProgress() {
+func (h *handle) ResetProgress() {
 	h.say(func(s *saying) bool {
 		s.progress = nil
 		s.resets++
@@ -94,9 +82,7 @@ func (h *Handle) ResetProgress() {
 	})
 }
 
-// State says what the operation is doing now, in at most 500 code points (more is cut); ""
-// clears it. Like Progress, it notes and returns.
-func (h *Handle) State(state string) {
+func (h *handle) SetState(state string) {
 	h.say(func(s *saying) bool {
 		if s.state != nil && *s.state == state {
 			return false
@@ -106,11 +92,11 @@ func (h *Handle) State(state string) {
 	})
 }
 
-// Impacted says that the operation has issues but goes on, and why: reason becomes the state
-// until State or Recovered is called. It returns when the server was asked to note it; the
-// error is a reason why it has not yet: the operation may go on all the same, and it is asked
-// again.
-func (h *Handle) Impacted(reason string) error {
+// SetExitCode does nothing: a report over REST has no field for it, the state tells it.
+func (h *handle) SetExitCode(int) {}
+
+// Impacted returns when the server was asked to note it; what it has not noted yet it is asked again.
+func (h *handle) Impacted(reason string) error {
 	return h.move(func(s *saying) {
 		if s.state != h.reason || s.state == nil {
 			h.before = s.state
@@ -120,9 +106,7 @@ func (h *Handle) Impacted(reason string) error {
 	})
 }
 
-// Recovered says that the issues are over; a state that was the reason of Impacted goes back
-// to what it was before. It returns like Impacted.
-func (h *Handle) Recovered() error {
+func (h *handle) Recovered() error {
 	return h.move(func(s *saying) {
 		if h.reason != nil && s.state == h.reason {
 			if s.state = h.before; s.state == nil {
@@ -135,7 +119,7 @@ func (h *Handle) Recovered() error {
 }
 
 // say changes what is said, and has it sent if it is new.
-func (h *Handle) say(change func(*saying) bool) {
+func (h *handle) say(change func(*saying) bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.sealed && change(&h.says) {
@@ -144,7 +128,7 @@ func (h *Handle) say(change func(*saying) bool) {
 	}
 }
 
-func (h *Handle) move(change func(*saying)) error {
+func (h *handle) move(change func(*saying)) error {
 	done := make(chan error, 1)
 	h.mu.Lock()
 	if h.sealed {
@@ -160,7 +144,7 @@ func (h *Handle) move(change func(*saying)) error {
 }
 
 // kick has a report sent soon.
-func (h *Handle) kick() {
+func (h *handle) kick() {
 	select {
 	case h.wake <- struct{}{}:
 	default:
@@ -168,14 +152,14 @@ func (h *Handle) kick() {
 }
 
 // collect returns what is to be sent, and whether a reset goes before it.
-func (h *Handle) collect() (s saying, reset bool) {
+func (h *handle) collect() (s saying, reset bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.says, h.says.resets != h.unreset
 }
 
 // sent notes what became of a report.
-func (h *Handle) sent(s saying, err error) {
+func (h *handle) sent(s saying, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err == nil {
@@ -185,7 +169,7 @@ func (h *Handle) sent(s saying, err error) {
 }
 
 // close has nothing more said.
-func (h *Handle) close() {
+func (h *handle) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sealed = true
@@ -193,7 +177,7 @@ func (h *Handle) close() {
 }
 
 // matters tells an update of the action that the operation should hear of at once.
-func (h *Handle) matters(a kapi.Action) bool {
+func (h *handle) matters(a kapi.Action) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	overlaid := a.Status == kapi.StatusImpacted && h.says.status != kapi.StatusImpacted

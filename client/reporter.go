@@ -23,7 +23,7 @@ const (
 )
 
 // report tells the server what is new, and renews the lease, until ctx ends.
-func (h *Handle) report(ctx context.Context) {
+func (h *handle) report(ctx context.Context) {
 	renew := time.NewTimer(h.renewEvery())
 	defer renew.Stop()
 	for {
@@ -54,12 +54,12 @@ func (h *Handle) report(ctx context.Context) {
 }
 
 // renewEvery leaves time for two more reports before the lease runs out.
-func (h *Handle) renewEvery() time.Duration {
+func (h *handle) renewEvery() time.Duration {
 	return max(time.Duration(h.started.LeaseMS)*time.Millisecond/3, flushEvery)
 }
 
 // attempt sends one report.
-func (h *Handle) attempt(ctx context.Context, s saying, reset bool) (kapi.Action, error) {
+func (h *handle) attempt(ctx context.Context, s saying, reset bool) (kapi.Action, error) {
 	ctx, cancel := context.WithTimeout(ctx, min(askTimeout, h.renewEvery()))
 	defer cancel()
 	r := kapi.Report{Fence: h.started.Fence, ResetProgress: reset, Progress: s.progress, State: s.state}
@@ -78,7 +78,7 @@ func (h *Handle) attempt(ctx context.Context, s saying, reset bool) (kapi.Action
 }
 
 // heed does what follows from an answer. What it returns is a reason to try again.
-func (h *Handle) heed(err error) error {
+func (h *handle) heed(err error) error {
 	var move *kapi.MoveError
 	switch {
 	case errors.Is(err, kapi.ErrUnknown), errors.Is(err, kapi.ErrStaleFence), errors.As(err, &move):
@@ -93,7 +93,7 @@ func (h *Handle) heed(err error) error {
 
 // listen has the operation reported on at once when the gateway tells of something that it
 // should hear of. It is there for speed: what it misses is told with the next report.
-func (h *Handle) listen(ctx context.Context) {
+func (h *handle) listen(ctx context.Context) {
 	select {
 	case <-time.After(listenAfter):
 	case <-ctx.Done():
@@ -122,7 +122,7 @@ func (h *Handle) listen(ctx context.Context) {
 	}
 }
 
-func (h *Handle) listenTo(ctx context.Context, w *Watch) error {
+func (h *handle) listenTo(ctx context.Context, w *Watch) error {
 	for {
 		a, err := w.Next(ctx)
 		if err != nil {

@@ -15,35 +15,26 @@ import (
 	"github.com/kettubot/kapi/internal/wellformed"
 )
 
-// A Start says what to start.
-type Start struct {
-	Title            string   `json:"title"`
-	Description      string   `json:"description,omitempty"`
-	Keys             []string `json:"keys,omitempty"`
-	ReleaseOnFailure bool     `json:"release_on_failure,omitempty"`
-	// DismissFailed dismisses failed actions that hold the keys, if all that hold them are
-	// such, and their work is known to have ended.
-	DismissFailed bool `json:"-"`
-	// Wait lets the action wait its turn if one of its keys is held: see kapi.Spec. Whoever
-	// calls Start, and not Do, has to report that it begins when it has its keys.
-	Wait time.Duration `json:"-"`
-	// Within names the actions that this one is part of: see kapi.Spec.
-	Within []string `json:"within,omitempty"`
-	// IdempotencyKey, if it is set, makes that a start which is repeated starts once. Do
-	// chooses one of its own if there is none.
-	IdempotencyKey string `json:"-"`
-}
-
-// Start starts an action whose work this program does, and reports on. The error may be a
-// *kapi.HeldError or a *kapi.InvalidError. One that wraps kapi.ErrUnavailable may mean that
-// the action was started and the answer lost: an IdempotencyKey makes it safe to ask again.
-func (c *Client) Start(ctx context.Context, s Start) (kapi.Remote, error) {
-	r, _, err := c.start(ctx, s)
+// Start starts an action whose work this program does, and reports on. With an idempotency key, a
+// start that is repeated starts once; "" is none. Of an action that waits its turn (Spec.Wait) the
+// caller has to report that it begins when it has its keys. Spec.LeaveRunning means nothing here.
+//
+// The error may be a *kapi.HeldError or a *kapi.InvalidError. One that wraps kapi.ErrUnavailable may
+// mean that the action was started and the answer lost: an idempotency key makes it safe to ask
+// again.
+func (c *Client) Start(ctx context.Context, spec kapi.Spec, idempotencyKey string) (kapi.Remote, error) {
+	r, _, err := c.start(ctx, start{spec, idempotencyKey})
 	return r, err
 }
 
+// A start is what is asked of the server.
+type start struct {
+	kapi.Spec
+	idempotencyKey string
+}
+
 // start starts an action, and returns too what was dismissed for it.
-func (c *Client) start(ctx context.Context, s Start) (r kapi.Remote, dismissed []kapi.Action, err error) {
+func (c *Client) start(ctx context.Context, s start) (r kapi.Remote, dismissed []kapi.Action, err error) {
 	const rounds = 8 // others may start, and fail, in between
 	for range rounds {
 		r, err = c.post(ctx, s)
@@ -64,8 +55,8 @@ func (c *Client) start(ctx context.Context, s Start) (r kapi.Remote, dismissed [
 }
 
 // check refuses what package encoding/json would alter on the way.
-func (s *Start) check() error {
-	texts := [][2]string{{"title", s.Title}, {"description", s.Description}, {"idempotency key", s.IdempotencyKey}}
+func (s *start) check() error {
+	texts := [][2]string{{"title", s.Title}, {"description", s.Description}, {"idempotency key", s.idempotencyKey}}
 	for _, key := range s.Keys {
 		texts = append(texts, [2]string{"key", key})
 	}
@@ -77,18 +68,22 @@ func (s *Start) check() error {
 	return nil
 }
 
-func (c *Client) post(ctx context.Context, s Start) (r kapi.Remote, err error) {
+func (c *Client) post(ctx context.Context, s start) (r kapi.Remote, err error) {
 	if err := s.check(); err != nil {
 		return r, err
 	}
 	header := http.Header{}
-	if s.IdempotencyKey != "" {
-		header.Set("Idempotency-Key", s.IdempotencyKey)
+	if s.idempotencyKey != "" {
+		header.Set("Idempotency-Key", s.idempotencyKey)
 	}
 	body := struct {
-		Start
-		Wait bool `json:"wait,omitempty"`
-	}{s, s.Wait != 0}
+		Title            string   `json:"title"`
+		Description      string   `json:"description,omitempty"`
+		Keys             []string `json:"keys,omitempty"`
+		ReleaseOnFailure bool     `json:"release_on_failure,omitempty"`
+		Within           []string `json:"within,omitempty"`
+		Wait             bool     `json:"wait,omitempty"`
+	}{s.Title, s.Description, s.Keys, s.ReleaseOnFailure, s.Within, s.Wait != 0}
 	return r, c.call(ctx, http.MethodPost, "/kapi/actions", header, body, &r)
 }
 
@@ -124,11 +119,11 @@ func (c *Client) dismissHolders(ctx context.Context, keys []string) (gone []kapi
 var errMaybeStarted = errors.New("it is not known whether the action was started: if it is on the list, dismiss it when it has failed")
 
 // withdraw takes a start back whose answer was not waited for.
-func (c *Client) withdraw(s Start) error {
+func (c *Client) withdraw(s start) error {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	s.DismissFailed = false
-	r, err := c.Start(ctx, s) // it was done, or is done now: with this key there is only one
+	r, _, err := c.start(ctx, s) // it was done, or is done now: with this key there is only one
 	if err == nil {
 		status, state := kapi.StatusFailed, "withdrawn before it began"
 		_, _, err = c.Report(ctx, r.Action.ID, kapi.Report{Fence: r.Fence, Status: &status, State: &state})
@@ -150,9 +145,9 @@ const (
 
 // startOnce is start for Do: it does not leave an action behind whose start was done, but not
 // answered, if that can be helped.
-func (c *Client) startOnce(ctx context.Context, s Start) (r kapi.Remote, dismissed []kapi.Action, err error) {
-	if s.IdempotencyKey == "" {
-		s.IdempotencyKey = rand.Text()
+func (c *Client) startOnce(ctx context.Context, s start) (r kapi.Remote, dismissed []kapi.Action, err error) {
+	if s.idempotencyKey == "" {
+		s.idempotencyKey = rand.Text()
 	}
 	// A server that was reached is worth asking again, and may have done what left this machine.
 	var reached, left atomic.Bool

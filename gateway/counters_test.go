@@ -44,7 +44,7 @@ func TestCoalesced(t *testing.T) {
 	nobody := b.dial() // is told nothing, so nothing can be coalesced for it
 	nobody.identify(`{"op":4,"d":{"token":"no.bo.dy","intents":0}}`)
 	spec := kapi.Spec{Title: "t", Description: strings.Repeat("d", 2000)}
-	err := b.peer.Do(t.Context(), spec, func(_ context.Context, h *kapi.Handle) error {
+	err := b.peer.Do(t.Context(), spec, func(_ context.Context, h kapi.Handle) error {
 		for i := range 6000 { // more than the system's buffers hold
 			if err := h.Impacted(fmt.Sprint("reason ", i)); err != nil {
 				return err

@@ -224,7 +224,7 @@ func (c *client) update() kapi.Action {
 // do runs an operation that says something, and ends as err says.
 func (b *bench) do(err error) {
 	b.t.Helper()
-	_ = b.peer.Do(b.t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, h *kapi.Handle) error {
+	_ = b.peer.Do(b.t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, h kapi.Handle) error {
 		if err := h.Impacted("slow"); err != nil {
 			b.t.Error(err)
 		}

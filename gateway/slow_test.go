@@ -29,7 +29,7 @@ func TestSlowReader(t *testing.T) {
 		}
 	}()
 	spec := kapi.Spec{Title: "t", Description: strings.Repeat("🦊", 2000)}
-	err := b.peer.Do(t.Context(), spec, func(_ context.Context, h *kapi.Handle) error {
+	err := b.peer.Do(t.Context(), spec, func(_ context.Context, h kapi.Handle) error {
 		// Until the slow one was cut, as it took nothing of what the system's buffers don't
 		// hold. From then on it has a few seconds to take these, and the close code.
 		for i := 0; len(b.gateway.counters.endedBy()) == 0; i++ {

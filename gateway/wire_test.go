@@ -128,7 +128,7 @@ func TestPanicInAuthenticate(t *testing.T) {
 	if _, _, err := bad.Read(t.Context()); websocket.CloseStatus(err) != CodeUnknown.status() {
 		t.Errorf("ended with %v", err)
 	}
-	if err := b.peer.Do(t.Context(), kapi.Spec{Title: "t"}, func(context.Context, *kapi.Handle) error { return nil }); err != nil {
+	if err := b.peer.Do(t.Context(), kapi.Spec{Title: "t"}, func(context.Context, kapi.Handle) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if _, data, err := good.Read(t.Context()); err != nil || !bytes.Contains(data, []byte(`"KAPI_ACTION_UPDATE"`)) {

@@ -50,8 +50,8 @@ func busy(t *testing.T) *kapi.Peer {
 	do := func(op kapi.Operation, keys ...string) {
 		_ = k.Do(t.Context(), kapi.Spec{Title: "a secret", Keys: keys}, op)
 	}
-	fails := func(context.Context, *kapi.Handle) error { return errors.New("boom") }
-	do(func(context.Context, *kapi.Handle) error { return nil })
+	fails := func(context.Context, kapi.Handle) error { return errors.New("boom") }
+	do(func(context.Context, kapi.Handle) error { return nil })
 	do(fails, "k", "other", `wéird"\`)
 	do(fails, "k")
 	do(fails, "k")

@@ -48,7 +48,7 @@ func TestPgBouncer(t *testing.T) {
 				if i%2 == 0 {
 					spec.Keys[0] += fmt.Sprint(i)
 				}
-				err := peers[n%2].Do(within(t), spec, func(_ context.Context, h *kapi.Handle) error { return h.Impacted("s") })
+				err := peers[n%2].Do(within(t), spec, func(_ context.Context, h kapi.Handle) error { return h.Impacted("s") })
 				if err != nil {
 					t.Error(err)
 				}

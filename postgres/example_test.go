@@ -32,7 +32,7 @@ func ExampleStartTx() {
 		conn *pgx.Conn  // the program's own
 		k    *kapi.Peer // on the same database
 	)
-	reshard := func(ctx context.Context, h *kapi.Handle) error { return nil }
+	reshard := func(ctx context.Context, h kapi.Handle) error { return nil }
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "UPDATE shards SET wanted = 64"); err != nil {
 			return err

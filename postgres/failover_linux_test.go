@@ -36,7 +36,7 @@ func TestAsynchronousFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	var held *kapi.HeldError
-	_, err = k.Start(within(t), kapi.Spec{Title: "second", Keys: []string{"lost"}}, func(context.Context, *kapi.Handle) error { return nil })
+	_, err = k.Start(within(t), kapi.Spec{Title: "second", Keys: []string{"lost"}}, func(context.Context, kapi.Handle) error { return nil })
 	if !errors.As(err, &held) || held.Holder.ID != lost.handle.ID() {
 		t.Errorf("a second start: %v, want it to be refused by %s", err, lost.handle.ID())
 	}
@@ -68,7 +68,7 @@ func TestAsynchronousFailover(t *testing.T) {
 // A work is an operation that goes on until it is told to end, or has lost its action.
 type work struct {
 	t      *testing.T
-	handle *kapi.Handle
+	handle kapi.Handle
 	stop   chan struct{}
 	ended  chan error // why its context ended
 }
@@ -76,8 +76,8 @@ type work struct {
 func begin(t *testing.T, k *kapi.Peer, key string) *work {
 	t.Helper()
 	w := &work{t: t, stop: make(chan struct{}), ended: make(chan error, 1)}
-	began := make(chan *kapi.Handle, 1)
-	_, err := k.Start(within(t), kapi.Spec{Title: key, Keys: []string{key}}, func(ctx context.Context, h *kapi.Handle) error {
+	began := make(chan kapi.Handle, 1)
+	_, err := k.Start(within(t), kapi.Spec{Title: key, Keys: []string{key}}, func(ctx context.Context, h kapi.Handle) error {
 		began <- h
 		var err error
 		select {

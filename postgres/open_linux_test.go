@@ -172,7 +172,7 @@ func TestNewerStartTx(t *testing.T) {
 	}
 	defer conn.Close(context.Background())
 	err = pgx.BeginFunc(within(t), conn, func(tx pgx.Tx) error {
-		_, err := StartTx(within(t), tx, k, kapi.Spec{Title: "refused", Keys: []string{"k"}}, func(context.Context, *kapi.Handle) error {
+		_, err := StartTx(within(t), tx, k, kapi.Spec{Title: "refused", Keys: []string{"k"}}, func(context.Context, kapi.Handle) error {
 			t.Error("it was run")
 			return nil
 		})

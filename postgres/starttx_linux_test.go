@@ -121,14 +121,14 @@ func (b *txBench) watch(k *kapi.Peer) *kapi.Watch {
 }
 
 func never(t *testing.T) kapi.Operation {
-	return func(context.Context, *kapi.Handle) error {
+	return func(context.Context, kapi.Handle) error {
 		t.Error("it ran")
 		return nil
 	}
 }
 
 func begins(c chan<- uint64) kapi.Operation {
-	return func(_ context.Context, h *kapi.Handle) error {
+	return func(_ context.Context, h kapi.Handle) error {
 		c <- h.Fence()
 		return nil
 	}
@@ -260,7 +260,7 @@ func TestStartTxHeld(t *testing.T) {
 			b := newTxBench(t, 2)
 			tx := b.begin(pgx.TxOptions{IsoLevel: level}) // its picture is older than the holder
 			stop := make(chan struct{})
-			holder, err := b.peers[1].Start(within(t), kapi.Spec{Title: "holds", Keys: []string{"x"}}, func(context.Context, *kapi.Handle) error {
+			holder, err := b.peers[1].Start(within(t), kapi.Spec{Title: "holds", Keys: []string{"x"}}, func(context.Context, kapi.Handle) error {
 				<-stop
 				return nil
 			})
@@ -309,7 +309,7 @@ func TestStartTxTwice(t *testing.T) {
 	defer other.Close(within(t))
 	tx := b.begin(pgx.TxOptions{})
 	stop := make(chan struct{})
-	id, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "first", Keys: []string{"x"}}, func(context.Context, *kapi.Handle) error {
+	id, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "first", Keys: []string{"x"}}, func(context.Context, kapi.Handle) error {
 		<-stop
 		return nil
 	})
@@ -368,7 +368,7 @@ func TestStartTxClosed(t *testing.T) {
 		leaves := b.open(kapi.Options{})
 		key := fmt.Sprint("x", i)
 		tx := b.begin(pgx.TxOptions{})
-		id, err := StartTx(within(t), tx, leaves, kapi.Spec{Title: "T", Keys: []string{key}}, func(ctx context.Context, _ *kapi.Handle) error {
+		id, err := StartTx(within(t), tx, leaves, kapi.Spec{Title: "T", Keys: []string{key}}, func(ctx context.Context, _ kapi.Handle) error {
 			<-ctx.Done()
 			return nil
 		})

@@ -185,7 +185,7 @@ lines:
 func (f *fixture) start(title string) kapi.Action {
 	f.t.Helper()
 	a, err := f.peer.Start(f.t.Context(), kapi.Spec{Title: title, Keys: []string{title}},
-		func(ctx context.Context, _ *kapi.Handle) error {
+		func(ctx context.Context, _ kapi.Handle) error {
 			<-ctx.Done()
 			return context.Cause(ctx)
 		})
@@ -199,7 +199,7 @@ func (f *fixture) start(title string) kapi.Action {
 func (f *fixture) failed(title string) string {
 	f.t.Helper()
 	var id string
-	_ = f.peer.Do(f.t.Context(), kapi.Spec{Title: title}, func(_ context.Context, h *kapi.Handle) error {
+	_ = f.peer.Do(f.t.Context(), kapi.Spec{Title: title}, func(_ context.Context, h kapi.Handle) error {
 		id = h.ID()
 		return errors.New("slot 7 is stuck")
 	})

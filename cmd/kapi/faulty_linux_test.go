@@ -44,9 +44,9 @@ type faultyPlace struct {
 	*fuse
 }
 
-func (p *faultyPlace) do(ctx context.Context, s kapi.Spec, op operation) error {
+func (p *faultyPlace) do(ctx context.Context, s kapi.Spec, op kapi.Operation) error {
 	p.at("start")
-	err := p.place.do(ctx, s, func(ctx context.Context, h handle) error {
+	err := p.place.do(ctx, s, func(ctx context.Context, h kapi.Handle) error {
 		return op(ctx, &faultyHandle{h, p.fuse})
 	})
 	p.at("record")
@@ -59,26 +59,26 @@ func (p *faultyPlace) List(ctx context.Context) ([]kapi.Action, error) {
 }
 
 type faultyHandle struct {
-	handle
+	kapi.Handle
 	*fuse
 }
 
 func (h *faultyHandle) Fence() uint64 {
 	h.at("launch")
-	return h.handle.Fence()
+	return h.Handle.Fence()
 }
 
 func (h *faultyHandle) SetExitCode(code int) {
 	h.at("exit")
-	h.handle.SetExitCode(code)
+	h.Handle.SetExitCode(code)
 }
 
-func (h *faultyHandle) Progress(p float64) {
+func (h *faultyHandle) SetProgress(p float64) {
 	h.at("progress")
-	h.handle.Progress(p)
+	h.Handle.SetProgress(p)
 }
 
 func (h *faultyHandle) Impacted(reason string) error {
 	h.at("impacted")
-	return h.handle.Impacted(reason)
+	return h.Handle.Impacted(reason)
 }

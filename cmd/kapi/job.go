@@ -143,7 +143,7 @@ func (j *job) reporting(id string, err error) {
 }
 
 // operate is the action's operation.
-func (j *job) operate(ctx context.Context, h handle) error {
+func (j *job) operate(ctx context.Context, h kapi.Handle) error {
 	defer close(j.ended)
 	j.faults.Try(func() { j.err = j.conduct(ctx, h) })
 	if j.tree != nil && j.result == nil { // the command runs, whatever became of us
@@ -158,7 +158,7 @@ func (j *job) operate(ctx context.Context, h handle) error {
 }
 
 // conduct starts the command and stays with it to its end.
-func (j *job) conduct(ctx context.Context, h handle) error {
+func (j *job) conduct(ctx context.Context, h kapi.Handle) error {
 	j.id = h.ID()
 	for _, a := range h.Dismissed() {
 		j.app.tell("dismissed action %s, which had failed at %s: %s", called(a), localTime(a.UpdatedAt), stateText(a.State))
@@ -178,7 +178,7 @@ func (j *job) conduct(ctx context.Context, h handle) error {
 	if err := supervise.Unseen(); err != nil && j.Timeout > 0 {
 		j.app.tell("the time limit will reach the command itself only, not what it starts: %v", err)
 	}
-	recorder := j.app.recorder(h, j.nonce)
+	recorder := j.recorder()
 	j.tree, err = supervise.Start(j.command(h, tracker, socket, recorder))
 	if err != nil {
 		return err
@@ -203,7 +203,7 @@ func (j *job) conduct(ctx context.Context, h handle) error {
 }
 
 // command is what is to be run.
-func (j *job) command(h handle, tracker *progress.Tracker, socket *notify.Socket, r *recorder) supervise.Command {
+func (j *job) command(h kapi.Handle, tracker *progress.Tracker, socket *notify.Socket, r *recorder) supervise.Command {
 	address := ""
 	if socket != nil {
 		address = socket.Address()

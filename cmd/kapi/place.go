@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"time"
@@ -10,7 +11,6 @@ import (
 	"github.com/kettubot/kapi/client"
 	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/proc"
-	"github.com/kettubot/kapi/internal/progress"
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
@@ -26,9 +26,11 @@ type place interface {
 	// follow begins to watch: what is ongoing, and then every change.
 	follow(context.Context) (now []kapi.Action, changes changes, err error)
 	// do starts an action, runs its operation and reports its end, as kapi.Peer.Do.
-	do(context.Context, kapi.Spec, operation) error
+	do(context.Context, kapi.Spec, kapi.Operation) error
 	// expect says by what the processes of the next do are recognised.
 	expect(proc.Work)
+	// recordWork records the processes of an action that this process runs.
+	recordWork(ctx context.Context, id string, w proc.Work) error
 	// quiesce calls f when stopping this process (Ctrl-Z) is in nobody's way.
 	quiesce(f func())
 	// String names the place as its flag does.
@@ -42,18 +44,6 @@ type changes interface {
 	Next(context.Context) (kapi.Action, error)
 	Close()
 }
-
-// A handle is what an operation reports through.
-type handle interface {
-	ID() string
-	Fence() uint64
-	Dismissed() []kapi.Action
-	SetExitCode(int)
-	RecordWork(context.Context, proc.Work) error
-	progress.Reporter
-}
-
-type operation = func(context.Context, handle) error
 
 // Terms are what a command asks of its place.
 type terms struct {
@@ -126,8 +116,12 @@ func (s *session) follow(ctx context.Context) ([]kapi.Action, changes, error) {
 	return w.Snapshot, w, nil
 }
 
-func (s *session) do(ctx context.Context, spec kapi.Spec, op operation) error {
-	return s.Do(ctx, spec, func(ctx context.Context, h *kapi.Handle) error { return op(ctx, h) })
+func (s *session) recordWork(ctx context.Context, id string, w proc.Work) error {
+	return s.RecordWork(ctx, id, w)
+}
+
+func (s *session) do(ctx context.Context, spec kapi.Spec, op kapi.Operation) error {
+	return s.Do(ctx, spec, op)
 }
 
 // A remote is a server.
@@ -143,8 +137,10 @@ func (r *remote) close() { _ = r.Close() }
 
 func (r *remote) quiesce(f func()) { f() }
 
-// expect does nothing, as remoteHandle.RecordWork.
 func (r *remote) expect(proc.Work) {}
+
+// recordWork records nothing: nothing can be proven of a process that a server knows by its reports.
+func (r *remote) recordWork(context.Context, string, proc.Work) error { return errors.ErrUnsupported }
 
 func (r *remote) follow(ctx context.Context) ([]kapi.Action, changes, error) {
 	w, err := r.Watch(ctx)
@@ -154,19 +150,6 @@ func (r *remote) follow(ctx context.Context) ([]kapi.Action, changes, error) {
 	return w.Snapshot, w, nil
 }
 
-func (r *remote) do(ctx context.Context, spec kapi.Spec, op operation) error {
-	start := client.Start{
-		Title: spec.Title, Description: spec.Description, Keys: spec.Keys,
-		ReleaseOnFailure: spec.ReleaseOnFailure, DismissFailed: spec.DismissFailed,
-		Wait: spec.Wait, Within: spec.Within,
-	}
-	return r.Do(fault.With(ctx, r.faults), start, func(ctx context.Context, h *client.Handle) error { return op(ctx, remoteHandle{h}) })
+func (r *remote) do(ctx context.Context, spec kapi.Spec, op kapi.Operation) error {
+	return r.Do(fault.With(ctx, r.faults), spec, op)
 }
-
-type remoteHandle struct{ *client.Handle }
-
-// SetExitCode does nothing: a report over REST has no field for it, the state tells it.
-func (remoteHandle) SetExitCode(int) {}
-
-// RecordWork does nothing: nothing can be proven of a process that a server knows by its reports.
-func (remoteHandle) RecordWork(context.Context, proc.Work) error { return nil }

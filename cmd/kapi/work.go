@@ -15,13 +15,14 @@ import (
 // A recorder records the processes of one command.
 type recorder struct {
 	app    *app
-	handle handle
+	place  place
+	action string
 	nonce  string
 	work   proc.Work // zero: nothing could be recorded
 }
 
-func (a *app) recorder(h handle, nonce string) *recorder {
-	return &recorder{app: a, handle: h, nonce: nonce}
+func (j *job) recorder() *recorder {
+	return &recorder{app: j.app, place: j.place, action: j.id, nonce: j.nonce}
 }
 
 // begin records the command's process.
@@ -32,7 +33,7 @@ func (r *recorder) begin(pid int) {
 	}
 	work, err := proc.Describe(pid, proc.MarkOf(r.nonce), around)
 	if err == nil {
-		err = r.handle.RecordWork(context.Background(), work)
+		err = r.place.recordWork(context.Background(), r.action, work)
 	}
 	if errors.Is(err, errors.ErrUnsupported) { // a server hears of our death by the connection, or not at all
 		return
@@ -68,7 +69,7 @@ func (r *recorder) follow(ctx context.Context) {
 		}
 		groups, sessions, err := proc.Kin(r.work.Root)
 		if err == nil && r.work.Merge(groups, sessions) {
-			_ = r.handle.RecordWork(ctx, r.work) // else it goes along with the next renewal
+			_ = r.place.recordWork(ctx, r.action, r.work) // else it goes along with the next renewal
 		}
 	}
 }

@@ -85,14 +85,14 @@ func startReshard(k *kapi.Peer, w http.ResponseWriter, r *http.Request) {
 }
 
 // reshard moves slots. It hands its fence to whatever must refuse a stale holder.
-func reshard(ctx context.Context, h *kapi.Handle) error {
+func reshard(ctx context.Context, h kapi.Handle) error {
 	const slots = 60
 	for slot := range slots {
-		h.State(fmt.Sprintf("slot %d", slot))
+		h.SetState(fmt.Sprintf("slot %d", slot))
 		if err := moveSlot(ctx, slot, h.Fence()); err != nil {
 			return err // failed
 		}
-		h.Progress(float64(slot+1) / slots)
+		h.SetProgress(float64(slot+1) / slots)
 	}
 	return nil // completed
 }

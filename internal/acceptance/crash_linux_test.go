@@ -217,7 +217,7 @@ func (h *history) inspect(t *testing.T, place string, since uint64, died map[int
 		}
 	}
 	spec := kapi.Spec{Title: "All keys at once", Keys: crashKeys}
-	if err := peer.Do(ctx, spec, func(context.Context, *kapi.Handle) error { return nil }); err != nil {
+	if err := peer.Do(ctx, spec, func(context.Context, kapi.Handle) error { return nil }); err != nil {
 		t.Errorf("after all was dismissed: %v", err)
 	}
 	if list, err := peer.List(ctx); err != nil || len(list) > 0 {

@@ -144,7 +144,7 @@ func TestThreeServers(t *testing.T) {
 
 	start := func(title string) kapi.Remote {
 		t.Helper()
-		r, err := at.Start(t.Context(), client.Start{Title: title, Keys: []string{title}})
+		r, err := at.Start(t.Context(), kapi.Spec{Title: title, Keys: []string{title}}, "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -149,7 +149,7 @@ func (s *scene) churn(ctx context.Context) {
 	for ctx.Err() == nil {
 		s.quiet.RLock()
 		var id string
-		err := s.peer.Do(context.Background(), kapi.Spec{Title: "near"}, func(_ context.Context, h *kapi.Handle) error {
+		err := s.peer.Do(context.Background(), kapi.Spec{Title: "near"}, func(_ context.Context, h kapi.Handle) error {
 			id = h.ID()
 			return work(h)
 		})
@@ -162,8 +162,8 @@ var errWork = errors.New("it went wrong")
 
 // reporter is either kind of handle.
 type reporter interface {
-	Progress(float64)
-	State(string)
+	SetProgress(float64)
+	SetState(string)
 	Impacted(string) error
 	Recovered() error
 }
@@ -172,8 +172,8 @@ type reporter interface {
 func work(h reporter) error {
 	const steps = 10
 	for i := range steps {
-		h.Progress(float64(i+1) / steps)
-		h.State(fmt.Sprintf("step %d", i))
+		h.SetProgress(float64(i+1) / steps)
+		h.SetState(fmt.Sprintf("step %d", i))
 		if rand.N(20) == 0 {
 			_, _ = h.Impacted("for a while"), h.Recovered()
 		}
@@ -208,7 +208,7 @@ func (s *scene) runElsewhere(ctx context.Context, c *client.Client) {
 	for ctx.Err() == nil {
 		s.quiet.RLock()
 		var id string
-		err := c.Do(context.Background(), client.Start{Title: "far"}, func(_ context.Context, h *client.Handle) error {
+		err := c.Do(context.Background(), kapi.Spec{Title: "far"}, func(_ context.Context, h kapi.Handle) error {
 			id = h.ID()
 			return work(h)
 		})

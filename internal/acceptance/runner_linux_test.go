@@ -39,10 +39,10 @@ func runnerMain(args []string) error {
 		return err
 	}
 	spec := kapi.Spec{Title: "Resharding", Keys: []string{key}, ReleaseOnFailure: true}
-	err = peer.Do(context.Background(), spec, func(ctx context.Context, h *kapi.Handle) error {
+	err = peer.Do(context.Background(), spec, func(ctx context.Context, h kapi.Handle) error {
 		defer context.AfterFunc(ctx, func() { fmt.Println(context.Cause(ctx)) })()
-		h.Progress(lastProgress)
-		h.State(lastState)
+		h.SetProgress(lastProgress)
+		h.SetState(lastState)
 		fmt.Println(h.ID())
 		in := bufio.NewReader(os.Stdin)
 		for {
@@ -149,5 +149,5 @@ func mustBeFree(t *testing.T, peer *kapi.Peer) {
 
 func tryKey(peer *kapi.Peer) error {
 	spec := kapi.Spec{Title: "Another", Keys: []string{key}}
-	return peer.Do(context.Background(), spec, func(context.Context, *kapi.Handle) error { return nil })
+	return peer.Do(context.Background(), spec, func(context.Context, kapi.Handle) error { return nil })
 }

@@ -187,7 +187,7 @@ func dismissedRunner(t *testing.T, store string) {
 		t.Fatal(err)
 	}
 	held := make(chan struct{})
-	next, err := peer.Start(t.Context(), kapi.Spec{Title: "Another", Keys: []string{key}}, func(ctx context.Context, _ *kapi.Handle) error {
+	next, err := peer.Start(t.Context(), kapi.Spec{Title: "Another", Keys: []string{key}}, func(ctx context.Context, _ kapi.Handle) error {
 		select {
 		case <-held:
 		case <-ctx.Done():

@@ -39,10 +39,10 @@ func TestWatchOnTerminal(t *testing.T) {
 	k := install(t, buildKapi(t))
 	peer := k.join()
 	term := k.onTerminal(110, 10, "watch")
-	err := peer.Do(t.Context(), kapi.Spec{Title: "reshard"}, func(_ context.Context, h *kapi.Handle) error {
+	err := peer.Do(t.Context(), kapi.Spec{Title: "reshard"}, func(_ context.Context, h kapi.Handle) error {
 		term.await("a row", matches(`^reshard +running +\[.*===.*\] +\d+s$`))
-		h.Progress(0.42)
-		h.State("slot 7")
+		h.SetProgress(0.42)
+		h.SetState("slot 7")
 		term.await("a bar", matches(`^reshard +running +\[=+>-+\]  42% +\d+s +slot 7$`))
 		if err := h.Impacted("a node is slow"); err != nil {
 			return err
@@ -56,7 +56,7 @@ func TestWatchOnTerminal(t *testing.T) {
 	term.await("the ending", matches(`^.* completed 42% reshard: a node is slow\n\z`))
 
 	oops := errors.New("oops")
-	if err := peer.Do(t.Context(), kapi.Spec{Title: "bad"}, func(context.Context, *kapi.Handle) error { return oops }); !errors.Is(err, oops) {
+	if err := peer.Do(t.Context(), kapi.Spec{Title: "bad"}, func(context.Context, kapi.Handle) error { return oops }); !errors.Is(err, oops) {
 		t.Fatal(err)
 	}
 	var work []func()
@@ -64,7 +64,7 @@ func TestWatchOnTerminal(t *testing.T) {
 	for i := range 12 {
 		ended := make(chan error, 1)
 		go func() {
-			ended <- peer.Do(context.Background(), kapi.Spec{Title: fmt.Sprint("work ", i)}, func(context.Context, *kapi.Handle) error {
+			ended <- peer.Do(context.Background(), kapi.Spec{Title: fmt.Sprint("work ", i)}, func(context.Context, kapi.Handle) error {
 				<-stay
 				return nil
 			})
@@ -105,9 +105,9 @@ func TestWatchDrawsSeldom(t *testing.T) {
 	peer := k.join()
 	term := k.onTerminal(80, 24, "watch")
 	began := time.Now()
-	err := peer.Do(t.Context(), kapi.Spec{Title: "busy"}, func(_ context.Context, h *kapi.Handle) error {
+	err := peer.Do(t.Context(), kapi.Spec{Title: "busy"}, func(_ context.Context, h kapi.Handle) error {
 		for i := range 500 {
-			h.State(fmt.Sprint("step ", i))
+			h.SetState(fmt.Sprint("step ", i))
 			if i%10 == 0 {
 				if err := errors.Join(h.Impacted("slow"), h.Recovered()); err != nil {
 					return err
@@ -138,7 +138,7 @@ func TestWatchOneOnTerminal(t *testing.T) {
 	peer := k.join()
 	var plain, inJSON, one *terminal
 	oops := errors.New("oops")
-	err := peer.Do(t.Context(), kapi.Spec{Title: "one"}, func(_ context.Context, h *kapi.Handle) error {
+	err := peer.Do(t.Context(), kapi.Spec{Title: "one"}, func(_ context.Context, h kapi.Handle) error {
 		one = k.onTerminal(80, 24, "watch", h.ID())
 		inJSON = k.onTerminal(80, 24, "watch", "--json", h.ID())
 		k.env = append(k.env, "TERM=dumb") // the last counts

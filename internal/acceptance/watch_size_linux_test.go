@@ -16,7 +16,7 @@ func TestWatchOnTerminalOfAnySize(t *testing.T) {
 	peer := k.join()
 	over := make(chan struct{})
 	defer close(over)
-	_, err := peer.Start(t.Context(), kapi.Spec{Title: "visible"}, func(context.Context, *kapi.Handle) error {
+	_, err := peer.Start(t.Context(), kapi.Spec{Title: "visible"}, func(context.Context, kapi.Handle) error {
 		<-over
 		return nil
 	})

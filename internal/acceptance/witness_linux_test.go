@@ -25,7 +25,7 @@ const (
 // takeWitnesses takes those of all keys. leftovers name the dead that had one and were to
 // keep it; only who sees the store can say whether they had been dismissed by then. The
 // error says who has one still.
-func takeWitnesses(dir string, h *kapi.Handle, release bool) (free func(), leftovers []string, err error) {
+func takeWitnesses(dir string, h kapi.Handle, release bool) (free func(), leftovers []string, err error) {
 	var all []*witness
 	for _, key := range h.Action().Keys {
 		w, leftover, held := takeWitness(filepath.Join(dir, key), h.ID(), release)

@@ -162,7 +162,7 @@ func (w *worker) insist(f func() error) error {
 
 // do uses Peer.Do: when it returns, the end is on disk.
 func (j *job) do() (id string, status kapi.Status, err error) {
-	err = j.worker.peer.Do(context.Background(), j.spec, func(_ context.Context, h *kapi.Handle) error {
+	err = j.worker.peer.Do(context.Background(), j.spec, func(_ context.Context, h kapi.Handle) error {
 		id = h.ID()
 		j.tellStart(id, h.Fence())
 		return j.run(h)
@@ -176,7 +176,7 @@ func (j *job) do() (id string, status kapi.Status, err error) {
 // start uses Peer.Start, and reads the end.
 func (j *job) start() (id string, status kapi.Status, err error) {
 	done := make(chan struct{})
-	a, err := j.worker.peer.Start(context.Background(), j.spec, func(_ context.Context, h *kapi.Handle) error {
+	a, err := j.worker.peer.Start(context.Background(), j.spec, func(_ context.Context, h kapi.Handle) error {
 		defer close(done)
 		return j.run(h)
 	})
@@ -216,7 +216,7 @@ func (j *job) tellStart(id string, fence uint64) {
 }
 
 // run is the operation: it holds the witnesses of its keys and reports.
-func (j *job) run(h *kapi.Handle) error {
+func (j *job) run(h kapi.Handle) error {
 	free, leftovers, err := takeWitnesses(j.worker.witnesses, h, j.spec.ReleaseOnFailure)
 	if err != nil {
 		j.worker.violated("%v", err)
@@ -226,7 +226,7 @@ func (j *job) run(h *kapi.Handle) error {
 		j.worker.tell(event{What: inherited, ID: id, Seq: h.Fence()})
 	}
 	for step := 1; step <= j.steps; step++ {
-		h.Progress(float64(step) / 4)
+		h.SetProgress(float64(step) / 4)
 		if err := j.worker.insist(func() error { return h.Impacted(said(step, j.steps)) }); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}

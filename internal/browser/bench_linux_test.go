@@ -122,7 +122,7 @@ type crowd struct {
 }
 
 type member struct {
-	handle   *kapi.Handle
+	handle   kapi.Handle
 	progress float64
 	end      chan struct{}
 }
@@ -138,12 +138,12 @@ func newCrowd(b *testing.B, p *kapi.Peer, n int) *crowd {
 
 func (c *crowd) start() *member {
 	m := &member{end: make(chan struct{})}
-	running := make(chan *kapi.Handle, 1)
+	running := make(chan kapi.Handle, 1)
 	name := fmt.Sprint(c.began)
 	c.began++
 	_, err := c.peer.Start(c.b.Context(), kapi.Spec{Title: "Action " + name, Description: "One of many.", Keys: []string{"key:" + name}},
-		func(ctx context.Context, h *kapi.Handle) error {
-			h.State("step 0")
+		func(ctx context.Context, h kapi.Handle) error {
+			h.SetState("step 0")
 			running <- h
 			select {
 			case <-m.end:
@@ -182,8 +182,8 @@ func (c *crowd) update(ctx context.Context, perSecond int) {
 		}
 		m := c.members[i]
 		m.progress += (1 - m.progress) / 50
-		m.handle.Progress(m.progress)
-		m.handle.State(fmt.Sprint("step ", n))
+		m.handle.SetProgress(m.progress)
+		m.handle.SetState(fmt.Sprint("step ", n))
 		switch n % 200 {
 		case 0:
 			_ = c.members[7].handle.Impacted("slow for a while")

@@ -120,13 +120,13 @@ func staysPut(t *testing.T, b *tab, first *held) {
 	place := row("action 1") + `.getBoundingClientRect().top`
 	before := evaluate[float64](b, place)
 	for _, state := range []string{"slot 1", strings.Repeat("slot 2 of many, ", 30) + "or more", ""} {
-		first.handle.State(state)
+		first.handle.SetState(state)
 		b.await("the state is there", row("action 0")+`.querySelector(".state").textContent === `+quoted(state))
 		if after := evaluate[float64](b, place); after != before {
 			t.Errorf("the state %.10q has moved the row below from %v to %v", state, before, after)
 		}
 	}
-	first.handle.Progress(0.5)
+	first.handle.SetProgress(0.5)
 	b.await("progress came", row("action 0")+`.querySelector(".percent").textContent === "50%"`)
 	if lengths := evaluate[int](b, `new Set([...document.querySelectorAll(".row .bar")].filter((bar) => bar.checkVisibility()).map((bar) => bar.getBoundingClientRect().width)).size`); lengths != 1 {
 		t.Errorf("the bars are of %d lengths", lengths)

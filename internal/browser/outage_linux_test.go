@@ -14,15 +14,15 @@ import (
 type held struct {
 	t      *testing.T
 	action kapi.Action
-	handle *kapi.Handle
+	handle kapi.Handle
 	end    chan error
 }
 
 func hold(t *testing.T, p *kapi.Peer, title string) *held {
 	t.Helper()
 	o := &held{t: t, end: make(chan error, 1)}
-	ready := make(chan *kapi.Handle, 1)
-	a, err := p.Start(t.Context(), kapi.Spec{Title: title, Keys: []string{strings.ReplaceAll(title, " ", "-")}}, func(ctx context.Context, h *kapi.Handle) error {
+	ready := make(chan kapi.Handle, 1)
+	a, err := p.Start(t.Context(), kapi.Spec{Title: title, Keys: []string{strings.ReplaceAll(title, " ", "-")}}, func(ctx context.Context, h kapi.Handle) error {
 		ready <- h
 		select {
 		case err := <-o.end:
@@ -47,7 +47,7 @@ func TestOutage(t *testing.T) {
 	b := open(t, desktop)
 	b.signIn(s)
 	completes, goesOn, fails := hold(t, p, "completes"), hold(t, p, "goesOn"), hold(t, p, "fails")
-	goesOn.handle.Progress(0.2)
+	goesOn.handle.SetProgress(0.2)
 	b.await("all are there", `document.querySelectorAll(".row").length === 3`)
 	b.await("progress came", row("goesOn")+`.querySelector(".percent").textContent === "20%"`)
 	evaluate[bool](b, `window.neverLoadedAgain = true`)
@@ -68,7 +68,7 @@ func TestOutage(t *testing.T) {
 			completes.end <- nil
 			fails.end <- errors.New("slot 7 is stuck")
 		}
-		goesOn.handle.Progress(0.3 + 0.1*float64(round))
+		goesOn.handle.SetProgress(0.3 + 0.1*float64(round))
 		short := hold(t, p, fmt.Sprint("short", round)) // begins and ends while nobody looks
 		short.end <- nil
 		fresh := hold(t, p, fmt.Sprint("fresh", round))

@@ -92,18 +92,18 @@ func element(selector string) string {
 func scene(t *testing.T, s *site) {
 	t.Helper()
 	p := s.peer()
-	start := func(spec kapi.Spec, f func(context.Context, *kapi.Handle) error) {
+	start := func(spec kapi.Spec, f func(context.Context, kapi.Handle) error) {
 		if _, err := p.Start(t.Context(), spec, f); err != nil {
 			t.Fatal(err)
 		}
 	}
-	moving := func(from, step float64, state func(float64) string) func(context.Context, *kapi.Handle) error {
-		return func(ctx context.Context, h *kapi.Handle) error {
+	moving := func(from, step float64, state func(float64) string) func(context.Context, kapi.Handle) error {
+		return func(ctx context.Context, h kapi.Handle) error {
 			tick := time.NewTicker(250 * time.Millisecond)
 			defer tick.Stop()
 			for at := from; ; at += step {
-				h.Progress(min(at, 0.97))
-				h.State(state(at))
+				h.SetProgress(min(at, 0.97))
+				h.SetState(state(at))
 				select {
 				case <-tick.C:
 				case <-ctx.Done():
@@ -113,8 +113,8 @@ func scene(t *testing.T, s *site) {
 		}
 	}
 	start(kapi.Spec{Title: "Migrate settings", Description: "Guild settings from version 2 to version 3.", Keys: []string{"settings"}},
-		func(ctx context.Context, h *kapi.Handle) error {
-			h.Progress(0.8)
+		func(ctx context.Context, h kapi.Handle) error {
+			h.SetProgress(0.8)
 			select { // it is well under way by then
 			case <-time.After(4 * time.Second):
 			case <-ctx.Done():
@@ -122,8 +122,8 @@ func scene(t *testing.T, s *site) {
 			return errors.New("table settings_v3: duplicate key at row 80,117")
 		})
 	start(kapi.Spec{Title: "Nightly backup", Description: "Dumps every database and sends them to the other site.", Keys: []string{"backup:db1"}},
-		func(ctx context.Context, h *kapi.Handle) error {
-			h.Progress(0.35)
+		func(ctx context.Context, h kapi.Handle) error {
+			h.SetProgress(0.35)
 			if err := h.Impacted("db1 answers slowly: 2.4 s a page"); err != nil {
 				return err
 			}
@@ -131,8 +131,8 @@ func scene(t *testing.T, s *site) {
 		})
 	start(kapi.Spec{Title: "Resharding", Description: "Moves slots 5461 to 10922 to the new shards.", Keys: []string{"reshard", "deploy"}},
 		moving(0.41, 0.0011, func(at float64) string { return fmt.Sprintf("slot %d of 10922", 5461+int(at*5461)) }))
-	start(kapi.Spec{Title: "Guild audit", Keys: []string{"audit"}}, func(ctx context.Context, h *kapi.Handle) error {
-		h.State("reading the audit log of 4,211 guilds")
+	start(kapi.Spec{Title: "Guild audit", Keys: []string{"audit"}}, func(ctx context.Context, h kapi.Handle) error {
+		h.SetState("reading the audit log of 4,211 guilds")
 		return forever(ctx, h)
 	})
 	start(kapi.Spec{Title: "Deploy 2026.11", Keys: []string{"deploy"}, Wait: -1}, forever)

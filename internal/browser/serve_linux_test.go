@@ -245,7 +245,7 @@ func eventually(t testing.TB, what string, condition func() bool) {
 }
 
 // forever is an operation that goes on until it is stopped.
-func forever(ctx context.Context, _ *kapi.Handle) error {
+func forever(ctx context.Context, _ kapi.Handle) error {
 	<-ctx.Done()
 	return context.Cause(ctx)
 }

@@ -50,32 +50,32 @@ func (b *tab) accessible(view string) {
 func gallery(t *testing.T, s *site) (failed remote) {
 	t.Helper()
 	p := s.peer()
-	start := func(spec kapi.Spec, f func(context.Context, *kapi.Handle) error) {
+	start := func(spec kapi.Spec, f func(context.Context, kapi.Handle) error) {
 		if _, err := p.Start(t.Context(), spec, f); err != nil {
 			t.Fatal(err)
 		}
 	}
 	start(kapi.Spec{Title: "Resharding", Description: "Moves slots 5461 to 10922 to the new shards.", Keys: []string{"reshard", "deploy"}},
-		func(ctx context.Context, h *kapi.Handle) error {
-			h.Progress(0.62)
-			h.State("slot 8832 of 10922")
+		func(ctx context.Context, h kapi.Handle) error {
+			h.SetProgress(0.62)
+			h.SetState("slot 8832 of 10922")
 			return forever(ctx, h)
 		})
-	start(kapi.Spec{Title: "Guild audit", Keys: []string{"audit"}}, func(ctx context.Context, h *kapi.Handle) error {
-		h.State("reading the audit log of 4,211 guilds")
+	start(kapi.Spec{Title: "Guild audit", Keys: []string{"audit"}}, func(ctx context.Context, h kapi.Handle) error {
+		h.SetState("reading the audit log of 4,211 guilds")
 		return forever(ctx, h)
 	})
 	start(kapi.Spec{Title: "Nightly backup", Description: "Dumps every database of db1 and sends them to the other site.", Keys: []string{"backup:db1"}},
-		func(ctx context.Context, h *kapi.Handle) error {
-			h.Progress(0.35)
+		func(ctx context.Context, h kapi.Handle) error {
+			h.SetProgress(0.35)
 			if err := h.Impacted("db1 answers slowly: 2.4 s a page"); err != nil {
 				return err
 			}
 			return forever(ctx, h)
 		})
 	start(kapi.Spec{Title: "Deploy 2026.11", Keys: []string{"deploy"}, Wait: -1}, forever)
-	_ = p.Do(t.Context(), kapi.Spec{Title: "Migrate settings", Keys: []string{"settings"}}, func(_ context.Context, h *kapi.Handle) error {
-		h.Progress(0.8)
+	_ = p.Do(t.Context(), kapi.Spec{Title: "Migrate settings", Keys: []string{"settings"}}, func(_ context.Context, h kapi.Handle) error {
+		h.SetProgress(0.8)
 		return errors.New("table settings_v3: duplicate key at row 80,117")
 	})
 	failed = s.remote("Reindex the search", "", "search")

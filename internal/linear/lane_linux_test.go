@@ -28,7 +28,7 @@ type lane struct {
 // An own is an action whose operation the lane runs.
 type own struct {
 	title  string
-	handle *kapi.Handle
+	handle kapi.Handle
 	said   *string    // through the handle, last
 	finish chan error // what the operation is to return
 	ended  chan error // what Do returned
@@ -135,10 +135,10 @@ func (l *lane) startRemote(c call, spec kapi.Spec) error {
 // startOwn starts an action whose operation does nothing until it is told how to end.
 func (l *lane) startOwn(c call, spec kapi.Spec) error {
 	o := &own{title: spec.Title, finish: make(chan error), ended: make(chan error, 1)}
-	running := make(chan *kapi.Handle)
+	running := make(chan kapi.Handle)
 	done := l.begin(c)
 	go func() { // ends in end, which waits for it
-		o.ended <- l.Do(context.Background(), spec, func(_ context.Context, h *kapi.Handle) error {
+		o.ended <- l.Do(context.Background(), spec, func(_ context.Context, h kapi.Handle) error {
 			running <- h
 			return <-o.finish
 		})

@@ -70,7 +70,7 @@ type seen struct {
 	known         bool
 }
 
-func (s *seen) Progress(p float64) {
+func (s *seen) SetProgress(p float64) {
 	if s.known && p <= s.last {
 		s.add("%v after %v", p, s.last)
 	}

@@ -11,9 +11,9 @@ import (
 // A Reporter takes what a Tracker reports, as a kapi.Handle and a client.Handle do. Impacted
 // and Recovered may take their time; the others return at once.
 type Reporter interface {
-	Progress(float64)
+	SetProgress(float64)
 	ResetProgress()
-	State(string)
+	SetState(string)
 	Impacted(reason string) error
 	Recovered() error
 }
@@ -173,7 +173,7 @@ func (t *Tracker) report(from source, p float64, anew bool) {
 		return
 	}
 	t.progress = p
-	t.reporter.Progress(p)
+	t.reporter.SetProgress(p)
 	t.move()
 }
 
@@ -219,7 +219,7 @@ func (t *Tracker) say(from source, state string) {
 	}
 	t.state = state
 	if t.left == "" {
-		t.reporter.State(state)
+		t.reporter.SetState(state)
 	}
 	t.move()
 }
@@ -236,7 +236,7 @@ func (t *Tracker) Left(text string) {
 	if text == "" {
 		text = t.state
 	}
-	t.reporter.State(text)
+	t.reporter.SetState(text)
 	t.move()
 }
 

@@ -29,9 +29,9 @@ func (l *log) String() string {
 	return strings.Join(l.told, ", ")
 }
 
-func (l *log) Progress(p float64)           { l.add("%v", p) }
+func (l *log) SetProgress(p float64)        { l.add("%v", p) }
 func (l *log) ResetProgress()               { l.add("unknown") }
-func (l *log) State(state string)           { l.add("%q", state) }
+func (l *log) SetState(state string)        { l.add("%q", state) }
 func (l *log) Impacted(reason string) error { l.add("impacted: %s", reason); return nil }
 func (l *log) Recovered() error             { l.add("recovered"); return nil }
 
@@ -156,7 +156,7 @@ type strict struct {
 	last float64
 }
 
-func (s *strict) Progress(p float64) {
+func (s *strict) SetProgress(p float64) {
 	if !(p > s.last && p <= 1) {
 		s.t.Errorf("%v after %v", p, s.last)
 	}
@@ -165,7 +165,7 @@ func (s *strict) Progress(p float64) {
 
 func (s *strict) ResetProgress() { s.last = -1 }
 
-func (s *strict) State(state string) { checkText(s.t, state) }
+func (s *strict) SetState(state string) { checkText(s.t, state) }
 
 // Whatever a command says, in whatever way and order, what is reported is in order.
 func FuzzTracker(f *testing.F) {

@@ -19,7 +19,7 @@ import (
 // An operation runs until it is told how to end. It doesn't heed its context.
 type operation struct {
 	action kapi.Action
-	handle *kapi.Handle
+	handle kapi.Handle
 	ctx    context.Context //nolint:containedctx // the operation's own, looked at from outside
 	finish chan error
 	done   chan error
@@ -30,7 +30,7 @@ func begin(ctx context.Context, p *kapi.Peer, spec kapi.Spec) (*operation, error
 	op := &operation{finish: make(chan error, 1), done: make(chan error, 1)}
 	running := make(chan struct{})
 	go func() {
-		op.done <- p.Do(ctx, spec, func(ctx context.Context, h *kapi.Handle) error {
+		op.done <- p.Do(ctx, spec, func(ctx context.Context, h kapi.Handle) error {
 			op.handle, op.action, op.ctx = h, h.Action(), ctx
 			close(running)
 			return <-op.finish
@@ -140,7 +140,7 @@ func testWatchers(t *testing.T, b Backend) {
 	watch()
 	all.Wait()
 	watch()
-	left.handle.State("the last word")
+	left.handle.SetState("the last word")
 	if err := left.handle.Impacted("for good"); err != nil {
 		t.Errorf("Impacted: %v", err)
 	}
@@ -167,9 +167,9 @@ func testWatchers(t *testing.T, b Backend) {
 // churn starts and ends operations in all ways, and leaves one failed.
 func churn(t *testing.T, p *kapi.Peer, n int) {
 	for i := range 8 {
-		err := p.Do(within(t), kapi.Spec{Title: fmt.Sprint(n, ".", i)}, func(_ context.Context, h *kapi.Handle) error {
-			h.Progress(0.5)
-			h.State("half way")
+		err := p.Do(within(t), kapi.Spec{Title: fmt.Sprint(n, ".", i)}, func(_ context.Context, h kapi.Handle) error {
+			h.SetProgress(0.5)
+			h.SetState("half way")
 			if err := h.Impacted("for a moment"); err != nil {
 				return err
 			}

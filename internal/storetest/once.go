@@ -39,7 +39,7 @@ func testOnce(t *testing.T, b Backend) {
 			for range starts {
 				keys := pick(random, names)
 				me := ran.Add(1)
-				err := p.Do(within(t), kapi.Spec{Title: "once", Keys: keys}, func(_ context.Context, h *kapi.Handle) error {
+				err := p.Do(within(t), kapi.Spec{Title: "once", Keys: keys}, func(_ context.Context, h kapi.Handle) error {
 					work(t, world, keys, me, h.Fence())
 					return nil
 				})
@@ -133,4 +133,4 @@ func testAllOrNone(t *testing.T, b Backend) {
 	}
 }
 
-func nothing(context.Context, *kapi.Handle) error { return nil }
+func nothing(context.Context, kapi.Handle) error { return nil }

@@ -17,7 +17,7 @@ import (
 // A queued is an action that waits for its keys.
 type queued struct {
 	id    string
-	began chan *kapi.Handle
+	began chan kapi.Handle
 	end   chan error
 	done  chan error
 }
@@ -25,7 +25,7 @@ type queued struct {
 // queue starts an operation that has to wait, and returns when it does.
 func queue(t tb, ctx context.Context, p *kapi.Peer, spec kapi.Spec) *queued {
 	t.Helper()
-	q := &queued{began: make(chan *kapi.Handle, 1), end: make(chan error, 1), done: make(chan error, 1)}
+	q := &queued{began: make(chan kapi.Handle, 1), end: make(chan error, 1), done: make(chan error, 1)}
 	if spec.Wait == 0 {
 		spec.Wait = -1
 	}
@@ -37,7 +37,7 @@ func queue(t tb, ctx context.Context, p *kapi.Peer, spec kapi.Spec) *queued {
 	})
 	before := list(t, p)
 	go func() {
-		q.done <- p.Do(ctx, spec, func(_ context.Context, h *kapi.Handle) error {
+		q.done <- p.Do(ctx, spec, func(_ context.Context, h kapi.Handle) error {
 			q.began <- h
 			return <-q.end
 		})
@@ -90,7 +90,7 @@ func testQueue(t *testing.T, b Backend) {
 				t.Error("somebody overtook")
 			}
 		}
-		h.Progress(0.5)
+		h.SetProgress(0.5)
 		q.end <- nil
 		if err := receive(t, q.done, "the end"); err != nil {
 			t.Error(err)
@@ -112,7 +112,7 @@ func testQueueExcludes(t *testing.T, peers []*kapi.Peer) {
 		random := rand.New(rand.NewPCG(2, uint64(n))) //nolint:gosec // repeatable
 		all.Go(func() {
 			keys := pick(random, names)
-			err := peers[n%len(peers)].Do(within(t), kapi.Spec{Title: "all", Keys: keys, Wait: -1}, func(_ context.Context, h *kapi.Handle) error {
+			err := peers[n%len(peers)].Do(within(t), kapi.Spec{Title: "all", Keys: keys, Wait: -1}, func(_ context.Context, h kapi.Handle) error {
 				work(t, world, keys, int64(n+1), h.Fence())
 				return nil
 			})

@@ -23,7 +23,7 @@ func Versions(t *testing.T, open func() (kapi.Store, error), raise func(report, 
 
 	raise(0, 1)
 	for name, p := range map[string]*kapi.Peer{"open before": k, "opened now": versionsPeer(t, open)} {
-		_, err := p.Start(t.Context(), kapi.Spec{Title: "refused"}, func(context.Context, *kapi.Handle) error {
+		_, err := p.Start(t.Context(), kapi.Spec{Title: "refused"}, func(context.Context, kapi.Handle) error {
 			t.Errorf("%s: it was run", name)
 			return nil
 		})

@@ -1,0 +1,28 @@
+package kapi
+
+// What passes between a runner and a server that keeps its action.
+
+// A Remote is an action as its runner elsewhere must know it.
+type Remote struct {
+	Action Action `json:"action"`
+	// Fence goes with every report. It is a new one when an action has got the keys that it
+	// waited for.
+	Fence uint64 `json:"fence"`
+	// LeaseMS is how many milliseconds may pass from one report to the next before the
+	// action is shown as impacted.
+	LeaseMS int64 `json:"lease_ms"`
+}
+
+// A Report is what the runner of an action says of it.
+type Report struct {
+	// Fence is the start's.
+	Fence uint64
+	// Status is a move to 1, 2, 3 or 5; nil is none.
+	Status *Status
+	// ResetProgress makes the progress unknown again.
+	ResetProgress bool
+	// Progress is 0 to 1; a lower one than before is ignored. Nil says nothing.
+	Progress *float64
+	// State is cut to 500 code points; "" clears it. Nil says nothing.
+	State *string
+}
