@@ -4,39 +4,35 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"math"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 )
 
 var update = flag.Bool("update", false, "write the golden files of testdata anew")
-
-func ptr[T any](v T) *T { return &v }
 
 // wireActions are the golden files of testdata.
 var wireActions = map[string]Action{
 	"minimal": {ID: "a1", Title: "Resharding", CreatedAt: 1700000000000, Seq: 1, UpdatedAt: 1700000000000},
 	"full": {
 		ID: "a2", Title: "Guild audit <\u00e9>", CreatedAt: 1700000000000, Status: StatusImpacted,
-		Description: "all guilds", Progress: ptr(0.25), State: "retrying shard 4", Seq: 41,
+		Description: "all guilds", Progress: new(0.25), State: "retrying shard 4", Seq: 41,
 		Keys: []string{"audit", "deploy"}, UpdatedAt: 1700000005000, StartedAt: 1700000000001,
 		Runner:            &Runner{ID: "r1", Host: "bot-1", PID: 4711, HeardAt: 1700000004000},
-		CancelRequestedAt: 1700000004500, ExitCode: ptr(0),
+		CancelRequestedAt: 1700000004500, ExitCode: new(0),
 	},
 	"completed": {
-		ID: "a3", Title: "Backup", CreatedAt: 1700000000000, Status: StatusCompleted, Progress: ptr(1.0), Seq: 9,
+		ID: "a3", Title: "Backup", CreatedAt: 1700000000000, Status: StatusCompleted, Progress: new(1.0), Seq: 9,
 		UpdatedAt: 1700000009000, StartedAt: 1700000000000,
-		Runner: &Runner{ID: "r1", Host: "bot-1", PID: 4711, HeardAt: 1700000009000}, ExitCode: ptr(0),
+		Runner: &Runner{ID: "r1", Host: "bot-1", PID: 4711, HeardAt: 1700000009000}, ExitCode: new(0),
 	},
 	"failed": {
-		ID: "a4", Title: "Backup", CreatedAt: 1700000000000, Status: StatusFailed, Progress: ptr(0.0),
+		ID: "a4", Title: "Backup", CreatedAt: 1700000000000, Status: StatusFailed, Progress: new(0.0),
 		State: "exit status 3: disk full", Seq: 10, Keys: []string{"backup"},
-		UpdatedAt: 1700000009000, StartedAt: 1700000000000, ExitCode: ptr(3),
+		UpdatedAt: 1700000009000, StartedAt: 1700000000000, ExitCode: new(3),
 	},
 }
 
@@ -169,57 +165,4 @@ func FuzzActionUnmarshalJSON(f *testing.F) {
 			t.Fatalf("%+v became %+v", first, second)
 		}
 	})
-}
-
-func TestCutState(t *testing.T) {
-	for _, tt := range []struct{ name, in, want string }{
-		{"empty", "", ""},
-		{"at the limit", strings.Repeat("é", 500), strings.Repeat("é", 500)},
-		{"one past", strings.Repeat("é", 501), strings.Repeat("é", 499) + "…"},
-		{"ASCII at the limit", strings.Repeat("x", 500), strings.Repeat("x", 500)},
-		{"ASCII one past", strings.Repeat("x", 501), strings.Repeat("x", 499) + "…"},
-		{"outside the BMP", strings.Repeat("🐈", 600), strings.Repeat("🐈", 499) + "…"},
-		{"not UTF-8", "a\xff\xfeb", "a\uFFFDb"},
-		{"NUL", "a\x00b", "a\uFFFDb"},
-		{"line breaks stay", "a\nb", "a\nb"},
-	} {
-		if got := cutState(tt.in); got != tt.want {
-			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
-		}
-	}
-}
-
-func FuzzCutState(f *testing.F) {
-	f.Add("slot 5")
-	f.Add(strings.Repeat("é", 501))
-	f.Add("\xff\x00")
-	f.Fuzz(func(t *testing.T, in string) {
-		got := cutState(in)
-		if !utf8.ValidString(got) || strings.ContainsRune(got, 0) || utf8.RuneCountInString(got) > MaxState {
-			t.Errorf("%q is not fit for a state", got)
-		}
-		if cutState(got) != got {
-			t.Errorf("%q is cut again", got)
-		}
-	})
-}
-
-func TestClampProgress(t *testing.T) {
-	for _, tt := range []struct {
-		in, want float64
-		ok       bool
-	}{
-		{0, 0, true},
-		{1, 1, true},
-		{0.5, 0.5, true},
-		{-0.1, 0, true},
-		{1.1, 1, true},
-		{math.Inf(1), 1, true},
-		{math.Inf(-1), 0, true},
-		{math.NaN(), 0, false},
-	} {
-		if got, ok := clampProgress(tt.in); got != tt.want || ok != tt.ok {
-			t.Errorf("%v: %v, %v; want %v, %v", tt.in, got, ok, tt.want, tt.ok)
-		}
-	}
 }

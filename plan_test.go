@@ -105,7 +105,7 @@ func planned(w *world, l Loaded, batch ...*wish) (Writes, []Record) {
 }
 
 func TestPlanOrder(t *testing.T) {
-	batch := []*wish{starting("a", "ka"), starting("b"), reporting("a", report{fence: 11, state: ptr("x")})}
+	batch := []*wish{starting("a", "ka"), starting("b"), reporting("a", report{fence: 11, state: new("x")})}
 	w, records := planned(aWorld(), Loaded{}, batch...)
 	if w.Head != 13 || len(records) != 2 || records[0].ID != "b" || records[1].ID != "a" {
 		t.Fatalf("head %d, records %+v", w.Head, records)

@@ -8,8 +8,6 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 func TestRemote(t *testing.T) {
 	k := newPeer(t)
 	r, err := k.StartRemote(t.Context(), kapi.RemoteSpec{Spec: kapi.Spec{Title: "t", Keys: []string{"k"}}, Host: "ci-7", Pending: true})
@@ -28,34 +26,34 @@ func TestRemote(t *testing.T) {
 		}
 		return a.Action
 	}
-	if a := report(kapi.Report{Status: ptr(kapi.StatusRunning)}); a.Status != kapi.StatusRunning || a.StartedAt == 0 {
+	if a := report(kapi.Report{Status: new(kapi.StatusRunning)}); a.Status != kapi.StatusRunning || a.StartedAt == 0 {
 		t.Errorf("%+v", a)
 	}
-	first := report(kapi.Report{Progress: ptr(0.5), State: ptr("half")})
+	first := report(kapi.Report{Progress: new(0.5), State: new("half")})
 	if same := report(kapi.Report{}); same.Seq != first.Seq || *same.Progress != 0.5 {
 		t.Errorf("a sign of life made it %+v", same)
 	}
-	if a := report(kapi.Report{Progress: ptr(0.25)}); *a.Progress != 0.5 {
+	if a := report(kapi.Report{Progress: new(0.25)}); *a.Progress != 0.5 {
 		t.Errorf("a lower progress made it %+v", a)
 	}
-	if a := report(kapi.Report{ResetProgress: true, State: ptr("")}); a.Progress != nil || a.State != "" {
+	if a := report(kapi.Report{ResetProgress: true, State: new("")}); a.Progress != nil || a.State != "" {
 		t.Errorf("reset: %+v", a)
 	}
-	_, err = k.Report(t.Context(), r.Action.ID, kapi.Report{Fence: r.Fence + 1, Progress: ptr(1.0)})
+	_, err = k.Report(t.Context(), r.Action.ID, kapi.Report{Fence: r.Fence + 1, Progress: new(1.0)})
 	wantError(t, err, kapi.ErrStaleFence)
 	var invalid *kapi.InvalidError
-	for _, rep := range []kapi.Report{{Progress: ptr(1.5)}, {Status: ptr(kapi.StatusPending)}, {Status: ptr(kapi.StatusAborted)}} {
+	for _, rep := range []kapi.Report{{Progress: new(1.5)}, {Status: new(kapi.StatusPending)}, {Status: new(kapi.StatusAborted)}} {
 		rep.Fence = r.Fence
 		if _, err := k.Report(t.Context(), r.Action.ID, rep); !errors.As(err, &invalid) {
 			t.Errorf("%+v: %v", rep, err)
 		}
 	}
 	for range 2 { // a final report may be repeated
-		if a := report(kapi.Report{Status: ptr(kapi.StatusCompleted)}); a.Status != kapi.StatusCompleted || len(a.Keys) != 0 {
+		if a := report(kapi.Report{Status: new(kapi.StatusCompleted)}); a.Status != kapi.StatusCompleted || len(a.Keys) != 0 {
 			t.Errorf("ended as %+v", a)
 		}
 	}
-	_, err = k.Report(t.Context(), r.Action.ID, kapi.Report{Fence: r.Fence, Progress: ptr(1.0)})
+	_, err = k.Report(t.Context(), r.Action.ID, kapi.Report{Fence: r.Fence, Progress: new(1.0)})
 	wantError(t, err, kapi.ErrUnknown)
 }
 
@@ -86,7 +84,7 @@ func TestRemoteRepeated(t *testing.T) {
 	if _, err = two.StartRemote(t.Context(), other); !errors.As(err, &held) {
 		t.Errorf("another sender: %v", err)
 	}
-	if _, err := two.Report(t.Context(), first.Action.ID, kapi.Report{Fence: first.Fence, Status: ptr(kapi.StatusCompleted)}); err != nil {
+	if _, err := two.Report(t.Context(), first.Action.ID, kapi.Report{Fence: first.Fence, Status: new(kapi.StatusCompleted)}); err != nil {
 		t.Fatal(err)
 	}
 	if again, err := one.StartRemote(t.Context(), spec); err != nil || again.Action.ID != first.Action.ID {

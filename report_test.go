@@ -18,7 +18,7 @@ const (
 func aRecord(s Status) Record {
 	r := Record{
 		Action: Action{
-			ID: "a", Title: "t", CreatedAt: then, Status: s, Progress: ptr(0.5), State: "slot 5",
+			ID: "a", Title: "t", CreatedAt: then, Status: s, Progress: new(0.5), State: "slot 5",
 			Seq: 7, Keys: []string{"k"}, UpdatedAt: then, StartedAt: then,
 			Runner: &Runner{ID: "r", Host: "h", PID: 1, HeardAt: then},
 		},
@@ -74,30 +74,30 @@ func TestReport(t *testing.T) {
 		after  func(*Record) // what changes, times apart
 	}{
 		{name: "stale fence", rep: report{fence: 6, status: StatusCompleted}, err: ErrStaleFence},
-		{name: "fence of the future", rep: report{fence: 8, progress: ptr(0.9)}, err: ErrStaleFence},
-		{name: "nothing new", rep: report{fence: 7, progress: ptr(0.5), state: ptr("slot 5")}, err: errUnchanged},
+		{name: "fence of the future", rep: report{fence: 8, progress: new(0.9)}, err: ErrStaleFence},
+		{name: "nothing new", rep: report{fence: 7, progress: new(0.5), state: new("slot 5")}, err: errUnchanged},
 		{name: "nothing at all", rep: report{fence: 7}, err: errUnchanged},
-		{name: "more progress", rep: report{fence: 7, progress: ptr(0.75)}, after: func(r *Record) { r.Progress = ptr(0.75) }},
-		{name: "lower progress", rep: report{fence: 7, progress: ptr(0.25)}, err: errUnchanged},
-		{name: "NaN", rep: report{fence: 7, progress: ptr(math.NaN())}, err: errUnchanged},
-		{name: "progress past 1", rep: report{fence: 7, progress: ptr(7.0)}, after: func(r *Record) { r.Progress = ptr(1.0) }},
-		{name: "progress below 0", rep: report{fence: 7, progress: ptr(-7.0)}, err: errUnchanged},
+		{name: "more progress", rep: report{fence: 7, progress: new(0.75)}, after: func(r *Record) { r.Progress = new(0.75) }},
+		{name: "lower progress", rep: report{fence: 7, progress: new(0.25)}, err: errUnchanged},
+		{name: "NaN", rep: report{fence: 7, progress: new(math.NaN())}, err: errUnchanged},
+		{name: "progress past 1", rep: report{fence: 7, progress: new(7.0)}, after: func(r *Record) { r.Progress = new(1.0) }},
+		{name: "progress below 0", rep: report{fence: 7, progress: new(-7.0)}, err: errUnchanged},
 		{name: "reset", rep: report{fence: 7, resetProgress: true}, after: func(r *Record) { r.Progress = nil }},
 		{
-			name: "reset and lower", rep: report{fence: 7, resetProgress: true, progress: ptr(0.1)},
-			after: func(r *Record) { r.Progress = ptr(0.1) },
+			name: "reset and lower", rep: report{fence: 7, resetProgress: true, progress: new(0.1)},
+			after: func(r *Record) { r.Progress = new(0.1) },
 		},
-		{name: "reset to the same", rep: report{fence: 7, resetProgress: true, progress: ptr(0.5)}, err: errUnchanged},
-		{name: "reset and NaN", rep: report{fence: 7, resetProgress: true, progress: ptr(math.NaN())}, after: func(r *Record) { r.Progress = nil }},
-		{name: "state", rep: report{fence: 7, state: ptr("slot 6")}, after: func(r *Record) { r.State = "slot 6" }},
-		{name: "state cleared", rep: report{fence: 7, state: ptr("")}, after: func(r *Record) { r.State = "" }},
+		{name: "reset to the same", rep: report{fence: 7, resetProgress: true, progress: new(0.5)}, err: errUnchanged},
+		{name: "reset and NaN", rep: report{fence: 7, resetProgress: true, progress: new(math.NaN())}, after: func(r *Record) { r.Progress = nil }},
+		{name: "state", rep: report{fence: 7, state: new("slot 6")}, after: func(r *Record) { r.State = "slot 6" }},
+		{name: "state cleared", rep: report{fence: 7, state: new("")}, after: func(r *Record) { r.State = "" }},
 		{
-			name: "state cut", rep: report{fence: 7, state: ptr(strings.Repeat("é", 501))},
+			name: "state cut", rep: report{fence: 7, state: new(strings.Repeat("é", 501))},
 			after: func(r *Record) { r.State = strings.Repeat("é", 499) + "…" },
 		},
 		{
-			name: "failure keeps the keys", rep: report{fence: 7, status: StatusFailed, state: ptr("boom"), exitCode: ptr(3)},
-			after: func(r *Record) { r.Status, r.State, r.ExitCode = StatusFailed, "boom", ptr(3) },
+			name: "failure keeps the keys", rep: report{fence: 7, status: StatusFailed, state: new("boom"), exitCode: new(3)},
+			after: func(r *Record) { r.Status, r.State, r.ExitCode = StatusFailed, "boom", new(3) },
 		},
 		{
 			name: "failure frees the keys if so declared", before: func(r *Record) { r.ReleaseOnFailure = true },
@@ -120,11 +120,11 @@ func TestReport(t *testing.T) {
 		},
 		{
 			name: "heard again", before: func(r *Record) { r.Silence = "no word" },
-			rep: report{fence: 7, progress: ptr(0.5)}, after: func(r *Record) { r.Silence = "" },
+			rep: report{fence: 7, progress: new(0.5)}, after: func(r *Record) { r.Silence = "" },
 		},
 		{
 			name: "a refused move tells nothing else", before: func(r *Record) { r.Status = StatusPending },
-			rep: report{fence: 7, status: StatusCompleted, state: ptr("x")}, err: &MoveError{StatusPending, StatusCompleted},
+			rep: report{fence: 7, status: StatusCompleted, state: new("x")}, err: &MoveError{StatusPending, StatusCompleted},
 		},
 		{
 			name: "a stale fence says nothing of silence", before: func(r *Record) { r.Silence = "no word" },
@@ -154,9 +154,9 @@ func TestReportAfterGivenUp(t *testing.T) {
 		rep   report
 		state string
 	}{
-		{"command succeeded", report{status: StatusCompleted, exitCode: ptr(0)}, "exit 0"},
+		{"command succeeded", report{status: StatusCompleted, exitCode: new(0)}, "exit 0"},
 		{"function succeeded", report{status: StatusCompleted}, "completed"},
-		{"failed", report{status: StatusFailed, state: ptr("exit status 3"), exitCode: ptr(3)}, "exit status 3"},
+		{"failed", report{status: StatusFailed, state: new("exit status 3"), exitCode: new(3)}, "exit status 3"},
 		{"failed without a word", report{status: StatusFailed}, "failed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -165,7 +165,7 @@ func TestReportAfterGivenUp(t *testing.T) {
 			givenUp(&r)
 			rep := tt.rep
 			rep.fence = 7
-			if err := applyReport(&r, report{fence: 7, progress: ptr(0.9)}, now); !errors.Is(err, ErrGivenUp) {
+			if err := applyReport(&r, report{fence: 7, progress: new(0.9)}, now); !errors.Is(err, ErrGivenUp) {
 				t.Errorf("progress: %v, want ErrGivenUp", err)
 			}
 			if err := applyReport(&r, rep, now); err != nil {
@@ -181,7 +181,7 @@ func TestReportAfterGivenUp(t *testing.T) {
 			if r.workMayGoOn() {
 				t.Error("the work is known to have ended, but may go on")
 			}
-			rep.state = ptr("said twice")
+			rep.state = new("said twice")
 			if err := applyReport(&r, rep, now+1); !errors.Is(err, errUnchanged) || r.State != want {
 				t.Errorf("repeated: %v, %q", err, r.State)
 			}
@@ -202,7 +202,7 @@ func TestReportAfterFailure(t *testing.T) {
 		{StatusCompleted, &MoveError{StatusFailed, StatusCompleted}},
 	} {
 		r := aRecord(StatusFailed)
-		checkChange(t, &r, applyReport(&r, report{fence: 7, status: tt.status, state: ptr("x")}, now), tt.err)
+		checkChange(t, &r, applyReport(&r, report{fence: 7, status: tt.status, state: new("x")}, now), tt.err)
 		checkRecord(t, r, aRecord(StatusFailed))
 	}
 }
