@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
 )
 
@@ -19,7 +20,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	k, err := kapi.Open(ctx, store, kapi.Options{})
+	k, err := peer.Open(ctx, store, peer.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -138,12 +139,12 @@ func ExamplePeer_Dismiss() {
 }
 
 // openExample opens a peer on a store in memory.
-func openExample() *kapi.Peer {
+func openExample() *peer.Peer {
 	store, err := sqlite.OpenMemory()
 	if err != nil {
 		log.Fatal(err)
 	}
-	k, err := kapi.Open(context.Background(), store, kapi.Options{Logger: slog.New(slog.DiscardHandler)})
+	k, err := peer.Open(context.Background(), store, peer.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		log.Fatal(err)
 	}

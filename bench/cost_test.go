@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/pgtest"
+	"github.com/kettubot/kapi/peer"
 )
 
 // BenchmarkCost tells what a lifecycle over PostgreSQL costs, and so what saturates: processor
@@ -46,7 +46,7 @@ func BenchmarkCost(b *testing.B) {
 	}
 }
 
-func cost(b *testing.B, peer *kapi.Peer, server *pgtest.Server, database string, callers, perCaller int) {
+func cost(b *testing.B, peer *peer.Peer, server *pgtest.Server, database string, callers, perCaller int) {
 	transactions := func() (n float64) {
 		for _, count := range peer.Stats().BatchChanges.Counts {
 			n += float64(count)

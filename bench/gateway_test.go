@@ -12,6 +12,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
+	"github.com/kettubot/kapi/peer"
 )
 
 // connections is how many clients a server of the fan-out has.
@@ -187,7 +188,7 @@ func BenchmarkWatch(b *testing.B) {
 }
 
 // startOne starts an action that goes on until the process ends.
-func startOne(peer *kapi.Peer, i int) error {
+func startOne(peer *peer.Peer, i int) error {
 	spec := kapi.Spec{
 		Title: "Resharding the cluster", Description: "Moves slots to the node that was added",
 		Keys: []string{fmt.Sprintf("reshard-%d", i)},

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
 )
 
@@ -47,7 +49,7 @@ func compare(b *testing.B, callers int, acknowledged bool) {
 		b.Fatal(err)
 	}
 	counted := &counted{Store: s}
-	peer, err := kapi.Open(ctx, counted, kapi.Options{})
+	peer, err := peer.Open(ctx, counted, peer.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -104,11 +106,11 @@ func compare(b *testing.B, callers int, acknowledged bool) {
 
 // counted counts what the engine commits.
 type counted struct {
-	kapi.Store
+	store.Store
 	commits atomic.Int64
 }
 
-func (c *counted) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded) (kapi.Writes, error)) error {
+func (c *counted) Commit(ctx context.Context, b store.Batch, decide func(store.Loaded) (store.Writes, error)) error {
 	c.commits.Add(1)
 	return c.Store.Commit(ctx, b, decide)
 }
@@ -142,7 +144,7 @@ func drive(callers, perCaller int, lifecycle func(key string, n int) error) erro
 	return errors.Join(failed...)
 }
 
-func seqOf(b *testing.B, peer *kapi.Peer) uint64 {
+func seqOf(b *testing.B, peer *peer.Peer) uint64 {
 	listing, err := peer.ListJSON(context.Background())
 	if err != nil {
 		b.Fatal(err)

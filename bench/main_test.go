@@ -10,8 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/postgres"
 	"github.com/kettubot/kapi/sqlite"
 )
@@ -42,13 +43,13 @@ func TestMain(m *testing.M) {
 
 // A joined is a process's part in a store.
 type joined struct {
-	*kapi.Peer
+	*peer.Peer
 	store anyStore
 }
 
 // An anyStore is either of kapi's.
 type anyStore interface {
-	kapi.Store
+	store.Store
 	auth.Tokens
 }
 
@@ -66,7 +67,7 @@ func onStore(role func(joined) error) func() error {
 		if err != nil {
 			return err
 		}
-		peer, err := kapi.Open(context.Background(), s, kapi.Options{})
+		peer, err := peer.Open(context.Background(), s, peer.Options{})
 		if err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 )
 
 // BenchmarkVisibility measures how long a change at one process takes to reach a watcher
@@ -105,12 +106,12 @@ func BenchmarkIdle(b *testing.B) {
 	}
 }
 
-func openPeer(b *testing.B, at string) *kapi.Peer {
+func openPeer(b *testing.B, at string) *peer.Peer {
 	s, err := openStore(at)
 	if err != nil {
 		b.Fatal(err)
 	}
-	peer, err := kapi.Open(context.Background(), s, kapi.Options{})
+	peer, err := peer.Open(context.Background(), s, peer.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
 )
 
@@ -55,7 +56,7 @@ func operate(b *testing.B, f func(kapi.Handle)) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	peer, err := kapi.Open(context.Background(), s, kapi.Options{})
+	peer, err := peer.Open(context.Background(), s, peer.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

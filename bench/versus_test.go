@@ -11,6 +11,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/pgtest"
+	"github.com/kettubot/kapi/peer"
 )
 
 // startServer starts a PostgreSQL that syncs to disk, as it comes: synchronous_commit is on, the
@@ -80,7 +81,7 @@ func compareRiver(b *testing.B, callers int, w way) {
 }
 
 // doNothing is a lifecycle without a change.
-func doNothing(peer *kapi.Peer) func(key string, n int) error {
+func doNothing(peer *peer.Peer) func(key string, n int) error {
 	operation := func(context.Context, kapi.Handle) error { return nil }
 	return func(key string, _ int) error {
 		return peer.Do(context.Background(), kapi.Spec{Title: title, Keys: []string{key}}, operation)
@@ -88,7 +89,7 @@ func doNothing(peer *kapi.Peer) func(key string, n int) error {
 }
 
 // startNothing is one whose end nobody waits for.
-func startNothing(peer *kapi.Peer) func(key string, n int) error {
+func startNothing(peer *peer.Peer) func(key string, n int) error {
 	operation := func(context.Context, kapi.Handle) error { return nil }
 	return func(key string, n int) error {
 		_, err := peer.Start(context.Background(), kapi.Spec{Title: title, Keys: []string{fmt.Sprintf("%s-%d", key, n)}}, operation)

@@ -19,6 +19,7 @@ import (
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/client"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/server"
 	"github.com/kettubot/kapi/sqlite"
 )
@@ -32,7 +33,7 @@ type host struct {
 	t       *testing.T
 	path    string
 	address string
-	peer    *kapi.Peer
+	peer    *peer.Peer
 	server  *server.Server
 	http    *http.Server
 	served  chan error
@@ -53,7 +54,7 @@ func (h *host) start() {
 		h.t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	if h.peer, err = kapi.Open(context.Background(), store, kapi.Options{Logger: log}); err != nil {
+	if h.peer, err = peer.Open(context.Background(), store, peer.Options{Logger: log}); err != nil {
 		h.t.Fatal(err)
 	}
 	h.server = server.New(h.peer, server.Options{Authenticate: authenticate, Logger: log})

@@ -10,9 +10,9 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/origin"
+	"github.com/kettubot/kapi/peer"
 )
 
 // Options of New. Only Authenticate is required.
@@ -51,7 +51,7 @@ const (
 
 // A Gateway serves connections. Its methods may be called concurrently.
 type Gateway struct {
-	peer     *kapi.Peer
+	peer     *peer.Peer
 	options  Options
 	log      *slog.Logger
 	counters *Counters
@@ -69,7 +69,7 @@ type Gateway struct {
 
 // New returns a gateway over a peer, which it doesn't close. It panics without a peer or
 // an Authenticate.
-func New(k *kapi.Peer, o Options) *Gateway {
+func New(k *peer.Peer, o Options) *Gateway {
 	if k == nil || o.Authenticate == nil {
 		panic("gateway.New needs a peer and Options.Authenticate")
 	}

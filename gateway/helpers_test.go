@@ -16,6 +16,8 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
 )
 
@@ -27,7 +29,7 @@ const patience = 30 * time.Second
 // A bench is a gateway over a peer of its own, and the tokens that it knows.
 type bench struct {
 	t       testing.TB
-	peer    *kapi.Peer
+	peer    *peer.Peer
 	gateway *Gateway
 	url     string
 
@@ -72,10 +74,10 @@ func newBench(t testing.TB, o Options) *bench {
 	return newBenchOn(t, store, o)
 }
 
-func newBenchOn(t testing.TB, store kapi.Store, o Options) *bench {
+func newBenchOn(t testing.TB, store store.Store, o Options) *bench {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	k, err := kapi.Open(t.Context(), store, kapi.Options{Logger: log})
+	k, err := peer.Open(t.Context(), store, peer.Options{Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/peer"
 )
 
 // lastWords is how long a client may take what it was being sent when the connection ends.
@@ -291,7 +292,7 @@ func (s *session) failed(what string, err error) Code {
 }
 
 // begin sends what was missed and the greeting, and from then on what changes.
-func (s *session) begin(watch *kapi.Watch, intents uint64, greeting ready) Code {
+func (s *session) begin(watch *peer.Watch, intents uint64, greeting ready) Code {
 	s.identified, s.request = true, nil
 	watch.Snapshot = nil // clients list over REST; it would stay as long as the connection
 	s.internal.Store(intents&intentInternal != 0)
@@ -304,7 +305,7 @@ func (s *session) begin(watch *kapi.Watch, intents uint64, greeting ready) Code 
 }
 
 // tell sends until the connection ends, and says why it did.
-func (s *session) tell(watch *kapi.Watch, greeting []byte) Code {
+func (s *session) tell(watch *peer.Watch, greeting []byte) Code {
 	for watch.Replaying() && s.ctx.Err() == nil {
 		if code := s.dispatch(watch); code != clientLeft {
 			return code
@@ -322,7 +323,7 @@ func (s *session) tell(watch *kapi.Watch, greeting []byte) Code {
 }
 
 // dispatch sends the next change.
-func (s *session) dispatch(watch *kapi.Watch) Code {
+func (s *session) dispatch(watch *peer.Watch) Code {
 	d, err := watch.NextDispatch(s.ctx)
 	switch {
 	case errors.Is(err, kapi.ErrGap):

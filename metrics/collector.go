@@ -9,6 +9,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/gateway"
+	"github.com/kettubot/kapi/peer"
 )
 
 // otherKeys is the label of refusals by keys that aren't told apart. A key of that name is
@@ -17,7 +18,7 @@ const otherKeys = "other"
 
 // A collector turns what was counted into metrics, at each scrape.
 type collector struct {
-	peer    *kapi.Peer
+	peer    *peer.Peer
 	gateway *gateway.Counters
 	version string
 
@@ -33,7 +34,7 @@ type collector struct {
 // Collector returns a collector of a peer's metrics and, if counters is not nil, of those of
 // the gateways that count in it. To have several peers in one registry, tell them apart with
 // prometheus.WrapRegistererWith.
-func Collector(k *kapi.Peer, counters *gateway.Counters) prometheus.Collector {
+func Collector(k *peer.Peer, counters *gateway.Counters) prometheus.Collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("kapi_"+name, help, labels, nil)
 	}
@@ -145,7 +146,7 @@ func (s sink) counter(d *prometheus.Desc, n uint64, labels ...string) {
 	s <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 }
 
-func (s sink) histogram(d *prometheus.Desc, h kapi.Histogram) {
+func (s sink) histogram(d *prometheus.Desc, h peer.Histogram) {
 	upTo, n := make(map[float64]uint64, len(h.Bounds)), uint64(0)
 	for i, bound := range h.Bounds {
 		n += h.Counts[i]
@@ -154,7 +155,7 @@ func (s sink) histogram(d *prometheus.Desc, h kapi.Histogram) {
 	s <- prometheus.MustNewConstHistogram(d, total(h), h.Sum, upTo)
 }
 
-func total(h kapi.Histogram) (n uint64) {
+func total(h peer.Histogram) (n uint64) {
 	for _, of := range h.Counts {
 		n += of
 	}

@@ -8,15 +8,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/gateway"
+	"github.com/kettubot/kapi/peer"
 )
 
 // Handler answers any request with what Collector collects, and with the metrics of the Go
 // runtime and the process. It asks nobody who they are: package server does
 // (Options.Metrics). What can't be collected is logged and left out; a nil log is
 // slog.Default().
-func Handler(k *kapi.Peer, counters *gateway.Counters, log *slog.Logger) http.Handler {
+func Handler(k *peer.Peer, counters *gateway.Counters, log *slog.Logger) http.Handler {
 	if log == nil {
 		log = slog.Default()
 	}

@@ -20,18 +20,19 @@ import (
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/gateway"
 	"github.com/kettubot/kapi/metrics"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newPeer(t *testing.T) *kapi.Peer {
+func newPeer(t *testing.T) *peer.Peer {
 	t.Helper()
 	store, err := sqlite.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := kapi.Open(t.Context(), store, kapi.Options{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	k, err := peer.Open(t.Context(), store, peer.Options{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,7 @@ func newPeer(t *testing.T) *kapi.Peer {
 }
 
 // busy is a peer that has done one of everything.
-func busy(t *testing.T) *kapi.Peer {
+func busy(t *testing.T) *peer.Peer {
 	t.Helper()
 	k := newPeer(t)
 	do := func(op kapi.Operation, keys ...string) {
@@ -61,7 +62,7 @@ func busy(t *testing.T) *kapi.Peer {
 }
 
 // scrape returns the text, and its values by series.
-func scrape(t *testing.T, k *kapi.Peer, counters *gateway.Counters) (string, map[string]string) {
+func scrape(t *testing.T, k *peer.Peer, counters *gateway.Counters) (string, map[string]string) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	metrics.Handler(k, counters, nil).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))

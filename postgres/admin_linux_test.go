@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // TestTerminated: an admin ends the connection, at each moment.
@@ -17,7 +17,7 @@ func TestTerminated(t *testing.T) {
 	s, database := newStore(t)
 	mustInsert(t, s, "first")
 	wantIDs(t, s, "first")
-	if err := s.Renew(within(t), kapi.RunnerRecord{ID: "r"}); err != nil {
+	if err := s.Renew(within(t), store.RunnerRecord{ID: "r"}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -27,7 +27,7 @@ func TestTerminated(t *testing.T) {
 	terminate(t, database, "read")
 	wantIDs(t, s, "first", "second")
 	terminate(t, database, "renew")
-	if err := s.Renew(within(t), kapi.RunnerRecord{ID: "r"}); err != nil {
+	if err := s.Renew(within(t), store.RunnerRecord{ID: "r"}); err != nil {
 		t.Errorf("Renew after its connection was ended: %v", err)
 	}
 
@@ -134,7 +134,7 @@ func TestOutOfConnections(t *testing.T) {
 	wantIDs(t, few, "first", "second") // the connection that it was opened with
 	ctx, cancel := context.WithTimeout(within(t), moment)
 	defer cancel()
-	err := few.Renew(ctx, kapi.RunnerRecord{ID: "r"})
+	err := few.Renew(ctx, store.RunnerRecord{ID: "r"})
 	wantRefusal(t, err, "it has no connections left")
 	ctx, cancel = context.WithTimeout(within(t), moment)
 	defer cancel()

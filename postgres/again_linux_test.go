@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // A transaction asks again what to read once it has the lock, and reads what it has not read.
@@ -12,12 +13,12 @@ func TestAgain(t *testing.T) {
 	for _, id := range []string{"a", "b"} {
 		mustInsert(t, s, id)
 	}
-	request := kapi.Request{By: "somebody", Key: "1"}
-	err := s.Commit(within(t), kapi.Batch{}, func(l kapi.Loaded) (kapi.Writes, error) {
-		r := kapi.Record{Action: kapi.Action{Seq: 3, ID: "c", Status: kapi.StatusRunning}, Fence: 3}
-		return kapi.Writes{
-			Head: 3, Insert: []kapi.Record{r}, Runners: []kapi.RunnerRecord{{ID: "runner"}},
-			Answers: []kapi.Answer{{Request: request, Action: "c", Hash: []byte("h"), Body: []byte("b")}},
+	request := store.Request{By: "somebody", Key: "1"}
+	err := s.Commit(within(t), store.Batch{}, func(l store.Loaded) (store.Writes, error) {
+		r := store.Record{Action: kapi.Action{Seq: 3, ID: "c", Status: kapi.StatusRunning}, Fence: 3}
+		return store.Writes{
+			Head: 3, Insert: []store.Record{r}, Runners: []store.RunnerRecord{{ID: "runner"}},
+			Answers: []store.Answer{{Request: request, Action: "c", Hash: []byte("h"), Body: []byte("b")}},
 		}, nil
 	})
 	if err != nil {
@@ -25,25 +26,25 @@ func TestAgain(t *testing.T) {
 	}
 	for _, c := range []struct {
 		what                 string
-		first, again         kapi.Batch
+		first, again         store.Batch
 		found                string
 		beats, answers, news int
 	}{
-		{"the same", kapi.Batch{Since: 1, Find: []string{"a"}}, kapi.Batch{Since: 1, Find: []string{"a"}}, "a", 0, 0, 2},
-		{"less", kapi.Batch{Since: 1, Find: []string{"a"}}, kapi.Batch{Since: 2}, "a", 0, 0, 2},
-		{"more", kapi.Batch{Since: 1}, kapi.Batch{Since: 2, Find: []string{"a"}}, "a", 0, 0, 1},
-		{"other things", kapi.Batch{Since: 1, Find: []string{"a"}}, kapi.Batch{Since: 2, Find: []string{"b"}}, "b", 0, 0, 1},
-		{"a runner", kapi.Batch{Since: 1}, kapi.Batch{Since: 2, Runners: []string{"runner"}}, "", 1, 0, 1},
-		{"an answer", kapi.Batch{Since: 1}, kapi.Batch{Since: 2, Requests: []kapi.Request{request}}, "", 0, 1, 1},
-		{"a nudge", kapi.Batch{Since: 1}, kapi.Batch{Since: 2, Nudges: 1}, "", 0, 0, 1},
-		{"one more nudge", kapi.Batch{Since: 1, Nudges: 1}, kapi.Batch{Since: 2, Nudges: 2}, "", 0, 0, 1},
+		{"the same", store.Batch{Since: 1, Find: []string{"a"}}, store.Batch{Since: 1, Find: []string{"a"}}, "a", 0, 0, 2},
+		{"less", store.Batch{Since: 1, Find: []string{"a"}}, store.Batch{Since: 2}, "a", 0, 0, 2},
+		{"more", store.Batch{Since: 1}, store.Batch{Since: 2, Find: []string{"a"}}, "a", 0, 0, 1},
+		{"other things", store.Batch{Since: 1, Find: []string{"a"}}, store.Batch{Since: 2, Find: []string{"b"}}, "b", 0, 0, 1},
+		{"a runner", store.Batch{Since: 1}, store.Batch{Since: 2, Runners: []string{"runner"}}, "", 1, 0, 1},
+		{"an answer", store.Batch{Since: 1}, store.Batch{Since: 2, Requests: []store.Request{request}}, "", 0, 1, 1},
+		{"a nudge", store.Batch{Since: 1}, store.Batch{Since: 2, Nudges: 1}, "", 0, 0, 1},
+		{"one more nudge", store.Batch{Since: 1, Nudges: 1}, store.Batch{Since: 2, Nudges: 2}, "", 0, 0, 1},
 	} {
 		asked := 0
-		c.first.Again = func() kapi.Batch {
+		c.first.Again = func() store.Batch {
 			asked++
 			return c.again
 		}
-		err := s.Commit(within(t), c.first, func(l kapi.Loaded) (kapi.Writes, error) {
+		err := s.Commit(within(t), c.first, func(l store.Loaded) (store.Writes, error) {
 			found := ""
 			for _, r := range l.Found {
 				found += r.ID
@@ -52,7 +53,7 @@ func TestAgain(t *testing.T) {
 				t.Errorf("%s: it found %q, %d runners, %d answers, %d that are new",
 					c.what, found, len(l.Beats), len(l.Answers), len(l.Records))
 			}
-			return kapi.Writes{}, nil
+			return store.Writes{}, nil
 		})
 		if err != nil {
 			t.Error(err)
@@ -70,15 +71,15 @@ func TestAgainAfterTheWait(t *testing.T) {
 	read := make(chan int, 1)
 	err := insert(within(t), other, "first", func() {
 		go func() {
-			b := kapi.Batch{Again: func() kapi.Batch {
+			b := store.Batch{Again: func() store.Batch {
 				page, err := s.Feed(within(t), 0)
 				if err != nil {
 					t.Error(err)
 				}
 				read <- len(page.Records)
-				return kapi.Batch{}
+				return store.Batch{}
 			}}
-			err := s.Commit(within(t), b, func(kapi.Loaded) (kapi.Writes, error) { return kapi.Writes{}, nil })
+			err := s.Commit(within(t), b, func(store.Loaded) (store.Writes, error) { return store.Writes{}, nil })
 			if err != nil {
 				t.Error(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 )
 
 // TestPgBouncer: peers that have few connections to share, which a pooler gives to one transaction
@@ -17,8 +18,8 @@ import (
 func TestPgBouncer(t *testing.T) {
 	database := server.Database(t)
 	dsn := fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&default_query_exec_mode=exec", server.Bouncer(t, 2), database)
-	open := func(o Options) *kapi.Peer {
-		k, err := kapi.Open(within(t), openAt(t, dsn, o), kapi.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	open := func(o Options) *peer.Peer {
+		k, err := peer.Open(within(t), openAt(t, dsn, o), peer.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,8 +30,8 @@ func TestPgBouncer(t *testing.T) {
 		})
 		return k
 	}
-	peers := []*kapi.Peer{open(Options{ListenDSN: server.DSN(database)}), open(Options{})}
-	var watches []*kapi.Watch
+	peers := []*peer.Peer{open(Options{ListenDSN: server.DSN(database)}), open(Options{})}
+	var watches []*peer.Watch
 	for _, k := range peers {
 		w, err := k.Watch(within(t))
 		if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // Keys are claimed by kapi's own transactions, one at a time, and by those of users (StartTx),
@@ -27,7 +27,7 @@ func isTaken(refused *pgconn.PgError) bool { return refused.ConstraintName == "k
 
 // whoClaims finds out which keys users' transactions claim or have just claimed, when a commit
 // failed for one of its claims.
-func (s *Store) whoClaims(ctx context.Context, claims []kapi.Claim, cause error) error {
+func (s *Store) whoClaims(ctx context.Context, claims []store.Claim, cause error) error {
 	keys := make([]string, len(claims))
 	for i, c := range claims {
 		keys[i] = c.Key
@@ -41,13 +41,13 @@ func (s *Store) whoClaims(ctx context.Context, claims []kapi.Claim, cause error)
 	taken := errors.As(cause, &refused) && isTaken(refused)
 	switch busy := append(open, recorded...); {
 	case err == nil && len(busy) > 0:
-		return &kapi.BusyError{Keys: busy}
+		return &store.BusyError{Keys: busy}
 	case !taken: // whichever it was, it has ended meanwhile, or there was no time to find out
-		return &kapi.BusyError{Keys: keys}
+		return &store.BusyError{Keys: keys}
 	case err != nil:
 		return err
 	}
-	return kapi.ErrKeyTaken
+	return store.ErrKeyTaken
 }
 
 func collect(into *[]string) func(pgx.Rows) error {

@@ -8,16 +8,16 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // many is from how many rows on one statement with arrays is faster than one for each.
 const many = 6
 
 // Commit implements kapi.Store.
-func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded) (kapi.Writes, error)) error {
+func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loaded) (store.Writes, error)) error {
 	var decision error
-	var claims []kapi.Claim
+	var claims []store.Claim
 	again := b.Again
 	err := s.onTheSpot(ctx, func() error {
 		var l *loading
@@ -68,7 +68,7 @@ func beyond[T comparable](wanted, read []T) bool {
 // Renew implements kapi.Store. It takes neither the lock nor a seq, and doesn't wait for a disk
 // or a standby: a renewal that a crash of the server takes back is one that came late, and the
 // next is on its way.
-func (s *Store) Renew(ctx context.Context, r kapi.RunnerRecord) error {
+func (s *Store) Renew(ctx context.Context, r store.RunnerRecord) error {
 	if err := s.upToDate(); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (s *Store) Renew(ctx context.Context, r kapi.RunnerRecord) error {
 	})
 }
 
-func (s *Store) save(b *pgx.Batch, w *kapi.Writes) {
+func (s *Store) save(b *pgx.Batch, w *store.Writes) {
 	saveRecords(b, w.Insert, s.sql.insert, s.sql.insertMany)
 	saveRecords(b, w.Update, s.sql.update, s.sql.updateMany)
 	if len(w.Free) > 0 {
@@ -106,13 +106,13 @@ func (s *Store) save(b *pgx.Batch, w *kapi.Writes) {
 	b.Queue(s.sql.setSeq, int64(w.Head))
 }
 
-func (s *Store) saveRunner(b *pgx.Batch, r *kapi.RunnerRecord) {
+func (s *Store) saveRunner(b *pgx.Batch, r *store.RunnerRecord) {
 	b.Queue(s.sql.runner, r.ID, r.Host, int64(r.PID), r.BootID, r.PIDNamespace, int64(r.StartTime),
 		r.Lease.Milliseconds(), time.Now().UnixMilli(), r.Work)
 }
 
 // saveRecords queues the records for one or the other statement.
-func saveRecords(b *pgx.Batch, records []kapi.Record, each, atOnce string) {
+func saveRecords(b *pgx.Batch, records []store.Record, each, atOnce string) {
 	if len(records) < many {
 		for i := range records {
 			r := &records[i]
@@ -134,7 +134,7 @@ func saveRecords(b *pgx.Batch, records []kapi.Record, each, atOnce string) {
 	b.Queue(atOnce, ids, seqs, statuses, updates, runners, data)
 }
 
-func runnerOf(r *kapi.Record) *string {
+func runnerOf(r *store.Record) *string {
 	if r.Runner == nil {
 		return nil
 	}

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/internal/storetest"
 )
 
@@ -33,8 +33,8 @@ func TestUnprepared(t *testing.T) {
 
 func conforms(t *testing.T, dsn string) {
 	var schemas atomic.Int64
-	storetest.Run(t, storetest.Backend{New: func(t testing.TB) func() kapi.Store {
+	storetest.Run(t, storetest.Backend{New: func(t testing.TB) func() store.Store {
 		o := Options{Schema: fmt.Sprintf("Case %d", schemas.Add(1))}
-		return func() kapi.Store { return openAt(t, dsn, o) }
+		return func() store.Store { return openAt(t, dsn, o) }
 	}})
 }

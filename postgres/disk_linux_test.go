@@ -12,8 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/pgtest"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // againEnv is set for a process that runs one test again, with mounts of its own.
@@ -86,7 +86,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	mustInsert(t, s, "after")
 	wantIDs(t, s, append(kept, "after")...)
-	if err := s.Renew(within(t), kapi.RunnerRecord{ID: "r"}); err != nil {
+	if err := s.Renew(within(t), store.RunnerRecord{ID: "r"}); err != nil {
 		t.Error(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 const (
@@ -112,7 +113,7 @@ func checkSchema(name string) error {
 // explain says in words what PostgreSQL's code, or a broken connection, means for the store.
 func explain(err error) error {
 	switch {
-	case err == nil, errors.Is(err, kapi.ErrUnavailable), errors.Is(err, kapi.ErrBehind), errors.Is(err, kapi.ErrKeyTaken):
+	case err == nil, errors.Is(err, kapi.ErrUnavailable), errors.Is(err, store.ErrBehind), errors.Is(err, store.ErrKeyTaken):
 		return err // explained already
 	case errors.Is(err, pgconn.ErrReadOnlyConnection):
 		return fmt.Errorf("%w: it can't be written to: it is a standby, or its user's transactions are read-only", kapi.ErrUnavailable)

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // format is the first byte of what encode makes. Whoever adds to a record adds to a new format, and
@@ -29,7 +30,7 @@ var (
 )
 
 // encode appends a record to b: its numbers as varints, its strings behind their lengths in bytes.
-func encode(b []byte, r *kapi.Record) []byte {
+func encode(b []byte, r *store.Record) []byte {
 	b = append(b, format)
 	b = binary.AppendUvarint(b, flags(r))
 	for _, n := range []uint64{r.Seq, uint64(r.Status), r.Fence, r.Ticket} {
@@ -64,7 +65,7 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-func flags(r *kapi.Record) (f uint64) {
+func flags(r *store.Record) (f uint64) {
 	for _, is := range []struct {
 		so   bool
 		flag uint64
@@ -86,7 +87,7 @@ func flags(r *kapi.Record) (f uint64) {
 }
 
 // decode reads what encode made. All strings of the record share one copy of data.
-func decode(data []byte) (r kapi.Record, err error) {
+func decode(data []byte) (r store.Record, err error) {
 	if len(data) == 0 || data[0] != format {
 		return r, errFormat
 	}
@@ -117,7 +118,7 @@ func decode(data []byte) (r kapi.Record, err error) {
 	r.LeaveRunning = f&flagLeaveRunning != 0
 	r.DismissFailed = f&flagDismissFailed != 0
 	if d.broken || len(d.rest) > 0 {
-		return kapi.Record{}, errBroken
+		return store.Record{}, errBroken
 	}
 	return r, nil
 }

@@ -7,12 +7,13 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // whole is a record of which every field is set; TestEncoding says so if one is not.
-func whole() kapi.Record {
+func whole() store.Record {
 	progress, code := 0.25, -1
-	return kapi.Record{
+	return store.Record{
 		Action: kapi.Action{
 			ID: "id", Title: "Tïtle", CreatedAt: 1, Status: kapi.StatusImpacted, Description: "description",
 			Progress: &progress, State: "state", Seq: math.MaxUint64, Keys: []string{"a", "b"}, UpdatedAt: math.MaxInt64,
@@ -39,13 +40,13 @@ func TestEncoding(t *testing.T) {
 		}
 	}
 	// Each field is also the only one that is missing, and the only one that is there.
-	records := []kapi.Record{{}, full}
-	fields := reflect.TypeFor[kapi.Record]()
+	records := []store.Record{{}, full}
+	fields := reflect.TypeFor[store.Record]()
 	for _, f := range reflect.VisibleFields(fields) {
 		if f.Anonymous {
 			continue
 		}
-		without, only := whole(), kapi.Record{}
+		without, only := whole(), store.Record{}
 		reflect.ValueOf(&without).Elem().FieldByIndex(f.Index).SetZero()
 		reflect.ValueOf(&only).Elem().FieldByIndex(f.Index).Set(reflect.ValueOf(full).FieldByIndex(f.Index))
 		records = append(records, without, only)
@@ -87,7 +88,7 @@ func TestFormat(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	full := whole()
 	f.Add(encode(nil, &full))
-	f.Add(encode(nil, &kapi.Record{}))
+	f.Add(encode(nil, &store.Record{}))
 	f.Add([]byte{format, 0xff})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := decode(data)

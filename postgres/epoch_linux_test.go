@@ -4,11 +4,11 @@ import (
 	"context"
 	"testing"
 
-	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/pgtest"
+	"github.com/kettubot/kapi/internal/store"
 )
 
-func headOf(t testing.TB, s *Store) kapi.Head {
+func headOf(t testing.TB, s *Store) store.Head {
 	t.Helper()
 	page, err := s.Feed(within(t), 0)
 	if err != nil {

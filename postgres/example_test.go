@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/postgres"
 )
 
@@ -18,7 +19,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	k, err := kapi.Open(ctx, store, kapi.Options{})
+	k, err := peer.Open(ctx, store, peer.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -30,7 +31,7 @@ func ExampleStartTx() {
 	var (
 		ctx  = context.Background()
 		conn *pgx.Conn  // the program's own
-		k    *kapi.Peer // on the same database
+		k    *peer.Peer // on the same database
 	)
 	reshard := func(ctx context.Context, h kapi.Handle) error { return nil }
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/pgtest"
+	"github.com/kettubot/kapi/peer"
 )
 
 // TestAsynchronousFailover: a standby that was behind is promoted. A new epoch begins, and fences keep
@@ -17,7 +18,7 @@ func TestAsynchronousFailover(t *testing.T) {
 	primary := pgtest.For(t, pgtest.Options{Durable: true, TCP: true, Settings: map[string]string{"max_connections": "30"}})
 	standby := primary.Standby(t, false)
 	s := openAt(t, pgtest.DSN("postgres", primary, standby), Options{})
-	k, err := kapi.Open(within(t), s, kapi.Options{Logger: slog.New(slog.DiscardHandler)})
+	k, err := peer.Open(within(t), s, peer.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +74,7 @@ type work struct {
 	ended  chan error // why its context ended
 }
 
-func begin(t *testing.T, k *kapi.Peer, key string) *work {
+func begin(t *testing.T, k *peer.Peer, key string) *work {
 	t.Helper()
 	w := &work{t: t, stop: make(chan struct{}), ended: make(chan error, 1)}
 	began := make(chan kapi.Handle, 1)

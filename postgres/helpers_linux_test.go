@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // deadline bounds everything that the tests wait for. It is generous: none measures how fast the
@@ -64,16 +65,16 @@ func patient(s *Store) *Store {
 
 // insert commits a running action that holds its own id as a key. during is called while it decides.
 func insert(ctx context.Context, s *Store, id string, during func()) error {
-	return s.Commit(ctx, kapi.Batch{}, func(l kapi.Loaded) (kapi.Writes, error) {
+	return s.Commit(ctx, store.Batch{}, func(l store.Loaded) (store.Writes, error) {
 		seq := l.Seq + 1
-		r := kapi.Record{
+		r := store.Record{
 			Action: kapi.Action{Seq: seq, ID: id, Title: "title of " + id, Status: kapi.StatusRunning, Keys: []string{id}},
 			Fence:  seq,
 		}
 		if during != nil {
 			during()
 		}
-		return kapi.Writes{Head: seq, Insert: []kapi.Record{r}, Claim: []kapi.Claim{{Key: id, Action: id}}}, nil
+		return store.Writes{Head: seq, Insert: []store.Record{r}, Claim: []store.Claim{{Key: id, Action: id}}}, nil
 	})
 }
 

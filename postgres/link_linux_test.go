@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/badnet"
 	"github.com/kettubot/kapi/internal/pgtest"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // TestConnectingGoesOn: a server that takes longer to answer than its callers wait is not asked anew by
@@ -17,7 +17,7 @@ import (
 // to it at once would never get rid of them.
 func TestConnectingGoesOn(t *testing.T) {
 	s, proxy, _ := throughProxy(t)
-	self := kapi.RunnerRecord{ID: "self", Host: "here", Lease: time.Second}
+	self := store.RunnerRecord{ID: "self", Host: "here", Lease: time.Second}
 	proxy.Hang(true)
 	before := proxy.Connections()
 	for range 5 {

@@ -7,15 +7,15 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // Observed implements kapi.Store.
-func (s *Store) Observed(ctx context.Context, clock string, runners []string) (all []kapi.Observation, err error) {
+func (s *Store) Observed(ctx context.Context, clock string, runners []string) (all []store.Observation, err error) {
 	err = s.read(ctx, func(_ *link, b *pgx.Batch) {
 		b.Queue(s.sql.observed, clock, runners).Query(func(rows pgx.Rows) error {
-			all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (kapi.Observation, error) {
-				o := kapi.Observation{Clock: clock}
+			all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Observation, error) {
+				o := store.Observation{Clock: clock}
 				var beat int64
 				err := row.Scan(&o.Runner, &beat, (*int64)(&o.Silent), (*int64)(&o.SinceBoot), (*int64)(&o.Awake))
 				o.Beat = uint64(beat)
@@ -28,9 +28,9 @@ func (s *Store) Observed(ctx context.Context, clock string, runners []string) (a
 }
 
 // Observe implements kapi.Store. Like Renew it takes neither the lock nor a seq.
-func (s *Store) Observe(ctx context.Context, seen []kapi.Observation) error {
+func (s *Store) Observe(ctx context.Context, seen []store.Observation) error {
 	// In one order, so that two peers never wait for each other's rows.
-	seen = slices.SortedFunc(slices.Values(seen), func(a, b kapi.Observation) int {
+	seen = slices.SortedFunc(slices.Values(seen), func(a, b store.Observation) int {
 		return cmp.Or(cmp.Compare(a.Runner, b.Runner), cmp.Compare(a.Clock, b.Clock))
 	})
 	return s.useInTime(ctx, s.renewer, func(l *link) error {

@@ -14,7 +14,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/internal/storetest"
+	"github.com/kettubot/kapi/peer"
 )
 
 func TestWrongDSN(t *testing.T) {
@@ -139,7 +141,7 @@ func TestOlderSchema(t *testing.T) {
 // TestNewerWhileOpen: a schema that a newer kapi has changed says what this one may still do.
 func TestNewerWhileOpen(t *testing.T) {
 	database := server.Database(t)
-	open := func() (kapi.Store, error) {
+	open := func() (store.Store, error) {
 		s, err := Open(within(t), server.DSN(database), Options{})
 		if err != nil {
 			return nil, err
@@ -160,7 +162,7 @@ func TestNewerWhileOpen(t *testing.T) {
 // TestNewerStartTx: a start inside the user's own transaction is refused as any other.
 func TestNewerStartTx(t *testing.T) {
 	s, database := newStore(t)
-	k, err := kapi.Open(within(t), s, kapi.Options{Logger: slog.New(slog.DiscardHandler)})
+	k, err := peer.Open(within(t), s, peer.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/badnet"
 	"github.com/kettubot/kapi/internal/pgtest"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // throughProxy opens a store over a bad network.
@@ -93,7 +94,7 @@ func TestSynchronousStandby(t *testing.T) {
 		return n
 	}
 
-	if err := s.Renew(within(t), kapi.RunnerRecord{ID: "r"}); err != nil {
+	if err := s.Renew(within(t), store.RunnerRecord{ID: "r"}); err != nil {
 		t.Errorf("renewing a lease, which waits for no standby: %v", err)
 	}
 	ids := []string{"first"}

@@ -32,6 +32,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 const (
@@ -82,7 +83,7 @@ type Store struct {
 }
 
 var (
-	_ kapi.Store  = (*Store)(nil)
+	_ store.Store = (*Store)(nil)
 	_ auth.Tokens = (*Store)(nil)
 )
 
@@ -173,7 +174,7 @@ var errClosed = fmt.Errorf("%w: it is closed", kapi.ErrUnavailable)
 func (s *Store) fail(err error) error {
 	err = explain(err)
 	var named *namedError
-	if err == nil || errors.Is(err, kapi.ErrBehind) || errors.Is(err, kapi.ErrKeyTaken) || errors.As(err, &named) {
+	if err == nil || errors.Is(err, store.ErrBehind) || errors.Is(err, store.ErrKeyTaken) || errors.As(err, &named) {
 		return err
 	}
 	return &namedError{s.name, err}

@@ -11,12 +11,12 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // Snapshot implements kapi.Store.
-func (s *Store) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
-	var snapshot kapi.Snapshot
+func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
+	var snapshot store.Snapshot
 	err := s.read(ctx, func(l *link, b *pgx.Batch) {
 		b.Queue(s.sql.snapshot, l.cluster).Query(func(rows pgx.Rows) error {
 			page, _, err := s.scanPage(rows, 0)
@@ -29,8 +29,8 @@ func (s *Store) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
 }
 
 // Feed implements kapi.Store. Head and records are read by one statement, so they belong together.
-func (s *Store) Feed(ctx context.Context, since uint64) (kapi.Page, error) {
-	var page kapi.Page
+func (s *Store) Feed(ctx context.Context, since uint64) (store.Page, error) {
+	var page store.Page
 	var recorded []string
 	err := s.read(ctx, func(l *link, b *pgx.Batch) {
 		b.Queue(s.sql.feed, l.cluster, int64(since)).Query(func(rows pgx.Rows) (err error) {
@@ -44,13 +44,13 @@ func (s *Store) Feed(ctx context.Context, since uint64) (kapi.Page, error) {
 	})
 	page.Recorded = recorded
 	if err == nil && since < page.Purged {
-		return page, kapi.ErrBehind
+		return page, store.ErrBehind
 	}
 	return page, err
 }
 
 // Runners implements kapi.Store.
-func (s *Store) Runners(ctx context.Context, ids []string) (all []kapi.RunnerRecord, err error) {
+func (s *Store) Runners(ctx context.Context, ids []string) (all []store.RunnerRecord, err error) {
 	err = s.read(ctx, func(_ *link, b *pgx.Batch) {
 		b.Queue(s.sql.runners, ids).Query(func(rows pgx.Rows) error {
 			all, err = pgx.CollectRows(rows, scanRunner)
@@ -60,7 +60,7 @@ func (s *Store) Runners(ctx context.Context, ids []string) (all []kapi.RunnerRec
 	return all, err
 }
 
-func scanRunner(row pgx.CollectableRow) (r kapi.RunnerRecord, err error) {
+func scanRunner(row pgx.CollectableRow) (r store.RunnerRecord, err error) {
 	var start, lease, beat int64
 	err = row.Scan(&r.ID, &r.Host, &r.PID, &r.BootID, &r.PIDNamespace, &start, &lease, &beat, &r.HeardAt, &r.Work)
 	r.StartTime, r.Lease, r.Beat = uint64(start), time.Duration(lease)*time.Millisecond, uint64(beat)
@@ -83,19 +83,19 @@ func (s *Store) read(ctx context.Context, f func(*link, *pgx.Batch)) error {
 
 // A loading is what a write transaction is reading.
 type loading struct {
-	kapi.Loaded
+	store.Loaded
 	err error // decides the transaction, not the connection
 }
 
 // load queues what a batch needs.
-func (s *Store) load(link *link, b *pgx.Batch, need kapi.Batch) *loading {
+func (s *Store) load(link *link, b *pgx.Batch, need store.Batch) *loading {
 	l := &loading{}
 	b.Queue(s.sql.feed, link.cluster, int64(need.Since)).Query(func(rows pgx.Rows) (err error) {
 		l.Page, l.NoStarts, err = s.scanPage(rows, need.Since)
 		if err == errMoved { //nolint:errorlint // it is its own
 			l.err, err = err, nil
 		} else if err == nil && need.Since < l.Purged {
-			l.err = kapi.ErrBehind
+			l.err = store.ErrBehind
 		}
 		return err
 	})
@@ -134,14 +134,14 @@ func (s *Store) load(link *link, b *pgx.Batch, need kapi.Batch) *loading {
 	return l
 }
 
-func scanStart(row pgx.CollectableRow) (start kapi.RecordedStart, err error) {
+func scanStart(row pgx.CollectableRow) (start store.RecordedStart, err error) {
 	var keys, data string
 	err = row.Scan(&start.ID, &keys, &data)
 	start.Keys, start.Data = strings.Fields(keys), []byte(data)
 	return start, err
 }
 
-func scanAnswer(row pgx.CollectableRow) (a kapi.Answer, err error) {
+func scanAnswer(row pgx.CollectableRow) (a store.Answer, err error) {
 	return a, row.Scan(&a.By, &a.Key, &a.Action, &a.Hash, &a.Body)
 }
 
@@ -150,7 +150,7 @@ const pageRoom = 1024
 
 // scanPage reads rows that are a head or an action that changed after since. It says why nothing may
 // be started, if so.
-func (s *Store) scanPage(rows pgx.Rows, since uint64) (page kapi.Page, noStarts, err error) {
+func (s *Store) scanPage(rows pgx.Rows, since uint64) (page store.Page, noStarts, err error) {
 	var seq, purged int64
 	var report, start int
 	var goesOn bool
@@ -173,7 +173,7 @@ func (s *Store) scanPage(rows pgx.Rows, since uint64) (page kapi.Page, noStarts,
 			return page, nil, fmt.Errorf("the action with seq %d: %w", rowSeq(rows), err)
 		}
 		if n := uint64(seq); page.Records == nil && n > since { // there are as many as changes, at most
-			page.Records = make([]kapi.Record, 0, min(n-since, pageRoom))
+			page.Records = make([]store.Record, 0, min(n-since, pageRoom))
 		}
 		page.Records = append(page.Records, r)
 	}
@@ -185,7 +185,7 @@ func (s *Store) scanPage(rows pgx.Rows, since uint64) (page kapi.Page, noStarts,
 		return page, nil, errMoved
 	}
 	// An index gives them in their order already; the server would sort them again.
-	if bySeq := func(a, b kapi.Record) int { return cmp.Compare(a.Seq, b.Seq) }; !slices.IsSortedFunc(page.Records, bySeq) {
+	if bySeq := func(a, b store.Record) int { return cmp.Compare(a.Seq, b.Seq) }; !slices.IsSortedFunc(page.Records, bySeq) {
 		slices.SortFunc(page.Records, bySeq)
 	}
 	return page, noStarts, nil
@@ -197,10 +197,10 @@ func rowSeq(rows pgx.Rows) (seq int64) {
 	return seq
 }
 
-func scanFound(row pgx.CollectableRow) (kapi.Record, error) {
+func scanFound(row pgx.CollectableRow) (store.Record, error) {
 	var data pgtype.DriverBytes
 	if err := row.Scan(&data); err != nil {
-		return kapi.Record{}, err
+		return store.Record{}, err
 	}
 	return decode(data)
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/peer"
 )
 
 const (
@@ -30,7 +32,7 @@ const (
 // The errors are those of Peer.Start, and the transaction goes on after any that is not its own.
 // Spec.Wait and Spec.DismissFailed are not possible. The transaction's user needs some rights on
 // kapi's tables (docs/postgres.md). It can't be prepared for a two-phase commit.
-func StartTx(ctx context.Context, tx pgx.Tx, k *kapi.Peer, spec kapi.Spec, op kapi.Operation) (id string, err error) {
+func StartTx(ctx context.Context, tx pgx.Tx, k *peer.Peer, spec kapi.Spec, op kapi.Operation) (id string, err error) {
 	d, err := k.Prepare(ctx, spec, op)
 	if err != nil {
 		return "", err
@@ -51,14 +53,14 @@ func StartTx(ctx context.Context, tx pgx.Tx, k *kapi.Peer, spec kapi.Spec, op ka
 
 // recordSoon records a start, unless its keys are held. While another transaction claims one, it
 // waits.
-func (s *Store) recordSoon(ctx context.Context, tx pgx.Tx, d *kapi.Prepared) (xid string, err error) {
+func (s *Store) recordSoon(ctx context.Context, tx pgx.Tx, d *peer.Prepared) (xid string, err error) {
 	end := time.After(claimWithin)
 	for {
 		err := d.Check(ctx)
 		if err == nil {
 			xid, err = s.record(ctx, tx, d)
 		}
-		var busy *kapi.BusyError
+		var busy *store.BusyError
 		if !errors.As(err, &busy) {
 			return xid, err
 		}
@@ -74,7 +76,7 @@ func (s *Store) recordSoon(ctx context.Context, tx pgx.Tx, d *kapi.Prepared) (xi
 
 // record records a start in a savepoint of its own, so that a failure takes nothing of the
 // caller's with it.
-func (s *Store) record(ctx context.Context, tx pgx.Tx, d *kapi.Prepared) (xid string, err error) {
+func (s *Store) record(ctx context.Context, tx pgx.Tx, d *peer.Prepared) (xid string, err error) {
 	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 		if xid, err = s.check(ctx, tx, d.Epoch); err != nil {
 			return err
@@ -90,7 +92,7 @@ func (s *Store) record(ctx context.Context, tx pgx.Tx, d *kapi.Prepared) (xid st
 		return tx.SendBatch(ctx, b).Close()
 	})
 	if claimRefused(err) {
-		return "", &kapi.BusyError{Keys: d.Keys}
+		return "", &store.BusyError{Keys: d.Keys}
 	}
 	return xid, err
 }

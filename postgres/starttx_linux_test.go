@@ -15,20 +15,22 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/proc"
+	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/peer"
 )
 
 // A txBench is a store with its peers, and a connection of the user's own.
 type txBench struct {
 	t     *testing.T
 	dsn   string
-	peers []*kapi.Peer
+	peers []*peer.Peer
 	user  *pgx.Conn
 }
 
 func newTxBench(t *testing.T, peers int) *txBench {
 	b := &txBench{t: t, dsn: server.DSN(server.Database(t))}
 	for range peers {
-		b.peers = append(b.peers, b.open(kapi.Options{}))
+		b.peers = append(b.peers, b.open(peer.Options{}))
 	}
 	conn, err := pgx.Connect(within(t), b.dsn)
 	if err != nil {
@@ -40,10 +42,10 @@ func newTxBench(t *testing.T, peers int) *txBench {
 	return b
 }
 
-func (b *txBench) open(o kapi.Options) *kapi.Peer {
+func (b *txBench) open(o peer.Options) *peer.Peer {
 	b.t.Helper()
 	o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
-	k, err := kapi.Open(within(b.t), openAt(b.t, b.dsn, Options{}), o)
+	k, err := peer.Open(within(b.t), openAt(b.t, b.dsn, Options{}), o)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -94,7 +96,7 @@ func (b *txBench) deeds() (n int) {
 }
 
 // ends waits until the action has ended, as a watcher sees it.
-func (b *txBench) ends(w *kapi.Watch, id string) (seen []kapi.Action) {
+func (b *txBench) ends(w *peer.Watch, id string) (seen []kapi.Action) {
 	b.t.Helper()
 	for {
 		a, err := w.Next(within(b.t))
@@ -110,7 +112,7 @@ func (b *txBench) ends(w *kapi.Watch, id string) (seen []kapi.Action) {
 	}
 }
 
-func (b *txBench) watch(k *kapi.Peer) *kapi.Watch {
+func (b *txBench) watch(k *peer.Peer) *peer.Watch {
 	b.t.Helper()
 	w, err := k.Watch(within(b.t))
 	if err != nil {
@@ -207,8 +209,8 @@ func TestStartTxOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hasty := b.open(kapi.Options{StoreTimeout: 2 * time.Second})
-	var busy *kapi.BusyError
+	hasty := b.open(peer.Options{StoreTimeout: 2 * time.Second})
+	var busy *store.BusyError
 	_, err = hasty.Start(within(t), kapi.Spec{Title: "same", Keys: []string{"z", "y"}}, never(t))
 	if !errors.As(err, &busy) || !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), `"y"`) {
 		t.Errorf("a start on its key: %v", err)
@@ -339,7 +341,7 @@ func TestStartTxOrphan(t *testing.T) {
 	b := newTxBench(t, 1)
 	w := b.watch(b.peers[0])
 	me := proc.Self()
-	dead := kapi.RunnerRecord{
+	dead := store.RunnerRecord{
 		ID: "dead", Host: me.Host, PID: os.Getpid(), BootID: me.BootID, PIDNamespace: me.PIDNamespace,
 		StartTime: me.StartTime + 1, Lease: time.Second, // its pid was used again
 	}
@@ -365,7 +367,7 @@ func TestStartTxOrphan(t *testing.T) {
 func TestStartTxClosed(t *testing.T) {
 	b := newTxBench(t, 1)
 	for i := range 5 {
-		leaves := b.open(kapi.Options{})
+		leaves := b.open(peer.Options{})
 		key := fmt.Sprint("x", i)
 		tx := b.begin(pgx.TxOptions{})
 		id, err := StartTx(within(t), tx, leaves, kapi.Spec{Title: "T", Keys: []string{key}}, func(ctx context.Context, _ kapi.Handle) error {

@@ -7,8 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 
-	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/server"
 	"github.com/kettubot/kapi/sqlite"
 )
@@ -21,7 +21,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	k, err := kapi.Open(ctx, store, kapi.Options{})
+	k, err := peer.Open(ctx, store, peer.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -67,7 +67,7 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	k, err := kapi.Open(context.Background(), store, kapi.Options{})
+	k, err := peer.Open(context.Background(), store, peer.Options{})
 	if err != nil {
 		fmt.Println(err)
 		return

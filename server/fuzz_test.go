@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/server"
 	"github.com/kettubot/kapi/sqlite"
 )
@@ -23,7 +23,7 @@ func FuzzRequest(f *testing.F) {
 		f.Fatal(err)
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	k, err := kapi.Open(f.Context(), store, kapi.Options{Logger: quiet})
+	k, err := peer.Open(f.Context(), store, peer.Options{Logger: quiet})
 	if err != nil {
 		f.Fatal(err)
 	}

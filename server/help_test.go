@@ -22,6 +22,8 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/server"
 	"github.com/kettubot/kapi/sqlite"
 )
@@ -33,7 +35,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // A fixture is a server over a real engine, whose store can be made to fail.
 type fixture struct {
 	t     *testing.T
-	peer  *kapi.Peer
+	peer  *peer.Peer
 	store *flaky
 	log   *logged
 	http.Handler
@@ -48,7 +50,7 @@ func newFixture(t *testing.T, o server.Options) *fixture {
 	}
 	f := &fixture{t: t, store: &flaky{Store: memory}, log: new(logged)}
 	logger := slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	f.peer, err = kapi.Open(t.Context(), f.store, kapi.Options{Logger: logger})
+	f.peer, err = peer.Open(t.Context(), f.store, peer.Options{Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +118,7 @@ func byName(r *http.Request) (auth.Identity, error) {
 
 // flaky is a store that fails once it is told to.
 type flaky struct {
-	kapi.Store
+	store.Store
 	fail atomic.Pointer[error]
 }
 
@@ -129,14 +131,14 @@ func (s *flaky) err() error {
 	return nil
 }
 
-func (s *flaky) Feed(ctx context.Context, since uint64) (kapi.Page, error) {
+func (s *flaky) Feed(ctx context.Context, since uint64) (store.Page, error) {
 	if err := s.err(); err != nil {
-		return kapi.Page{}, err
+		return store.Page{}, err
 	}
 	return s.Store.Feed(ctx, since)
 }
 
-func (s *flaky) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded) (kapi.Writes, error)) error {
+func (s *flaky) Commit(ctx context.Context, b store.Batch, decide func(store.Loaded) (store.Writes, error)) error {
 	if err := s.err(); err != nil {
 		return err
 	}

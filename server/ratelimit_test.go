@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/server"
 )
 
@@ -22,7 +22,7 @@ func limited(o server.Options) http.Handler {
 		o.Authenticate = byName
 	}
 	o.Logger = slog.New(slog.DiscardHandler)
-	return server.New(new(kapi.Peer), o)
+	return server.New(new(peer.Peer), o)
 }
 
 func nothing(name string) *http.Request {

@@ -11,7 +11,9 @@ import (
 	"strings"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/internal/wellformed"
+	"github.com/kettubot/kapi/peer"
 )
 
 // What programs elsewhere say of the work that they do.
@@ -81,7 +83,7 @@ func (s *Server) start(c *call) error {
 	if err != nil {
 		return err
 	}
-	spec := kapi.RemoteSpec{Host: hostOf(c.Request)}
+	spec := peer.RemoteSpec{Host: hostOf(c.Request)}
 	if keys := c.Header.Values("Idempotency-Key"); len(keys) > 0 {
 		if len(keys) > 1 || keys[0] == "" || len(keys[0]) > maxIdempotencyKey {
 			return errBody.because(fmt.Sprintf("the Idempotency-Key must be one, of 1 to %d bytes", maxIdempotencyKey))
@@ -94,7 +96,7 @@ func (s *Server) start(c *call) error {
 			return errBody.because(err.Error())
 		}
 		hash := sha256.Sum256(same)
-		spec.Request, spec.Hash = kapi.Request{By: c.who.ID, Key: keys[0]}, hash[:]
+		spec.Request, spec.Hash = store.Request{By: c.who.ID, Key: keys[0]}, hash[:]
 	}
 	status, wait := kapi.StatusRunning, false
 	for _, field := range []struct {

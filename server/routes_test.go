@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/server"
 )
 
@@ -215,9 +216,9 @@ func TestUnderAPrefix(t *testing.T) {
 
 func TestNewNeedsAPeerAndAuthenticate(t *testing.T) {
 	for _, c := range []struct {
-		k *kapi.Peer
+		k *peer.Peer
 		o server.Options
-	}{{nil, server.Options{Authenticate: byName}}, {new(kapi.Peer), server.Options{}}} {
+	}{{nil, server.Options{Authenticate: byName}}, {new(peer.Peer), server.Options{}}} {
 		func() {
 			defer func() {
 				if recover() == nil {

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/gateway"
 	"github.com/kettubot/kapi/internal/origin"
+	"github.com/kettubot/kapi/peer"
 )
 
 // Options of New. Only Authenticate is required.
@@ -62,7 +62,7 @@ const (
 
 // A Server answers requests. Its methods may be called concurrently.
 type Server struct {
-	peer     *kapi.Peer
+	peer     *peer.Peer
 	options  Options
 	log      *slog.Logger
 	mux      *http.ServeMux
@@ -76,7 +76,7 @@ type Server struct {
 
 // New returns a handler over a peer, which it doesn't close. It panics without a peer
 // or an Authenticate.
-func New(k *kapi.Peer, o Options) *Server {
+func New(k *peer.Peer, o Options) *Server {
 	if k == nil || o.Authenticate == nil {
 		panic("server.New needs a peer and Options.Authenticate")
 	}

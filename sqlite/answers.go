@@ -6,7 +6,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // An answer is kept for 24 hours after its action was ongoing for the last time. That is
@@ -26,7 +26,7 @@ const (
 	deleteAnswers = `DELETE FROM answers WHERE seen < ?`
 )
 
-func loadAnswers(c *sqlite.Conn, requests []kapi.Request) (all []kapi.Answer, err error) {
+func loadAnswers(c *sqlite.Conn, requests []store.Request) (all []store.Answer, err error) {
 	for _, r := range requests {
 		err = each(c, selectAnswer,
 			func(stmt *sqlite.Stmt) {
@@ -34,7 +34,7 @@ func loadAnswers(c *sqlite.Conn, requests []kapi.Request) (all []kapi.Answer, er
 				stmt.BindText(2, r.Key)
 			},
 			func(stmt *sqlite.Stmt) {
-				all = append(all, kapi.Answer{Request: r, Action: stmt.ColumnText(0), Hash: column(stmt, 1), Body: column(stmt, 2)})
+				all = append(all, store.Answer{Request: r, Action: stmt.ColumnText(0), Hash: column(stmt, 1), Body: column(stmt, 2)})
 			})
 		if err != nil {
 			return nil, err
@@ -49,7 +49,7 @@ func column(stmt *sqlite.Stmt, n int) []byte {
 	return data
 }
 
-func saveAnswer(c *sqlite.Conn, a *kapi.Answer) error {
+func saveAnswer(c *sqlite.Conn, a *store.Answer) error {
 	return run(c, insertAnswer, func(stmt *sqlite.Stmt) {
 		stmt.BindText(1, a.By)
 		stmt.BindText(2, a.Key)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // An answer is kept as long as its action is ongoing, and for 24 hours more.
@@ -16,12 +17,12 @@ func TestAnswersAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		r := kapi.Record{Action: kapi.Action{ID: "a", Title: "t", Status: kapi.StatusRunning, Seq: 1}, Fence: 1}
-		request := kapi.Request{By: "ada", Key: "x"}
+		r := store.Record{Action: kapi.Action{ID: "a", Title: "t", Status: kapi.StatusRunning, Seq: 1}, Fence: 1}
+		request := store.Request{By: "ada", Key: "x"}
 		seq := uint64(0)
-		write := func(w kapi.Writes) (l kapi.Loaded) {
+		write := func(w store.Writes) (l store.Loaded) {
 			t.Helper()
-			err := s.Commit(t.Context(), kapi.Batch{Since: seq, Requests: []kapi.Request{request}}, func(loaded kapi.Loaded) (kapi.Writes, error) {
+			err := s.Commit(t.Context(), store.Batch{Since: seq, Requests: []store.Request{request}}, func(loaded store.Loaded) (store.Writes, error) {
 				l = loaded
 				seq = max(loaded.Seq, w.Head)
 				return w, nil
@@ -40,19 +41,19 @@ func TestAnswersAreKept(t *testing.T) {
 				}
 			}
 		}
-		write(kapi.Writes{Head: 1, Insert: []kapi.Record{r}, Answers: []kapi.Answer{{Request: request, Action: "a", Hash: []byte("h"), Body: []byte("b")}}})
+		write(store.Writes{Head: 1, Insert: []store.Record{r}, Answers: []store.Answer{{Request: request, Action: "a", Hash: []byte("h"), Body: []byte("b")}}})
 		pass(72 * time.Hour)
-		if len(write(kapi.Writes{}).Answers) != 1 {
+		if len(write(store.Writes{}).Answers) != 1 {
 			t.Fatal("gone while its action is ongoing")
 		}
 		r.Status, r.Seq, r.UpdatedAt = kapi.StatusCompleted, 2, time.Now().UnixMilli()
-		write(kapi.Writes{Head: 2, Update: []kapi.Record{r}})
+		write(store.Writes{Head: 2, Update: []store.Record{r}})
 		pass(24 * time.Hour)
-		if len(write(kapi.Writes{}).Answers) != 1 {
+		if len(write(store.Writes{}).Answers) != 1 {
 			t.Fatal("gone within 24 hours of the end")
 		}
 		pass(2 * time.Hour)
-		if len(write(kapi.Writes{}).Answers) != 0 {
+		if len(write(store.Writes{}).Answers) != 0 {
 			t.Fatal("kept for longer than it must be")
 		}
 	})

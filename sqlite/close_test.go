@@ -6,8 +6,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // bothKinds runs a test on a file and on a store in memory.
@@ -29,10 +29,10 @@ func TestQuiesce(t *testing.T) {
 		inside, goOn := make(chan struct{}), make(chan struct{})
 		var all sync.WaitGroup
 		all.Go(func() {
-			err := s.Commit(within(t), kapi.Batch{}, func(kapi.Loaded) (kapi.Writes, error) {
+			err := s.Commit(within(t), store.Batch{}, func(store.Loaded) (store.Writes, error) {
 				close(inside)
 				<-goOn
-				return kapi.Writes{}, nil
+				return store.Writes{}, nil
 			})
 			if err != nil {
 				t.Errorf("Commit: %v", err)
@@ -90,10 +90,10 @@ func TestCloseWaits(t *testing.T) {
 		inside, goOn := make(chan struct{}), make(chan struct{})
 		committed, closed := make(chan error, 1), make(chan error, 3)
 		go func() {
-			committed <- s.Commit(within(t), kapi.Batch{}, func(kapi.Loaded) (kapi.Writes, error) {
+			committed <- s.Commit(within(t), store.Batch{}, func(store.Loaded) (store.Writes, error) {
 				close(inside)
 				<-goOn
-				return kapi.Writes{}, nil
+				return store.Writes{}, nil
 			})
 		}()
 		receive(t, inside, "a commit to begin")
@@ -157,7 +157,7 @@ func TestAfterClose(t *testing.T) {
 			"Feed":        func() error { _, err := s.Feed(ctx, 0); return err },
 			"Runners":     func() error { _, err := s.Runners(ctx, []string{"r"}); return err },
 			"Commit":      func() error { _, err := insert(ctx, s, "a"); return err },
-			"Renew":       func() error { return s.Renew(ctx, kapi.RunnerRecord{ID: "r"}) },
+			"Renew":       func() error { return s.Renew(ctx, store.RunnerRecord{ID: "r"}) },
 			"Purge":       func() error { _, err := s.Purge(ctx, 1, 1); return err },
 			"Listen":      func() error { return s.Listen(ctx, func() { t.Error("woken after Close") }) },
 			"AddToken":    func() error { return s.AddToken(ctx, auth.Token{ID: "t"}) },

@@ -10,6 +10,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 const (
@@ -28,9 +29,9 @@ const (
 )
 
 // Commit implements kapi.Store.
-func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded) (kapi.Writes, error)) error {
+func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loaded) (store.Writes, error)) error {
 	var decision error
-	var head kapi.Head
+	var head store.Head
 	var in *file
 	wrote, err := s.writeIn(ctx, func(f *file, c *sqlite.Conn) (bool, error) {
 		in = f
@@ -48,7 +49,7 @@ func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loade
 		if decision = err; err != nil {
 			return false, nil
 		}
-		head = kapi.Head{Epoch: loaded.Epoch, Seq: w.Head}
+		head = store.Head{Epoch: loaded.Epoch, Seq: w.Head}
 		if len(w.Insert) == 0 && len(w.Update) == 0 && len(w.Runners) == 0 {
 			return false, nil
 		}
@@ -64,7 +65,7 @@ func (s *Store) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loade
 }
 
 // Renew implements kapi.Store.
-func (s *Store) Renew(ctx context.Context, r kapi.RunnerRecord) error {
+func (s *Store) Renew(ctx context.Context, r store.RunnerRecord) error {
 	_, err := s.write(ctx, func(c *sqlite.Conn) (bool, error) { return true, saveRunner(c, r) })
 	return err
 }
@@ -123,7 +124,7 @@ func (f *file) mayStart(c *sqlite.Conn) (refusal, err error) {
 	return refusal, err
 }
 
-func load(c *sqlite.Conn, b kapi.Batch) (l kapi.Loaded, err error) {
+func load(c *sqlite.Conn, b store.Batch) (l store.Loaded, err error) {
 	if l.Page, err = readFeed(c, b.Since); err != nil {
 		return l, err
 	}
@@ -149,7 +150,7 @@ func load(c *sqlite.Conn, b kapi.Batch) (l kapi.Loaded, err error) {
 	return l, err
 }
 
-func save(c *sqlite.Conn, w kapi.Writes) error {
+func save(c *sqlite.Conn, w store.Writes) error {
 	for i := range w.Insert {
 		if err := run(c, insertAction, func(stmt *sqlite.Stmt) { bindInsert(stmt, &w.Insert[i]) }); err != nil {
 			return err
@@ -171,7 +172,7 @@ func save(c *sqlite.Conn, w kapi.Writes) error {
 			stmt.BindText(2, claim.Action)
 		})
 		if sqlite.ErrCode(err).ToPrimary() == sqlite.ResultConstraint {
-			return kapi.ErrKeyTaken
+			return store.ErrKeyTaken
 		}
 		if err != nil {
 			return err
@@ -190,7 +191,7 @@ func save(c *sqlite.Conn, w kapi.Writes) error {
 	return run(c, updateHead, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(w.Head)) })
 }
 
-func saveRunner(c *sqlite.Conn, r kapi.RunnerRecord) error {
+func saveRunner(c *sqlite.Conn, r store.RunnerRecord) error {
 	return run(c, upsertRunner, func(stmt *sqlite.Stmt) {
 		stmt.BindText(1, r.ID)
 		stmt.BindText(2, r.Host)
@@ -219,7 +220,7 @@ func run(c *sqlite.Conn, query string, bind func(*sqlite.Stmt)) error {
 }
 
 // bindInsert binds a record in the order of columns.
-func bindInsert(stmt *sqlite.Stmt, r *kapi.Record) {
+func bindInsert(stmt *sqlite.Stmt, r *store.Record) {
 	stmt.BindInt64(1, int64(r.Seq))
 	stmt.BindText(2, r.ID)
 	stmt.BindText(3, r.Title)
@@ -234,7 +235,7 @@ func bindInsert(stmt *sqlite.Stmt, r *kapi.Record) {
 }
 
 // bindUpdate binds what can change, then the id.
-func bindUpdate(stmt *sqlite.Stmt, r *kapi.Record) {
+func bindUpdate(stmt *sqlite.Stmt, r *store.Record) {
 	stmt.BindInt64(1, int64(r.Seq))
 	stmt.BindInt64(2, int64(r.Status))
 	bindProgress(stmt, 3, r)
@@ -246,7 +247,7 @@ func bindUpdate(stmt *sqlite.Stmt, r *kapi.Record) {
 }
 
 // bindRest binds started_at to ticket, from parameter at on.
-func bindRest(stmt *sqlite.Stmt, at int, r *kapi.Record) {
+func bindRest(stmt *sqlite.Stmt, at int, r *store.Record) {
 	stmt.BindInt64(at, r.StartedAt)
 	runner := kapi.Runner{}
 	if r.Runner != nil {
@@ -272,7 +273,7 @@ func bindRest(stmt *sqlite.Stmt, at int, r *kapi.Record) {
 	stmt.BindInt64(at+12, int64(r.Ticket))
 }
 
-func bindProgress(stmt *sqlite.Stmt, at int, r *kapi.Record) {
+func bindProgress(stmt *sqlite.Stmt, at int, r *store.Record) {
 	if r.Progress != nil {
 		stmt.BindFloat(at, *r.Progress)
 	} else {
@@ -280,7 +281,7 @@ func bindProgress(stmt *sqlite.Stmt, at int, r *kapi.Record) {
 	}
 }
 
-func flags(r *kapi.Record) (f int64) {
+func flags(r *store.Record) (f int64) {
 	if r.ReleaseOnFailure {
 		f |= flagReleaseOnFailure
 	}

@@ -4,20 +4,20 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/internal/storetest"
 )
 
 func TestFile(t *testing.T) {
-	storetest.Run(t, storetest.Backend{New: func(t testing.TB) func() kapi.Store {
+	storetest.Run(t, storetest.Backend{New: func(t testing.TB) func() store.Store {
 		path := filepath.Join(t.TempDir(), "kapi.db")
-		return func() kapi.Store { return openAt(t, path) }
+		return func() store.Store { return openAt(t, path) }
 	}})
 }
 
 func TestMemory(t *testing.T) {
-	storetest.Run(t, storetest.Backend{Single: true, New: func(t testing.TB) func() kapi.Store {
-		return func() kapi.Store {
+	storetest.Run(t, storetest.Backend{Single: true, New: func(t testing.TB) func() store.Store {
+		return func() store.Store {
 			s, err := OpenMemory()
 			if err != nil {
 				t.Fatalf("OpenMemory: %v", err)

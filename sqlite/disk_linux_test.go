@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // A disk is a small file system that can be filled.
@@ -86,7 +86,7 @@ func fillWithCommits(t *testing.T, s *Store, d disk) (kept []string) {
 		_, err := insert(within(t), s, id)
 		if err != nil {
 			wantRefusal(t, err, s.Path(), "the disk is full")
-			if err := s.Renew(within(t), kapi.RunnerRecord{ID: strings.Repeat("r", 100_000)}); err == nil {
+			if err := s.Renew(within(t), store.RunnerRecord{ID: strings.Repeat("r", 100_000)}); err == nil {
 				t.Error("a renewal that needs much room went through")
 			} else {
 				wantRefusal(t, err, s.Path(), "the disk is full")

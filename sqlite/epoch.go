@@ -12,6 +12,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // ahead is by how much seq jumps with a new epoch, so that fences keep growing although changes may
@@ -20,7 +21,7 @@ const ahead = 1 << 20
 
 // A history is what a file says of the changes that it holds.
 type history struct {
-	kapi.Head
+	store.Head
 	where      // the file in which it took place, and where its log lay
 	known bool // false for a file without one
 }

@@ -5,11 +5,11 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // reopened returns the head that whoever opens the store finds.
-func reopened(t *testing.T, path string) kapi.Head {
+func reopened(t *testing.T, path string) store.Head {
 	t.Helper()
 	s := openAt(t, path)
 	defer closeStore(t, s)
@@ -17,7 +17,7 @@ func reopened(t *testing.T, path string) kapi.Head {
 }
 
 // wantSame checks that a history went on.
-func wantSame(t *testing.T, got, before kapi.Head) {
+func wantSame(t *testing.T, got, before store.Head) {
 	t.Helper()
 	if got != before {
 		t.Errorf("the head became %v, was %v", got, before)
@@ -26,7 +26,7 @@ func wantSame(t *testing.T, got, before kapi.Head) {
 
 // wantNew checks that a new history was begun, whose next change gets a seq above all
 // that were taken.
-func wantNew(t *testing.T, path string, before kapi.Head, highest uint64) {
+func wantNew(t *testing.T, path string, before store.Head, highest uint64) {
 	t.Helper()
 	s := openAt(t, path)
 	defer closeStore(t, s)

@@ -13,6 +13,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // A file is what a store has open, for as long as it is what stands at the store's path.
@@ -253,7 +254,7 @@ func (f *file) closeAll() error {
 	return errors.Join(errs...)
 }
 
-func (f *file) glance() (kapi.Mark, bool) {
+func (f *file) glance() (store.Mark, bool) {
 	f.indexing.Lock()
 	defer f.indexing.Unlock()
 	if !f.indexed && f.path != "" {

@@ -9,7 +9,7 @@ import (
 
 	"zombiezen.com/go/sqlite/sqlitex"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/internal/storetest"
 )
 
@@ -160,7 +160,7 @@ func TestNewer(t *testing.T) {
 // TestNewerWhileOpen: a store that a newer kapi has taken over says what this one may still do in it.
 func TestNewerWhileOpen(t *testing.T) {
 	path := newPath(t)
-	open := func() (kapi.Store, error) {
+	open := func() (store.Store, error) {
 		s, err := Open(path)
 		if err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // highestSeq is the highest seq that a file is believed: a number that JSON can hold, and from which
@@ -20,7 +21,7 @@ func isID(text string) bool {
 }
 
 // checkHead refuses a head that no kapi has written: the file may be anybody's.
-func checkHead(h kapi.Head) error {
+func checkHead(h store.Head) error {
 	if !isID(h.Epoch) || h.Seq > highestSeq || h.Purged > h.Seq {
 		return fmt.Errorf("%w: its head is not kapi's (epoch %q, seq %d, purged %d)", kapi.ErrUnavailable, h.Epoch, h.Seq, h.Purged)
 	}

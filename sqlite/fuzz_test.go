@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // flip is how many bytes say which byte of a store is changed, and how.
@@ -30,7 +30,7 @@ func FuzzStore(f *testing.F) {
 	if err := s.AddToken(within(f), token("t", 1)); err != nil {
 		f.Fatal(err)
 	}
-	if err := s.Renew(within(f), kapi.RunnerRecord{ID: "r", Lease: time.Second}); err != nil {
+	if err := s.Renew(within(f), store.RunnerRecord{ID: "r", Lease: time.Second}); err != nil {
 		f.Fatal(err)
 	}
 	closeStore(f, s)
@@ -72,7 +72,7 @@ func FuzzStore(f *testing.F) {
 			_, _ = s.Runners(within(t), []string{"r"})
 			_, _ = s.Tokens(within(t))
 			_, _ = insert(within(t), s, "next")
-			_ = s.Renew(within(t), kapi.RunnerRecord{ID: "r"})
+			_ = s.Renew(within(t), store.RunnerRecord{ID: "r"})
 			_, _ = s.Purge(within(t), time.Now().UnixMilli(), 10)
 		}
 		closeStore(t, s)

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // An index is the beginning of the WAL index, the file beside a store that all processes
@@ -56,7 +56,7 @@ func (i index) unmap() {
 }
 
 // mark is false while a commit is changing the header, and while there is none.
-func (i index) mark() (m kapi.Mark, ok bool) {
+func (i index) mark() (m store.Mark, ok bool) {
 	if i == nil {
 		return m, false
 	}
@@ -72,5 +72,5 @@ func (i index) mark() (m kapi.Mark, ok bool) {
 	if copies[0] != copies[1] || copies[0][initialised] == 0 {
 		return m, false
 	}
-	return *(*kapi.Mark)(unsafe.Pointer(&copies[0])), true
+	return *(*store.Mark)(unsafe.Pointer(&copies[0])), true
 }

@@ -4,14 +4,14 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // The mark changes with every commit, whoever makes it, and with nothing else.
 func TestGlance(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kapi.db")
 	a, b := openFor(t, path), openFor(t, path)
-	glance := func() kapi.Mark {
+	glance := func() store.Mark {
 		t.Helper()
 		m, ok := a.Glance()
 		if !ok {
@@ -23,14 +23,14 @@ func TestGlance(t *testing.T) {
 		return m
 	}
 	before := glance()
-	for i, store := range []*Store{a, b, b, a} {
-		if _, err := store.Snapshot(t.Context()); err != nil {
+	for i, st := range []*Store{a, b, b, a} {
+		if _, err := st.Snapshot(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if glance() != before {
 			t.Errorf("%d: reading changes the mark", i)
 		}
-		if err := store.Renew(t.Context(), kapi.RunnerRecord{ID: "r"}); err != nil {
+		if err := st.Renew(t.Context(), store.RunnerRecord{ID: "r"}); err != nil {
 			t.Fatal(err)
 		}
 		after := glance()

@@ -2,7 +2,9 @@
 
 package sqlite
 
-import "github.com/kettubot/kapi"
+import (
+	"github.com/kettubot/kapi/internal/store"
+)
 
 // An index is only had on Linux: elsewhere SQLite's own descriptors can't be found.
 type index struct{}
@@ -13,4 +15,4 @@ func noIndex() index { return index{} }
 
 func (index) unmap() {}
 
-func (index) mark() (kapi.Mark, bool) { return kapi.Mark{}, false }
+func (index) mark() (store.Mark, bool) { return store.Mark{}, false }

@@ -15,6 +15,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // deadline bounds everything that the tests wait for. It is generous: none measures how
@@ -48,7 +49,7 @@ func closeStore(t testing.TB, s *Store) {
 func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "kapi.db") }
 
 // makeStore makes a store with these actions at path, and closes it.
-func makeStore(t testing.TB, path string, ids ...string) kapi.Head {
+func makeStore(t testing.TB, path string, ids ...string) store.Head {
 	t.Helper()
 	s := openAt(t, path)
 	for _, id := range ids {
@@ -61,13 +62,13 @@ func makeStore(t testing.TB, path string, ids ...string) kapi.Head {
 
 // insert commits a running action that holds its own id as a key, and returns its seq.
 func insert(ctx context.Context, s *Store, id string) (seq uint64, err error) {
-	err = s.Commit(ctx, kapi.Batch{}, func(l kapi.Loaded) (kapi.Writes, error) {
+	err = s.Commit(ctx, store.Batch{}, func(l store.Loaded) (store.Writes, error) {
 		seq = l.Seq + 1
-		r := kapi.Record{
+		r := store.Record{
 			Action: kapi.Action{Seq: seq, ID: id, Title: "title of " + id, Status: kapi.StatusRunning, Keys: []string{id}},
 			Fence:  seq,
 		}
-		return kapi.Writes{Head: seq, Insert: []kapi.Record{r}, Claim: []kapi.Claim{{Key: id, Action: id}}}, nil
+		return store.Writes{Head: seq, Insert: []store.Record{r}, Claim: []store.Claim{{Key: id, Action: id}}}, nil
 	})
 	return seq, err
 }
@@ -81,7 +82,7 @@ func mustInsert(t testing.TB, s *Store, id string) uint64 {
 	return seq
 }
 
-func headOf(t testing.TB, s *Store) kapi.Head {
+func headOf(t testing.TB, s *Store) store.Head {
 	t.Helper()
 	snapshot, err := s.Snapshot(within(t))
 	if err != nil {
@@ -98,7 +99,7 @@ func idsOf(t testing.TB, s *Store) []string {
 	if err != nil {
 		t.Fatalf("Snapshot: %v", err)
 	}
-	slices.SortFunc(snapshot.Records, func(a, b kapi.Record) int { return int(a.Seq) - int(b.Seq) })
+	slices.SortFunc(snapshot.Records, func(a, b store.Record) int { return int(a.Seq) - int(b.Seq) })
 	page, err := s.Feed(within(t), 0)
 	if err != nil {
 		t.Fatalf("Feed: %v", err)
@@ -110,7 +111,7 @@ func idsOf(t testing.TB, s *Store) []string {
 	return ids
 }
 
-func namesOf(records []kapi.Record) []string {
+func namesOf(records []store.Record) []string {
 	ids := make([]string, len(records))
 	for i, r := range records {
 		ids[i] = r.ID

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 const lockedByAnother = "it is locked by another process"
@@ -21,7 +22,7 @@ func TestCommitWaitsForALock(t *testing.T) {
 	other.expect("locked")
 	for name, write := range map[string]func(context.Context) error{
 		"Commit": func(ctx context.Context) error { _, err := insert(ctx, s, "refused"); return err },
-		"Renew":  func(ctx context.Context) error { return s.Renew(ctx, kapi.RunnerRecord{ID: "r"}) },
+		"Renew":  func(ctx context.Context) error { return s.Renew(ctx, store.RunnerRecord{ID: "r"}) },
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 		err := write(ctx)
@@ -34,9 +35,9 @@ func TestCommitWaitsForALock(t *testing.T) {
 	waited := make(chan error, 1)
 	deciding := make(chan struct{}, 1)
 	go func() {
-		waited <- s.Commit(within(t), kapi.Batch{}, func(kapi.Loaded) (kapi.Writes, error) {
+		waited <- s.Commit(within(t), store.Batch{}, func(store.Loaded) (store.Writes, error) {
 			deciding <- struct{}{}
-			return kapi.Writes{}, nil
+			return store.Writes{}, nil
 		})
 	}()
 	wantIDs(t, s, "before")

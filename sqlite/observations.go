@@ -6,7 +6,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 const (
@@ -18,7 +18,7 @@ const (
 )
 
 // Observed implements kapi.Store.
-func (s *Store) Observed(ctx context.Context, clock string, runners []string) (all []kapi.Observation, err error) {
+func (s *Store) Observed(ctx context.Context, clock string, runners []string) (all []store.Observation, err error) {
 	err = s.read(ctx, func(c *sqlite.Conn) error {
 		for _, id := range runners {
 			err := each(c, selectObservation,
@@ -27,7 +27,7 @@ func (s *Store) Observed(ctx context.Context, clock string, runners []string) (a
 					stmt.BindText(2, clock)
 				},
 				func(stmt *sqlite.Stmt) {
-					all = append(all, kapi.Observation{
+					all = append(all, store.Observation{
 						Runner: id, Clock: clock, Beat: uint64(stmt.ColumnInt64(0)), Silent: time.Duration(stmt.ColumnInt64(1)),
 						SinceBoot: time.Duration(stmt.ColumnInt64(2)), Awake: time.Duration(stmt.ColumnInt64(3)),
 					})
@@ -42,7 +42,7 @@ func (s *Store) Observed(ctx context.Context, clock string, runners []string) (a
 }
 
 // Observe implements kapi.Store.
-func (s *Store) Observe(ctx context.Context, seen []kapi.Observation) error {
+func (s *Store) Observe(ctx context.Context, seen []store.Observation) error {
 	_, err := s.write(ctx, func(c *sqlite.Conn) (bool, error) {
 		for _, o := range seen {
 			err := run(c, upsertObservation, func(stmt *sqlite.Stmt) {

@@ -10,6 +10,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 const (
@@ -35,8 +36,8 @@ const (
 )
 
 // Snapshot implements kapi.Store.
-func (s *Store) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
-	snapshot := kapi.Snapshot{OneMachine: true}
+func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
+	snapshot := store.Snapshot{OneMachine: true}
 	err := s.read(ctx, func(c *sqlite.Conn) (err error) {
 		h, err := readHead(c)
 		if err != nil {
@@ -54,8 +55,8 @@ func (s *Store) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
 }
 
 // Feed implements kapi.Store.
-func (s *Store) Feed(ctx context.Context, since uint64) (kapi.Page, error) {
-	var page kapi.Page
+func (s *Store) Feed(ctx context.Context, since uint64) (store.Page, error) {
+	var page store.Page
 	err := s.read(ctx, func(c *sqlite.Conn) (err error) {
 		page, err = readFeed(c, since)
 		return err
@@ -64,8 +65,8 @@ func (s *Store) Feed(ctx context.Context, since uint64) (kapi.Page, error) {
 }
 
 // Runners implements kapi.Store.
-func (s *Store) Runners(ctx context.Context, ids []string) ([]kapi.RunnerRecord, error) {
-	var all []kapi.RunnerRecord
+func (s *Store) Runners(ctx context.Context, ids []string) ([]store.RunnerRecord, error) {
+	var all []store.RunnerRecord
 	err := s.read(ctx, func(c *sqlite.Conn) error {
 		for _, id := range ids {
 			err := each(c, selectRunner, func(stmt *sqlite.Stmt) { stmt.BindText(1, id) }, func(stmt *sqlite.Stmt) {
@@ -80,8 +81,8 @@ func (s *Store) Runners(ctx context.Context, ids []string) ([]kapi.RunnerRecord,
 	return all, err
 }
 
-func scanRunner(stmt *sqlite.Stmt) kapi.RunnerRecord {
-	return kapi.RunnerRecord{
+func scanRunner(stmt *sqlite.Stmt) store.RunnerRecord {
+	return store.RunnerRecord{
 		ID: stmt.ColumnText(0), Host: stmt.ColumnText(1), PID: stmt.ColumnInt(2),
 		BootID: stmt.ColumnText(3), PIDNamespace: stmt.ColumnText(4), StartTime: uint64(stmt.ColumnInt64(5)),
 		Lease: time.Duration(stmt.ColumnInt64(6)) * time.Millisecond,
@@ -125,7 +126,7 @@ func (f *file) admit(c *sqlite.Conn) error {
 // fail names the store in an error, and says what SQLite's code means.
 func (s *Store) fail(err error) error {
 	switch {
-	case err == nil, errors.Is(err, kapi.ErrBehind), errors.Is(err, kapi.ErrKeyTaken):
+	case err == nil, errors.Is(err, store.ErrBehind), errors.Is(err, store.ErrKeyTaken):
 		return err
 	case s.path == "":
 		return storeError(err)
@@ -136,13 +137,13 @@ func (s *Store) fail(err error) error {
 
 // A headRow is the head, with the least versions of the schema that may report and start.
 type headRow struct {
-	kapi.Head
+	store.Head
 	report, start int64
 }
 
 func readHead(c *sqlite.Conn) (h headRow, err error) {
 	err = each(c, selectHead, nil, func(stmt *sqlite.Stmt) {
-		h.Head = kapi.Head{
+		h.Head = store.Head{
 			Epoch: stmt.ColumnText(0), Seq: uint64(stmt.ColumnInt64(1)), Purged: uint64(stmt.ColumnInt64(2)),
 		}
 		h.report, h.start = stmt.ColumnInt64(3), stmt.ColumnInt64(4)
@@ -153,21 +154,21 @@ func readHead(c *sqlite.Conn) (h headRow, err error) {
 	return h, err
 }
 
-func readFeed(c *sqlite.Conn, since uint64) (page kapi.Page, err error) {
+func readFeed(c *sqlite.Conn, since uint64) (page store.Page, err error) {
 	h, err := readHead(c)
 	if page.Head = h.Head; err != nil {
 		return page, err
 	}
 	switch {
 	case since < page.Purged:
-		return page, kapi.ErrBehind
+		return page, store.ErrBehind
 	case since < page.Seq:
 		page.Records, err = readRecords(c, selectSince, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(since)) })
 	}
 	return page, err
 }
 
-func readRecords(c *sqlite.Conn, query string, bind func(*sqlite.Stmt)) (all []kapi.Record, err error) {
+func readRecords(c *sqlite.Conn, query string, bind func(*sqlite.Stmt)) (all []store.Record, err error) {
 	err = each(c, query, bind, func(stmt *sqlite.Stmt) { all = append(all, scanRecord(stmt)) })
 	return all, err
 }
@@ -191,9 +192,9 @@ func each(c *sqlite.Conn, query string, bind, f func(*sqlite.Stmt)) error {
 }
 
 // scanRecord reads a row of columns.
-func scanRecord(stmt *sqlite.Stmt) kapi.Record {
+func scanRecord(stmt *sqlite.Stmt) store.Record {
 	flags := stmt.ColumnInt64(19)
-	r := kapi.Record{
+	r := store.Record{
 		Action: kapi.Action{
 			Seq: uint64(stmt.ColumnInt64(0)), ID: stmt.ColumnText(1), Title: stmt.ColumnText(2),
 			Description: stmt.ColumnText(3), CreatedAt: stmt.ColumnInt64(4), Status: kapi.Status(stmt.ColumnInt(5)),

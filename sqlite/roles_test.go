@@ -8,7 +8,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // roleLock holds the write lock until it is told to let go, or its stdin ends.
@@ -77,10 +77,10 @@ func roleCrash(path string, _ *bufio.Scanner) error {
 	if _, err := insert(context.Background(), s, "committed"); err != nil {
 		return err
 	}
-	return s.Commit(context.Background(), kapi.Batch{}, func(kapi.Loaded) (kapi.Writes, error) {
+	return s.Commit(context.Background(), store.Batch{}, func(store.Loaded) (store.Writes, error) {
 		fmt.Println("inside")
 		os.Exit(0)
-		return kapi.Writes{}, nil
+		return store.Writes{}, nil
 	})
 }
 

@@ -31,6 +31,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 const (
@@ -68,9 +69,9 @@ type Store struct {
 }
 
 var (
-	_ kapi.Store   = (*Store)(nil)
-	_ kapi.Glancer = (*Store)(nil)
-	_ auth.Tokens  = (*Store)(nil)
+	_ store.Store   = (*Store)(nil)
+	_ store.Glancer = (*Store)(nil)
+	_ auth.Tokens   = (*Store)(nil)
 )
 
 // Open opens the store at path, and makes it (mode 0600) if it isn't there. Its folder
@@ -148,11 +149,11 @@ func OpenMemory() (*Store, error) {
 func (s *Store) Path() string { return s.path }
 
 // Glance implements kapi.Glancer. A process that is short-lived never calls it.
-func (s *Store) Glance() (kapi.Mark, bool) {
+func (s *Store) Glance() (store.Mark, bool) {
 	if f := s.now(); f != nil {
 		return f.glance()
 	}
-	return kapi.Mark{}, false
+	return store.Mark{}, false
 }
 
 // Close closes the store, after what goes on in it. Calls after the first do nothing.

@@ -16,13 +16,14 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/postgres"
 	"github.com/kettubot/kapi/sqlite"
 )
 
 // A store is where actions and tokens are.
 type store interface {
-	kapi.Store
+	peer.Store
 	auth.Tokens
 	// Quiesce calls f while no write transaction of this process is open.
 	Quiesce(f func())
@@ -106,7 +107,7 @@ func defaultPath() (string, error) {
 
 // A session is an open store and this process's part in it.
 type session struct {
-	*kapi.Peer
+	*peer.Peer
 	store store
 }
 
@@ -119,7 +120,7 @@ func (a *app) open(ctx context.Context, t terms) (*session, error) {
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
-	peer, err := kapi.Open(ctx, store, kapi.Options{
+	peer, err := peer.Open(ctx, store, peer.Options{
 		Logger: t.log,
 		// Close is called with a command running only if its user has given up.
 		Grace:        -1,

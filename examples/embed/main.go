@@ -21,6 +21,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/server"
 	"github.com/kettubot/kapi/sqlite"
 )
@@ -38,7 +39,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k, err := kapi.Open(ctx, store, kapi.Options{Logger: slog.Default()})
+	k, err := peer.Open(ctx, store, peer.Options{Logger: slog.Default()})
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-func startReshard(k *kapi.Peer, w http.ResponseWriter, r *http.Request) {
+func startReshard(k *peer.Peer, w http.ResponseWriter, r *http.Request) {
 	action, err := k.Start(r.Context(), kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}}, reshard)
 	var held *kapi.HeldError
 	switch {

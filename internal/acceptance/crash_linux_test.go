@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
 )
 
@@ -148,7 +150,7 @@ func (h *history) listen(t *testing.T, worker int, p *process, wanted int, enoug
 // awaitFailure waits until the peers that are alive have failed what the dead one left.
 func (c *crash) awaitFailure(t *testing.T, pid int, killed time.Time) {
 	t.Helper()
-	mine := func(r *kapi.Record) bool { return r.Runner != nil && r.Runner.PID == pid && r.Fence > c.seq }
+	mine := func(r *store.Record) bool { return r.Runner != nil && r.Runner.PID == pid && r.Fence > c.seq }
 	eventually(t, "the dead worker's actions are active no more", func() bool {
 		for _, r := range feed(t, c.store, c.seq).Records {
 			if mine(&r) && r.Status.Active() {
@@ -190,7 +192,7 @@ func (h *history) inspect(t *testing.T, place string, since uint64, died map[int
 	if err != nil {
 		t.Fatal(err)
 	}
-	peer, err := kapi.Open(ctx, store, kapi.Options{Logger: quiet()})
+	peer, err := peer.Open(ctx, store, peer.Options{Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 )
 
 // TestKilledCommand: kapi run is killed, on this machine. The others fail its action at once, and its
@@ -43,7 +44,7 @@ func TestKilledCommand(t *testing.T) {
 	}
 }
 
-func onlyAction(t *testing.T, peer *kapi.Peer) kapi.Action {
+func onlyAction(t *testing.T, peer *peer.Peer) kapi.Action {
 	t.Helper()
 	list, err := peer.List(t.Context())
 	if err != nil || len(list) != 1 {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // A told is what one worker told of one action.
@@ -69,12 +70,12 @@ func (h *history) add(worker int, e event) {
 
 // audit compares what was told with what the store has, when all workers have ended.
 // died are the workers that were killed.
-func (h *history) audit(t *testing.T, records []kapi.Record, died map[int]bool) {
+func (h *history) audit(t *testing.T, records []store.Record, died map[int]bool) {
 	t.Helper()
 	for _, fault := range h.faults {
 		t.Error(fault)
 	}
-	byID := map[string]*kapi.Record{}
+	byID := map[string]*store.Record{}
 	seqs := map[uint64]bool{}
 	for i := range records {
 		r := &records[i]
@@ -113,7 +114,7 @@ func (h *history) audit(t *testing.T, records []kapi.Record, died map[int]bool) 
 }
 
 // compare says what of an action was told and is not so.
-func (a *told) compare(r *kapi.Record, died bool) (faults []string) {
+func (a *told) compare(r *store.Record, died bool) (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	if a.start != nil && a.start.Seq != r.Fence {
 		fault("its start had fence %d, now it has %d", a.start.Seq, r.Fence)
@@ -140,7 +141,7 @@ func (a *told) compare(r *kapi.Record, died bool) (faults []string) {
 
 // compareState checks the last report of a dead worker: that which was told last, or the
 // next, which was not told any more.
-func (a *told) compareState(r *kapi.Record) []string {
+func (a *told) compareState(r *store.Record) []string {
 	if a.start == nil {
 		return nil
 	}
@@ -158,7 +159,7 @@ type hold struct {
 }
 
 // overlaps finds keys that had two holders at once.
-func overlaps(records []kapi.Record, actions map[string]*told) (faults []string) {
+func overlaps(records []store.Record, actions map[string]*told) (faults []string) {
 	holds := map[string][]hold{}
 	for i := range records {
 		r := &records[i]
@@ -181,7 +182,7 @@ func overlaps(records []kapi.Record, actions map[string]*told) (faults []string)
 	return faults
 }
 
-func heldUntil(r *kapi.Record, a *told) uint64 {
+func heldUntil(r *store.Record, a *told) uint64 {
 	switch {
 	case r.Status == kapi.StatusFailed && !a.start.Release:
 		return math.MaxUint64
@@ -210,7 +211,7 @@ func (h *history) allKeys(t *testing.T, list []kapi.Action) {
 }
 
 // feed reads all that changed since a seq.
-func feed(t *testing.T, store kapi.Store, since uint64) kapi.Page {
+func feed(t *testing.T, store store.Store, since uint64) store.Page {
 	t.Helper()
 	page, err := store.Feed(context.Background(), since)
 	if err != nil {

@@ -7,14 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // A load is workers on one store that may go away, and what they have told.
 type load struct {
 	t       *testing.T
 	store   string
-	head    kapi.Head // of the store, before
+	head    store.Head // of the store, before
 	workers []*process
 	history *history
 	told    chan struct{} // one for each event
@@ -81,7 +81,7 @@ func (l *load) end() {
 }
 
 // now is how far the store is.
-func (l *load) now() kapi.Head {
+func (l *load) now() store.Head {
 	l.t.Helper()
 	store, err := openStore(l.store)
 	if err != nil {

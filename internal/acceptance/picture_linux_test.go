@@ -18,6 +18,7 @@ import (
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
 	"github.com/kettubot/kapi/internal/badnet"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
 )
 
@@ -45,7 +46,7 @@ type scene struct {
 	*installation
 	serving *process
 	address string
-	peer    *kapi.Peer
+	peer    *peer.Peer
 	// near is between the watcher and the server, far between the runners and the server.
 	near, far *badnet.Proxy
 	picture   *picture
@@ -68,7 +69,7 @@ func newScene(t *testing.T) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.peer, err = kapi.Open(t.Context(), store, kapi.Options{Logger: quiet()}); err != nil {
+	if s.peer, err = peer.Open(t.Context(), store, peer.Options{Logger: quiet()}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.peer.Close() })

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 )
 
 // Short limits, so that a test sees both run out.
@@ -34,7 +35,7 @@ func runnerMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	peer, err := kapi.Open(context.Background(), store, kapi.Options{Logger: quiet(), Lease: lease, GiveUp: giveUp})
+	peer, err := peer.Open(context.Background(), store, peer.Options{Logger: quiet(), Lease: lease, GiveUp: giveUp})
 	if err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ func runnerMain(args []string) error {
 
 // startRunner returns a runner, its action, and a peer that watches it, whose part the
 // test plays.
-func startRunner(t *testing.T, store string, wrap ...string) (*process, kapi.Action, *kapi.Peer) {
+func startRunner(t *testing.T, store string, wrap ...string) (*process, kapi.Action, *peer.Peer) {
 	t.Helper()
 	runner := role(t, "runner", []string{store}, wrap...)
 	id := runner.line()
@@ -82,13 +83,13 @@ func (p *process) stopItself() {
 	}
 }
 
-func openPeer(t *testing.T, place string) *kapi.Peer {
+func openPeer(t *testing.T, place string) *peer.Peer {
 	t.Helper()
 	store, err := openStore(place)
 	if err != nil {
 		t.Fatal(err)
 	}
-	peer, err := kapi.Open(context.Background(), store, kapi.Options{Logger: quiet(), Lease: lease, GiveUp: giveUp})
+	peer, err := peer.Open(context.Background(), store, peer.Options{Logger: quiet(), Lease: lease, GiveUp: giveUp})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +102,7 @@ func openPeer(t *testing.T, place string) *kapi.Peer {
 }
 
 // awaitAction waits until an ongoing action is as it should be.
-func awaitAction(t *testing.T, peer *kapi.Peer, id, what string, is func(kapi.Action) bool) (a kapi.Action) {
+func awaitAction(t *testing.T, peer *peer.Peer, id, what string, is func(kapi.Action) bool) (a kapi.Action) {
 	t.Helper()
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -118,7 +119,7 @@ func awaitAction(t *testing.T, peer *kapi.Peer, id, what string, is func(kapi.Ac
 	return a
 }
 
-func awaitEnd(t *testing.T, peer *kapi.Peer, id string) {
+func awaitEnd(t *testing.T, peer *peer.Peer, id string) {
 	t.Helper()
 	eventually(t, "action "+id+" has ended", func() bool {
 		_, err := peer.Get(context.Background(), id)
@@ -131,7 +132,7 @@ func inStatus(s kapi.Status) func(kapi.Action) bool {
 }
 
 // mustHold checks that nobody else gets the key, and is told by whom it is held.
-func mustHold(t *testing.T, peer *kapi.Peer, id string) {
+func mustHold(t *testing.T, peer *peer.Peer, id string) {
 	t.Helper()
 	err := tryKey(peer)
 	var held *kapi.HeldError
@@ -140,14 +141,14 @@ func mustHold(t *testing.T, peer *kapi.Peer, id string) {
 	}
 }
 
-func mustBeFree(t *testing.T, peer *kapi.Peer) {
+func mustBeFree(t *testing.T, peer *peer.Peer) {
 	t.Helper()
 	if err := tryKey(peer); err != nil {
 		t.Errorf("a start with the freed key: %v", err)
 	}
 }
 
-func tryKey(peer *kapi.Peer) error {
+func tryKey(peer *peer.Peer) error {
 	spec := kapi.Spec{Title: "Another", Keys: []string{key}}
 	return peer.Do(context.Background(), spec, func(context.Context, kapi.Handle) error { return nil })
 }

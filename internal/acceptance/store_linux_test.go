@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/postgres"
 	"github.com/kettubot/kapi/sqlite"
 )
@@ -30,7 +30,7 @@ func inFile(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(),
 func inDatabase(t *testing.T) string { return database.DSN(database.Database(t)) }
 
 // openStore opens what --store would.
-func openStore(store string) (kapi.Store, error) {
+func openStore(store string) (store.Store, error) {
 	if path, ok := strings.CutPrefix(store, "sqlite:"); ok {
 		return sqlite.Open(path)
 	}

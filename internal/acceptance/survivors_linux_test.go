@@ -17,8 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/kapitest"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // A survivor is a worker that outlives the kapi run which started it.
@@ -234,7 +234,7 @@ func (s *stage) awaitRecorded(kapi, worker int) {
 }
 
 // workIn returns what the runners of all ongoing actions have recorded of their work.
-func workIn(t *testing.T, store kapi.Store) (all string) {
+func workIn(t *testing.T, store store.Store) (all string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 )
 
 // TestStoppedRunner: who is provably alive is never failed for silence.
@@ -111,7 +112,7 @@ func runnerElsewhere(t *testing.T, store string) {
 }
 
 // silentThenFailed expects these two changes and no others.
-func silentThenFailed(t *testing.T, watch *kapi.Watch) kapi.Action {
+func silentThenFailed(t *testing.T, watch *peer.Watch) kapi.Action {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -10,17 +10,18 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
 )
 
 // join opens the installation's store in this process.
-func (k *installation) join() *kapi.Peer {
+func (k *installation) join() *peer.Peer {
 	k.t.Helper()
 	store, err := sqlite.Open(strings.TrimPrefix(k.store, "sqlite:"))
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	peer, err := kapi.Open(k.t.Context(), store, kapi.Options{Logger: quiet()})
+	peer, err := peer.Open(k.t.Context(), store, peer.Options{Logger: quiet()})
 	if err != nil {
 		k.t.Fatal(err)
 	}

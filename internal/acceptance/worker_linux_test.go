@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 )
 
 // An event is what a worker tells the test, after the call that it tells of has returned.
@@ -53,7 +54,7 @@ var errBoom = errors.New("boom")
 
 // A worker starts, reports and ends actions on shared keys until its standard input ends.
 type worker struct {
-	peer      *kapi.Peer
+	peer      *peer.Peer
 	witnesses string
 	// outages: the store may go away. A start is refused then; all else is tried again.
 	outages bool
@@ -66,7 +67,7 @@ type worker struct {
 // long it is waited for.
 func workerMain(args []string) error {
 	w := &worker{witnesses: args[1], outages: len(args) > 2, out: json.NewEncoder(os.Stdout)}
-	options := kapi.Options{Logger: quiet()}
+	options := peer.Options{Logger: quiet()}
 	var err error
 	if w.outages {
 		if options.StoreTimeout, err = time.ParseDuration(args[2]); err != nil {
@@ -77,7 +78,7 @@ func workerMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	if w.peer, err = kapi.Open(context.Background(), store, options); err != nil {
+	if w.peer, err = peer.Open(context.Background(), store, options); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())

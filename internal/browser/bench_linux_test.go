@@ -16,6 +16,7 @@ import (
 	"github.com/chromedp/cdproto/performance"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 )
 
 // BenchmarkPage has the page show 1,000 actions with 100 updates a second, of which one a second ends
@@ -116,7 +117,7 @@ func benchPage(b *testing.B, l look, filter string, long time.Duration) {
 // A crowd is many operations, each of which ends when it is told to.
 type crowd struct {
 	b       *testing.B
-	peer    *kapi.Peer
+	peer    *peer.Peer
 	members []*member
 	began   int
 }
@@ -127,7 +128,7 @@ type member struct {
 	end      chan struct{}
 }
 
-func newCrowd(b *testing.B, p *kapi.Peer, n int) *crowd {
+func newCrowd(b *testing.B, p *peer.Peer, n int) *crowd {
 	b.Helper()
 	c := &crowd{b: b, peer: p}
 	for range n {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 )
 
 // held is an operation that does what the test says.
@@ -18,7 +19,7 @@ type held struct {
 	end    chan error
 }
 
-func hold(t *testing.T, p *kapi.Peer, title string) *held {
+func hold(t *testing.T, p *peer.Peer, title string) *held {
 	t.Helper()
 	o := &held{t: t, end: make(chan error, 1)}
 	ready := make(chan kapi.Handle, 1)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 )
 
 // A front is a proxy before a site, under a prefix that it takes off. What it gets wrong is said by path.
@@ -146,7 +146,7 @@ func says(selector, text string) string {
 }
 
 // owes: between a READY and its list the connection is lost, and resumed. It is not live before the list is there.
-func (f *front) owes(t *testing.T, b *tab, p *kapi.Peer) {
+func (f *front) owes(t *testing.T, b *tab, p *peer.Peer) {
 	t.Helper()
 	let := make(chan struct{})
 	f.goWrong(theGateway, func(w http.ResponseWriter, r *http.Request) {
@@ -184,7 +184,7 @@ func (f *front) serveAgain(w http.ResponseWriter, r *http.Request) {
 }
 
 // goesOn: without the gateway a dismissal shows its outcome; when that has another version, the page says so.
-func (f *front) goesOn(t *testing.T, b *tab, p *kapi.Peer) {
+func (f *front) goesOn(t *testing.T, b *tab, p *peer.Peer) {
 	t.Helper()
 	failed := hold(t, p, "failed")
 	failed.end <- errors.New("slot 7 is stuck")

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
 )
 
@@ -103,13 +104,13 @@ func (s *site) kill() {
 }
 
 // peer joins the store, as a program that embeds kapi does.
-func (s *site) peer() *kapi.Peer {
+func (s *site) peer() *peer.Peer {
 	s.t.Helper()
 	store, err := sqlite.Open(s.path)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	p, err := kapi.Open(s.t.Context(), store, kapi.Options{Logger: slog.New(slog.DiscardHandler)})
+	p, err := peer.Open(s.t.Context(), store, peer.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/server"
 	"github.com/kettubot/kapi/sqlite"
 )
@@ -191,7 +192,7 @@ func elsewhere(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := kapi.Open(t.Context(), store, kapi.Options{})
+	p, err := peer.Open(t.Context(), store, peer.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

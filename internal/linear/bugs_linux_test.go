@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // A bug is one that a peer is given, to see that the checker finds it.
@@ -22,7 +22,7 @@ const (
 )
 
 // in builds the bug into a store.
-func (b bug) in(store kapi.Store) kapi.Store {
+func (b bug) in(store store.Store) store.Store {
 	switch b {
 	case keysUnchecked:
 		return keyless{store}
@@ -33,9 +33,9 @@ func (b bug) in(store kapi.Store) kapi.Store {
 }
 
 // keyless is a store that keeps no keys and, of what others committed, shows none.
-type keyless struct{ kapi.Store }
+type keyless struct{ store.Store }
 
-func withoutKeys(records []kapi.Record) {
+func withoutKeys(records []store.Record) {
 	for i := range records {
 		if records[i].Status.Active() {
 			records[i].Keys = nil
@@ -43,20 +43,20 @@ func withoutKeys(records []kapi.Record) {
 	}
 }
 
-func (s keyless) Snapshot(ctx context.Context) (kapi.Snapshot, error) {
+func (s keyless) Snapshot(ctx context.Context) (store.Snapshot, error) {
 	snapshot, err := s.Store.Snapshot(ctx)
 	withoutKeys(snapshot.Records)
 	return snapshot, err
 }
 
-func (s keyless) Feed(ctx context.Context, since uint64) (kapi.Page, error) {
+func (s keyless) Feed(ctx context.Context, since uint64) (store.Page, error) {
 	page, err := s.Store.Feed(ctx, since)
 	withoutKeys(page.Records)
 	return page, err
 }
 
-func (s keyless) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded) (kapi.Writes, error)) error {
-	return s.Store.Commit(ctx, b, func(l kapi.Loaded) (kapi.Writes, error) {
+func (s keyless) Commit(ctx context.Context, b store.Batch, decide func(store.Loaded) (store.Writes, error)) error {
+	return s.Store.Commit(ctx, b, func(l store.Loaded) (store.Writes, error) {
 		withoutKeys(l.Records)
 		w, err := decide(l)
 		w.Claim, w.Free = nil, nil
@@ -66,20 +66,20 @@ func (s keyless) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Load
 
 // hasty is a store whose Commit returns before the transaction has ended.
 type hasty struct {
-	kapi.Store
+	store.Store
 	late sync.WaitGroup
 }
 
 // haste is by how much it returns too early.
 const haste = 50 * time.Millisecond
 
-func (s *hasty) Commit(ctx context.Context, b kapi.Batch, decide func(kapi.Loaded) (kapi.Writes, error)) error {
+func (s *hasty) Commit(ctx context.Context, b store.Batch, decide func(store.Loaded) (store.Writes, error)) error {
 	s.late.Wait() // for the one before
 	decided := make(chan error, 1)
 	s.late.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 		defer cancel()
-		err := s.Store.Commit(ctx, b, func(l kapi.Loaded) (kapi.Writes, error) {
+		err := s.Store.Commit(ctx, b, func(l store.Loaded) (store.Writes, error) {
 			w, err := decide(l)
 			if err == nil {
 				decided <- nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 )
 
 // maxOwn is how many actions a lane runs at once.
@@ -16,7 +17,7 @@ const maxOwn = 2
 
 // A lane is one caller: it makes one call after the other.
 type lane struct {
-	*peer
+	*member
 	n      int
 	random *rand.Rand
 	titles int
@@ -34,8 +35,8 @@ type own struct {
 	ended  chan error // what Do returned
 }
 
-func newLane(p *peer, n int) *lane {
-	return &lane{peer: p, n: n, random: rand.New(rand.NewPCG(p.Seed, uint64(n)))}
+func newLane(p *member, n int) *lane {
+	return &lane{member: p, n: n, random: rand.New(rand.NewPCG(p.Seed, uint64(n)))}
 }
 
 // work makes calls until ctx ends, and ends what it runs.
@@ -58,7 +59,7 @@ func (l *lane) work(ctx context.Context) {
 
 // begin is the peer's, and notes whether the store is there.
 func (l *lane) begin(c call) func(*answer) {
-	done := l.peer.begin(c)
+	done := l.member.begin(c)
 	return func(a *answer) {
 		l.down = a.Outcome == unavailable || a.Outcome == uncertain
 		done(a)
@@ -124,7 +125,7 @@ func (l *lane) start() {
 
 func (l *lane) startRemote(c call, spec kapi.Spec) error {
 	done := l.begin(c)
-	r, err := l.StartRemote(context.Background(), kapi.RemoteSpec{Spec: spec, Host: "elsewhere"})
+	r, err := l.StartRemote(context.Background(), peer.RemoteSpec{Spec: spec, Host: "elsewhere"})
 	done(answered(err, r.Action))
 	if err == nil {
 		l.share(grant{r.Action.ID, spec.Title, r.Fence, true})

@@ -11,7 +11,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/sqlite"
 )
 
@@ -46,7 +46,7 @@ func (f file) read(t *testing.T) []sight {
 	return readAll(t, store)
 }
 
-func readAll(t *testing.T, store kapi.Store) (all []sight) {
+func readAll(t *testing.T, store store.Store) (all []sight) {
 	t.Helper()
 	page, err := store.Feed(context.Background(), 0)
 	if err != nil {

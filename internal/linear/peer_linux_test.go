@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/postgres"
 	"github.com/kettubot/kapi/sqlite"
 )
@@ -38,10 +39,10 @@ type settings struct {
 	Bug    bug
 }
 
-// A peer is one process of a history.
-type peer struct {
+// A member is one peer of a history, in a process of its own.
+type member struct {
 	settings
-	*kapi.Peer
+	*peer.Peer
 	fences *fences
 
 	mu  sync.Mutex
@@ -72,7 +73,7 @@ func peerMain(text string) error {
 		return errors.Join(err, k.Close())
 	}
 	defer fences.file.Close()
-	p := &peer{settings: s, Peer: k, fences: fences, out: json.NewEncoder(os.Stdout)}
+	p := &member{settings: s, Peer: k, fences: fences, out: json.NewEncoder(os.Stdout)}
 	var all sync.WaitGroup
 	for i := range lanes {
 		all.Go(func() { newLane(p, i).work(ctx) })
@@ -83,9 +84,9 @@ func peerMain(text string) error {
 }
 
 // open opens the store, which may be down just now; nil if it is no longer wanted.
-func (s settings) open(ctx context.Context) (*kapi.Peer, error) {
+func (s settings) open(ctx context.Context) (*peer.Peer, error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	options := kapi.Options{Logger: log, Lease: lease, GiveUp: giveUp, StoreTimeout: storeTimeout}
+	options := peer.Options{Logger: log, Lease: lease, GiveUp: giveUp, StoreTimeout: storeTimeout}
 	for ctx.Err() == nil {
 		k, err := s.openOnce(ctx, options)
 		if err == nil {
@@ -102,18 +103,18 @@ func (s settings) open(ctx context.Context) (*kapi.Peer, error) {
 	return nil, nil
 }
 
-func (s settings) openOnce(ctx context.Context, options kapi.Options) (*kapi.Peer, error) {
+func (s settings) openOnce(ctx context.Context, options peer.Options) (*peer.Peer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*storeTimeout)
 	defer cancel()
 	store, err := s.openStore(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return kapi.Open(ctx, s.Bug.in(store), options)
+	return peer.Open(ctx, s.Bug.in(store), options)
 }
 
 // openStore opens a store by its DSN.
-func (s settings) openStore(ctx context.Context) (kapi.Store, error) {
+func (s settings) openStore(ctx context.Context) (peer.Store, error) {
 	if path, ok := strings.CutPrefix(s.Store, "sqlite:"); ok {
 		return sqlite.Open(path)
 	}
@@ -124,7 +125,7 @@ func (s settings) openStore(ctx context.Context) (kapi.Store, error) {
 // The time is taken before the one line is written, and after the call returned, so the call
 // is never told to be shorter than it was; and what a process that is killed has done, it has
 // told that it began.
-func (p *peer) begin(c call) func(*answer) {
+func (p *member) begin(c call) func(*answer) {
 	at := now()
 	p.mu.Lock()
 	p.n++
@@ -134,7 +135,7 @@ func (p *peer) begin(c call) func(*answer) {
 	return func(a *answer) { p.tell(line{N: n, At: now(), Answer: a}) }
 }
 
-func (p *peer) tell(l line) {
+func (p *member) tell(l line) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.out.Encode(l); err != nil { // one write

@@ -6,38 +6,38 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // testAnswers: what a request was answered is found by its sender and key, at every handle,
 // and only if its transaction was kept.
 func testAnswers(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
-	answer := func(by, key, action string) kapi.Answer {
-		return kapi.Answer{
-			Request: kapi.Request{By: by, Key: key}, Action: action,
+	answer := func(by, key, action string) store.Answer {
+		return store.Answer{
+			Request: store.Request{By: by, Key: key}, Action: action,
 			Hash: []byte{0, 1, 255}, Body: []byte(`{"action":"` + action + `"}`),
 		}
 	}
 	ada := answer("ada", "x", "a")
 	mustCommit(t, stores[0], batch{
-		insert: []kapi.Record{bare("a"), bare("b")}, claim: []kapi.Claim{{Key: "k", Action: "a"}},
-		answers: []kapi.Answer{ada, answer("bob", "x", "b")},
+		insert: []store.Record{bare("a"), bare("b")}, claim: []store.Claim{{Key: "k", Action: "a"}},
+		answers: []store.Answer{ada, answer("bob", "x", "b")},
 	})
 	if _, err := commit(within(t), stores[0], batch{
-		insert: []kapi.Record{bare("c")}, claim: []kapi.Claim{{Key: "k", Action: "c"}}, answers: []kapi.Answer{answer("ada", "y", "c")},
+		insert: []store.Record{bare("c")}, claim: []store.Claim{{Key: "k", Action: "c"}}, answers: []store.Answer{answer("ada", "y", "c")},
 	}); err == nil {
 		t.Error("a held key was claimed")
 	}
 	for _, s := range stores {
-		l := load(t, s, kapi.Batch{Requests: []kapi.Request{ada.Request, {By: "ada", Key: "y"}, {By: "x", Key: "ada"}}})
+		l := load(t, s, store.Batch{Requests: []store.Request{ada.Request, {By: "ada", Key: "y"}, {By: "x", Key: "ada"}}})
 		if len(l.Answers) != 1 || !reflect.DeepEqual(l.Answers[0], ada) {
 			t.Errorf("loaded %+v, want %+v", l.Answers, ada)
 		}
 	}
 	// Its time is not over, whatever became of its action.
 	purge(t, stores[1], time.Now().UnixMilli(), 10, 0)
-	if l := load(t, stores[1], kapi.Batch{Requests: []kapi.Request{ada.Request}}); len(l.Answers) != 1 {
+	if l := load(t, stores[1], store.Batch{Requests: []store.Request{ada.Request}}); len(l.Answers) != 1 {
 		t.Error("a purge took an answer of an ongoing action")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 func testEmpty(t *testing.T, b Backend) {
@@ -32,7 +33,7 @@ func testEmpty(t *testing.T, b Backend) {
 }
 
 // extremes are records at the limits of what an action may say.
-func extremes() []kapi.Record {
+func extremes() []store.Record {
 	plain := bare("plain")
 	zero := full("zero") // optional fields that are there and are 0
 	zero.Progress, zero.ExitCode, zero.Runner = new(float64), new(int), &kapi.Runner{}
@@ -58,7 +59,7 @@ func extremes() []kapi.Record {
 	odd.Keys = []string{"a,b", "{a}", `"`, `\`, "NULL", "ключ", "🔑"}
 	almost := math.Nextafter(1, 0)
 	odd.Progress = &almost
-	return []kapi.Record{plain, full("full"), zero, long, odd}
+	return []store.Record{plain, full("full"), zero, long, odd}
 }
 
 func testRoundTrip(t *testing.T, b Backend) {
@@ -79,9 +80,9 @@ func testRoundTrip(t *testing.T, b Backend) {
 }
 
 // checkReads compares all ways of reading with what was written, in order of seq.
-func checkReads(t *testing.T, s kapi.Store, written []kapi.Record) {
+func checkReads(t *testing.T, s store.Store, written []store.Record) {
 	t.Helper()
-	var ongoing []kapi.Record
+	var ongoing []store.Record
 	for _, r := range written {
 		if r.Status.Ongoing() {
 			ongoing = append(ongoing, r)
@@ -90,7 +91,7 @@ func checkReads(t *testing.T, s kapi.Store, written []kapi.Record) {
 	sameAll(t, "Snapshot (ongoing records)", snapshot(t, s).Records, ongoing)
 	sameAll(t, "Feed(0)", feed(t, s, 0).Records, written)
 	for _, r := range written {
-		l := load(t, s, kapi.Batch{Since: r.Seq, Find: []string{r.ID}})
+		l := load(t, s, store.Batch{Since: r.Seq, Find: []string{r.ID}})
 		if len(l.Found) != 1 {
 			t.Errorf("Find of %q: %d records, want 1", r.ID, len(l.Found))
 			continue
@@ -100,11 +101,11 @@ func checkReads(t *testing.T, s kapi.Store, written []kapi.Record) {
 }
 
 // load returns what Commit hands to decide.
-func load(t tb, s kapi.Store, b kapi.Batch) (l kapi.Loaded) {
+func load(t tb, s store.Store, b store.Batch) (l store.Loaded) {
 	t.Helper()
-	err := s.Commit(within(t), b, func(loaded kapi.Loaded) (kapi.Writes, error) {
+	err := s.Commit(within(t), b, func(loaded store.Loaded) (store.Writes, error) {
 		l = loaded
-		return kapi.Writes{Head: l.Seq}, nil
+		return store.Writes{Head: l.Seq}, nil
 	})
 	if err != nil {
 		t.Fatalf("Commit of nothing: %v", err)
@@ -117,7 +118,7 @@ func testUpdate(t *testing.T, b Backend) {
 	before := insert(t, stores[0], bare("up"), full("down"))
 	up, down := full("up"), bare("down")
 	// What never changes.
-	for i, r := range []*kapi.Record{&up, &down} {
+	for i, r := range []*store.Record{&up, &down} {
 		r.Title, r.Description, r.CreatedAt = before[i].Title, before[i].Description, before[i].CreatedAt
 	}
 	down.ReleaseOnFailure = false
@@ -134,7 +135,7 @@ func testUpdate(t *testing.T, b Backend) {
 func testLarge(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	const n = 100
-	var records, changed []kapi.Record
+	var records, changed []store.Record
 	for i := range n {
 		if i%3 == 0 {
 			records = append(records, bare(fmt.Sprint("bare", i)))
@@ -142,9 +143,9 @@ func testLarge(t *testing.T, b Backend) {
 			records = append(records, full(fmt.Sprint("full", i)))
 		}
 	}
-	var claims []kapi.Claim
+	var claims []store.Claim
 	for _, r := range records {
-		claims = append(claims, kapi.Claim{Key: "key of " + r.ID, Action: r.ID})
+		claims = append(claims, store.Claim{Key: "key of " + r.ID, Action: r.ID})
 	}
 	written := mustCommit(t, stores[0], batch{insert: records, claim: claims})
 	checkReads(t, stores[1], written)
@@ -162,13 +163,13 @@ func testLarge(t *testing.T, b Backend) {
 	}
 	written = mustCommit(t, stores[1], batch{update: changed, free: free})
 	checkReads(t, stores[0], written)
-	mustCommit(t, stores[0], batch{insert: []kapi.Record{bare("next")}, claim: []kapi.Claim{{Key: claims[0].Key, Action: "next"}}})
+	mustCommit(t, stores[0], batch{insert: []store.Record{bare("next")}, claim: []store.Claim{{Key: claims[0].Key, Action: "next"}}})
 }
 
 func testFeed(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
-	latest := map[string]kapi.Record{}
-	note := func(records []kapi.Record) {
+	latest := map[string]store.Record{}
+	note := func(records []store.Record) {
 		for _, r := range records {
 			latest[r.ID] = r
 		}
@@ -177,11 +178,11 @@ func testFeed(t *testing.T, b Backend) {
 	note(insert(t, stores[1], bare("d")))
 	note(update(t, stores[0], full("b")))
 	note(update(t, stores[1], ended(bare("a"), kapi.StatusCompleted, 9)))
-	note(mustCommit(t, stores[0], batch{insert: []kapi.Record{bare("e")}, update: []kapi.Record{full("c"), full("d")}}))
+	note(mustCommit(t, stores[0], batch{insert: []store.Record{bare("e")}, update: []store.Record{full("c"), full("d")}}))
 	note(update(t, stores[1], full("c")))
 	for i, s := range stores {
 		for since := range uint64(12) {
-			var want []kapi.Record
+			var want []store.Record
 			for _, r := range latest {
 				if r.Seq > since {
 					r.Title, r.Description, r.CreatedAt = "", "", 0 // compared elsewhere: updates leave them
@@ -197,7 +198,7 @@ func testFeed(t *testing.T, b Backend) {
 	}
 }
 
-func checkFeed(t *testing.T, page kapi.Page, since uint64, want []kapi.Record) {
+func checkFeed(t *testing.T, page store.Page, since uint64, want []store.Record) {
 	t.Helper()
 	wanted := map[string]uint64{}
 	for _, r := range want {
@@ -228,14 +229,14 @@ func testLoaded(t *testing.T, b Backend) {
 			t.Fatalf("Renew: %v", err)
 		}
 	}
-	l := load(t, stores[0], kapi.Batch{
+	l := load(t, stores[0], store.Batch{
 		Since: 2, Find: []string{"b", "none", "a"}, Runners: []string{"r3", "unknown"},
 	})
 	if l.Seq != 3 || l.Epoch == "" {
 		t.Errorf("decide saw the head %+v, want seq 3 and an epoch", l.Head)
 	}
 	sameAll(t, "the feed that decide saw", l.Records, tombstone)
-	found := map[string]kapi.Record{}
+	found := map[string]store.Record{}
 	for _, r := range l.Found {
 		found[r.ID] = r
 	}
@@ -256,10 +257,10 @@ func testDecideFails(t *testing.T, b Backend) {
 	refusal := errors.New("decide refuses")
 	called := 0
 	runner := runnerRecord("r")
-	err := s.Commit(within(t), kapi.Batch{}, func(l kapi.Loaded) (kapi.Writes, error) {
+	err := s.Commit(within(t), store.Batch{}, func(l store.Loaded) (store.Writes, error) {
 		called++
 		w := batch{
-			insert: []kapi.Record{bare("b")}, claim: []kapi.Claim{{Key: "k", Action: "b"}}, runner: &runner,
+			insert: []store.Record{bare("b")}, claim: []store.Claim{{Key: "k", Action: "b"}}, runner: &runner,
 		}.number(l.Seq)
 		return w, refusal
 	})
@@ -274,7 +275,7 @@ func testDecideFails(t *testing.T, b Backend) {
 
 // unchanged checks that nothing was kept of a failed commit that also would have
 // claimed the keys and added a runner.
-func unchanged(t *testing.T, s kapi.Store, before kapi.Page, keys ...string) {
+func unchanged(t *testing.T, s store.Store, before store.Page, keys ...string) {
 	t.Helper()
 	after := feed(t, s, 0)
 	if after.Head != before.Head {
@@ -285,8 +286,8 @@ func unchanged(t *testing.T, s kapi.Store, before kapi.Page, keys ...string) {
 		t.Errorf("a runner of a commit that failed was kept: %v", all)
 	}
 	for _, key := range keys {
-		claim := []kapi.Claim{{Key: key, Action: "after"}}
-		mustCommit(t, s, batch{insert: []kapi.Record{bare("holder of " + key)}, claim: claim})
+		claim := []store.Claim{{Key: key, Action: "after"}}
+		mustCommit(t, s, batch{insert: []store.Record{bare("holder of " + key)}, claim: claim})
 	}
 }
 
@@ -295,24 +296,24 @@ func testNothingToWrite(t *testing.T, b Backend) {
 	insert(t, s, bare("a"))
 	before := feed(t, s, 0)
 	for range 3 {
-		load(t, s, kapi.Batch{})
+		load(t, s, store.Batch{})
 	}
 	unchanged(t, s, before)
 }
 
 func testKeyTaken(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
-	mustCommit(t, stores[0], batch{insert: []kapi.Record{bare("a")}, claim: []kapi.Claim{{Key: "held", Action: "a"}}})
+	mustCommit(t, stores[0], batch{insert: []store.Record{bare("a")}, claim: []store.Claim{{Key: "held", Action: "a"}}})
 	before := feed(t, stores[0], 0)
 	runner := runnerRecord("r")
-	for what, claims := range map[string][]kapi.Claim{
+	for what, claims := range map[string][]store.Claim{
 		"a held key":               {{Key: "free", Action: "b"}, {Key: "held", Action: "b"}, {Key: "free too", Action: "b"}},
 		"one key twice in a batch": {{Key: "free", Action: "b"}, {Key: "free too", Action: "b"}, {Key: "free", Action: "c"}},
 	} {
 		_, err := commit(within(t), stores[1], batch{
-			insert: []kapi.Record{bare("b"), bare("c")}, update: []kapi.Record{full("a")}, claim: claims, runner: &runner,
+			insert: []store.Record{bare("b"), bare("c")}, update: []store.Record{full("a")}, claim: claims, runner: &runner,
 		})
-		if !errors.Is(err, kapi.ErrKeyTaken) {
+		if !errors.Is(err, store.ErrKeyTaken) {
 			t.Errorf("claiming %s: error %v, want ErrKeyTaken", what, err)
 		}
 		if errors.Is(err, kapi.ErrUnavailable) {
@@ -322,8 +323,8 @@ func testKeyTaken(t *testing.T, b Backend) {
 	unchanged(t, stores[0], before, "free", "free too")
 	// Keys are told apart by every byte.
 	for i, key := range []string{"Held", "hel", "held\u0301", "HELD", "h\u00e9", "he\u0301"} {
-		claim := []kapi.Claim{{Key: key, Action: "d"}}
-		if _, err := commit(within(t), stores[i%2], batch{insert: []kapi.Record{bare("d" + key)}, claim: claim}); err != nil {
+		claim := []store.Claim{{Key: key, Action: "d"}}
+		if _, err := commit(within(t), stores[i%2], batch{insert: []store.Record{bare("d" + key)}, claim: claim}); err != nil {
 			t.Errorf("claiming %q beside %q: %v", key, "held", err)
 		}
 	}
@@ -335,9 +336,9 @@ func testIDTaken(t *testing.T, b Backend) {
 	before := feed(t, s, 0)
 	runner := runnerRecord("r")
 	_, err := commit(within(t), s, batch{
-		insert: []kapi.Record{bare("b"), bare("a")}, claim: []kapi.Claim{{Key: "k", Action: "b"}}, runner: &runner,
+		insert: []store.Record{bare("b"), bare("a")}, claim: []store.Claim{{Key: "k", Action: "b"}}, runner: &runner,
 	})
-	if err == nil || errors.Is(err, kapi.ErrKeyTaken) {
+	if err == nil || errors.Is(err, store.ErrKeyTaken) {
 		t.Errorf("inserting an id that is there already: error %v, want one that is not ErrKeyTaken", err)
 	}
 	unchanged(t, s, before, "k")
@@ -346,24 +347,24 @@ func testIDTaken(t *testing.T, b Backend) {
 func testFreeAndClaim(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	first := mustCommit(t, stores[0], batch{
-		insert: []kapi.Record{bare("a")}, claim: []kapi.Claim{{Key: "k", Action: "a"}, {Key: "l", Action: "a"}},
+		insert: []store.Record{bare("a")}, claim: []store.Claim{{Key: "k", Action: "a"}, {Key: "l", Action: "a"}},
 	})
 	mustCommit(t, stores[1], batch{
-		insert: []kapi.Record{bare("b")}, update: []kapi.Record{ended(first[0], kapi.StatusCompleted, 2)},
-		free: []string{"k", "l"}, claim: []kapi.Claim{{Key: "k", Action: "b"}},
+		insert: []store.Record{bare("b")}, update: []store.Record{ended(first[0], kapi.StatusCompleted, 2)},
+		free: []string{"k", "l"}, claim: []store.Claim{{Key: "k", Action: "b"}},
 	})
 	claim := func(key string) error {
 		_, err := commit(within(t), stores[0], batch{
-			insert: []kapi.Record{bare("wants " + key)}, claim: []kapi.Claim{{Key: key, Action: "wants " + key}},
+			insert: []store.Record{bare("wants " + key)}, claim: []store.Claim{{Key: key, Action: "wants " + key}},
 		})
 		return err
 	}
-	if err := claim("k"); !errors.Is(err, kapi.ErrKeyTaken) {
+	if err := claim("k"); !errors.Is(err, store.ErrKeyTaken) {
 		t.Errorf("the key went from a to b in one batch; claiming it again: error %v, want ErrKeyTaken", err)
 	}
 	if err := claim("l"); err != nil {
 		t.Errorf("a key that was freed can't be claimed: %v", err)
 	}
 	// Freeing what nobody holds is no error.
-	mustCommit(t, stores[0], batch{insert: []kapi.Record{bare("c")}, free: []string{"never held"}})
+	mustCommit(t, stores[0], batch{insert: []store.Record{bare("c")}, free: []string{"never held"}})
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 const (
@@ -29,7 +29,7 @@ func testSerialised(t *testing.T, b Backend) {
 		all.Go(func() {
 			since := uint64(0)
 			for i := range commitsPerWriter {
-				err := s.Commit(within(t), kapi.Batch{Since: since}, func(l kapi.Loaded) (kapi.Writes, error) {
+				err := s.Commit(within(t), store.Batch{Since: since}, func(l store.Loaded) (store.Writes, error) {
 					if inside.Add(1) != 1 {
 						t.Error("two write transactions decide at the same time")
 					}
@@ -40,7 +40,7 @@ func testSerialised(t *testing.T, b Backend) {
 					if got, want := len(l.Records), int(l.Seq-since); got != want {
 						t.Errorf("decide sees %d records since %d, want %d up to the head %d", got, since, want, l.Seq)
 					}
-					w := batch{insert: []kapi.Record{bare(fmt.Sprintf("%d-%d", n, i)), bare(fmt.Sprintf("%d-%d'", n, i))}}.number(l.Seq)
+					w := batch{insert: []store.Record{bare(fmt.Sprintf("%d-%d", n, i)), bare(fmt.Sprintf("%d-%d'", n, i))}}.number(l.Seq)
 					since = w.Head
 					head.Store(w.Head)
 					return w, nil
@@ -70,7 +70,7 @@ func testReadersBesideWriters(t *testing.T, b Backend) {
 		s := stores[n%2]
 		writing.Go(func() {
 			for i := range commitsPerWriter {
-				records := make([]kapi.Record, each)
+				records := make([]store.Record, each)
 				for j := range records {
 					records[j] = bare(fmt.Sprintf("%d-%d-%d", n, i, j))
 				}
@@ -90,7 +90,7 @@ func testReadersBesideWriters(t *testing.T, b Backend) {
 }
 
 // pollFeed follows a feed of inserts, where every seq must come exactly once.
-func pollFeed(t *testing.T, s kapi.Store, written *atomic.Bool, each uint64) {
+func pollFeed(t *testing.T, s store.Store, written *atomic.Bool, each uint64) {
 	since := uint64(0)
 	for last := false; !last; {
 		last = written.Load()
@@ -122,7 +122,7 @@ func pollFeed(t *testing.T, s kapi.Store, written *atomic.Bool, each uint64) {
 	}
 }
 
-func pollSnapshot(t *testing.T, s kapi.Store, written *atomic.Bool, each uint64) {
+func pollSnapshot(t *testing.T, s store.Store, written *atomic.Bool, each uint64) {
 	last := uint64(0)
 	for !written.Load() {
 		all, err := s.Snapshot(within(t))
@@ -190,7 +190,7 @@ func testContextEnds(t *testing.T, b Backend) {
 	done := make(chan uint64)
 	go func() {
 		head := uint64(0)
-		if written, err := commit(ctx, s, batch{insert: []kapi.Record{bare("a")}}); err == nil {
+		if written, err := commit(ctx, s, batch{insert: []store.Record{bare("a")}}); err == nil {
 			head = written[0].Seq
 		}
 		_, _ = s.Snapshot(ctx)
@@ -213,18 +213,18 @@ func testContextEndsAtLock(t *testing.T, b Backend) {
 	holding, release := make(chan struct{}), make(chan struct{})
 	holder := make(chan error, 1)
 	go func() {
-		holder <- stores[0].Commit(within(t), kapi.Batch{}, func(l kapi.Loaded) (kapi.Writes, error) {
+		holder <- stores[0].Commit(within(t), store.Batch{}, func(l store.Loaded) (store.Writes, error) {
 			close(holding)
 			<-release
-			return batch{insert: []kapi.Record{bare("holder")}}.number(l.Seq), nil
+			return batch{insert: []store.Record{bare("holder")}}.number(l.Seq), nil
 		})
 	}()
 	receive(t, holding, "the first commit to hold the lock")
-	for name, s := range map[string]kapi.Store{"the same handle": stores[0], "another handle": stores[1]} {
+	for name, s := range map[string]store.Store{"the same handle": stores[0], "another handle": stores[1]} {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Millisecond)
 		waiter := make(chan error, 1)
 		go func() {
-			_, err := commit(ctx, s, batch{insert: []kapi.Record{bare("waiter")}})
+			_, err := commit(ctx, s, batch{insert: []store.Record{bare("waiter")}})
 			waiter <- err
 		}()
 		if err := receive(t, waiter, "a commit whose context has ended"); err == nil {
@@ -246,13 +246,13 @@ func testContextEndsAtLock(t *testing.T, b Backend) {
 func testReadDuringWrite(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	insert(t, stores[0], bare("a"))
-	err := stores[0].Commit(within(t), kapi.Batch{}, func(l kapi.Loaded) (kapi.Writes, error) {
+	err := stores[0].Commit(within(t), store.Batch{}, func(l store.Loaded) (store.Writes, error) {
 		for i, s := range stores[1:] {
 			if page := feed(t, s, 0); page.Seq != 1 || len(page.Records) != 1 {
 				t.Errorf("handle %d reads %v during another's write, want only what is committed", i+1, names(page.Records))
 			}
 		}
-		return batch{insert: []kapi.Record{bare("b")}}.number(l.Seq), nil
+		return batch{insert: []store.Record{bare("b")}}.number(l.Seq), nil
 	})
 	if err != nil {
 		t.Errorf("Commit: %v", err)

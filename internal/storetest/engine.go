@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 )
 
 // An operation runs until it is told how to end. It doesn't heed its context.
@@ -26,7 +27,7 @@ type operation struct {
 }
 
 // begin starts an operation and returns once it runs, or with the start's error.
-func begin(ctx context.Context, p *kapi.Peer, spec kapi.Spec) (*operation, error) {
+func begin(ctx context.Context, p *peer.Peer, spec kapi.Spec) (*operation, error) {
 	op := &operation{finish: make(chan error, 1), done: make(chan error, 1)}
 	running := make(chan struct{})
 	go func() {
@@ -44,7 +45,7 @@ func begin(ctx context.Context, p *kapi.Peer, spec kapi.Spec) (*operation, error
 	}
 }
 
-func start(t tb, p *kapi.Peer, spec kapi.Spec) *operation {
+func start(t tb, p *peer.Peer, spec kapi.Spec) *operation {
 	t.Helper()
 	op, err := begin(context.Background(), p, spec)
 	if err != nil {
@@ -68,7 +69,7 @@ func (op *operation) end(t tb, result error) {
 	}
 }
 
-func list(t tb, p *kapi.Peer) []kapi.Action {
+func list(t tb, p *peer.Peer) []kapi.Action {
 	t.Helper()
 	all, err := p.List(within(t))
 	if err != nil {
@@ -78,7 +79,7 @@ func list(t tb, p *kapi.Peer) []kapi.Action {
 }
 
 // find returns the listed action with that id, nil if there is none.
-func find(t tb, p *kapi.Peer, id string) *kapi.Action {
+func find(t tb, p *peer.Peer, id string) *kapi.Action {
 	t.Helper()
 	all := list(t, p)
 	if i := slices.IndexFunc(all, func(a kapi.Action) bool { return a.ID == id }); i >= 0 {
@@ -121,7 +122,7 @@ func testReadYourWrites(t *testing.T, b Backend) {
 func testWatchers(t *testing.T, b Backend) {
 	peers := b.peers(t, 3)
 	left := start(t, peers[0], kapi.Spec{Title: "left over"})
-	var watches []*kapi.Watch
+	var watches []*peer.Watch
 	watch := func() {
 		for _, p := range peers {
 			w, err := p.Watch(within(t))
@@ -165,7 +166,7 @@ func testWatchers(t *testing.T, b Backend) {
 }
 
 // churn starts and ends operations in all ways, and leaves one failed.
-func churn(t *testing.T, p *kapi.Peer, n int) {
+func churn(t *testing.T, p *peer.Peer, n int) {
 	for i := range 8 {
 		err := p.Do(within(t), kapi.Spec{Title: fmt.Sprint(n, ".", i)}, func(_ context.Context, h kapi.Handle) error {
 			h.SetProgress(0.5)
@@ -188,7 +189,7 @@ func churn(t *testing.T, p *kapi.Peer, n int) {
 }
 
 // picture applies a watch's changes to its snapshot, up to seq.
-func picture(t *testing.T, w *kapi.Watch, seq uint64) map[string]string {
+func picture(t *testing.T, w *peer.Watch, seq uint64) map[string]string {
 	t.Helper()
 	all := byID(t, w.Snapshot)
 	for last := w.Seq; last < seq; {
@@ -266,7 +267,7 @@ func testFailedHolders(t *testing.T, b Backend) {
 	testReleased(t, peers)
 }
 
-func testReleased(t *testing.T, peers []*kapi.Peer) {
+func testReleased(t *testing.T, peers []*peer.Peer) {
 	releases := start(t, peers[0], kapi.Spec{Title: "releases", Keys: []string{"r"}, ReleaseOnFailure: true})
 	releases.end(t, errors.New("oh no"))
 	if a := find(t, peers[1], releases.action.ID); a == nil || a.Status != kapi.StatusFailed || len(a.Keys) != 0 {
@@ -343,7 +344,7 @@ func testDismissElsewhere(t *testing.T, b Backend) {
 func testCloseFails(t *testing.T, b Backend) {
 	open := b.New(t)
 	other := openPeer(t, open())
-	closing, err := kapi.Open(within(t), open(), kapi.Options{
+	closing, err := peer.Open(within(t), open(), peer.Options{
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Grace: 10 * time.Millisecond,
 	})
 	if err != nil {

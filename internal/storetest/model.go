@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 )
 
 // testModel compares the engine, at two peers of one store, with a model of a few lines:
@@ -27,7 +28,7 @@ func testModel(t *testing.T, b Backend) {
 				m.peers = append(m.peers, m.peers[0])
 				continue
 			}
-			p, err := kapi.Open(within(t), open(), kapi.Options{
+			p, err := peer.Open(within(t), open(), peer.Options{
 				Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), StoreTimeout: deadline,
 			})
 			if err != nil {
@@ -47,7 +48,7 @@ func testModel(t *testing.T, b Backend) {
 // A model is what kapi should be, in the plainest way.
 type model struct {
 	t       tb
-	peers   []*kapi.Peer
+	peers   []*peer.Peer
 	actions map[string]*modelled
 	order   []string // ids, in the order of their starts
 	fence   uint64   // the highest so far
@@ -62,7 +63,7 @@ type modelled struct {
 	cancelled bool
 }
 
-func (m *model) peer(rt *rapid.T) *kapi.Peer {
+func (m *model) peer(rt *rapid.T) *peer.Peer {
 	return m.peers[rapid.IntRange(0, len(m.peers)-1).Draw(rt, "peer")]
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
 )
 
 // A queued is an action that waits for its keys.
@@ -23,7 +24,7 @@ type queued struct {
 }
 
 // queue starts an operation that has to wait, and returns when it does.
-func queue(t tb, ctx context.Context, p *kapi.Peer, spec kapi.Spec) *queued {
+func queue(t tb, ctx context.Context, p *peer.Peer, spec kapi.Spec) *queued {
 	t.Helper()
 	q := &queued{began: make(chan kapi.Handle, 1), end: make(chan error, 1), done: make(chan error, 1)}
 	if spec.Wait == 0 {
@@ -101,7 +102,7 @@ func testQueue(t *testing.T, b Backend) {
 
 // testQueueExcludes lets many wait for overlapping keys: all have their turn, none at the same
 // time as another.
-func testQueueExcludes(t *testing.T, peers []*kapi.Peer) {
+func testQueueExcludes(t *testing.T, peers []*peer.Peer) {
 	names := []string{"a", "b", "c"}
 	world := make(map[string]*guarded, len(names))
 	for _, name := range names {
@@ -185,7 +186,7 @@ func testLeaveQueue(t *testing.T, b Backend) {
 
 // testQueueRefuses: who would wait for itself is refused in spite of Wait; who waits behind another
 // for a key that is free is told for whom, when its time is over.
-func testQueueRefuses(t *testing.T, peers []*kapi.Peer, holder *operation) {
+func testQueueRefuses(t *testing.T, peers []*peer.Peer, holder *operation) {
 	both := queue(t, within(t), peers[0], kapi.Spec{Title: "both", Keys: []string{"free", "k"}})
 	var held *kapi.HeldError
 	for _, key := range []string{"k", "free"} {
@@ -261,7 +262,7 @@ func testQueueInOrder(t *testing.T, b Backend) {
 }
 
 // watchHolders checks what a watch tells of who holds a key, until ctx ends.
-func watchHolders(t *testing.T, ctx context.Context, w *kapi.Watch, key, holder string) {
+func watchHolders(t *testing.T, ctx context.Context, w *peer.Watch, key, holder string) {
 	defer w.Close()
 	for last := uint64(0); ; {
 		a, err := w.Next(ctx)

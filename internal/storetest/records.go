@@ -10,21 +10,22 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // A batch is Writes whose records get their seq inside the transaction, in the order
 // inserts, updates.
 type batch struct {
-	insert, update []kapi.Record
+	insert, update []store.Record
 	free           []string
-	claim          []kapi.Claim
-	runner         *kapi.RunnerRecord
-	answers        []kapi.Answer
+	claim          []store.Claim
+	runner         *store.RunnerRecord
+	answers        []store.Answer
 }
 
 // commit writes a batch, and returns the records as they were written.
-func commit(ctx context.Context, s kapi.Store, b batch) (written []kapi.Record, err error) {
-	err = s.Commit(ctx, kapi.Batch{}, func(l kapi.Loaded) (kapi.Writes, error) {
+func commit(ctx context.Context, s store.Store, b batch) (written []store.Record, err error) {
+	err = s.Commit(ctx, store.Batch{}, func(l store.Loaded) (store.Writes, error) {
 		w := b.number(l.Seq)
 		written = slices.Concat(w.Insert, w.Update)
 		return w, nil
@@ -33,15 +34,15 @@ func commit(ctx context.Context, s kapi.Store, b batch) (written []kapi.Record, 
 }
 
 // number gives the records the seqs after head.
-func (b batch) number(head uint64) kapi.Writes {
-	w := kapi.Writes{
+func (b batch) number(head uint64) store.Writes {
+	w := store.Writes{
 		Insert: slices.Clone(b.insert), Update: slices.Clone(b.update),
 		Free: b.free, Claim: b.claim, Answers: b.answers,
 	}
 	if b.runner != nil {
-		w.Runners = []kapi.RunnerRecord{*b.runner}
+		w.Runners = []store.RunnerRecord{*b.runner}
 	}
-	for _, part := range [][]kapi.Record{w.Insert, w.Update} {
+	for _, part := range [][]store.Record{w.Insert, w.Update} {
 		for i := range part {
 			head++
 			part[i].Seq = head
@@ -51,7 +52,7 @@ func (b batch) number(head uint64) kapi.Writes {
 	return w
 }
 
-func mustCommit(t tb, s kapi.Store, b batch) []kapi.Record {
+func mustCommit(t tb, s store.Store, b batch) []store.Record {
 	t.Helper()
 	written, err := commit(within(t), s, b)
 	if err != nil {
@@ -61,18 +62,18 @@ func mustCommit(t tb, s kapi.Store, b batch) []kapi.Record {
 }
 
 // insert commits new records, in one transaction.
-func insert(t tb, s kapi.Store, records ...kapi.Record) []kapi.Record {
+func insert(t tb, s store.Store, records ...store.Record) []store.Record {
 	t.Helper()
 	return mustCommit(t, s, batch{insert: records})
 }
 
 // update commits changed records, in one transaction.
-func update(t tb, s kapi.Store, records ...kapi.Record) []kapi.Record {
+func update(t tb, s store.Store, records ...store.Record) []store.Record {
 	t.Helper()
 	return mustCommit(t, s, batch{update: records})
 }
 
-func snapshot(t tb, s kapi.Store) kapi.Snapshot {
+func snapshot(t tb, s store.Store) store.Snapshot {
 	t.Helper()
 	all, err := s.Snapshot(within(t))
 	if err != nil {
@@ -82,7 +83,7 @@ func snapshot(t tb, s kapi.Store) kapi.Snapshot {
 	return all
 }
 
-func feed(t tb, s kapi.Store, since uint64) kapi.Page {
+func feed(t tb, s store.Store, since uint64) store.Page {
 	t.Helper()
 	page, err := s.Feed(within(t), since)
 	if err != nil {
@@ -91,13 +92,13 @@ func feed(t tb, s kapi.Store, since uint64) kapi.Page {
 	return page
 }
 
-func runnersOf(t tb, s kapi.Store, ids ...string) map[string]kapi.RunnerRecord {
+func runnersOf(t tb, s store.Store, ids ...string) map[string]store.RunnerRecord {
 	t.Helper()
 	all, err := s.Runners(within(t), ids)
 	if err != nil {
 		t.Fatalf("Runners: %v", err)
 	}
-	byID := map[string]kapi.RunnerRecord{}
+	byID := map[string]store.RunnerRecord{}
 	for _, r := range all {
 		if _, twice := byID[r.ID]; twice {
 			t.Errorf("Runners has %s twice", r.ID)
@@ -107,11 +108,11 @@ func runnersOf(t tb, s kapi.Store, ids ...string) map[string]kapi.RunnerRecord {
 	return byID
 }
 
-func bySeq(a, b kapi.Record) int { return cmp.Compare(a.Seq, b.Seq) }
+func bySeq(a, b store.Record) int { return cmp.Compare(a.Seq, b.Seq) }
 
 // bare returns a running record with no optional field.
-func bare(id string) kapi.Record {
-	return kapi.Record{
+func bare(id string) store.Record {
+	return store.Record{
 		Action: kapi.Action{
 			ID: id, Title: "title of " + id, Status: kapi.StatusRunning, CreatedAt: 1000, UpdatedAt: 1000,
 		},
@@ -120,15 +121,15 @@ func bare(id string) kapi.Record {
 }
 
 // ended returns r as a tombstone, last updated at the given time.
-func ended(r kapi.Record, status kapi.Status, at int64) kapi.Record {
+func ended(r store.Record, status kapi.Status, at int64) store.Record {
 	r.Status, r.UpdatedAt, r.Keys = status, at, nil
 	return r
 }
 
 // full returns a record with every field set.
-func full(id string) kapi.Record {
+func full(id string) store.Record {
 	progress, code := 1.0/3, 255
-	return kapi.Record{
+	return store.Record{
 		Action: kapi.Action{
 			ID: id, Title: "Resharding", CreatedAt: 1_700_000_000_001, Status: kapi.StatusImpacted,
 			Description: "moves 4096 slots\nto a new node", Progress: &progress, State: "slot 17",
@@ -143,7 +144,7 @@ func full(id string) kapi.Record {
 }
 
 // same compares what was read with what was written.
-func same(t tb, where string, got, want kapi.Record) {
+func same(t tb, where string, got, want store.Record) {
 	t.Helper()
 	got, want = normal(got), normal(want)
 	if !reflect.DeepEqual(got, want) {
@@ -152,7 +153,7 @@ func same(t tb, where string, got, want kapi.Record) {
 }
 
 // sameAll compares lists in order of seq.
-func sameAll(t tb, where string, got, want []kapi.Record) {
+func sameAll(t tb, where string, got, want []store.Record) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Errorf("%s: %d records, want %d\n got %v\nwant %v", where, len(got), len(want), names(got), names(want))
@@ -164,14 +165,14 @@ func sameAll(t tb, where string, got, want []kapi.Record) {
 }
 
 // normal forgets the difference between no keys and none.
-func normal(r kapi.Record) kapi.Record {
+func normal(r store.Record) store.Record {
 	if len(r.Keys) == 0 {
 		r.Keys = nil
 	}
 	return r
 }
 
-func names(all []kapi.Record) []string {
+func names(all []store.Record) []string {
 	list := make([]string, len(all))
 	for i, r := range all {
 		list[i] = fmt.Sprintf("%s@%d", r.ID, r.Seq)
@@ -180,7 +181,7 @@ func names(all []kapi.Record) []string {
 }
 
 // show prints a record with what its pointers point to.
-func show(r kapi.Record) string {
+func show(r store.Record) string {
 	var b strings.Builder
 	if r.Progress != nil {
 		fmt.Fprintf(&b, "progress %v ", *r.Progress)
@@ -192,12 +193,12 @@ func show(r kapi.Record) string {
 		fmt.Fprintf(&b, "exit code %d ", *r.ExitCode)
 	}
 	r.Progress, r.Runner, r.ExitCode = nil, nil, nil
-	type plain kapi.Record // without Action's methods
+	type plain store.Record // without Action's methods
 	return b.String() + fmt.Sprintf("%+v", plain(r))
 }
 
-func runnerRecord(id string) kapi.RunnerRecord {
-	return kapi.RunnerRecord{
+func runnerRecord(id string) store.RunnerRecord {
+	return store.RunnerRecord{
 		ID: id, Host: "host of " + id, PID: 4711, BootID: "boot", PIDNamespace: "pid:[4026531836]",
 		StartTime: 1 << 40, Lease: 15 * time.Second, Work: `{"a":{"mark":"of ` + id + `"}}`,
 	}

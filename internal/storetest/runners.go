@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 func testRenew(t *testing.T, b Backend) {
@@ -34,7 +35,7 @@ func testRenew(t *testing.T, b Backend) {
 	if all := runnersOf(t, stores[1], "never heard of"); len(all) != 0 {
 		t.Errorf("a runner that is not known: %v", all)
 	}
-	nameless := kapi.RunnerRecord{ID: "nothing known"}
+	nameless := store.RunnerRecord{ID: "nothing known"}
 	if err := stores[1].Renew(within(t), nameless); err != nil {
 		t.Fatalf("Renew: %v", err)
 	}
@@ -66,7 +67,7 @@ func testRenewsWork(t *testing.T, b Backend) {
 		}
 	}
 	r.Work = `{"c":{}}`
-	mustCommit(t, stores[1], batch{runner: &r, insert: []kapi.Record{bare("c")}})
+	mustCommit(t, stores[1], batch{runner: &r, insert: []store.Record{bare("c")}})
 	if got := runnersOf(t, stores[0], "r")["r"].Work; got != r.Work {
 		t.Errorf("its work is %q after a transaction, want %q", got, r.Work)
 	}
@@ -82,25 +83,25 @@ func testObservations(t *testing.T, b Backend) {
 		}
 	}
 	before := feed(t, stores[0], 0).Seq
-	seen := kapi.Observation{
+	seen := store.Observation{
 		Runner: "silent", Clock: "boot 1", Beat: 1 << 40, Silent: 90 * time.Second, SinceBoot: 400 * 24 * time.Hour, Awake: 3 * time.Nanosecond,
 	}
 	elsewhere, other := seen, seen
 	elsewhere.Clock, elsewhere.Silent = "boot 2", time.Second
 	other.Runner, other.Silent = "other", 2*time.Second
-	observe := func(s kapi.Store, all ...kapi.Observation) {
+	observe := func(s store.Store, all ...store.Observation) {
 		t.Helper()
 		if err := s.Observe(within(t), all); err != nil {
 			t.Fatalf("Observe: %v", err)
 		}
 	}
-	want := func(s kapi.Store, clock string, want ...kapi.Observation) {
+	want := func(s store.Store, clock string, want ...store.Observation) {
 		t.Helper()
 		got, err := s.Observed(within(t), clock, []string{"other", "never heard of", "silent"})
 		if err != nil {
 			t.Fatalf("Observed: %v", err)
 		}
-		slices.SortFunc(got, func(a, b kapi.Observation) int { return strings.Compare(a.Runner, b.Runner) })
+		slices.SortFunc(got, func(a, b store.Observation) int { return strings.Compare(a.Runner, b.Runner) })
 		if !slices.Equal(got, want) {
 			t.Errorf("observed by %s\n got %+v\nwant %+v", clock, got, want)
 		}
@@ -128,13 +129,13 @@ func testRunnerInCommit(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	runner := runnerRecord("r")
 	mustCommit(t, stores[0], batch{
-		insert: []kapi.Record{bare("a")}, claim: []kapi.Claim{{Key: "k", Action: "a"}}, runner: &runner,
+		insert: []store.Record{bare("a")}, claim: []store.Claim{{Key: "k", Action: "a"}}, runner: &runner,
 	})
-	mustCommit(t, stores[1], batch{insert: []kapi.Record{bare("b")}, runner: &runner})
+	mustCommit(t, stores[1], batch{insert: []store.Record{bare("b")}, runner: &runner})
 	mustCommit(t, stores[1], batch{runner: &runner}) // without a change
 	if _, err := commit(within(t), stores[1], batch{
-		insert: []kapi.Record{bare("c")}, claim: []kapi.Claim{{Key: "k", Action: "c"}}, runner: &runner,
-	}); !errors.Is(err, kapi.ErrKeyTaken) {
+		insert: []store.Record{bare("c")}, claim: []store.Claim{{Key: "k", Action: "c"}}, runner: &runner,
+	}); !errors.Is(err, store.ErrKeyTaken) {
 		t.Errorf("claiming a held key: error %v, want ErrKeyTaken", err)
 	}
 	if got := runnersOf(t, stores[0], "r")["r"]; got.Beat != 3 || got.Host != runner.Host {
@@ -178,7 +179,7 @@ func testPurge(t *testing.T, b Backend) {
 	if all := snapshot(t, stores[0]); len(all.Records) != 2 || all.Purged != 8 {
 		t.Errorf("after the purge the snapshot has %v, purged %d; want the two ongoing ones, purged 8", names(all.Records), all.Purged)
 	}
-	if l := load(t, stores[0], kapi.Batch{Since: 8, Find: []string{"young", "o4", "o7"}}); len(l.Found) != 1 || l.Found[0].ID != "young" {
+	if l := load(t, stores[0], store.Batch{Since: 8, Find: []string{"young", "o4", "o7"}}); len(l.Found) != 1 || l.Found[0].ID != "young" {
 		t.Errorf("Find after the purge: %v, want only the young tombstone", names(l.Found))
 	}
 	// A tombstone below the purged seq doesn't bring it back down.
@@ -189,7 +190,7 @@ func testPurge(t *testing.T, b Backend) {
 
 // checkPurged checks what is known of the purged seq at all handles, and that nobody can
 // read on from below it.
-func checkPurged(t *testing.T, stores []kapi.Store, purged uint64) {
+func checkPurged(t *testing.T, stores []store.Store, purged uint64) {
 	t.Helper()
 	for i, s := range stores {
 		if got := snapshot(t, s).Purged; got != purged {
@@ -199,21 +200,21 @@ func checkPurged(t *testing.T, stores []kapi.Store, purged uint64) {
 			if since >= purged {
 				continue
 			}
-			if _, err := s.Feed(within(t), since); !errors.Is(err, kapi.ErrBehind) {
+			if _, err := s.Feed(within(t), since); !errors.Is(err, store.ErrBehind) {
 				t.Errorf("handle %d: Feed(%d) below the purged seq %d: error %v, want ErrBehind", i, since, purged, err)
 			}
-			err := s.Commit(within(t), kapi.Batch{Since: since}, func(kapi.Loaded) (kapi.Writes, error) {
+			err := s.Commit(within(t), store.Batch{Since: since}, func(store.Loaded) (store.Writes, error) {
 				t.Errorf("handle %d: decide is called although Since (%d) is below the purged seq %d", i, since, purged)
-				return kapi.Writes{}, kapi.ErrClosed
+				return store.Writes{}, kapi.ErrClosed
 			})
-			if !errors.Is(err, kapi.ErrBehind) {
+			if !errors.Is(err, store.ErrBehind) {
 				t.Errorf("handle %d: Commit since %d below the purged seq %d: error %v, want ErrBehind", i, since, purged, err)
 			}
 		}
 	}
 }
 
-func purge(t *testing.T, s kapi.Store, before int64, limit, want int) {
+func purge(t *testing.T, s store.Store, before int64, limit, want int) {
 	t.Helper()
 	n, err := s.Purge(within(t), before, limit)
 	if err != nil || n != want {
@@ -260,17 +261,17 @@ func testPurgeFuture(t *testing.T, b Backend) {
 	}
 }
 
-func at(r kapi.Record, updated int64) kapi.Record {
+func at(r store.Record, updated int64) store.Record {
 	r.UpdatedAt = updated
 	return r
 }
 
-func failed(r kapi.Record) kapi.Record {
+func failed(r store.Record) store.Record {
 	r.Status = kapi.StatusFailed
 	return r
 }
 
-func by(r kapi.Record, runner string) kapi.Record {
+func by(r store.Record, runner string) store.Record {
 	r.Runner = &kapi.Runner{ID: runner, Host: "host of " + runner, PID: 1}
 	return r
 }

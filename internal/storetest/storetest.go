@@ -12,7 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/peer"
 )
 
 // deadline bounds everything that the suite waits for. It is generous: no case measures
@@ -23,7 +24,7 @@ const deadline = 20 * time.Second
 type Backend struct {
 	// New makes empty data and returns a function that opens one more handle on them.
 	// The suite closes the handles; what else New made is cleaned up with t.
-	New func(t testing.TB) (open func() kapi.Store)
+	New func(t testing.TB) (open func() store.Store)
 	// Single is true for a store that has only one handle (in memory): cases that
 	// need several then share it, and those that make no sense with one are left out.
 	Single bool
@@ -99,10 +100,10 @@ type tb interface {
 
 // handles opens n handles on new data and closes them with t. A Single backend's one
 // handle is returned n times.
-func (b Backend) handles(t testing.TB, n int) []kapi.Store {
+func (b Backend) handles(t testing.TB, n int) []store.Store {
 	t.Helper()
 	open := b.New(t)
-	all := make([]kapi.Store, n)
+	all := make([]store.Store, n)
 	for i := range all {
 		if i > 0 && b.Single {
 			all[i] = all[0]
@@ -121,10 +122,10 @@ func (b Backend) handles(t testing.TB, n int) []kapi.Store {
 
 // peers opens n peers on new data and closes them with t. A Single backend's one peer is
 // returned n times.
-func (b Backend) peers(t testing.TB, n int) []*kapi.Peer {
+func (b Backend) peers(t testing.TB, n int) []*peer.Peer {
 	t.Helper()
 	open := b.New(t)
-	all := make([]*kapi.Peer, n)
+	all := make([]*peer.Peer, n)
 	for i := range all {
 		if i > 0 && b.Single {
 			all[i] = all[0]
@@ -135,9 +136,9 @@ func (b Backend) peers(t testing.TB, n int) []*kapi.Peer {
 	return all
 }
 
-func openPeer(t tb, s kapi.Store) *kapi.Peer {
+func openPeer(t tb, s store.Store) *peer.Peer {
 	t.Helper()
-	p, err := kapi.Open(within(t), s, kapi.Options{
+	p, err := peer.Open(within(t), s, peer.Options{
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Grace: deadline, StoreTimeout: deadline,
 	})
 	if err != nil {

@@ -8,12 +8,14 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/peer"
 )
 
 // Versions checks what becomes of a build whose store is taken over by a newer one. raise makes the
 // schema one version later than this build's; by report and start it says how far above this build's
 // the least versions are that may report, and start.
-func Versions(t *testing.T, open func() (kapi.Store, error), raise func(report, start int)) {
+func Versions(t *testing.T, open func() (store.Store, error), raise func(report, start int)) {
 	k := versionsPeer(t, open)
 	going := start(t, k, kapi.Spec{Title: "going", Keys: []string{"going"}})
 	failing := start(t, k, kapi.Spec{Title: "failing", Keys: []string{"failing"}})
@@ -22,7 +24,7 @@ func Versions(t *testing.T, open func() (kapi.Store, error), raise func(report, 
 	start(t, k, kapi.Spec{Title: "nothing is refused"}).end(t, nil)
 
 	raise(0, 1)
-	for name, p := range map[string]*kapi.Peer{"open before": k, "opened now": versionsPeer(t, open)} {
+	for name, p := range map[string]*peer.Peer{"open before": k, "opened now": versionsPeer(t, open)} {
 		_, err := p.Start(t.Context(), kapi.Spec{Title: "refused"}, func(context.Context, kapi.Handle) error {
 			t.Errorf("%s: it was run", name)
 			return nil
@@ -61,13 +63,13 @@ func wantNewer(t *testing.T, what string, err error, why string) {
 	}
 }
 
-func versionsPeer(t *testing.T, open func() (kapi.Store, error)) *kapi.Peer {
+func versionsPeer(t *testing.T, open func() (store.Store, error)) *peer.Peer {
 	t.Helper()
 	s, err := open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := kapi.Open(t.Context(), s, kapi.Options{Logger: slog.New(slog.DiscardHandler)})
+	k, err := peer.Open(t.Context(), s, peer.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,43 @@
+package rules
+
+import (
+	"bytes"
+
+	"github.com/kettubot/kapi"
+)
+
+// A start that its sender may repeat is answered once, and the same again.
+
+// answered looks for the answer that a start got before; done is false if there is none.
+func (pl *plan) answered(c *Change, o *Outcome) (done bool, err error) {
+	if c.Asked == nil {
+		return false, nil
+	}
+	for i := range pl.answers {
+		if before := &pl.answers[i]; before.Request == c.Asked.Request {
+			if !bytes.Equal(before.Hash, c.Asked.Hash) {
+				return true, kapi.ErrOtherRequest
+			}
+			o.Kept = before
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// keepAnswer keeps what a start is answered.
+func (pl *plan) keepAnswer(c *Change, o *Outcome) error {
+	if c.Asked == nil {
+		return nil
+	}
+	body, err := pl.limits.Answer(&o.Record)
+	if err != nil {
+		return err
+	}
+	kept := *c.Asked
+	kept.Action, kept.Body = o.Record.ID, body
+	o.Kept = &kept
+	pl.answers = append(pl.answers, kept)
+	pl.newAnswers = append(pl.newAnswers, kept)
+	return nil
+}

@@ -1,0 +1,316 @@
+package rules
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// A picture is what is ongoing, as of the head that a transaction has read.
+type picture interface {
+	// Get returns the record of an ongoing action.
+	Get(id string) (store.Record, bool)
+	// Holder returns the id of the action that holds a key, "" if none does.
+	Holder(key string) string
+	// Waiting returns the records of those that wait for keys, in any order.
+	Waiting() []*store.Record
+}
+
+// Limits are what a plan is told by whoever makes it.
+type Limits struct {
+	// Lease is that of runners which report over a server.
+	Lease time.Duration
+	// Answer encodes what the start of an action is answered, to be kept.
+	Answer func(*store.Record) ([]byte, error)
+}
+
+// A plan applies the changes of a batch, one after the other, to copies of the records
+// concerned. It lives inside one write transaction, in which the picture is exact.
+type plan struct {
+	world   picture
+	limits  Limits
+	now     int64
+	seq     uint64
+	found   map[string]*store.Record // what the picture doesn't have: tombstones
+	beats   map[string]uint64
+	touched map[string]*touched
+	keys    map[string]string // holders of the keys that changed hands; "" is nobody
+
+	renewed    map[string]store.RunnerRecord
+	noStarts   error          // why nothing may be started
+	answers    []store.Answer // that were given before, in this transaction too
+	newAnswers []store.Answer
+
+	adopted []string          // recorded starts that are
+	claimed map[string]string // key -> the adopted action that the store has as its holder
+	busy    map[string]bool   // keys that an open transaction claims
+
+	queues bool // somebody waits, or did when the transaction began
+	moved  bool // something changed that those who wait may wait for
+
+	Dismissed []Dismissal // for those who wait
+
+	Tally Tally
+}
+
+// A dismissal is one for an action that waits.
+type Dismissal struct {
+	kapi.Action // as it was before
+	By          string
+}
+
+type touched struct {
+	store.Record
+	insert bool
+}
+
+// newPlan begins a plan on what a transaction has loaded, at a time (ms since 1970). busy are keys
+// that transactions claim which are still open.
+func NewPlan(world picture, l store.Loaded, busy map[string]bool, now int64, limits Limits) *plan {
+	pl := &plan{
+		world: world, limits: limits, now: now, answers: l.Answers, seq: l.Seq, beats: l.Beats,
+		noStarts: l.NoStarts,
+		found:    make(map[string]*store.Record, len(l.Found)),
+		touched:  map[string]*touched{},
+		keys:     map[string]string{},
+		renewed:  map[string]store.RunnerRecord{},
+		claimed:  map[string]string{},
+		busy:     busy,
+		queues:   len(world.Waiting()) > 0,
+	}
+	for i := range l.Found {
+		pl.found[l.Found[i].ID] = &l.Found[i]
+	}
+	for i := range l.Records { // what ended since the picture was asked whether it knows it
+		if r := &l.Records[i]; !r.Status.Ongoing() {
+			pl.found[r.ID] = r
+		}
+	}
+	return pl
+}
+
+// add applies one change.
+func (pl *plan) Add(c *Change) Outcome {
+	var o Outcome
+	err := pl.apply(c, &o)
+	if pl.moved && pl.queues {
+		pl.advance()
+	}
+	o.Changed = err == nil
+	if !errors.Is(err, errUnchanged) {
+		o.Err = err
+	}
+	return o
+}
+
+func (pl *plan) apply(c *Change, o *Outcome) error {
+	switch c.Kind {
+	case KindNudge:
+		pl.moved = true
+		if b, _ := pl.blocked(c.Wants, false, pl.ahead()); b != nil {
+			return b.refusal()
+		}
+		return errUnchanged
+	case KindStart:
+		return pl.start(c, o)
+	case KindReclaim:
+		return pl.reclaim(c, o)
+	}
+	old := pl.lookup(c.Id)
+	if old == nil {
+		return kapi.ErrUnknown
+	}
+	o.Record = *old
+	if c.Runner != "" && (old.RunnerID() != c.Runner || pl.beats[c.Runner] != c.Beat) {
+		return errUnchanged // heard of since it was judged
+	}
+	next := *old
+	err := c.applyTo(&next, pl.now)
+	if c.Heard && (err == nil || errors.Is(err, errUnchanged)) {
+		pl.heard(&next)
+	}
+	if err == nil {
+		o.Record = pl.put(next)
+	}
+	return err
+}
+
+// start gives the new record all its keys or none, or a place in the queue for them.
+func (pl *plan) start(c *Change, o *Outcome) error {
+	if done, err := pl.answered(c, o); done {
+		return err
+	}
+	if pl.noStarts != nil {
+		return pl.noStarts
+	}
+	b, dismissed := pl.blocked(c.Action.Keys, c.DismissFailed, pl.ahead())
+	if b != nil {
+		b = cmp.Or(pl.circular(c.Action.Keys, c.Within), b)
+	}
+	if b != nil && c.Wait && !b.circular {
+		o.Record = pl.enqueue(c, b)
+		pl.heard(&o.Record)
+		return pl.keepAnswer(c, o)
+	}
+	if b != nil {
+		if b.Holder != nil && !c.Unjudged {
+			pl.Tally.Refused = append(pl.Tally.Refused, b.Key)
+		}
+		return b.refusal()
+	}
+	for _, holder := range dismissed {
+		next := *holder
+		o.Dismissed = append(o.Dismissed, holder.Shown())
+		if err := dismiss(&next, pl.now); err != nil {
+			return err
+		}
+		pl.put(next)
+	}
+	o.Record = pl.put(pl.born(c.Action))
+	pl.heard(&o.Record)
+	return pl.keepAnswer(c, o)
+}
+
+// born completes the record of a start.
+func (pl *plan) born(r *store.Record) store.Record {
+	next := *r
+	next.CreatedAt, next.UpdatedAt = pl.now, pl.now
+	if next.Status == kapi.StatusRunning {
+		next.StartedAt = pl.now
+	}
+	if next.Runner != nil {
+		runner := *next.Runner
+		runner.HeardAt = pl.now
+		next.Runner = &runner
+	}
+	next.Fence = pl.seq + 1
+	return next
+}
+
+// put gives a changed record the next seq.
+func (pl *plan) put(r store.Record) store.Record {
+	old := pl.lookup(r.ID)
+	pl.seq++
+	r.Seq = pl.seq
+	pl.Tally.Change(old, &r)
+	if old != nil {
+		for _, key := range old.Keys {
+			pl.keys[key] = ""
+		}
+	}
+	for _, key := range r.Keys {
+		pl.keys[key] = r.ID
+	}
+	pl.queues = pl.queues || r.Waiting()
+	pl.moved = pl.moved || r.Queued() || old != nil && (old.Status != r.Status || old.WorkMayGoOn() != r.WorkMayGoOn())
+	if t := pl.touched[r.ID]; t != nil {
+		t.Record = r
+	} else {
+		pl.touched[r.ID] = &touched{Record: r, insert: old == nil}
+	}
+	return r
+}
+
+func (pl *plan) lookup(id string) *store.Record {
+	if t := pl.touched[id]; t != nil {
+		return &t.Record
+	}
+	if r, ok := pl.world.Get(id); ok {
+		return &r
+	}
+	return pl.found[id]
+}
+
+func (pl *plan) holder(key string) string {
+	if id, ok := pl.keys[key]; ok {
+		return id
+	}
+	return pl.world.Holder(key)
+}
+
+// writes returns what the store has to write, and the records in order of seq.
+func (pl *plan) Writes() (store.Writes, []store.Record) {
+	w := store.Writes{
+		Head: pl.seq, Answers: pl.newAnswers, Adopted: pl.adopted,
+		Runners: slices.Collect(maps.Values(pl.renewed)),
+	}
+	records := make([]store.Record, 0, len(pl.touched))
+	for _, t := range pl.touched {
+		records = append(records, t.Record)
+	}
+	slices.SortFunc(records, func(a, b store.Record) int { return cmp.Compare(a.Seq, b.Seq) })
+	for _, r := range records {
+		if pl.touched[r.ID].insert {
+			w.Insert = append(w.Insert, r)
+		} else {
+			w.Update = append(w.Update, r)
+		}
+	}
+	for key, id := range pl.keys {
+		before := cmp.Or(pl.claimed[key], pl.world.Holder(key))
+		if before == id {
+			continue
+		}
+		if before != "" {
+			w.Free = append(w.Free, key)
+		}
+		if id != "" {
+			w.Claim = append(w.Claim, store.Claim{Key: key, Action: id})
+		}
+	}
+	return w, records
+}
+
+// adopt gives a recorded start its seq.
+func (pl *plan) Adopt(s store.RecordedStart) error {
+	r, err := s.Record()
+	if err != nil {
+		return err
+	}
+	pl.adopted = append(pl.adopted, s.ID)
+	for _, key := range s.Keys {
+		pl.claimed[key] = s.ID
+	}
+	r = pl.born(&r)
+	r.Ticket = r.Fence
+	pl.put(r)
+	return nil
+}
+
+// reclaim puts a record back.
+func (pl *plan) reclaim(c *Change, o *Outcome) error {
+	if old := pl.lookup(c.Action.ID); old != nil {
+		o.Record = *old
+		if !old.Status.Ongoing() {
+			return kapi.ErrUnknown
+		}
+		return errUnchanged
+	}
+	if pl.noStarts != nil {
+		return pl.noStarts
+	}
+	next := *c.Action
+	next.Silence = ""
+	pl.seq = max(pl.seq, next.Seq, next.Fence) // fences grow, also over those that were lost
+	// It runs, so it goes before those who wait.
+	if b, _ := pl.blocked(next.Keys, false, Wanted{}); b != nil {
+		o.LostTo, next.Keys = b.refusal(), nil
+	}
+	touch(&next, pl.now, true)
+	o.Record = pl.put(next)
+	pl.Tally.Starts-- // it was counted when it began
+	return nil
+}
+
+// heard renews the lease of an action's runner elsewhere.
+func (pl *plan) heard(r *store.Record) {
+	if r.Runner == nil || r.Runner.PID != 0 || !r.Status.Active() {
+		return // a runner that is a peer renews for itself
+	}
+	pl.renewed[r.Runner.ID] = store.RunnerRecord{ID: r.Runner.ID, Host: r.Runner.Host, Lease: pl.limits.Lease}
+}

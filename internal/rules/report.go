@@ -1,0 +1,224 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// What may happen to an action, as pure functions of its record. The committer has them applied
+// inside the store's write transaction, to the newest version of the record.
+
+// errUnchanged says that a change was right but altered nothing: it takes no seq.
+var errUnchanged = errors.New("unchanged")
+
+// A report is what a runner says of its action. Zero fields say nothing.
+type Report struct {
+	Fence uint64
+	// status is 1, 2, 3 or 5; 0 is no move.
+	Status kapi.Status
+	// resetProgress makes the progress unknown, before progress is looked at.
+	ResetProgress bool
+	Progress      *float64
+	State         *string
+	ExitCode      *int
+	// goesOn is set with status 3 by a runner that gives up on work which it could
+	// not stop.
+	GoesOn bool
+}
+
+// applyReport applies what a runner says.
+func applyReport(r *store.Record, rep Report, now int64) error {
+	if rep.Fence != r.Fence && !admits(r, rep) {
+		return kapi.ErrStaleFence
+	}
+	switch {
+	case r.Status == kapi.StatusCompleted && rep.Status == kapi.StatusCompleted:
+		return errUnchanged // a final report, repeated
+	case r.Status == kapi.StatusAborted && rep.Status == kapi.StatusFailed:
+		return errUnchanged // the same, and it was dismissed meanwhile
+	case !r.Status.Ongoing():
+		return kapi.ErrUnknown
+	case r.Status == kapi.StatusFailed:
+		return reportAfterFailure(r, rep, now)
+	}
+	if rep.Status != 0 && rep.Status != r.Status && !r.Status.CanBecome(rep.Status) {
+		return &kapi.MoveError{From: r.Status, To: rep.Status}
+	}
+	if r.Queued() {
+		switch rep.Status {
+		case kapi.StatusRunning, kapi.StatusImpacted:
+			if r.Waiting() || rep.Fence != r.Fence {
+				return kapi.ErrWaiting
+			}
+		case kapi.StatusFailed:
+			giveUp(r, rep.State, now)
+			return nil
+		}
+	}
+	changed := r.Silence != ""
+	r.Silence = ""
+	changed = reportProgress(r, rep) || changed
+	if rep.State != nil {
+		if state := cutState(*rep.State); state != r.State {
+			r.State, changed = state, true
+		}
+	}
+	if rep.ExitCode != nil {
+		r.ExitCode, changed = rep.ExitCode, true
+	}
+	if rep.Status != 0 && rep.Status != r.Status {
+		moveTo(r, rep.Status, now)
+		changed = true
+		if rep.Status == kapi.StatusFailed {
+			r.GivenUp = rep.GoesOn
+			releaseIfDeclared(r)
+		}
+	}
+	if !changed {
+		return errUnchanged
+	}
+	touch(r, now, true)
+	return nil
+}
+
+// reportProgress applies the rule that progress never goes back by itself.
+func reportProgress(r *store.Record, rep Report) (changed bool) {
+	before := r.Progress
+	if rep.ResetProgress {
+		r.Progress = nil
+	}
+	if rep.Progress != nil {
+		if p, ok := ClampProgress(*rep.Progress); ok && (r.Progress == nil || p > *r.Progress) {
+			r.Progress = &p
+		}
+	}
+	if before == nil || r.Progress == nil {
+		return before != r.Progress
+	}
+	return *before != *r.Progress
+}
+
+// reportAfterFailure hears out the runner of an action that was given up: its end
+// is noted once. The status stays 3 and the keys stay held, because an admin has to
+// look.
+func reportAfterFailure(r *store.Record, rep Report, now int64) error {
+	final := rep.Status == kapi.StatusFailed || rep.Status == kapi.StatusCompleted
+	switch {
+	case final && r.WorkMayGoOn():
+		r.LateEnd = true
+		r.ExitCode = rep.ExitCode
+		r.State = cutState("finished after it was given up: " + lateEnd(rep))
+		touch(r, now, true)
+		return nil
+	case final && (r.LateEnd || rep.Status == kapi.StatusFailed):
+		return errUnchanged // a final report, repeated
+	case r.WorkMayGoOn():
+		return kapi.ErrGivenUp
+	case rep.Status != 0:
+		return &kapi.MoveError{From: r.Status, To: rep.Status}
+	default:
+		return &kapi.MoveError{From: r.Status, To: r.Status}
+	}
+}
+
+func lateEnd(rep Report) string {
+	switch {
+	case rep.Status == kapi.StatusCompleted && rep.ExitCode != nil:
+		return "exit 0"
+	case rep.Status == kapi.StatusCompleted:
+		return "completed"
+	case rep.State != nil && *rep.State != "":
+		return *rep.State
+	default:
+		return "failed"
+	}
+}
+
+// restore clears the mark of silence: the runner was heard again.
+func restore(r *store.Record, fence uint64, now int64) error {
+	if fence != r.Fence || r.Silence == "" || !r.Status.Active() {
+		return errUnchanged
+	}
+	r.Silence = ""
+	touch(r, now, true)
+	return nil
+}
+
+// dismiss ends a failed action: 3 to 4 (kAPI's document, "Dismiss Failed Action").
+func dismiss(r *store.Record, now int64) error {
+	switch {
+	case !r.Status.Ongoing():
+		return kapi.ErrUnknown
+	case r.Status != kapi.StatusFailed:
+		return kapi.ErrNotFailed
+	}
+	moveTo(r, kapi.StatusAborted, now)
+	touch(r, now, false)
+	return nil
+}
+
+// requestCancel asks the runner to stop. The action fails when it has.
+func requestCancel(r *store.Record, by string, now int64) error {
+	switch {
+	case !r.Status.Ongoing():
+		return kapi.ErrUnknown
+	case r.Status == kapi.StatusFailed:
+		return &kapi.NotCancellableError{Reason: "it has failed already and can only be dismissed"}
+	case r.CancelRequestedAt != 0:
+		return errUnchanged
+	}
+	r.CancelRequestedAt = now
+	r.CancelledBy = by
+	touch(r, now, false)
+	return nil
+}
+
+// giveUpBy fails an impacted action that nobody can end otherwise. Its work may go on, so it
+// keeps its keys.
+func giveUpBy(r *store.Record, by string, now int64) error {
+	shown := r.Shown()
+	switch {
+	case !r.Status.Ongoing():
+		return kapi.ErrUnknown
+	case r.Status == kapi.StatusFailed:
+		return &kapi.NotCancellableError{Reason: "it has failed already and can only be dismissed"}
+	case r.Queued():
+		reason := "given up by " + by
+		giveUp(r, &reason, now)
+		return nil
+	case shown.Status != kapi.StatusImpacted && r.Silence == "":
+		return &kapi.NotCancellableError{Reason: "only an impacted action can be given up, and this one is " + shown.Status.String()}
+	}
+	r.CancelRequestedAt, r.CancelledBy = now, by
+	moveTo(r, kapi.StatusFailed, now)
+	r.GivenUp = true
+	r.State = cutState(fmt.Sprintf("given up by %s; %s; before that: %s", by, NotProvenDead, shown.State))
+	touch(r, now, false)
+	return nil
+}
+
+// moveTo makes a move that the caller knows to be allowed, with what follows from
+// it: the first run sets StartedAt, a disposed action holds no key.
+func moveTo(r *store.Record, to kapi.Status, now int64) {
+	r.Status = to
+	r.Silence = ""
+	if to == kapi.StatusRunning && r.StartedAt == 0 {
+		r.StartedAt = now
+	}
+	if !to.Ongoing() {
+		r.Keys = nil
+	}
+}
+
+// touch stamps a change; heard says that it is a sign of life of the runner.
+func touch(r *store.Record, now int64, heard bool) {
+	r.UpdatedAt = now
+	if heard && r.Runner != nil {
+		runner := *r.Runner
+		runner.HeardAt = now
+		r.Runner = &runner
+	}
+}

@@ -1,0 +1,34 @@
+package rules
+
+import (
+	"math"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/kettubot/kapi"
+)
+
+// cutState makes any text fit for a state: valid UTF-8 without NULs, cut to 500
+// code points (the last one an ellipsis if something was cut).
+func cutState(text string) string {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	if len(text) <= kapi.MaxState || utf8.RuneCountInString(text) <= kapi.MaxState {
+		return text
+	}
+	n := 0
+	for i := range text {
+		if n == kapi.MaxState-1 {
+			return text[:i] + "…"
+		}
+		n++
+	}
+	return text
+}
+
+// clampProgress brings a report into 0 to 1; ok is false for NaN, which says nothing.
+func ClampProgress(p float64) (clamped float64, ok bool) {
+	if math.IsNaN(p) {
+		return 0, false
+	}
+	return min(max(p, 0), 1), true
+}

@@ -1,0 +1,51 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/kettubot/kapi"
+)
+
+// A RecordedStart is a start as a store keeps it until it is adopted.
+type RecordedStart struct {
+	// ID is that of the action.
+	ID string
+	// Keys are those that it holds already.
+	Keys []string
+	// Data is the rest, for this package alone to read.
+	Data []byte
+}
+
+// recordedData is RecordedStart.Data.
+type recordedData struct {
+	Title            string      `json:"title"`
+	Description      string      `json:"description"`
+	ReleaseOnFailure bool        `json:"release_on_failure,omitempty"`
+	LeaveRunning     bool        `json:"leave_running,omitempty"`
+	Runner           kapi.Runner `json:"runner"`
+}
+
+// Recorded returns a start to be recorded, of a record that nobody has seen yet.
+func Recorded(r *Record) (RecordedStart, error) {
+	data, err := json.Marshal(recordedData{r.Title, r.Description, r.ReleaseOnFailure, r.LeaveRunning, *r.Runner})
+	if err != nil {
+		return RecordedStart{}, fmt.Errorf("encode a start: %w", err)
+	}
+	return RecordedStart{ID: r.ID, Keys: r.Keys, Data: data}, nil
+}
+
+// Record returns the action that the start is of, as a refusal names it: pending, without a seq.
+func (s RecordedStart) Record() (Record, error) {
+	var d recordedData
+	if err := json.Unmarshal(s.Data, &d); err != nil {
+		return Record{}, fmt.Errorf("start %s, which a transaction has recorded, can't be read: %w", s.ID, err)
+	}
+	return Record{
+		Action: kapi.Action{
+			ID: s.ID, Title: d.Title, Description: d.Description,
+			Status: kapi.StatusPending, Keys: s.Keys, Runner: &d.Runner,
+		},
+		ReleaseOnFailure: d.ReleaseOnFailure, LeaveRunning: d.LeaveRunning,
+	}, nil
+}

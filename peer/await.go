@@ -1,0 +1,128 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/rules"
+)
+
+// What a runner of this process does while its action is in the queue (queue.go).
+
+// await waits until the action has its keys and is running. Otherwise it is given up.
+func (r *run) await(limit time.Duration) error {
+	p, h := r.peer, r.handle
+	var over <-chan time.Time
+	if limit > 0 {
+		timer := time.NewTimer(limit)
+		defer timer.Stop()
+		over = timer.C
+	}
+	var look <-chan time.Time
+	if r.undone != nil {
+		ticker := time.NewTicker(lookAtTransaction)
+		defer ticker.Stop()
+		look = ticker.C
+	}
+	for {
+		select {
+		case <-h.granted:
+			began, err := r.begin()
+			if began || err != nil {
+				return err
+			}
+		case <-look:
+			if _, adopted := p.view.Get(h.id); adopted {
+				look = nil
+			} else if r.gone() {
+				h.seal()
+				return errUndone
+			}
+		case <-over:
+			if began, err := r.begin(); began || err != nil { // in the last moment
+				return err
+			}
+			return r.leaveQueue(p.refusal(h.id, limit))
+		case <-r.ctx.Done():
+			return r.leaveQueue(context.Cause(r.ctx))
+		}
+	}
+}
+
+// begin says that the operation begins; it is false if the keys were taken back meanwhile.
+func (r *run) begin() (bool, error) {
+	p, h := r.peer, r.handle
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		now, ok := p.view.Get(h.id)
+		if !ok || now.Waiting() {
+			return false, nil // r.ctx ends if it is gone
+		}
+		rep := rules.Report{Fence: now.Fence, Status: kapi.StatusRunning}
+		c := submit(rules.Change{Kind: rules.KindReport, Id: h.id, Report: rep})
+		err := p.commit(r.ctx, c)
+		switch {
+		case err == nil:
+			h.mu.Lock()
+			h.fence, h.action = c.Record.Fence, c.Record.Shown()
+			h.mu.Unlock()
+			return true, nil
+		case errors.Is(err, kapi.ErrWaiting), errors.Is(err, kapi.ErrStaleFence):
+			return false, nil
+		case !errors.Is(err, kapi.ErrUnavailable):
+			return false, r.leaveQueue(err)
+		}
+		p.log.Warn("an action that has got its keys can't begin yet", "action", h.id, "error", err)
+		select {
+		case <-time.After(pause):
+		case <-r.ctx.Done():
+			return false, r.leaveQueue(context.Cause(r.ctx))
+		}
+	}
+}
+
+// leaveQueue gives the action up, for a reason, which it returns.
+func (r *run) leaveQueue(reason error) error {
+	h := r.handle
+	if !h.seal() { // Close has done it
+		return reason
+	}
+	now, ok := r.peer.view.Get(h.id)
+	if !ok {
+		if r.undone != nil { // its transaction may be committed, and nobody has adopted it yet
+			r.peer.unconfirmed.Store(true)
+		}
+		return reason
+	}
+	state := "gave up waiting: " + reason.Error()
+	rep := rules.Report{Fence: now.Ticket, Status: kapi.StatusFailed, State: &state}
+	c := submit(rules.Change{Kind: rules.KindReport, Id: h.id, Report: rep})
+	if err := r.peer.commit(r.peer.ctx, c); err != nil && !errors.Is(err, kapi.ErrUnknown) {
+		return errors.Join(reason, fmt.Errorf("take action %s from the queue: %w", h.id, err)) // the sweeper does it
+	}
+	return reason
+}
+
+// refusal says what an action waits for, as the refusal of its start would have.
+func (p *Peer) refusal(id string, waited time.Duration) error {
+	r, _ := p.view.Get(id)
+	for _, key := range r.Waits {
+		if holder, held := p.view.Get(p.view.Holder(key)); held {
+			return p.explain(&kapi.HeldError{Key: key, Holder: holder.Shown(), NotProvenDead: holder.WorkMayGoOn(), Waited: waited})
+		}
+	}
+	ahead, waiters := rules.Wanted{}, p.view.Waiting()
+	slices.SortFunc(waiters, rules.ByTicket)
+	for _, other := range waiters {
+		if other.Eligible() && other.Ticket < r.Ticket {
+			ahead.Add(other)
+		}
+	}
+	if b := ahead.By(r.Waits); b != nil {
+		return p.explain(&kapi.HeldError{Key: b.Key, Holder: b.Holder.Shown(), Waited: waited})
+	}
+	return fmt.Errorf("its turn did not come within %v", waited)
+}

@@ -1,0 +1,103 @@
+package peer_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/peer"
+)
+
+// What comes while a transaction waits for the store's lock goes along.
+func TestJoin(t *testing.T) {
+	store := newStore(t)
+	k := openPeer(t, store, peer.Options{})
+	begun, release := heldUp(t, store)
+	const late = 20
+	var all sync.WaitGroup
+	launch := func(key string) {
+		all.Go(func() {
+			if _, err := k.Start(t.Context(), kapi.Spec{Title: "t", Keys: []string{key}}, untilStopped); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	launch("first")
+	<-begun
+	for i := range late {
+		launch(fmt.Sprint(i))
+	}
+	until(t, func() bool { return k.Queued() == late })
+	before := k.Stats().BatchChanges
+	release()
+	all.Wait()
+	after := k.Stats().BatchChanges
+	if n := batches(after) - batches(before); n != 1 || after.Sum-before.Sum != 1+late {
+		t.Errorf("%v changes in %d transactions, want %d in 1", after.Sum-before.Sum, n, 1+late)
+	}
+}
+
+// Who comes when all others have left is not given up with them.
+func TestJoinAfterAllLeft(t *testing.T) {
+	store := newStore(t)
+	k := openPeer(t, store, peer.Options{})
+	begun, release := heldUp(t, store)
+	ctx, leave := context.WithCancel(t.Context())
+	gone, late := make(chan struct{}), make(chan error)
+	go func() {
+		defer close(gone)
+		_, _ = k.Start(ctx, kapi.Spec{Title: "t", Keys: []string{"x"}}, untilStopped) // it may have been too late to leave
+	}()
+	<-begun
+	leave()
+	until(t, k.GivenUp)
+	go func() {
+		_, err := k.Start(t.Context(), kapi.Spec{Title: "t", Keys: []string{"y"}}, untilStopped)
+		late <- err
+	}()
+	until(t, func() bool { return k.Queued() == 1 })
+	release()
+	<-gone
+	if err := <-late; err != nil {
+		t.Error(err)
+	}
+}
+
+// heldUp holds the store's next transaction up from begun until it is released, before it has the
+// lock.
+func heldUp(t *testing.T, store *testStore) (begun chan struct{}, release func()) {
+	begun, held := make(chan struct{}), make(chan struct{})
+	release = sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release) // before the peer is closed
+	var once sync.Once
+	store.setBefore(func(method string) error {
+		if method == "Commit" {
+			once.Do(func() {
+				close(begun)
+				<-held
+			})
+		}
+		return nil
+	})
+	return begun, release
+}
+
+func batches(h peer.Histogram) (n uint64) {
+	for _, count := range h.Counts {
+		n += count
+	}
+	return n
+}
+
+// until polls what other goroutines do.
+func until(t *testing.T, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it did not happen")
+		}
+	}
+}

@@ -1,0 +1,29 @@
+package peer
+
+import (
+	"time"
+
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// FlushEvery bounds how often progress is published.
+const FlushEvery = flushEvery
+
+// WithClock returns o with a clock of the test's own.
+func (o Options) WithClock(sinceBoot, awake func() time.Duration) Options {
+	o.sinceBoot, o.awake = sinceBoot, awake
+	return o
+}
+
+// Self returns the peer's own runner.
+func (p *Peer) Self() store.RunnerRecord { return p.self }
+
+// Queued is how many changes wait for the next transaction.
+func (p *Peer) Queued() int { return len(p.submit) }
+
+// GivenUp reports whether a transaction is under way that nobody waits for any more.
+func (p *Peer) GivenUp() bool {
+	p.flight.mu.Lock()
+	defer p.flight.mu.Unlock()
+	return p.flight.batch != nil && p.flight.ctx.Err() != nil
+}

@@ -1,0 +1,80 @@
+package peer
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/rules"
+)
+
+// flushEvery bounds how often the progress and state of an action are published.
+const flushEvery = 100 * time.Millisecond
+
+// A flusher publishes what operations report in passing: what changed, all in one batch,
+// at most every flushEvery.
+type flusher struct {
+	peer *Peer
+	wake chan struct{}
+
+	mu    sync.Mutex
+	dirty []*handle
+}
+
+func (f *flusher) init(p *Peer) {
+	f.peer = p
+	f.wake = make(chan struct{}, 1)
+}
+
+// add notes that h has something new. The handle does it once until it is collected.
+func (f *flusher) add(h *handle) {
+	f.mu.Lock()
+	f.dirty = append(f.dirty, h)
+	f.mu.Unlock()
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (f *flusher) loop() {
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-f.wake:
+		case <-f.peer.ctx.Done():
+			return
+		}
+		f.publish()
+		pause.Reset(flushEvery)
+		select {
+		case <-pause.C:
+		case <-f.peer.ctx.Done():
+			return
+		}
+	}
+}
+
+func (f *flusher) publish() {
+	f.mu.Lock()
+	dirty := f.dirty
+	f.dirty = nil
+	f.mu.Unlock()
+	changes := make([]*submission, len(dirty))
+	for i, h := range dirty {
+		if c, err := h.submit(rules.Report{}, false); err == nil {
+			changes[i] = c
+		}
+	}
+	for i, c := range changes {
+		if c == nil {
+			continue
+		}
+		// A refusal needs nothing here: who lost its action is told by the feed.
+		if err := f.peer.wait(f.peer.ctx, c); errors.Is(err, kapi.ErrUnavailable) {
+			dirty[i].resend()
+		}
+	}
+}

@@ -1,0 +1,93 @@
+package peer
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/rules"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// A store may be anybody's: a file in a folder that others write to, a database with other users.
+// What it says is shown in terminals and pages, offered in commands to copy, and sent to clients. So
+// it is looked at once, where it comes in. An id that kapi can't have made refuses the store, for there
+// is nothing to call that action by; what is only shown is made fit for that.
+
+// tidy looks at a part of the feed.
+func tidyPage(p *store.Page) error {
+	if !store.IsID(p.Epoch) {
+		return notOurs("epoch", p.Epoch)
+	}
+	return tidyAll(p.Records)
+}
+
+// tidy looks at all that is ongoing.
+func tidySnapshot(s *store.Snapshot) error {
+	page := store.Page{Head: s.Head, Records: s.Records}
+	return tidyPage(&page)
+}
+
+func tidyAll(records []store.Record) error {
+	for i := range records {
+		if err := tidyRecord(&records[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func tidyRecord(r *store.Record) error {
+	switch {
+	case !store.IsID(r.ID):
+		return notOurs("id", r.ID)
+	case r.Runner != nil && !store.IsID(r.Runner.ID):
+		return notOurs("runner", r.Runner.ID)
+	case !r.Status.Valid():
+		return notOurs("status", fmt.Sprint(int(r.Status)))
+	}
+	r.Title = fit(r.Title, kapi.MaxTitle)
+	r.Description = fit(r.Description, kapi.MaxDescription)
+	r.State = fit(r.State, kapi.MaxState)
+	r.Silence = fit(r.Silence, kapi.MaxState)
+	r.CancelledBy = fit(r.CancelledBy, kapi.MaxState)
+	if r.Runner != nil && r.Runner.Host != fit(r.Runner.Host, maxHost) {
+		runner := *r.Runner
+		runner.Host = fit(runner.Host, maxHost)
+		r.Runner = &runner
+	}
+	if r.Progress != nil && !(*r.Progress >= 0 && *r.Progress <= 1) { // JSON has no word for some
+		p, known := rules.ClampProgress(*r.Progress)
+		if r.Progress = &p; !known {
+			r.Progress = nil
+		}
+	}
+	return nil
+}
+
+// maxHost is the longest name of a host (RFC 1035), in code points.
+const maxHost = 255
+
+// fit makes a text one that its field can have: valid UTF-8, without NULs, not longer than that.
+func fit(text string, longest int) string {
+	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+		text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	}
+	if len(text) <= longest {
+		return text
+	}
+	n := 0
+	for i := range text {
+		if n == longest {
+			return text[:i]
+		}
+		n++
+	}
+	return text
+}
+
+func notOurs(field, value string) error {
+	const shown = 80
+	return fmt.Errorf("%w: it holds what no kapi has written: %s %q", kapi.ErrUnavailable, field, fit(value, shown))
+}

@@ -1,0 +1,59 @@
+package peer
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// What a store says is refused, or made fit, before anybody sees it.
+func TestTidy(t *testing.T) {
+	whole := func() store.Record {
+		return store.Record{Action: kapi.Action{ID: "a-B_9", Title: "t", Status: kapi.StatusRunning, Runner: &kapi.Runner{ID: "r", Host: "h"}}}
+	}
+	for name, spoil := range map[string]func(*store.Record){
+		"no id":               func(r *store.Record) { r.ID = "" },
+		"an id for a shell":   func(r *store.Record) { r.ID = "x;reboot" },
+		"an id of escapes":    func(r *store.Record) { r.ID = "x\x1b[2J" },
+		"a long id":           func(r *store.Record) { r.ID = strings.Repeat("x", 65) },
+		"a runner of another": func(r *store.Record) { r.Runner.ID = "r\nid" },
+		"a status":            func(r *store.Record) { r.Status = 6 },
+		"a status below":      func(r *store.Record) { r.Status = -1 },
+	} {
+		r := whole()
+		spoil(&r)
+		page := store.Page{Head: store.Head{Epoch: "e"}, Records: []store.Record{whole(), r}}
+		if err := tidyPage(&page); !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "what no kapi has written") ||
+			strings.ContainsAny(err.Error(), "\x1b\n") || len(err.Error()) > 300 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, epoch := range []string{"", "e e", "e\r\nSet-Cookie: x", strings.Repeat("e", 65)} {
+		if err := tidySnapshot(&store.Snapshot{Head: store.Head{Epoch: epoch}}); err == nil {
+			t.Errorf("the epoch %q is taken", epoch)
+		}
+	}
+	long := strings.Repeat("é", 5000)
+	for _, p := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 7, -1, 0.5} {
+		r := whole()
+		r.Title, r.Description, r.State, r.Runner.Host, r.Progress = "\xff\x00"+long, long, long, long, &p
+		if err := tidyRecord(&r); err != nil {
+			t.Fatal(err)
+		}
+		if n := utf8.RuneCountInString(r.Title); n != kapi.MaxTitle || !strings.HasPrefix(r.Title, "\uFFFD\uFFFDé") || !utf8.ValidString(r.Title) {
+			t.Errorf("the title has %d characters: %q", n, r.Title)
+		}
+		if utf8.RuneCountInString(r.Runner.Host) != maxHost || utf8.RuneCountInString(r.State) != kapi.MaxState {
+			t.Error("host or state are too long")
+		}
+		if _, err := json.Marshal(r.Shown()); err != nil {
+			t.Errorf("progress %v: %v", p, err)
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/rules"
+)
+
+// A handle is the Handle of an operation that this process runs.
+type handle struct {
+	peer      *Peer
+	id        string
+	cancel    context.CancelCauseFunc
+	ended     chan struct{} // closed when the end was reported
+	action    kapi.Action
+	dismissed []kapi.Action
+	fence     uint64
+	granted   chan struct{} // the action has got the keys that it was queued for; holds one
+
+	// What was reported and not yet published. SetProgress may be called in the
+	// hottest loop: it costs two atomic loads if nothing is new.
+	progress atomic.Uint64 // bits of a float64; unknownProgress if unknown
+	resets   atomic.Uint32
+	state    atomic.Pointer[string]
+	dirty    atomic.Bool
+
+	exitCode atomic.Pointer[int]
+
+	// mu is held from the moment a report is put together until it is in the
+	// committer's queue, so that an older one never overtakes a newer one.
+	mu        sync.Mutex
+	sealed    bool // the final report is made
+	sentReset uint32
+	// While the state is the reason of Impacted, said is the state before it.
+	reason, said *string
+}
+
+// unknownProgress lies below every progress when compared as a float.
+var unknownProgress = math.Float64bits(-1)
+
+func newHandle(p *Peer, id string, cancel context.CancelCauseFunc) *handle {
+	h := &handle{peer: p, id: id, cancel: cancel, ended: make(chan struct{}), granted: make(chan struct{}, 1)}
+	h.progress.Store(unknownProgress)
+	return h
+}
+
+func (h *handle) ID() string { return h.id }
+
+func (h *handle) Fence() uint64 { return h.fence }
+
+func (h *handle) Action() kapi.Action { return h.action }
+
+func (h *handle) Dismissed() []kapi.Action { return h.dismissed }
+
+// SetProgress may be called in the hottest loop: it stores the value and returns.
+func (h *handle) SetProgress(p float64) {
+	for {
+		now := h.progress.Load()
+		if !(p > math.Float64frombits(now)) || now == oneProgress {
+			if p > 0 || now != unknownProgress || math.IsNaN(p) {
+				return
+			}
+			p = 0 // clamp: the first report was below 0
+		}
+		if h.progress.CompareAndSwap(now, math.Float64bits(min(max(p, 0), 1))) {
+			h.mark()
+			return
+		}
+	}
+}
+
+var oneProgress = math.Float64bits(1)
+
+func (h *handle) ResetProgress() {
+	// In this order: whoever collects between the two must not take the reset together
+	// with the progress from before it.
+	h.progress.Store(unknownProgress)
+	h.resets.Add(1)
+	h.mark()
+}
+
+func (h *handle) SetState(state string) {
+	if old := h.state.Load(); old != nil && *old == state {
+		return
+	}
+	newest := state // a copy, so that only what is stored is allocated
+	h.state.Store(&newest)
+	h.mark()
+}
+
+func (h *handle) SetExitCode(code int) { h.exitCode.Store(&code) }
+
+func (h *handle) Impacted(reason string) error {
+	h.mu.Lock()
+	if old := h.state.Load(); old != h.reason || old == nil {
+		h.said = old
+	}
+	h.reason = &reason
+	h.state.Store(&reason)
+	h.mu.Unlock()
+	return h.move(kapi.StatusImpacted)
+}
+
+func (h *handle) Recovered() error {
+	h.mu.Lock()
+	if h.reason != nil {
+		before := h.said
+		if before == nil {
+			before = new(string)
+		}
+		h.state.CompareAndSwap(h.reason, before)
+		h.reason, h.said = nil, nil
+	}
+	h.mu.Unlock()
+	return h.move(kapi.StatusRunning)
+}
+
+func (h *handle) move(to kapi.Status) error {
+	c, err := h.submit(rules.Report{Status: to}, false)
+	if err != nil {
+		return err
+	}
+	if err = h.peer.wait(h.peer.ctx, c); errors.Is(err, kapi.ErrUnavailable) {
+		h.resend() // the progress that went with it
+	}
+	return err
+}
+
+func (h *handle) mark() {
+	if !h.dirty.Load() && h.dirty.CompareAndSwap(false, true) {
+		h.peer.flush.add(h)
+	}
+}
+
+// collect moves what was reported and not yet published into rep.
+func (h *handle) collect(rep *rules.Report) {
+	rep.Fence = h.fence
+	h.dirty.Store(false)
+	if resets := h.resets.Load(); resets != h.sentReset {
+		rep.ResetProgress = true
+		h.sentReset = resets
+	}
+	if bits := h.progress.Load(); bits != unknownProgress {
+		p := math.Float64frombits(bits)
+		rep.Progress = &p
+	}
+	if rep.State == nil {
+		rep.State = h.state.Load()
+	}
+	if !rep.Status.Active() {
+		rep.ExitCode = h.exitCode.Load()
+	}
+}
+
+// submit hands a report to the committer, with what waits to be published. Nothing is
+// taken after the final report: the error is ErrUnknown then.
+func (h *handle) submit(rep rules.Report, final bool) (*submission, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sealed {
+		return nil, kapi.ErrUnknown
+	}
+	h.sealed = final
+	h.collect(&rep)
+	c := h.change(rep)
+	return c, h.peer.enqueue(h.peer.ctx, c)
+}
+
+func (h *handle) change(rep rules.Report) *submission {
+	return submit(rules.Change{Kind: rules.KindReport, Id: h.id, Report: rep})
+}
+
+// seal forbids further reports; it is false if the final one is made already.
+func (h *handle) seal() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	was := h.sealed
+	h.sealed = true
+	return !was
+}
+
+// resend marks a report that the store did not take: it is published with the next.
+func (h *handle) resend() {
+	h.mu.Lock()
+	h.sentReset-- // whether there was a reset or not, another one does no harm: the newest progress follows it
+	h.mu.Unlock()
+	h.mark()
+}

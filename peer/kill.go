@@ -1,0 +1,103 @@
+package peer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/proc"
+	"github.com/kettubot/kapi/internal/rules"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// Killed says what Kill has done.
+type Killed struct {
+	// Action is as it was before.
+	Action kapi.Action
+	// Processes had SIGKILL sent to them, as "PID (NAME)".
+	Processes []string
+	// Unsure may be part of the action's work and were left alone, as nobody can tell.
+	Unsure []string
+	// Hidden says that there may be more, which this process is not shown.
+	Hidden bool
+}
+
+// Kill sends SIGKILL to the processes that do the work of an action, in this peer's own machine and
+// PID namespace, for a work that can't be ended otherwise: its runner may be dead or alive. by names
+// who asks. The error is ErrUnknown, says where the work is, or wraps ErrUnavailable.
+func (p *Peer) Kill(ctx context.Context, id, by string) (Killed, error) {
+	if err := p.upToDate(ctx); err != nil {
+		return Killed{}, err
+	}
+	r, ok := p.view.Get(id)
+	if !ok {
+		return Killed{}, kapi.ErrUnknown
+	}
+	killed := Killed{Action: r.Shown()}
+	work, err := p.workOn(ctx, &r)
+	if err != nil {
+		return killed, err
+	}
+	if r.Status.Active() {
+		if _, err := p.Cancel(ctx, id, by); err != nil {
+			return killed, err
+		}
+	}
+	refused := map[int]error{}
+	const rounds = 5 // what is started while the killing goes on is killed, too
+	for round := range rounds {
+		table, err := proc.ReadTable()
+		if err != nil {
+			return killed, fmt.Errorf("look for its processes: %w", err)
+		}
+		remains := table.Remains(work)
+		killed.Unsure = strings.Split(rules.NameProcesses(processes(remains.Maybe)), ", ")
+		if len(remains.Maybe) == 0 {
+			killed.Unsure = nil
+		}
+		killed.Hidden = remains.Hidden
+		if len(remains.Sure) == len(refused) {
+			break
+		}
+		if round > 0 {
+			time.Sleep(10 * time.Millisecond) // a process takes a moment to end
+		}
+		for _, process := range remains.Sure {
+			if err := proc.Signal(process.Ref, syscall.SIGKILL); err != nil {
+				refused[process.PID] = err
+				continue
+			}
+			if name := rules.NameProcesses(processes([]proc.Process{process})); !slices.Contains(killed.Processes, name) {
+				killed.Processes = append(killed.Processes, name)
+			}
+		}
+	}
+	for _, err := range refused {
+		return killed, err
+	}
+	p.log.Warn("action killed", "action", id, "title", r.Title, "by", by, "processes", killed.Processes)
+	return killed, nil
+}
+
+// workOn returns what is recorded of an action's processes, which must be of this machine.
+func (p *Peer) workOn(ctx context.Context, r *store.Record) (proc.Work, error) {
+	if r.Runner == nil {
+		return proc.Work{}, fmt.Errorf("it has no runner")
+	}
+	runners, err := p.store.Runners(ctx, []string{r.Runner.ID})
+	if err != nil {
+		return proc.Work{}, err
+	}
+	if len(runners) == 1 && runners[0].BootID != "" && runners[0].BootID == p.self.BootID && runners[0].PIDNamespace == p.self.PIDNamespace {
+		work, ok := workOf(&runners[0]).of(r.ID)
+		if !ok {
+			return proc.Work{}, fmt.Errorf("its runner (process %d on %s) has recorded no processes", r.Runner.PID, r.Runner.Host)
+		}
+		return work, nil
+	}
+	return proc.Work{}, fmt.Errorf("its processes can only be killed on %s, in the container of its runner, with --store", r.Runner.Host)
+}

@@ -1,0 +1,113 @@
+package peer
+
+import (
+	"context"
+	"time"
+
+	"github.com/kettubot/kapi/internal/rules"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// Silence counts only while somebody watched. Peers that live briefly (commands, cron jobs) hand
+// on in the store what they have watched, so that they come to a verdict, too.
+
+// A watched runner's renewals have stood at beat since a moment of this peer's own clock.
+type watched struct {
+	beat  uint64
+	since time.Duration
+	// told is when that was last handed on; 0 is never.
+	told time.Duration
+	// heard: this peer has itself seen a renewal.
+	heard bool
+}
+
+// watch says of each runner for how long it is silent. What others have watched counts for a
+// runner that this peer sees for the first time.
+func (s *sweeper) watch(known map[string]*examined) error {
+	o := &s.peer.opts
+	seen := make(map[string]watched, len(known))
+	var unknown []string // to this peer, and to the kernel
+	for id, x := range known {
+		w, ok := s.watched[id]
+		if !ok && !x.stands() && !s.startOver {
+			unknown = append(unknown, id)
+		}
+		if !ok || w.beat != x.Beat {
+			w = watched{beat: x.Beat, since: o.sinceBoot(), heard: ok} // now, which is after the beat was read
+		}
+		seen[id] = w
+	}
+	handed, err := s.observed(unknown)
+	if err != nil {
+		return err
+	}
+	for _, before := range handed {
+		if w := seen[before.Runner]; w.beat == before.Beat {
+			w.since -= rules.SilentAt(before, w.since, o.awake(), known[before.Runner].Lease)
+			w.told = before.SinceBoot
+			seen[before.Runner] = w
+		}
+	}
+	now := o.sinceBoot()
+	for id, x := range known {
+		x.Silent = now - seen[id].since
+	}
+	s.watched = seen
+	return nil
+}
+
+// stands reports whether silence proves nothing of a runner: the kernel says that it lives.
+func (x *examined) stands() bool { return x.Life == rules.LifeAlive }
+
+func (s *sweeper) observed(runners []string) ([]store.Observation, error) {
+	p := s.peer
+	if len(runners) == 0 || p.clock == "" {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.readTimeout)
+	defer cancel()
+	return p.store.Observed(ctx, p.clock, runners)
+}
+
+// remember hands on what was watched: at the first look, and every third of a lease while it is silent. A look that
+// can't write counts for nothing.
+func (s *sweeper) remember(known map[string]*examined) error {
+	p := s.peer
+	if p.clock == "" {
+		s.startOver = false
+		return nil
+	}
+	now, awake := p.opts.sinceBoot(), p.opts.awake()
+	var news []store.Observation
+	for id, x := range known {
+		w := s.watched[id]
+		switch {
+		case x.stands(), w.told != 0 && now-w.told < x.Lease/3:
+			continue
+		case w.heard && now-w.since < x.Lease: // it is not silent
+			continue
+		}
+		news = append(news, store.Observation{
+			Runner: id, Beat: w.beat, Clock: p.clock, Silent: now - w.since, SinceBoot: now, Awake: awake,
+		})
+	}
+	if len(news) == 0 {
+		s.startOver = false
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
+	defer cancel()
+	if err := p.store.Observe(ctx, news); err != nil {
+		if p.ctx.Err() == nil {
+			p.log.Warn("what was watched of silent runners can't be handed on", "error", err)
+		}
+		return err
+	}
+	s.startOver = false
+	for _, o := range news {
+		w := s.watched[o.Runner]
+		w.told = now
+		s.watched[o.Runner] = w
+	}
+	return nil
+}

@@ -1,0 +1,313 @@
+package peer
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/fault"
+	"github.com/kettubot/kapi/internal/proc"
+	"github.com/kettubot/kapi/internal/rules"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// Options are what Open may be told. The zero value is right for most programs.
+type Options struct {
+	// Logger takes what admins and operators may want to know later: who dismissed
+	// what, panics, an unreachable store. Nil is slog.Default().
+	Logger *slog.Logger
+	// Lease is how long a runner may stay silent before its actions are shown as
+	// impacted. At least 1 s; 0 is 15 s.
+	Lease time.Duration
+	// GiveUp is how long a runner may stay silent before its actions fail, unless it is
+	// provably alive. At least Lease; 0 is 2 min, or Lease if that is longer.
+	GiveUp time.Duration
+	// Grace is how long Close waits for operations that were asked to stop. 0 is 10 s,
+	// negative is not at all.
+	Grace time.Duration
+	// StoreTimeout is how long a change waits for a store that is locked or out of
+	// reach before it is refused with ErrUnavailable. 0 is 5 s. Reading
+	// (10 s) and renewing the lease (a third of it) take no longer, however large it is.
+	StoreTimeout time.Duration
+	// EndTimeout is for how long the end of an operation is tried again while the store
+	// can't take it. 0 is until Close.
+	EndTimeout time.Duration
+
+	// How long reading may take, and renewing the lease: a connection over which nothing comes any
+	// more is given up then. What must be known in time is not a matter of StoreTimeout.
+	readTimeout, renewTimeout time.Duration
+
+	// For tests in bubbles of their own time.
+	sweepEvery time.Duration
+	sinceBoot  func() time.Duration
+	awake      func() time.Duration
+}
+
+// readTimeout is for who waits longer for his changes. A snapshot of a large store, over a slow
+// line, must be done in that time.
+const readTimeout = 10 * time.Second
+
+func (o Options) withDefaults() (Options, error) {
+	set := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	set(&o.Lease, 15*time.Second)
+	set(&o.GiveUp, max(2*time.Minute, o.Lease))
+	set(&o.Grace, 10*time.Second)
+	set(&o.StoreTimeout, 5*time.Second)
+	set(&o.sweepEvery, time.Second)
+	set(&o.readTimeout, min(o.StoreTimeout, readTimeout))
+	o.renewTimeout = min(o.StoreTimeout, o.Lease/3)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.sinceBoot == nil {
+		o.sinceBoot = proc.SinceBoot
+	}
+	if o.awake == nil {
+		o.awake = proc.Awake
+	}
+	switch {
+	case o.Lease < time.Second:
+		return o, &kapi.InvalidError{Field: "lease", Reason: fmt.Sprintf("of %v is too short: at least 1s", o.Lease)}
+	case o.GiveUp < o.Lease:
+		return o, &kapi.InvalidError{Field: "give-up", Reason: fmt.Sprintf("limit of %v is shorter than the lease of %v", o.GiveUp, o.Lease)}
+	case o.StoreTimeout < 0:
+		return o, &kapi.InvalidError{Field: "store timeout", Reason: "must not be negative"}
+	}
+	return o, nil
+}
+
+// A Peer is this process's part in a store: it starts actions, runs them, and follows
+// what other peers do. All peers of a store are equal. Its methods may be called
+// concurrently.
+type Peer struct {
+	store    store.Store
+	opts     Options
+	log      *slog.Logger
+	self     store.RunnerRecord     // without its Work
+	clock    string                 // names the clock of this machine; "" if there is none
+	secret   atomic.Pointer[[]byte] // the store's
+	view     *view
+	submit   chan *submission
+	flight   flight
+	syncs    syncer
+	flush    flusher
+	adopter  adopter
+	sweep    sweeper
+	counters counters
+
+	// deciding is held while a transaction decides by the view, so that nobody
+	// replaces the view under it.
+	deciding sync.Mutex
+
+	// ctx ends when Close has settled the operations; what serves the peer ends with it.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	served sync.WaitGroup
+	faults *fault.Net    // nil but in kapi's own commands
+	renew  chan struct{} // asks for a renewal now
+
+	mu      sync.Mutex
+	running map[string]*handle
+	work    runnerWork              // of operations that run commands
+	unsaid  map[string]rules.Report // ends that the store could not take (Options.EndTimeout)
+	lost    map[string]store.Record // what runs here and is missing from the store's history
+	closing bool
+	// unconfirmed is set when a start was refused, or no longer waited for, that may have been made
+	// all the same.
+	unconfirmed atomic.Bool
+	ops         sync.WaitGroup
+	closed      chan struct{} // closed when Close is done
+}
+
+// Open makes this process a peer of the store: it reads what is ongoing, settles what
+// dead runners left behind, and follows the feed. ctx bounds only the opening. From here
+// on the store belongs to the peer, whose Close closes it; so it does if Open fails.
+func Open(ctx context.Context, s store.Store, options Options) (*Peer, error) {
+	p, err := open(ctx, s, options)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return p, nil
+}
+
+func open(ctx context.Context, s store.Store, options Options) (*Peer, error) {
+	opts, err := options.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	me := proc.Self()
+	p := &Peer{
+		store: s, opts: opts, log: opts.Logger,
+		self: store.RunnerRecord{
+			ID: newID(), Host: me.Host, PID: me.PID,
+			BootID: me.BootID, PIDNamespace: me.PIDNamespace, StartTime: me.StartTime,
+			Lease: opts.Lease,
+		},
+		submit:  make(chan *submission, 4*maxBatch),
+		renew:   make(chan struct{}, 1),
+		running: map[string]*handle{},
+		unsaid:  map[string]rules.Report{},
+		lost:    map[string]store.Record{},
+		closed:  make(chan struct{}),
+		flight:  newFlight(),
+		faults:  fault.From(ctx),
+		clock:   me.Clock,
+	}
+	if err := proc.Unproven(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		p.log.Warn("this process can't be told from others; if it dies, that is noticed by its silence only", "error", err)
+	}
+	p.view = newView(p.notice)
+	p.view.lose = p.lose
+	p.counters.init()
+	p.ctx, p.cancel = context.WithCancelCause(context.Background())
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, opts.readTimeout)
+	defer cancel()
+	snapshot, err := s.Snapshot(ctx)
+	if err == nil {
+		err = tidySnapshot(&snapshot)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the store: %w", err)
+	}
+	p.secret.Store(&snapshot.Secret)
+	p.view.load(snapshot)
+	p.counters.isExact(began)
+	p.sweep.init(p, snapshot.OneMachine)
+	p.flush.init(p)
+	wakes := make(chan struct{}, 1)
+	for _, serve := range []func(){
+		p.commitLoop, p.flush.loop, p.renewLoop, func() { p.followLoop(wakes) }, func() { p.listenLoop(wakes) },
+	} {
+		p.faults.Go(&p.served, serve)
+	}
+	p.faults.Go(&p.served, p.sweep.loop)
+	return p, nil
+}
+
+// Get returns an ongoing action, not older than the call, with its runner's current
+// HeardAt. The error is ErrUnknown if there is none with that id, or wraps
+// ErrUnavailable.
+func (p *Peer) Get(ctx context.Context, id string) (kapi.Action, error) {
+	if err := p.upToDate(ctx); err != nil {
+		return kapi.Action{}, err
+	}
+	r, ok := p.view.Get(id)
+	if !ok {
+		return kapi.Action{}, kapi.ErrUnknown
+	}
+	a := r.Shown()
+	return a, p.hear(&a)
+}
+
+// hear brings the HeardAt of the action's runner up to date.
+func (p *Peer) hear(a *kapi.Action) error {
+	if a.Runner == nil {
+		return nil
+	}
+	// A caller that leaves must not take the store's connection along.
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.readTimeout)
+	defer cancel()
+	runners, err := p.store.Runners(ctx, []string{a.Runner.ID})
+	if err != nil {
+		return fmt.Errorf("read when runners were last heard: %w", err)
+	}
+	for i := range runners {
+		if runners[i].ID == a.Runner.ID {
+			runner := *a.Runner
+			runner.HeardAt = max(runner.HeardAt, runners[i].HeardAt)
+			a.Runner = &runner
+		}
+	}
+	return nil
+}
+
+// List returns all ongoing actions (0 to 3), oldest first, not older than the call.
+func (p *Peer) List(ctx context.Context) ([]kapi.Action, error) {
+	if err := p.upToDate(ctx); err != nil {
+		return nil, err
+	}
+	all, _ := p.view.all()
+	actions := make([]kapi.Action, len(all))
+	for i, e := range all {
+		actions[i] = e.Shown()
+	}
+	return actions, nil
+}
+
+// ListJSON is List as cached bytes of the wire form, for whoever serves it.
+func (p *Peer) ListJSON(ctx context.Context) (Listing, error) {
+	if err := p.upToDate(ctx); err != nil {
+		return Listing{}, err
+	}
+	return p.view.list(), nil
+}
+
+// Sign returns a MAC (HMAC-SHA256) of parts, with a key that the store keeps: every peer
+// signs alike. purpose keeps the signatures of different uses apart.
+func (p *Peer) Sign(purpose string, parts ...string) []byte {
+	mac := hmac.New(sha256.New, *p.secret.Load())
+	for _, part := range append([]string{purpose}, parts...) {
+		fmt.Fprintf(mac, "%d:%s", len(part), part)
+	}
+	return mac.Sum(nil)
+}
+
+// Ready reports whether the store can be read.
+func (p *Peer) Ready(ctx context.Context) error { return p.check(ctx) }
+
+// Dismiss ends a failed action (3 to 4) and frees its keys; by names who did it, for the
+// log. It returns the action as it ended. The error is ErrUnknown, ErrNotFailed, or
+// wraps ErrUnavailable.
+func (p *Peer) Dismiss(ctx context.Context, id, by string) (kapi.Action, error) {
+	c := submit(rules.Change{Kind: rules.KindDismiss, Id: id})
+	if err := p.commit(ctx, c); err != nil {
+		return kapi.Action{}, err
+	}
+	a := c.Record.Shown()
+	p.log.Info("action dismissed", "action", a.ID, "title", a.Title, "by", by, "why_it_failed", a.State)
+	return a, nil
+}
+
+// Cancel asks the runner of an action to stop; the action fails when it has. by names who
+// asked. Asking again changes nothing. The error is ErrUnknown, a *NotCancellableError, or
+// wraps ErrUnavailable.
+func (p *Peer) Cancel(ctx context.Context, id, by string) (kapi.Action, error) {
+	c := submit(rules.Change{Kind: rules.KindCancel, Id: id, By: by})
+	if err := p.commit(ctx, c); err != nil {
+		return kapi.Action{}, err
+	}
+	a := c.Record.Shown()
+	p.log.Info("action asked to stop", "action", a.ID, "title", a.Title, "by", by)
+	return a, nil
+}
+
+// GiveUp fails an impacted action at once, whose runner can't be asked to stop any more. Its work
+// may still be going on, so it keeps its keys. by names who gives it up. The error is as of
+// Cancel.
+func (p *Peer) GiveUp(ctx context.Context, id, by string) (kapi.Action, error) {
+	c := submit(rules.Change{Kind: rules.KindGiveUp, Id: id, By: by})
+	if err := p.commit(ctx, c); err != nil {
+		return kapi.Action{}, err
+	}
+	a := c.Record.Shown()
+	p.log.Warn("action given up", "action", a.ID, "title", a.Title, "by", by)
+	return a, nil
+}
+
+// newID returns 128 random bits or more in lower-case letters and digits, so that it is
+// safe in URLs and never looks like a flag.
+func newID() string { return strings.ToLower(rand.Text()) }

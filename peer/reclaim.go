@@ -1,0 +1,77 @@
+package peer
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/rules"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// A store's history may come to lack what this peer runs: its file was removed, or replaced by a
+// backup, or a standby was promoted that was behind. What the peer runs goes on all the same, so its
+// record is put into the history that there is now, with its id, its fence, and its keys, unless
+// somebody has got one of them meanwhile. Then the runner has lost its action.
+
+// lose notes that a record of this peer's own is missing from the history. It is called with the
+// view locked.
+func (p *Peer) lose(r store.Record) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.running[r.ID]
+	switch {
+	case h == nil || r.RunnerID() != p.self.ID:
+	case r.Status.Active() && r.Status != kapi.StatusPending:
+		p.lost[r.ID] = r
+	default: // it has not begun, or is given up: nothing was half done, or somebody has to look
+		h.cancel(fmt.Errorf("%w: the store was replaced, and doesn't know of it", kapi.ErrLost))
+	}
+}
+
+// reclaims returns changes that put what is missing back, ahead of all that is said of it.
+func (p *Peer) reclaims() (changes []*submission) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.lost) == 0 {
+		return nil
+	}
+	for _, r := range slices.SortedFunc(maps.Values(p.lost), func(a, b store.Record) int { return int(a.Seq) - int(b.Seq) }) {
+		c := submit(rules.Change{Kind: rules.KindReclaim, Id: r.ID, Action: &r})
+		c.done = make(chan struct{})
+		c.then = func() { p.reclaimed(c) }
+		changes = append(changes, c)
+	}
+	clear(p.lost)
+	return changes
+}
+
+func (p *Peer) anyLost() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.lost) > 0
+}
+
+// reclaimed is called with the outcome.
+func (p *Peer) reclaimed(c *submission) {
+	p.mu.Lock()
+	h := p.running[c.Id]
+	if h != nil && c.Err != nil && !errors.Is(c.Err, kapi.ErrUnknown) {
+		p.lost[c.Id] = *c.Action // with the next transaction
+	}
+	p.mu.Unlock()
+	switch {
+	case h == nil:
+	case errors.Is(c.Err, kapi.ErrUnknown): // it has ended in this history
+		h.cancel(kapi.ErrLost)
+	case c.Err != nil:
+		p.log.Warn("an action that the store has lost can't be recorded again yet", "action", c.Id, "error", c.Err)
+	case c.LostTo != nil:
+		p.log.Warn("an action was lost with the store's history, and its key is another's now", "action", c.Id, "error", c.LostTo)
+		h.cancel(fmt.Errorf("%w: the store was replaced, and there %w", kapi.ErrLost, c.LostTo))
+	default:
+		p.log.Warn("an action that the store had lost is recorded again", "action", c.Id, "title", c.Record.Title)
+	}
+}

@@ -1,0 +1,104 @@
+package peer
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/rules"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// Actions whose work is done by another program, which reports on it over a server
+// (kapi's REST routes). Such a runner has a lease of its own, which its reports renew; of
+// its process nothing is known (its pid is 0), so it is never proven dead.
+
+// A RemoteSpec says what to start for a runner elsewhere.
+type RemoteSpec struct {
+	// Spec is as for Start. How long to Wait is for the runner to decide.
+	kapi.Spec
+	// Host says where the work is done, for those who look.
+	Host string
+	// Pending lets the action be born pending instead of running.
+	Pending bool
+	// Request, if its Key is set, makes that starting it again answers the same; it must
+	// be of the same Hash then.
+	Request store.Request
+	// Hash tells what was asked for, in all its fields.
+	Hash []byte
+}
+
+// StartRemote starts an action for a runner elsewhere. The errors are those of Start, and
+// ErrOtherRequest.
+func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (kapi.Remote, error) {
+	valid, err := spec.Validate()
+	if err != nil {
+		return kapi.Remote{}, err
+	}
+	p.mu.Lock()
+	closing := p.closing
+	p.mu.Unlock()
+	if closing {
+		return kapi.Remote{}, kapi.ErrClosed
+	}
+	status := kapi.StatusRunning
+	if spec.Pending {
+		status = kapi.StatusPending
+	}
+	record := &store.Record{
+		Action: kapi.Action{
+			ID: newID(), Title: valid.Title, Description: valid.Description, Status: status, Keys: valid.Keys,
+			Runner: &kapi.Runner{ID: newID(), Host: spec.Host},
+		},
+		ReleaseOnFailure: spec.ReleaseOnFailure,
+	}
+	start := rules.Change{Kind: rules.KindStart, Action: record, DismissFailed: spec.DismissFailed, Wait: spec.Wait != 0, Within: spec.Within}
+	if spec.Request.Key != "" {
+		start.Asked = &store.Answer{Request: spec.Request, Hash: spec.Hash}
+	}
+	c, err := p.commitStart(ctx, start)
+	if err != nil {
+		return kapi.Remote{}, p.explain(err)
+	}
+	for _, a := range c.Dismissed {
+		p.logDismissed(a, c.Record.ID)
+	}
+	if c.Kept != nil {
+		var again kapi.Remote
+		if err := json.Unmarshal(c.Kept.Body, &again); err != nil {
+			return kapi.Remote{}, fmt.Errorf("read the answer that was given before: %w", err)
+		}
+		return again, nil
+	}
+	return p.remote(&c.Record), nil
+}
+
+func (p *Peer) remote(r *store.Record) kapi.Remote {
+	return kapi.Remote{Action: r.Shown(), Fence: r.Fence, LeaseMS: p.opts.Lease.Milliseconds()}
+}
+
+func (p *Peer) encodeRemote(r *store.Record) ([]byte, error) { return json.Marshal(p.remote(r)) }
+
+// Report takes what a runner elsewhere says, renews its lease, and returns the action after
+// it. A final report may be repeated. An action that waits for keys may begin (status 1) when it
+// has them, and may give up (3), which disposes of it. The error is an *InvalidError, ErrUnknown,
+// ErrStaleFence, ErrWaiting, a *MoveError, ErrGivenUp, or wraps ErrUnavailable.
+func (p *Peer) Report(ctx context.Context, id string, r kapi.Report) (kapi.Remote, error) {
+	rep := rules.Report{Fence: r.Fence, ResetProgress: r.ResetProgress, Progress: r.Progress, State: r.State}
+	switch {
+	case r.Status == nil:
+	case *r.Status == kapi.StatusRunning, *r.Status == kapi.StatusImpacted, *r.Status == kapi.StatusFailed, *r.Status == kapi.StatusCompleted:
+		rep.Status = *r.Status
+	default:
+		return kapi.Remote{}, &kapi.InvalidError{Field: "status", Reason: fmt.Sprintf("must be 1, 2, 3 or 5, not %d", int(*r.Status))}
+	}
+	if r.Progress != nil && !(*r.Progress >= 0 && *r.Progress <= 1) {
+		return kapi.Remote{}, &kapi.InvalidError{Field: "progress", Reason: fmt.Sprintf("must be 0 to 1, not %v", *r.Progress)}
+	}
+	c := submit(rules.Change{Kind: rules.KindReport, Id: id, Heard: true, Report: rep})
+	if err := p.commit(ctx, c); err != nil {
+		return kapi.Remote{}, err
+	}
+	return p.remote(&c.Record), nil
+}

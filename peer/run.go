@@ -1,0 +1,256 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/rules"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// Start starts an action and its operation, and returns the action once the start is on
+// disk. It is refused with a *HeldError if an ongoing action holds one of the keys, with
+// an *InvalidError, with ErrClosed, or with an error that wraps ErrUnavailable; then
+// nothing was started.
+//
+// ctx bounds only the start: the operation's context keeps its values, not its
+// cancellation. Use Do to wait for the end.
+func (p *Peer) Start(ctx context.Context, spec kapi.Spec, op kapi.Operation) (kapi.Action, error) {
+	r, err := p.launch(ctx, spec, op)
+	if err != nil {
+		return kapi.Action{}, err
+	}
+	go r.run()
+	return r.handle.action, nil
+}
+
+// Do starts an action like Start, runs its operation and returns when its end is on disk.
+// The error is the start's, or the operation's, or says that the end could not be
+// recorded. When ctx ends, the operation is asked to stop, and waited for.
+func (p *Peer) Do(ctx context.Context, spec kapi.Spec, op kapi.Operation) error {
+	r, err := p.launch(ctx, spec, op)
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		r.handle.cancel(fmt.Errorf("stopped by its caller: %w", context.Cause(ctx)))
+	})
+	defer stop()
+	return r.run()
+}
+
+// A run is one operation from its start to its end.
+type run struct {
+	peer   *Peer
+	ctx    context.Context
+	handle *handle
+	op     kapi.Operation
+	wait   time.Duration
+	// undone, of a start that a transaction records, tells whether it never will be there.
+	undone func(context.Context) (bool, error)
+}
+
+// launch starts the action and makes its operation ready to run.
+func (p *Peer) launch(ctx context.Context, spec kapi.Spec, op kapi.Operation) (*run, error) {
+	spec, err := spec.Validate()
+	if err != nil {
+		return nil, err
+	}
+	id := newID()
+	opCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	h := newHandle(p, id, cancel)
+	if err := p.register(h); err != nil {
+		return nil, err
+	}
+	record := &store.Record{
+		Action: kapi.Action{
+			ID: id, Title: spec.Title, Description: spec.Description,
+			Status: kapi.StatusRunning, Keys: spec.Keys,
+			Runner: &kapi.Runner{ID: p.self.ID, Host: p.self.Host, PID: p.self.PID},
+		},
+		ReleaseOnFailure: spec.ReleaseOnFailure, LeaveRunning: spec.LeaveRunning,
+	}
+	c, err := p.commitStart(ctx, rules.Change{
+		Kind: rules.KindStart, Action: record, DismissFailed: spec.DismissFailed, Wait: spec.Wait != 0, Within: spec.Within,
+	})
+	if err != nil {
+		if errors.Is(err, kapi.ErrOutcomeUnknown) {
+			p.unconfirmed.Store(true)
+		}
+		p.unregister(h)
+		cancel(nil)
+		return nil, p.explain(err)
+	}
+	h.mu.Lock()
+	h.action, h.fence = c.Record.Shown(), c.Record.Fence
+	h.mu.Unlock()
+	for _, a := range c.Dismissed {
+		p.logDismissed(a, id)
+	}
+	h.dismissed = c.Dismissed
+	return &run{peer: p, ctx: opCtx, handle: h, op: op, wait: spec.Wait}, nil
+}
+
+// explain completes the refusal of a start: when the holder of the key was last heard.
+func (p *Peer) explain(err error) error {
+	var held *kapi.HeldError
+	if errors.As(err, &held) {
+		if err := p.hear(&held.Holder); err != nil {
+			p.log.Warn("when the holder of a key was last heard can't be read", "error", err)
+		}
+	}
+	return err
+}
+
+func (p *Peer) logDismissed(a kapi.Action, by string) {
+	p.log.Info("action dismissed", "action", a.ID, "title", a.Title, "by", "the start of "+by, "why_it_failed", a.State)
+}
+
+// register makes the handle known before its action is, so that no change of the action
+// is missed.
+func (p *Peer) register(h *handle) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closing {
+		return kapi.ErrClosed
+	}
+	p.ops.Add(1)
+	p.running[h.id] = h
+	return nil
+}
+
+func (p *Peer) unregister(h *handle) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.running, h.id)
+	delete(p.work, h.id)
+	p.ops.Done()
+}
+
+// run runs the operation and reports its end.
+func (r *run) run() error {
+	defer r.peer.unregister(r.handle)
+	defer close(r.handle.ended)
+	defer r.handle.cancel(nil)
+	if r.handle.action.Status == kapi.StatusPending {
+		if err := r.await(r.wait); err != nil {
+			return err
+		}
+	}
+	err := r.call()
+	return errors.Join(err, r.finish(r.outcome(err)))
+}
+
+// A panicError is what an operation panicked with.
+type panicError struct{ value any }
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// call runs the operation. A panic, and runtime.Goexit, are errors like others.
+func (r *run) call() (err error) {
+	done := make(chan struct{})
+	go func() { // a goroutine of its own, because Goexit can't be recovered from
+		defer close(done)
+		err = errors.New("the operation's goroutine exited without returning")
+		defer func() {
+			if v := recover(); v != nil {
+				r.peer.log.Error("an operation panicked", "action", r.handle.id, "panic", v, "stack", string(debug.Stack()))
+				err = &panicError{v}
+			}
+		}()
+		err = r.op(r.ctx, r.handle)
+	}()
+	<-done
+	return err
+}
+
+// outcome turns what the operation returned into its final report.
+func (r *run) outcome(err error) rules.Report {
+	if err == nil {
+		return rules.Report{Status: kapi.StatusCompleted}
+	}
+	state := kapi.FailureState(r.ctx, err)
+	return rules.Report{Status: kapi.StatusFailed, State: &state}
+}
+
+// finish makes the final report, again and again while the store can't take it.
+func (r *run) finish(rep rules.Report) error {
+	p, h := r.peer, r.handle
+	c, err := h.submit(rep, true)
+	if errors.Is(err, kapi.ErrUnknown) {
+		return fmt.Errorf("action %s had failed: %w", h.id, kapi.ErrStopped) // Close did not wait for it
+	}
+	if err == nil {
+		err = p.wait(p.ctx, c)
+	}
+	var deadline <-chan time.Time
+	if p.opts.EndTimeout > 0 {
+		timer := time.NewTimer(p.opts.EndTimeout)
+		defer timer.Stop()
+		deadline = timer.C
+	}
+	for pause := 50 * time.Millisecond; errors.Is(err, kapi.ErrUnavailable); pause = min(2*pause, 2*time.Second) {
+		p.log.Warn("the end of an operation can't be recorded yet", "action", h.id, "error", err)
+		select {
+		case <-time.After(pause):
+		case <-deadline:
+			p.leaveUnsaid(h.id, h.again(rep))
+			return fmt.Errorf("record the end of action %s: %w", h.id, err)
+		case <-p.ctx.Done():
+			return fmt.Errorf("record the end of action %s: %w", h.id, err)
+		}
+		c = h.change(h.again(rep))
+		err = p.commit(p.ctx, c)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("record the end of action %s: %w", h.id, err)
+	case rep.Status == kapi.StatusCompleted && c.Record.Status == kapi.StatusFailed:
+		return fmt.Errorf("action %s had failed: %w", h.id, kapi.ErrGivenUp)
+	}
+	return nil
+}
+
+// leaveUnsaid leaves an end that the store could not take to the sweeper (settleOwn).
+func (p *Peer) leaveUnsaid(id string, rep rules.Report) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unsaid[id] = rep
+}
+
+// again completes a final report that was not taken.
+func (h *handle) again(rep rules.Report) rules.Report {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	rep.ResetProgress = h.sentReset > 0
+	h.collect(&rep)
+	return rep
+}
+
+// notice looks at each change for what concerns this peer's own operations. It is called
+// with the view locked.
+func (p *Peer) notice(r *store.Record) {
+	p.mu.Lock()
+	h := p.running[r.ID]
+	p.mu.Unlock()
+	switch {
+	case h == nil:
+	case r.RunnerID() != p.self.ID, r.Status == kapi.StatusAborted:
+		h.cancel(kapi.ErrLost)
+	case r.WorkMayGoOn():
+		h.cancel(kapi.ErrGivenUp)
+	case r.Status.Active() && r.CancelRequestedAt != 0:
+		h.cancel(&kapi.CancelledError{By: r.CancelledBy})
+	case r.Status.Active() && r.Silence != "":
+		p.renewNow()
+	case r.Queued() && !r.Waiting():
+		select {
+		case h.granted <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -1,0 +1,47 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/rules"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// busyPause is between two tries to start while a transaction claims the key.
+const busyPause = 50 * time.Millisecond
+
+// commitStart commits a start. While a transaction that is open claims one of its keys, it is
+// tried again; once, too, if the holder of a key turns out to be dead or given up.
+func (p *Peer) commitStart(ctx context.Context, start rules.Change) (*submission, error) {
+	patience := time.NewTimer(p.opts.StoreTimeout)
+	defer patience.Stop()
+	judged := false
+	for {
+		start.Unjudged = !judged
+		c := submit(start)
+		err := p.commit(ctx, c)
+		var held *kapi.HeldError
+		if !judged && errors.As(err, &held) {
+			if judged = true; p.judgeNow(ctx, held) {
+				continue
+			}
+			p.counters.refused(held.Key)
+		}
+		var busy *store.BusyError
+		if !errors.As(err, &busy) {
+			return c, err
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-patience.C:
+			return c, err
+		case <-ctx.Done():
+			return c, context.Cause(ctx)
+		case <-p.ctx.Done():
+			return c, kapi.ErrClosed
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/proc"
+	"github.com/kettubot/kapi/internal/rules"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+const (
+	// replayWindow is how long a tombstone stays for readers who were away.
+	replayWindow = 5 * time.Minute
+	purgeEvery   = 30 * time.Second
+	purgeLimit   = 1000
+)
+
+// A sweeper settles what silent and dead runners left behind (lease.go has the rules),
+// whoever's they are.
+type sweeper struct {
+	peer *Peer
+	// oneMachine: the store can't be shared by several machines.
+	oneMachine bool
+	// first is closed when the first look is over.
+	first chan struct{}
+
+	// looking is held by a look: the loop's, or that of a start which is about to be refused.
+	looking chan struct{}      // holds one
+	watched map[string]watched // by runner
+	// startOver is set while what was watched before, here or elsewhere, counts for nothing: there was
+	// an outage, or this peer was stopped.
+	startOver bool
+	// asked has the survivors that were asked to end, by action; once is enough.
+	asked map[string][]proc.Ref
+	// lastLook is when the sweeper last looked; a gap means that it did not watch.
+	lastLook  time.Duration
+	lastPurge time.Duration
+	// lastProof is when work that may go on after its failure was last looked for.
+	lastProof time.Duration
+}
+
+func (s *sweeper) init(p *Peer, oneMachine bool) {
+	s.peer = p
+	s.oneMachine = oneMachine
+	s.first = make(chan struct{})
+	s.looking = make(chan struct{}, 1)
+	s.watched = map[string]watched{}
+	s.asked = map[string][]proc.Ref{}
+	s.lastLook = p.opts.sinceBoot()
+	s.lastPurge = s.lastLook
+}
+
+func (s *sweeper) loop() {
+	s.look()
+	select {
+	case <-s.first: // it is not the first time: there was a panic
+	default:
+		close(s.first)
+	}
+	tick := time.NewTicker(s.peer.opts.sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.tick()
+		case <-s.peer.ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *sweeper) tick() {
+	p := s.peer
+	if now := p.opts.sinceBoot(); now-s.lastPurge > purgeEvery {
+		s.lastPurge = now
+		p.purgeSome()
+	}
+	p.forgetUnsaid()
+	if p.view.stalled() {
+		p.nudge()
+	}
+	s.look()
+}
+
+// awaitFirst waits until what was provably dead when this peer was opened is settled.
+func (s *sweeper) awaitFirst(ctx context.Context) error {
+	select {
+	case <-s.first:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.peer.ctx.Done():
+		return kapi.ErrClosed
+	}
+}
+
+// look judges all that is to be judged now.
+func (s *sweeper) look() {
+	p := s.peer
+	select {
+	case s.looking <- struct{}{}:
+		defer func() { <-s.looking }()
+	case <-p.ctx.Done():
+		return
+	}
+	now := p.opts.sinceBoot()
+	if now-s.lastLook > 5*p.opts.sweepEvery {
+		s.forget() // we were stopped or suspended: what we did not watch, we can't judge
+	}
+	s.lastLook = now
+	others := s.others(now)
+	if len(others) == 0 {
+		clear(s.watched)
+		clear(s.asked)
+		return
+	}
+	runners, err := p.readRunners(others)
+	if err == nil {
+		err = s.judgeAll(others, runners)
+	}
+	if err != nil {
+		s.forget() // an outage of the store kills nobody
+	}
+}
+
+// forget has the watching of silence start over.
+func (s *sweeper) forget() {
+	clear(s.watched)
+	s.startOver = true
+}
+
+// proofEvery is how often failed actions are looked at again whose work may still be going on.
+const proofEvery = 5 * time.Second
+
+// others returns the actions of other runners that are to be judged. It settles what is this
+// peer's own.
+func (s *sweeper) others(now time.Duration) (others []*entry) {
+	p := s.peer
+	proof := s.lastProof == 0 || now-s.lastProof >= proofEvery
+	if proof {
+		s.lastProof = now
+	}
+	all, _ := p.view.all()
+	for _, e := range all {
+		switch {
+		case e.Runner == nil:
+		case e.Runner.ID == p.self.ID:
+			p.settleOwn(e)
+		case e.Status.Active(), proof && e.WorkMayGoOn():
+			others = append(others, e)
+		}
+	}
+	return others
+}
+
+// readRunners reads how those who run the actions are.
+func (p *Peer) readRunners(actions []*entry) ([]store.RunnerRecord, error) {
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.readTimeout)
+	defer cancel()
+	ids := make([]string, len(actions))
+	for i, e := range actions {
+		ids[i] = e.Runner.ID
+	}
+	slices.Sort(ids)
+	return p.store.Runners(ctx, slices.Compact(ids))
+}
+
+// settleOwn ends an action of this very process that nobody here runs: its end could
+// not be recorded in time, or its start was committed but the answer got lost.
+func (p *Peer) settleOwn(e *entry) {
+	p.mu.Lock()
+	running := p.running[e.ID] != nil
+	rep, ended := p.unsaid[e.ID]
+	p.mu.Unlock()
+	now, ok := p.view.Get(e.ID) // it may have ended since e was read
+	if running || !ok || !now.Status.Active() && !(ended && now.WorkMayGoOn()) {
+		return
+	}
+	if !ended {
+		state := "its start could not be confirmed, so it was not run"
+		rep = rules.Report{Fence: e.Fence, Status: kapi.StatusFailed, State: &state}
+	}
+	c := submit(rules.Change{Kind: rules.KindReport, Id: e.ID, Report: rep})
+	if err := p.commit(p.ctx, c); err != nil {
+		p.log.Warn("an action that nobody runs any more can't be settled yet", "action", e.ID, "error", err)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.unsaid, e.ID)
+}
+
+// forgetUnsaid forgets the ends that nobody waits for any more: somebody dismissed them.
+func (p *Peer) forgetUnsaid() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id := range p.unsaid {
+		if _, ok := p.view.Get(id); !ok {
+			delete(p.unsaid, id)
+		}
+	}
+}
+
+// A pronounced verdict is on its way into the store.
+type pronounced struct {
+	*entry
+	*submission
+	// survivors are what a dead runner left for certain.
+	survivors []proc.Process
+}
+
+// verdictOn judges one action; nil is nothing new.
+func verdictOn(e *entry, ev rules.Evidence, survivors []proc.Process) *pronounced {
+	v := rules.Judge(&e.Record, ev)
+	if v == (rules.Verdict{}) || v.Silence != "" && !rules.Replaces(&e.Record, v, time.Now().UnixMilli()) {
+		return nil
+	}
+	return &pronounced{e, submit(rules.Change{Kind: rules.KindVerdict, Id: e.ID, Verdict: v, Runner: e.Runner.ID, Beat: ev.Beat}), survivors}
+}
+
+// pronounce commits the verdicts. The error says that this can't be done now.
+func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
+	ctx, cancel := context.WithTimeout(s.peer.ctx, s.peer.opts.StoreTimeout)
+	defer cancel()
+	failed := func(v *pronounced, err error) {
+		if errors.Is(err, kapi.ErrUnknown) {
+			return // it was disposed
+		}
+		unwritten = err
+		if s.peer.ctx.Err() == nil {
+			s.peer.log.Warn("a silent action can't be marked yet", "action", v.ID, "error", err)
+		}
+	}
+	for i, v := range verdicts {
+		if err := s.peer.enqueue(ctx, v.submission); err != nil {
+			failed(v, err)
+			verdicts = verdicts[:i]
+			break
+		}
+	}
+	for _, v := range verdicts {
+		if err := s.peer.wait(ctx, v.submission); err != nil {
+			failed(v, err)
+			continue
+		}
+		if v.Changed {
+			s.endSurvivors(v.entry, v.survivors)
+		}
+		switch record := &v.Record; {
+		case v.Verdict.Proven != "" && !record.GivenUp:
+			s.peer.log.Info("the work of an action that was given up is known to have ended", "action", v.ID, "title", v.Title, "why", v.Verdict.Proven)
+		case v.Verdict.Failure != "" && record.Status == kapi.StatusFailed:
+			s.peer.log.Warn("action failed for its runner", "action", v.ID, "title", v.Title, "why", v.Verdict.Failure)
+		}
+	}
+	return unwritten
+}
+
+// purgeSome deletes tombstones that have left the replay window.
+func (p *Peer) purgeSome() {
+	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
+	defer cancel()
+	before := time.Now().Add(-replayWindow).UnixMilli()
+	for {
+		n, err := p.store.Purge(ctx, before, purgeLimit)
+		if err != nil {
+			if p.ctx.Err() == nil {
+				p.log.Warn("old endings can't be deleted yet", "error", err)
+			}
+			return
+		}
+		if n < purgeLimit {
+			return
+		}
+	}
+}

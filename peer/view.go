@@ -1,0 +1,316 @@
+package peer
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// A view is a peer's picture of the store: the ongoing records as of a seq. It only
+// moves forward, and everybody who watches is told in the order of seq.
+type view struct {
+	// notice is told of each change while the view is locked; it must not block or use
+	// the view.
+	notice func(*store.Record)
+	// lose is told, likewise, of what another history lacks that was ongoing before.
+	lose func(store.Record)
+
+	mu      sync.RWMutex
+	head    store.Head
+	entries map[string]*entry
+	keys    map[string]string   // key -> id of the action that holds it
+	waiting map[string]struct{} // ids of the actions that wait for keys
+	watches map[*Watch]struct{}
+	journal journal       // what the watches may still have to tell
+	changed chan struct{} // closed, and replaced, when there is something new in it
+	listing *Listing      // of head, nil if not made yet
+	told    uint64        // entries that were ever added to the journal
+	seen    seen
+}
+
+// An entry is one record. It is replaced, never changed.
+type entry struct {
+	store.Record
+
+	once sync.Once
+	json []byte // of the dispatch; the action is a part of it
+	at   int    // where that begins
+
+	nth uint64 // among all that the journal was ever given, from 1; 0 if it was not
+}
+
+// dispatch returns the message that tells of this entry (kAPI's gateway: op 0 with type,
+// seq and the whole action), made once for all.
+func (e *entry) dispatch() []byte {
+	e.once.Do(func() {
+		head := fmt.Sprintf(`{"op":0,"t":"KAPI_ACTION_UPDATE","s":%d,"d":`, e.Seq)
+		action, err := json.Marshal(e.Shown())
+		if err != nil {
+			panic(err) // an Action has nothing that can't be encoded
+		}
+		e.json, e.at = slices.Concat([]byte(head), action, []byte("}")), len(head)
+	})
+	return e.json
+}
+
+// encode returns the JSON of what is shown, made once.
+func (e *entry) encode() []byte {
+	data := e.dispatch()
+	return data[e.at : len(data)-1]
+}
+
+// A Listing is the list of all ongoing actions in its wire form.
+type Listing struct {
+	// Epoch and Seq tell this list from every other.
+	Epoch string
+	Seq   uint64
+	// JSON is an array, oldest action first. It is shared: don't change it.
+	JSON []byte
+}
+
+func newView(notice func(*store.Record)) *view {
+	return &view{
+		notice: notice, lose: func(store.Record) {},
+		entries: map[string]*entry{}, keys: map[string]string{}, waiting: map[string]struct{}{}, watches: map[*Watch]struct{}{},
+		changed: make(chan struct{}), seen: newSeen(),
+	}
+}
+
+// apply takes in a page of the feed, or what the peer itself has just committed. What
+// the view has seen already is passed over.
+func (v *view) apply(page store.Page) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if page.Epoch != v.head.Epoch {
+		return // read before the view was replaced by that of another history
+	}
+	news, now := false, time.Now().UnixMilli()
+	for i := range page.Records {
+		if r := &page.Records[i]; r.Seq > v.head.Seq {
+			v.seen.change(v.entries[r.ID], r, now)
+			v.put(r)
+			if len(v.watches) > 0 {
+				e := v.entries[r.ID]
+				if e == nil { // it has ended
+					e = &entry{Record: *r}
+				}
+				v.told++
+				e.nth = v.told
+				v.journal.add(e)
+				news = true
+			}
+			v.notice(r)
+		}
+	}
+	if news {
+		v.tell()
+	}
+	if page.Seq > v.head.Seq {
+		v.head.Seq = page.Seq
+		v.listing = nil
+	}
+	v.head.Purged = max(v.head.Purged, page.Purged)
+}
+
+// load replaces the view. Watchers who can't be told what happened in between are cut
+// with ErrGap.
+func (v *view) load(s store.Snapshot) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s.Epoch == v.head.Epoch && s.Seq < v.head.Seq {
+		return // somebody has read on since it was taken
+	}
+	known, before := v.entries, v.head.Epoch
+	v.entries = make(map[string]*entry, len(s.Records))
+	v.keys = make(map[string]string, len(s.Records))
+	clear(v.waiting)
+	first := v.head.Epoch == ""
+	v.head = s.Head
+	v.listing = nil
+	for i := range s.Records {
+		v.put(&s.Records[i])
+	}
+	if first {
+		return
+	}
+	for w := range v.watches {
+		v.cut(w, kapi.ErrGap)
+	}
+	for _, e := range v.entries {
+		v.notice(&e.Record)
+	}
+	for id, e := range known {
+		switch {
+		case v.entries[id] != nil:
+		case v.head.Epoch != before:
+			v.lose(e.Record)
+		default:
+			gone := e.Record // ended while we looked away: for its runner that is a loss
+			gone.Status = kapi.StatusAborted
+			v.notice(&gone)
+		}
+	}
+}
+
+func (v *view) put(r *store.Record) {
+	if old := v.entries[r.ID]; old != nil {
+		for _, key := range old.Keys {
+			if v.keys[key] == r.ID {
+				delete(v.keys, key)
+			}
+		}
+	}
+	if r.Waiting() {
+		v.waiting[r.ID] = struct{}{}
+	} else if len(v.waiting) > 0 {
+		delete(v.waiting, r.ID)
+	}
+	if !r.Status.Ongoing() {
+		delete(v.entries, r.ID)
+		return
+	}
+	v.entries[r.ID] = &entry{Record: *r}
+	for _, key := range r.Keys {
+		v.keys[key] = r.ID
+	}
+}
+
+// tell wakes the watchers, and keeps their journal small.
+func (v *view) tell() {
+	close(v.changed)
+	v.changed = make(chan struct{})
+	if !v.journal.full() {
+		return
+	}
+	read := v.head.Seq
+	for w := range v.watches {
+		read = min(read, w.at.Load())
+	}
+	lost := v.journal.tidy(read)
+	for w := range v.watches {
+		if w.at.Load() < lost {
+			v.cut(w, kapi.ErrGap)
+		}
+	}
+}
+
+// cut ends a watch with err, after what it still has to tell; after a gap that is nothing.
+func (v *view) cut(w *Watch, err error) {
+	if _, ok := v.watches[w]; !ok {
+		return
+	}
+	delete(v.watches, w)
+	if w.err = err; !errors.Is(err, kapi.ErrGap) {
+		w.rest = v.journal.rest(w.at.Load())
+	}
+	close(w.ended)
+	if len(v.watches) == 0 {
+		v.journal = journal{}
+	}
+}
+
+func (v *view) at() store.Head {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.head
+}
+
+// Get returns the record of an ongoing action.
+func (v *view) Get(id string) (store.Record, bool) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if e := v.entries[id]; e != nil {
+		return e.Record, true
+	}
+	return store.Record{}, false
+}
+
+// all returns the entries, oldest first, and the head they belong to.
+func (v *view) all() ([]*entry, store.Head) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.sorted(), v.head
+}
+
+func (v *view) sorted() []*entry {
+	all := make([]*entry, 0, len(v.entries))
+	for _, e := range v.entries {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(a.CreatedAt, b.CreatedAt), cmp.Compare(a.Fence, b.Fence))
+	})
+	return all
+}
+
+func (v *view) list() Listing {
+	v.mu.RLock()
+	listing := v.listing
+	v.mu.RUnlock()
+	if listing != nil {
+		return *listing
+	}
+	all, head := v.all()
+	parts := make([][]byte, len(all))
+	for i, e := range all {
+		parts[i] = e.encode()
+	}
+	listing = &Listing{
+		Epoch: head.Epoch, Seq: head.Seq,
+		JSON: slices.Concat([]byte("["), bytes.Join(parts, []byte(",")), []byte("]")),
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.head.Epoch == head.Epoch && v.head.Seq == head.Seq {
+		v.listing = listing
+	}
+	return *listing
+}
+
+// Waiting returns the records of those that wait for keys, in any order.
+func (v *view) Waiting() (waiting []*store.Record) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for id := range v.waiting {
+		waiting = append(waiting, &v.entries[id].Record)
+	}
+	return waiting
+}
+
+// stalled reports whether somebody waits for keys that nobody holds: they were claimed by a
+// transaction that was rolled back, of which no peer is told.
+func (v *view) stalled() bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for id := range v.waiting {
+		r := &v.entries[id].Record
+		if r.Eligible() && !slices.ContainsFunc(r.Waits, func(key string) bool { return v.keys[key] != "" }) {
+			return true
+		}
+	}
+	return false
+}
+
+// Holder returns the id of the action that holds key, "" if none does.
+func (v *view) Holder(key string) string {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.keys[key]
+}
+
+// cutAll ends every watch.
+func (v *view) cutAll(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for w := range v.watches {
+		v.cut(w, err)
+	}
+}
