@@ -2,41 +2,24 @@
 // twice at once and everybody can see how they are doing. Such an operation is an action:
 // a small durable record with an id, a title, a status, progress and state.
 //
-// # Open
+// This package has the words: [Action], [Status], the [Spec] of a start, the [Handle] of an
+// [Operation], and the errors that callers test. Package peer is the engine; package client does the
+// same against a server, and links neither engine nor store. A program opens a store and becomes
+// one of its peers, of which there may be any number, all equal:
 //
-// A store says where actions are kept; any number of processes may have it open, and all
-// of them are equal peers:
+//	store, err := sqlite.Open("/var/lib/bot/kapi.db") // or postgres.Open
+//	p, err := peer.Open(ctx, store, peer.Options{})
+//	defer p.Close() // asks operations to stop, waits the grace period
 //
-//	store, err := sqlite.Open("/var/lib/bot/kapi.db")
-//	k, err := kapi.Open(ctx, store, kapi.Options{})
-//	defer k.Close() // asks operations to stop, waits the grace period
-//
-// # Start
-//
-// [Peer.Start] starts an operation and returns, [Peer.Do] waits for its end. The keys of
-// the [Spec] name what must not happen twice at once; a [HeldError] says who holds one:
-//
-//	_, err = k.Start(ctx, kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}},
+//	_, err = p.Start(ctx, kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}},
 //		func(ctx context.Context, h kapi.Handle) error {
 //			return reshard(ctx, h)
 //		})
 //
-// # Report
-//
-// The operation reports through its [Handle]: [Handle.Progress] and [Handle.State] may be
-// called in the hottest loop; [Handle.Impacted] and [Handle.Recovered] are durable when
-// they return; [Handle.Fence] is a number that outside systems can tell a stale holder
-// by. nil completes the action, an error or a panic fails it. A failed action keeps its
-// keys until somebody calls [Peer.Dismiss].
-//
-// # Watch
-//
-// [Peer.List] and [Peer.Get] answer from memory, never with anything older than the call.
-// [Peer.Watch] gives a snapshot and then every change. [Peer.Cancel] asks a runner,
-// wherever it is, to stop. Package server offers the same over REST.
-//
-// [Peer.Stats] tells what the peer has done so far, and how far its picture of the store is
-// behind; package metrics hands it to Prometheus.
+// The keys name what must not happen twice at once; a [HeldError] says who holds one. The
+// operation reports through its Handle. nil completes the action, an error or a panic fails it, and
+// a failed action keeps its keys until somebody dismisses it. Who wants to see what is going on asks
+// a peer's List or Watch, package server's REST routes, kAPI's gateway or its web page.
 //
 // # What is promised
 //

@@ -6,9 +6,14 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"net/http"
+	"path/filepath"
+	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/peer"
+	"github.com/kettubot/kapi/server"
 	"github.com/kettubot/kapi/sqlite"
 )
 
@@ -20,15 +25,15 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	k, err := peer.Open(ctx, store, peer.Options{})
+	p, err := peer.Open(ctx, store, peer.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer k.Close() // asks operations to stop, waits the grace period
+	defer p.Close() // asks operations to stop, waits the grace period
 
 	slots := []string{"north", "south"}
 	spec := kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}}
-	err = k.Do(ctx, spec, func(ctx context.Context, h kapi.Handle) error {
+	err = p.Do(ctx, spec, func(ctx context.Context, h kapi.Handle) error {
 		for i, slot := range slots {
 			h.SetState("slot " + slot)
 			if err := moveSlot(ctx, slot, h.Fence()); err != nil {
@@ -52,107 +57,37 @@ func moveSlot(_ context.Context, slot string, _ uint64) error {
 	return nil
 }
 
-// While one holds the key, others are told who it is.
-func ExamplePeer_Start() {
-	ctx := context.Background()
-	k := openExample() // see the example of the package
-	defer k.Close()
+// TestEmbedding: what somebody writes who embeds kapi, web page and all, is no more than this.
+func TestEmbedding(t *testing.T) {
+	ctx, mux := t.Context(), http.NewServeMux()
+	admin := func(*http.Request) (auth.Identity, error) { return auth.Identity{}, auth.ErrNoToken }
+	slots := []struct{ Name string }{{"north"}, {"south"}}
+	move := func(ctx context.Context, _ struct{ Name string }, _ uint64) error { return ctx.Err() }
 
-	_, err := k.Start(ctx, kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}}, work)
-	fmt.Println("started:", err == nil)
-
-	_, err = k.Start(ctx, kapi.Spec{Title: "Deploy", Keys: []string{"deploy", "reshard"}}, work)
-	var held *kapi.HeldError
-	if errors.As(err, &held) {
-		fmt.Printf("refused: %s is held by %s, which is %s\n", held.Key, held.Holder.Title, held.Holder.Status)
-	}
-	// Output:
-	// started: true
-	// refused: reshard is held by Resharding, which is running
-}
-
-// A watch begins with what is going on, and then tells every change. A slow watcher is
-// given only the newest of each action.
-func ExamplePeer_Watch() {
-	ctx := context.Background()
-	k := openExample() // see the example of the package
-	defer k.Close()
-
-	w, err := k.Watch(ctx)
+	store, err := sqlite.Open(filepath.Join(t.TempDir(), "kapi.db"))
 	if err != nil {
-		log.Fatal(err)
+		t.Fatal(err)
 	}
-	defer w.Close()
-	fmt.Println("going on:", len(w.Snapshot))
-
-	next := func() {
-		a, err := w.Next(ctx)
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(a.Title, "is", a.Status)
-	}
-	_ = k.Do(ctx, kapi.Spec{Title: "Backup"}, func(_ context.Context, h kapi.Handle) error {
-		next()
-		if err := h.Impacted("the disk is slow"); err != nil {
-			return err
-		}
-		next()
-		return errors.New("the disk is full")
-	})
-	next()
-	// Output:
-	// going on: 0
-	// Backup is running
-	// Backup is impacted
-	// Backup is failed
-}
-
-// What failed keeps its keys until somebody has looked at it and dismisses it.
-func ExamplePeer_Dismiss() {
-	ctx := context.Background()
-	k := openExample() // see the example of the package
-	defer k.Close()
-
-	spec := kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}}
-	_ = k.Do(ctx, spec, func(context.Context, kapi.Handle) error { return errors.New("slot north is stuck") })
-
-	_, err := k.Start(ctx, spec, work)
-	var held *kapi.HeldError
-	if !errors.As(err, &held) {
-		log.Fatal(err)
-	}
-	fmt.Printf("%s: %s\n", held.Holder.Status, held.Holder.State)
-
-	a, err := k.Dismiss(ctx, held.Holder.ID, "ada")
+	p, err := peer.Open(ctx, store, peer.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		log.Fatal(err)
+		t.Fatal(err)
 	}
-	fmt.Println("dismissed:", a.Status)
+	defer p.Close() // asks operations to stop, waits the grace period
+	mux.Handle("/", server.New(p, server.Options{Authenticate: admin}))
 
-	_, err = k.Start(ctx, spec, work)
-	fmt.Println("started again:", err == nil)
-	// Output:
-	// failed: slot north is stuck
-	// dismissed: aborted
-	// started again: true
-}
-
-// openExample opens a peer on a store in memory.
-func openExample() *peer.Peer {
-	store, err := sqlite.OpenMemory()
-	if err != nil {
-		log.Fatal(err)
+	_, err = p.Start(ctx, kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}},
+		func(ctx context.Context, h kapi.Handle) error {
+			for i, slot := range slots {
+				h.SetState("slot " + slot.Name)
+				if err := move(ctx, slot, h.Fence()); err != nil {
+					return err // failed
+				}
+				h.SetProgress(float64(i+1) / float64(len(slots)))
+			}
+			return nil // completed
+		})
+	var held *kapi.HeldError // errors.As: who holds the key
+	if errors.As(err, &held) || err != nil {
+		t.Errorf("Start: %v", err)
 	}
-	k, err := peer.Open(context.Background(), store, peer.Options{Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return k
-}
-
-// work stands for an operation that goes on until it is asked to stop.
-func work(ctx context.Context, _ kapi.Handle) error {
-	<-ctx.Done()
-	return context.Cause(ctx)
 }

@@ -29,11 +29,10 @@ type Handle interface {
 	// ten times a second the newest is published. Values outside are clamped; NaN, and values below
 	// what was reported already, are ignored (see ResetProgress).
 	SetProgress(p float64)
-	// ResetProgress makes the progress unknown again: a new phase begins, and the next SetProgress may
-	// be lower.
+	// ResetProgress makes the progress unknown again: the next SetProgress may be lower.
 	ResetProgress()
 	// SetState says what the operation is doing now, in at most 500 code points (more is cut); ""
-	// clears it. Like SetProgress, it notes and returns.
+	// clears it. Like SetProgress, it returns at once.
 	SetState(state string)
 	// SetExitCode notes the exit code of the command that the action wraps; it is published with the
 	// end, if the action is in a store that this process has open.

@@ -11,15 +11,6 @@ import (
 	"github.com/kettubot/kapi/internal/wellformed"
 )
 
-// Limits of an action's texts, in code points, and of the number of its keys.
-const (
-	MaxTitle       = 200
-	MaxDescription = 2000
-	MaxState       = 500
-	MaxKey         = 200
-	MaxKeys        = 8
-)
-
 // A Spec says what to start.
 type Spec struct {
 	// Title has 1 to 200 code points.
@@ -58,10 +49,10 @@ type Spec struct {
 
 // Validate returns s with its keys in normal form, or an *InvalidError.
 func (s Spec) Validate() (Spec, error) {
-	if err := checkText("title", s.Title, 1, MaxTitle); err != nil {
+	if err := checkText("title", s.Title, 1, wellformed.MaxTitle); err != nil {
 		return s, err
 	}
-	if err := checkText("description", s.Description, 0, MaxDescription); err != nil {
+	if err := checkText("description", s.Description, 0, wellformed.MaxDescription); err != nil {
 		return s, err
 	}
 	keys := make([]string, 0, len(s.Keys))
@@ -73,8 +64,8 @@ func (s Spec) Validate() (Spec, error) {
 			keys = append(keys, key)
 		}
 	}
-	if len(keys) > MaxKeys {
-		return s, &InvalidError{"keys", fmt.Sprintf("are %d, at most %d are allowed", len(keys), MaxKeys)}
+	if len(keys) > wellformed.MaxKeys {
+		return s, &InvalidError{"keys", fmt.Sprintf("are %d, at most %d are allowed", len(keys), wellformed.MaxKeys)}
 	}
 	s.Keys = keys
 	return s, nil
@@ -97,7 +88,7 @@ func checkText(field, text string, minimum, maximum int) error {
 }
 
 func checkKey(key string) error {
-	if err := checkText("key", key, 1, MaxKey); err != nil {
+	if err := checkText("key", key, 1, wellformed.MaxKey); err != nil {
 		return err
 	}
 	for _, r := range key {

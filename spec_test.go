@@ -8,6 +8,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 func TestSpecValidate(t *testing.T) {
@@ -90,7 +92,7 @@ func FuzzSpecValidate(f *testing.F) {
 				t.Fatalf("%q was accepted", text)
 			}
 		}
-		if len(s.Keys) > MaxKeys || slices.ContainsFunc(s.Keys, func(key string) bool {
+		if len(s.Keys) > wellformed.MaxKeys || slices.ContainsFunc(s.Keys, func(key string) bool {
 			return key == "" || strings.ContainsFunc(key, unicode.IsSpace)
 		}) {
 			t.Fatalf("the keys %q were accepted", s.Keys)

@@ -8,7 +8,7 @@
 // wants to do that by hand has [Client.Start] and [Client.Report]. [Client.Watch] tells of every change; it reconnects and resumes by
 // itself.
 //
-// The errors are those that a kapi.Peer gives for the same call, so that code works with
+// The errors are those that a peer.Peer gives for the same call, so that code works with
 // either: kapi.ErrUnknown, kapi.ErrNotFailed, a *kapi.HeldError, and so on; auth.ErrNoToken and
 // its like say that the token is refused, and [ErrForbidden] that it may not do this. What
 // wraps kapi.ErrUnavailable may be tried again.

@@ -246,7 +246,7 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 			w.Runners = append(w.Runners, p.runner())
 		}
 		dismissed = pl.Dismissed
-		done, wrote = &pl.Tally, len(w.Insert)+len(w.Update)+len(w.Runners) > 0
+		done, wrote = &pl.Tally, !w.Empty()
 		p.view.expectOwn(l.Seq, w.Head)
 		own = store.Page{Head: store.Head{Epoch: l.Epoch, Seq: w.Head}, Records: records}
 		return w, nil

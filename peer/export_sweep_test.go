@@ -1,10 +1,14 @@
 package peer
 
-import "time"
+import (
+	"time"
+
+	"github.com/kettubot/kapi/internal/rules"
+)
 
 // What purge tests must know.
 const (
-	ReplayWindow = replayWindow
+	ReplayWindow = rules.ReplayWindow
 	PurgeEvery   = purgeEvery
 	PurgeLimit   = purgeLimit
 )

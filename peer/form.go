@@ -8,6 +8,7 @@ import (
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/rules"
 	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 // A store may be anybody's: a file in a folder that others write to, a database with other users.
@@ -47,11 +48,11 @@ func tidyRecord(r *store.Record) error {
 	case !r.Status.Valid():
 		return notOurs("status", fmt.Sprint(int(r.Status)))
 	}
-	r.Title = fit(r.Title, kapi.MaxTitle)
-	r.Description = fit(r.Description, kapi.MaxDescription)
-	r.State = fit(r.State, kapi.MaxState)
-	r.Silence = fit(r.Silence, kapi.MaxState)
-	r.CancelledBy = fit(r.CancelledBy, kapi.MaxState)
+	r.Title = fit(r.Title, wellformed.MaxTitle)
+	r.Description = fit(r.Description, wellformed.MaxDescription)
+	r.State = fit(r.State, wellformed.MaxState)
+	r.Silence = fit(r.Silence, wellformed.MaxState)
+	r.CancelledBy = fit(r.CancelledBy, wellformed.MaxState)
 	if r.Runner != nil && r.Runner.Host != fit(r.Runner.Host, maxHost) {
 		runner := *r.Runner
 		runner.Host = fit(runner.Host, maxHost)

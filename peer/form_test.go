@@ -10,6 +10,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 // What a store says is refused, or made fit, before anybody sees it.
@@ -46,10 +47,10 @@ func TestTidy(t *testing.T) {
 		if err := tidyRecord(&r); err != nil {
 			t.Fatal(err)
 		}
-		if n := utf8.RuneCountInString(r.Title); n != kapi.MaxTitle || !strings.HasPrefix(r.Title, "\uFFFD\uFFFDé") || !utf8.ValidString(r.Title) {
+		if n := utf8.RuneCountInString(r.Title); n != wellformed.MaxTitle || !strings.HasPrefix(r.Title, "\uFFFD\uFFFDé") || !utf8.ValidString(r.Title) {
 			t.Errorf("the title has %d characters: %q", n, r.Title)
 		}
-		if utf8.RuneCountInString(r.Runner.Host) != maxHost || utf8.RuneCountInString(r.State) != kapi.MaxState {
+		if utf8.RuneCountInString(r.Runner.Host) != maxHost || utf8.RuneCountInString(r.State) != wellformed.MaxState {
 			t.Error("host or state are too long")
 		}
 		if _, err := json.Marshal(r.Shown()); err != nil {

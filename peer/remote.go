@@ -22,9 +22,9 @@ type RemoteSpec struct {
 	Host string
 	// Pending lets the action be born pending instead of running.
 	Pending bool
-	// Request, if its Key is set, makes that starting it again answers the same; it must
-	// be of the same Hash then.
-	Request store.Request
+	// IdempotencyKey, if it is set, makes that the same Sender's starting it again is answered the
+	// same; it must be of the same Hash then.
+	Sender, IdempotencyKey string
 	// Hash tells what was asked for, in all its fields.
 	Hash []byte
 }
@@ -54,8 +54,8 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (kapi.Remote, e
 		ReleaseOnFailure: spec.ReleaseOnFailure,
 	}
 	start := rules.Change{Kind: rules.KindStart, Action: record, DismissFailed: spec.DismissFailed, Wait: spec.Wait != 0, Within: spec.Within}
-	if spec.Request.Key != "" {
-		start.Asked = &store.Answer{Request: spec.Request, Hash: spec.Hash}
+	if spec.IdempotencyKey != "" {
+		start.Asked = &store.Answer{Request: store.Request{By: spec.Sender, Key: spec.IdempotencyKey}, Hash: spec.Hash}
 	}
 	c, err := p.commitStart(ctx, start)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
-	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -65,7 +64,7 @@ func TestRemoteRepeated(t *testing.T) {
 	one, two := openPeer(t, st, peer.Options{}), openPeer(t, st, peer.Options{})
 	spec := peer.RemoteSpec{
 		Spec: kapi.Spec{Title: "t", Keys: []string{"k"}}, Host: "h",
-		Request: store.Request{By: "ada", Key: "x"}, Hash: []byte("h"),
+		Sender: "ada", IdempotencyKey: "x", Hash: []byte("h"),
 	}
 	first, err := one.StartRemote(t.Context(), spec)
 	if err != nil {
@@ -81,7 +80,7 @@ func TestRemoteRepeated(t *testing.T) {
 	other.Hash = []byte("another")
 	_, err = two.StartRemote(t.Context(), other)
 	wantError(t, err, kapi.ErrOtherRequest)
-	other.Request.By = "bob"
+	other.Sender = "bob"
 	var held *kapi.HeldError
 	if _, err = two.StartRemote(t.Context(), other); !errors.As(err, &held) {
 		t.Errorf("another sender: %v", err)

@@ -53,7 +53,7 @@ func TestStatsCountOnce(t *testing.T) {
 	// The start dismisses what has failed; another dismissal is one of nothing.
 	spec := peer.RemoteSpec{
 		Spec:    kapi.Spec{Title: "t", Keys: []string{"k"}, DismissFailed: true},
-		Pending: true, Request: store.Request{By: "ada", Key: "x"}, Hash: []byte("h"),
+		Pending: true, Sender: "ada", IdempotencyKey: "x", Hash: []byte("h"),
 	}
 	r, err := two.StartRemote(ctx, spec)
 	if err != nil {

@@ -13,13 +13,11 @@ import (
 )
 
 const (
-	// replayWindow is how long a tombstone stays for readers who were away.
-	replayWindow = 5 * time.Minute
-	purgeEvery   = 30 * time.Second
-	purgeLimit   = 1000
+	purgeEvery = 30 * time.Second
+	purgeLimit = 1000
 )
 
-// A sweeper settles what silent and dead runners left behind (lease.go has the rules),
+// A sweeper settles what silent and dead runners left behind (rules/silence.go says what that is),
 // whoever's they are.
 type sweeper struct {
 	peer *Peer
@@ -264,9 +262,8 @@ func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
 func (p *Peer) purgeSome() {
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
 	defer cancel()
-	before := time.Now().Add(-replayWindow).UnixMilli()
 	for {
-		n, err := p.store.Purge(ctx, before, purgeLimit)
+		n, err := p.store.Purge(ctx, rules.Retention(time.Now().UnixMilli(), purgeLimit))
 		if err != nil {
 			if p.ctx.Err() == nil {
 				p.log.Warn("old endings can't be deleted yet", "error", err)

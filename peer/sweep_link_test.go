@@ -127,11 +127,11 @@ func (l *link) Runners(ctx context.Context, ids []string) ([]store.RunnerRecord,
 	return all, err
 }
 
-func (l *link) Purge(ctx context.Context, before int64, limit int) (int, error) {
+func (l *link) Purge(ctx context.Context, r store.Retention) (int, error) {
 	if err := l.call("Purge"); err != nil {
 		return 0, err
 	}
-	return l.Store.Purge(ctx, before, limit)
+	return l.Store.Purge(ctx, r)
 }
 
 // Close does nothing: the store outlives its peers.

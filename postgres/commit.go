@@ -14,7 +14,7 @@ import (
 // many is from how many rows on one statement with arrays is faster than one for each.
 const many = 6
 
-// Commit implements kapi.Store.
+// Commit implements store.Store.
 func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loaded) (store.Writes, error)) error {
 	var decision error
 	var claims []store.Claim
@@ -37,7 +37,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 					return false, l.err
 				}
 				w, err := decide(l.Loaded)
-				if decision = err; err != nil || len(w.Insert) == 0 && len(w.Update) == 0 && len(w.Runners) == 0 {
+				if decision = err; err != nil || w.Empty() {
 					return false, nil
 				}
 				claims = w.Claim
@@ -65,7 +65,7 @@ func beyond[T comparable](wanted, read []T) bool {
 	return slices.ContainsFunc(wanted, func(w T) bool { return !slices.Contains(read, w) })
 }
 
-// Renew implements kapi.Store. It takes neither the lock nor a seq, and doesn't wait for a disk
+// Renew implements store.Store. It takes neither the lock nor a seq, and doesn't wait for a disk
 // or a standby: a renewal that a crash of the server takes back is one that came late, and the
 // next is on its way.
 func (s *Store) Renew(ctx context.Context, r store.RunnerRecord) error {

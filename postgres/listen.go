@@ -25,7 +25,7 @@ const (
 
 var errDeaf = errors.New("a notification that was sent did not come back (behind PgBouncer, name the database itself to listen: --store-listen)")
 
-// Listen implements kapi.Store. Where it can't hear it looks, several times a second, and tries
+// Listen implements store.Store. Where it can't hear it looks, several times a second, and tries
 // to hear again from time to time. It returns an error only once for all that time: then it is
 // called again, and goes on.
 func (s *Store) Listen(ctx context.Context, wake func()) error {

@@ -10,7 +10,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// Observed implements kapi.Store.
+// Observed implements store.Store.
 func (s *Store) Observed(ctx context.Context, clock string, runners []string) (all []store.Observation, err error) {
 	err = s.read(ctx, func(_ *link, b *pgx.Batch) {
 		b.Queue(s.sql.observed, clock, runners).Query(func(rows pgx.Rows) error {
@@ -27,7 +27,7 @@ func (s *Store) Observed(ctx context.Context, clock string, runners []string) (a
 	return all, err
 }
 
-// Observe implements kapi.Store. Like Renew it takes neither the lock nor a seq.
+// Observe implements store.Store. Like Renew it takes neither the lock nor a seq.
 func (s *Store) Observe(ctx context.Context, seen []store.Observation) error {
 	// In one order, so that two peers never wait for each other's rows.
 	seen = slices.SortedFunc(slices.Values(seen), func(a, b store.Observation) int {

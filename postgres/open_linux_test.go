@@ -243,7 +243,7 @@ func TestRights(t *testing.T) {
 	s := openFor(t, app)
 	mustInsert(t, s, "b")
 	wantIDs(t, s, "a", "b")
-	if _, err := s.Purge(within(t), 1<<60, 10); err != nil {
+	if _, err := s.Purge(within(t), store.Retention{Before: 1 << 60, Future: 1 << 60, Limit: 10}); err != nil {
 		t.Errorf("Purge: %v", err)
 	}
 	server.Exec(t, database, "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public")

@@ -2,7 +2,7 @@
 // of any number of machines may have open at once.
 //
 // [Open] opens the store, and makes its tables in a schema of their own. What it returns goes to
-// kapi.Open, and is an auth.Tokens besides.
+// peer.Open, and is an auth.Tokens besides.
 //
 // A commit is on the server's disk, and on its synchronous standby's if it has one, before
 // anybody is told of it: synchronous_commit is raised to "on" where a role or a database has it
@@ -52,7 +52,7 @@ type Options struct {
 	ListenDSN string
 }
 
-// A Store is a PostgreSQL database. It is a kapi.Store and an auth.Tokens; its methods may be
+// A Store is a PostgreSQL database. It is a peer.Store and an auth.Tokens; its methods may be
 // called concurrently.
 type Store struct {
 	name   string

@@ -5,30 +5,25 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/kettubot/kapi/internal/store"
 )
 
-// An answer is kept for 24 hours after its action was ongoing for the last time. That is
-// noted once an hour, so it is kept an hour longer.
-const (
-	noteEvery = time.Hour
-	keepFor   = 24*time.Hour + noteEvery
-)
+// forgetWritersAfter is how long it is known what a writer has committed: it may ask for as long as its
+// connection takes to break.
+const forgetWritersAfter = 25 * time.Hour
 
-// Purge implements kapi.Store.
-func (s *Store) Purge(ctx context.Context, before int64, limit int) (int, error) {
-	now := time.Now()
-	note, old := now.Add(-noteEvery).UnixMilli(), now.Add(-keepFor).UnixMilli()
-	// One that is dated far in the future (a clock that jumped) would never grow old: it goes too.
-	future := now.Add(time.Hour).UnixMilli()
+// Purge implements store.Store.
+func (s *Store) Purge(ctx context.Context, r store.Retention) (int, error) {
 	var due []int64
 	var answers bool
 	look := func(_ *link, b *pgx.Batch) {
 		due = nil
-		b.Queue(s.sql.answersDue, note, old).QueryRow(func(row pgx.Row) error { return row.Scan(&answers) })
-		b.Queue(s.sql.oldest, limit).Query(func(rows pgx.Rows) error {
+		b.Queue(s.sql.answersDue, r.Noted, r.Answered).QueryRow(func(row pgx.Row) error { return row.Scan(&answers) })
+		b.Queue(s.sql.oldest, r.Limit).Query(func(rows pgx.Rows) error {
 			var seq, at int64
 			_, err := pgx.ForEachRow(rows, []any{&seq, &at}, func() error {
-				if at < before || at > future {
+				if at < r.Before || at > r.Future {
 					due = append(due, seq)
 				}
 				return nil
@@ -42,18 +37,18 @@ func (s *Store) Purge(ctx context.Context, before int64, limit int) (int, error)
 	}
 	_, err := s.write(ctx, job{silent: true, read: look, write: func(b *pgx.Batch) (bool, error) {
 		if answers {
-			b.Queue(s.sql.noteAnswers, note, now.UnixMilli())
-			b.Queue(s.sql.deleteAnswers, old)
+			b.Queue(s.sql.noteAnswers, r.Noted, r.Now)
+			b.Queue(s.sql.deleteAnswers, r.Answered)
 		}
 		if len(due) > 0 {
 			b.Queue(s.sql.deleteActions, due)
 			b.Queue(s.sql.raisePurged, due[len(due)-1])
 		}
-		if len(due) < limit { // once for all that there is to purge
+		if len(due) < r.Limit { // once for all that there is to purge
 			b.Queue(byHash)
-			b.Queue(s.sql.forgetRunners, before)
+			b.Queue(s.sql.forgetRunners, r.Before)
 			b.Queue(s.sql.forgetObservations)
-			b.Queue(s.sql.forgetWriters, keepFor.Milliseconds())
+			b.Queue(s.sql.forgetWriters, forgetWritersAfter.Milliseconds())
 		}
 		return answers || len(due) > 0, nil
 	}})

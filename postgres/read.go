@@ -14,7 +14,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// Snapshot implements kapi.Store.
+// Snapshot implements store.Store.
 func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
 	var snapshot store.Snapshot
 	err := s.read(ctx, func(l *link, b *pgx.Batch) {
@@ -28,7 +28,7 @@ func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
 	return snapshot, err
 }
 
-// Feed implements kapi.Store. Head and records are read by one statement, so they belong together.
+// Feed implements store.Store. Head and records are read by one statement, so they belong together.
 func (s *Store) Feed(ctx context.Context, since uint64) (store.Page, error) {
 	var page store.Page
 	var recorded []string
@@ -49,7 +49,7 @@ func (s *Store) Feed(ctx context.Context, since uint64) (store.Page, error) {
 	return page, err
 }
 
-// Runners implements kapi.Store.
+// Runners implements store.Store.
 func (s *Store) Runners(ctx context.Context, ids []string) (all []store.RunnerRecord, err error) {
 	err = s.read(ctx, func(_ *link, b *pgx.Batch) {
 		b.Queue(s.sql.runners, ids).Query(func(rows pgx.Rows) error {

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/kettubot/kapi"
-	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/internal/wellformed"
 	"github.com/kettubot/kapi/peer"
 )
@@ -96,7 +95,7 @@ func (s *Server) start(c *call) error {
 			return errBody.because(err.Error())
 		}
 		hash := sha256.Sum256(same)
-		spec.Request, spec.Hash = store.Request{By: c.who.ID, Key: keys[0]}, hash[:]
+		spec.Sender, spec.IdempotencyKey, spec.Hash = c.who.ID, keys[0], hash[:]
 	}
 	status, wait := kapi.StatusRunning, false
 	for _, field := range []struct {

@@ -9,13 +9,6 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// An answer is kept for 24 hours after its action was ongoing for the last time. That is
-// noted once an hour, so it is kept an hour longer.
-const (
-	noteEvery = time.Hour
-	keepFor   = 24*time.Hour + noteEvery
-)
-
 const (
 	selectAnswer = `SELECT action, hash, body FROM answers WHERE sender = ? AND key = ?`
 	insertAnswer = `INSERT INTO answers (sender, key, action, hash, body, seen) VALUES (?, ?, ?, ?, ?, ?)`
@@ -61,14 +54,12 @@ func saveAnswer(c *sqlite.Conn, a *store.Answer) error {
 }
 
 // purgeAnswers deletes those whose time is over. It writes only if there is something to.
-func (s *Store) purgeAnswers(ctx context.Context) error {
-	now := time.Now()
-	note, old := now.Add(-noteEvery).UnixMilli(), now.Add(-keepFor).UnixMilli()
+func (s *Store) purgeAnswers(ctx context.Context, r store.Retention) error {
 	due := false
 	err := s.read(ctx, func(c *sqlite.Conn) error {
 		return each(c, selectDue, func(stmt *sqlite.Stmt) {
-			stmt.BindInt64(1, note)
-			stmt.BindInt64(2, old)
+			stmt.BindInt64(1, r.Noted)
+			stmt.BindInt64(2, r.Answered)
 		}, func(*sqlite.Stmt) { due = true })
 	})
 	if err != nil || !due {
@@ -76,11 +67,11 @@ func (s *Store) purgeAnswers(ctx context.Context) error {
 	}
 	_, err = s.write(ctx, func(c *sqlite.Conn) (bool, error) {
 		err := run(c, noteOngoing, func(stmt *sqlite.Stmt) {
-			stmt.BindInt64(1, note)
-			stmt.BindInt64(2, now.UnixMilli())
+			stmt.BindInt64(1, r.Noted)
+			stmt.BindInt64(2, r.Now)
 		})
 		if err == nil {
-			err = run(c, deleteAnswers, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, old) })
+			err = run(c, deleteAnswers, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, r.Answered) })
 		}
 		return true, err
 	})

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/rules"
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -36,7 +37,7 @@ func TestAnswersAreKept(t *testing.T) {
 		pass := func(d time.Duration) {
 			t.Helper()
 			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Minute) {
-				if _, err := s.Purge(t.Context(), time.Now().Add(-5*time.Minute).UnixMilli(), 100); err != nil {
+				if _, err := s.Purge(t.Context(), rules.Retention(time.Now().UnixMilli(), 100)); err != nil {
 					t.Fatal(err)
 				}
 			}

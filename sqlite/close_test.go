@@ -158,7 +158,7 @@ func TestAfterClose(t *testing.T) {
 			"Runners":     func() error { _, err := s.Runners(ctx, []string{"r"}); return err },
 			"Commit":      func() error { _, err := insert(ctx, s, "a"); return err },
 			"Renew":       func() error { return s.Renew(ctx, store.RunnerRecord{ID: "r"}) },
-			"Purge":       func() error { _, err := s.Purge(ctx, 1, 1); return err },
+			"Purge":       func() error { _, err := s.Purge(ctx, store.Retention{Before: 1, Limit: 1}); return err },
 			"Listen":      func() error { return s.Listen(ctx, func() { t.Error("woken after Close") }) },
 			"AddToken":    func() error { return s.AddToken(ctx, auth.Token{ID: "t"}) },
 			"Tokens":      func() error { _, err := s.Tokens(ctx); return err },

@@ -28,7 +28,7 @@ const (
 			work = excluded.work`
 )
 
-// Commit implements kapi.Store.
+// Commit implements store.Store.
 func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loaded) (store.Writes, error)) error {
 	var decision error
 	var head store.Head
@@ -50,7 +50,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 			return false, nil
 		}
 		head = store.Head{Epoch: loaded.Epoch, Seq: w.Head}
-		if len(w.Insert) == 0 && len(w.Update) == 0 && len(w.Runners) == 0 {
+		if w.Empty() {
 			return false, nil
 		}
 		return true, save(c, w)
@@ -64,7 +64,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 	return errors.Join(decision, err)
 }
 
-// Renew implements kapi.Store.
+// Renew implements store.Store.
 func (s *Store) Renew(ctx context.Context, r store.RunnerRecord) error {
 	_, err := s.write(ctx, func(c *sqlite.Conn) (bool, error) { return true, saveRunner(c, r) })
 	return err

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kettubot/kapi/internal/rules"
+
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -73,7 +75,7 @@ func FuzzStore(f *testing.F) {
 			_, _ = s.Tokens(within(t))
 			_, _ = insert(within(t), s, "next")
 			_ = s.Renew(within(t), store.RunnerRecord{ID: "r"})
-			_, _ = s.Purge(within(t), time.Now().UnixMilli(), 10)
+			_, _ = s.Purge(within(t), rules.Retention(time.Now().UnixMilli(), 10))
 		}
 		closeStore(t, s)
 	})

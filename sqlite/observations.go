@@ -17,7 +17,7 @@ const (
 			since_boot = excluded.since_boot, awake = excluded.awake`
 )
 
-// Observed implements kapi.Store.
+// Observed implements store.Store.
 func (s *Store) Observed(ctx context.Context, clock string, runners []string) (all []store.Observation, err error) {
 	err = s.read(ctx, func(c *sqlite.Conn) error {
 		for _, id := range runners {
@@ -41,7 +41,7 @@ func (s *Store) Observed(ctx context.Context, clock string, runners []string) (a
 	return all, err
 }
 
-// Observe implements kapi.Store.
+// Observe implements store.Store.
 func (s *Store) Observe(ctx context.Context, seen []store.Observation) error {
 	_, err := s.write(ctx, func(c *sqlite.Conn) (bool, error) {
 		for _, o := range seen {

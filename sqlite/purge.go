@@ -2,9 +2,10 @@ package sqlite
 
 import (
 	"context"
-	"time"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/kettubot/kapi/internal/store"
 )
 
 const (
@@ -19,17 +20,17 @@ const (
 	deleteObservations = `DELETE FROM observations WHERE runner NOT IN (SELECT id FROM runners)`
 )
 
-// Purge implements kapi.Store.
-func (s *Store) Purge(ctx context.Context, before int64, limit int) (purged int, err error) {
-	if err := s.purgeAnswers(ctx); err != nil {
+// Purge implements store.Store.
+func (s *Store) Purge(ctx context.Context, r store.Retention) (purged int, err error) {
+	if err := s.purgeAnswers(ctx, r); err != nil {
 		return 0, err
 	}
-	due, err := s.due(ctx, before, limit)
+	due, err := s.due(ctx, r)
 	if err != nil || len(due) == 0 {
 		return 0, err
 	}
 	_, err = s.write(ctx, func(c *sqlite.Conn) (bool, error) {
-		due, err := readDue(c, before, limit) // another process may have been faster
+		due, err := readDue(c, r) // another process may have been faster
 		if err != nil || len(due) == 0 {
 			return false, err
 		}
@@ -42,7 +43,7 @@ func (s *Store) Purge(ctx context.Context, before int64, limit int) (purged int,
 			return false, err
 		}
 		purged = len(due)
-		if err := run(c, deleteRunners, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, before) }); err != nil {
+		if err := run(c, deleteRunners, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, r.Before) }); err != nil {
 			return false, err
 		}
 		return true, run(c, deleteObservations, func(*sqlite.Stmt) {})
@@ -51,20 +52,19 @@ func (s *Store) Purge(ctx context.Context, before int64, limit int) (purged int,
 }
 
 // due looks without the write lock whether there is anything to do.
-func (s *Store) due(ctx context.Context, before int64, limit int) (due []int64, err error) {
+func (s *Store) due(ctx context.Context, r store.Retention) (due []int64, err error) {
 	err = s.read(ctx, func(c *sqlite.Conn) (err error) {
-		due, err = readDue(c, before, limit)
+		due, err = readDue(c, r)
 		return err
 	})
 	return due, err
 }
 
-func readDue(c *sqlite.Conn, before int64, limit int) (due []int64, err error) {
-	future := time.Now().Add(time.Hour).UnixMilli()
+func readDue(c *sqlite.Conn, r store.Retention) (due []int64, err error) {
 	err = each(c, selectOldest,
-		func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(limit)) },
+		func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(r.Limit)) },
 		func(stmt *sqlite.Stmt) {
-			if at := stmt.ColumnInt64(1); at < before || at > future {
+			if at := stmt.ColumnInt64(1); at < r.Before || at > r.Future {
 				due = append(due, stmt.ColumnInt64(0))
 			}
 		})

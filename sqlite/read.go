@@ -35,7 +35,7 @@ const (
 	flagDismissFailed
 )
 
-// Snapshot implements kapi.Store.
+// Snapshot implements store.Store.
 func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
 	snapshot := store.Snapshot{OneMachine: true}
 	err := s.read(ctx, func(c *sqlite.Conn) (err error) {
@@ -54,7 +54,7 @@ func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
 	return snapshot, err
 }
 
-// Feed implements kapi.Store.
+// Feed implements store.Store.
 func (s *Store) Feed(ctx context.Context, since uint64) (store.Page, error) {
 	var page store.Page
 	err := s.read(ctx, func(c *sqlite.Conn) (err error) {
@@ -64,7 +64,7 @@ func (s *Store) Feed(ctx context.Context, since uint64) (store.Page, error) {
 	return page, err
 }
 
-// Runners implements kapi.Store.
+// Runners implements store.Store.
 func (s *Store) Runners(ctx context.Context, ids []string) ([]store.RunnerRecord, error) {
 	var all []store.RunnerRecord
 	err := s.read(ctx, func(c *sqlite.Conn) error {

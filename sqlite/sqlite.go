@@ -2,7 +2,7 @@
 // machine may have open at once.
 //
 // [Open] opens or makes the file; [OpenMemory] is for tests of programs that embed
-// kapi. What either returns goes to kapi.Open, and is an auth.Tokens besides.
+// kapi. What either returns goes to peer.Open, and is an auth.Tokens besides.
 //
 // The file is in WAL mode with synchronous=FULL: a commit is on disk (one fsync) before
 // it is visible to anybody. Beside PATH lie SQLite's PATH-wal and PATH-shm, and
@@ -48,7 +48,7 @@ type Options struct {
 	Warn func(text string)
 }
 
-// A Store is a SQLite file, or a database in memory. It is a kapi.Store and an
+// A Store is a SQLite file, or a database in memory. It is a peer.Store and an
 // auth.Tokens; its methods may be called concurrently.
 type Store struct {
 	path   string // "" in memory
@@ -148,7 +148,7 @@ func OpenMemory() (*Store, error) {
 // Path returns the file's absolute path, "" for a store in memory.
 func (s *Store) Path() string { return s.path }
 
-// Glance implements kapi.Glancer. A process that is short-lived never calls it.
+// Glance implements store.Glancer. A process that is short-lived never calls it.
 func (s *Store) Glance() (store.Mark, bool) {
 	if f := s.now(); f != nil {
 		return f.glance()

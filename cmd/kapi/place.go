@@ -25,7 +25,7 @@ type place interface {
 	hear(context.Context, []kapi.Action) error
 	// follow begins to watch: what is ongoing, and then every change.
 	follow(context.Context) (now []kapi.Action, changes changes, err error)
-	// do starts an action, runs its operation and reports its end, as kapi.Peer.Do.
+	// do starts an action, runs its operation and reports its end, as peer.Peer.Do.
 	do(context.Context, kapi.Spec, kapi.Operation) error
 	// expect says by what the processes of the next do are recognised.
 	expect(proc.Work)
@@ -39,7 +39,7 @@ type place interface {
 	close()
 }
 
-// changes are a *kapi.Watch or a *client.Watch.
+// changes are a *peer.Watch or a *client.Watch.
 type changes interface {
 	Next(context.Context) (kapi.Action, error)
 	Close()

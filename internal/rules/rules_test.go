@@ -7,6 +7,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/internal/wellformed"
 	"pgregory.net/rapid"
 )
 
@@ -79,7 +80,7 @@ func checkInvariants(t *rapid.T, before, after *store.Record, resets bool) {
 		fail("progress out of range")
 	case b.Progress != nil && !resets && (a.Progress == nil || *a.Progress < *b.Progress):
 		fail("progress fell by itself")
-	case !utf8.ValidString(a.State) || utf8.RuneCountInString(a.State) > kapi.MaxState:
+	case !utf8.ValidString(a.State) || utf8.RuneCountInString(a.State) > wellformed.MaxState:
 		fail("a state that is not fit")
 	case b.StartedAt != 0 && b.StartedAt != a.StartedAt:
 		fail("started twice")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 const (
@@ -115,7 +116,7 @@ func TestJudge(t *testing.T) {
 func TestJudgeManySurvivors(t *testing.T) {
 	ev := Evidence{Life: LifeGone, Host: "h", Remains: Remains{Sure: make([]Process, 500)}}
 	r := aRecord(kapi.StatusRunning)
-	if v := Judge(&r, ev); len([]rune(v.Silence)) != kapi.MaxState {
+	if v := Judge(&r, ev); len([]rune(v.Silence)) != wellformed.MaxState {
 		t.Errorf("%d characters", len([]rune(v.Silence)))
 	}
 }

@@ -5,19 +5,19 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 // cutState makes any text fit for a state: valid UTF-8 without NULs, cut to 500
 // code points (the last one an ellipsis if something was cut).
 func cutState(text string) string {
 	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
-	if len(text) <= kapi.MaxState || utf8.RuneCountInString(text) <= kapi.MaxState {
+	if len(text) <= wellformed.MaxState || utf8.RuneCountInString(text) <= wellformed.MaxState {
 		return text
 	}
 	n := 0
 	for i := range text {
-		if n == kapi.MaxState-1 {
+		if n == wellformed.MaxState-1 {
 			return text[:i] + "…"
 		}
 		n++

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 func TestCutState(t *testing.T) {
@@ -33,7 +33,7 @@ func FuzzCutState(f *testing.F) {
 	f.Add("\xff\x00")
 	f.Fuzz(func(t *testing.T, in string) {
 		got := cutState(in)
-		if !utf8.ValidString(got) || strings.ContainsRune(got, 0) || utf8.RuneCountInString(got) > kapi.MaxState {
+		if !utf8.ValidString(got) || strings.ContainsRune(got, 0) || utf8.RuneCountInString(got) > wellformed.MaxState {
 			t.Errorf("%q is not fit for a state", got)
 		}
 		if cutState(got) != got {

@@ -55,11 +55,10 @@ type Store interface {
 	// a crash of the machine takes back of it was of no use any more.
 	Observe(ctx context.Context, seen []Observation) error
 
-	// Purge deletes up to limit tombstones that were last updated before the given
-	// time (ms since 1970), raises the purged seq to the highest of theirs in the
-	// same transaction, and forgets runners that no record names and that were not
-	// heard since, what was observed of them, and answers whose time is over (see Answer). It returns how many tombstones it deleted.
-	Purge(ctx context.Context, before int64, limit int) (int, error)
+	// Purge deletes what a Retention says, raises the purged seq to the highest of the tombstones
+	// that it deleted in the same transaction, and forgets runners that no record names and that were
+	// not heard since, and what was observed of them. It returns how many tombstones it deleted.
+	Purge(ctx context.Context, r Retention) (int, error)
 
 	// Listen calls wake after another peer (or this one) may have committed, until
 	// ctx ends. A missed call costs a delay, never an update: peers also poll.
@@ -177,8 +176,8 @@ type Request struct {
 	By, Key string
 }
 
-// An Answer is what a Request got. It is kept as long as its action is ongoing and for 24
-// hours more; Store.Purge deletes it.
+// An Answer is what a Request got. It is kept as long as its action is ongoing and for a while
+// after (see Retention).
 type Answer struct {
 	Request
 	// Hash tells whether the request is the same in all else.
@@ -187,6 +186,21 @@ type Answer struct {
 	Action string
 	// Body is what was answered.
 	Body []byte
+}
+
+// Empty reports whether there is nothing to write.
+func (w *Writes) Empty() bool { return len(w.Insert) == 0 && len(w.Update) == 0 && len(w.Runners) == 0 }
+
+// A Retention says what is kept, and so what Purge deletes. Times are in milliseconds since 1970.
+type Retention struct {
+	Now int64
+	// Tombstones, up to Limit of them, are deleted that were last updated before Before, and those
+	// that are dated after Future: a clock has jumped.
+	Before, Future int64
+	Limit          int
+	// Answers whose action is ongoing are noted to be so now, if that was last noted before Noted.
+	// Those that were noted to be so before Answered for the last time are deleted.
+	Noted, Answered int64
 }
 
 // A Claim says that an action holds a key.

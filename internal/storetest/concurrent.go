@@ -196,7 +196,7 @@ func testContextEnds(t *testing.T, b Backend) {
 		_, _ = s.Snapshot(ctx)
 		_, _ = s.Feed(ctx, 0)
 		_, _ = s.Runners(ctx, []string{"r"})
-		_, _ = s.Purge(ctx, 0, 1)
+		_, _ = s.Purge(ctx, retention(0, 1))
 		_ = s.Renew(ctx, runnerRecord("r"))
 		_ = s.Listen(ctx, func() {})
 		done <- head

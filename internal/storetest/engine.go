@@ -348,7 +348,7 @@ func testCloseFails(t *testing.T, b Backend) {
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Grace: 10 * time.Millisecond,
 	})
 	if err != nil {
-		t.Fatalf("kapi.Open: %v", err)
+		t.Fatalf("peer.Open: %v", err)
 	}
 	op := start(t, closing, kapi.Spec{Title: "stubborn", Keys: []string{"k"}, ReleaseOnFailure: true})
 	if err := closing.Close(); err != nil {

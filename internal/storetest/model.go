@@ -32,7 +32,7 @@ func testModel(t *testing.T, b Backend) {
 				Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), StoreTimeout: deadline,
 			})
 			if err != nil {
-				rt.Fatalf("kapi.Open: %v", err)
+				rt.Fatalf("peer.Open: %v", err)
 			}
 			defer p.Close()
 			m.peers = append(m.peers, p)

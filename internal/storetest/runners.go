@@ -163,7 +163,7 @@ func testPurge(t *testing.T, b Backend) {
 	// The first tombstones by seq are young, o5 and o6: of three, two are due at most.
 	total := 0
 	for range 4 {
-		n, err := stores[1].Purge(within(t), before, 3)
+		n, err := stores[1].Purge(within(t), retention(before, 3))
 		if err != nil || n > 3 {
 			t.Fatalf("Purge with a limit of 3: %d, %v", n, err)
 		}
@@ -216,7 +216,7 @@ func checkPurged(t *testing.T, stores []store.Store, purged uint64) {
 
 func purge(t *testing.T, s store.Store, before int64, limit, want int) {
 	t.Helper()
-	n, err := s.Purge(within(t), before, limit)
+	n, err := s.Purge(within(t), retention(before, limit))
 	if err != nil || n != want {
 		t.Errorf("Purge(before %d, limit %d) = %d, %v; want %d", before, limit, n, err, want)
 	}
@@ -274,4 +274,13 @@ func failed(r store.Record) store.Record {
 func by(r store.Record, runner string) store.Record {
 	r.Runner = &kapi.Runner{ID: runner, Host: "host of " + runner, PID: 1}
 	return r
+}
+
+// retention keeps what is young: what is dated up to an hour from now, and answers for a day.
+func retention(before int64, limit int) store.Retention {
+	now := time.Now()
+	return store.Retention{
+		Now: now.UnixMilli(), Before: before, Future: now.Add(time.Hour).UnixMilli(), Limit: limit,
+		Noted: now.Add(-time.Hour).UnixMilli(), Answered: now.Add(-24 * time.Hour).UnixMilli(),
+	}
 }

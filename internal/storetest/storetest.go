@@ -142,7 +142,7 @@ func openPeer(t tb, s store.Store) *peer.Peer {
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Grace: deadline, StoreTimeout: deadline,
 	})
 	if err != nil {
-		t.Fatalf("kapi.Open: %v", err)
+		t.Fatalf("peer.Open: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := p.Close(); err != nil {

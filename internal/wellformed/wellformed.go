@@ -11,6 +11,15 @@ import (
 	"unicode/utf8"
 )
 
+// Limits of an action's texts, in code points, and of the number of its keys.
+const (
+	MaxTitle       = 200
+	MaxDescription = 2000
+	MaxState       = 500
+	MaxKey         = 200
+	MaxKeys        = 8
+)
+
 // Text says what keeps s from being UTF-8, as in `is not valid UTF-8: byte 9 is 0xe9, after
 // "/srv/caf"`. Bytes are counted from 1. It is "" if s is valid.
 func Text(s string) (flaw string) {
