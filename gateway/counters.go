@@ -36,7 +36,7 @@ type Ending struct {
 func (c *Counters) Endings() []Ending {
 	all := make([]Ending, len(endings))
 	for i, e := range endings {
-		all[i] = Ending{e.code.told(), e.reason, c.ended[i].Load()}
+		all[i] = Ending{told(e.code), e.reason, c.ended[i].Load()}
 	}
 	return all
 }

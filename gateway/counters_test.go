@@ -119,7 +119,7 @@ func TestEveryCodeIsCounted(t *testing.T) {
 		var c Counters
 		c.end(code)
 		for _, e := range c.Endings() {
-			if e.Count > 0 && e.Code != code.told() {
+			if e.Count > 0 && e.Code != told(code) {
 				t.Errorf("%d is counted as %d", code, e.Code)
 			}
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
-	"strings"
 
 	"github.com/kettubot/kapi/auth"
 )
@@ -35,7 +34,7 @@ type message struct {
 
 var errShape = errors.New("not a message")
 
-// parse reads a frame. Fields that it doesn't know are ignored.
+// parse reads what a client sends. Fields that it doesn't know are ignored.
 func parse(frame []byte) (message, error) {
 	var m struct {
 		Op *json.Number    `json:"op"`
@@ -91,16 +90,6 @@ func (r *resume) seq() (uint64, bool) {
 	return n, err == nil
 }
 
-// cutScheme takes off what REST has before a token.
-func cutScheme(token string) string {
-	for _, scheme := range []string{"Bearer ", "Bot "} {
-		if len(token) > len(scheme) && strings.EqualFold(token[:len(scheme)], scheme) {
-			return token[len(scheme):]
-		}
-	}
-	return token
-}
-
 // A user is what a client is told of whom it identified as.
 type user struct {
 	ID          string           `json:"id"`
@@ -112,7 +101,7 @@ type user struct {
 func encode(v any) []byte {
 	data, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // only of types in this file
+		panic(err) // only of types in this package
 	}
 	return data
 }

@@ -92,7 +92,7 @@ func (s *session) leave(code Code) {
 // end closes the connection and returns at once. Calls after the first do nothing.
 func (s *session) end(code Code) {
 	s.ending.Do(func() {
-		s.gateway.log.Debug("gateway connection ends", "address", s.address, "code", int(code.told()))
+		s.gateway.log.Debug("gateway connection ends", "address", s.address, "code", int(told(code)))
 		s.gateway.counters.end(code)
 		s.cancel()
 		s.closing.Go(func() {
@@ -112,7 +112,7 @@ func (s *session) end(code Code) {
 				_ = s.conn.CloseNow()
 				return
 			}
-			_ = s.conn.Close(code.status(), reasons[code])
+			_ = s.conn.Close(statusOf(code), told(code).Reason())
 		})
 	})
 }
@@ -143,7 +143,7 @@ func (s *session) read() Code {
 		if frame == nil {
 			return code
 		}
-		if code := s.handle(frame); code != clientLeft {
+		if code := s.handle(frame); code != goesOn {
 			return code
 		}
 	}
@@ -167,10 +167,10 @@ func (s *session) frame() ([]byte, Code) {
 	case kind != websocket.MessageText, !utf8.Valid(frame): // RFC 6455, section 5.6: a text is UTF-8
 		return nil, CodeDecode
 	}
-	return frame, clientLeft
+	return frame, goesOn
 }
 
-// handle does what a message says. It returns clientLeft if the connection goes on.
+// handle does what a message says.
 func (s *session) handle(frame []byte) Code {
 	m, err := parse(frame)
 	if err != nil {
@@ -184,7 +184,7 @@ func (s *session) handle(frame []byte) Code {
 		if s.send(heartbeatAnswer) != nil {
 			return clientLeft
 		}
-		return clientLeft
+		return goesOn
 	case opIdentify, opResume:
 		if s.identified {
 			return CodeIdentified
@@ -212,7 +212,7 @@ func (s *session) identify(m message) Code {
 		return CodeDecode
 	}
 	who, code := s.admit(d.Token)
-	if code != clientLeft {
+	if code != goesOn {
 		return code
 	}
 	intents, ok := d.intents()
@@ -241,7 +241,7 @@ func (s *session) resume(m message) Code {
 		return CodeDecode
 	}
 	who, code := s.admit(d.Token)
-	if code != clientLeft {
+	if code != goesOn {
 		return code
 	}
 	epoch, intents, ok := s.openSessionID(d.SessionID, who)
@@ -280,7 +280,7 @@ func (s *session) admit(token string) (auth.Identity, Code) {
 		return who, s.failed("find out who identifies", err)
 	}
 	s.forget = s.gateway.watchGrant(s, request)
-	return who, clientLeft
+	return who, goesOn
 }
 
 func (s *session) failed(what string, err error) Code {
@@ -301,13 +301,13 @@ func (s *session) begin(watch *peer.Watch, intents uint64, greeting ready) Code 
 		defer watch.Close()
 		s.end(s.tell(watch, encode(greeting)))
 	})
-	return clientLeft
+	return goesOn
 }
 
 // tell sends until the connection ends, and says why it did.
 func (s *session) tell(watch *peer.Watch, greeting []byte) Code {
 	for watch.Replaying() && s.ctx.Err() == nil {
-		if code := s.dispatch(watch); code != clientLeft {
+		if code := s.dispatch(watch); code != goesOn {
 			return code
 		}
 	}
@@ -315,7 +315,7 @@ func (s *session) tell(watch *peer.Watch, greeting []byte) Code {
 		return clientLeft
 	}
 	for s.ctx.Err() == nil {
-		if code := s.dispatch(watch); code != clientLeft {
+		if code := s.dispatch(watch); code != goesOn {
 			return code
 		}
 	}
@@ -334,7 +334,7 @@ func (s *session) dispatch(watch *peer.Watch) Code {
 		return clientLeft
 	}
 	if !s.internal.Load() {
-		return clientLeft
+		return goesOn
 	}
 	if d.Skipped > 0 {
 		s.gateway.counters.coalesced.Add(d.Skipped)
@@ -342,7 +342,7 @@ func (s *session) dispatch(watch *peer.Watch) Code {
 	if s.write(s.gateway.frameOf(d.JSON)) != nil {
 		s.cancel()
 	}
-	return clientLeft
+	return goesOn
 }
 
 // sessionID binds the epoch and the intents to who identified, so that any peer can take the

@@ -1,0 +1,96 @@
+package kapi_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestLinked: who imports a package links all that it imports. A client has neither engine nor stores
+// in it, and nothing but the stores, and programs that choose one, has a driver.
+func TestLinked(t *testing.T) {
+	linked := map[string][]string{}
+	var link func(folder string) []string
+	link = func(folder string) []string {
+		if all, ok := linked[folder]; ok {
+			return all
+		}
+		var all []string
+		for path := range imports(t, folder) {
+			all = append(all, path)
+			if local, ok := strings.CutPrefix(path, module); ok {
+				all = append(all, link(cmpDot(strings.TrimPrefix(local, "/")))...)
+			}
+		}
+		slices.Sort(all)
+		linked[folder] = slices.Compact(all)
+		return linked[folder]
+	}
+	drivers := []string{"zombiezen.com/go/sqlite", "modernc.org/sqlite", "github.com/jackc/pgx/v5"}
+	chooses := []string{"sqlite", "postgres", "internal/pgtest", "cmd/kapi", "internal/acceptance", "internal/browser", "internal/linear", "examples/embed"}
+	for _, folder := range folders(t) {
+		for _, path := range link(folder) {
+			for _, driver := range drivers {
+				if (path == driver || strings.HasPrefix(path, driver+"/")) && !slices.Contains(chooses, folder) {
+					t.Errorf("%s links %s", folder, path)
+				}
+			}
+			for _, part := range []string{"/peer", "/internal/rules", "/internal/store", "/sqlite", "/postgres", "/server", "/gateway"} {
+				if folder == "client" && path == module+part {
+					t.Errorf("client links %s", path)
+				}
+			}
+		}
+	}
+	if all := linked["peer"]; !slices.Contains(all, module+"/internal/rules") {
+		t.Errorf("the engine links %v", all)
+	}
+}
+
+func cmpDot(folder string) string {
+	if folder == "" {
+		return "."
+	}
+	return folder
+}
+
+// TestRulesArePure: the rules see no lock, clock, context, process or network. Of package time they use
+// what is a value.
+func TestRulesArePure(t *testing.T) {
+	impure := []string{"sync", "sync/atomic", "context", "os", "os/exec", "net", "net/http", "io", "log/slog", "math/rand", "math/rand/v2", "crypto/rand", "runtime", "unsafe", "syscall"}
+	ofTime := []string{"Duration", "Millisecond", "Second", "Minute", "Hour", "UnixMilli", "RFC3339"}
+	files, err := filepath.Glob("internal/rules/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range file.Imports {
+			if path, err := strconv.Unquote(i.Path.Value); err != nil || slices.Contains(impure, path) {
+				t.Errorf("%s imports %s", name, path)
+			}
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && !slices.Contains(ofTime, n.Sel.Name) {
+					t.Errorf("%s uses time.%s", name, n.Sel.Name)
+				}
+			case *ast.GoStmt, *ast.ChanType, *ast.SelectStmt:
+				t.Errorf("%s has a goroutine or a channel", name)
+			}
+			return true
+		})
+	}
+}
