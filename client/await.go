@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // lookEvery is how often one that waits looks whether it is its turn, where the gateway doesn't say.
@@ -61,7 +62,7 @@ func (h *handle) await(ctx context.Context, s start) error {
 
 // begin reports that it is there, and, if it has its keys, that it begins.
 func (h *handle) begin(ctx context.Context, s start) (began bool, err error) {
-	ask := func(r kapi.Report) (told, error) {
+	ask := func(r kapi.Report) (wire.Reported, error) {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
 		answer, err := h.client.report(ctx, h.ID(), r)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/wellformed"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // Options of New. The zero value is right for most programs.
@@ -129,14 +130,19 @@ func (c *Client) Get(ctx context.Context, id string) (a kapi.Action, err error) 
 
 func actionPath(id string) string { return "/kapi/actions/" + url.PathEscape(id) }
 
-// Dismiss ends a failed action and frees its keys. It returns the action as it was before.
-// The error is kapi.ErrUnknown or kapi.ErrNotFailed. by is not used: the server knows who asks.
+// Dismiss ends a failed action and frees its keys. It returns the action as it ended, with the Seq
+// and UpdatedAt of before: the server's answer has no body. The error is kapi.ErrUnknown or
+// kapi.ErrNotFailed. by is not used: the server knows who asks.
 func (c *Client) Dismiss(ctx context.Context, id, _ string) (kapi.Action, error) {
 	a, err := c.Get(ctx, id)
 	if err != nil {
 		return a, err
 	}
-	return a, c.call(ctx, http.MethodPost, actionPath(id)+"/dismiss", nil, nil, nil)
+	if err := c.call(ctx, http.MethodPost, actionPath(id)+"/dismiss", nil, nil, nil); err != nil {
+		return a, err
+	}
+	a.Status, a.Keys = kapi.StatusAborted, nil
+	return a, nil
 }
 
 // Cancel asks the runner of an action to stop. The error is kapi.ErrUnknown or a
@@ -147,10 +153,7 @@ func (c *Client) Cancel(ctx context.Context, id, _ string) (a kapi.Action, err e
 
 // GiveUp fails an impacted action at once, as not proven dead. The error is as of Cancel.
 func (c *Client) GiveUp(ctx context.Context, id, _ string) (a kapi.Action, err error) {
-	body := struct {
-		GiveUp bool `json:"give_up"`
-	}{true}
-	return a, c.call(ctx, http.MethodPost, actionPath(id)+"/cancel", nil, body, &a)
+	return a, c.call(ctx, http.MethodPost, actionPath(id)+"/cancel", nil, wire.Cancel{GiveUp: true}, &a)
 }
 
 // call sends a request and reads the answer into answer, if there is to be one.

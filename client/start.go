@@ -13,6 +13,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/wellformed"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // Start starts an action whose work this program does, and reports on. With an idempotency key, a
@@ -76,14 +77,10 @@ func (c *Client) post(ctx context.Context, s start) (r kapi.Remote, err error) {
 	if s.idempotencyKey != "" {
 		header.Set("Idempotency-Key", s.idempotencyKey)
 	}
-	body := struct {
-		Title            string   `json:"title"`
-		Description      string   `json:"description,omitempty"`
-		Keys             []string `json:"keys,omitempty"`
-		ReleaseOnFailure bool     `json:"release_on_failure,omitempty"`
-		Within           []string `json:"within,omitempty"`
-		Wait             bool     `json:"wait,omitempty"`
-	}{s.Title, s.Description, s.Keys, s.ReleaseOnFailure, s.Within, s.Wait != 0}
+	body := wire.Start{
+		Title: s.Title, Description: s.Description, Keys: s.Keys,
+		ReleaseOnFailure: s.ReleaseOnFailure, Within: s.Within, Wait: s.Wait != 0,
+	}
 	return r, c.call(ctx, http.MethodPost, "/kapi/actions", header, body, &r)
 }
 
@@ -104,14 +101,14 @@ func (c *Client) dismissHolders(ctx context.Context, keys []string) (gone []kapi
 		holders = append(holders, a)
 	}
 	for _, a := range holders {
-		before, err := c.Dismiss(ctx, a.ID, "")
+		_, err := c.Dismiss(ctx, a.ID, "")
 		if errors.Is(err, kapi.ErrUnknown) { // somebody else has
 			continue
 		}
 		if err != nil {
 			return gone, err
 		}
-		gone = append(gone, before)
+		gone = append(gone, a)
 	}
 	return gone, nil
 }

@@ -18,10 +18,10 @@ import (
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/wellformed"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 const (
-	intentInternal = 1 << 6
 	// The pause before a connection is tried again grows from the first to the last.
 	firstPause = 200 * time.Millisecond
 	lastPause  = 10 * time.Second
@@ -152,7 +152,7 @@ func (w *Watch) follow(ctx context.Context, conn *connection) error {
 			return err
 		}
 		w.heard = w.heard || m.T != ""
-		if m.T != "KAPI_ACTION_UPDATE" {
+		if m.T != wire.TypeUpdate {
 			continue
 		}
 		var a kapi.Action
@@ -188,16 +188,9 @@ type connection struct {
 	busy       atomic.Bool
 }
 
-type message struct {
-	Op int             `json:"op"`
-	T  string          `json:"t"`
-	S  uint64          `json:"s"`
-	D  json.RawMessage `json:"d"`
-}
-
 // connect opens a connection, identifies or resumes on it, and keeps its heart beating.
 func (w *Watch) connect(ctx context.Context) (_ *connection, err error) {
-	var gateway struct{ URL string }
+	var gateway wire.Gateway
 	if err := w.client.call(ctx, http.MethodGet, "/gateway", nil, nil, &gateway); err != nil {
 		return nil, err
 	}
@@ -234,14 +227,14 @@ func (w *Watch) connect(ctx context.Context) (_ *connection, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(m.D, &hello); err != nil || m.Op != 3 || hello.Interval <= 0 {
+	if err := json.Unmarshal(m.D, &hello); err != nil || m.Op != wire.OpHello || hello.Interval <= 0 {
 		return nil, fmt.Errorf("gateway %s: it doesn't say hello", gateway.URL)
 	}
 	if w.session != "" {
-		err = c.send(map[string]any{"op": 5, "d": map[string]any{"token": w.client.token, "session_id": w.session, "seq": w.seq}})
-	} else if err = c.send(map[string]any{"op": 4, "d": map[string]any{
-		"token": w.client.token, "intents": intentInternal, "properties": map[string]string{"browser": "kapi"},
-	}}); err == nil {
+		err = c.send(wire.OpResume, map[string]any{"token": w.client.token, "session_id": w.session, "seq": w.seq})
+	} else if err = c.send(wire.OpIdentify, map[string]any{
+		"token": w.client.token, "intents": wire.IntentInternal, "properties": map[string]string{"browser": "kapi"},
+	}); err == nil {
 		err = w.ready(c)
 	}
 	if err != nil {
@@ -259,22 +252,22 @@ func (w *Watch) ready(c *connection) error {
 	var ready struct {
 		SessionID string `json:"session_id"`
 	}
-	if err := json.Unmarshal(m.D, &ready); err != nil || m.T != "READY" || ready.SessionID == "" {
+	if err := json.Unmarshal(m.D, &ready); err != nil || m.T != wire.TypeReady || ready.SessionID == "" {
 		return errors.New("the gateway doesn't say READY")
 	}
 	w.session, w.seq = ready.SessionID, m.S
 	return nil
 }
 
-func (c *connection) send(v any) error {
-	data, err := json.Marshal(v)
+func (c *connection) send(op int, d any) error {
+	data, err := json.Marshal(wire.Request{Op: op, D: d})
 	if err != nil {
 		return err
 	}
 	return lost(c.Write(c.ctx, websocket.MessageText, data))
 }
 
-func (c *connection) read() (m message, err error) {
+func (c *connection) read() (m wire.Frame, err error) {
 	_, data, err := c.Read(context.Background())
 	if err != nil {
 		return m, lost(err)
@@ -309,7 +302,7 @@ func (c *connection) beat(interval time.Duration) {
 				_ = c.CloseNow()
 				return
 			}
-			if c.send(map[string]int{"op": 1, "d": 0}) != nil {
+			if c.send(wire.OpHeartbeat, 0) != nil {
 				return
 			}
 		case <-c.ctx.Done():
@@ -331,14 +324,14 @@ func lost(err error) error {
 	if err == nil {
 		return nil
 	}
-	switch websocket.CloseStatus(err) {
-	case 4004:
+	switch wire.Code(websocket.CloseStatus(err)) {
+	case wire.CodeToken:
 		return auth.ErrInvalidToken
-	case 4014:
+	case wire.CodeForbidden:
 		return ErrForbidden
-	case 4007, 4009:
+	case wire.CodeSeq, wire.CodeTimeout:
 		return kapi.ErrGap
-	case 4003, 4012, 4013:
+	case wire.CodeNotIdentified, wire.CodeVersion, wire.CodeIntents:
 		return fmt.Errorf("the gateway refuses this client: %w", err)
 	}
 	return unavailable("gateway: %w", err)

@@ -7,41 +7,42 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // How serving a connection goes on is said by a close code, or by one of these, which no client is
 // told.
 const (
 	// goesOn: it does.
-	goesOn Code = -1
+	goesOn wire.Code = -1
 	// clientLeft: the connection has ended, or the client ends it.
-	clientLeft Code = 0
+	clientLeft wire.Code = 0
 	// codeSlow is CodeLimit for a reader that is too slow, which is counted by itself.
-	codeSlow Code = -4008
+	codeSlow wire.Code = -4008
 )
 
 // codeOf says how a connection ends because of err.
-func codeOf(err error) Code {
+func codeOf(err error) wire.Code {
 	switch {
 	case errors.Is(err, auth.ErrNoToken), errors.Is(err, auth.ErrInvalidToken), errors.Is(err, auth.ErrExpiredToken),
 		errors.Is(err, auth.ErrUnknownToken):
-		return CodeToken
+		return wire.CodeToken
 	case errors.Is(err, kapi.ErrGap):
-		return CodeTimeout
+		return wire.CodeTimeout
 	case errors.Is(err, kapi.ErrAhead):
-		return CodeSeq
+		return wire.CodeSeq
 	case errors.Is(err, kapi.ErrClosed):
-		return CodeRestart
+		return wire.CodeRestart
 	}
-	return CodeUnknown
+	return wire.CodeUnknown
 }
 
 // told is the code that the client is told, 0 if it is told none.
-func told(c Code) Code {
+func told(c wire.Code) wire.Code {
 	if c == codeSlow {
-		return CodeLimit
+		return wire.CodeLimit
 	}
 	return c
 }
 
-func statusOf(c Code) websocket.StatusCode { return websocket.StatusCode(told(c)) }
+func statusOf(c wire.Code) websocket.StatusCode { return websocket.StatusCode(told(c)) }

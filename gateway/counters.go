@@ -1,6 +1,10 @@
 package gateway
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/kettubot/kapi/internal/wire"
+)
 
 // Counters count what gateways do, in atomics. The zero value is ready for use: pass one in
 // Options.Counters and read it whenever you like. Several gateways may share one.
@@ -25,7 +29,7 @@ func (c *Counters) Coalesced() uint64 { return c.coalesced.Load() }
 // An Ending is one way in which connections end.
 type Ending struct {
 	// Code is what the client was told; 0: the client left, or the network lost it.
-	Code Code
+	Code wire.Code
 	// Reason is a word for it, which also tells apart what shares a code.
 	Reason string
 	// Count is how many connections ended so.
@@ -42,7 +46,7 @@ func (c *Counters) Endings() []Ending {
 }
 
 // end counts the end of a connection.
-func (c *Counters) end(code Code) {
+func (c *Counters) end(code wire.Code) {
 	for i := range endings {
 		if endings[i].code == code {
 			c.ended[i].Add(1)
@@ -53,22 +57,22 @@ func (c *Counters) end(code Code) {
 
 // The words are part of the metrics: don't change them.
 var endings = [...]struct {
-	code   Code
+	code   wire.Code
 	reason string
 }{
 	{clientLeft, "client_left"},
-	{CodeUnknown, "unknown_error"},
-	{CodeOpcode, "unknown_opcode"},
-	{CodeDecode, "decode_error"},
-	{CodeNotIdentified, "not_identified"},
-	{CodeToken, "bad_token"},
-	{CodeIdentified, "identified_already"},
-	{CodeSeq, "invalid_seq"},
-	{CodeLimit, "too_much"},
+	{wire.CodeUnknown, "unknown_error"},
+	{wire.CodeOpcode, "unknown_opcode"},
+	{wire.CodeDecode, "decode_error"},
+	{wire.CodeNotIdentified, "not_identified"},
+	{wire.CodeToken, "bad_token"},
+	{wire.CodeIdentified, "identified_already"},
+	{wire.CodeSeq, "invalid_seq"},
+	{wire.CodeLimit, "too_much"},
 	{codeSlow, "too_slow"},
-	{CodeTimeout, "timeout"},
-	{CodeRestart, "restart"},
-	{CodeVersion, "invalid_version"},
-	{CodeIntents, "invalid_intents"},
-	{CodeForbidden, "forbidden_intents"},
+	{wire.CodeTimeout, "timeout"},
+	{wire.CodeRestart, "restart"},
+	{wire.CodeVersion, "invalid_version"},
+	{wire.CodeIntents, "invalid_intents"},
+	{wire.CodeForbidden, "forbidden_intents"},
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // endedBy returns how many connections ended for which reason, if any did.
@@ -75,12 +76,12 @@ func TestCoalesced(t *testing.T) {
 // Each connection is counted while it is open, and ends once.
 func TestEndings(t *testing.T) {
 	b := newBench(t, Options{})
-	b.dialWith("", nil).wantClose(CodeVersion)
+	b.dialWith("", nil).wantClose(wire.CodeVersion)
 	for range 2 {
 		c := b.dial()
 		c.next(3, "")
 		c.send(`{"op":4,"d":{"token":"x","intents":64}}`)
-		c.wantClose(CodeToken)
+		c.wantClose(wire.CodeToken)
 	}
 	left, broken, stays := b.dial(), b.dial(), b.dial()
 	left.identify(identifyAdmin)
@@ -95,7 +96,7 @@ func TestEndings(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var answering sync.WaitGroup
-	answering.Go(func() { stays.wantClose(CodeRestart) })
+	answering.Go(func() { stays.wantClose(wire.CodeRestart) })
 	if err := b.gateway.Close(ctx); err != nil {
 		t.Error(err)
 	}
@@ -112,10 +113,11 @@ func TestEveryCodeIsCounted(t *testing.T) {
 	for _, e := range new(Counters).Endings() {
 		words[e.Reason] = true
 	}
-	if len(words) != len(reasons)+1 {
-		t.Errorf("%d words for %d codes", len(words), len(reasons))
+	codes := append(wire.Codes(), codeSlow)
+	if len(words) != len(codes)+1 {
+		t.Errorf("%d words for %d codes", len(words), len(codes))
 	}
-	for code := range reasons {
+	for _, code := range codes {
 		var c Counters
 		c.end(code)
 		for _, e := range c.Endings() {

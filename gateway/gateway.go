@@ -12,6 +12,7 @@ import (
 
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/origin"
+	"github.com/kettubot/kapi/internal/wire"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -128,7 +129,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn.SetReadLimit(-1) // the library would close with a code of its own
 	s = newSession(g, conn, t.conn, r)
 	if !g.join(s) {
-		s.end(CodeRestart)
+		s.end(wire.CodeRestart)
 		s.wait()
 		return
 	}
@@ -182,7 +183,7 @@ func (g *Gateway) Close(ctx context.Context) error {
 		g.checks.cancel()
 	}
 	for s := range g.sessions {
-		s.end(CodeRestart)
+		s.end(wire.CodeRestart)
 	}
 	g.mu.Unlock()
 	done := make(chan struct{})

@@ -16,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 func TestUpdates(t *testing.T) {
@@ -90,43 +91,43 @@ func TestCloseCodes(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		say  []string
-		want Code
+		want wire.Code
 	}{
-		"not JSON":               {[]string{"hello"}, CodeDecode},
-		"nothing":                {[]string{""}, CodeDecode},
-		"not UTF-8":              {[]string{"{\"op\":1,\"d\":\"\xe9\"}"}, CodeDecode},
-		"an array":               {[]string{"[]"}, CodeDecode},
-		"no op":                  {[]string{"{}"}, CodeDecode},
-		"op is null":             {[]string{`{"op":null}`}, CodeDecode},
-		"op is a string":         {[]string{`{"op":"four"}`}, CodeDecode},
-		"unknown op":             {[]string{`{"op":99}`}, CodeOpcode},
-		"huge op":                {[]string{`{"op":1e999}`}, CodeOpcode},
-		"fractional op":          {[]string{`{"op":1.5}`}, CodeOpcode},
-		"dispatch, early":        {[]string{`{"op":0}`}, CodeNotIdentified},
-		"hello, early":           {[]string{`{"op":3}`}, CodeNotIdentified},
-		"dispatch, late":         {[]string{identifyAdmin, `{"op":0}`}, CodeOpcode},
-		"identify without d":     {[]string{`{"op":4}`}, CodeDecode},
-		"identify with a list":   {[]string{`{"op":4,"d":[]}`}, CodeDecode},
-		"token is a number":      {[]string{`{"op":4,"d":{"token":5,"intents":64}}`}, CodeDecode},
-		"no token":               {[]string{`{"op":4,"d":{"intents":64}}`}, CodeToken},
-		"bad token":              {[]string{`{"op":4,"d":{"token":"x","intents":64}}`}, CodeToken},
-		"no intents":             {[]string{`{"op":4,"d":{"token":"a.d.min"}}`}, CodeIntents},
-		"unknown intents":        {[]string{`{"op":4,"d":{"token":"a.d.min","intents":128}}`}, CodeIntents},
-		"negative intents":       {[]string{`{"op":4,"d":{"token":"a.d.min","intents":-1}}`}, CodeIntents},
-		"huge intents":           {[]string{`{"op":4,"d":{"token":"a.d.min","intents":1e400}}`}, CodeIntents},
-		"intents not allowed":    {[]string{`{"op":4,"d":{"token":"no.bo.dy","intents":64}}`}, CodeForbidden},
-		"identify twice":         {[]string{identifyAdmin, identifyAdmin}, CodeIdentified},
-		"identify, then resume":  {[]string{identifyAdmin, resume("a.d.min", admins.SessionID, 0)}, CodeIdentified},
-		"resume a seq to come":   {[]string{resume("a.d.min", admins.SessionID, 99)}, CodeSeq},
-		"resume a negative seq":  {[]string{resume("a.d.min", admins.SessionID, -1)}, CodeSeq},
-		"resume a huge seq":      {[]string{`{"op":5,"d":{"token":"a.d.min","session_id":"` + admins.SessionID + `","seq":1e300}}`}, CodeSeq},
-		"resume without a seq":   {[]string{resume("a.d.min", admins.SessionID, nil)}, CodeSeq},
-		"resume another's":       {[]string{resume("b.o.t", admins.SessionID, 0)}, CodeTimeout},
-		"resume with bad token":  {[]string{resume("x", admins.SessionID, 0)}, CodeToken},
-		"resume garbage":         {[]string{resume("a.d.min", "x", 0)}, CodeTimeout},
-		"resume forged intents":  {[]string{resume("a.d.min", strings.Replace(admins.SessionID, ".64.", ".65.", 1), 0)}, CodeTimeout},
-		"resume another history": {[]string{resume("a.d.min", "x"+admins.SessionID, 0)}, CodeTimeout},
-		"too long":               {[]string{`{"op":1,"d":"` + strings.Repeat("x", maxFrame) + `"}`}, CodeLimit},
+		"not JSON":               {[]string{"hello"}, wire.CodeDecode},
+		"nothing":                {[]string{""}, wire.CodeDecode},
+		"not UTF-8":              {[]string{"{\"op\":1,\"d\":\"\xe9\"}"}, wire.CodeDecode},
+		"an array":               {[]string{"[]"}, wire.CodeDecode},
+		"no op":                  {[]string{"{}"}, wire.CodeDecode},
+		"op is null":             {[]string{`{"op":null}`}, wire.CodeDecode},
+		"op is a string":         {[]string{`{"op":"four"}`}, wire.CodeDecode},
+		"unknown op":             {[]string{`{"op":99}`}, wire.CodeOpcode},
+		"huge op":                {[]string{`{"op":1e999}`}, wire.CodeOpcode},
+		"fractional op":          {[]string{`{"op":1.5}`}, wire.CodeOpcode},
+		"dispatch, early":        {[]string{`{"op":0}`}, wire.CodeNotIdentified},
+		"hello, early":           {[]string{`{"op":3}`}, wire.CodeNotIdentified},
+		"dispatch, late":         {[]string{identifyAdmin, `{"op":0}`}, wire.CodeOpcode},
+		"identify without d":     {[]string{`{"op":4}`}, wire.CodeDecode},
+		"identify with a list":   {[]string{`{"op":4,"d":[]}`}, wire.CodeDecode},
+		"token is a number":      {[]string{`{"op":4,"d":{"token":5,"intents":64}}`}, wire.CodeDecode},
+		"no token":               {[]string{`{"op":4,"d":{"intents":64}}`}, wire.CodeToken},
+		"bad token":              {[]string{`{"op":4,"d":{"token":"x","intents":64}}`}, wire.CodeToken},
+		"no intents":             {[]string{`{"op":4,"d":{"token":"a.d.min"}}`}, wire.CodeIntents},
+		"unknown intents":        {[]string{`{"op":4,"d":{"token":"a.d.min","intents":128}}`}, wire.CodeIntents},
+		"negative intents":       {[]string{`{"op":4,"d":{"token":"a.d.min","intents":-1}}`}, wire.CodeIntents},
+		"huge intents":           {[]string{`{"op":4,"d":{"token":"a.d.min","intents":1e400}}`}, wire.CodeIntents},
+		"intents not allowed":    {[]string{`{"op":4,"d":{"token":"no.bo.dy","intents":64}}`}, wire.CodeForbidden},
+		"identify twice":         {[]string{identifyAdmin, identifyAdmin}, wire.CodeIdentified},
+		"identify, then resume":  {[]string{identifyAdmin, resume("a.d.min", admins.SessionID, 0)}, wire.CodeIdentified},
+		"resume a seq to come":   {[]string{resume("a.d.min", admins.SessionID, 99)}, wire.CodeSeq},
+		"resume a negative seq":  {[]string{resume("a.d.min", admins.SessionID, -1)}, wire.CodeSeq},
+		"resume a huge seq":      {[]string{`{"op":5,"d":{"token":"a.d.min","session_id":"` + admins.SessionID + `","seq":1e300}}`}, wire.CodeSeq},
+		"resume without a seq":   {[]string{resume("a.d.min", admins.SessionID, nil)}, wire.CodeSeq},
+		"resume another's":       {[]string{resume("b.o.t", admins.SessionID, 0)}, wire.CodeTimeout},
+		"resume with bad token":  {[]string{resume("x", admins.SessionID, 0)}, wire.CodeToken},
+		"resume garbage":         {[]string{resume("a.d.min", "x", 0)}, wire.CodeTimeout},
+		"resume forged intents":  {[]string{resume("a.d.min", strings.Replace(admins.SessionID, ".64.", ".65.", 1), 0)}, wire.CodeTimeout},
+		"resume another history": {[]string{resume("a.d.min", "x"+admins.SessionID, 0)}, wire.CodeTimeout},
+		"too long":               {[]string{`{"op":1,"d":"` + strings.Repeat("x", maxFrame) + `"}`}, wire.CodeLimit},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := b.dial()
@@ -142,7 +143,7 @@ func TestCloseCodes(t *testing.T) {
 func TestVersion(t *testing.T) {
 	b := newBench(t, Options{})
 	for _, query := range []string{"", "?v=3", "?v=", "?encoding=json"} {
-		b.dialWith(query, nil).wantClose(CodeVersion)
+		b.dialWith(query, nil).wantClose(wire.CodeVersion)
 	}
 }
 
@@ -151,7 +152,7 @@ func TestBinary(t *testing.T) {
 	if err := c.conn.Write(t.Context(), websocket.MessageBinary, []byte(identifyAdmin)); err != nil {
 		t.Fatal(err)
 	}
-	c.wantClose(CodeDecode)
+	c.wantClose(wire.CodeDecode)
 }
 
 func TestTooManyMessages(t *testing.T) {
@@ -159,15 +160,15 @@ func TestTooManyMessages(t *testing.T) {
 	for range perMinute + 1 {
 		c.send(`{"op":1}`)
 	}
-	c.wantClose(CodeLimit)
+	c.wantClose(wire.CodeLimit)
 }
 
 func TestOverdue(t *testing.T) {
 	b := newBench(t, Options{IdentifyWithin: 50 * time.Millisecond, Heartbeat: 60 * time.Millisecond})
-	b.dial().wantClose(CodeTimeout)
+	b.dial().wantClose(wire.CodeTimeout)
 	c := b.dial()
 	c.identify(identifyAdmin)
-	c.wantClose(CodeTimeout)
+	c.wantClose(wire.CodeTimeout)
 	c = b.dial()
 	c.identify(identifyAdmin)
 	for range 10 {
@@ -212,10 +213,10 @@ func TestRestart(t *testing.T) {
 	one.identify(identifyAdmin)
 	two.identify(`{"op":4,"d":{"token":"no.bo.dy","intents":0}}`)
 	go b.gateway.Close(t.Context())
-	one.wantClose(CodeRestart)
-	two.wantClose(CodeRestart)
-	mute.wantClose(CodeRestart)
-	b.dial().wantClose(CodeRestart)
+	one.wantClose(wire.CodeRestart)
+	two.wantClose(wire.CodeRestart)
+	mute.wantClose(wire.CodeRestart)
+	b.dial().wantClose(wire.CodeRestart)
 }
 
 // A client that never answers the end of its connection must not hold up a restart.
@@ -249,7 +250,7 @@ func TestPeerClosed(t *testing.T) {
 	if err := b.peer.Close(); err != nil {
 		t.Fatal(err)
 	}
-	c.wantClose(CodeRestart)
+	c.wantClose(wire.CodeRestart)
 }
 
 func TestRevoked(t *testing.T) {
@@ -259,7 +260,7 @@ func TestRevoked(t *testing.T) {
 	two.identify(`{"op":4,"d":{"token":"b.o.t","intents":64}}`)
 	b.revoke("Bearer a.d.min")
 	began := time.Now()
-	one.wantClose(CodeToken)
+	one.wantClose(wire.CodeToken)
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v", took)
 	}
@@ -282,7 +283,7 @@ func TestCookie(t *testing.T) {
 	c := b.dialWith("?v=4", with(""))
 	c.next(3, "")
 	c.send(`{"op":4,"d":{"intents":64}}`)
-	c.wantClose(CodeToken)
+	c.wantClose(wire.CodeToken)
 	// A proxy may write the host in another way than the browser has it.
 	conn, _, err := websocket.Dial(t.Context(), b.url+"?v=4", &websocket.DialOptions{Host: "Kapi.Example:443", HTTPHeader: with("https://kapi.example")})
 	if err != nil {
@@ -319,5 +320,5 @@ func TestFragments(t *testing.T) {
 	good.next(0, "READY")
 	long.next(3, "")
 	write(long, strings.Repeat(" ", 40<<10), strings.Repeat(" ", 40<<10))
-	long.wantClose(CodeLimit)
+	long.wantClose(wire.CodeLimit)
 }

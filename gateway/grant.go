@@ -12,6 +12,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // A grant is what one token stands for. It is checked again for all its connections at
@@ -176,7 +177,7 @@ func (g *Gateway) recheckOne(held *grant) {
 	ctx, cancel := context.WithTimeout(g.checks.ctx, recheckEvery)
 	defer cancel()
 	who, err := g.ask(ctx, held.request)
-	if err != nil && codeOf(err) != CodeToken {
+	if err != nil && codeOf(err) != wire.CodeToken {
 		if !errors.Is(err, kapi.ErrClosed) && g.checks.ctx.Err() == nil {
 			g.log.Warn("a token can't be checked again yet; its connections stay", "error", err)
 		}
@@ -187,9 +188,9 @@ func (g *Gateway) recheckOne(held *grant) {
 	for s := range held.sessions {
 		switch {
 		case err != nil:
-			s.end(CodeToken)
+			s.end(wire.CodeToken)
 		case s.internal.Load() && !who.Permissions.Has(auth.Admin):
-			s.end(CodeForbidden)
+			s.end(wire.CodeForbidden)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // rawDial opens a connection whose frames the test writes itself.
@@ -136,7 +137,7 @@ func TestSlowChecks(t *testing.T) {
 	time.Sleep(recheckEvery + recheckEvery/2) // a round of slow checks has begun
 	b.revoke("Bearer a.d.min")
 	began := time.Now()
-	c.wantClose(CodeToken)
+	c.wantClose(wire.CodeToken)
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("a revoked token was cut after %v", took)
 	}
@@ -152,6 +153,6 @@ func TestAuthenticateHangs(t *testing.T) {
 	c := b.dial()
 	c.next(3, "")
 	c.send(identifyAdmin)
-	c.wantClose(CodeTimeout)
+	c.wantClose(wire.CodeTimeout)
 	b.noConnections(8 * time.Second)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/internal/wire"
 	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
 )
@@ -178,11 +179,11 @@ func (c *client) next(op int, name string) frame {
 	return f
 }
 
-func (c *client) wantClose(code Code) {
+func (c *client) wantClose(code wire.Code) {
 	c.t.Helper()
 	for {
 		if _, err := c.read(); err != nil {
-			if got := websocket.CloseStatus(err); got != code.status() {
+			if got := websocket.CloseStatus(err); got != statusOf(code) {
 				c.t.Errorf("closed with %v, want %d", err, code)
 			}
 			return

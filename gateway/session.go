@@ -21,6 +21,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/wire"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -76,12 +77,12 @@ func newSession(g *Gateway, conn *websocket.Conn, wire net.Conn, r *http.Request
 // run serves the connection until it has ended.
 func (s *session) run() {
 	defer s.panicked()
-	s.overdue = time.AfterFunc(s.gateway.options.IdentifyWithin, func() { s.end(CodeTimeout) })
+	s.overdue = time.AfterFunc(s.gateway.options.IdentifyWithin, func() { s.end(wire.CodeTimeout) })
 	s.leave(s.read())
 }
 
 // leave waits until all that belongs to the connection has ended.
-func (s *session) leave(code Code) {
+func (s *session) leave(code wire.Code) {
 	s.end(code)
 	s.overdue.Stop()
 	s.wait()
@@ -90,7 +91,7 @@ func (s *session) leave(code Code) {
 }
 
 // end closes the connection and returns at once. Calls after the first do nothing.
-func (s *session) end(code Code) {
+func (s *session) end(code wire.Code) {
 	s.ending.Do(func() {
 		s.gateway.log.Debug("gateway connection ends", "address", s.address, "code", int(told(code)))
 		s.gateway.counters.end(code)
@@ -101,7 +102,7 @@ func (s *session) end(code Code) {
 				return
 			}
 			words := lastWords
-			if code == CodeRestart {
+			if code == wire.CodeRestart {
 				words = lastWordsOnRestart
 			}
 			_ = s.wire.SetWriteDeadline(time.Now().Add(words))
@@ -123,19 +124,19 @@ func (s *session) wait() { s.closing.Wait() }
 func (s *session) panicked() {
 	if v := recover(); v != nil {
 		s.gateway.log.Error("gateway: panic", "address", s.address, "panic", v, "stack", string(debug.Stack()))
-		s.leave(CodeUnknown)
+		s.leave(wire.CodeUnknown)
 	}
 }
 
 // read greets the client and does what it says. It returns why that ended.
-func (s *session) read() Code {
+func (s *session) read() wire.Code {
 	if s.request.URL.Query().Get("v") != "4" {
-		return CodeVersion
+		return wire.CodeVersion
 	}
-	var h hello
-	h.Op = opHello
+	var h wire.Hello
+	h.Op = wire.OpHello
 	h.D.Interval = s.gateway.options.Heartbeat.Milliseconds()
-	if err := s.send(encode(h)); err != nil {
+	if err := s.send(wire.Encode(h)); err != nil {
 		return clientLeft
 	}
 	for {
@@ -150,55 +151,55 @@ func (s *session) read() Code {
 }
 
 // frame reads a message; without one the code says why.
-func (s *session) frame() ([]byte, Code) {
+func (s *session) frame() ([]byte, wire.Code) {
 	kind, r, err := s.conn.Reader(context.Background())
 	if err != nil {
 		return nil, clientLeft
 	}
 	if !s.limit.Allow() {
-		return nil, CodeLimit
+		return nil, wire.CodeLimit
 	}
 	frame, err := io.ReadAll(io.LimitReader(r, maxFrame+1))
 	switch {
 	case err != nil:
 		return nil, clientLeft
 	case len(frame) > maxFrame:
-		return nil, CodeLimit
+		return nil, wire.CodeLimit
 	case kind != websocket.MessageText, !utf8.Valid(frame): // RFC 6455, section 5.6: a text is UTF-8
-		return nil, CodeDecode
+		return nil, wire.CodeDecode
 	}
 	return frame, goesOn
 }
 
 // handle does what a message says.
-func (s *session) handle(frame []byte) Code {
-	m, err := parse(frame)
+func (s *session) handle(frame []byte) wire.Code {
+	m, err := wire.Parse(frame)
 	if err != nil {
-		return CodeDecode
+		return wire.CodeDecode
 	}
-	switch m.op {
-	case opHeartbeat:
+	switch m.Op {
+	case wire.OpHeartbeat:
 		if s.identified {
 			s.alive()
 		}
-		if s.send(heartbeatAnswer) != nil {
+		if s.send(wire.HeartbeatAnswer) != nil {
 			return clientLeft
 		}
 		return goesOn
-	case opIdentify, opResume:
+	case wire.OpIdentify, wire.OpResume:
 		if s.identified {
-			return CodeIdentified
+			return wire.CodeIdentified
 		}
-		if m.op == opIdentify {
+		if m.Op == wire.OpIdentify {
 			return s.identify(m)
 		}
 		return s.resume(m)
-	case opDispatch, opHello:
+	case wire.OpDispatch, wire.OpHello:
 		if !s.identified {
-			return CodeNotIdentified
+			return wire.CodeNotIdentified
 		}
 	}
-	return CodeOpcode
+	return wire.CodeOpcode
 }
 
 // alive notes a sign of life.
@@ -206,39 +207,39 @@ func (s *session) alive() {
 	s.overdue.Reset(s.gateway.options.Heartbeat * 3 / 2)
 }
 
-func (s *session) identify(m message) Code {
-	var d identify
-	if err := unmarshal(m.data, &d); err != nil {
-		return CodeDecode
+func (s *session) identify(m wire.Message) wire.Code {
+	var d wire.Identify
+	if err := wire.Unmarshal(m.Data, &d); err != nil {
+		return wire.CodeDecode
 	}
 	who, code := s.admit(d.Token)
 	if code != goesOn {
 		return code
 	}
-	intents, ok := d.intents()
+	intents, ok := d.Bits()
 	if !ok {
-		return CodeIntents
+		return wire.CodeIntents
 	}
-	if intents&intentInternal != 0 && !who.Permissions.Has(auth.Admin) {
-		return CodeForbidden
+	if intents&wire.IntentInternal != 0 && !who.Permissions.Has(auth.Admin) {
+		return wire.CodeForbidden
 	}
 	watch, err := s.gateway.peer.Watch(s.ctx)
 	if err != nil {
 		return s.failed("begin to watch", err)
 	}
-	r := ready{Op: opDispatch, T: "READY"}
-	r.D.User = &user{who.ID, who.Name, who.Permissions}
+	r := wire.Ready{Op: wire.OpDispatch, T: wire.TypeReady}
+	r.D.User = &wire.User{who.ID, who.Name, who.Permissions}
 	r.D.SessionID = s.sessionID(watch.Epoch, intents, who)
-	if intents&intentInternal != 0 { // how many changes there were is for admins only, too
+	if intents&wire.IntentInternal != 0 { // how many changes there were is for admins only, too
 		r.S = watch.Seq
 	}
 	return s.begin(watch, intents, r)
 }
 
-func (s *session) resume(m message) Code {
-	var d resume
-	if err := unmarshal(m.data, &d); err != nil {
-		return CodeDecode
+func (s *session) resume(m wire.Message) wire.Code {
+	var d wire.Resume
+	if err := wire.Unmarshal(m.Data, &d); err != nil {
+		return wire.CodeDecode
 	}
 	who, code := s.admit(d.Token)
 	if code != goesOn {
@@ -246,10 +247,10 @@ func (s *session) resume(m message) Code {
 	}
 	epoch, intents, ok := s.openSessionID(d.SessionID, who)
 	if !ok {
-		return CodeTimeout
+		return wire.CodeTimeout
 	}
-	r := ready{Op: opDispatch, T: "RESUMED"}
-	if intents&intentInternal == 0 {
+	r := wire.Ready{Op: wire.OpDispatch, T: wire.TypeResumed}
+	if intents&wire.IntentInternal == 0 {
 		watch, err := s.gateway.peer.Watch(s.ctx)
 		if err != nil {
 			return s.failed("begin to watch", err)
@@ -257,11 +258,11 @@ func (s *session) resume(m message) Code {
 		return s.begin(watch, intents, r)
 	}
 	if !who.Permissions.Has(auth.Admin) {
-		return CodeForbidden
+		return wire.CodeForbidden
 	}
-	seq, ok := d.seq()
+	seq, ok := d.Number()
 	if !ok {
-		return CodeSeq
+		return wire.CodeSeq
 	}
 	watch, err := s.gateway.peer.Resume(s.ctx, epoch, seq)
 	if err != nil {
@@ -272,7 +273,7 @@ func (s *session) resume(m message) Code {
 }
 
 // admit says who has the token, and has it checked again from now on.
-func (s *session) admit(token string) (auth.Identity, Code) {
+func (s *session) admit(token string) (auth.Identity, wire.Code) {
 	ctx, cancel := context.WithTimeout(s.ctx, authenticateWithin)
 	defer cancel()
 	request, who, err := s.gateway.authenticate(ctx, s.request, token)
@@ -283,29 +284,29 @@ func (s *session) admit(token string) (auth.Identity, Code) {
 	return who, goesOn
 }
 
-func (s *session) failed(what string, err error) Code {
+func (s *session) failed(what string, err error) wire.Code {
 	code := codeOf(err)
-	if code == CodeUnknown && s.ctx.Err() == nil {
+	if code == wire.CodeUnknown && s.ctx.Err() == nil {
 		s.gateway.log.Warn("gateway: can't "+what, "address", s.address, "error", err)
 	}
 	return code
 }
 
 // begin sends what was missed and the greeting, and from then on what changes.
-func (s *session) begin(watch *peer.Watch, intents uint64, greeting ready) Code {
+func (s *session) begin(watch *peer.Watch, intents uint64, greeting wire.Ready) wire.Code {
 	s.identified, s.request = true, nil
 	watch.Snapshot = nil // clients list over REST; it would stay as long as the connection
-	s.internal.Store(intents&intentInternal != 0)
+	s.internal.Store(intents&wire.IntentInternal != 0)
 	s.alive()
 	s.sending.Go(func() {
 		defer watch.Close()
-		s.end(s.tell(watch, encode(greeting)))
+		s.end(s.tell(watch, wire.Encode(greeting)))
 	})
 	return goesOn
 }
 
 // tell sends until the connection ends, and says why it did.
-func (s *session) tell(watch *peer.Watch, greeting []byte) Code {
+func (s *session) tell(watch *peer.Watch, greeting []byte) wire.Code {
 	for watch.Replaying() && s.ctx.Err() == nil {
 		if code := s.dispatch(watch); code != goesOn {
 			return code
@@ -323,7 +324,7 @@ func (s *session) tell(watch *peer.Watch, greeting []byte) Code {
 }
 
 // dispatch sends the next change.
-func (s *session) dispatch(watch *peer.Watch) Code {
+func (s *session) dispatch(watch *peer.Watch) wire.Code {
 	d, err := watch.NextDispatch(s.ctx)
 	switch {
 	case errors.Is(err, kapi.ErrGap):

@@ -11,6 +11,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // A reader that takes nothing holds nobody up, is cut, and can resume without a gap.
@@ -52,7 +53,7 @@ func TestSlowReader(t *testing.T) {
 	for {
 		f, err := slow.read()
 		if err != nil {
-			if got := websocket.CloseStatus(err); got != CodeLimit.status() {
+			if got := websocket.CloseStatus(err); got != statusOf(wire.CodeLimit) {
 				t.Errorf("cut with %v", err)
 			}
 			break
@@ -124,23 +125,23 @@ func FuzzFrames(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, frame []byte) {
-		m, err := parse(frame)
+		m, err := wire.Parse(frame)
 		if err != nil {
 			return
 		}
 		if !json.Valid(frame) {
 			t.Errorf("%q was taken for JSON", frame)
 		}
-		var i identify
-		if unmarshal(m.data, &i) == nil {
-			if bits, ok := i.intents(); ok && bits&^knownIntents != 0 {
+		var i wire.Identify
+		if wire.Unmarshal(m.Data, &i) == nil {
+			if bits, ok := i.Bits(); ok && bits&^wire.KnownIntents != 0 {
 				t.Errorf("intents %d", bits)
 			}
 			cutScheme(i.Token)
 		}
-		var r resume
-		if unmarshal(m.data, &r) == nil {
-			r.seq()
+		var r wire.Resume
+		if wire.Unmarshal(m.Data, &r) == nil {
+			r.Number()
 		}
 	})
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // Messages of every length arrive whole, with the library's own messages between them.
@@ -125,7 +126,7 @@ func TestPanicInAuthenticate(t *testing.T) {
 	if _, data, err := good.Read(t.Context()); err != nil || !bytes.Contains(data, []byte(`"READY"`)) {
 		t.Fatalf("%s, %v", data, err)
 	}
-	if _, _, err := bad.Read(t.Context()); websocket.CloseStatus(err) != CodeUnknown.status() {
+	if _, _, err := bad.Read(t.Context()); websocket.CloseStatus(err) != statusOf(wire.CodeUnknown) {
 		t.Errorf("ended with %v", err)
 	}
 	if err := b.peer.Do(t.Context(), kapi.Spec{Title: "t"}, func(context.Context, kapi.Handle) error { return nil }); err != nil {
@@ -140,7 +141,7 @@ func TestPanicInAuthenticate(t *testing.T) {
 	for err == nil { // the end is answered by whoever reads
 		_, _, err = good.Read(t.Context())
 	}
-	if got := websocket.CloseStatus(err); got != CodeRestart.status() {
+	if got := websocket.CloseStatus(err); got != statusOf(wire.CodeRestart) {
 		t.Errorf("the other connection ended with %v", err)
 	}
 	if err := <-closed; err != nil {

@@ -3,15 +3,14 @@ package peer
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // A view is a peer's picture of the store: the ongoing records as of a seq. It only
@@ -40,23 +39,18 @@ type view struct {
 type entry struct {
 	store.Record
 
-	once sync.Once
-	json []byte // of the dispatch; the action is a part of it
-	at   int    // where that begins
+	once     sync.Once
+	json     []byte // of the dispatch; the action is a part of it
+	from, to int    // where that stands
 
 	nth uint64 // among all that the journal was ever given, from 1; 0 if it was not
 }
 
-// dispatch returns the message that tells of this entry (kAPI's gateway: op 0 with type,
-// seq and the whole action), made once for all.
+// dispatch returns the message that tells of this entry, made once for all.
 func (e *entry) dispatch() []byte {
 	e.once.Do(func() {
-		head := fmt.Sprintf(`{"op":0,"t":"KAPI_ACTION_UPDATE","s":%d,"d":`, e.Seq)
-		action, err := json.Marshal(e.Shown())
-		if err != nil {
-			panic(err) // an Action has nothing that can't be encoded
-		}
-		e.json, e.at = slices.Concat([]byte(head), action, []byte("}")), len(head)
+		a := e.Shown()
+		e.json, e.from, e.to = wire.Update(&a)
 	})
 	return e.json
 }
@@ -64,7 +58,7 @@ func (e *entry) dispatch() []byte {
 // encode returns the JSON of what is shown, made once.
 func (e *entry) encode() []byte {
 	data := e.dispatch()
-	return data[e.at : len(data)-1]
+	return data[e.from:e.to]
 }
 
 // A Listing is the list of all ongoing actions in its wire form.

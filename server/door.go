@@ -11,6 +11,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // maxUnproven bounds how many requests are authenticated at a time whose credentials
@@ -117,7 +118,7 @@ func (d *door) identify(r *http.Request, action string) (auth.Identity, allowanc
 			return who, d.perAction.take(who.ID + " " + action), nil
 		}
 		return who, d.perIdentity.take(who.ID), nil
-	case refused(err) != nil:
+	case wire.Refused(err) != nil:
 		d.proven.drop(key)
 		return auth.Identity{}, d.perAddress.take(address(r)), err
 	}

@@ -11,77 +11,8 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
-	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/wire"
 )
-
-// A refusal is what the client did wrong, as it is told.
-type refusal struct {
-	status, code int
-	message      string
-}
-
-func (e *refusal) Error() string { return e.message }
-
-// because adds what exactly is wrong.
-func (e *refusal) because(reason string) error {
-	return &refusal{e.status, e.code, e.message + ": " + reason}
-}
-
-// What requests are refused for by this package itself.
-var (
-	errNoRoute     = &refusal{http.StatusNotFound, 0, "No such route"}
-	errMethod      = &refusal{http.StatusMethodNotAllowed, 0, "Method not allowed"}
-	errForbidden   = &refusal{http.StatusForbidden, 50002, "Actions are for admins only"}
-	errCrossOrigin = &refusal{http.StatusForbidden, 50002, "Request from another origin refused"}
-	errQuery       = &refusal{http.StatusBadRequest, 50003, "Bad query"}
-	errBody        = &refusal{http.StatusBadRequest, 50004, "Bad body"}
-	errTooLarge    = &refusal{http.StatusRequestEntityTooLarge, 50004, "Bad body"}
-	errType        = &refusal{http.StatusUnsupportedMediaType, 50005, "Wrong content type"}
-)
-
-// refusals is the table from the errors of other packages to HTTP and to kAPI's codes.
-// What is in neither table is this side's fault.
-var refusals = []struct {
-	err error
-	refusal
-}{
-	{auth.ErrNoToken, refusal{http.StatusUnauthorized, 40006, "No token"}},
-	{auth.ErrInvalidToken, refusal{http.StatusUnauthorized, 40002, "Token not valid"}},
-	{auth.ErrUnknownToken, refusal{http.StatusUnauthorized, 40002, "Token not valid"}},
-	{auth.ErrExpiredToken, refusal{http.StatusUnauthorized, 40007, "Token expired"}},
-	{kapi.ErrUnknown, refusal{http.StatusNotFound, 10015, "Unknown action"}},
-	{kapi.ErrWaiting, refusal{http.StatusConflict, 20003, "Move not allowed: " + kapi.ErrWaiting.Error()}},
-	{kapi.ErrStaleFence, refusal{http.StatusConflict, 20002, "Stale fence: another runner holds the action"}},
-	{kapi.ErrGivenUp, refusal{http.StatusConflict, 20003, "The action was given up for silence: only its end can still be reported"}},
-	{kapi.ErrOtherRequest, refusal{http.StatusConflict, 20006, "The Idempotency-Key was used with another body"}},
-	{kapi.ErrNotFailed, refusal{http.StatusConflict, 20000, "Only failed actions can be dismissed"}},
-}
-
-// refused returns what the client is told if err is its fault, else nil.
-func refused(err error) *refusal {
-	var own *refusal
-	if errors.As(err, &own) {
-		return own
-	}
-	var no *kapi.NotCancellableError
-	if errors.As(err, &no) {
-		return &refusal{http.StatusConflict, 20004, "Can't be cancelled: " + no.Reason}
-	}
-	var move *kapi.MoveError
-	if errors.As(err, &move) {
-		return &refusal{http.StatusConflict, 20003, "Move not allowed: " + move.Error()}
-	}
-	var invalid *kapi.InvalidError
-	if errors.As(err, &invalid) {
-		return &refusal{http.StatusBadRequest, 50004, "Bad body: " + invalid.Error()}
-	}
-	for i := range refusals {
-		if errors.Is(err, refusals[i].err) {
-			return &refusals[i].refusal
-		}
-	}
-	return nil
-}
 
 // retryAfter, in seconds, is what a client is asked to wait for a store that can't be
 // reached.
@@ -91,25 +22,16 @@ const retryAfter = "1"
 func (s *Server) fail(c *call, err error) {
 	var limit *limitError
 	var held *kapi.HeldError
-	switch own := refused(err); {
+	switch own := wire.Refused(err); {
 	case errors.As(err, &held):
-		c.w.sendJSON(http.StatusConflict, struct {
-			Code     int         `json:"code"`
-			Message  string      `json:"message"`
-			Action   kapi.Action `json:"action"`
-			Key      string      `json:"key"`
-			Circular bool        `json:"circular,omitempty"`
-		}{20001, held.Error(), held.Holder, held.Key, held.Circular})
+		c.w.sendJSON(http.StatusConflict, wire.HeldBy(held))
 	case errors.As(err, &limit):
 		limit.answer(c.w)
 	case own != nil:
-		if own.status == http.StatusUnauthorized {
+		if own.Status == http.StatusUnauthorized {
 			c.w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110 asks for it with every 401
 		}
-		c.w.sendJSON(own.status, struct {
-			Code    int    `json:"code"`
-			Message string `json:"message"`
-		}{own.code, own.message})
+		c.w.sendJSON(own.Status, own)
 	case isUnavailable(err):
 		c.w.Header().Set("Retry-After", retryAfter)
 		s.failReported(c, http.StatusServiceUnavailable, "Service Unavailable", err)
@@ -129,10 +51,7 @@ func isUnavailable(err error) bool {
 
 // failReported answers with nothing but the id under which the log says more.
 func (s *Server) failReported(c *call, status int, message string, err error, more ...any) {
-	c.w.sendJSON(status, struct {
-		Message string `json:"message"`
-		Report  string `json:"report"`
-	}{message, s.report(c, status, err, more...)})
+	c.w.sendJSON(status, wire.Failure{Message: message, Report: s.report(c, status, err, more...)})
 }
 
 // report logs err and returns the id it has there.

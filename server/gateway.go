@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/internal/origin"
+
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // The path of the gateway is also that of the route that tells where it is, without its
@@ -35,9 +37,7 @@ func (s *Server) gatewayURL(c *call) error {
 	if isTLS(c.Request) {
 		scheme = "wss"
 	}
-	return c.w.sendJSON(http.StatusOK, struct {
-		URL string `json:"url"`
-	}{scheme + "://" + origin.Shown(scheme, c.Host) + prefix(c.Request) + "/gateway"})
+	return c.w.sendJSON(http.StatusOK, wire.Gateway{URL: scheme + "://" + origin.Shown(scheme, c.Host) + prefix(c.Request) + "/gateway"})
 }
 
 // prefix returns the path under which this handler was mounted.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // askAgain: the list may be kept, but must be asked about.
@@ -49,9 +50,7 @@ func (s *Server) dismiss(c *call) error {
 }
 
 func (s *Server) cancel(c *call) error {
-	body, err := readJSON[struct {
-		GiveUp bool `json:"give_up"`
-	}](c, s.options.MaxBody)
+	body, err := readJSON[wire.Cancel](c, s.options.MaxBody)
 	if err != nil {
 		return err
 	}

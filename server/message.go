@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 const (
@@ -69,28 +70,28 @@ func readJSON[T any](c *call, limit int64) (T, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return v, errTooLarge.because(fmt.Sprintf("it has more than %d bytes", tooLarge.Limit))
+		return v, wire.TooLarge.Because(fmt.Sprintf("it has more than %d bytes", tooLarge.Limit))
 	case err != nil:
-		return v, errBody.because("it could not be read to its end")
+		return v, wire.BadBody.Because("it could not be read to its end")
 	case wide(body):
-		return v, errBody.because("it is UTF-16 or UTF-32, and must be UTF-8")
+		return v, wire.BadBody.Because("it is UTF-16 or UTF-32, and must be UTF-8")
 	}
 	if body = bytes.TrimPrefix(body, byteOrderMark); len(body) == 0 {
 		return v, nil
 	}
 	if t, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || t != jsonType {
-		return v, errType.because("the body must be " + jsonType)
+		return v, wire.BadType.Because("the body must be " + jsonType)
 	}
 	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
-		return v, errBody.because("it must be a JSON object")
+		return v, wire.BadBody.Because("it must be a JSON object")
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&v); err != nil {
-		return v, errBody.because(fmt.Sprintf("%.200s", strings.TrimPrefix(err.Error(), "json: ")))
+		return v, wire.BadBody.Because(fmt.Sprintf("%.200s", strings.TrimPrefix(err.Error(), "json: ")))
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return v, errBody.because("something follows the JSON object")
+		return v, wire.BadBody.Because("something follows the JSON object")
 	}
 	return v, nil
 }
@@ -113,7 +114,7 @@ func checkQuery(raw string) error {
 	}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return errQuery.because("it is malformed")
+		return wire.BadQuery.Because("it is malformed")
 	}
 	first := ""
 	for name := range values {
@@ -122,7 +123,7 @@ func checkQuery(raw string) error {
 		}
 	}
 	if len(values) > 0 {
-		return errQuery.because(fmt.Sprintf("unknown parameter %.100q", first))
+		return wire.BadQuery.Because(fmt.Sprintf("unknown parameter %.100q", first))
 	}
 	return nil
 }

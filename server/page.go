@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // A Page says how the web page for admins is served: at /, and what it needs under /page/. It
@@ -130,7 +132,7 @@ func (s *Server) pageRoutes() {
 	s.handle("/page/{hash}/{file}", route{page: true, get: func(c *call) error {
 		file := all.files[c.PathValue("file")]
 		if file == nil || c.PathValue("hash") != all.hash {
-			return errNoRoute
+			return wire.NoRoute
 		}
 		c.w.Header()["Cache-Control"] = []string{"public, max-age=31536000, immutable"}
 		file.send(c)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 const (
@@ -147,9 +149,5 @@ func (e *limitError) Error() string { return fmt.Sprintf("rate limited for %v", 
 func (e *limitError) answer(w *recorder) {
 	wait := max(seconds(e.wait), 0.001)
 	w.Header().Set("Retry-After", strconv.FormatFloat(math.Ceil(wait), 'f', 0, 64))
-	w.sendJSON(http.StatusTooManyRequests, struct {
-		Message    string  `json:"message"`
-		RetryAfter float64 `json:"retry_after"`
-		Global     bool    `json:"global"`
-	}{"You are being rate limited", wait, e.global})
+	w.sendJSON(http.StatusTooManyRequests, wire.Limited{Message: "You are being rate limited", RetryAfter: wait, Global: e.global})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/wellformed"
+	"github.com/kettubot/kapi/internal/wire"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -24,7 +25,7 @@ type fields map[string]json.RawMessage
 func readFields(c *call, limit int64) (fields, error) {
 	f, err := readJSON[fields](c, limit)
 	if err == nil && f == nil {
-		err = errBody.because("there is none")
+		err = wire.BadBody.Because("there is none")
 	}
 	return f, err
 }
@@ -36,11 +37,11 @@ func (f fields) take(name string, v any) (given bool, err error) {
 		return false, nil
 	}
 	if isNull(raw) {
-		return false, errBody.because(name + " must not be null")
+		return false, wire.BadBody.Because(name + " must not be null")
 	}
 	delete(f, name)
 	if err := json.Unmarshal(raw, v); err != nil {
-		return false, errBody.because(fmt.Sprintf("%s must be %s", name, wanted(v)))
+		return false, wire.BadBody.Because(fmt.Sprintf("%s must be %s", name, wanted(v)))
 	}
 	return true, nil
 }
@@ -71,7 +72,7 @@ func (f fields) done() error {
 	if len(names) == 0 {
 		return nil
 	}
-	return errBody.because(fmt.Sprintf("unknown field %.100q", slices.Min(names)))
+	return wire.BadBody.Because(fmt.Sprintf("unknown field %.100q", slices.Min(names)))
 }
 
 const maxIdempotencyKey = 255
@@ -85,14 +86,14 @@ func (s *Server) start(c *call) error {
 	spec := peer.RemoteSpec{Host: hostOf(c.Request)}
 	if keys := c.Header.Values("Idempotency-Key"); len(keys) > 0 {
 		if len(keys) > 1 || keys[0] == "" || len(keys[0]) > maxIdempotencyKey {
-			return errBody.because(fmt.Sprintf("the Idempotency-Key must be one, of 1 to %d bytes", maxIdempotencyKey))
+			return wire.BadBody.Because(fmt.Sprintf("the Idempotency-Key must be one, of 1 to %d bytes", maxIdempotencyKey))
 		}
 		if flaw := wellformed.Text(keys[0]); flaw != "" {
-			return errBody.because("the Idempotency-Key " + flaw)
+			return wire.BadBody.Because("the Idempotency-Key " + flaw)
 		}
 		same, err := json.Marshal(f) // with its fields in order
 		if err != nil {
-			return errBody.because(err.Error())
+			return wire.BadBody.Because(err.Error())
 		}
 		hash := sha256.Sum256(same)
 		spec.Sender, spec.IdempotencyKey, spec.Hash = c.who.ID, keys[0], hash[:]
@@ -112,7 +113,7 @@ func (s *Server) start(c *call) error {
 	} {
 		// Package encoding/json replaces bytes that are not UTF-8, which makes one key of two.
 		if flaw := wellformed.JSON(f[field.name]); flaw != "" {
-			return errBody.because(field.name + " " + flaw)
+			return wire.BadBody.Because(field.name + " " + flaw)
 		}
 		if _, err := f.take(field.name, field.into); err != nil {
 			return err
@@ -122,7 +123,7 @@ func (s *Server) start(c *call) error {
 		return err
 	}
 	if status != kapi.StatusPending && status != kapi.StatusRunning {
-		return errBody.because(fmt.Sprintf("status must be 0 or 1, not %d", int(status)))
+		return wire.BadBody.Because(fmt.Sprintf("status must be 0 or 1, not %d", int(status)))
 	}
 	if wait {
 		spec.Wait = -1 // the runner gives up when it likes
@@ -154,7 +155,7 @@ func (s *Server) reportAction(c *call) error {
 	if given, err := f.take("fence", &r.Fence); err != nil {
 		return err
 	} else if !given {
-		return errBody.because("fence is missing")
+		return wire.BadBody.Because("fence is missing")
 	}
 	var status kapi.Status
 	if given, err := f.take("status", &status); err != nil {
@@ -189,17 +190,7 @@ func (s *Server) reportAction(c *call) error {
 		return fmt.Errorf("report on action: %w", err)
 	}
 	s.door.reporters.add(reports, c.who.ID)
-	body, err := json.Marshal(answer.Action)
-	if err != nil {
-		return err
-	}
-	if answer.Fence != r.Fence {
-		body = fmt.Appendf(bytes.TrimSuffix(body, []byte("}")), `,"fence":%d}`, answer.Fence)
-	}
-	if answer.Action.CancelRequestedAt != 0 {
-		body = append(bytes.TrimSuffix(body, []byte("}")), `,"cancel":true}`...)
-	}
-	c.w.send(http.StatusOK, jsonType, body)
+	c.w.send(http.StatusOK, jsonType, wire.EncodeReported(answer, r.Fence))
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/gateway"
 	"github.com/kettubot/kapi/internal/origin"
+	"github.com/kettubot/kapi/internal/wire"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -238,7 +239,7 @@ func (s *Server) allow(c *call) error {
 		}
 	}
 	if !c.who.Permissions.Has(auth.Admin) {
-		return errForbidden
+		return wire.Forbidden
 	}
 	return checkQuery(c.URL.RawQuery)
 }
@@ -251,7 +252,7 @@ func (s *Server) sameOrigin(c *call) error {
 		return nil
 	}
 	if err := s.origins.Check(c.Request); err != nil {
-		return errCrossOrigin
+		return wire.CrossOrigin
 	}
 	return nil
 }
@@ -275,10 +276,10 @@ func (rt *route) method(c *call) (handler, error) {
 		}
 	}
 	if allow == nil {
-		return nil, errNoRoute
+		return nil, wire.NoRoute
 	}
 	c.w.Header().Set("Allow", strings.Join(allow, ", "))
-	return nil, errMethod
+	return nil, wire.BadMethod
 }
 
 // hasOwnHeader reports whether r carries a token in a way that a browser never does by

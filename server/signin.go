@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // Signing in on the page. The browser keeps the token as a cookie that no script can read; it
@@ -84,11 +85,11 @@ func (s *Server) readForm(c *call) (token string, err error) {
 	// The inner writer for the same reason as in readJSON.
 	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, s.options.MaxBody))
 	if err != nil {
-		return "", errTooLarge.because(fmt.Sprintf("it can't be read, or has more than %d bytes", s.options.MaxBody))
+		return "", wire.TooLarge.Because(fmt.Sprintf("it can't be read, or has more than %d bytes", s.options.MaxBody))
 	}
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
-		return "", errBody.because("it is no form")
+		return "", wire.BadBody.Because("it is no form")
 	}
 	return values.Get("token"), nil
 }
@@ -111,7 +112,7 @@ func (s *Server) whoHas(c *call, secret string) (auth.Identity, error) {
 	case err != nil:
 		return who, err
 	case !who.Permissions.Has(auth.Admin):
-		return who, errForbidden
+		return who, wire.Forbidden
 	}
 	return who, nil
 }

@@ -1,4 +1,9 @@
-package gateway
+package wire
+
+import (
+	"maps"
+	"slices"
+)
 
 // A Code closes a connection and says why (kAPI's document, "Gateway close codes").
 type Code int
@@ -53,3 +58,6 @@ var reasons = map[Code]string{
 
 // Reason returns what a client is told beside the code.
 func (c Code) Reason() string { return reasons[c] }
+
+// Codes returns all codes, in order.
+func Codes() []Code { return slices.Sorted(maps.Keys(reasons)) }

@@ -1,0 +1,88 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/kettubot/kapi"
+)
+
+// A Start is the body of POST /kapi/actions.
+type Start struct {
+	Title            string   `json:"title"`
+	Description      string   `json:"description,omitempty"`
+	Keys             []string `json:"keys,omitempty"`
+	ReleaseOnFailure bool     `json:"release_on_failure,omitempty"`
+	Within           []string `json:"within,omitempty"`
+	Wait             bool     `json:"wait,omitempty"`
+}
+
+// A Cancel is the body of POST /kapi/actions/{id}/cancel, which may be left out.
+type Cancel struct {
+	GiveUp bool `json:"give_up"`
+}
+
+// A Reported is the answer to PATCH /kapi/actions/{id}, as a client reads it: the action's fields, and
+type Reported struct {
+	kapi.Action
+	// Fence is the action's, if it is another than that of the report: it has got its keys.
+	Fence uint64
+	// Cancel says that the runner was asked to stop.
+	Cancel bool
+}
+
+// UnmarshalJSON reads both.
+func (r *Reported) UnmarshalJSON(data []byte) error {
+	var more struct {
+		Fence  uint64
+		Cancel bool
+	}
+	if err := json.Unmarshal(data, &more); err != nil {
+		return err
+	}
+	r.Fence, r.Cancel = more.Fence, more.Cancel
+	return json.Unmarshal(data, &r.Action)
+}
+
+// EncodeReported returns the answer to a report that had this fence.
+func EncodeReported(answer kapi.Remote, fence uint64) []byte {
+	body := Encode(answer.Action)
+	if answer.Fence != fence {
+		body = fmt.Appendf(bytes.TrimSuffix(body, []byte("}")), `,"fence":%d}`, answer.Fence)
+	}
+	if answer.Action.CancelRequestedAt != 0 {
+		body = append(bytes.TrimSuffix(body, []byte("}")), `,"cancel":true}`...)
+	}
+	return body
+}
+
+// A Gateway answers GET /gateway.
+type Gateway struct {
+	URL string `json:"url"`
+}
+
+// A Limited answers a request above the client's rate. Its status is 429.
+type Limited struct {
+	Message    string  `json:"message"`
+	RetryAfter float64 `json:"retry_after"`
+	Global     bool    `json:"global"`
+}
+
+// ReportBody returns the body of PATCH /kapi/actions/{id} for a report.
+func ReportBody(r kapi.Report) map[string]any {
+	body := map[string]any{"fence": r.Fence}
+	if r.Status != nil {
+		body["status"] = *r.Status
+	}
+	switch { // null, or a number: what resets and goes on takes two reports
+	case r.ResetProgress:
+		body["progress"] = nil
+	case r.Progress != nil:
+		body["progress"] = *r.Progress
+	}
+	if r.State != nil {
+		body["state"] = *r.State
+	}
+	return body
+}

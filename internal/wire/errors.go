@@ -1,0 +1,180 @@
+package wire
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
+)
+
+// A Refusal is what a request is refused for, as the client is told.
+type Refusal struct {
+	Status  int    `json:"-"` // of HTTP
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+func (e *Refusal) Error() string { return e.Message }
+
+// Because adds what exactly is wrong.
+func (e *Refusal) Because(reason string) error {
+	return &Refusal{e.Status, e.Code, e.Message + ": " + reason}
+}
+
+// The codes of errors (kAPI's document, "Error codes", and kapi's own).
+const (
+	codeUnknown      = 10015
+	codeNotFailed    = 20000
+	codeHeld         = 20001
+	codeStaleFence   = 20002
+	codeMove         = 20003
+	codeNotCancelled = 20004
+	codeOtherRequest = 20006
+	codeInvalidToken = 40002
+	codeNoToken      = 40006
+	codeExpiredToken = 40007
+	codeForbidden    = 50002
+	codeQuery        = 50003
+	codeBody         = 50004
+	codeType         = 50005
+)
+
+// What a server refuses by itself.
+var (
+	NoRoute     = &Refusal{http.StatusNotFound, 0, "No such route"}
+	BadMethod   = &Refusal{http.StatusMethodNotAllowed, 0, "Method not allowed"}
+	Forbidden   = &Refusal{http.StatusForbidden, codeForbidden, "Actions are for admins only"}
+	CrossOrigin = &Refusal{http.StatusForbidden, codeForbidden, "Request from another origin refused"}
+	BadQuery    = &Refusal{http.StatusBadRequest, codeQuery, "Bad query"}
+	BadBody     = &Refusal{http.StatusBadRequest, codeBody, "Bad body"}
+	TooLarge    = &Refusal{http.StatusRequestEntityTooLarge, codeBody, "Bad body"}
+	BadType     = &Refusal{http.StatusUnsupportedMediaType, codeType, "Wrong content type"}
+)
+
+// ErrForbidden is what a client makes of codeForbidden.
+var ErrForbidden = errors.New("not allowed: actions are for admins only")
+
+// refusals is the one table of errors that are no more than themselves. It is read both ways: a server
+// finds what to answer, a client, by the code, what that was. Of two errors with one code the client
+// is given the first.
+var refusals = []struct {
+	err error
+	Refusal
+}{
+	{auth.ErrNoToken, Refusal{http.StatusUnauthorized, codeNoToken, "No token"}},
+	{auth.ErrInvalidToken, Refusal{http.StatusUnauthorized, codeInvalidToken, "Token not valid"}},
+	{auth.ErrUnknownToken, Refusal{http.StatusUnauthorized, codeInvalidToken, "Token not valid"}},
+	{auth.ErrExpiredToken, Refusal{http.StatusUnauthorized, codeExpiredToken, "Token expired"}},
+	{ErrForbidden, *Forbidden},
+	{kapi.ErrUnknown, Refusal{http.StatusNotFound, codeUnknown, "Unknown action"}},
+	{kapi.ErrGivenUp, Refusal{http.StatusConflict, codeMove, "The action was given up for silence: only its end can still be reported"}},
+	{kapi.ErrWaiting, Refusal{http.StatusConflict, codeMove, badMove + kapi.ErrWaiting.Error()}},
+	{kapi.ErrStaleFence, Refusal{http.StatusConflict, codeStaleFence, "Stale fence: another runner holds the action"}},
+	{kapi.ErrOtherRequest, Refusal{http.StatusConflict, codeOtherRequest, "The Idempotency-Key was used with another body"}},
+	{kapi.ErrNotFailed, Refusal{http.StatusConflict, codeNotFailed, "Only failed actions can be dismissed"}},
+}
+
+// What stands before the text of an error that says more than its code.
+const (
+	badMove      = "Move not allowed: "
+	notCancelled = "Can't be cancelled: "
+	badBody      = "Bad body: "
+)
+
+// Refused returns what the client is told if err is its fault, else nil. A *kapi.HeldError has more to
+// it: see Held.
+func Refused(err error) *Refusal {
+	var own *Refusal
+	if errors.As(err, &own) {
+		return own
+	}
+	var no *kapi.NotCancellableError
+	if errors.As(err, &no) {
+		return &Refusal{http.StatusConflict, codeNotCancelled, notCancelled + no.Reason}
+	}
+	var move *kapi.MoveError
+	if errors.As(err, &move) {
+		return &Refusal{http.StatusConflict, codeMove, badMove + move.Error()}
+	}
+	var invalid *kapi.InvalidError
+	if errors.As(err, &invalid) {
+		return &Refusal{http.StatusBadRequest, codeBody, badBody + invalid.Error()}
+	}
+	for i := range refusals {
+		if errors.Is(err, refusals[i].err) {
+			return &refusals[i].Refusal
+		}
+	}
+	return nil
+}
+
+// A Held answers a start whose key is held. Its status is 409.
+type Held struct {
+	Code     int         `json:"code"`
+	Message  string      `json:"message"`
+	Action   kapi.Action `json:"action"`
+	Key      string      `json:"key"`
+	Circular bool        `json:"circular,omitempty"`
+}
+
+// HeldBy returns the answer to a start that was refused.
+func HeldBy(e *kapi.HeldError) Held {
+	return Held{codeHeld, e.Error(), e.Holder, e.Key, e.Circular}
+}
+
+// A Failure answers a request that could not be served: the log says more under the id of the report.
+type Failure struct {
+	Message string `json:"message"`
+	Report  string `json:"report"`
+}
+
+// An Answer is any answer of status 300 and above, as a client reads it.
+type Answer struct {
+	Code    int
+	Message string
+	Report  string
+	// Of what is held.
+	Action   *kapi.Action
+	Key      string
+	Circular bool
+}
+
+// Err is the error that the code stands for, nil if it is none of the client's.
+func (a *Answer) Err() error {
+	switch a.Code {
+	case codeBody:
+		field, reason, _ := strings.Cut(strings.TrimPrefix(a.Message, badBody), " ")
+		return &kapi.InvalidError{Field: field, Reason: reason}
+	case codeHeld:
+		if a.Action != nil {
+			return &kapi.HeldError{Key: a.Key, Holder: *a.Action, NotProvenDead: a.Action.NotProvenDead, Circular: a.Circular}
+		}
+	case codeMove:
+		return a.move()
+	case codeNotCancelled:
+		return &kapi.NotCancellableError{Reason: strings.TrimPrefix(a.Message, notCancelled)}
+	}
+	for _, r := range refusals {
+		if r.Code == a.Code {
+			return r.err
+		}
+	}
+	return nil
+}
+
+// move remakes the refusal of a report that comes too late, or asks for what can't be.
+func (a *Answer) move() error {
+	if strings.HasSuffix(a.Message, kapi.ErrWaiting.Error()) {
+		return kapi.ErrWaiting
+	}
+	for from := kapi.StatusPending; from <= kapi.StatusCompleted; from++ {
+		for to := kapi.StatusPending; to <= kapi.StatusCompleted; to++ {
+			if e := (&kapi.MoveError{From: from, To: to}); strings.HasSuffix(a.Message, e.Error()) {
+				return e
+			}
+		}
+	}
+	return kapi.ErrGivenUp
+}

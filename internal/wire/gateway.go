@@ -1,0 +1,158 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
+)
+
+// The opcodes (kAPI's document, "Gateway opcodes"), and the types of dispatches.
+const (
+	OpDispatch  = 0
+	OpHeartbeat = 1
+	OpHello     = 3
+	OpIdentify  = 4
+	OpResume    = 5
+
+	TypeReady   = "READY"
+	TypeResumed = "RESUMED"
+	TypeUpdate  = "KAPI_ACTION_UPDATE"
+)
+
+// Intents say which dispatches a client wants.
+const (
+	// IntentInternal brings KAPI_ACTION_UPDATE; it needs the permission ADMIN.
+	IntentInternal = 1 << 6
+	// KnownIntents are all that kAPI has published. The others bring nothing here.
+	KnownIntents = IntentInternal<<1 - 1
+)
+
+// A message is what a client sends.
+type Message struct {
+	Op   int
+	Data json.RawMessage
+}
+
+var errShape = errors.New("not a message")
+
+// Parse reads what a client sends. Fields that it doesn't know are ignored.
+func Parse(frame []byte) (Message, error) {
+	var m struct {
+		Op *json.Number    `json:"op"`
+		D  json.RawMessage `json:"d"`
+	}
+	if err := Unmarshal(frame, &m); err != nil {
+		return Message{}, err
+	}
+	if m.Op == nil {
+		return Message{}, errShape
+	}
+	op, err := strconv.Atoi(m.Op.String())
+	if err != nil {
+		op = -1 // a number, but no opcode
+	}
+	return Message{op, m.D}, nil
+}
+
+// Unmarshal reads a JSON object.
+func Unmarshal(data []byte, v any) error {
+	data = bytes.TrimPrefix(data, []byte("\uFEFF")) // a byte order mark, which may be ignored
+	if data = bytes.TrimLeft(data, " \t\r\n"); len(data) == 0 || data[0] != '{' {
+		return errShape
+	}
+	return json.Unmarshal(data, v)
+}
+
+// An Identify is the data of op 4. Its properties are not looked at.
+type Identify struct {
+	Token   string       `json:"token"`
+	Intents *json.Number `json:"intents"`
+}
+
+// Bits returns the intents; ok is false for some that there aren't.
+func (i *Identify) Bits() (bits uint64, ok bool) {
+	if i.Intents == nil {
+		return 0, false
+	}
+	bits, err := strconv.ParseUint(i.Intents.String(), 10, 64)
+	return bits, err == nil && bits&^KnownIntents == 0
+}
+
+// A Resume is the data of op 5.
+type Resume struct {
+	Token     string      `json:"token"`
+	SessionID string      `json:"session_id"`
+	Seq       json.Number `json:"seq"`
+}
+
+// Number returns the seq; it is false for what can't have been one.
+func (r *Resume) Number() (uint64, bool) {
+	n, err := strconv.ParseUint(r.Seq.String(), 10, 63)
+	return n, err == nil
+}
+
+// A User is what a client is told of whom it identified as.
+type User struct {
+	ID          string           `json:"id"`
+	Name        string           `json:"name"`
+	Permissions auth.Permissions `json:"permissions"`
+}
+
+// A Frame is what a server sends, as a client reads it.
+type Frame struct {
+	Op int             `json:"op"`
+	T  string          `json:"t"`
+	S  uint64          `json:"s"`
+	D  json.RawMessage `json:"d"`
+}
+
+// A Request is what a client sends.
+type Request struct {
+	Op int `json:"op"`
+	D  any `json:"d"`
+}
+
+// Update returns the dispatch that tells of a change of an action (op 0 with type, seq and the whole
+// action). The action's own JSON stands in it, from one index to the other.
+func Update(a *kapi.Action) (dispatch []byte, from, to int) {
+	head := fmt.Sprintf(`{"op":%d,"t":"%s","s":%d,"d":`, OpDispatch, TypeUpdate, a.Seq)
+	action := Encode(a)
+	return slices.Concat([]byte(head), action, []byte("}")), len(head), len(head) + len(action)
+}
+
+// Encode makes a message of the server's own.
+func Encode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // neither an Action nor a type of this package has what can't be encoded
+	}
+	return data
+}
+
+// A Hello is what a client is greeted with.
+type Hello struct {
+	Op int `json:"op"`
+	D  struct {
+		Interval int64 `json:"heartbeat_interval"`
+	} `json:"d"`
+}
+
+// A Ready is READY or RESUMED.
+type Ready struct {
+	Op int    `json:"op"`
+	T  string `json:"t"`
+	S  uint64 `json:"s"`
+	D  struct {
+		User      *User  `json:"user,omitempty"`
+		SessionID string `json:"session_id,omitempty"`
+	} `json:"d"`
+}
+
+// HeartbeatAnswer is what each heartbeat is answered.
+var HeartbeatAnswer = []byte(`{"op":1,"a":true}`)
