@@ -228,7 +228,7 @@ func (s *session) identify(m wire.Message) wire.Code {
 		return s.failed("begin to watch", err)
 	}
 	r := wire.Ready{Op: wire.OpDispatch, T: wire.TypeReady}
-	r.D.User = &wire.User{who.ID, who.Name, who.Permissions}
+	r.D.User = &wire.User{ID: who.ID, Name: who.Name, Permissions: who.Permissions}
 	r.D.SessionID = s.sessionID(watch.Epoch, intents, who)
 	if intents&wire.IntentInternal != 0 { // how many changes there were is for admins only, too
 		r.S = watch.Seq
