@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -8,6 +9,11 @@ import (
 // An adopter decides when this peer is to adopt starts that the feed tells of: its own at once,
 // those of others if nobody has done it for a while, so that not all peers do it at once.
 type adopter struct {
+	ctx   context.Context // ends with the peer
+	own   func(id string) bool
+	nudge func()       // adopts them
+	spawn func(func()) // in the background of the peer
+
 	mu    sync.Mutex
 	since map[string]time.Time // when each was first seen
 	busy  bool
@@ -54,19 +60,14 @@ func (a *adopter) done() (again bool) {
 	return again
 }
 
-// adoptDue adopts starts in the background when it is time to.
-func (p *Peer) adoptDue(ids []string) {
-	own := func(id string) bool {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return p.running[id] != nil
-	}
-	if !p.adopter.look(ids, own, time.Now()) {
+// found adopts, in the background, starts that the feed tells of when it is time to.
+func (a *adopter) found(ids []string) {
+	if !a.look(ids, a.own, time.Now()) {
 		return
 	}
-	p.faults.Go(&p.served, func() {
-		for again := true; again && p.ctx.Err() == nil; again = p.adopter.done() {
-			p.nudge()
+	a.spawn(func() {
+		for again := true; again && a.ctx.Err() == nil; again = a.done() {
+			a.nudge()
 		}
 	})
 }

@@ -63,7 +63,7 @@ func (r *run) begin() (bool, error) {
 		}
 		rep := rules.Report{Fence: now.Fence, Status: kapi.StatusRunning}
 		c := submit(rules.Change{Kind: rules.KindReport, Id: h.id, Report: rep})
-		err := p.commit(r.ctx, c)
+		err := p.commits.commit(r.ctx, c)
 		switch {
 		case err == nil:
 			h.mu.Lock()
@@ -93,14 +93,14 @@ func (r *run) leaveQueue(reason error) error {
 	now, ok := r.peer.view.Get(h.id)
 	if !ok {
 		if r.undone != nil { // its transaction may be committed, and nobody has adopted it yet
-			r.peer.unconfirmed.Store(true)
+			r.peer.ops.unconfirmed.Store(true)
 		}
 		return reason
 	}
 	state := "gave up waiting: " + reason.Error()
 	rep := rules.Report{Fence: now.Ticket, Status: kapi.StatusFailed, State: &state}
 	c := submit(rules.Change{Kind: rules.KindReport, Id: h.id, Report: rep})
-	if err := r.peer.commit(r.peer.ctx, c); err != nil && !errors.Is(err, kapi.ErrUnknown) {
+	if err := r.peer.commits.commit(r.peer.ctx, c); err != nil && !errors.Is(err, kapi.ErrUnknown) {
 		return errors.Join(reason, fmt.Errorf("take action %s from the queue: %w", h.id, err)) // the sweeper does it
 	}
 	return reason

@@ -3,7 +3,6 @@ package peer
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/rules"
@@ -14,66 +13,40 @@ import (
 // fails with "kapi was stopped; not proven dead" and keeps its keys. Then the store is
 // closed. Calls after the first wait for it.
 func (p *Peer) Close() error {
-	p.mu.Lock()
-	if p.closing {
-		p.mu.Unlock()
+	if !p.ops.close() {
 		<-p.closed
 		return nil
 	}
-	p.closing = true
-	handles := make([]*handle, 0, len(p.running))
-	for _, h := range p.running {
-		handles = append(handles, h)
-	}
-	p.mu.Unlock()
 	defer close(p.closed)
 
-	for _, h := range handles {
+	for _, h := range p.ops.all() {
 		h.cancel(kapi.ErrStopped)
 	}
-	p.awaitOperations()
+	p.ops.await(p.opts.Grace)
 	p.abandon()
 	p.settleUnconfirmed()
-	p.purgeSome()
-	p.syncs.close()
+	p.sweep.purgeSome()
+	p.follow.syncs.close()
 	p.cancel(kapi.ErrClosed)
 	p.served.Wait()
 	p.view.cutAll(kapi.ErrClosed)
 	return p.store.Close()
 }
 
-// awaitOperations waits for the operations, and for the grace period at most.
-func (p *Peer) awaitOperations() {
-	if p.opts.Grace < 0 {
-		return
-	}
-	done := make(chan struct{})
-	go func() { // ends with the last operation, which may be long after Close
-		p.ops.Wait()
-		close(done)
-	}()
-	grace := time.NewTimer(p.opts.Grace)
-	defer grace.Stop()
-	select {
-	case <-done:
-	case <-grace.C:
-	}
-}
-
 // settleUnconfirmed ends what was started here without anybody knowing: once this process has gone
 // it would look like the work of a dead one.
 func (p *Peer) settleUnconfirmed() {
-	if !p.unconfirmed.Load() {
+	if !p.ops.unconfirmed.Load() {
 		return
 	}
-	p.nudge() // adopts what is still to be
-	if p.catchUp(p.ctx) != nil {
+	p.commits.nudge() // adopts what is still to be
+	if p.follow.catchUp(p.ctx) != nil {
 		return // the others settle it
 	}
 	all, _ := p.view.all()
 	for _, e := range all {
 		if e.RunnerID() == p.self.ID {
-			p.settleOwn(e)
+			p.sweep.settleOwn(e)
 		}
 	}
 }
@@ -81,14 +54,8 @@ func (p *Peer) settleUnconfirmed() {
 // abandon fails what is still running. Its work was not seen to end, so the keys stay
 // held.
 func (p *Peer) abandon() {
-	p.mu.Lock()
-	left := make([]*handle, 0, len(p.running))
-	for _, h := range p.running {
-		left = append(left, h)
-	}
-	p.mu.Unlock()
 	var all sync.WaitGroup
-	for _, h := range left {
+	for _, h := range p.ops.all() {
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
 			defer cancel()
@@ -101,7 +68,7 @@ func (p *Peer) abandon() {
 			}
 			state := kapi.ErrStopped.Error() + "; " + rules.NotProvenDead
 			rep := h.again(rules.Report{Status: kapi.StatusFailed, State: &state, GoesOn: true})
-			if err := p.commit(ctx, h.change(rep)); err != nil {
+			if err := p.commits.commit(ctx, h.change(rep)); err != nil {
 				p.log.Error("an operation outlived the grace period and this could not be recorded",
 					"action", h.id, "error", err)
 			}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -33,26 +35,48 @@ type submission struct {
 
 func submit(c rules.Change) *submission { return &submission{Change: c} }
 
+// A committer is group commit: it takes the changes that wait into one transaction, in which the rules
+// are applied to them.
+type committer struct {
+	store    store.Store
+	view     *view
+	flight   flight
+	counters *counters
+	log      *slog.Logger
+	timeout  time.Duration // Options.StoreTimeout
+	limits   rules.Limits
+
+	ctx      context.Context           // ends with the peer
+	runner   func() store.RunnerRecord // what is to be kept of this process
+	reclaims func() []*submission      // what the history has lost, to be put back before all else
+	reload   func() error              // replaces the view
+
+	queue chan *submission
+	// deciding is held while a transaction decides by the view, so that nobody
+	// replaces the view under it.
+	deciding sync.Mutex
+}
+
 // commit hands a change to the committer and waits for the outcome.
-func (p *Peer) commit(ctx context.Context, c *submission) error {
-	if err := p.enqueue(ctx, c); err != nil {
+func (m *committer) commit(ctx context.Context, c *submission) error {
+	if err := m.enqueue(ctx, c); err != nil {
 		return err
 	}
-	return p.wait(ctx, c)
+	return m.wait(ctx, c)
 }
 
 // enqueue hands a change to the committer; changes are applied in this order.
-func (p *Peer) enqueue(ctx context.Context, c *submission) error {
+func (m *committer) enqueue(ctx context.Context, c *submission) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
 	c.done = make(chan struct{})
 	select {
-	case p.submit <- c:
+	case m.queue <- c:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-p.ctx.Done():
+	case <-m.ctx.Done():
 		return kapi.ErrClosed
 	}
 }
@@ -60,7 +84,7 @@ func (p *Peer) enqueue(ctx context.Context, c *submission) error {
 // wait waits for the outcome. When ctx ends before the committer took the change it is
 // withdrawn; afterwards the outcome is waited for, because it may be on disk already. A
 // transaction that nobody wants any more is given up, if it still can be.
-func (p *Peer) wait(ctx context.Context, c *submission) error {
+func (m *committer) wait(ctx context.Context, c *submission) error {
 	select {
 	case <-c.done:
 		return c.Err
@@ -68,8 +92,8 @@ func (p *Peer) wait(ctx context.Context, c *submission) error {
 		if c.taken.CompareAndSwap(false, true) {
 			return context.Cause(ctx)
 		}
-		p.flight.leave(c)
-	case <-p.ctx.Done():
+		m.flight.leave(c)
+	case <-m.ctx.Done():
 		if c.taken.CompareAndSwap(false, true) {
 			return kapi.ErrClosed
 		}
@@ -82,25 +106,25 @@ func (p *Peer) wait(ctx context.Context, c *submission) error {
 }
 
 // commitLoop is the committer: it takes what is waiting into one transaction.
-func (p *Peer) commitLoop() {
+func (m *committer) loop() {
 	changes := make([]*submission, 0, maxBatch)
 	for {
-		b := &batch{changes: changes[:0], more: p.submit}
+		b := &batch{changes: changes[:0], more: m.queue}
 		select {
-		case c := <-p.submit:
+		case c := <-m.queue:
 			b.take(c)
-		case <-p.ctx.Done():
+		case <-m.ctx.Done():
 			return
 		}
 		b.fill()
-		p.commitBatch(b)
+		m.commitBatch(b)
 	}
 }
 
 // errPanicked answers those whose transaction panicked.
 var errPanicked = fmt.Errorf("%w: %w: kapi itself has failed", kapi.ErrUnavailable, kapi.ErrOutcomeUnknown)
 
-func (p *Peer) commitBatch(b *batch) {
+func (m *committer) commitBatch(b *batch) {
 	if len(b.changes) == 0 {
 		return
 	}
@@ -109,16 +133,16 @@ func (p *Peer) commitBatch(b *batch) {
 			c.answerLast(errPanicked)
 		}
 	}()
-	b.begin(p.reclaims())
-	err := p.tryCommit(b)
+	b.begin(m.reclaims())
+	err := m.tryCommit(b)
 	if errors.Is(err, store.ErrKeyTaken) {
 		// The view missed a holder, which can't be; but then the database is right.
-		p.log.Error("the store refused a key that was thought free; trying the changes one by one")
+		m.log.Error("the store refused a key that was thought free; trying the changes one by one")
 		for _, c := range b.changes {
-			if err := p.reload(); err != nil {
+			if err := m.reload(); err != nil {
 				c.answer(err)
 			} else {
-				c.answer(p.tryCommit(&batch{changes: []*submission{c}}))
+				c.answer(m.tryCommit(&batch{changes: []*submission{c}}))
 			}
 		}
 		return
@@ -150,12 +174,12 @@ func (c *submission) answerLast(err error) {
 
 // tryCommit runs one transaction, and again if the view turns out to be of another time than the
 // store, or if keys turn out to be claimed by transactions that are open.
-func (p *Peer) tryCommit(b *batch) error {
-	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
+func (m *committer) tryCommit(b *batch) error {
+	ctx, cancel := context.WithTimeout(m.ctx, m.timeout)
 	defer cancel()
-	ctx, land := p.flight.board(ctx, b)
+	ctx, land := m.flight.board(ctx, b)
 	defer land()
-	err := p.transactUpToDate(ctx, b)
+	err := m.transactUpToDate(ctx, b)
 	if err != nil && errors.Is(context.Cause(ctx), errLeft) && !errors.Is(err, kapi.ErrOutcomeUnknown) {
 		return errLeft
 	}
@@ -167,18 +191,18 @@ func (p *Peer) tryCommit(b *batch) error {
 
 // transactUpToDate runs a transaction until the view is that of the store, and the busy keys are
 // known.
-func (p *Peer) transactUpToDate(ctx context.Context, b *batch) error {
+func (m *committer) transactUpToDate(ctx context.Context, b *batch) error {
 	busy := map[string]bool{}
 	for reloads := 0; ; {
-		err := p.transact(ctx, b, busy)
+		err := m.transact(ctx, b, busy)
 		var claimed *store.BusyError
 		switch {
 		case errors.Is(err, store.ErrBehind) && reloads < maxReloads:
 			reloads++
-			if err := p.reload(); err != nil {
+			if err := m.reload(); err != nil {
 				return err
 			}
-			b.begin(p.reclaims())
+			b.begin(m.reclaims())
 		case errors.Is(err, store.ErrBehind): // the history changes, again and again
 			return fmt.Errorf("%w: %w", kapi.ErrUnavailable, err)
 		case errors.As(err, &claimed) && !busy[claimed.Keys[0]]:
@@ -196,27 +220,27 @@ func (p *Peer) transactUpToDate(ctx context.Context, b *batch) error {
 const maxReloads = 3
 
 // transact runs one transaction. In busy are keys that transactions claim which are still open.
-func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) error {
-	p.deciding.Lock()
-	defer p.deciding.Unlock()
+func (m *committer) transact(ctx context.Context, b *batch, busy map[string]bool) error {
+	m.deciding.Lock()
+	defer m.deciding.Unlock()
 	var head store.Head
 	needs := func() store.Batch {
-		head = p.view.at()
-		return p.needs(head, b.changes)
+		head = m.view.at()
+		return m.needs(head, b.changes)
 	}
 	need, reading := needs(), time.Now()
 	// Who waited for the lock takes along what came in that time. Otherwise a peer among busy ones
 	// would give its turn to the first that has come back for more, and the rest would wait for the
 	// next one.
 	need.Again = func() store.Batch {
-		p.flight.join(b)
+		m.flight.join(b)
 		return needs()
 	}
 	var own store.Page
 	done := &rules.Tally{}
 	var dismissed []rules.Dismissal
 	wrote, began := false, time.Now()
-	err := p.store.Commit(ctx, need, func(l store.Loaded) (store.Writes, error) {
+	err := m.store.Commit(ctx, need, func(l store.Loaded) (store.Writes, error) {
 		if l.Epoch != head.Epoch || l.Seq < head.Seq {
 			return store.Writes{}, store.ErrBehind
 		}
@@ -225,17 +249,17 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 		}
 		// What others committed is on disk: it is published first, and then the
 		// view is exact, for we hold the write lock.
-		p.view.apply(l.Page)
-		p.flight.hasRead(reading)
+		m.view.apply(l.Page)
+		m.flight.hasRead(reading)
 		now := time.Now()
-		p.counters.isExact(now)
-		pl := rules.NewPlan(p.view, l, busy, now.UnixMilli(), rules.Limits{Lease: p.opts.Lease, Answer: p.encodeRemote})
+		m.counters.isExact(now)
+		pl := rules.NewPlan(m.view, l, busy, now.UnixMilli(), m.limits)
 		for _, s := range l.Starts {
 			if l.NoStarts != nil {
 				break
 			}
 			if err := pl.Adopt(s); err != nil {
-				p.log.Error("a start is left where it is", "error", err)
+				m.log.Error("a start is left where it is", "error", err)
 			}
 		}
 		for _, c := range b.changes {
@@ -243,24 +267,24 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 		}
 		w, records := pl.Writes()
 		if len(w.Insert) > 0 {
-			w.Runners = append(w.Runners, p.runner())
+			w.Runners = append(w.Runners, m.runner())
 		}
 		dismissed = pl.Dismissed
 		done, wrote = &pl.Tally, !w.Empty()
-		p.view.expectOwn(l.Seq, w.Head)
+		m.view.expectOwn(l.Seq, w.Head)
 		own = store.Page{Head: store.Head{Epoch: l.Epoch, Seq: w.Head}, Records: records}
 		return w, nil
 	})
 	switch {
 	case err == nil:
-		p.counters.committed(done, len(b.changes), time.Since(began), wrote)
-		p.view.apply(own)
+		m.counters.committed(done, len(b.changes), time.Since(began), wrote)
+		m.view.apply(own)
 		for _, d := range dismissed {
-			p.logDismissed(d.Action, d.By)
+			m.logDismissed(d.Action, d.By)
 		}
 	case !errors.Is(err, store.ErrBehind): // it is tried once more then
-		p.view.expectOwn(0, 0)
-		p.counters.fail()
+		m.view.expectOwn(0, 0)
+		m.counters.fail()
 	}
 	return err
 }
@@ -270,11 +294,11 @@ func (p *Peer) transact(ctx context.Context, b *batch, busy map[string]bool) err
 func findable(id string) bool { return utf8.ValidString(id) && strings.IndexByte(id, 0) < 0 }
 
 // needs says what the transaction of a batch has to read.
-func (p *Peer) needs(head store.Head, batch []*submission) store.Batch {
+func (m *committer) needs(head store.Head, batch []*submission) store.Batch {
 	b := store.Batch{Since: head.Seq}
 	for _, c := range batch {
 		if c.Kind != rules.KindStart && c.Kind != rules.KindNudge {
-			if _, known := p.view.Get(c.Id); !known && findable(c.Id) {
+			if _, known := m.view.Get(c.Id); !known && findable(c.Id) {
 				b.Find = append(b.Find, c.Id)
 			}
 		}
@@ -289,4 +313,25 @@ func (p *Peer) needs(head store.Head, batch []*submission) store.Batch {
 		}
 	}
 	return b
+}
+
+// still calls f while no transaction decides by the view.
+func (m *committer) still(f func() error) error {
+	m.deciding.Lock()
+	defer m.deciding.Unlock()
+	return f()
+}
+
+func (m *committer) logDismissed(a kapi.Action, by string) {
+	m.log.Info("action dismissed", "action", a.ID, "title", a.Title, "by", "the start of "+by, "why_it_failed", a.State)
+}
+
+// nudge has the committer adopt what transactions have recorded, and give keys to those who wait
+// for them, as every write transaction does.
+func (m *committer) nudge() {
+	ctx, cancel := context.WithTimeout(m.ctx, m.timeout)
+	defer cancel()
+	if err := m.commit(ctx, submit(rules.Change{Kind: rules.KindNudge})); err != nil && m.ctx.Err() == nil {
+		m.log.Warn("what was recorded in transactions, or waits for one, can't be seen to yet", "error", err)
+	}
 }

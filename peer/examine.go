@@ -128,11 +128,11 @@ func (s *sweeper) examine(r *store.RunnerRecord) rules.Evidence {
 	}
 	ev := rules.Evidence{
 		Host: r.Host, Pid: r.PID, HeardAt: r.HeardAt, Beat: r.Beat,
-		Lease: r.Lease, GiveUp: s.peer.opts.GiveUp,
+		Lease: r.Lease, GiveUp: s.opts.GiveUp,
 		Life: lifeOf(id),
 	}
 	if ev.Lease == 0 {
-		ev.Lease = s.peer.opts.Lease
+		ev.Lease = s.opts.Lease
 	}
 	ev.GiveUp = max(ev.GiveUp, ev.Lease)
 	ev.Stopped = ev.Life == rules.LifeAlive && id.Stopped()
@@ -163,9 +163,8 @@ func processes(all []proc.Process) (named []rules.Process) {
 // The runner must have been heard last before this boot began, and be silent for a lease that
 // was watched, as the clocks of two machines differ.
 func (s *sweeper) restarted(x *examined) bool {
-	p := s.peer
-	began := time.Now().Add(-p.opts.sinceBoot()).UnixMilli()
-	return s.oneMachine && x.record.BootID != "" && p.self.BootID != "" && x.record.BootID != p.self.BootID &&
+	began := time.Now().Add(-s.opts.sinceBoot()).UnixMilli()
+	return s.oneMachine && x.record.BootID != "" && s.self.BootID != "" && x.record.BootID != s.self.BootID &&
 		x.HeardAt < began && x.Silent >= x.Lease
 }
 
@@ -181,7 +180,7 @@ func (s *sweeper) settleDead(entries []*entry, known map[string]*examined) ([]*e
 	}
 	table, err := proc.ReadTable()
 	if err != nil {
-		s.peer.log.Warn("what dead runners left can't be looked for", "error", err)
+		s.log.Warn("what dead runners left can't be looked for", "error", err)
 	}
 	for _, x := range known {
 		switch {
@@ -192,11 +191,11 @@ func (s *sweeper) settleDead(entries []*entry, known map[string]*examined) ([]*e
 			x.table = table
 		}
 	}
-	if err := s.peer.catchUp(s.peer.ctx); err != nil {
+	if err := s.catchUp(s.ctx); err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(entries, func(e *entry) bool {
-		now, ok := s.peer.view.Get(e.ID)
+		now, ok := s.view.Get(e.ID)
 		return !ok || now.Seq != e.Seq
 	}), nil
 }
@@ -213,9 +212,9 @@ func (s *sweeper) endSurvivors(e *entry, survivors []proc.Process) {
 		}
 		s.asked[e.ID] = append(s.asked[e.ID], p.Ref)
 		if err := proc.Signal(p.Ref, syscall.SIGTERM); err != nil {
-			s.peer.log.Warn("what a dead runner left can't be asked to end", "action", e.ID, "name", p.Name, "error", err)
+			s.log.Warn("what a dead runner left can't be asked to end", "action", e.ID, "name", p.Name, "error", err)
 		} else {
-			s.peer.log.Info("asked a process to end that a dead runner left", "action", e.ID, "pid", p.PID, "name", p.Name)
+			s.log.Info("asked a process to end that a dead runner left", "action", e.ID, "pid", p.PID, "name", p.Name)
 		}
 	}
 }

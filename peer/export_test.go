@@ -19,11 +19,11 @@ func (o Options) WithClock(sinceBoot, awake func() time.Duration) Options {
 func (p *Peer) Self() store.RunnerRecord { return p.self }
 
 // Queued is how many changes wait for the next transaction.
-func (p *Peer) Queued() int { return len(p.submit) }
+func (p *Peer) Queued() int { return len(p.commits.queue) }
 
 // GivenUp reports whether a transaction is under way that nobody waits for any more.
 func (p *Peer) GivenUp() bool {
-	p.flight.mu.Lock()
-	defer p.flight.mu.Unlock()
-	return p.flight.batch != nil && p.flight.ctx.Err() != nil
+	p.commits.flight.mu.Lock()
+	defer p.commits.flight.mu.Unlock()
+	return p.commits.flight.batch != nil && p.commits.flight.ctx.Err() != nil
 }

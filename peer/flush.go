@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -15,15 +16,16 @@ const flushEvery = 100 * time.Millisecond
 // A flusher publishes what operations report in passing: what changed, all in one batch,
 // at most every flushEvery.
 type flusher struct {
-	peer *Peer
+	ctx  context.Context // ends with the peer
+	wait func(context.Context, *submission) error
 	wake chan struct{}
 
 	mu    sync.Mutex
 	dirty []*handle
 }
 
-func (f *flusher) init(p *Peer) {
-	f.peer = p
+func (f *flusher) init(ctx context.Context, wait func(context.Context, *submission) error) {
+	f.ctx, f.wait = ctx, wait
 	f.wake = make(chan struct{}, 1)
 }
 
@@ -44,14 +46,14 @@ func (f *flusher) loop() {
 	for {
 		select {
 		case <-f.wake:
-		case <-f.peer.ctx.Done():
+		case <-f.ctx.Done():
 			return
 		}
 		f.publish()
 		pause.Reset(flushEvery)
 		select {
 		case <-pause.C:
-		case <-f.peer.ctx.Done():
+		case <-f.ctx.Done():
 			return
 		}
 	}
@@ -73,7 +75,7 @@ func (f *flusher) publish() {
 			continue
 		}
 		// A refusal needs nothing here: who lost its action is told by the feed.
-		if err := f.peer.wait(f.peer.ctx, c); errors.Is(err, kapi.ErrUnavailable) {
+		if err := f.wait(f.ctx, c); errors.Is(err, kapi.ErrUnavailable) {
 			dirty[i].resend()
 		}
 	}

@@ -3,7 +3,9 @@ package peer
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kettubot/kapi"
@@ -19,8 +21,30 @@ const (
 	followPause = 2 * time.Millisecond
 )
 
-// followLoop follows what other peers commit.
-func (p *Peer) followLoop(wakes <-chan struct{}) {
+// A follower keeps the view up to what others commit.
+type follower struct {
+	store    store.Store
+	view     *view
+	counters *counters
+	log      *slog.Logger
+	timeout  time.Duration // for one reading
+
+	ctx        context.Context            // ends with the peer
+	spawn      func(func())               // in the background of the peer
+	inFlight   func(context.Context) bool // whether a transaction has read what is committed now
+	still      func(func() error) error   // calls a function while nobody decides by the view
+	found      func(recorded []string)    // is told of starts that are to be adopted
+	unreadable func()                     // is told that the store can't be read
+	anyLost    func() bool                // whether something is to be put back that the history has lost
+	nudge      func()                     // puts it back
+
+	syncs      syncer
+	secret     atomic.Pointer[[]byte] // the store's
+	oneMachine bool                   // the store can't be shared by several machines
+}
+
+// loop follows what other peers commit.
+func (f *follower) loop(wakes <-chan struct{}) {
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	pause := time.NewTimer(0)
@@ -31,95 +55,102 @@ func (p *Peer) followLoop(wakes <-chan struct{}) {
 		select {
 		case <-soon:
 		case <-wakes:
-			if p.flight.reads(p.ctx) {
+			if f.inFlight(f.ctx) {
 				continue
 			}
 		case <-poll.C:
-		case <-p.ctx.Done():
+		case <-f.ctx.Done():
 			return
 		}
-		err := p.catchUp(p.ctx)
-		if p.ctx.Err() == nil && (err == nil) != reachable {
+		err := f.catchUp(f.ctx)
+		if f.ctx.Err() == nil && (err == nil) != reachable {
 			reachable = err == nil
 			if reachable {
-				p.log.Info("the store can be read again")
+				f.log.Info("the store can be read again")
 			} else {
-				p.log.Warn("the store can't be read; what others change is not seen", "error", err)
+				f.log.Warn("the store can't be read; what others change is not seen", "error", err)
 				// If it was removed, whoever has something to say in it makes it anew.
-				p.renewNow()
+				f.unreadable()
 				soon = time.After(lookSoon)
 			}
 		}
-		if err == nil && p.anyLost() {
-			p.nudge()
+		if err == nil && f.anyLost() {
+			f.nudge()
 		}
 		pause.Reset(followPause)
 		select {
 		case <-pause.C:
-		case <-p.ctx.Done():
+		case <-f.ctx.Done():
 			return
 		}
 	}
 }
 
-func (p *Peer) listenLoop(wakes chan<- struct{}) {
+// listen is woken by what is committed.
+func (f *follower) listen(wakes chan<- struct{}) {
 	wake := func() {
 		select {
 		case wakes <- struct{}{}:
 		default:
 		}
 	}
-	for p.ctx.Err() == nil {
-		if err := p.store.Listen(p.ctx, wake); err != nil && p.ctx.Err() == nil {
-			p.log.Warn("wake-ups can't be had, polling", "error", err)
+	for f.ctx.Err() == nil {
+		if err := f.store.Listen(f.ctx, wake); err != nil && f.ctx.Err() == nil {
+			f.log.Warn("wake-ups can't be had, polling", "error", err)
 		}
 		select {
 		case <-time.After(pollEvery):
-		case <-p.ctx.Done():
+		case <-f.ctx.Done():
 		}
 	}
 }
 
 // catchUp reads the feed up to the store's head.
-func (p *Peer) catchUp(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, p.opts.readTimeout)
+func (f *follower) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	since, began := p.view.at(), time.Now()
-	page, err := p.store.Feed(ctx, since.Seq)
+	since, began := f.view.at(), time.Now()
+	page, err := f.store.Feed(ctx, since.Seq)
 	if err == nil {
 		err = tidyPage(&page)
 	}
 	switch {
 	case errors.Is(err, store.ErrBehind):
-		return p.reload()
+		return f.reload()
 	case err != nil:
 		return err
 	case page.Epoch != since.Epoch || page.Seq < since.Seq:
-		return p.reload()
+		return f.reload()
 	}
-	p.view.apply(page)
-	p.counters.isExact(began)
-	p.adoptDue(page.Recorded)
+	f.view.apply(page)
+	f.counters.isExact(began)
+	f.found(page.Recorded)
 	return nil
 }
 
 // reload replaces the view by a snapshot of the store.
-func (p *Peer) reload() error {
-	p.deciding.Lock()
-	defer p.deciding.Unlock()
-	ctx, cancel := context.WithTimeout(p.ctx, p.opts.readTimeout)
-	defer cancel()
+func (f *follower) reload() error {
+	return f.still(func() error {
+		ctx, cancel := context.WithTimeout(f.ctx, f.timeout)
+		defer cancel()
+		return f.load(ctx)
+	})
+}
+
+// load reads a snapshot.
+func (f *follower) load(ctx context.Context) error {
 	began := time.Now()
-	snapshot, err := p.store.Snapshot(ctx)
+	snapshot, err := f.store.Snapshot(ctx)
 	if err == nil {
 		err = tidySnapshot(&snapshot)
 	}
 	if err != nil {
 		return err
 	}
-	p.secret.Store(&snapshot.Secret) // another file may stand at the store's path
-	p.view.load(snapshot)
-	p.counters.isExact(began)
+	f.secret.Store(&snapshot.Secret) // another file may stand at the store's path
+	f.oneMachine = snapshot.OneMachine
+	f.view.load(snapshot)
+	f.counters.isExact(began)
 	return nil
 }
 
@@ -140,40 +171,31 @@ type check struct {
 	err  error
 }
 
-// upToDate is sync, for those who look: what was provably dead when this peer was opened is settled
-// by then.
-func (p *Peer) upToDate(ctx context.Context) error {
-	if err := p.sweep.awaitFirst(ctx); err != nil {
-		return err
-	}
-	return p.sync(ctx)
-}
-
 // sync returns once the view holds everything that was committed before the call.
-func (p *Peer) sync(ctx context.Context) error {
-	s := &p.syncs
+func (f *follower) sync(ctx context.Context) error {
+	s := &f.syncs
 	s.mu.Lock()
 	if !s.closed && s.marked {
-		if mark, ok := p.glance(); ok && mark == s.mark {
+		if mark, ok := f.glance(); ok && mark == s.mark {
 			s.mu.Unlock()
 			return nil
 		}
 	}
 	s.mu.Unlock()
-	return p.check(ctx)
+	return f.check(ctx)
 }
 
 // glance is called with syncs.mu held, and not when that is closed.
-func (p *Peer) glance() (store.Mark, bool) {
-	if g, ok := p.store.(store.Glancer); ok {
+func (f *follower) glance() (store.Mark, bool) {
+	if g, ok := f.store.(store.Glancer); ok {
 		return g.Glance()
 	}
 	return store.Mark{}, false
 }
 
 // check is sync, and reads the store in any case.
-func (p *Peer) check(ctx context.Context) error {
-	s := &p.syncs
+func (f *follower) check(ctx context.Context) error {
+	s := &f.syncs
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -186,7 +208,7 @@ func (p *Peer) check(ctx context.Context) error {
 	}
 	if !s.busy {
 		s.busy = true
-		p.faults.Go(&p.served, p.runChecks)
+		f.spawn(f.runChecks)
 	}
 	s.mu.Unlock()
 	select {
@@ -198,8 +220,8 @@ func (p *Peer) check(ctx context.Context) error {
 }
 
 // runChecks makes checks until nobody waits for one.
-func (p *Peer) runChecks() {
-	s := &p.syncs
+func (f *follower) runChecks() {
+	s := &f.syncs
 	for {
 		s.mu.Lock()
 		c := s.next
@@ -208,13 +230,13 @@ func (p *Peer) runChecks() {
 		var mark store.Mark
 		marked := false
 		if c != nil && !s.closed {
-			mark, marked = p.glance()
+			mark, marked = f.glance()
 		}
 		s.mu.Unlock()
 		if c == nil {
 			return
 		}
-		c.err = p.catchUp(p.ctx)
+		c.err = f.catchUp(f.ctx)
 		s.mu.Lock()
 		s.mark, s.marked = mark, marked && c.err == nil
 		s.mu.Unlock()

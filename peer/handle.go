@@ -13,7 +13,9 @@ import (
 
 // A handle is the Handle of an operation that this process runs.
 type handle struct {
-	peer      *Peer
+	ctx       context.Context // of the peer
+	commits   *committer
+	flush     func(*handle) // publishes what is new, soon
 	id        string
 	cancel    context.CancelCauseFunc
 	ended     chan struct{} // closed when the end was reported
@@ -43,8 +45,9 @@ type handle struct {
 // unknownProgress lies below every progress when compared as a float.
 var unknownProgress = math.Float64bits(-1)
 
-func newHandle(p *Peer, id string, cancel context.CancelCauseFunc) *handle {
-	h := &handle{peer: p, id: id, cancel: cancel, ended: make(chan struct{}), granted: make(chan struct{}, 1)}
+// newHandle makes the handle of an operation, whose context cancel ends.
+func (p *Peer) newHandle(id string, cancel context.CancelCauseFunc) *handle {
+	h := &handle{ctx: p.ctx, commits: &p.commits, flush: p.flush.add, id: id, cancel: cancel, ended: make(chan struct{}), granted: make(chan struct{}, 1)}
 	h.progress.Store(unknownProgress)
 	return h
 }
@@ -125,7 +128,7 @@ func (h *handle) move(to kapi.Status) error {
 	if err != nil {
 		return err
 	}
-	if err = h.peer.wait(h.peer.ctx, c); errors.Is(err, kapi.ErrUnavailable) {
+	if err = h.commits.wait(h.ctx, c); errors.Is(err, kapi.ErrUnavailable) {
 		h.resend() // the progress that went with it
 	}
 	return err
@@ -133,7 +136,7 @@ func (h *handle) move(to kapi.Status) error {
 
 func (h *handle) mark() {
 	if !h.dirty.Load() && h.dirty.CompareAndSwap(false, true) {
-		h.peer.flush.add(h)
+		h.flush(h)
 	}
 }
 
@@ -168,7 +171,7 @@ func (h *handle) submit(rep rules.Report, final bool) (*submission, error) {
 	h.sealed = final
 	h.collect(&rep)
 	c := h.change(rep)
-	return c, h.peer.enqueue(h.peer.ctx, c)
+	return c, h.commits.enqueue(h.ctx, c)
 }
 
 func (h *handle) change(rep rules.Report) *submission {
@@ -190,4 +193,13 @@ func (h *handle) resend() {
 	h.sentReset-- // whether there was a reset or not, another one does no harm: the newest progress follows it
 	h.mu.Unlock()
 	h.mark()
+}
+
+// again completes a final report that was not taken.
+func (h *handle) again(rep rules.Report) rules.Report {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	rep.ResetProgress = h.sentReset > 0
+	h.collect(&rep)
+	return rep
 }

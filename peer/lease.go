@@ -2,8 +2,8 @@ package peer
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/kettubot/kapi/internal/proc"
@@ -11,94 +11,86 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// renewLoop says that this process is alive, for as long as it runs something.
-func (p *Peer) renewLoop() {
-	tick := time.NewTicker(p.opts.Lease / 3)
+// A lease says that this process is alive, for as long as it runs something.
+type lease struct {
+	every, timeout time.Duration
+	store          store.Store
+	view           *view
+	ops            *operations
+	log            *slog.Logger
+
+	ctx     context.Context           // ends with the peer
+	runner  func() store.RunnerRecord // what is to be kept of this process
+	enqueue func(context.Context, *submission) error
+
+	soon chan struct{} // asks for a renewal now; holds one
+}
+
+func (l *lease) loop() {
+	tick := time.NewTicker(l.every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-		case <-p.renew:
-		case <-p.ctx.Done():
+		case <-l.soon:
+		case <-l.ctx.Done():
 			return
 		}
-		p.renewOnce()
+		l.renew()
 	}
 }
 
-func (p *Peer) renewNow() {
+// renewNow has the lease renewed at once, in the background.
+func (l *lease) renewNow() {
 	select {
-	case p.renew <- struct{}{}:
+	case l.soon <- struct{}{}:
 	default:
 	}
 }
 
-// renewOnce renews the lease, and takes back what was said of this runner's silence.
-func (p *Peer) renewOnce() {
-	p.mu.Lock()
-	handles := make([]*handle, 0, len(p.running))
-	for _, h := range p.running {
-		handles = append(handles, h)
-	}
-	p.mu.Unlock()
+// renew renews the lease, and takes back what was said of this runner's silence.
+func (l *lease) renew() {
+	handles := l.ops.all()
 	if len(handles) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(p.ctx, p.opts.renewTimeout)
+	ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
 	defer cancel()
-	if err := p.store.Renew(ctx, p.runner()); err != nil {
-		if p.ctx.Err() == nil {
-			p.log.Warn("the lease can't be renewed; operations go on", "error", err)
+	if err := l.store.Renew(ctx, l.runner()); err != nil {
+		if l.ctx.Err() == nil {
+			l.log.Warn("the lease can't be renewed; operations go on", "error", err)
 		}
 		return
 	}
 	for _, h := range handles {
-		if r, ok := p.view.Get(h.id); ok && r.Silence != "" {
+		if r, ok := l.view.Get(h.id); ok && r.Silence != "" {
 			c := submit(rules.Change{Kind: rules.KindRestore, Id: h.id, Fence: r.Fence})
 			// Nobody waits for that: the next renewal must not be late for it, and asks again.
-			if err := p.enqueue(ctx, c); err != nil && p.ctx.Err() == nil {
-				p.log.Warn("an action can't be marked as heard again yet", "action", h.id, "error", err)
+			if err := l.enqueue(ctx, c); err != nil && l.ctx.Err() == nil {
+				l.log.Warn("an action can't be marked as heard again yet", "action", h.id, "error", err)
 			}
 		}
 	}
 }
 
-// runner returns what the store is to keep of this peer.
+// runner returns what the store is to keep of this process.
 func (p *Peer) runner() store.RunnerRecord {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	r := p.self
-	if len(p.work) > 0 {
-		work, err := json.Marshal(p.work)
-		if err != nil {
-			panic(err) // it has nothing that can't be encoded
-		}
-		r.Work = string(work)
-	}
+	r.Work = p.ops.recordedWork()
 	return r
 }
 
 // ExpectWork has it recorded with every start from now on by what its processes are recognised, until
 // RecordWork says more. It is for peers whose operations run commands.
 func (p *Peer) ExpectWork(w proc.Work) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.work == nil {
-		p.work = runnerWork{}
-	}
-	p.work[anyAction] = w
+	p.ops.recordWork(anyAction, w)
 }
 
 // RecordWork records the processes that do the work of an action that this peer runs, so that other peers recognise
 // what is left of them if this process dies. It returns when another process can read that; the
 // error wraps ErrUnavailable. It is for operations that run commands.
 func (p *Peer) RecordWork(ctx context.Context, id string, w proc.Work) error {
-	p.mu.Lock()
-	if p.work == nil {
-		p.work = runnerWork{}
-	}
-	p.work[id] = w
-	p.mu.Unlock()
+	p.ops.recordWork(id, w)
 	ctx, cancel := context.WithTimeout(ctx, p.opts.StoreTimeout)
 	defer cancel()
 	if err := p.store.Renew(ctx, p.runner()); err != nil {

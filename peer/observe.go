@@ -24,7 +24,7 @@ type watched struct {
 // watch says of each runner for how long it is silent. What others have watched counts for a
 // runner that this peer sees for the first time.
 func (s *sweeper) watch(known map[string]*examined) error {
-	o := &s.peer.opts
+	o := s.opts
 	seen := make(map[string]watched, len(known))
 	var unknown []string // to this peer, and to the kernel
 	for id, x := range known {
@@ -60,24 +60,22 @@ func (s *sweeper) watch(known map[string]*examined) error {
 func (x *examined) stands() bool { return x.Life == rules.LifeAlive }
 
 func (s *sweeper) observed(runners []string) ([]store.Observation, error) {
-	p := s.peer
-	if len(runners) == 0 || p.clock == "" {
+	if len(runners) == 0 || s.clock == "" {
 		return nil, nil
 	}
-	ctx, cancel := context.WithTimeout(p.ctx, p.opts.readTimeout)
+	ctx, cancel := context.WithTimeout(s.ctx, s.opts.readTimeout)
 	defer cancel()
-	return p.store.Observed(ctx, p.clock, runners)
+	return s.store.Observed(ctx, s.clock, runners)
 }
 
 // remember hands on what was watched: at the first look, and every third of a lease while it is silent. A look that
 // can't write counts for nothing.
 func (s *sweeper) remember(known map[string]*examined) error {
-	p := s.peer
-	if p.clock == "" {
+	if s.clock == "" {
 		s.startOver = false
 		return nil
 	}
-	now, awake := p.opts.sinceBoot(), p.opts.awake()
+	now, awake := s.opts.sinceBoot(), s.opts.awake()
 	var news []store.Observation
 	for id, x := range known {
 		w := s.watched[id]
@@ -88,18 +86,18 @@ func (s *sweeper) remember(known map[string]*examined) error {
 			continue
 		}
 		news = append(news, store.Observation{
-			Runner: id, Beat: w.beat, Clock: p.clock, Silent: now - w.since, SinceBoot: now, Awake: awake,
+			Runner: id, Beat: w.beat, Clock: s.clock, Silent: now - w.since, SinceBoot: now, Awake: awake,
 		})
 	}
 	if len(news) == 0 {
 		s.startOver = false
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
+	ctx, cancel := context.WithTimeout(s.ctx, s.opts.StoreTimeout)
 	defer cancel()
-	if err := p.store.Observe(ctx, news); err != nil {
-		if p.ctx.Err() == nil {
-			p.log.Warn("what was watched of silent runners can't be handed on", "error", err)
+	if err := s.store.Observe(ctx, news); err != nil {
+		if s.ctx.Err() == nil {
+			s.log.Warn("what was watched of silent runners can't be handed on", "error", err)
 		}
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/kettubot/kapi"
@@ -93,43 +92,27 @@ func (o Options) withDefaults() (Options, error) {
 // what other peers do. All peers of a store are equal. Its methods may be called
 // concurrently.
 type Peer struct {
-	store    store.Store
-	opts     Options
-	log      *slog.Logger
-	self     store.RunnerRecord     // without its Work
-	clock    string                 // names the clock of this machine; "" if there is none
-	secret   atomic.Pointer[[]byte] // the store's
-	view     *view
-	submit   chan *submission
-	flight   flight
-	syncs    syncer
-	flush    flusher
-	adopter  adopter
-	sweep    sweeper
-	counters counters
+	store store.Store
+	opts  Options
+	log   *slog.Logger
+	self  store.RunnerRecord // without its Work
 
-	// deciding is held while a transaction decides by the view, so that nobody
-	// replaces the view under it.
-	deciding sync.Mutex
+	view     *view
+	counters counters
+	ops      operations
+	commits  committer
+	follow   follower
+	flush    flusher
+	lease    lease
+	adopt    adopter
+	sweep    sweeper
 
 	// ctx ends when Close has settled the operations; what serves the peer ends with it.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	served sync.WaitGroup
 	faults *fault.Net    // nil but in kapi's own commands
-	renew  chan struct{} // asks for a renewal now
-
-	mu      sync.Mutex
-	running map[string]*handle
-	work    runnerWork              // of operations that run commands
-	unsaid  map[string]rules.Report // ends that the store could not take (Options.EndTimeout)
-	lost    map[string]store.Record // what runs here and is missing from the store's history
-	closing bool
-	// unconfirmed is set when a start was refused, or no longer waited for, that may have been made
-	// all the same.
-	unconfirmed atomic.Bool
-	ops         sync.WaitGroup
-	closed      chan struct{} // closed when Close is done
+	closed chan struct{} // closed when Close is done
 }
 
 // Open makes this process a peer of the store: it reads what is ongoing, settles what
@@ -156,46 +139,70 @@ func open(ctx context.Context, s store.Store, options Options) (*Peer, error) {
 			BootID: me.BootID, PIDNamespace: me.PIDNamespace, StartTime: me.StartTime,
 			Lease: opts.Lease,
 		},
-		submit:  make(chan *submission, 4*maxBatch),
-		renew:   make(chan struct{}, 1),
-		running: map[string]*handle{},
-		unsaid:  map[string]rules.Report{},
-		lost:    map[string]store.Record{},
-		closed:  make(chan struct{}),
-		flight:  newFlight(),
-		faults:  fault.From(ctx),
-		clock:   me.Clock,
+		faults: fault.From(ctx),
+		closed: make(chan struct{}),
 	}
 	if err := proc.Unproven(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		p.log.Warn("this process can't be told from others; if it dies, that is noticed by its silence only", "error", err)
 	}
-	p.view = newView(p.notice)
-	p.view.lose = p.lose
-	p.counters.init()
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
-	began := time.Now()
+	p.assemble(me.Clock)
 	ctx, cancel := context.WithTimeout(ctx, opts.readTimeout)
 	defer cancel()
-	snapshot, err := s.Snapshot(ctx)
-	if err == nil {
-		err = tidySnapshot(&snapshot)
-	}
-	if err != nil {
+	if err := p.follow.load(ctx); err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
-	p.secret.Store(&snapshot.Secret)
-	p.view.load(snapshot)
-	p.counters.isExact(began)
-	p.sweep.init(p, snapshot.OneMachine)
-	p.flush.init(p)
+	p.sweep.oneMachine = p.follow.oneMachine
 	wakes := make(chan struct{}, 1)
 	for _, serve := range []func(){
-		p.commitLoop, p.flush.loop, p.renewLoop, func() { p.followLoop(wakes) }, func() { p.listenLoop(wakes) },
+		p.commits.loop, p.flush.loop, p.lease.loop, func() { p.follow.loop(wakes) }, func() { p.follow.listen(wakes) },
 	} {
-		p.faults.Go(&p.served, serve)
+		p.spawn(serve)
 	}
-	p.faults.Go(&p.served, p.sweep.loop)
+	p.spawn(p.sweep.loop)
 	return p, nil
+}
+
+// spawn calls f in a goroutine that Close waits for.
+func (p *Peer) spawn(f func()) { p.faults.Go(&p.served, f) }
+
+// assemble gives each part of the peer what it uses.
+func (p *Peer) assemble(clock string) {
+	p.counters.init()
+	p.ops.init(p.self.ID, p.log, p.lease.renewNow)
+	p.view = newView(p.ops.notice)
+	p.view.lose = p.ops.lose
+	p.commits = committer{
+		store: p.store, view: p.view, flight: newFlight(), counters: &p.counters, log: p.log,
+		timeout: p.opts.StoreTimeout, limits: rules.Limits{Lease: p.opts.Lease, Answer: p.encodeRemote},
+		ctx: p.ctx, runner: p.runner, reclaims: p.ops.reclaims, reload: p.follow.reload,
+		queue: make(chan *submission, 4*maxBatch),
+	}
+	p.adopt = adopter{ctx: p.ctx, own: p.ops.has, nudge: p.commits.nudge, spawn: p.spawn}
+	p.follow = follower{
+		store: p.store, view: p.view, counters: &p.counters, log: p.log, timeout: p.opts.readTimeout,
+		ctx: p.ctx, spawn: p.spawn, inFlight: p.commits.flight.reads, still: p.commits.still,
+		found: p.adopt.found, unreadable: p.lease.renewNow, anyLost: p.ops.anyLost, nudge: p.commits.nudge,
+	}
+	p.flush.init(p.ctx, p.commits.wait)
+	p.lease = lease{
+		every: p.opts.Lease / 3, timeout: p.opts.renewTimeout, store: p.store, view: p.view, ops: &p.ops, log: p.log,
+		ctx: p.ctx, runner: p.runner, enqueue: p.commits.enqueue, soon: make(chan struct{}, 1),
+	}
+	p.sweep = sweeper{
+		store: p.store, view: p.view, ops: &p.ops, commits: &p.commits, catchUp: p.follow.catchUp,
+		opts: &p.opts, log: p.log, self: &p.self, clock: clock, ctx: p.ctx,
+	}
+	p.sweep.init()
+}
+
+// upToDate returns once the view holds everything that was committed before the call, and what was
+// provably dead when this peer was opened is settled.
+func (p *Peer) upToDate(ctx context.Context) error {
+	if err := p.sweep.awaitFirst(ctx); err != nil {
+		return err
+	}
+	return p.follow.sync(ctx)
 }
 
 // Get returns an ongoing action, not older than the call, with its runner's current
@@ -259,7 +266,7 @@ func (p *Peer) ListJSON(ctx context.Context) (Listing, error) {
 // Sign returns a MAC (HMAC-SHA256) of parts, with a key that the store keeps: every peer
 // signs alike. purpose keeps the signatures of different uses apart.
 func (p *Peer) Sign(purpose string, parts ...string) []byte {
-	mac := hmac.New(sha256.New, *p.secret.Load())
+	mac := hmac.New(sha256.New, *p.follow.secret.Load())
 	for _, part := range append([]string{purpose}, parts...) {
 		fmt.Fprintf(mac, "%d:%s", len(part), part)
 	}
@@ -267,14 +274,14 @@ func (p *Peer) Sign(purpose string, parts ...string) []byte {
 }
 
 // Ready reports whether the store can be read.
-func (p *Peer) Ready(ctx context.Context) error { return p.check(ctx) }
+func (p *Peer) Ready(ctx context.Context) error { return p.follow.check(ctx) }
 
 // Dismiss ends a failed action (3 to 4) and frees its keys; by names who did it, for the
 // log. It returns the action as it ended. The error is ErrUnknown, ErrNotFailed, or
 // wraps ErrUnavailable.
 func (p *Peer) Dismiss(ctx context.Context, id, by string) (kapi.Action, error) {
 	c := submit(rules.Change{Kind: rules.KindDismiss, Id: id})
-	if err := p.commit(ctx, c); err != nil {
+	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Action{}, err
 	}
 	a := c.Record.Shown()
@@ -287,7 +294,7 @@ func (p *Peer) Dismiss(ctx context.Context, id, by string) (kapi.Action, error) 
 // wraps ErrUnavailable.
 func (p *Peer) Cancel(ctx context.Context, id, by string) (kapi.Action, error) {
 	c := submit(rules.Change{Kind: rules.KindCancel, Id: id, By: by})
-	if err := p.commit(ctx, c); err != nil {
+	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Action{}, err
 	}
 	a := c.Record.Shown()
@@ -300,7 +307,7 @@ func (p *Peer) Cancel(ctx context.Context, id, by string) (kapi.Action, error) {
 // Cancel.
 func (p *Peer) GiveUp(ctx context.Context, id, by string) (kapi.Action, error) {
 	c := submit(rules.Change{Kind: rules.KindGiveUp, Id: id, By: by})
-	if err := p.commit(ctx, c); err != nil {
+	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Action{}, err
 	}
 	a := c.Record.Shown()

@@ -49,8 +49,8 @@ func (p *Peer) Prepare(ctx context.Context, spec kapi.Spec, op kapi.Operation) (
 		return nil, err
 	}
 	opCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	h := newHandle(p, newID(), cancel)
-	if err := p.register(h); err != nil {
+	h := p.newHandle(newID(), cancel)
+	if err := p.ops.register(h); err != nil {
 		cancel(nil)
 		return nil, err
 	}
@@ -73,14 +73,14 @@ func (p *Peer) Prepare(ctx context.Context, spec kapi.Spec, op kapi.Operation) (
 // transactions have recorded is adopted before.
 func (d *Prepared) Check(ctx context.Context) error {
 	p := d.run.peer
-	return p.explain(p.commit(ctx, submit(rules.Change{Kind: rules.KindNudge, Wants: d.Keys})))
+	return p.explain(p.commits.commit(ctx, submit(rules.Change{Kind: rules.KindNudge, Wants: d.Keys})))
 }
 
 // Discard forgets a start that was not recorded.
 func (d *Prepared) Discard() {
 	d.run.handle.cancel(nil)
 	close(d.run.handle.ended)
-	d.run.peer.unregister(d.run.handle)
+	d.run.peer.ops.unregister(d.run.handle)
 }
 
 // Await waits in the background for the transaction to be committed and the start adopted, and
@@ -106,14 +106,4 @@ func (r *run) gone() bool {
 		r.peer.log.Warn("it can't be told yet whether a start was committed", "action", r.handle.id, "error", err)
 	}
 	return err == nil && gone
-}
-
-// nudge has the committer adopt what transactions have recorded, and give keys to those who wait
-// for them, as every write transaction does.
-func (p *Peer) nudge() {
-	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
-	defer cancel()
-	if err := p.commit(ctx, submit(rules.Change{Kind: rules.KindNudge})); err != nil && p.ctx.Err() == nil {
-		p.log.Warn("what was recorded in transactions, or waits for one, can't be seen to yet", "error", err)
-	}
 }

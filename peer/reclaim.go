@@ -18,60 +18,60 @@ import (
 
 // lose notes that a record of this peer's own is missing from the history. It is called with the
 // view locked.
-func (p *Peer) lose(r store.Record) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	h := p.running[r.ID]
+func (o *operations) lose(r store.Record) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	h := o.running[r.ID]
 	switch {
-	case h == nil || r.RunnerID() != p.self.ID:
+	case h == nil || r.RunnerID() != o.runner:
 	case r.Status.Active() && r.Status != kapi.StatusPending:
-		p.lost[r.ID] = r
+		o.lost[r.ID] = r
 	default: // it has not begun, or is given up: nothing was half done, or somebody has to look
 		h.cancel(fmt.Errorf("%w: the store was replaced, and doesn't know of it", kapi.ErrLost))
 	}
 }
 
 // reclaims returns changes that put what is missing back, ahead of all that is said of it.
-func (p *Peer) reclaims() (changes []*submission) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.lost) == 0 {
+func (o *operations) reclaims() (changes []*submission) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.lost) == 0 {
 		return nil
 	}
-	for _, r := range slices.SortedFunc(maps.Values(p.lost), func(a, b store.Record) int { return int(a.Seq) - int(b.Seq) }) {
+	for _, r := range slices.SortedFunc(maps.Values(o.lost), func(a, b store.Record) int { return int(a.Seq) - int(b.Seq) }) {
 		c := submit(rules.Change{Kind: rules.KindReclaim, Id: r.ID, Action: &r})
 		c.done = make(chan struct{})
-		c.then = func() { p.reclaimed(c) }
+		c.then = func() { o.reclaimed(c) }
 		changes = append(changes, c)
 	}
-	clear(p.lost)
+	clear(o.lost)
 	return changes
 }
 
-func (p *Peer) anyLost() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.lost) > 0
+func (o *operations) anyLost() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.lost) > 0
 }
 
 // reclaimed is called with the outcome.
-func (p *Peer) reclaimed(c *submission) {
-	p.mu.Lock()
-	h := p.running[c.Id]
+func (o *operations) reclaimed(c *submission) {
+	o.mu.Lock()
+	h := o.running[c.Id]
 	if h != nil && c.Err != nil && !errors.Is(c.Err, kapi.ErrUnknown) {
-		p.lost[c.Id] = *c.Action // with the next transaction
+		o.lost[c.Id] = *c.Action // with the next transaction
 	}
-	p.mu.Unlock()
+	o.mu.Unlock()
 	switch {
 	case h == nil:
 	case errors.Is(c.Err, kapi.ErrUnknown): // it has ended in this history
 		h.cancel(kapi.ErrLost)
 	case c.Err != nil:
-		p.log.Warn("an action that the store has lost can't be recorded again yet", "action", c.Id, "error", c.Err)
+		o.log.Warn("an action that the store has lost can't be recorded again yet", "action", c.Id, "error", c.Err)
 	case c.LostTo != nil:
-		p.log.Warn("an action was lost with the store's history, and its key is another's now", "action", c.Id, "error", c.LostTo)
+		o.log.Warn("an action was lost with the store's history, and its key is another's now", "action", c.Id, "error", c.LostTo)
 		h.cancel(fmt.Errorf("%w: the store was replaced, and there %w", kapi.ErrLost, c.LostTo))
 	default:
-		p.log.Warn("an action that the store had lost is recorded again", "action", c.Id, "title", c.Record.Title)
+		o.log.Warn("an action that the store had lost is recorded again", "action", c.Id, "title", c.Record.Title)
 	}
 }

@@ -36,10 +36,7 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (kapi.Remote, e
 	if err != nil {
 		return kapi.Remote{}, err
 	}
-	p.mu.Lock()
-	closing := p.closing
-	p.mu.Unlock()
-	if closing {
+	if p.ops.isClosing() {
 		return kapi.Remote{}, kapi.ErrClosed
 	}
 	status := kapi.StatusRunning
@@ -62,7 +59,7 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (kapi.Remote, e
 		return kapi.Remote{}, p.explain(err)
 	}
 	for _, a := range c.Dismissed {
-		p.logDismissed(a, c.Record.ID)
+		p.commits.logDismissed(a, c.Record.ID)
 	}
 	if c.Kept != nil {
 		var again kapi.Remote
@@ -97,7 +94,7 @@ func (p *Peer) Report(ctx context.Context, id string, r kapi.Report) (kapi.Remot
 		return kapi.Remote{}, &kapi.InvalidError{Field: "progress", Reason: fmt.Sprintf("must be 0 to 1, not %v", *r.Progress)}
 	}
 	c := submit(rules.Change{Kind: rules.KindReport, Id: id, Heard: true, Report: rep})
-	if err := p.commit(ctx, c); err != nil {
+	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Remote{}, err
 	}
 	return p.remote(&c.Record), nil

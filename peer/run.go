@@ -62,8 +62,8 @@ func (p *Peer) launch(ctx context.Context, spec kapi.Spec, op kapi.Operation) (*
 	}
 	id := newID()
 	opCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	h := newHandle(p, id, cancel)
-	if err := p.register(h); err != nil {
+	h := p.newHandle(id, cancel)
+	if err := p.ops.register(h); err != nil {
 		return nil, err
 	}
 	record := &store.Record{
@@ -79,9 +79,9 @@ func (p *Peer) launch(ctx context.Context, spec kapi.Spec, op kapi.Operation) (*
 	})
 	if err != nil {
 		if errors.Is(err, kapi.ErrOutcomeUnknown) {
-			p.unconfirmed.Store(true)
+			p.ops.unconfirmed.Store(true)
 		}
-		p.unregister(h)
+		p.ops.unregister(h)
 		cancel(nil)
 		return nil, p.explain(err)
 	}
@@ -89,7 +89,7 @@ func (p *Peer) launch(ctx context.Context, spec kapi.Spec, op kapi.Operation) (*
 	h.action, h.fence = c.Record.Shown(), c.Record.Fence
 	h.mu.Unlock()
 	for _, a := range c.Dismissed {
-		p.logDismissed(a, id)
+		p.commits.logDismissed(a, id)
 	}
 	h.dismissed = c.Dismissed
 	return &run{peer: p, ctx: opCtx, handle: h, op: op, wait: spec.Wait}, nil
@@ -106,34 +106,9 @@ func (p *Peer) explain(err error) error {
 	return err
 }
 
-func (p *Peer) logDismissed(a kapi.Action, by string) {
-	p.log.Info("action dismissed", "action", a.ID, "title", a.Title, "by", "the start of "+by, "why_it_failed", a.State)
-}
-
-// register makes the handle known before its action is, so that no change of the action
-// is missed.
-func (p *Peer) register(h *handle) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closing {
-		return kapi.ErrClosed
-	}
-	p.ops.Add(1)
-	p.running[h.id] = h
-	return nil
-}
-
-func (p *Peer) unregister(h *handle) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.running, h.id)
-	delete(p.work, h.id)
-	p.ops.Done()
-}
-
 // run runs the operation and reports its end.
 func (r *run) run() error {
-	defer r.peer.unregister(r.handle)
+	defer r.peer.ops.unregister(r.handle)
 	defer close(r.handle.ended)
 	defer r.handle.cancel(nil)
 	if r.handle.action.Status == kapi.StatusPending {
@@ -185,7 +160,7 @@ func (r *run) finish(rep rules.Report) error {
 		return fmt.Errorf("action %s had failed: %w", h.id, kapi.ErrStopped) // Close did not wait for it
 	}
 	if err == nil {
-		err = p.wait(p.ctx, c)
+		err = p.commits.wait(p.ctx, c)
 	}
 	var deadline <-chan time.Time
 	if p.opts.EndTimeout > 0 {
@@ -198,13 +173,13 @@ func (r *run) finish(rep rules.Report) error {
 		select {
 		case <-time.After(pause):
 		case <-deadline:
-			p.leaveUnsaid(h.id, h.again(rep))
+			p.ops.leaveUnsaid(h.id, h.again(rep))
 			return fmt.Errorf("record the end of action %s: %w", h.id, err)
 		case <-p.ctx.Done():
 			return fmt.Errorf("record the end of action %s: %w", h.id, err)
 		}
 		c = h.change(h.again(rep))
-		err = p.commit(p.ctx, c)
+		err = p.commits.commit(p.ctx, c)
 	}
 	switch {
 	case err != nil:
@@ -213,44 +188,4 @@ func (r *run) finish(rep rules.Report) error {
 		return fmt.Errorf("action %s had failed: %w", h.id, kapi.ErrGivenUp)
 	}
 	return nil
-}
-
-// leaveUnsaid leaves an end that the store could not take to the sweeper (settleOwn).
-func (p *Peer) leaveUnsaid(id string, rep rules.Report) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.unsaid[id] = rep
-}
-
-// again completes a final report that was not taken.
-func (h *handle) again(rep rules.Report) rules.Report {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	rep.ResetProgress = h.sentReset > 0
-	h.collect(&rep)
-	return rep
-}
-
-// notice looks at each change for what concerns this peer's own operations. It is called
-// with the view locked.
-func (p *Peer) notice(r *store.Record) {
-	p.mu.Lock()
-	h := p.running[r.ID]
-	p.mu.Unlock()
-	switch {
-	case h == nil:
-	case r.RunnerID() != p.self.ID, r.Status == kapi.StatusAborted:
-		h.cancel(kapi.ErrLost)
-	case r.WorkMayGoOn():
-		h.cancel(kapi.ErrGivenUp)
-	case r.Status.Active() && r.CancelRequestedAt != 0:
-		h.cancel(&kapi.CancelledError{By: r.CancelledBy})
-	case r.Status.Active() && r.Silence != "":
-		p.renewNow()
-	case r.Queued() && !r.Waiting():
-		select {
-		case h.granted <- struct{}{}:
-		default:
-		}
-	}
 }

@@ -22,7 +22,7 @@ func (p *Peer) commitStart(ctx context.Context, start rules.Change) (*submission
 	for {
 		start.Unjudged = !judged
 		c := submit(start)
-		err := p.commit(ctx, c)
+		err := p.commits.commit(ctx, c)
 		var held *kapi.HeldError
 		if !judged && errors.As(err, &held) {
 			if judged = true; p.judgeNow(ctx, held) {

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -20,7 +21,17 @@ const (
 // A sweeper settles what silent and dead runners left behind (rules/silence.go says what that is),
 // whoever's they are.
 type sweeper struct {
-	peer *Peer
+	store   store.Store
+	view    *view
+	ops     *operations
+	commits *committer
+	catchUp func(context.Context) error // reads the feed
+	opts    *Options
+	log     *slog.Logger
+	self    *store.RunnerRecord
+	clock   string          // names the clock of this machine; "" if there is none
+	ctx     context.Context // ends with the peer
+
 	// oneMachine: the store can't be shared by several machines.
 	oneMachine bool
 	// first is closed when the first look is over.
@@ -41,14 +52,12 @@ type sweeper struct {
 	lastProof time.Duration
 }
 
-func (s *sweeper) init(p *Peer, oneMachine bool) {
-	s.peer = p
-	s.oneMachine = oneMachine
+func (s *sweeper) init() {
 	s.first = make(chan struct{})
 	s.looking = make(chan struct{}, 1)
 	s.watched = map[string]watched{}
 	s.asked = map[string][]proc.Ref{}
-	s.lastLook = p.opts.sinceBoot()
+	s.lastLook = s.opts.sinceBoot()
 	s.lastPurge = s.lastLook
 }
 
@@ -59,27 +68,29 @@ func (s *sweeper) loop() {
 	default:
 		close(s.first)
 	}
-	tick := time.NewTicker(s.peer.opts.sweepEvery)
+	tick := time.NewTicker(s.opts.sweepEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
 			s.tick()
-		case <-s.peer.ctx.Done():
+		case <-s.ctx.Done():
 			return
 		}
 	}
 }
 
 func (s *sweeper) tick() {
-	p := s.peer
-	if now := p.opts.sinceBoot(); now-s.lastPurge > purgeEvery {
+	if now := s.opts.sinceBoot(); now-s.lastPurge > purgeEvery {
 		s.lastPurge = now
-		p.purgeSome()
+		s.purgeSome()
 	}
-	p.forgetUnsaid()
-	if p.view.stalled() {
-		p.nudge()
+	s.ops.forgetUnsaid(func(id string) bool {
+		_, ongoing := s.view.Get(id)
+		return !ongoing
+	})
+	if s.view.stalled() {
+		s.commits.nudge()
 	}
 	s.look()
 }
@@ -91,22 +102,21 @@ func (s *sweeper) awaitFirst(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-s.peer.ctx.Done():
+	case <-s.ctx.Done():
 		return kapi.ErrClosed
 	}
 }
 
 // look judges all that is to be judged now.
 func (s *sweeper) look() {
-	p := s.peer
 	select {
 	case s.looking <- struct{}{}:
 		defer func() { <-s.looking }()
-	case <-p.ctx.Done():
+	case <-s.ctx.Done():
 		return
 	}
-	now := p.opts.sinceBoot()
-	if now-s.lastLook > 5*p.opts.sweepEvery {
+	now := s.opts.sinceBoot()
+	if now-s.lastLook > 5*s.opts.sweepEvery {
 		s.forget() // we were stopped or suspended: what we did not watch, we can't judge
 	}
 	s.lastLook = now
@@ -116,7 +126,7 @@ func (s *sweeper) look() {
 		clear(s.asked)
 		return
 	}
-	runners, err := p.readRunners(others)
+	runners, err := s.readRunners(others)
 	if err == nil {
 		err = s.judgeAll(others, runners)
 	}
@@ -137,17 +147,16 @@ const proofEvery = 5 * time.Second
 // others returns the actions of other runners that are to be judged. It settles what is this
 // peer's own.
 func (s *sweeper) others(now time.Duration) (others []*entry) {
-	p := s.peer
 	proof := s.lastProof == 0 || now-s.lastProof >= proofEvery
 	if proof {
 		s.lastProof = now
 	}
-	all, _ := p.view.all()
+	all, _ := s.view.all()
 	for _, e := range all {
 		switch {
 		case e.Runner == nil:
-		case e.Runner.ID == p.self.ID:
-			p.settleOwn(e)
+		case e.Runner.ID == s.self.ID:
+			s.settleOwn(e)
 		case e.Status.Active(), proof && e.WorkMayGoOn():
 			others = append(others, e)
 		}
@@ -156,25 +165,23 @@ func (s *sweeper) others(now time.Duration) (others []*entry) {
 }
 
 // readRunners reads how those who run the actions are.
-func (p *Peer) readRunners(actions []*entry) ([]store.RunnerRecord, error) {
-	ctx, cancel := context.WithTimeout(p.ctx, p.opts.readTimeout)
+func (s *sweeper) readRunners(actions []*entry) ([]store.RunnerRecord, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.opts.readTimeout)
 	defer cancel()
 	ids := make([]string, len(actions))
 	for i, e := range actions {
 		ids[i] = e.Runner.ID
 	}
 	slices.Sort(ids)
-	return p.store.Runners(ctx, slices.Compact(ids))
+	return s.store.Runners(ctx, slices.Compact(ids))
 }
 
 // settleOwn ends an action of this very process that nobody here runs: its end could
 // not be recorded in time, or its start was committed but the answer got lost.
-func (p *Peer) settleOwn(e *entry) {
-	p.mu.Lock()
-	running := p.running[e.ID] != nil
-	rep, ended := p.unsaid[e.ID]
-	p.mu.Unlock()
-	now, ok := p.view.Get(e.ID) // it may have ended since e was read
+func (s *sweeper) settleOwn(e *entry) {
+	running := s.ops.has(e.ID)
+	rep, ended := s.ops.said(e.ID)
+	now, ok := s.view.Get(e.ID) // it may have ended since e was read
 	if running || !ok || !now.Status.Active() && !(ended && now.WorkMayGoOn()) {
 		return
 	}
@@ -183,24 +190,11 @@ func (p *Peer) settleOwn(e *entry) {
 		rep = rules.Report{Fence: e.Fence, Status: kapi.StatusFailed, State: &state}
 	}
 	c := submit(rules.Change{Kind: rules.KindReport, Id: e.ID, Report: rep})
-	if err := p.commit(p.ctx, c); err != nil {
-		p.log.Warn("an action that nobody runs any more can't be settled yet", "action", e.ID, "error", err)
+	if err := s.commits.commit(s.ctx, c); err != nil {
+		s.log.Warn("an action that nobody runs any more can't be settled yet", "action", e.ID, "error", err)
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.unsaid, e.ID)
-}
-
-// forgetUnsaid forgets the ends that nobody waits for any more: somebody dismissed them.
-func (p *Peer) forgetUnsaid() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for id := range p.unsaid {
-		if _, ok := p.view.Get(id); !ok {
-			delete(p.unsaid, id)
-		}
-	}
+	s.ops.forgetUnsaid(func(id string) bool { return id == e.ID })
 }
 
 // A pronounced verdict is on its way into the store.
@@ -222,26 +216,26 @@ func verdictOn(e *entry, ev rules.Evidence, survivors []proc.Process) *pronounce
 
 // pronounce commits the verdicts. The error says that this can't be done now.
 func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
-	ctx, cancel := context.WithTimeout(s.peer.ctx, s.peer.opts.StoreTimeout)
+	ctx, cancel := context.WithTimeout(s.ctx, s.opts.StoreTimeout)
 	defer cancel()
 	failed := func(v *pronounced, err error) {
 		if errors.Is(err, kapi.ErrUnknown) {
 			return // it was disposed
 		}
 		unwritten = err
-		if s.peer.ctx.Err() == nil {
-			s.peer.log.Warn("a silent action can't be marked yet", "action", v.ID, "error", err)
+		if s.ctx.Err() == nil {
+			s.log.Warn("a silent action can't be marked yet", "action", v.ID, "error", err)
 		}
 	}
 	for i, v := range verdicts {
-		if err := s.peer.enqueue(ctx, v.submission); err != nil {
+		if err := s.commits.enqueue(ctx, v.submission); err != nil {
 			failed(v, err)
 			verdicts = verdicts[:i]
 			break
 		}
 	}
 	for _, v := range verdicts {
-		if err := s.peer.wait(ctx, v.submission); err != nil {
+		if err := s.commits.wait(ctx, v.submission); err != nil {
 			failed(v, err)
 			continue
 		}
@@ -250,23 +244,23 @@ func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
 		}
 		switch record := &v.Record; {
 		case v.Verdict.Proven != "" && !record.GivenUp:
-			s.peer.log.Info("the work of an action that was given up is known to have ended", "action", v.ID, "title", v.Title, "why", v.Verdict.Proven)
+			s.log.Info("the work of an action that was given up is known to have ended", "action", v.ID, "title", v.Title, "why", v.Verdict.Proven)
 		case v.Verdict.Failure != "" && record.Status == kapi.StatusFailed:
-			s.peer.log.Warn("action failed for its runner", "action", v.ID, "title", v.Title, "why", v.Verdict.Failure)
+			s.log.Warn("action failed for its runner", "action", v.ID, "title", v.Title, "why", v.Verdict.Failure)
 		}
 	}
 	return unwritten
 }
 
 // purgeSome deletes tombstones that have left the replay window.
-func (p *Peer) purgeSome() {
-	ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
+func (s *sweeper) purgeSome() {
+	ctx, cancel := context.WithTimeout(s.ctx, s.opts.StoreTimeout)
 	defer cancel()
 	for {
-		n, err := p.store.Purge(ctx, rules.Retention(time.Now().UnixMilli(), purgeLimit))
+		n, err := s.store.Purge(ctx, rules.Retention(time.Now().UnixMilli(), purgeLimit))
 		if err != nil {
-			if p.ctx.Err() == nil {
-				p.log.Warn("old endings can't be deleted yet", "error", err)
+			if s.ctx.Err() == nil {
+				s.log.Warn("old endings can't be deleted yet", "error", err)
 			}
 			return
 		}
