@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"time"
@@ -168,5 +169,5 @@ type remoteHandle struct{ *client.Handle }
 // SetExitCode does nothing: a report over REST has no field for it, the state tells it.
 func (remoteHandle) SetExitCode(int) {}
 
-// RecordWork does nothing: nothing can be proven of a process that a server knows by its reports.
-func (remoteHandle) RecordWork(context.Context, proc.Work) error { return nil }
+// RecordWork records nothing: nothing can be proven of a process that a server knows by its reports.
+func (remoteHandle) RecordWork(context.Context, proc.Work) error { return errors.ErrUnsupported }
