@@ -298,8 +298,8 @@ func (m *committer) needs(head store.Head, batch []*submission) store.Batch {
 	b := store.Batch{Since: head.Seq}
 	for _, c := range batch {
 		if c.Kind != rules.KindStart && c.Kind != rules.KindNudge {
-			if _, known := m.view.Get(c.Id); !known && findable(c.Id) {
-				b.Find = append(b.Find, c.Id)
+			if _, known := m.view.Get(c.ID); !known && findable(c.ID) {
+				b.Find = append(b.Find, c.ID)
 			}
 		}
 		if c.Asked != nil {

@@ -127,7 +127,7 @@ func (s *sweeper) examine(r *store.RunnerRecord) rules.Evidence {
 		Host: r.Host, PID: r.PID, BootID: r.BootID, PIDNamespace: r.PIDNamespace, StartTime: r.StartTime,
 	}
 	ev := rules.Evidence{
-		Host: r.Host, Pid: r.PID, HeardAt: r.HeardAt, Beat: r.Beat,
+		Host: r.Host, PID: r.PID, HeardAt: r.HeardAt, Beat: r.Beat,
 		Lease: r.Lease, GiveUp: s.opts.GiveUp,
 		Life: lifeOf(id),
 	}

@@ -280,7 +280,7 @@ func (p *Peer) Ready(ctx context.Context) error { return p.follow.check(ctx) }
 // log. It returns the action as it ended. The error is ErrUnknown, ErrNotFailed, or
 // wraps ErrUnavailable.
 func (p *Peer) Dismiss(ctx context.Context, id, by string) (kapi.Action, error) {
-	c := submit(rules.Change{Kind: rules.KindDismiss, Id: id})
+	c := submit(rules.Change{Kind: rules.KindDismiss, ID: id})
 	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Action{}, err
 	}
@@ -293,7 +293,7 @@ func (p *Peer) Dismiss(ctx context.Context, id, by string) (kapi.Action, error) 
 // asked. Asking again changes nothing. The error is ErrUnknown, a *NotCancellableError, or
 // wraps ErrUnavailable.
 func (p *Peer) Cancel(ctx context.Context, id, by string) (kapi.Action, error) {
-	c := submit(rules.Change{Kind: rules.KindCancel, Id: id, By: by})
+	c := submit(rules.Change{Kind: rules.KindCancel, ID: id, By: by})
 	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Action{}, err
 	}
@@ -306,7 +306,7 @@ func (p *Peer) Cancel(ctx context.Context, id, by string) (kapi.Action, error) {
 // may still be going on, so it keeps its keys. by names who gives it up. The error is as of
 // Cancel.
 func (p *Peer) GiveUp(ctx context.Context, id, by string) (kapi.Action, error) {
-	c := submit(rules.Change{Kind: rules.KindGiveUp, Id: id, By: by})
+	c := submit(rules.Change{Kind: rules.KindGiveUp, ID: id, By: by})
 	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Action{}, err
 	}

@@ -39,7 +39,7 @@ func (o *operations) reclaims() (changes []*submission) {
 		return nil
 	}
 	for _, r := range slices.SortedFunc(maps.Values(o.lost), func(a, b store.Record) int { return int(a.Seq) - int(b.Seq) }) {
-		c := submit(rules.Change{Kind: rules.KindReclaim, Id: r.ID, Action: &r})
+		c := submit(rules.Change{Kind: rules.KindReclaim, ID: r.ID, Action: &r})
 		c.done = make(chan struct{})
 		c.then = func() { o.reclaimed(c) }
 		changes = append(changes, c)
@@ -57,9 +57,9 @@ func (o *operations) anyLost() bool {
 // reclaimed is called with the outcome.
 func (o *operations) reclaimed(c *submission) {
 	o.mu.Lock()
-	h := o.running[c.Id]
+	h := o.running[c.ID]
 	if h != nil && c.Err != nil && !errors.Is(c.Err, kapi.ErrUnknown) {
-		o.lost[c.Id] = *c.Action // with the next transaction
+		o.lost[c.ID] = *c.Action // with the next transaction
 	}
 	o.mu.Unlock()
 	switch {
@@ -67,11 +67,11 @@ func (o *operations) reclaimed(c *submission) {
 	case errors.Is(c.Err, kapi.ErrUnknown): // it has ended in this history
 		h.cancel(kapi.ErrLost)
 	case c.Err != nil:
-		o.log.Warn("an action that the store has lost can't be recorded again yet", "action", c.Id, "error", c.Err)
+		o.log.Warn("an action that the store has lost can't be recorded again yet", "action", c.ID, "error", c.Err)
 	case c.LostTo != nil:
-		o.log.Warn("an action was lost with the store's history, and its key is another's now", "action", c.Id, "error", c.LostTo)
+		o.log.Warn("an action was lost with the store's history, and its key is another's now", "action", c.ID, "error", c.LostTo)
 		h.cancel(fmt.Errorf("%w: the store was replaced, and there %w", kapi.ErrLost, c.LostTo))
 	default:
-		o.log.Warn("an action that the store had lost is recorded again", "action", c.Id, "title", c.Record.Title)
+		o.log.Warn("an action that the store had lost is recorded again", "action", c.ID, "title", c.Record.Title)
 	}
 }

@@ -189,7 +189,7 @@ func (s *sweeper) settleOwn(e *entry) {
 		state := "its start could not be confirmed, so it was not run"
 		rep = rules.Report{Fence: e.Fence, Status: kapi.StatusFailed, State: &state}
 	}
-	c := submit(rules.Change{Kind: rules.KindReport, Id: e.ID, Report: rep})
+	c := submit(rules.Change{Kind: rules.KindReport, ID: e.ID, Report: rep})
 	if err := s.commits.commit(s.ctx, c); err != nil {
 		s.log.Warn("an action that nobody runs any more can't be settled yet", "action", e.ID, "error", err)
 		return
@@ -211,7 +211,7 @@ func verdictOn(e *entry, ev rules.Evidence, survivors []proc.Process) *pronounce
 	if v == (rules.Verdict{}) || v.Silence != "" && !rules.Replaces(&e.Record, v, time.Now().UnixMilli()) {
 		return nil
 	}
-	return &pronounced{e, submit(rules.Change{Kind: rules.KindVerdict, Id: e.ID, Verdict: v, Runner: e.Runner.ID, Beat: ev.Beat}), survivors}
+	return &pronounced{e, submit(rules.Change{Kind: rules.KindVerdict, ID: e.ID, Verdict: v, Runner: e.Runner.ID, Beat: ev.Beat}), survivors}
 }
 
 // pronounce commits the verdicts. The error says that this can't be done now.

@@ -20,13 +20,13 @@ const (
 	KindNudge                   // nothing by itself: what there is to do is done
 )
 
-// A change is what somebody wants of the actions: a value, of which only those fields count that
+// A Change is what somebody wants of the actions: a value, of which only those fields count that
 // belong to its kind.
 type Change struct {
 	Kind kind
-	// id is that of the action; a start and a reclaim have it in their action.
-	Id string
-	// action is what a start adds, and a reclaim puts back.
+	// ID is that of the action; a start and a reclaim have it in their action.
+	ID string
+	// Action is what a start adds, and a reclaim puts back.
 	Action *store.Record
 
 	// Of a start: the Spec's, whether it may be queued, and what of its answer is to be kept.
@@ -34,11 +34,11 @@ type Change struct {
 	Wait          bool
 	Within        []string
 	Asked         *store.Answer
-	// unjudged marks a start whose refusal does not count yet: its holder is judged first.
+	// Unjudged marks a start whose refusal does not count yet: its holder is judged first.
 	Unjudged bool
 
 	Report Report
-	// heard says that a report comes from the action's runner itself, elsewhere.
+	// Heard says that a report comes from the action's runner itself, elsewhere.
 	Heard bool
 
 	Verdict Verdict
@@ -49,21 +49,21 @@ type Change struct {
 
 	Fence uint64 // of a restore
 	By    string // who cancels, or gives up
-	// wants, of a nudge, has it refused as a start would be that wants these keys.
+	// Wants, of a nudge, has it refused as a start would be that wants these keys.
 	Wants []string
 }
 
-// An outcome is what became of a change.
+// An Outcome is what became of a change.
 type Outcome struct {
-	// record is the action as it is then.
+	// Record is the action as it is then.
 	Record store.Record
-	// changed is false if that was so before, or the change was refused.
+	// Changed is false if that was so before, or the change was refused.
 	Changed bool
-	// dismissed are the failed actions that a start has dismissed, as they were before.
+	// Dismissed are the failed actions that a start has dismissed, as they were before.
 	Dismissed []kapi.Action
-	// kept is what a start was answered that asked for it, or was answered before.
+	// Kept is what a start was answered that asked for it, or was answered before.
 	Kept *store.Answer
-	// lostTo says who has got the keys of what was reclaimed.
+	// LostTo says who has got the keys of what was reclaimed.
 	LostTo error
 	Err    error
 }

@@ -58,7 +58,7 @@ type plan struct {
 	Tally Tally
 }
 
-// A dismissal is one for an action that waits.
+// A Dismissal is one for an action that waits.
 type Dismissal struct {
 	kapi.Action // as it was before
 	By          string
@@ -69,7 +69,7 @@ type touched struct {
 	insert bool
 }
 
-// newPlan begins a plan on what a transaction has loaded, at a time (ms since 1970). busy are keys
+// NewPlan begins a plan on what a transaction has loaded, at a time (ms since 1970). busy are keys
 // that transactions claim which are still open.
 func NewPlan(world picture, l store.Loaded, busy map[string]bool, now int64, limits Limits) *plan {
 	pl := &plan{
@@ -94,7 +94,7 @@ func NewPlan(world picture, l store.Loaded, busy map[string]bool, now int64, lim
 	return pl
 }
 
-// add applies one change.
+// Add applies one change.
 func (pl *plan) Add(c *Change) Outcome {
 	var o Outcome
 	err := pl.apply(c, &o)
@@ -121,7 +121,7 @@ func (pl *plan) apply(c *Change, o *Outcome) error {
 	case KindReclaim:
 		return pl.reclaim(c, o)
 	}
-	old := pl.lookup(c.Id)
+	old := pl.lookup(c.ID)
 	if old == nil {
 		return kapi.ErrUnknown
 	}
@@ -233,7 +233,7 @@ func (pl *plan) holder(key string) string {
 	return pl.world.Holder(key)
 }
 
-// writes returns what the store has to write, and the records in order of seq.
+// Writes returns what the store has to write, and the records in order of seq.
 func (pl *plan) Writes() (store.Writes, []store.Record) {
 	w := store.Writes{
 		Head: pl.seq, Answers: pl.newAnswers, Adopted: pl.adopted,
@@ -266,7 +266,7 @@ func (pl *plan) Writes() (store.Writes, []store.Record) {
 	return w, records
 }
 
-// adopt gives a recorded start its seq.
+// Adopt gives a recorded start its seq.
 func (pl *plan) Adopt(s store.RecordedStart) error {
 	r, err := s.Record()
 	if err != nil {

@@ -75,15 +75,15 @@ func starting(id string, keys ...string) *wish {
 }
 
 func reporting(id string, rep Report) *wish {
-	return &wish{Change: Change{Kind: KindReport, Id: id, Report: rep}}
+	return &wish{Change: Change{Kind: KindReport, ID: id, Report: rep}}
 }
 
-func dismissing(id string) *wish { return &wish{Change: Change{Kind: KindDismiss, Id: id}} }
+func dismissing(id string) *wish { return &wish{Change: Change{Kind: KindDismiss, ID: id}} }
 
-func cancelling(id string) *wish { return &wish{Change: Change{Kind: KindCancel, Id: id, By: "x"}} }
+func cancelling(id string) *wish { return &wish{Change: Change{Kind: KindCancel, ID: id, By: "x"}} }
 
 func judged(id string, v Verdict) *wish {
-	return &wish{Change: Change{Kind: KindVerdict, Id: id, Verdict: v}}
+	return &wish{Change: Change{Kind: KindVerdict, ID: id, Verdict: v}}
 }
 
 func nudge() *wish { return &wish{Change: Change{Kind: KindNudge}} }

@@ -31,7 +31,7 @@ func giveUp(r *store.Record, state *string, now int64) {
 // A block is what stands between an action and one of its keys.
 type block struct {
 	Key string
-	// holder is nil for a transaction that is open.
+	// Holder is nil for a transaction that is open.
 	Holder *store.Record
 	// behind is true for one that doesn't hold the key, but waits for it longer.
 	behind bool
@@ -84,7 +84,7 @@ func (pl *plan) waiters() []*store.Record {
 
 func ByTicket(a, b *store.Record) int { return cmp.Compare(a.Ticket, b.Ticket) }
 
-// wanted says by key who of those that wait has waited longest for it. It is made on the way
+// Wanted says by key who of those that wait has waited longest for it. It is made on the way
 // through them, so that each costs a look at its own keys only.
 type Wanted map[string]*store.Record
 
@@ -96,7 +96,7 @@ func (w Wanted) Add(r *store.Record) {
 	}
 }
 
-// by returns who has waited longest for one of keys, nil if nobody does.
+// By returns who has waited longest for one of keys, nil if nobody does.
 func (w Wanted) By(keys []string) (b *block) {
 	for _, key := range keys {
 		if r := w[key]; r != nil && (b == nil || r.Ticket < b.Holder.Ticket) {

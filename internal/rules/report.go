@@ -14,17 +14,17 @@ import (
 // errUnchanged says that a change was right but altered nothing: it takes no seq.
 var errUnchanged = errors.New("unchanged")
 
-// A report is what a runner says of its action. Zero fields say nothing.
+// A Report is what a runner says of its action. Zero fields say nothing.
 type Report struct {
 	Fence uint64
-	// status is 1, 2, 3 or 5; 0 is no move.
+	// Status is 1, 2, 3 or 5; 0 is no move.
 	Status kapi.Status
-	// resetProgress makes the progress unknown, before progress is looked at.
+	// ResetProgress makes the progress unknown, before progress is looked at.
 	ResetProgress bool
 	Progress      *float64
 	State         *string
 	ExitCode      *int
-	// goesOn is set with status 3 by a runner that gives up on work which it could
+	// GoesOn is set with status 3 by a runner that gives up on work which it could
 	// not stop.
 	GoesOn bool
 }

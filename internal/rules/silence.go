@@ -12,31 +12,31 @@ import (
 // Silence is not death. This file decides what a silent runner means, as a pure
 // function of the record and of what a peer watched.
 
-// evidence is what a peer knows of the runner of an action.
+// Evidence is what a peer knows of the runner of an action.
 type Evidence struct {
-	// host and pid name the runner.
+	// Host and pid name the runner.
 	Host string
-	Pid  int
-	// heardAt is the runner's last sign of life (ms, wall clock, for display only).
+	PID  int
+	// HeardAt is the runner's last sign of life (ms, wall clock, for display only).
 	HeardAt int64
-	// beat counts the runner's renewals, when this was found out.
+	// Beat counts the runner's renewals, when this was found out.
 	Beat uint64
-	// silent is for how long this peer itself has watched the runner's renewals
+	// Silent is for how long this peer itself has watched the runner's renewals
 	// stand still, by its own monotonic clock.
 	Silent time.Duration
-	// lease and giveUp are the two limits.
+	// Lease and giveUp are the two limits.
 	Lease, GiveUp time.Duration
-	// life is what can be proven of the process.
+	// Life is what can be proven of the process.
 	Life Life
-	// stopped is true for a process that is alive but stopped (Ctrl-Z).
+	// Stopped is true for a process that is alive but stopped (Ctrl-Z).
 	Stopped bool
-	// restarted says that death is proven by the machine having been restarted.
+	// Restarted says that death is proven by the machine having been restarted.
 	Restarted bool
-	// remains is what the dead runner left of the action's work.
+	// Remains is what the dead runner left of the action's work.
 	Remains Remains
 }
 
-// A life is what can be proven of a process.
+// A Life is what can be proven of a process.
 type Life int
 
 const (
@@ -55,27 +55,27 @@ type Remains struct {
 
 func (r Remains) none() bool { return len(r.Sure) == 0 && len(r.Maybe) == 0 && !r.Hidden }
 
-// A process is one that is told of to people.
+// A Process is one that is told of to people.
 type Process struct {
 	PID  int
 	Name string
 }
 
-// A verdict is what to do with a silent action: the zero verdict is nothing.
+// A Verdict is what to do with a silent action: the zero verdict is nothing.
 type Verdict struct {
-	// silence marks the action as impacted, and says why.
+	// Silence marks the action as impacted, and says why.
 	Silence string
-	// failure fails the action, and says why.
+	// Failure fails the action, and says why.
 	Failure string
 	// ended is set with failure when the work is known to have ended.
 	ended bool
-	// proven, of an action that was given up, says how its work is known to have ended.
+	// Proven, of an action that was given up, says how its work is known to have ended.
 	Proven string
 	// blind is set with silence if nothing is known but that.
 	blind bool
 }
 
-// judge decides what the evidence means for an action that is active, or was given up.
+// Judge decides what the evidence means for an action that is active, or was given up.
 func Judge(r *store.Record, ev Evidence) Verdict {
 	dead := ev.Life == LifeGone && (ev.Restarted || ev.Remains.none())
 	switch {
@@ -92,9 +92,9 @@ func Judge(r *store.Record, ev Evidence) Verdict {
 	case ev.Silent < ev.Lease:
 		return Verdict{}
 	case ev.Life == LifeAlive && ev.Stopped:
-		return Verdict{Silence: noWord(ev) + fmt.Sprintf("; process %d is stopped", ev.Pid)}
+		return Verdict{Silence: noWord(ev) + fmt.Sprintf("; process %d is stopped", ev.PID)}
 	case ev.Life == LifeAlive:
-		return Verdict{Silence: noWord(ev) + fmt.Sprintf("; process %d is alive", ev.Pid)}
+		return Verdict{Silence: noWord(ev) + fmt.Sprintf("; process %d is alive", ev.PID)}
 	}
 	v := ev.unproven(noWord(ev))
 	v.blind = v.Silence != ""
@@ -109,7 +109,7 @@ const (
 	restatedBlindEvery = 15_000
 )
 
-// replaces reports whether a silence says something new.
+// Replaces reports whether a silence says something new.
 func Replaces(r *store.Record, v Verdict, now int64) bool {
 	every := int64(restatedEvery)
 	if v.blind {
@@ -131,17 +131,17 @@ func (ev Evidence) death() string {
 	if ev.Restarted {
 		return ev.Host + " was restarted"
 	}
-	return fmt.Sprintf("process %d on %s is gone", ev.Pid, ev.Host)
+	return fmt.Sprintf("process %d on %s is gone", ev.PID, ev.Host)
 }
 
 func (ev Evidence) leftBehind(how string, left []Process) string {
 	if len(left) == 0 {
 		how, left = "what it started may still be running, and can't be seen from here", nil
 	}
-	return cutState(fmt.Sprintf("its runner (process %d on %s) is gone; %s%s", ev.Pid, ev.Host, how, NameProcesses(left)))
+	return cutState(fmt.Sprintf("its runner (process %d on %s) is gone; %s%s", ev.PID, ev.Host, how, NameProcesses(left)))
 }
 
-// notProvenDead is in the state of an action that failed while its work may have gone on, for
+// NotProvenDead is in the state of an action that failed while its work may have gone on, for
 // people. Action.NotProvenDead is for programs.
 const NotProvenDead = "not proven dead"
 

@@ -89,7 +89,7 @@ func TestJudge(t *testing.T) {
 	} {
 		for i, silence := range silences {
 			ev := tt.ev
-			ev.Host, ev.Pid, ev.HeardAt = "bot-1", 4711, 1700000000000
+			ev.Host, ev.PID, ev.HeardAt = "bot-1", 4711, 1700000000000
 			ev.Silent, ev.Lease, ev.GiveUp = silence, aLease, aGiveUp
 			for s := range kapi.Status(6) {
 				for _, declared := range []bool{false, true} {

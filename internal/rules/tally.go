@@ -5,14 +5,14 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A tally is what a plan would do. It counts once the transaction is on disk.
+// A Tally is what a plan would do. It counts once the transaction is on disk.
 type Tally struct {
 	Starts  uint64
 	Ends    [kapi.StatusCompleted + 1]uint64
 	Refused []string // the keys
 }
 
-// change notes a record's change; old is nil for a new one. It must see every change,
+// Change notes a record's change; old is nil for a new one. It must see every change,
 // those of one action in a batch too.
 func (t *Tally) Change(old, now *store.Record) {
 	switch {

@@ -25,7 +25,7 @@ func cutState(text string) string {
 	return text
 }
 
-// clampProgress brings a report into 0 to 1; ok is false for NaN, which says nothing.
+// ClampProgress brings a report into 0 to 1; ok is false for NaN, which says nothing.
 func ClampProgress(p float64) (clamped float64, ok bool) {
 	if math.IsNaN(p) {
 		return 0, false

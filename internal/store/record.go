@@ -50,7 +50,7 @@ func (r *Record) Shown() kapi.Action {
 	return a
 }
 
-// runnerID returns the id of the record's runner, "" if it has none.
+// RunnerID returns the id of the record's runner, "" if it has none.
 func (r *Record) RunnerID() string {
 	if r.Runner == nil {
 		return ""
@@ -58,20 +58,20 @@ func (r *Record) RunnerID() string {
 	return r.Runner.ID
 }
 
-// workMayGoOn reports whether the action failed without its work being known to
+// WorkMayGoOn reports whether the action failed without its work being known to
 // have ended.
 func (r *Record) WorkMayGoOn() bool {
 	return r.Status == kapi.StatusFailed && r.GivenUp && !r.LateEnd
 }
 
-// queued reports whether the action is in the queue, or has its keys from there and has not
+// Queued reports whether the action is in the queue, or has its keys from there and has not
 // begun.
 func (r *Record) Queued() bool { return r.Ticket != 0 && r.Status == kapi.StatusPending }
 
-// waiting reports whether the action has yet to get its keys.
+// Waiting reports whether the action has yet to get its keys.
 func (r *Record) Waiting() bool { return r.Queued() && len(r.Waits) > 0 }
 
-// eligible reports whether a waiting action is not passed over.
+// Eligible reports whether a waiting action is not passed over.
 func (r *Record) Eligible() bool {
 	return r.Waiting() && r.Silence == "" && r.CancelRequestedAt == 0
 }

@@ -33,7 +33,7 @@ const (
 	KnownIntents = IntentInternal<<1 - 1
 )
 
-// A message is what a client sends.
+// A Message is what a client sends.
 type Message struct {
 	Op   int
 	Data json.RawMessage
