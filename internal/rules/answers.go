@@ -9,7 +9,7 @@ import (
 // A start that its sender may repeat is answered once, and the same again.
 
 // answered looks for the answer that a start got before; done is false if there is none.
-func (pl *plan) answered(c *Change, o *Outcome) (done bool, err error) {
+func (pl *Plan) answered(c *Change, o *Outcome) (done bool, err error) {
 	if c.Asked == nil {
 		return false, nil
 	}
@@ -26,7 +26,7 @@ func (pl *plan) answered(c *Change, o *Outcome) (done bool, err error) {
 }
 
 // keepAnswer keeps what a start is answered.
-func (pl *plan) keepAnswer(c *Change, o *Outcome) error {
+func (pl *Plan) keepAnswer(c *Change, o *Outcome) error {
 	if c.Asked == nil {
 		return nil
 	}

@@ -5,11 +5,11 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A kind says what a change wants.
-type kind int
+// A Kind says what a change wants.
+type Kind int
 
 const (
-	KindStart   kind = iota + 1 // a new action
+	KindStart   Kind = iota + 1 // a new action
 	KindReport                  // what a runner says
 	KindVerdict                 // what somebody else has found out about a runner
 	KindRestore                 // a silent runner is heard again
@@ -23,7 +23,7 @@ const (
 // A Change is what somebody wants of the actions: a value, of which only those fields count that
 // belong to its kind.
 type Change struct {
-	Kind kind
+	Kind Kind
 	// ID is that of the action; a start and a reclaim have it in their action.
 	ID string
 	// Action is what a start adds, and a reclaim puts back.

@@ -11,8 +11,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A picture is what is ongoing, as of the head that a transaction has read.
-type picture interface {
+// A Picture is what is ongoing, as of the head that a transaction has read.
+type Picture interface {
 	// Get returns the record of an ongoing action.
 	Get(id string) (store.Record, bool)
 	// Holder returns the id of the action that holds a key, "" if none does.
@@ -29,10 +29,10 @@ type Limits struct {
 	Answer func(*store.Record) ([]byte, error)
 }
 
-// A plan applies the changes of a batch, one after the other, to copies of the records
+// A Plan applies the changes of a batch, one after the other, to copies of the records
 // concerned. It lives inside one write transaction, in which the picture is exact.
-type plan struct {
-	world   picture
+type Plan struct {
+	world   Picture
 	limits  Limits
 	now     int64
 	seq     uint64
@@ -71,8 +71,8 @@ type touched struct {
 
 // NewPlan begins a plan on what a transaction has loaded, at a time (ms since 1970). busy are keys
 // that transactions claim which are still open.
-func NewPlan(world picture, l store.Loaded, busy map[string]bool, now int64, limits Limits) *plan {
-	pl := &plan{
+func NewPlan(world Picture, l store.Loaded, busy map[string]bool, now int64, limits Limits) *Plan {
+	pl := &Plan{
 		world: world, limits: limits, now: now, answers: l.Answers, seq: l.Seq, beats: l.Beats,
 		noStarts: l.NoStarts,
 		found:    make(map[string]*store.Record, len(l.Found)),
@@ -95,7 +95,7 @@ func NewPlan(world picture, l store.Loaded, busy map[string]bool, now int64, lim
 }
 
 // Add applies one change.
-func (pl *plan) Add(c *Change) Outcome {
+func (pl *Plan) Add(c *Change) Outcome {
 	var o Outcome
 	err := pl.apply(c, &o)
 	if pl.moved && pl.queues {
@@ -108,7 +108,7 @@ func (pl *plan) Add(c *Change) Outcome {
 	return o
 }
 
-func (pl *plan) apply(c *Change, o *Outcome) error {
+func (pl *Plan) apply(c *Change, o *Outcome) error {
 	switch c.Kind {
 	case KindNudge:
 		pl.moved = true
@@ -141,7 +141,7 @@ func (pl *plan) apply(c *Change, o *Outcome) error {
 }
 
 // start gives the new record all its keys or none, or a place in the queue for them.
-func (pl *plan) start(c *Change, o *Outcome) error {
+func (pl *Plan) start(c *Change, o *Outcome) error {
 	if done, err := pl.answered(c, o); done {
 		return err
 	}
@@ -177,7 +177,7 @@ func (pl *plan) start(c *Change, o *Outcome) error {
 }
 
 // born completes the record of a start.
-func (pl *plan) born(r *store.Record) store.Record {
+func (pl *Plan) born(r *store.Record) store.Record {
 	next := *r
 	next.CreatedAt, next.UpdatedAt = pl.now, pl.now
 	if next.Status == kapi.StatusRunning {
@@ -193,7 +193,7 @@ func (pl *plan) born(r *store.Record) store.Record {
 }
 
 // put gives a changed record the next seq.
-func (pl *plan) put(r store.Record) store.Record {
+func (pl *Plan) put(r store.Record) store.Record {
 	old := pl.lookup(r.ID)
 	pl.seq++
 	r.Seq = pl.seq
@@ -216,7 +216,7 @@ func (pl *plan) put(r store.Record) store.Record {
 	return r
 }
 
-func (pl *plan) lookup(id string) *store.Record {
+func (pl *Plan) lookup(id string) *store.Record {
 	if t := pl.touched[id]; t != nil {
 		return &t.Record
 	}
@@ -226,7 +226,7 @@ func (pl *plan) lookup(id string) *store.Record {
 	return pl.found[id]
 }
 
-func (pl *plan) holder(key string) string {
+func (pl *Plan) holder(key string) string {
 	if id, ok := pl.keys[key]; ok {
 		return id
 	}
@@ -234,7 +234,7 @@ func (pl *plan) holder(key string) string {
 }
 
 // Writes returns what the store has to write, and the records in order of seq.
-func (pl *plan) Writes() (store.Writes, []store.Record) {
+func (pl *Plan) Writes() (store.Writes, []store.Record) {
 	w := store.Writes{
 		Head: pl.seq, Answers: pl.newAnswers, Adopted: pl.adopted,
 		Runners: slices.Collect(maps.Values(pl.renewed)),
@@ -267,7 +267,7 @@ func (pl *plan) Writes() (store.Writes, []store.Record) {
 }
 
 // Adopt gives a recorded start its seq.
-func (pl *plan) Adopt(s store.RecordedStart) error {
+func (pl *Plan) Adopt(s store.RecordedStart) error {
 	r, err := s.Record()
 	if err != nil {
 		return err
@@ -283,7 +283,7 @@ func (pl *plan) Adopt(s store.RecordedStart) error {
 }
 
 // reclaim puts a record back.
-func (pl *plan) reclaim(c *Change, o *Outcome) error {
+func (pl *Plan) reclaim(c *Change, o *Outcome) error {
 	if old := pl.lookup(c.Action.ID); old != nil {
 		o.Record = *old
 		if !old.Status.Ongoing() {
@@ -308,7 +308,7 @@ func (pl *plan) reclaim(c *Change, o *Outcome) error {
 }
 
 // heard renews the lease of an action's runner elsewhere.
-func (pl *plan) heard(r *store.Record) {
+func (pl *Plan) heard(r *store.Record) {
 	if r.Runner == nil || r.Runner.PID != 0 || !r.Status.Active() {
 		return // a runner that is a peer renews for itself
 	}

@@ -89,7 +89,7 @@ func judged(id string, v Verdict) *wish {
 func nudge() *wish { return &wish{Change: Change{Kind: KindNudge}} }
 
 // add applies the changes of a batch. What altered nothing is answered with errUnchanged.
-func (pl *plan) addAll(batch ...*wish) {
+func (pl *Plan) addAll(batch ...*wish) {
 	for _, c := range batch {
 		if c.Outcome = pl.Add(&c.Change); c.Err == nil && !c.Changed {
 			c.Err = errUnchanged
@@ -97,7 +97,7 @@ func (pl *plan) addAll(batch ...*wish) {
 	}
 }
 
-func plannedOn(w picture, l store.Loaded) *plan { return NewPlan(w, l, nil, now, Limits{}) }
+func plannedOn(w Picture, l store.Loaded) *Plan { return NewPlan(w, l, nil, now, Limits{}) }
 
 func planned(w *world, l store.Loaded, batch ...*wish) (store.Writes, []store.Record) {
 	l.Epoch, l.Seq = "e", 10

@@ -28,8 +28,8 @@ func giveUp(r *store.Record, state *string, now int64) {
 	touch(r, now, false)
 }
 
-// A block is what stands between an action and one of its keys.
-type block struct {
+// A Block is what stands between an action and one of its keys.
+type Block struct {
 	Key string
 	// Holder is nil for a transaction that is open.
 	Holder *store.Record
@@ -39,7 +39,7 @@ type block struct {
 	circular bool
 }
 
-func (b *block) String() string {
+func (b *Block) String() string {
 	if b.Holder == nil {
 		return "waits for a transaction that claims the key"
 	}
@@ -54,7 +54,7 @@ func (b *block) String() string {
 }
 
 // refusal is what a start is told that doesn't wait.
-func (b *block) refusal() error {
+func (b *Block) refusal() error {
 	if b.Holder == nil {
 		return &store.BusyError{Keys: []string{b.Key}}
 	}
@@ -63,7 +63,7 @@ func (b *block) refusal() error {
 
 // waiters returns the records of the actions that wait in this moment, in the order in which they
 // came.
-func (pl *plan) waiters() []*store.Record {
+func (pl *Plan) waiters() []*store.Record {
 	if !pl.queues {
 		return nil
 	}
@@ -97,17 +97,17 @@ func (w Wanted) Add(r *store.Record) {
 }
 
 // By returns who has waited longest for one of keys, nil if nobody does.
-func (w Wanted) By(keys []string) (b *block) {
+func (w Wanted) By(keys []string) (b *Block) {
 	for _, key := range keys {
 		if r := w[key]; r != nil && (b == nil || r.Ticket < b.Holder.Ticket) {
-			b = &block{Key: key, Holder: r, behind: true}
+			b = &Block{Key: key, Holder: r, behind: true}
 		}
 	}
 	return b
 }
 
 // ahead is what is wanted by all who wait in this moment.
-func (pl *plan) ahead() Wanted {
+func (pl *Plan) ahead() Wanted {
 	if !pl.queues {
 		return nil
 	}
@@ -122,18 +122,18 @@ func (pl *plan) ahead() Wanted {
 
 // blocked says what somebody has to wait for who wants keys, nil if nothing; dismiss are the failed
 // actions that it may dismiss, if they are all that holds its keys.
-func (pl *plan) blocked(keys []string, dismissFailed bool, ahead Wanted) (b *block, dismiss []*store.Record) {
+func (pl *Plan) blocked(keys []string, dismissFailed bool, ahead Wanted) (b *Block, dismiss []*store.Record) {
 	for _, key := range keys {
 		id := pl.holder(key)
 		if id == "" && pl.busy[key] {
-			return &block{Key: key}, nil
+			return &Block{Key: key}, nil
 		}
 		if id == "" {
 			continue
 		}
 		holder := pl.lookup(id)
 		if !dismissFailed || holder.Status != kapi.StatusFailed || holder.WorkMayGoOn() {
-			return &block{Key: key, Holder: holder}, nil
+			return &Block{Key: key, Holder: holder}, nil
 		}
 		if !slices.ContainsFunc(dismiss, func(r *store.Record) bool { return r.ID == id }) {
 			dismiss = append(dismiss, holder)
@@ -145,12 +145,12 @@ func (pl *plan) blocked(keys []string, dismissFailed bool, ahead Wanted) (b *blo
 // circular says which of those that a start would wait for waits for the start itself: it is one
 // that the start is part of, or waits for such. Nobody who comes later can be, and who is
 // silent may come back to its place.
-func (pl *plan) circular(keys, within []string) *block {
-	own := func(keys []string) *block {
+func (pl *Plan) circular(keys, within []string) *Block {
+	own := func(keys []string) *Block {
 		for _, key := range keys {
 			if id := pl.holder(key); slices.Contains(within, id) {
 				if holder := pl.lookup(id); holder.Status.Active() || holder.WorkMayGoOn() {
-					return &block{Key: key, Holder: holder, circular: true}
+					return &Block{Key: key, Holder: holder, circular: true}
 				}
 			}
 		}
@@ -176,7 +176,7 @@ func (pl *plan) circular(keys, within []string) *block {
 }
 
 // enqueue adds an action that waits.
-func (pl *plan) enqueue(c *Change, b *block) store.Record {
+func (pl *Plan) enqueue(c *Change, b *Block) store.Record {
 	r := pl.born(c.Action)
 	r.Status, r.StartedAt = kapi.StatusPending, 0
 	r.Waits, r.Keys = r.Keys, nil
@@ -186,7 +186,7 @@ func (pl *plan) enqueue(c *Change, b *block) store.Record {
 }
 
 // advance gives free keys to those who wait for them, and says of the others what for.
-func (pl *plan) advance() {
+func (pl *Plan) advance() {
 	for again := true; again; {
 		again = pl.advanceOnce()
 	}
@@ -194,7 +194,7 @@ func (pl *plan) advance() {
 }
 
 // advanceOnce is true if it freed keys that somebody may wait for whom it had passed already.
-func (pl *plan) advanceOnce() (freed bool) {
+func (pl *Plan) advanceOnce() (freed bool) {
 	ahead := Wanted{}
 	for _, waiter := range pl.waiters() {
 		next := *waiter
