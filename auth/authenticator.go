@@ -155,13 +155,11 @@ func credentials(r *http.Request) (secret string, fits func(Type) bool, err erro
 // fromHeader reads "Bearer x.y.z" or "Bot x.y.z", the scheme in any case (RFC 9110,
 // section 11.1).
 func fromHeader(value string) (secret string, fits func(Type) bool, err error) {
-	scheme, secret, _ := strings.Cut(strings.TrimSpace(value), " ")
-	secret = strings.TrimLeft(secret, " ")
-	switch {
+	switch scheme, secret := CutScheme(strings.TrimSpace(value)); {
 	case secret == "":
-	case strings.EqualFold(scheme, "Bearer"):
+	case strings.EqualFold(scheme, SchemeBearer):
 		return secret, func(t Type) bool { return t == TypeUser }, nil
-	case strings.EqualFold(scheme, "Bot"):
+	case strings.EqualFold(scheme, SchemeBot):
 		return secret, func(t Type) bool { return t == TypeBot || t == TypeKettu }, nil
 	}
 	return "", nil, ErrInvalidToken

@@ -10,9 +10,9 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/wellformed"
 	"github.com/kettubot/kapi/internal/wire"
 )
@@ -87,13 +87,13 @@ func New(address, token string, o Options) (*Client, error) {
 // is taken off: line ends (of Windows too), spaces, a byte order mark. What can't be a part of one
 // is refused, without a word of the token itself.
 func credentials(token string) (header string, err error) {
-	words := strings.FieldsFunc(token, func(r rune) bool { return unicode.IsSpace(r) || r == byteOrderMark })
-	scheme := "Bearer"
-	if len(words) > 0 && (strings.EqualFold(words[0], "Bearer") || strings.EqualFold(words[0], "Bot")) {
-		scheme, words = words[0], words[1:]
-		if len(words) == 0 {
-			return "", &kapi.InvalidError{Field: "token", Reason: "is missing behind " + scheme}
-		}
+	scheme, secret := auth.CutScheme(strings.Join(strings.Fields(wellformed.Trim(token)), " ") + " ")
+	words := strings.Fields(secret)
+	switch {
+	case scheme == "":
+		scheme = auth.SchemeBearer
+	case len(words) == 0:
+		return "", &kapi.InvalidError{Field: "token", Reason: "is missing behind " + scheme}
 	}
 	switch {
 	case len(words) == 0:
@@ -107,8 +107,6 @@ func credentials(token string) (header string, err error) {
 	}
 	return scheme + " " + words[0], nil
 }
-
-const byteOrderMark = '\uFEFF'
 
 // Close lets go of idle connections. What Do has still to report is given up; its operation
 // goes on, but nobody hears of it.

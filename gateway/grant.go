@@ -35,10 +35,11 @@ func (g *Gateway) authenticate(ctx context.Context, r *http.Request, token strin
 		who, err = g.ask(ctx, request)
 		return request, who, err
 	}
-	for _, scheme := range []string{"Bearer ", "Bot "} {
+	_, secret := auth.CutScheme(token)
+	for _, scheme := range []string{auth.SchemeBearer, auth.SchemeBot} {
 		request = g.bare(r)
 		request.Header.Del("Cookie")
-		request.Header.Set("Authorization", scheme+cutScheme(token))
+		request.Header.Set("Authorization", scheme+" "+secret)
 		who, err = g.ask(ctx, request)
 		if !errors.Is(err, auth.ErrInvalidToken) {
 			break

@@ -285,6 +285,6 @@ func (rt *route) method(c *call) (handler, error) {
 // hasOwnHeader reports whether r carries a token in a way that a browser never does by
 // itself, as it does with cookies and with passwords it was told (Basic).
 func hasOwnHeader(r *http.Request) bool {
-	scheme, _, _ := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
-	return strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "Bot")
+	scheme, _ := auth.CutScheme(strings.TrimSpace(r.Header.Get("Authorization")) + " ")
+	return scheme != ""
 }

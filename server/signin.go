@@ -9,12 +9,13 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/wire"
+
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 // Signing in on the page. The browser keeps the token as a cookie that no script can read; it
@@ -71,10 +72,7 @@ func (s *Server) readToken(c *call) (secret string, isForm bool, err error) {
 	if err != nil {
 		return "", isForm, err
 	}
-	secret = strings.TrimSpace(strings.TrimPrefix(secret, string(byteOrderMark)))
-	if scheme, rest, ok := strings.Cut(secret, " "); ok && (strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "Bot")) {
-		secret = strings.TrimSpace(rest) // copied together with what a header has before it
-	}
+	_, secret = auth.CutScheme(wellformed.Trim(secret)) // copied together with what a header has before it
 	if secret == "" {
 		return "", isForm, auth.ErrNoToken
 	}

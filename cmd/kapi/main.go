@@ -6,13 +6,13 @@ import (
 	"io"
 	"os"
 	"reflect"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/kettubot/kapi/internal/fault"
+
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 const description = `Actions are operations that take time: kapi keeps each from being started twice, ` +
@@ -83,7 +83,7 @@ func (a *app) run(args []string) error {
 	}
 	for _, name := range []string{"KAPI_STORE", "KAPI_SERVER", "KAPI_TOKEN"} {
 		if value, given := os.LookupEnv(name); given {
-			_ = os.Setenv(name, tidy(value))
+			_ = os.Setenv(name, wellformed.Trim(value))
 		}
 	}
 	forgetEmptyVariables(parser.Model.Node)
@@ -91,7 +91,7 @@ func (a *app) run(args []string) error {
 	if err != nil {
 		return err
 	}
-	a.store, a.server, a.token = tidy(c.Store), tidy(c.Server), tidy(c.Token_)
+	a.store, a.server, a.token = wellformed.Trim(c.Store), wellformed.Trim(c.Server), wellformed.Trim(c.Token_)
 	a.storeSchema, a.storeListen, a.storeTimeout = c.StoreSchema, c.StoreListen, c.StoreTimeout
 	if a.storeTimeout <= 0 {
 		return usage("--store-timeout must be more than 0")
@@ -106,13 +106,6 @@ func newParser(c *cli) (*kong.Kong, error) {
 		kong.DefaultEnvars("KAPI"),
 		kong.KindMapper(reflect.String, kong.MapperFunc(decodeText)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
-}
-
-// tidy takes off what files add to a value that is read from them, as in KAPI_STORE="$(cat FILE)":
-// line ends (the shell leaves those of Windows), spaces, a byte order mark. With it, the value would
-// name another store, and nothing would be kept from running twice.
-func tidy(value string) string {
-	return strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' })
 }
 
 // decodeText takes a text as it is, byte for byte: kong's own way of it goes through JSON, which

@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -118,4 +120,11 @@ func describe(form, found, before string) string {
 		before = "…" + string(runes[len(runes)-shown:])
 	}
 	return text + fmt.Sprintf(", after %q", before)
+}
+
+// Trim takes off what files and variables add at the ends of a value that is read from them, as in
+// KAPI_STORE="$(cat FILE)": line ends (the shell leaves those of Windows), spaces, a byte order mark.
+// With it, the value would name something else.
+func Trim(value string) string {
+	return strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' })
 }
