@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/backoff"
 )
 
 // What goes between a Handle and the server, as long as the operation goes on.
@@ -136,10 +137,10 @@ func (h *handle) listenTo(ctx context.Context, w *Watch) error {
 
 // A link is whether reports are taken.
 type link struct {
-	tell  func(error)
-	since time.Time // zero while they are
-	pause time.Duration
-	said  bool
+	tell   func(error)
+	since  time.Time // zero while they are
+	pauses backoff.Backoff
+	said   bool
 }
 
 func (l *link) up() {
@@ -152,12 +153,11 @@ func (l *link) up() {
 // down returns how long to wait before the next try.
 func (l *link) down(err error) time.Duration {
 	if l.since.IsZero() {
-		l.since, l.pause = time.Now(), flushEvery
+		l.since, l.pauses = time.Now(), backoff.New(flushEvery, longestPause)
 	}
 	if !l.said && time.Since(l.since) >= sayLostAfter {
 		l.said = true
 		l.tell(err)
 	}
-	defer func() { l.pause = min(2*l.pause, longestPause) }()
-	return l.pause
+	return l.pauses.Next()
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/backoff"
 	"github.com/kettubot/kapi/internal/wellformed"
 	"github.com/kettubot/kapi/internal/wire"
 )
@@ -153,7 +154,7 @@ func (c *Client) startOnce(ctx context.Context, s start) (r kapi.Remote, dismiss
 		WroteHeaders: func() { left.Store(true) },
 	})
 	deadline := time.Now().Add(startWithin)
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+	for pauses := backoff.New(firstPause, lastPause); ; {
 		asking, cancel := context.WithTimeout(traced, askTimeout)
 		var gone []kapi.Action
 		r, gone, err = c.start(asking, s)
@@ -173,7 +174,7 @@ func (c *Client) startOnce(ctx context.Context, s start) (r kapi.Remote, dismiss
 			return r, dismissed, fmt.Errorf("%w; %w", err, errMaybeStarted)
 		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(pauses.Next()):
 		case <-ctx.Done():
 		}
 	}

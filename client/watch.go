@@ -16,6 +16,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/backoff"
 	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/wellformed"
 	"github.com/kettubot/kapi/internal/wire"
@@ -115,12 +116,12 @@ func (w *Watch) Close() {
 
 // serve passes updates on, over one connection after the other.
 func (w *Watch) serve(ctx context.Context, conn *connection) {
-	pause := firstPause
+	pauses := backoff.New(firstPause, lastPause)
 	for {
 		if conn != nil {
 			w.heard = false
 			if w.err = w.follow(ctx, conn); w.heard {
-				pause = firstPause
+				pauses.Reset()
 			}
 		}
 		if ctx.Err() != nil {
@@ -130,13 +131,13 @@ func (w *Watch) serve(ctx context.Context, conn *connection) {
 		if !errors.Is(w.err, kapi.ErrUnavailable) {
 			return
 		}
+		pause := pauses.Next()
 		select {
 		case <-time.After(pause/2 + rand.N(pause)): // so that not all come back at once
 		case <-ctx.Done():
 			w.err = kapi.ErrClosed
 			return
 		}
-		pause = min(2*pause, lastPause)
 		conn, w.err = w.connect(ctx)
 	}
 }

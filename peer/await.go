@@ -56,7 +56,7 @@ func (r *run) await(limit time.Duration) error {
 // begin says that the operation begins; it is false if the keys were taken back meanwhile.
 func (r *run) begin() (bool, error) {
 	p, h := r.peer, r.handle
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+	for pauses := storePauses(); ; {
 		now, ok := p.view.Get(h.id)
 		if !ok || now.Waiting() {
 			return false, nil // r.ctx ends if it is gone
@@ -77,7 +77,7 @@ func (r *run) begin() (bool, error) {
 		}
 		p.log.Warn("an action that has got its keys can't begin yet", "action", h.id, "error", err)
 		select {
-		case <-time.After(pause):
+		case <-time.After(pauses.Next()):
 		case <-r.ctx.Done():
 			return false, r.leaveQueue(context.Cause(r.ctx))
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/backoff"
 	"github.com/kettubot/kapi/internal/rules"
 	"github.com/kettubot/kapi/internal/store"
 )
@@ -152,6 +153,9 @@ func (r *run) outcome(err error) rules.Report {
 	return rules.Report{Status: kapi.StatusFailed, State: &state}
 }
 
+// storePauses are between two tries at what the store can't take.
+func storePauses() backoff.Backoff { return backoff.New(50*time.Millisecond, 2*time.Second) }
+
 // finish makes the final report, again and again while the store can't take it.
 func (r *run) finish(rep rules.Report) error {
 	p, h := r.peer, r.handle
@@ -168,10 +172,10 @@ func (r *run) finish(rep rules.Report) error {
 		defer timer.Stop()
 		deadline = timer.C
 	}
-	for pause := 50 * time.Millisecond; errors.Is(err, kapi.ErrUnavailable); pause = min(2*pause, 2*time.Second) {
+	for pauses := storePauses(); errors.Is(err, kapi.ErrUnavailable); {
 		p.log.Warn("the end of an operation can't be recorded yet", "action", h.id, "error", err)
 		select {
-		case <-time.After(pause):
+		case <-time.After(pauses.Next()):
 		case <-deadline:
 			p.ops.leaveUnsaid(h.id, h.again(rep))
 			return fmt.Errorf("record the end of action %s: %w", h.id, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/backoff"
 )
 
 const (
@@ -31,7 +32,7 @@ var errDeaf = errors.New("a notification that was sent did not come back (behind
 func (s *Store) Listen(ctx context.Context, wake func()) error {
 	s.served.Add(1) // Close waits for it
 	defer s.served.Done()
-	for pause := time.Second; ; pause = min(2*pause, listenAgain) {
+	for pauses := backoff.New(time.Second, listenAgain); ; {
 		began := time.Now()
 		err := s.hear(ctx, wake)
 		switch {
@@ -43,9 +44,9 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 			return s.fail(fmt.Errorf("listen: %w", explain(err)))
 		}
 		if time.Since(began) > listenAgain { // it has been heard for a while
-			pause = time.Second
+			pauses.Reset()
 		}
-		if !s.look(ctx, wake, pause) {
+		if !s.look(ctx, wake, pauses.Next()) {
 			return nil
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/backoff"
 )
 
 const (
@@ -164,7 +165,7 @@ func (s *Store) land(ctx context.Context, l *link, b *pgx.Batch) error {
 
 // lookUp finds out what became of the last transaction, for as long as ctx allows.
 func (s *Store) lookUp(ctx context.Context, l *link, cause error) error {
-	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+	for pauses := backoff.New(20*time.Millisecond, time.Second); ; {
 		n, err := s.lastWritten(ctx, l)
 		switch {
 		case err == nil && n == s.count:
@@ -173,7 +174,7 @@ func (s *Store) lookUp(ctx context.Context, l *link, cause error) error {
 			return fmt.Errorf("%w: it was not committed: %w", kapi.ErrUnavailable, flat{cause})
 		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(pauses.Next()):
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w: %w", kapi.ErrUnavailable, kapi.ErrOutcomeUnknown, flat{cause})
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/backoff"
 )
 
 // An unreachedError is why a link could not be used: nothing has happened, and what is wrong may
@@ -38,7 +39,7 @@ func (s *Store) useInTime(ctx context.Context, p pool, f func(*link) error) erro
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	var last error
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+	for pauses := backoff.New(firstPause, lastPause); ; {
 		err := s.use(ctx, p, f)
 		var unreached *unreachedError
 		switch {
@@ -51,7 +52,7 @@ func (s *Store) useInTime(ctx context.Context, p pool, f func(*link) error) erro
 		}
 		last = err
 		select {
-		case <-time.After(pause):
+		case <-time.After(pauses.Next()):
 		case <-s.closed:
 			return s.fail(errClosed)
 		case <-ctx.Done():

@@ -11,6 +11,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/backoff"
 )
 
 // openNoFollow is SQLITE_OPEN_NOFOLLOW: the path that a store opens has no links in it (resolve). One
@@ -100,7 +101,7 @@ const shortly = 250 * time.Millisecond
 // where somebody else may be making or removing the files beside the store just then.
 func retryBusy(ctx context.Context, f func() error) error {
 	began := time.Now()
-	for pause := 500 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
+	for pauses := backoff.New(500*time.Microsecond, 10*time.Millisecond); ; {
 		err := f()
 		switch sqlite.ErrCode(err).ToPrimary() {
 		case sqlite.ResultBusy, sqlite.ResultProtocol:
@@ -111,7 +112,7 @@ func retryBusy(ctx context.Context, f func() error) error {
 		default:
 			return err
 		}
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(pauses.Next())
 		select {
 		case <-timer.C:
 		case <-ctx.Done():

@@ -8,6 +8,8 @@ import (
 
 	"github.com/kettubot/kapi/internal/proc"
 	"github.com/kettubot/kapi/internal/supervise"
+
+	"github.com/kettubot/kapi/internal/backoff"
 )
 
 // How kapi run records what it started, so that it is recognised if kapi itself is killed.
@@ -61,9 +63,9 @@ func (r *recorder) follow(ctx context.Context) {
 	if r.work.Root.PID == 0 {
 		return
 	}
-	for pause := firstLook; ; pause = min(2*pause, lastLook) {
+	for pauses := backoff.New(firstLook, lastLook); ; {
 		select {
-		case <-time.After(pause):
+		case <-time.After(pauses.Next()):
 		case <-ctx.Done():
 			return
 		}

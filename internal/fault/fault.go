@@ -17,6 +17,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/kettubot/kapi/internal/backoff"
 )
 
 // A Panic is what a goroutine panicked with. It is an error, so that it can be what an operation
@@ -63,8 +65,8 @@ const (
 // lost, and it goes on with what comes next. So loop must be fit to be entered anew, and what is
 // to be done once, such as closing a channel behind it, belongs outside.
 func (n *Net) Keep(loop func()) {
-	for pause := firstPause; n.Try(loop) != nil; pause = min(2*pause, lastPause) {
-		time.Sleep(pause)
+	for pauses := backoff.New(firstPause, lastPause); n.Try(loop) != nil; {
+		time.Sleep(pauses.Next())
 	}
 }
 
