@@ -42,7 +42,7 @@ var may = map[string][]string{
 	"internal/wellformed": {},
 	"internal/badnet":     {},
 	"internal/pgtest":     {"github.com/jackc/pgx/v5"},
-	"internal/kapitest":   {},
+	"internal/kapitest":   {"golang.org/x/sys"},
 	"internal/acceptance": {anything},
 	"internal/browser":    {anything},
 	"internal/linear":     {anything},

@@ -7,9 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
 )
@@ -22,16 +22,6 @@ func storeAt(t *testing.T, path string) *sqlite.Store {
 		t.Fatal(err)
 	}
 	return store
-}
-
-// eventually polls until f is true.
-func eventually(t *testing.T, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited until %s", what)
-		}
-	}
 }
 
 // removeStore removes a store with all that lies beside it.
@@ -78,7 +68,7 @@ func TestReclaim(t *testing.T) {
 	}()
 	<-began
 	removeStore(t, path)
-	eventually(t, "the action is in the new store", func() bool {
+	kapitest.Eventually(t, "the action is in the new store", func() bool {
 		fresh, err := sqlite.Open(path)
 		if err != nil {
 			return false
@@ -96,7 +86,7 @@ func TestReclaim(t *testing.T) {
 	}
 	// The new store has another secret: a session of one server must be known by the others.
 	third := openPeer(t, storeAt(t, path), peer.Options{})
-	eventually(t, "all sign alike", func() bool {
+	kapitest.Eventually(t, "all sign alike", func() bool {
 		want := third.Sign("a", "b")
 		return bytes.Equal(k.Sign("a", "b"), want) && bytes.Equal(other.Sign("a", "b"), want)
 	})
@@ -131,7 +121,7 @@ func TestReclaimTooLate(t *testing.T) {
 	second := start(t, o, kapi.Spec{Title: "second", Keys: []string{"k"}}, untilStopped)
 	copyStore(t, there, path)
 	wantError(t, <-ended, kapi.ErrLost)
-	eventually(t, "its end is recorded", func() bool {
+	kapitest.Eventually(t, "its end is recorded", func() bool {
 		a, err := k.Get(t.Context(), h.ID())
 		return err == nil && a.Status == kapi.StatusFailed && len(a.Keys) == 0
 	})

@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kettubot/kapi/internal/store"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestTerminated: an admin ends the connection, at each moment.
@@ -17,7 +19,7 @@ func TestTerminated(t *testing.T) {
 	s, database := newStore(t)
 	mustInsert(t, s, "first")
 	wantIDs(t, s, "first")
-	if err := s.Renew(within(t), store.RunnerRecord{ID: "r"}); err != nil {
+	if err := s.Renew(kapitest.Within(t), store.RunnerRecord{ID: "r"}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -27,27 +29,27 @@ func TestTerminated(t *testing.T) {
 	terminate(t, database, "read")
 	wantIDs(t, s, "first", "second")
 	terminate(t, database, "renew")
-	if err := s.Renew(within(t), store.RunnerRecord{ID: "r"}); err != nil {
+	if err := s.Renew(kapitest.Within(t), store.RunnerRecord{ID: "r"}); err != nil {
 		t.Errorf("Renew after its connection was ended: %v", err)
 	}
 
 	// While it decides: nothing is kept.
 	patient(s)
-	err := insert(within(t), s, "refused", func() { terminate(t, database, "commit") })
+	err := insert(kapitest.Within(t), s, "refused", func() { terminate(t, database, "commit") })
 	wantRefusal(t, err, "it was not committed")
 	wantIDs(t, s, "first", "second")
 	mustInsert(t, s, "third")
 
 	far, _, database2 := throughProxy(t) // over the network the server's last words arrive
-	err = insert(within(t), patient(far), "refused", func() { terminate(t, database2, "commit") })
+	err = insert(kapitest.Within(t), patient(far), "refused", func() { terminate(t, database2, "commit") })
 	wantRefusal(t, err, "it was not committed")
 
 	// While it waits for the lock: it waits again.
 	other := patient(openFor(t, server.DSN(database)))
 	waiter := make(chan error, 1)
-	err = insert(within(t), other, "fourth", func() {
-		go func() { waiter <- insert(within(t), s, "fifth", nil) }()
-		eventually(t, "the other waits", func() bool { return activity(t, database, "commit", "wait_event = 'advisory'") == 1 })
+	err = insert(kapitest.Within(t), other, "fourth", func() {
+		go func() { waiter <- insert(kapitest.Within(t), s, "fifth", nil) }()
+		kapitest.Eventually(t, "the other waits", func() bool { return activity(t, database, "commit", "wait_event = 'advisory'") == 1 })
 		if n := query[int](t, database, `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'advisory'`); n != 1 {
 			t.Errorf("%d wait", n)
 		}
@@ -72,7 +74,7 @@ func TestSettings(t *testing.T) {
 	s := openFor(t, server.DSN(database))
 	got := map[string]string{}
 	for weak, want := range map[string]string{"off": "on", "local": "on", "remote_write": "on", "on": "on", "remote_apply": "remote_apply"} {
-		_, err := s.write(within(t), job{
+		_, err := s.write(kapitest.Within(t), job{
 			read: func(l *link, b *pgx.Batch) {
 				for _, name := range []string{"synchronous_commit", "client_min_messages", "idle_in_transaction_session_timeout", "transaction_isolation"} {
 					b.Queue("SELECT current_setting($1)", name).QueryRow(func(row pgx.Row) error {
@@ -95,7 +97,7 @@ func TestSettings(t *testing.T) {
 		if weak != "off" {
 			again := openFor(t, server.DSN(database)+"&synchronous_commit="+weak)
 			value := ""
-			_, err := again.write(within(t), job{
+			_, err := again.write(kapitest.Within(t), job{
 				read: func(l *link, b *pgx.Batch) {
 					b.Queue("SHOW synchronous_commit").QueryRow(func(row pgx.Row) error { return row.Scan(&value) })
 				},
@@ -109,9 +111,9 @@ func TestSettings(t *testing.T) {
 	// Waiting for the lock is not what a statement timeout is for.
 	other := openFor(t, server.DSN(database))
 	waiter := make(chan error, 1)
-	err := insert(within(t), patient(s), "first", func() {
-		go func() { waiter <- insert(within(t), other, "second", nil) }()
-		eventually(t, "the other waits for longer than the timeouts", func() bool {
+	err := insert(kapitest.Within(t), patient(s), "first", func() {
+		go func() { waiter <- insert(kapitest.Within(t), other, "second", nil) }()
+		kapitest.Eventually(t, "the other waits for longer than the timeouts", func() bool {
 			return activity(t, database, "commit", "wait_event = 'advisory' AND query_start < now() - interval '300 ms'") == 1
 		})
 	})
@@ -132,11 +134,11 @@ func TestOutOfConnections(t *testing.T) {
 	few := openFor(t, dsn)
 	mustInsert(t, few, "second")
 	wantIDs(t, few, "first", "second") // the connection that it was opened with
-	ctx, cancel := context.WithTimeout(within(t), moment)
+	ctx, cancel := context.WithTimeout(kapitest.Within(t), moment)
 	defer cancel()
 	err := few.Renew(ctx, store.RunnerRecord{ID: "r"})
 	wantRefusal(t, err, "it has no connections left")
-	ctx, cancel = context.WithTimeout(within(t), moment)
+	ctx, cancel = context.WithTimeout(kapitest.Within(t), moment)
 	defer cancel()
 	_, err = Open(ctx, dsn, Options{})
 	wantRefusal(t, err, "it has no connections left")
@@ -149,12 +151,12 @@ func TestOutOfConnections(t *testing.T) {
 func TestSlowStatement(t *testing.T) {
 	s, database := newStore(t)
 	mustInsert(t, s, "first")
-	conn, err := pgx.Connect(within(t), server.DSN(database))
+	conn, err := pgx.Connect(kapitest.Within(t), server.DSN(database))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
-	if _, err := conn.Exec(within(t), "BEGIN; LOCK TABLE kapi.actions", pgx.QueryExecModeSimpleProtocol); err != nil {
+	if _, err := conn.Exec(kapitest.Within(t), "BEGIN; LOCK TABLE kapi.actions", pgx.QueryExecModeSimpleProtocol); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
@@ -162,7 +164,7 @@ func TestSlowStatement(t *testing.T) {
 	_, err = s.Feed(ctx, 0)
 	wantRefusal(t, err, "")
 	wantRefusal(t, insert(ctx, s, "refused", nil), "")
-	if _, err := conn.Exec(within(t), "ROLLBACK"); err != nil {
+	if _, err := conn.Exec(kapitest.Within(t), "ROLLBACK"); err != nil {
 		t.Fatal(err)
 	}
 	wantIDs(t, s, "first")

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -14,7 +15,7 @@ func TestAgain(t *testing.T) {
 		mustInsert(t, s, id)
 	}
 	request := store.Request{By: "somebody", Key: "1"}
-	err := s.Commit(within(t), store.Batch{}, func(l store.Loaded) (store.Writes, error) {
+	err := s.Commit(kapitest.Within(t), store.Batch{}, func(l store.Loaded) (store.Writes, error) {
 		r := store.Record{Action: kapi.Action{Seq: 3, ID: "c", Status: kapi.StatusRunning}, Fence: 3}
 		return store.Writes{
 			Head: 3, Insert: []store.Record{r}, Runners: []store.RunnerRecord{{ID: "runner"}},
@@ -44,7 +45,7 @@ func TestAgain(t *testing.T) {
 			asked++
 			return c.again
 		}
-		err := s.Commit(within(t), c.first, func(l store.Loaded) (store.Writes, error) {
+		err := s.Commit(kapitest.Within(t), c.first, func(l store.Loaded) (store.Writes, error) {
 			found := ""
 			for _, r := range l.Found {
 				found += r.ID
@@ -69,23 +70,23 @@ func TestAgainAfterTheWait(t *testing.T) {
 	s, database := newStore(t)
 	other := patient(openFor(t, server.DSN(database)))
 	read := make(chan int, 1)
-	err := insert(within(t), other, "first", func() {
+	err := insert(kapitest.Within(t), other, "first", func() {
 		go func() {
 			b := store.Batch{Again: func() store.Batch {
-				page, err := s.Feed(within(t), 0)
+				page, err := s.Feed(kapitest.Within(t), 0)
 				if err != nil {
 					t.Error(err)
 				}
 				read <- len(page.Records)
 				return store.Batch{}
 			}}
-			err := s.Commit(within(t), b, func(store.Loaded) (store.Writes, error) { return store.Writes{}, nil })
+			err := s.Commit(kapitest.Within(t), b, func(store.Loaded) (store.Writes, error) { return store.Writes{}, nil })
 			if err != nil {
 				t.Error(err)
 			}
 			close(read)
 		}()
-		eventually(t, "somebody waits for the lock", func() bool {
+		kapitest.Eventually(t, "somebody waits for the lock", func() bool {
 			return query[bool](t, database, `SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
 				WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted)`)
 		})

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -19,7 +20,7 @@ func TestPgBouncer(t *testing.T) {
 	database := server.Database(t)
 	dsn := fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&default_query_exec_mode=exec", server.Bouncer(t, 2), database)
 	open := func(o Options) *peer.Peer {
-		k, err := peer.Open(within(t), openAt(t, dsn, o), peer.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		k, err := peer.Open(kapitest.Within(t), openAt(t, dsn, o), peer.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,7 +34,7 @@ func TestPgBouncer(t *testing.T) {
 	peers := []*peer.Peer{open(Options{ListenDSN: server.DSN(database)}), open(Options{})}
 	var watches []*peer.Watch
 	for _, k := range peers {
-		w, err := k.Watch(within(t))
+		w, err := k.Watch(kapitest.Within(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +50,7 @@ func TestPgBouncer(t *testing.T) {
 				if i%2 == 0 {
 					spec.Keys[0] += fmt.Sprint(i)
 				}
-				err := peers[n%2].Do(within(t), spec, func(_ context.Context, h kapi.Handle) error { return h.Impacted("s") })
+				err := peers[n%2].Do(kapitest.Within(t), spec, func(_ context.Context, h kapi.Handle) error { return h.Impacted("s") })
 				if err != nil {
 					t.Error(err)
 				}
@@ -59,7 +60,7 @@ func TestPgBouncer(t *testing.T) {
 	all.Wait()
 	for i, w := range watches {
 		for ends := 0; ends < callers*each; {
-			a, err := w.Next(within(t))
+			a, err := w.Next(kapitest.Within(t))
 			if err != nil {
 				t.Fatalf("peer %d saw %d ends: %v", i, ends, err)
 			}
@@ -68,7 +69,7 @@ func TestPgBouncer(t *testing.T) {
 			}
 		}
 	}
-	if list, err := peers[1].List(within(t)); err != nil || len(list) != 0 {
+	if list, err := peers[1].List(kapitest.Within(t)); err != nil || len(list) != 0 {
 		t.Errorf("left are %v, %v", list, err)
 	}
 }

@@ -6,11 +6,13 @@ import (
 
 	"github.com/kettubot/kapi/internal/pgtest"
 	"github.com/kettubot/kapi/internal/store"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 func headOf(t testing.TB, s *Store) store.Head {
 	t.Helper()
-	page, err := s.Feed(within(t), 0)
+	page, err := s.Feed(kapitest.Within(t), 0)
 	if err != nil {
 		t.Fatalf("Feed: %v", err)
 	}
@@ -58,10 +60,10 @@ func TestCrash(t *testing.T) {
 	mustInsert(t, s, "a")
 	before := headOf(t, s)
 	alone.Kill()
-	ctx, cancel := context.WithTimeout(within(t), moment)
+	ctx, cancel := context.WithTimeout(kapitest.Within(t), moment)
 	defer cancel()
 	wantRefusal(t, insert(ctx, s, "refused", nil), "dial error: ")
-	if _, err := s.Feed(within(t), 0); err == nil {
+	if _, err := s.Feed(kapitest.Within(t), 0); err == nil {
 		t.Error("a server that is gone was read")
 	}
 	if err := alone.Start(); err != nil {
@@ -72,7 +74,7 @@ func TestCrash(t *testing.T) {
 	if after := headOf(t, s); after.Epoch != before.Epoch || after.Seq != before.Seq+1 {
 		t.Errorf("the head was %v, and is %v", before, after)
 	}
-	err := insert(within(t), s, "killed", func() {
+	err := insert(kapitest.Within(t), s, "killed", func() {
 		alone.Kill()
 		if err := alone.Start(); err != nil {
 			t.Error(err)

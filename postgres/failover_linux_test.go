@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/pgtest"
 	"github.com/kettubot/kapi/peer"
 )
@@ -18,7 +19,7 @@ func TestAsynchronousFailover(t *testing.T) {
 	primary := pgtest.For(t, pgtest.Options{Durable: true, TCP: true, Settings: map[string]string{"max_connections": "30"}})
 	standby := primary.Standby(t, false)
 	s := openAt(t, pgtest.DSN("postgres", primary, standby), Options{})
-	k, err := peer.Open(within(t), s, peer.Options{Logger: slog.New(slog.DiscardHandler)})
+	k, err := peer.Open(kapitest.Within(t), s, peer.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func TestAsynchronousFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	var held *kapi.HeldError
-	_, err = k.Start(within(t), kapi.Spec{Title: "second", Keys: []string{"lost"}}, func(context.Context, kapi.Handle) error { return nil })
+	_, err = k.Start(kapitest.Within(t), kapi.Spec{Title: "second", Keys: []string{"lost"}}, func(context.Context, kapi.Handle) error { return nil })
 	if !errors.As(err, &held) || held.Holder.ID != lost.handle.ID() {
 		t.Errorf("a second start: %v, want it to be refused by %s", err, lost.handle.ID())
 	}
@@ -47,8 +48,8 @@ func TestAsynchronousFailover(t *testing.T) {
 	if err := lost.end(); err != nil {
 		t.Errorf("what was lost: %v", err)
 	}
-	eventually(t, "the key is free", func() bool {
-		list, err := k.List(within(t))
+	kapitest.Eventually(t, "the key is free", func() bool {
+		list, err := k.List(kapitest.Within(t))
 		return err == nil && len(list) == 1
 	})
 	again := begin(t, k, "lost")
@@ -60,8 +61,8 @@ func TestAsynchronousFailover(t *testing.T) {
 			t.Errorf("action %s: %v", w.handle.ID(), err)
 		}
 	}
-	eventually(t, "all have ended", func() bool {
-		list, err := k.List(within(t))
+	kapitest.Eventually(t, "all have ended", func() bool {
+		list, err := k.List(kapitest.Within(t))
 		return err == nil && len(list) == 0
 	})
 }
@@ -78,7 +79,7 @@ func begin(t *testing.T, k *peer.Peer, key string) *work {
 	t.Helper()
 	w := &work{t: t, stop: make(chan struct{}), ended: make(chan error, 1)}
 	began := make(chan kapi.Handle, 1)
-	_, err := k.Start(within(t), kapi.Spec{Title: key, Keys: []string{key}}, func(ctx context.Context, h kapi.Handle) error {
+	_, err := k.Start(kapitest.Within(t), kapi.Spec{Title: key, Keys: []string{key}}, func(ctx context.Context, h kapi.Handle) error {
 		began <- h
 		var err error
 		select {
@@ -108,7 +109,7 @@ func (w *work) why() error {
 	select {
 	case err := <-w.ended:
 		return err
-	case <-within(w.t).Done():
+	case <-kapitest.Within(w.t).Done():
 		w.t.Fatalf("the operation of %s does not end", w.handle.ID())
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -21,17 +22,10 @@ const deadline = time.Minute
 // moment is for what is to be refused, and may be tried again until then.
 const moment = 500 * time.Millisecond
 
-// within returns a context that ends at the deadline.
-func within(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), deadline)
-	t.Cleanup(cancel)
-	return ctx
-}
-
 // openAt opens a store that its user closes.
 func openAt(t testing.TB, dsn string, o Options) *Store {
 	t.Helper()
-	s, err := Open(within(t), dsn, o)
+	s, err := Open(kapitest.Within(t), dsn, o)
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
@@ -80,7 +74,7 @@ func insert(ctx context.Context, s *Store, id string, during func()) error {
 
 func mustInsert(t testing.TB, s *Store, id string) {
 	t.Helper()
-	if err := insert(within(t), s, id, nil); err != nil {
+	if err := insert(kapitest.Within(t), s, id, nil); err != nil {
 		t.Fatalf("commit of %s: %v", id, err)
 	}
 }
@@ -88,7 +82,7 @@ func mustInsert(t testing.TB, s *Store, id string) {
 // wantIDs checks which actions the store has, in the order of seq.
 func wantIDs(t testing.TB, s *Store, want ...string) {
 	t.Helper()
-	page, err := s.Feed(within(t), 0)
+	page, err := s.Feed(kapitest.Within(t), 0)
 	if err != nil {
 		t.Fatalf("Feed: %v", err)
 	}
@@ -117,25 +111,15 @@ func wantRefusal(t testing.TB, err error, why string) {
 // query asks a database for one value, as the superuser.
 func query[T any](t testing.TB, database, sql string, args ...any) (value T) {
 	t.Helper()
-	conn, err := pgx.Connect(within(t), server.DSN(database))
+	conn, err := pgx.Connect(kapitest.Within(t), server.DSN(database))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
-	if err := conn.QueryRow(within(t), sql, args...).Scan(&value); err != nil {
+	if err := conn.QueryRow(kapitest.Within(t), sql, args...).Scan(&value); err != nil {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return value
-}
-
-// eventually waits until a condition holds.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(deadline); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited %v until %s", deadline, what)
-		}
-	}
 }
 
 // activity counts the connections of a role of the store for which a condition on pg_stat_activity

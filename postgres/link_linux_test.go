@@ -10,6 +10,8 @@ import (
 	"github.com/kettubot/kapi/internal/badnet"
 	"github.com/kettubot/kapi/internal/pgtest"
 	"github.com/kettubot/kapi/internal/store"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestConnectingGoesOn: a server that takes longer to answer than its callers wait is not asked anew by
@@ -21,12 +23,12 @@ func TestConnectingGoesOn(t *testing.T) {
 	proxy.Hang(true)
 	before := proxy.Connections()
 	for range 5 {
-		ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(kapitest.Within(t), 50*time.Millisecond)
 		wantRefusal(t, s.Renew(ctx, self), "")
 		cancel()
 	}
 	proxy.Hang(false)
-	if err := s.Renew(within(t), self); err != nil {
+	if err := s.Renew(kapitest.Within(t), self); err != nil {
 		t.Fatal(err)
 	}
 	if n := proxy.Connections() - before; n != 1 {
@@ -45,7 +47,7 @@ func TestSpared(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for time.Since(began) < time.Second {
-				_, err := s.Feed(within(t), 0)
+				_, err := s.Feed(kapitest.Within(t), 0)
 				wantRefusal(t, err, "")
 			}
 		})
@@ -59,8 +61,8 @@ func TestSpared(t *testing.T) {
 	if err := alone.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is read again", func() bool {
-		_, err := s.Feed(within(t), 0)
+	kapitest.Eventually(t, "it is read again", func() bool {
+		_, err := s.Feed(kapitest.Within(t), 0)
 		return err == nil
 	})
 }
@@ -80,15 +82,15 @@ func TestHungHost(t *testing.T) {
 // TestForeignNotifications: what a pooler passes on to a connection that doesn't listen is not kept.
 func TestForeignNotifications(t *testing.T) {
 	s, database := newStore(t)
-	err := s.use(within(t), s.renewer, func(l *link) error {
-		if _, err := l.conn.Exec(within(t), "LISTEN foreign_channel"); err != nil {
+	err := s.use(kapitest.Within(t), s.renewer, func(l *link) error {
+		if _, err := l.conn.Exec(kapitest.Within(t), "LISTEN foreign_channel"); err != nil {
 			return err
 		}
 		server.Exec(t, database, "NOTIFY foreign_channel")
-		if err := l.conn.Ping(within(t)); err != nil {
+		if err := l.conn.Ping(kapitest.Within(t)); err != nil {
 			return err
 		}
-		done, cancel := context.WithCancel(within(t))
+		done, cancel := context.WithCancel(kapitest.Within(t))
 		cancel()
 		if n, err := l.conn.WaitForNotification(done); err == nil {
 			t.Errorf("it was kept: %+v", n)

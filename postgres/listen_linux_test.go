@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // listening calls Listen until t ends; what it returns before is sent.
@@ -43,7 +44,7 @@ func await[T any](t *testing.T, c <-chan T, what string) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
-	case <-within(t).Done():
+	case <-kapitest.Within(t).Done():
 		t.Fatalf("waited %v for %s", deadline, what)
 	}
 	return v
@@ -63,7 +64,7 @@ func TestListenAgain(t *testing.T) {
 			t.Error(err)
 		}
 		await(t, woken, "the wake-up once it listens again")
-		eventually(t, "it listens", func() bool { return activity(t, database, "listen", "query LIKE 'LISTEN%'") == 1 })
+		kapitest.Eventually(t, "it listens", func() bool { return activity(t, database, "listen", "query LIKE 'LISTEN%'") == 1 })
 	}
 }
 
@@ -83,13 +84,13 @@ func TestOwnCommits(t *testing.T) {
 		cancel()
 		served.Wait()
 	})
-	eventually(t, "it listens", func() bool { return calls.Load() == 1 })
+	kapitest.Eventually(t, "it listens", func() bool { return calls.Load() == 1 })
 	for i := range 5 {
 		mustInsert(t, s, fmt.Sprint("own", i))
 	}
 	mustInsert(t, other, "other")
 	// Notifications come in the order of the commits, so those of its own have been by then.
-	eventually(t, "it is woken", func() bool { return calls.Load() > 1 })
+	kapitest.Eventually(t, "it is woken", func() bool { return calls.Load() > 1 })
 	if n := calls.Load(); n != 2 {
 		t.Errorf("one commit of another's among its own woke it %d times", n-1)
 	}

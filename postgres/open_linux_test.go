@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/internal/storetest"
 	"github.com/kettubot/kapi/peer"
@@ -30,7 +31,7 @@ func TestWrongDSN(t *testing.T) {
 		server.DSN("postgres") + "&target_session_attrs=standby":                    "server is not in hot standby mode",
 		server.DSN("postgres") + "&options=-c%20default_transaction_read_only%3Don": "it can't be written to: it is a standby",
 	} {
-		ctx, cancel := context.WithTimeout(within(t), moment)
+		ctx, cancel := context.WithTimeout(kapitest.Within(t), moment)
 		_, err := Open(ctx, dsn, Options{})
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), why) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n") {
@@ -39,7 +40,7 @@ func TestWrongDSN(t *testing.T) {
 	}
 	for _, schema := range []string{"pg_kapi", strings.Repeat("x", 64), "a\x00b", "\xff"} {
 		var invalid *kapi.InvalidError
-		if _, err := Open(within(t), server.DSN("postgres"), Options{Schema: schema}); !errors.As(err, &invalid) {
+		if _, err := Open(kapitest.Within(t), server.DSN("postgres"), Options{Schema: schema}); !errors.As(err, &invalid) {
 			t.Errorf("schema %q: %v", schema, err)
 		}
 	}
@@ -65,7 +66,7 @@ func TestVersion(t *testing.T) {
 	name := "ascii" + server.Database(t)
 	server.Exec(t, "postgres", "CREATE DATABASE "+name+" ENCODING SQL_ASCII TEMPLATE template0")
 	t.Cleanup(func() { server.Exec(t, "postgres", "DROP DATABASE "+name) })
-	_, err := Open(within(t), server.DSN(name), Options{})
+	_, err := Open(kapitest.Within(t), server.DSN(name), Options{})
 	wantRefusal(t, err, "the database's encoding is SQL_ASCII, kapi needs UTF8")
 }
 
@@ -84,7 +85,7 @@ func TestForeignSchema(t *testing.T) {
 			mustInsert(t, s, "a")
 			server.Exec(t, database, c.damage)
 			for range 2 {
-				_, err := Open(within(t), server.DSN(database), Options{})
+				_, err := Open(kapitest.Within(t), server.DSN(database), Options{})
 				wantRefusal(t, err, c.why)
 			}
 		})
@@ -110,7 +111,7 @@ func TestOlderSchema(t *testing.T) {
 			database := server.Database(t)
 			server.Exec(t, database, string(dump)+more)
 			s := openFor(t, server.DSN(database))
-			snapshot, err := s.Snapshot(within(t))
+			snapshot, err := s.Snapshot(kapitest.Within(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,10 +128,10 @@ func TestOlderSchema(t *testing.T) {
 			if len(titles) != 2 || titles["Backup"] != kapi.StatusRunning || titles["Import"] != kapi.StatusFailed {
 				t.Errorf("it has %v", titles)
 			}
-			if known, err := s.Runners(within(t), runners); err != nil || len(known) != 2 || known[0].Work != "" {
+			if known, err := s.Runners(kapitest.Within(t), runners); err != nil || len(known) != 2 || known[0].Work != "" {
 				t.Errorf("its runners: %v (error: %v)", known, err)
 			}
-			if tokens, err := s.Tokens(within(t)); err != nil || len(tokens) != 1 {
+			if tokens, err := s.Tokens(kapitest.Within(t)); err != nil || len(tokens) != 1 {
 				t.Errorf("its tokens: %v (error: %v)", tokens, err)
 			}
 			mustInsert(t, s, "a")
@@ -142,7 +143,7 @@ func TestOlderSchema(t *testing.T) {
 func TestNewerWhileOpen(t *testing.T) {
 	database := server.Database(t)
 	open := func() (store.Store, error) {
-		s, err := Open(within(t), server.DSN(database), Options{})
+		s, err := Open(kapitest.Within(t), server.DSN(database), Options{})
 		if err != nil {
 			return nil, err
 		}
@@ -162,26 +163,26 @@ func TestNewerWhileOpen(t *testing.T) {
 // TestNewerStartTx: a start inside the user's own transaction is refused as any other.
 func TestNewerStartTx(t *testing.T) {
 	s, database := newStore(t)
-	k, err := peer.Open(within(t), s, peer.Options{Logger: slog.New(slog.DiscardHandler)})
+	k, err := peer.Open(kapitest.Within(t), s, peer.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer k.Close()
 	server.Exec(t, database, "UPDATE kapi.head SET min_start = 99")
-	conn, err := pgx.Connect(within(t), server.DSN(database))
+	conn, err := pgx.Connect(kapitest.Within(t), server.DSN(database))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
-	err = pgx.BeginFunc(within(t), conn, func(tx pgx.Tx) error {
-		_, err := StartTx(within(t), tx, k, kapi.Spec{Title: "refused", Keys: []string{"k"}}, func(context.Context, kapi.Handle) error {
+	err = pgx.BeginFunc(kapitest.Within(t), conn, func(tx pgx.Tx) error {
+		_, err := StartTx(kapitest.Within(t), tx, k, kapi.Spec{Title: "refused", Keys: []string{"k"}}, func(context.Context, kapi.Handle) error {
 			t.Error("it was run")
 			return nil
 		})
 		if !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "starts nothing more") {
 			t.Errorf("StartTx: %v", err)
 		}
-		_, err = tx.Exec(within(t), "SELECT 1") // the transaction goes on
+		_, err = tx.Exec(kapitest.Within(t), "SELECT 1") // the transaction goes on
 		return err
 	})
 	if err != nil {
@@ -197,13 +198,13 @@ func TestTenAtOnce(t *testing.T) {
 	epochs := map[string]int{}
 	for range 10 {
 		all.Go(func() {
-			s, err := Open(within(t), dsn, Options{})
+			s, err := Open(kapitest.Within(t), dsn, Options{})
 			if err != nil {
 				t.Errorf("Open: %v", err)
 				return
 			}
 			defer s.Close()
-			snapshot, err := s.Snapshot(within(t))
+			snapshot, err := s.Snapshot(kapitest.Within(t))
 			if err != nil {
 				t.Errorf("Snapshot: %v", err)
 			}
@@ -223,7 +224,7 @@ func TestRights(t *testing.T) {
 	database := server.Database(t)
 	server.Exec(t, "postgres", "DROP ROLE IF EXISTS app; CREATE ROLE app LOGIN")
 	app := server.DSN(database) + "&user=app"
-	_, err := Open(within(t), app, Options{})
+	_, err := Open(kapitest.Within(t), app, Options{})
 	wantRefusal(t, err, "the user has not got the rights that kapi needs")
 
 	// It may make its schema, or its owner has made one for it.
@@ -236,19 +237,19 @@ func TestRights(t *testing.T) {
 
 	// Another has made the tables.
 	mustInsert(t, openFor(t, server.DSN(database)), "a")
-	_, err = Open(within(t), app, Options{})
+	_, err = Open(kapitest.Within(t), app, Options{})
 	wantRefusal(t, err, "the user has not got the rights that kapi needs")
 	server.Exec(t, database, "GRANT USAGE ON SCHEMA kapi TO app; GRANT SELECT ON kapi.version TO app;"+
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON kapi.head, kapi.actions, kapi.keys, kapi.runners, kapi.tokens, kapi.secrets, kapi.answers, kapi.writers, kapi.starts TO app")
 	s := openFor(t, app)
 	mustInsert(t, s, "b")
 	wantIDs(t, s, "a", "b")
-	if _, err := s.Purge(within(t), store.Retention{Before: 1 << 60, Future: 1 << 60, Limit: 10}); err != nil {
+	if _, err := s.Purge(kapitest.Within(t), store.Retention{Before: 1 << 60, Future: 1 << 60, Limit: 10}); err != nil {
 		t.Errorf("Purge: %v", err)
 	}
 	server.Exec(t, database, "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public")
 	wantIDs(t, openFor(t, app), "a", "b")
 	server.Exec(t, database, "REVOKE INSERT ON kapi.actions FROM app")
-	wantRefusal(t, insert(within(t), s, "c", nil), "the user has not got the rights that kapi needs")
+	wantRefusal(t, insert(kapitest.Within(t), s, "c", nil), "the user has not got the rights that kapi needs")
 	wantIDs(t, s, "a", "b")
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/badnet"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/pgtest"
 	"github.com/kettubot/kapi/internal/store"
 )
@@ -27,11 +28,11 @@ func TestOutcome(t *testing.T) {
 	s, proxy, database := throughProxy(t)
 	direct := openFor(t, server.DSN(database))
 	mustInsert(t, s, "first")
-	err := insert(within(t), s, "lost", func() { proxy.Set(badnet.CutBefore) })
+	err := insert(kapitest.Within(t), s, "lost", func() { proxy.Set(badnet.CutBefore) })
 	wantRefusal(t, err, "it was not committed")
 	wantIDs(t, direct, "first")
 	mustInsert(t, s, "again") // the new connection prepares its statements
-	if err := insert(within(t), s, "kept", func() { proxy.Set(badnet.CutAfter) }); err != nil {
+	if err := insert(kapitest.Within(t), s, "kept", func() { proxy.Set(badnet.CutAfter) }); err != nil {
 		t.Errorf("a commit that the server had got, and whose answer was lost: %v", err)
 	}
 	wantIDs(t, direct, "first", "again", "kept")
@@ -94,12 +95,12 @@ func TestSynchronousStandby(t *testing.T) {
 		return n
 	}
 
-	if err := s.Renew(within(t), store.RunnerRecord{ID: "r"}); err != nil {
+	if err := s.Renew(kapitest.Within(t), store.RunnerRecord{ID: "r"}); err != nil {
 		t.Errorf("renewing a lease, which waits for no standby: %v", err)
 	}
 	ids := []string{"first"}
-	eventually(t, "the standby is waited for", func() bool {
-		ctx, cancel := context.WithCancel(within(t))
+	kapitest.Eventually(t, "the standby is waited for", func() bool {
+		ctx, cancel := context.WithCancel(kapitest.Within(t))
 		defer cancel()
 		ids = append(ids, fmt.Sprint("alone", len(ids)))
 		err := insert(ctx, s, ids[len(ids)-1], func() { time.AfterFunc(time.Second, cancel) })
@@ -112,13 +113,13 @@ func TestSynchronousStandby(t *testing.T) {
 		t.Errorf("%d commits wait for the standby, want the one that was given up, not cancelled", n)
 	}
 	alone.Exec(t, "postgres", "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
-	eventually(t, "nobody waits", func() bool { return waiting() == 0 })
+	kapitest.Eventually(t, "nobody waits", func() bool { return waiting() == 0 })
 
 	answered := make(chan error, 1)
-	go func() { answered <- insert(within(t), s, "cancelled", nil) }()
-	eventually(t, "the commit waits for the standby", func() bool { return waiting() == 1 })
+	go func() { answered <- insert(kapitest.Within(t), s, "cancelled", nil) }()
+	kapitest.Eventually(t, "the commit waits for the standby", func() bool { return waiting() == 1 })
 	alone.Exec(t, "postgres", "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
-	eventually(t, "looking it up waits for the standby", func() bool { return waiting() == 1 })
+	kapitest.Eventually(t, "looking it up waits for the standby", func() bool { return waiting() == 1 })
 	select {
 	case err := <-answered:
 		t.Errorf("a commit whose wait was cancelled is answered with %v", err)

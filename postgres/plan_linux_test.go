@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestByIndex: neither a reader nor a writer goes through all actions to find what is new, although
@@ -31,13 +33,13 @@ func TestByIndex(t *testing.T) {
 		scans(b, &after)
 	}
 	for range 7 { // the first five would be planned for what they look for
-		if err := s.read(within(t), feed); err != nil {
+		if err := s.read(kapitest.Within(t), feed); err != nil {
 			t.Fatal(err)
 		}
 		if before != after {
 			t.Fatal("a reader went through all of the table")
 		}
-		_, err := s.write(within(t), job{read: feed, write: func(*pgx.Batch) (bool, error) { return false, nil }})
+		_, err := s.write(kapitest.Within(t), job{read: feed, write: func(*pgx.Batch) (bool, error) { return false, nil }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +54,7 @@ func TestByIndex(t *testing.T) {
 func TestPurgeByHash(t *testing.T) {
 	s, _ := newStore(t)
 	var plan []string
-	_, err := s.write(within(t), job{
+	_, err := s.write(kapitest.Within(t), job{
 		read: func(_ *link, b *pgx.Batch) {
 			b.Queue(byHash)
 			b.Queue("EXPLAIN "+s.sql.forgetRunners, int64(0)).Query(func(rows pgx.Rows) (err error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/proc"
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/peer"
@@ -32,7 +33,7 @@ func newTxBench(t *testing.T, peers int) *txBench {
 	for range peers {
 		b.peers = append(b.peers, b.open(peer.Options{}))
 	}
-	conn, err := pgx.Connect(within(t), b.dsn)
+	conn, err := pgx.Connect(kapitest.Within(t), b.dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,7 @@ func newTxBench(t *testing.T, peers int) *txBench {
 func (b *txBench) open(o peer.Options) *peer.Peer {
 	b.t.Helper()
 	o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
-	k, err := peer.Open(within(b.t), openAt(b.t, b.dsn, Options{}), o)
+	k, err := peer.Open(kapitest.Within(b.t), openAt(b.t, b.dsn, Options{}), o)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -59,18 +60,18 @@ func (b *txBench) open(o peer.Options) *peer.Peer {
 
 func (b *txBench) exec(sql string, args ...any) {
 	b.t.Helper()
-	if _, err := b.user.Exec(within(b.t), sql, args...); err != nil {
+	if _, err := b.user.Exec(kapitest.Within(b.t), sql, args...); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
 func (b *txBench) begin(o pgx.TxOptions) pgx.Tx {
 	b.t.Helper()
-	tx, err := b.user.BeginTx(within(b.t), o)
+	tx, err := b.user.BeginTx(kapitest.Within(b.t), o)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if _, err := tx.Exec(within(b.t), "INSERT INTO deeds VALUES ('done')"); err != nil {
+	if _, err := tx.Exec(kapitest.Within(b.t), "INSERT INTO deeds VALUES ('done')"); err != nil {
 		b.t.Fatal(err)
 	}
 	return tx
@@ -82,14 +83,14 @@ func (b *txBench) end(tx pgx.Tx, commit bool) {
 	if commit {
 		end = tx.Commit
 	}
-	if err := end(within(b.t)); err != nil {
+	if err := end(kapitest.Within(b.t)); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
 func (b *txBench) deeds() (n int) {
 	b.t.Helper()
-	if err := b.user.QueryRow(within(b.t), "SELECT count(*) FROM deeds").Scan(&n); err != nil {
+	if err := b.user.QueryRow(kapitest.Within(b.t), "SELECT count(*) FROM deeds").Scan(&n); err != nil {
 		b.t.Fatal(err)
 	}
 	return n
@@ -99,7 +100,7 @@ func (b *txBench) deeds() (n int) {
 func (b *txBench) ends(w *peer.Watch, id string) (seen []kapi.Action) {
 	b.t.Helper()
 	for {
-		a, err := w.Next(within(b.t))
+		a, err := w.Next(kapitest.Within(b.t))
 		if err != nil {
 			b.t.Fatal(err)
 		}
@@ -114,7 +115,7 @@ func (b *txBench) ends(w *peer.Watch, id string) (seen []kapi.Action) {
 
 func (b *txBench) watch(k *peer.Peer) *peer.Watch {
 	b.t.Helper()
-	w, err := k.Watch(within(b.t))
+	w, err := k.Watch(kapitest.Within(b.t))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -141,11 +142,11 @@ func TestStartTxCommitted(t *testing.T) {
 	w := b.watch(b.peers[1])
 	tx := b.begin(pgx.TxOptions{})
 	fences := make(chan uint64, 1)
-	id, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "In a transaction", Description: "d", Keys: []string{"x", "y"}}, begins(fences))
+	id, err := StartTx(kapitest.Within(t), tx, b.peers[0], kapi.Spec{Title: "In a transaction", Description: "d", Keys: []string{"x", "y"}}, begins(fences))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if all, err := b.peers[1].List(within(t)); err != nil || len(all) != 0 {
+	if all, err := b.peers[1].List(kapitest.Within(t)); err != nil || len(all) != 0 {
 		t.Errorf("before the commit: %v, %v", all, err)
 	}
 	b.end(tx, true)
@@ -157,7 +158,7 @@ func TestStartTxCommitted(t *testing.T) {
 	if first := seen[0]; first.Status == kapi.StatusPending && first.Seq != <-fences {
 		t.Errorf("the fence is not the seq of %+v", first)
 	}
-	if _, err := b.peers[1].Start(within(t), kapi.Spec{Title: "next", Keys: []string{"x", "y"}}, begins(make(chan uint64, 1))); err != nil {
+	if _, err := b.peers[1].Start(kapitest.Within(t), kapi.Spec{Title: "next", Keys: []string{"x", "y"}}, begins(make(chan uint64, 1))); err != nil {
 		t.Errorf("its keys are not free: %v", err)
 	}
 	if n := b.deeds(); n != 1 {
@@ -173,11 +174,11 @@ func TestStartTxRolledBack(t *testing.T) {
 			inner := tx
 			if how == "savepoint" {
 				var err error
-				if inner, err = tx.Begin(within(t)); err != nil {
+				if inner, err = tx.Begin(kapitest.Within(t)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if _, err := StartTx(within(t), inner, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"x"}}, never(t)); err != nil {
+			if _, err := StartTx(kapitest.Within(t), inner, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"x"}}, never(t)); err != nil {
 				t.Fatal(err)
 			}
 			switch how {
@@ -187,9 +188,9 @@ func TestStartTxRolledBack(t *testing.T) {
 				b.end(inner, false)
 				b.end(tx, true)
 			case "connection":
-				_ = b.user.Close(within(t))
+				_ = b.user.Close(kapitest.Within(t))
 			}
-			if err := b.peers[1].Do(within(t), kapi.Spec{Title: "other", Keys: []string{"x"}}, begins(make(chan uint64, 1))); err != nil {
+			if err := b.peers[1].Do(kapitest.Within(t), kapi.Spec{Title: "other", Keys: []string{"x"}}, begins(make(chan uint64, 1))); err != nil {
 				t.Errorf("the key is not free: %v", err)
 			}
 			before := time.Now()
@@ -205,23 +206,23 @@ func TestStartTxOpen(t *testing.T) {
 	b := newTxBench(t, 2)
 	tx := b.begin(pgx.TxOptions{})
 	ran := make(chan uint64, 1)
-	id, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"x", "y"}}, begins(ran))
+	id, err := StartTx(kapitest.Within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"x", "y"}}, begins(ran))
 	if err != nil {
 		t.Fatal(err)
 	}
 	hasty := b.open(peer.Options{StoreTimeout: 2 * time.Second})
 	var busy *store.BusyError
-	_, err = hasty.Start(within(t), kapi.Spec{Title: "same", Keys: []string{"z", "y"}}, never(t))
+	_, err = hasty.Start(kapitest.Within(t), kapi.Spec{Title: "same", Keys: []string{"z", "y"}}, never(t))
 	if !errors.As(err, &busy) || !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), `"y"`) {
 		t.Errorf("a start on its key: %v", err)
 	}
 	waited := make(chan error, 1)
 	go func() {
-		waited <- b.peers[1].Do(within(t), kapi.Spec{Title: "waits", Keys: []string{"x"}, Wait: -1}, begins(make(chan uint64, 1)))
+		waited <- b.peers[1].Do(kapitest.Within(t), kapi.Spec{Title: "waits", Keys: []string{"x"}, Wait: -1}, begins(make(chan uint64, 1)))
 	}()
 	for i := range 50 {
 		spec := kapi.Spec{Title: "other", Keys: []string{fmt.Sprint("other", i)}}
-		if err := b.peers[i%2].Do(within(t), spec, begins(make(chan uint64, 1))); err != nil {
+		if err := b.peers[i%2].Do(kapitest.Within(t), spec, begins(make(chan uint64, 1))); err != nil {
 			t.Errorf("a start on another key: %v", err)
 		}
 	}
@@ -239,15 +240,15 @@ func TestStartTxOpen(t *testing.T) {
 func TestStartTxWaiter(t *testing.T) {
 	b := newTxBench(t, 2)
 	tx := b.begin(pgx.TxOptions{})
-	if _, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"x"}}, never(t)); err != nil {
+	if _, err := StartTx(kapitest.Within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"x"}}, never(t)); err != nil {
 		t.Fatal(err)
 	}
 	w := b.watch(b.peers[0])
 	waited := make(chan error, 1)
 	go func() {
-		waited <- b.peers[1].Do(within(t), kapi.Spec{Title: "waits", Keys: []string{"x"}, Wait: -1}, begins(make(chan uint64, 1)))
+		waited <- b.peers[1].Do(kapitest.Within(t), kapi.Spec{Title: "waits", Keys: []string{"x"}, Wait: -1}, begins(make(chan uint64, 1)))
 	}()
-	if a, err := w.Next(within(t)); err != nil || a.State != "waits for a transaction that claims the key" {
+	if a, err := w.Next(kapitest.Within(t)); err != nil || a.State != "waits for a transaction that claims the key" {
 		t.Errorf("the waiter: %+v, %v", a, err)
 	}
 	b.end(tx, false)
@@ -262,7 +263,7 @@ func TestStartTxHeld(t *testing.T) {
 			b := newTxBench(t, 2)
 			tx := b.begin(pgx.TxOptions{IsoLevel: level}) // its picture is older than the holder
 			stop := make(chan struct{})
-			holder, err := b.peers[1].Start(within(t), kapi.Spec{Title: "holds", Keys: []string{"x"}}, func(context.Context, kapi.Handle) error {
+			holder, err := b.peers[1].Start(kapitest.Within(t), kapi.Spec{Title: "holds", Keys: []string{"x"}}, func(context.Context, kapi.Handle) error {
 				<-stop
 				return nil
 			})
@@ -270,10 +271,10 @@ func TestStartTxHeld(t *testing.T) {
 				t.Fatal(err)
 			}
 			var held *kapi.HeldError
-			if _, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"free", "x"}}, never(t)); !errors.As(err, &held) || held.Holder.ID != holder.ID {
+			if _, err := StartTx(kapitest.Within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"free", "x"}}, never(t)); !errors.As(err, &held) || held.Holder.ID != holder.ID {
 				t.Errorf("%v, want that %s holds it", err, holder.ID)
 			}
-			id, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"free"}}, begins(make(chan uint64, 1)))
+			id, err := StartTx(kapitest.Within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"free"}}, begins(make(chan uint64, 1)))
 			if err != nil {
 				t.Fatalf("the transaction does not go on: %v", err)
 			}
@@ -294,7 +295,7 @@ func TestStartTxBadKey(t *testing.T) {
 	b := newTxBench(t, 1)
 	tx := b.begin(pgx.TxOptions{})
 	var invalid *kapi.InvalidError
-	_, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"/srv/caf\xe9"}}, never(t))
+	_, err := StartTx(kapitest.Within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"/srv/caf\xe9"}}, never(t))
 	if !errors.As(err, &invalid) || err.Error() != `key is not valid UTF-8: byte 9 is 0xe9, after "/srv/caf"` {
 		t.Errorf("%v", err)
 	}
@@ -304,27 +305,27 @@ func TestStartTxBadKey(t *testing.T) {
 // Two transactions that want one key: the second waits a while for the first.
 func TestStartTxTwice(t *testing.T) {
 	b := newTxBench(t, 1)
-	other, err := pgx.Connect(within(t), b.dsn)
+	other, err := pgx.Connect(kapitest.Within(t), b.dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.Close(within(t))
+	defer other.Close(kapitest.Within(t))
 	tx := b.begin(pgx.TxOptions{})
 	stop := make(chan struct{})
-	id, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "first", Keys: []string{"x"}}, func(context.Context, kapi.Handle) error {
+	id, err := StartTx(kapitest.Within(t), tx, b.peers[0], kapi.Spec{Title: "first", Keys: []string{"x"}}, func(context.Context, kapi.Handle) error {
 		<-stop
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := other.Begin(within(t))
+	second, err := other.Begin(kapitest.Within(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	refused := make(chan error, 1)
 	go func() {
-		_, err := StartTx(within(t), second, b.peers[0], kapi.Spec{Title: "second", Keys: []string{"x"}}, never(t))
+		_, err := StartTx(kapitest.Within(t), second, b.peers[0], kapi.Spec{Title: "second", Keys: []string{"x"}}, never(t))
 		refused <- err
 	}()
 	b.end(tx, true)
@@ -346,7 +347,7 @@ func TestStartTxOrphan(t *testing.T) {
 		StartTime: me.StartTime + 1, Lease: time.Second, // its pid was used again
 	}
 	s := openAt(t, b.dsn, Options{})
-	if err := s.Renew(within(t), dead); err != nil {
+	if err := s.Renew(kapitest.Within(t), dead); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -358,7 +359,7 @@ func TestStartTxOrphan(t *testing.T) {
 	if last := seen[len(seen)-1]; last.Status != kapi.StatusAborted || !strings.Contains(last.State, "its runner died") {
 		t.Errorf("it ended as %+v", last)
 	}
-	if err := b.peers[0].Do(within(t), kapi.Spec{Title: "next", Keys: []string{"x"}}, begins(make(chan uint64, 1))); err != nil {
+	if err := b.peers[0].Do(kapitest.Within(t), kapi.Spec{Title: "next", Keys: []string{"x"}}, begins(make(chan uint64, 1))); err != nil {
 		t.Errorf("its key is not free: %v", err)
 	}
 }
@@ -370,7 +371,7 @@ func TestStartTxClosed(t *testing.T) {
 		leaves := b.open(peer.Options{})
 		key := fmt.Sprint("x", i)
 		tx := b.begin(pgx.TxOptions{})
-		id, err := StartTx(within(t), tx, leaves, kapi.Spec{Title: "T", Keys: []string{key}}, func(ctx context.Context, _ kapi.Handle) error {
+		id, err := StartTx(kapitest.Within(t), tx, leaves, kapi.Spec{Title: "T", Keys: []string{key}}, func(ctx context.Context, _ kapi.Handle) error {
 			<-ctx.Done()
 			return nil
 		})
@@ -381,13 +382,13 @@ func TestStartTxClosed(t *testing.T) {
 		if err := leaves.Close(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "it is adopted", func() (none bool) {
-			if err := b.user.QueryRow(within(t), "SELECT NOT EXISTS (SELECT FROM kapi.starts)").Scan(&none); err != nil {
+		kapitest.Eventually(t, "it is adopted", func() (none bool) {
+			if err := b.user.QueryRow(kapitest.Within(t), "SELECT NOT EXISTS (SELECT FROM kapi.starts)").Scan(&none); err != nil {
 				t.Fatal(err)
 			}
 			return none
 		})
-		a, err := b.peers[0].Get(within(t), id)
+		a, err := b.peers[0].Get(kapitest.Within(t), id)
 		if err == nil && a.Status.Active() {
 			t.Errorf("its peer has left, and it is %+v", a)
 		} else if err != nil && !errors.Is(err, kapi.ErrUnknown) {
@@ -408,7 +409,7 @@ func TestStartTxRights(t *testing.T) {
 	b.exec("SET ROLE embedder")
 	w := b.watch(b.peers[0])
 	tx := b.begin(pgx.TxOptions{})
-	id, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"x"}}, begins(make(chan uint64, 1)))
+	id, err := StartTx(kapitest.Within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"x"}}, begins(make(chan uint64, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -419,20 +420,20 @@ func TestStartTxRights(t *testing.T) {
 func TestStartTxElsewhere(t *testing.T) {
 	b := newTxBench(t, 1)
 	for name, other := range map[string]string{"without kapi": server.DSN(server.Database(t)), "with kapi": newTxBench(t, 1).dsn} {
-		conn, err := pgx.Connect(within(t), other)
+		conn, err := pgx.Connect(kapitest.Within(t), other)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tx, err := conn.Begin(within(t))
+		tx, err := conn.Begin(kapitest.Within(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := StartTx(within(t), tx, b.peers[0], kapi.Spec{Title: "T"}, never(t)); err == nil || !strings.Contains(err.Error(), "another database") {
+		if _, err := StartTx(kapitest.Within(t), tx, b.peers[0], kapi.Spec{Title: "T"}, never(t)); err == nil || !strings.Contains(err.Error(), "another database") {
 			t.Errorf("a database %s: %v", name, err)
 		}
-		if err := tx.Commit(within(t)); err != nil {
+		if err := tx.Commit(kapitest.Within(t)); err != nil {
 			t.Errorf("a database %s: the transaction does not go on: %v", name, err)
 		}
-		_ = conn.Close(within(t))
+		_ = conn.Close(kapitest.Within(t))
 	}
 }

@@ -1,6 +1,10 @@
 package postgres
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/kettubot/kapi/internal/kapitest"
+)
 
 // What another build has left in the tables is refused, and it is said what.
 func TestUnreadable(t *testing.T) {
@@ -14,11 +18,11 @@ func TestUnreadable(t *testing.T) {
 			mustInsert(t, s, "a")
 			mustInsert(t, s, "b")
 			server.Exec(t, database, sql)
-			_, err := s.Feed(within(t), 0)
+			_, err := s.Feed(kapitest.Within(t), 0)
 			wantRefusal(t, err, why)
-			_, err = s.Snapshot(within(t))
+			_, err = s.Snapshot(kapitest.Within(t))
 			wantRefusal(t, err, why)
-			wantRefusal(t, insert(within(t), s, "c", nil), why)
+			wantRefusal(t, insert(kapitest.Within(t), s, "c", nil), why)
 		})
 	}
 }

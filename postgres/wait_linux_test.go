@@ -16,6 +16,8 @@ import (
 
 	"github.com/kettubot/kapi/internal/badnet"
 	"github.com/kettubot/kapi/internal/pgtest"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestPasses: what is waited for, and what is refused at once.
@@ -65,7 +67,7 @@ func TestRefusedAtOnce(t *testing.T) {
 		strings.Replace(server.DSN(database), "postgres@", "nobody@", 1): "it refuses the user or the password",
 	} {
 		began := time.Now()
-		_, err := Open(within(t), dsn, Options{})
+		_, err := Open(kapitest.Within(t), dsn, Options{})
 		wantRefusal(t, err, why)
 		if took := time.Since(began); took > deadline/2 {
 			t.Errorf("%s: refused after %v", dsn, took)
@@ -81,16 +83,16 @@ func TestRestart(t *testing.T) {
 	wantIDs(t, s, "first")
 	alone.Halt()
 	answered := make(chan error, 2)
-	go func() { answered <- insert(within(t), s, "second", nil) }()
+	go func() { answered <- insert(kapitest.Within(t), s, "second", nil) }()
 	go func() {
-		other, err := Open(within(t), alone.DSN("postgres"), Options{})
+		other, err := Open(kapitest.Within(t), alone.DSN("postgres"), Options{})
 		if err == nil {
 			err = other.Close()
 		}
 		answered <- err
 	}()
 	began := time.Now()
-	_, err := s.Feed(within(t), 0)
+	_, err := s.Feed(kapitest.Within(t), 0)
 	wantRefusal(t, err, "dial error: ")
 	s.Quiesce(func() {}) // nor is stopping this process held up
 	if took := time.Since(began); took > deadline/2 {
@@ -117,7 +119,7 @@ func TestReasonAfterWait(t *testing.T) {
 	database := server.Database(t)
 	dsn := fmt.Sprintf("postgres://postgres@127.0.0.1:1,%s/%s?sslmode=disable&connect_timeout=1", proxy.Address(), database)
 	proxy.Hang(true)
-	ctx, cancel := context.WithTimeout(within(t), 1500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(kapitest.Within(t), 1500*time.Millisecond)
 	defer cancel()
 	_, err := Open(ctx, dsn, Options{})
 	wantRefusal(t, err, "127.0.0.1:1: connect: connection refused")

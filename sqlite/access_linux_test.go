@@ -7,12 +7,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestModes: all that belongs to a store is its owner's alone, whatever the umask.
 func TestModes(t *testing.T) {
-	if os.Getenv(againEnv) == "" { // the umask is the whole process's
-		if err := again(t, nil); err != nil {
+	if !kapitest.IsAgain() { // the umask is the whole process's
+		if err := kapitest.Again(t, nil); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -91,7 +93,7 @@ func chmod(t *testing.T, path string, mode os.FileMode) {
 
 // TestReadOnlyMount: a file system that is mounted read-only refuses root too.
 func TestReadOnlyMount(t *testing.T) {
-	if !withMounts(t) {
+	if !kapitest.WithMounts(t, true) {
 		return
 	}
 	folder := mountTmpfs(t, "size=16m")
@@ -116,7 +118,7 @@ func TestReadOnlyMount(t *testing.T) {
 
 // TestReadOnlyFolder: a file that can be written to in a folder that can't, for root too.
 func TestReadOnlyFolder(t *testing.T) {
-	if !withMounts(t) {
+	if !kapitest.WithMounts(t, true) {
 		return
 	}
 	folder := mountTmpfs(t, "size=16m")

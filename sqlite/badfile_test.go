@@ -8,6 +8,8 @@ import (
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestNotAStore: what isn't SQLite is refused and left as it was.
@@ -123,13 +125,13 @@ func TestDamaged(t *testing.T) {
 	}
 	writeFile(t, path, data)
 	s := openFor(t, path)
-	_, err := s.Snapshot(within(t))
+	_, err := s.Snapshot(kapitest.Within(t))
 	wantRefusal(t, err, path, "the SQLite database is damaged")
-	_, err = s.Feed(within(t), 0)
+	_, err = s.Feed(kapitest.Within(t), 0)
 	wantRefusal(t, err, path, "the SQLite database is damaged")
-	_, err = insert(within(t), s, "c")
+	_, err = insert(kapitest.Within(t), s, "c")
 	wantRefusal(t, err, path, "the SQLite database is damaged")
-	if tokens, err := s.Tokens(within(t)); err != nil || len(tokens) != 0 {
+	if tokens, err := s.Tokens(kapitest.Within(t)); err != nil || len(tokens) != 0 {
 		t.Errorf("Tokens: %v, %v", tokens, err)
 	}
 }
@@ -168,7 +170,7 @@ func TestTableMissing(t *testing.T) {
 		script(t, path, "DROP TABLE "+table)
 		s, err := Open(path)
 		if err == nil {
-			_, err = s.Snapshot(within(t))
+			_, err = s.Snapshot(kapitest.Within(t))
 			closeStore(t, s)
 		}
 		wantRefusal(t, err, path, "no such table: "+table)

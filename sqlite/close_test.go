@@ -8,6 +8,8 @@ import (
 
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/store"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // bothKinds runs a test on a file and on a store in memory.
@@ -29,7 +31,7 @@ func TestQuiesce(t *testing.T) {
 		inside, goOn := make(chan struct{}), make(chan struct{})
 		var all sync.WaitGroup
 		all.Go(func() {
-			err := s.Commit(within(t), store.Batch{}, func(store.Loaded) (store.Writes, error) {
+			err := s.Commit(kapitest.Within(t), store.Batch{}, func(store.Loaded) (store.Writes, error) {
 				close(inside)
 				<-goOn
 				return store.Writes{}, nil
@@ -47,7 +49,7 @@ func TestQuiesce(t *testing.T) {
 				default:
 					t.Error("Quiesce calls f inside a commit")
 				}
-				ctx, cancel := context.WithCancel(within(t))
+				ctx, cancel := context.WithCancel(kapitest.Within(t))
 				cancel()
 				if _, err := insert(ctx, s, "during"); err == nil {
 					t.Error("a commit began while f runs")
@@ -90,7 +92,7 @@ func TestCloseWaits(t *testing.T) {
 		inside, goOn := make(chan struct{}), make(chan struct{})
 		committed, closed := make(chan error, 1), make(chan error, 3)
 		go func() {
-			committed <- s.Commit(within(t), store.Batch{}, func(store.Loaded) (store.Writes, error) {
+			committed <- s.Commit(kapitest.Within(t), store.Batch{}, func(store.Loaded) (store.Writes, error) {
 				close(inside)
 				<-goOn
 				return store.Writes{}, nil
@@ -127,9 +129,9 @@ func TestCloseDuringWork(t *testing.T) {
 	for n := range 4 {
 		all.Go(func() {
 			for i := 0; ; i++ {
-				_, err := insert(within(t), s, string(rune('a'+n))+string(rune('0'+i)))
+				_, err := insert(kapitest.Within(t), s, string(rune('a'+n))+string(rune('0'+i)))
 				if err == nil {
-					_, err = s.Snapshot(within(t))
+					_, err = s.Snapshot(kapitest.Within(t))
 				}
 				if err != nil {
 					wantRefusal(t, err, path, "it is closed")
@@ -151,7 +153,7 @@ func TestAfterClose(t *testing.T) {
 	bothKinds(t, func(t *testing.T, s *Store) {
 		closeStore(t, s)
 		closeStore(t, s)
-		ctx := within(t)
+		ctx := kapitest.Within(t)
 		for name, call := range map[string]func() error{
 			"Snapshot":    func() error { _, err := s.Snapshot(ctx); return err },
 			"Feed":        func() error { _, err := s.Feed(ctx, 0); return err },

@@ -6,6 +6,8 @@ import (
 
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/internal/storetest"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 func TestFile(t *testing.T) {
@@ -41,7 +43,7 @@ func openAt(t testing.TB, path string) *Store {
 func TestDurable(t *testing.T) {
 	s := openFor(t, newPath(t))
 	for i := range 1 + readers {
-		_, c, give, err := s.borrow(within(t), i == 0, true)
+		_, c, give, err := s.borrow(kapitest.Within(t), i == 0, true)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi/internal/store"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // A disk is a small file system that can be filled.
@@ -50,7 +52,7 @@ func (d disk) free(t *testing.T) {
 // TestDiskFull: a commit that the disk has no room for is refused whole. What was
 // acknowledged stays and can be read, and once there is room the store goes on.
 func TestDiskFull(t *testing.T) {
-	if !withMounts(t) {
+	if !kapitest.WithMounts(t, true) {
 		return
 	}
 	d := newDisk(t)
@@ -61,7 +63,7 @@ func TestDiskFull(t *testing.T) {
 		wantIDs(t, s, kept...)
 		wantIDs(t, other, kept...)
 		refused := fmt.Sprintf("refused-%d", round)
-		if _, err := insert(within(t), other, refused); err == nil {
+		if _, err := insert(kapitest.Within(t), other, refused); err == nil {
 			kept = append(kept, refused) // room was found after all, in the WAL
 		} else {
 			wantRefusal(t, err, path, "the disk is full")
@@ -83,10 +85,10 @@ func fillWithCommits(t *testing.T, s *Store, d disk) (kept []string) {
 	kept = []string{"before"}
 	for i := range 1000 {
 		id := fmt.Sprintf("%d-%s", i, strings.Repeat("x", 500))
-		_, err := insert(within(t), s, id)
+		_, err := insert(kapitest.Within(t), s, id)
 		if err != nil {
 			wantRefusal(t, err, s.Path(), "the disk is full")
-			if err := s.Renew(within(t), store.RunnerRecord{ID: strings.Repeat("r", 100_000)}); err == nil {
+			if err := s.Renew(kapitest.Within(t), store.RunnerRecord{ID: strings.Repeat("r", 100_000)}); err == nil {
 				t.Error("a renewal that needs much room went through")
 			} else {
 				wantRefusal(t, err, s.Path(), "the disk is full")
@@ -102,7 +104,7 @@ func fillWithCommits(t *testing.T, s *Store, d disk) (kept []string) {
 // TestDiskFullAtClose: what was acknowledged survives that the store is closed, and opened
 // again, while the disk is full.
 func TestDiskFullAtClose(t *testing.T) {
-	if !withMounts(t) {
+	if !kapitest.WithMounts(t, true) {
 		return
 	}
 	d := newDisk(t)
@@ -130,7 +132,7 @@ func TestDiskFullAtClose(t *testing.T) {
 // TestOpenOnFullDisk: a store that there is no room to make is refused, however little is
 // missing, and is made once there is room.
 func TestOpenOnFullDisk(t *testing.T) {
-	if !withMounts(t) {
+	if !kapitest.WithMounts(t, true) {
 		return
 	}
 	free := []int{0, 1, 2, 4, 8, 9, 12, 16, 20, 25, 30, 40} // pages

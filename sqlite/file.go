@@ -99,10 +99,7 @@ func openFile(ctx context.Context, path string, known mark) (_ *file, err error)
 func (f *file) dressSides() (err error) {
 	for i, end := range []string{"-wal", "-shm"} {
 		dressSide(f.path, end, f.facts)
-		if f.sides[i], err = factsOf(f.path + end); err == nil {
-			err = admitSide(f.path, end, f.sides[i], f.facts)
-		}
-		if err != nil {
+		if f.sides[i], err = lookAtSide(f.path, end, f.facts); err != nil {
 			return fmt.Errorf("%w: %s: %w", kapi.ErrUnavailable, f.path+end, bare(err))
 		}
 	}
@@ -135,7 +132,7 @@ func (f *file) find(network func(folder string) string) error {
 		now, err = factsOf(path)
 	}
 	if err == nil && now.kind != "" { // a link would have been resolved
-		return fmt.Errorf("%w: is not a regular file", kapi.ErrUnavailable)
+		return fmt.Errorf("%w: it is not a regular file", kapi.ErrUnavailable)
 	}
 	if err == nil {
 		err = checkAccess(path)

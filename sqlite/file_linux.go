@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -187,7 +188,7 @@ func openSide(store, end string, like facts) (*os.File, error) {
 			if attempt == attempts-1 {
 				discardSide(folder, name, like)
 			}
-		} else if !errors.Is(err, fs.ErrExist) && !errors.Is(err, errRemoved) {
+		} else if !errors.Is(err, fs.ErrExist) && !errors.Is(err, errRemoved) && !errors.Is(err, errNotOurs) {
 			return f, err
 		}
 		if attempt == attempts {
@@ -239,12 +240,12 @@ func trySide(folder int, name, path, end string, like facts) (*os.File, error) {
 	}
 	ours := made
 	if err == nil && !made {
+		err = admitSide(strings.TrimSuffix(path, end), end, factsIn(&stat), like)
+	}
+	if err == nil && !made {
 		var head []byte
 		head, err = headIn(fd)
 		ours = hasForm(end, head)
-	}
-	if side := factsIn(&stat); err == nil && !ours && like.strange(side) {
-		err = errNotOurs(side)
 	}
 	if err != nil {
 		_ = unix.Close(fd)
@@ -266,7 +267,7 @@ func trySide(folder int, name, path, end string, like facts) (*os.File, error) {
 func dressSide(store, end string, like facts) {
 	path := store + end
 	now, err := factsOf(path)
-	if err != nil || !now.dressable(like) || !genuine(path, end, now) {
+	if err != nil || !now.dressable(like) || genuine(path, end, now) != yes {
 		return
 	}
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)

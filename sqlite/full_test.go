@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestNoRoom: a commit that finds no room is refused whole, also when it is the database
@@ -12,7 +14,7 @@ func TestNoRoom(t *testing.T) {
 	bothKinds(t, func(t *testing.T, s *Store) {
 		limitTo := func(pages int) {
 			t.Helper()
-			_, c, give, err := s.borrow(within(t), true, true)
+			_, c, give, err := s.borrow(kapitest.Within(t), true, true)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -26,7 +28,7 @@ func TestNoRoom(t *testing.T) {
 		limitTo(1) // SQLite takes it for as many as there are
 		large := strings.Repeat("x", 10_000)
 		for range 3 {
-			_, err := insert(within(t), s, large)
+			_, err := insert(kapitest.Within(t), s, large)
 			if err == nil || !isUnavailable(err) || !strings.Contains(err.Error(), "the disk is full") {
 				t.Errorf("a commit without room is answered with %v", err)
 			}

@@ -8,6 +8,8 @@ import (
 	"github.com/kettubot/kapi/internal/rules"
 
 	"github.com/kettubot/kapi/internal/store"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // flip is how many bytes say which byte of a store is changed, and how.
@@ -29,10 +31,10 @@ func FuzzStore(f *testing.F) {
 	for _, id := range []string{"a", "b", "c"} {
 		mustInsert(f, s, id)
 	}
-	if err := s.AddToken(within(f), token("t", 1)); err != nil {
+	if err := s.AddToken(kapitest.Within(f), token("t", 1)); err != nil {
 		f.Fatal(err)
 	}
-	if err := s.Renew(within(f), store.RunnerRecord{ID: "r", Lease: time.Second}); err != nil {
+	if err := s.Renew(kapitest.Within(f), store.RunnerRecord{ID: "r", Lease: time.Second}); err != nil {
 		f.Fatal(err)
 	}
 	closeStore(f, s)
@@ -69,13 +71,13 @@ func FuzzStore(f *testing.F) {
 			return
 		}
 		for range 2 {
-			_, _ = s.Snapshot(within(t))
-			_, _ = s.Feed(within(t), 0)
-			_, _ = s.Runners(within(t), []string{"r"})
-			_, _ = s.Tokens(within(t))
-			_, _ = insert(within(t), s, "next")
-			_ = s.Renew(within(t), store.RunnerRecord{ID: "r"})
-			_, _ = s.Purge(within(t), rules.Retention(time.Now().UnixMilli(), 10))
+			_, _ = s.Snapshot(kapitest.Within(t))
+			_, _ = s.Feed(kapitest.Within(t), 0)
+			_, _ = s.Runners(kapitest.Within(t), []string{"r"})
+			_, _ = s.Tokens(kapitest.Within(t))
+			_, _ = insert(kapitest.Within(t), s, "next")
+			_ = s.Renew(kapitest.Within(t), store.RunnerRecord{ID: "r"})
+			_, _ = s.Purge(kapitest.Within(t), rules.Retention(time.Now().UnixMilli(), 10))
 		}
 		closeStore(t, s)
 	})

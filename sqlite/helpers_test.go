@@ -15,19 +15,13 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 )
 
 // deadline bounds everything that the tests wait for. It is generous: none measures how
 // fast the store is.
 const deadline = 30 * time.Second
-
-// within returns a context that ends at the deadline.
-func within(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), deadline)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // openFor opens a store and closes it with t.
 func openFor(t testing.TB, path string) *Store {
@@ -75,7 +69,7 @@ func insert(ctx context.Context, s *Store, id string) (seq uint64, err error) {
 
 func mustInsert(t testing.TB, s *Store, id string) uint64 {
 	t.Helper()
-	seq, err := insert(within(t), s, id)
+	seq, err := insert(kapitest.Within(t), s, id)
 	if err != nil {
 		t.Fatalf("commit of %s: %v", id, err)
 	}
@@ -84,7 +78,7 @@ func mustInsert(t testing.TB, s *Store, id string) uint64 {
 
 func headOf(t testing.TB, s *Store) store.Head {
 	t.Helper()
-	snapshot, err := s.Snapshot(within(t))
+	snapshot, err := s.Snapshot(kapitest.Within(t))
 	if err != nil {
 		t.Fatalf("Snapshot: %v", err)
 	}
@@ -95,12 +89,12 @@ func headOf(t testing.TB, s *Store) store.Head {
 // the same.
 func idsOf(t testing.TB, s *Store) []string {
 	t.Helper()
-	snapshot, err := s.Snapshot(within(t))
+	snapshot, err := s.Snapshot(kapitest.Within(t))
 	if err != nil {
 		t.Fatalf("Snapshot: %v", err)
 	}
 	slices.SortFunc(snapshot.Records, func(a, b store.Record) int { return int(a.Seq) - int(b.Seq) })
-	page, err := s.Feed(within(t), 0)
+	page, err := s.Feed(kapitest.Within(t), 0)
 	if err != nil {
 		t.Fatalf("Feed: %v", err)
 	}
@@ -152,16 +146,6 @@ func wantOpenRefused(t testing.TB, path, why string) {
 		closeStore(t, s)
 	}
 	wantRefusal(t, err, path, why)
-}
-
-// eventually polls until f is true.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(deadline); !f(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited %v until %s", deadline, what)
-		}
-	}
 }
 
 // receive waits for a value of c.

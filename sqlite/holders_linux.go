@@ -77,12 +77,6 @@ func holders(path string, file facts, first, n int64, exclusive bool) (pids []in
 	return pids
 }
 
-// lockedHere reports whether this process holds a lock on a file.
-func lockedHere(path string, file facts) (bool, error) {
-	locks, err := locksOn(path, file)
-	return slices.ContainsFunc(locks, func(l lock) bool { return l.pid == os.Getpid() }), err
-}
-
 // nameProcess says which process a pid is, and whether it stands still.
 func nameProcess(pid int) string {
 	if pid <= 0 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -35,7 +36,7 @@ func TestCommitWaitsForALock(t *testing.T) {
 	waited := make(chan error, 1)
 	deciding := make(chan struct{}, 1)
 	go func() {
-		waited <- s.Commit(within(t), store.Batch{}, func(store.Loaded) (store.Writes, error) {
+		waited <- s.Commit(kapitest.Within(t), store.Batch{}, func(store.Loaded) (store.Writes, error) {
 			deciding <- struct{}{}
 			return store.Writes{}, nil
 		})
@@ -97,9 +98,9 @@ func TestOpenWaitsForALock(t *testing.T) {
 			}
 			opened := make(chan error, 1)
 			go func() {
-				s, err := openWithin(within(t), t, path)
+				s, err := openWithin(kapitest.Within(t), t, path)
 				if err == nil {
-					_, err = insert(within(t), s, "after")
+					_, err = insert(kapitest.Within(t), s, "after")
 				}
 				opened <- err
 			}()

@@ -14,6 +14,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // locksOf returns what the kernel says of this process's locks on the files of a store.
@@ -58,7 +59,7 @@ func TestLocksStay(t *testing.T) {
 		},
 		"a wake file made anew": func() {
 			must(t, os.Remove(path+"-wake"))
-			if _, err := s.keepWake(within(t)); err != nil {
+			if _, err := s.keepWake(kapitest.Within(t)); err != nil {
 				t.Error(err)
 			}
 		},
@@ -98,7 +99,7 @@ func TestStoppedHolder(t *testing.T) {
 	must(t, err)
 	wantHolder := func(end string) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(within(t), 20*time.Millisecond)
+		ctx, cancel := context.WithTimeout(kapitest.Within(t), 20*time.Millisecond)
 		defer cancel()
 		_, err := insert(ctx, s, "a")
 		wantRefusal(t, err, path, lockedByAnother)
@@ -108,7 +109,7 @@ func TestStoppedHolder(t *testing.T) {
 	}
 	wantHolder("")
 	must(t, other.cmd.Process.Signal(syscall.SIGSTOP))
-	eventually(t, "it is stopped", func() bool { return strings.HasSuffix(nameProcess(pid), " lets it go on") })
+	kapitest.Eventually(t, "it is stopped", func() bool { return strings.HasSuffix(nameProcess(pid), " lets it go on") })
 	wantHolder(fmt.Sprintf(", which is stopped: kill -CONT %d lets it go on", pid))
 	must(t, other.cmd.Process.Signal(syscall.SIGCONT))
 	other.end()
@@ -121,7 +122,7 @@ func TestOpenNamesHolder(t *testing.T) {
 	makeStore(t, path)
 	other := startChild(t, "lock all", path)
 	other.expect("locked")
-	ctx, cancel := context.WithTimeout(within(t), 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(kapitest.Within(t), 20*time.Millisecond)
 	defer cancel()
 	_, err := OpenContext(ctx, path)
 	wantRefusal(t, err, path, fmt.Sprintf("pid %d (sqlite.test)", other.cmd.Process.Pid))
@@ -146,7 +147,7 @@ func TestRetries(t *testing.T) {
 		t.Run(code.String(), func(t *testing.T) {
 			t.Parallel()
 			calls := 0
-			err := retryBusy(within(t), func() error {
+			err := retryBusy(kapitest.Within(t), func() error {
 				if calls++; calls > 3 {
 					return nil
 				}

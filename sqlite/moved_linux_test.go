@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 const secret = "precious, and for its owner's eyes only; more than a mark has room for: 0123456789\n"
@@ -44,6 +46,7 @@ func TestMovedToASide(t *testing.T) {
 			path := strangersStore(t, c.mode, "a")
 			if end == "-shm" {
 				writeFile(t, path+"-wal", nil) // else SQLite doesn't look at it
+				must(t, os.Chown(path+"-wal", 60001, 60001))
 			}
 			writeFile(t, path+end, []byte(secret))
 			must(t, os.Chown(path+end, c.owner, c.owner))
@@ -69,7 +72,7 @@ func TestMovedToASideWhileOpen(t *testing.T) {
 	victim := filepath.Join(t.TempDir(), "victim")
 	writeFile(t, victim, []byte(secret))
 	rename(t, victim, path+"-wake")
-	if _, err := s.keepWake(within(t)); err == nil || !strings.Contains(err.Error(), "is no file of the store's") {
+	if _, err := s.keepWake(kapitest.Within(t)); err == nil || !strings.Contains(err.Error(), "is no file of the store's") {
 		t.Errorf("the wake file is taken (error: %v)", err)
 	}
 	if now, err := factsOf(path + "-wake"); err != nil || now.uid != 0 || string(readFile(t, path+"-wake")) != secret {
@@ -92,23 +95,71 @@ func TestOwnFileUnderASidesName(t *testing.T) {
 	}
 }
 
-// TestRootsSides: what root's processes have left beside a user's store, before they could give it to
-// them, is taken and given to them.
+// TestRootsSides: what root has, or another store of root's, isn't given to a user, nor read into their
+// store; only the mark that an older kapi has left is theirs now.
 func TestRootsSides(t *testing.T) {
 	asRoot(t)
-	path := strangersStore(t, 0o600)
-	crashed := startChild(t, "crash", path)
+	path, other := strangersStore(t, 0o600, "a"), newPath(t)
+	crashed := startChild(t, "crash", other) // a store of root's, with what a crash leaves
 	crashed.expect("inside")
 	_ = crashed.cmd.Wait()
-	for _, end := range []string{"-wake", "-wal", "-shm"} {
-		must(t, os.Chown(path+end, 0, 0))
-	}
-	s := openFor(t, path)
-	wantIDs(t, s, "committed")
-	for _, end := range []string{"-wake", "-wal", "-shm"} {
-		if now, err := factsOf(path + end); err != nil || now.uid != 60001 {
-			t.Errorf("PATH%s belongs to %d (error: %v)", end, now.uid, err)
+	for _, end := range []string{"-wal", "-shm"} {
+		log := readFile(t, other+end)
+		writeFile(t, path+"-wal", nil)
+		must(t, os.Chown(path+"-wal", 60001, 60001))
+		must(t, errors.Join(os.RemoveAll(path+end), os.WriteFile(path+end, log, 0o600)))
+		wantOpenRefused(t, path, path+end+": belongs to user 0, not to the store's owner")
+		if now, err := factsOf(path + end); err != nil || now.uid != 0 || !bytes.Equal(readFile(t, path+end), log) {
+			t.Errorf("PATH%s belongs to %d (error: %v), or has changed", end, now.uid, err)
 		}
+		must(t, errors.Join(os.Remove(path+end), os.RemoveAll(path+"-wal")))
+	}
+	writeFile(t, path+"-wake", nil) // it may be open, to be written to
+	must(t, os.Chown(path+"-wake", 0, 0))
+	wantOpenRefused(t, path, path+"-wake: belongs to user 0")
+	writeFile(t, path+"-wake", []byte("epoch 17\n"))
+	s := openFor(t, path)
+	kapitest.Eventually(t, "it is there", func() bool { return headOf(t, s).Seq > 17 })
+	if now, err := factsOf(path + "-wake"); err != nil || now.uid != 60001 {
+		t.Errorf("the mark belongs to %d (error: %v)", now.uid, err)
+	}
+}
+
+// TestUnfinishedSides: what a crash leaves while SQLite makes its files is taken for what it is about to
+// become, whoever has made it of those who share the store.
+func TestUnfinishedSides(t *testing.T) {
+	asRoot(t)
+	const group, member = 60002, 60003
+	for name, c := range map[string]struct {
+		end  string
+		data []byte
+	}{
+		"an index of three bytes":    {"-shm", make([]byte, 3)},
+		"an index without a header":  {"-shm", make([]byte, 32768)},
+		"a journal without its name": {"-journal", append(append(make([]byte, 20), 0, 0, 2, 0, 0, 0, 16, 0), make([]byte, 484)...)},
+		"an empty log":               {"-wal", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := strangersStore(t, 0o660, "a")
+			must(t, errors.Join(os.Chown(filepath.Dir(path), 60001, group), os.Chmod(filepath.Dir(path), 0o770), os.Chown(path, 60001, group), os.Chmod(path, 0o660)))
+			must(t, errors.Join(os.Chown(path+"-wake", 60001, group), os.Chmod(path+"-wake", 0o660)))
+			for _, uid := range []int{member, 60001, 60004} {
+				writeFile(t, path+"-wal", nil)
+				writeFile(t, path+c.end, c.data)
+				for _, end := range []string{"-wal", c.end} {
+					must(t, errors.Join(os.Chown(path+end, member, group), os.Chmod(path+end, 0o660)))
+				}
+				other := startChildAs(t, "keep", path, uid, uid, group)
+				other.expect("open")
+				other.end()
+			}
+			writeFile(t, path+"-wal", nil)
+			writeFile(t, path+c.end, c.data)
+			for _, end := range []string{"-wal", c.end} {
+				must(t, errors.Join(os.Chown(path+end, member, group), os.Chmod(path+end, 0o660)))
+			}
+			wantIDs(t, openFor(t, path), "a")
+		})
 	}
 }
 
@@ -133,9 +184,14 @@ func TestForms(t *testing.T) {
 		{"-wal", "\x37\x7f\x06\x82", false},
 		{"-shm", string(native(nil, 3007000)), true},
 		{"-shm", string(native(nil, 3007001)), false},
-		{"-shm", "\x18", false},
-		{"-journal", "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", true},
-		{"-journal", "\xd9\xd5\x05\xf9\x20\xa1\x63", false},
+		{"-shm", "\x18", true}, // it is being cut
+		{"-shm", strings.Repeat("\x00", 136), true},
+		{"-shm", "\x18\x00\x00\x01", false},
+		{"-journal", "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + strings.Repeat("\x00", 12) + "\x00\x00\x02\x00\x00\x00\x10\x00", true},
+		{"-journal", strings.Repeat("\x00", 12) + "nonce---" + "\x00\x00\x02\x00\x00\x00\x10\x00", true},
+		{"-journal", strings.Repeat("\x00", 12) + "nonce---" + "\x00\x00\x02\x01\x00\x00\x10\x00", false},
+		{"-journal", strings.Repeat("\x00", 28), false},
+		{"-journal", "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7", false},
 	} {
 		if got := hasForm(c.end, []byte(c.head)); got != c.want {
 			t.Errorf("%s, %q: %v", c.end, c.head, got)
@@ -192,14 +248,14 @@ func TestReplacedByAStrangersLink(t *testing.T) {
 	victim := filepath.Join(t.TempDir(), "victim")
 	writeFile(t, victim, nil)
 	var said warnings
-	s, err := OpenWith(within(t), path, Options{Warn: said.add})
+	s, err := OpenWith(kapitest.Within(t), path, Options{Warn: said.add})
 	must(t, err)
 	defer closeStore(t, s)
 	mustInsert(t, s, "b")
 	must(t, os.Remove(path))
 	must(t, os.Symlink(victim, path))
 	must(t, os.Lchown(path, 60001, 60001))
-	_, err = insert(within(t), s, "c")
+	_, err = insert(kapitest.Within(t), s, "c")
 	wantRefusal(t, err, path, "is a symbolic link of user 60001")
 	if got := readFile(t, victim); !bytes.Equal(got, nil) {
 		t.Errorf("%d bytes were written to the file it leads to", len(got))
@@ -222,7 +278,7 @@ func TestManyLinks(t *testing.T) {
 // TestLocksOfAnotherFileSystem: who holds a lock on a file that has the same number in another file
 // system doesn't count.
 func TestLocksOfAnotherFileSystem(t *testing.T) {
-	if !withMounts(t) {
+	if !kapitest.WithMounts(t, true) {
 		return
 	}
 	paths := map[uint64]string{}

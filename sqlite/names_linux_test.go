@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestHardLink: a file with two names is refused under each, with what to do, and is a store again
@@ -70,7 +72,7 @@ func bind(t *testing.T, from, to string) {
 // TestBindMount: a file that is mounted by itself is refused; where its folder is mounted, too, or
 // it is mounted where it stands, it is one store.
 func TestBindMount(t *testing.T) {
-	if !withMounts(t) {
+	if !kapitest.WithMounts(t, true) {
 		return
 	}
 	folder := mountTmpfs(t, "size=16m")

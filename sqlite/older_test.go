@@ -6,6 +6,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestOlderSchema: a store of an older kapi is brought to this version, with all that is in it.
@@ -19,7 +20,7 @@ func TestOlderSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := openFor(t, path)
-	snapshot, err := s.Snapshot(within(t))
+	snapshot, err := s.Snapshot(kapitest.Within(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,10 +37,10 @@ func TestOlderSchema(t *testing.T) {
 	if len(statuses) != 2 || statuses["Backup"] != kapi.StatusRunning || statuses["Import"] != kapi.StatusFailed {
 		t.Errorf("it has %v", statuses)
 	}
-	if known, err := s.Runners(within(t), runners); err != nil || len(known) != 2 || known[0].Work != "" {
+	if known, err := s.Runners(kapitest.Within(t), runners); err != nil || len(known) != 2 || known[0].Work != "" {
 		t.Errorf("its runners: %v (error: %v)", known, err)
 	}
-	if tokens, err := s.Tokens(within(t)); err != nil || len(tokens) != 1 {
+	if tokens, err := s.Tokens(kapitest.Within(t)); err != nil || len(tokens) != 1 {
 		t.Errorf("its tokens: %v (error: %v)", tokens, err)
 	}
 	mustInsert(t, s, "a")

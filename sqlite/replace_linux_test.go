@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestReplaced: a store whose file is removed or replaced while it is open says so, and goes on in
@@ -58,7 +60,7 @@ func TestReplaced(t *testing.T) {
 			makeStore(t, path, "before")
 			backup := readFile(t, path)
 			var said warnings
-			s, err := OpenWith(within(t), path, Options{Warn: said.add})
+			s, err := OpenWith(kapitest.Within(t), path, Options{Warn: said.add})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,7 +72,7 @@ func TestReplaced(t *testing.T) {
 			writeFile(t, path+".backup", backup)
 			c.damage(t, path)
 
-			_, err = s.Feed(within(t), before.Seq)
+			_, err = s.Feed(kapitest.Within(t), before.Seq)
 			if _, there := os.Stat(path); !c.there && (!isUnavailable(err) || !strings.Contains(err.Error(), "it was removed or replaced") || there == nil) {
 				t.Errorf("reading says %v; the file: %v", err, there)
 			}
@@ -94,7 +96,7 @@ func TestReplacedByALink(t *testing.T) {
 	makeStore(t, second, "there")
 	link := filepath.Join(t.TempDir(), "kapi.db")
 	must(t, os.Symlink(first, link))
-	s, err := OpenWith(within(t), link, Options{Warn: func(string) {}})
+	s, err := OpenWith(kapitest.Within(t), link, Options{Warn: func(string) {}})
 	must(t, err)
 	defer closeStore(t, s)
 	must(t, os.Symlink(second, link+".new"))
@@ -108,7 +110,7 @@ func TestNothingThere(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "folder", "kapi.db")
 	must(t, os.Mkdir(filepath.Dir(path), 0o700))
 	var said warnings
-	s, err := OpenWith(within(t), path, Options{Warn: said.add})
+	s, err := OpenWith(kapitest.Within(t), path, Options{Warn: said.add})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,9 +118,9 @@ func TestNothingThere(t *testing.T) {
 	mustInsert(t, s, "a")
 	must(t, os.RemoveAll(filepath.Dir(path)))
 	for range 3 {
-		_, err := insert(within(t), s, "b")
+		_, err := insert(kapitest.Within(t), s, "b")
 		wantRefusal(t, err, path, "no such file or directory")
-		_, err = s.Feed(within(t), 0)
+		_, err = s.Feed(kapitest.Within(t), 0)
 		wantRefusal(t, err, path, "it was removed or replaced")
 	}
 	if got := said.all(); len(got) != 2 || !strings.Contains(got[1], "on no record until") {
@@ -141,10 +143,10 @@ func TestReplacedWhileWaiting(t *testing.T) {
 	other.expect("locked")
 	done := make(chan error, 1)
 	go func() {
-		_, err := insert(within(t), s, "b")
+		_, err := insert(kapitest.Within(t), s, "b")
 		done <- err
 	}()
-	eventually(t, "it waits", func() bool { return len(s.now().writer) == 0 })
+	kapitest.Eventually(t, "it waits", func() bool { return len(s.now().writer) == 0 })
 	must(t, os.Rename(path, path+".old"))
 	other.end()
 	if err := receive(t, done, "the commit"); err != nil {
@@ -190,7 +192,7 @@ func TestReplacedBesideALog(t *testing.T) {
 			before.expect("1")
 			put(t, other, path)
 
-			ctx, cancel := context.WithTimeout(within(t), 20*time.Millisecond)
+			ctx, cancel := context.WithTimeout(kapitest.Within(t), 20*time.Millisecond)
 			defer cancel()
 			_, err := OpenContext(ctx, path)
 			wantRefusal(t, err, path, fmt.Sprintf("it was put there while pid %d (", before.cmd.Process.Pid))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/kettubot/kapi"
 )
@@ -51,13 +52,17 @@ func (f facts) admits(side facts) error {
 	return nil
 }
 
-// strange reports whether a file is not the store's owner's, but root's or that of whoever runs this.
-// Somebody else who may write to the folder can have moved such a file there, for a process with
-// more rights to give it to the store's owner. So what is in it decides.
+// strange reports whether a file is not the store's owner's, but may be given to them here, or is that of
+// whoever runs this. Somebody else who may write to the folder can have moved such a file there, for a
+// process with more rights to give it away. So what is in it decides.
 func (f facts) strange(side facts) bool {
 	euid := os.Geteuid()
 	return side.uid != f.uid && (euid == 0 || side.uid == 0 || int(side.uid) == euid)
 }
+
+// roots reports whether a file is root's beside the store of somebody else. What root's processes make
+// there they give to the store's owner at once, before anything is in it.
+func (f facts) roots(side facts) bool { return side.uid == 0 && f.uid != 0 }
 
 // dressable reports whether a file is to get the store's owner, group or mode, and this process may
 // give it that.
@@ -82,12 +87,9 @@ func (f facts) exposed() string {
 func checkSides(path string, like facts) error {
 	found := map[string]facts{}
 	for _, end := range append(sqliteSides(), wakeName) {
-		side, err := factsOf(path + end)
+		side, err := lookAtSide(path, end, like)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
-		}
-		if err == nil {
-			err = admitSide(path, end, side, like)
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", kapi.ErrUnavailable, path+end, bare(err))
@@ -105,51 +107,87 @@ func checkSides(path string, like facts) error {
 	return nil
 }
 
+// lookAtSide looks at a file beside the store, and refuses what doesn't belong there. What somebody is
+// just making may look so for a moment.
+func lookAtSide(path, end string, like facts) (side facts, err error) {
+	for began := time.Now(); ; time.Sleep(2 * time.Millisecond) {
+		if side, err = factsOf(path + end); err == nil {
+			err = admitSide(path, end, side, like)
+		}
+		if !errors.Is(err, errNotOurs) || time.Since(began) > shortly {
+			return side, err
+		}
+	}
+}
+
 // admitSide refuses a file beside the store, also for what is in it.
 func admitSide(path, end string, side, like facts) error {
 	err := like.admits(side)
-	if err == nil && like.strange(side) && !genuine(path+end, end, side) {
-		err = errNotOurs(side)
+	switch {
+	case err != nil:
+		return err
+	case like.roots(side) && end != wakeName,
+		like.roots(side) && side.size == 0,
+		like.strange(side) && genuine(path+end, end, side) == no:
+		return fmt.Errorf("belongs to user %d, not to the store's owner, and %w", side.uid, errNotOurs)
 	}
-	return err
+	return nil
 }
 
-// errNotOurs refuses a file for what is in it.
-func errNotOurs(side facts) error {
-	return fmt.Errorf("belongs to user %d, not to the store's owner, and is no file of the store's", side.uid)
-}
+// errNotOurs refuses a file of root's, or for what is in it.
+var errNotOurs = errors.New("is no file of the store's: if it is, give it to the store's owner (chown), else remove it")
 
 // headLength is how much of a file shows what it is.
-const headLength = markLength + 1
+const headLength = 136
 
-// genuine reports whether a file beside a store is what its name says, or empty. One that this process
-// has open as the index of a log is: to read it would take away the locks on it (fcntl(2)).
-func genuine(path, end string, side facts) bool {
+// An answer may not be known.
+type answer int
+
+const (
+	no answer = iota
+	yes
+	unknown
+)
+
+// genuine says whether a file beside a store is what its name says, or empty. One that somebody has open as
+// the index of a log is: to read it, from a process that has it open itself, would take away the
+// locks on it (fcntl(2)).
+func genuine(path, end string, side facts) answer {
 	if side.size == 0 {
-		return true
+		return yes
 	}
 	if end == "-shm" {
-		if used, err := lockedHere(path, side); used || err != nil {
-			return used
+		switch locks, err := locksOn(path, side); {
+		case err != nil:
+			return unknown
+		case len(locks) > 0:
+			return yes
 		}
 	}
-	head, err := readHeadOf(path, side)
-	return err == nil && hasForm(end, head)
+	if head, err := readHeadOf(path, side); err != nil || !hasForm(end, head) {
+		return no
+	}
+	return yes
 }
 
-// hasForm reports whether a file that begins with head is what its name says
+// hasForm reports whether a file that begins with head is what its name says, or is about to become that
 // (https://www.sqlite.org/fileformat2.html, "The Rollback Journal", "The Write-Ahead Log";
 // walformat.html, "The WAL-Index Header").
 func hasForm(end string, head []byte) bool {
 	const version = 3007000 // of log and index, since there are any
+	blank := func(part []byte) bool { return len(bytes.Trim(part, "\x00")) == 0 }
+	size := func(at int) uint32 { return binary.BigEndian.Uint32(head[at:]) }
+	isSize := func(n uint32) bool { return n >= 32 && n <= 65536 && n&(n-1) == 0 }
 	switch end {
 	case wakeName:
-		return len(head) <= markLength && (parseMark(head) != mark{} || len(bytes.Trim(head, "\x00")) == 0)
-	case "-journal":
-		return bytes.HasPrefix(head, []byte{0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7})
+		return len(head) <= markLength && (parseMark(head) != mark{} || blank(head))
+	case "-journal": // its first 12 bytes are zero until it is synced
+		const header = 28
+		return len(head) >= header && isSize(size(20)) && isSize(size(24)) &&
+			(bytes.HasPrefix(head, []byte{0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7}) || blank(head[:12]))
 	case "-wal":
-		return len(head) >= 8 && binary.BigEndian.Uint32(head)&^1 == 0x377f0682 && binary.BigEndian.Uint32(head[4:]) == version
-	default:
-		return len(head) >= 4 && binary.NativeEndian.Uint32(head) == version
+		return blank(head) || len(head) >= 8 && size(0)&^1 == 0x377f0682 && size(4) == version
+	default: // 3 bytes of nothing, or pages without a header, while it is made
+		return len(head) <= 3 || blank(head) || len(head) >= 4 && binary.NativeEndian.Uint32(head) == version
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/auth"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // token returns one with every field set.
@@ -28,7 +30,7 @@ func token(id string, created int64) auth.Token {
 func TestTokens(t *testing.T) {
 	path := newPath(t)
 	a, b := openFor(t, path), openFor(t, path)
-	ctx := within(t)
+	ctx := kapitest.Within(t)
 	forever := token("forever", 5)
 	forever.ExpiresAt, forever.Permissions = 0, 0
 	want := []auth.Token{token("oldest", 1), forever, token("twin-a", 7), token("twin-b", 7)}
@@ -70,7 +72,7 @@ func TestTokens(t *testing.T) {
 
 func TestTokenIDTaken(t *testing.T) {
 	bothKinds(t, func(t *testing.T, s *Store) {
-		ctx := within(t)
+		ctx := kapitest.Within(t)
 		first, second := token("id", 1), token("id", 2)
 		if err := s.AddToken(ctx, first); err != nil {
 			t.Fatal(err)
@@ -99,7 +101,7 @@ func TestTokensAuthenticate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.AddToken(within(t), tok); err != nil {
+	if err := a.AddToken(kapitest.Within(t), tok); err != nil {
 		t.Fatal(err)
 	}
 	request := httptest.NewRequest("GET", "/", nil)
@@ -108,10 +110,10 @@ func TestTokensAuthenticate(t *testing.T) {
 	if who, err := authenticator.Authenticate(request); err != nil || who.ID != tok.ID || !who.Permissions.Has(auth.Admin) {
 		t.Errorf("Authenticate: %+v, %v", who, err)
 	}
-	if err := a.RemoveToken(within(t), tok.ID); err != nil {
+	if err := a.RemoveToken(kapitest.Within(t), tok.ID); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the revoked token is refused", func() bool {
+	kapitest.Eventually(t, "the revoked token is refused", func() bool {
 		_, err := authenticator.Authenticate(request)
 		return errors.Is(err, auth.ErrInvalidToken)
 	})
@@ -122,12 +124,12 @@ func TestTokensAuthenticate(t *testing.T) {
 func TestTokensAtALock(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)
-	if err := s.AddToken(within(t), token("before", 1)); err != nil {
+	if err := s.AddToken(kapitest.Within(t), token("before", 1)); err != nil {
 		t.Fatal(err)
 	}
 	other := startChild(t, "lock", path)
 	other.expect("locked")
-	if _, err := s.FindToken(within(t), "before"); err != nil {
+	if _, err := s.FindToken(kapitest.Within(t), "before"); err != nil {
 		t.Errorf("FindToken: %v", err)
 	}
 	for name, write := range map[string]func(context.Context) error{
@@ -143,7 +145,7 @@ func TestTokensAtALock(t *testing.T) {
 		cancel()
 	}
 	other.end()
-	all, err := s.Tokens(within(t))
+	all, err := s.Tokens(kapitest.Within(t))
 	if err != nil || len(all) != 1 || all[0].ID != "before" {
 		t.Errorf("Tokens has %+v (error: %v)", all, err)
 	}

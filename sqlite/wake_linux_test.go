@@ -1,16 +1,17 @@
 package sqlite
 
 import (
-	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestListenWithoutWatches: a process that gets no watch from the system is woken too.
 func TestListenWithoutWatches(t *testing.T) {
-	if os.Getenv(againEnv) == "" { // the limit is the whole process's
-		if err := again(t, nil); err != nil {
+	if !kapitest.IsAgain() { // the limit is the whole process's
+		if err := kapitest.Again(t, nil); err != nil {
 			t.Fatal(err)
 		}
 		return

@@ -83,7 +83,7 @@ func (k *installation) serveOnly(args ...string) *process {
 	p := k.start("serve", append([]string{"--listen", "127.0.0.1:0"}, args...)...)
 	p.gather()
 	address := regexp.MustCompile(`address=(http://\S+)`)
-	eventually(k.t, "kapi serve says where", func() bool {
+	kapitest.Eventually(k.t, "kapi serve says where", func() bool {
 		said := address.FindStringSubmatch(p.stderr.String())
 		if said != nil {
 			k.url = said[1]

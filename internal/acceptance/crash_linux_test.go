@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
@@ -151,7 +152,7 @@ func (h *history) listen(t *testing.T, worker int, p *process, wanted int, enoug
 func (c *crash) awaitFailure(t *testing.T, pid int, killed time.Time) {
 	t.Helper()
 	mine := func(r *store.Record) bool { return r.Runner != nil && r.Runner.PID == pid && r.Fence > c.seq }
-	eventually(t, "the dead worker's actions are active no more", func() bool {
+	kapitest.Eventually(t, "the dead worker's actions are active no more", func() bool {
 		for _, r := range feed(t, c.store, c.seq).Records {
 			if mine(&r) && r.Status.Active() {
 				return false

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/pgtest"
 )
 
@@ -96,7 +97,7 @@ func (f *follower) note(a kapi.Action) {
 // await waits until an action of that title was told to be so.
 func (f *follower) await(title, what string, is func(kapi.Action) bool) (found kapi.Action) {
 	f.t.Helper()
-	eventually(f.t, title+" is seen "+what, func() bool {
+	kapitest.Eventually(f.t, title+" is seen "+what, func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		for _, a := range f.actions {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 const (
@@ -199,7 +200,7 @@ func revokeEverywhere(t *testing.T, here, there *installation, open *listener) {
 		t.Fatalf("kapi token revoke %s exits with %d: %s", id, code, stderr)
 	}
 	revoked := time.Now()
-	eventually(t, "the token is refused", func() bool {
+	kapitest.Eventually(t, "the token is refused", func() bool {
 		began := time.Now()
 		status, _ := there.request(http.MethodGet, "/v4/kapi/actions")
 		if status == http.StatusOK && began.Sub(revoked) > revokedWithin {

@@ -18,6 +18,7 @@ import (
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
 	"github.com/kettubot/kapi/internal/badnet"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
 )
@@ -114,7 +115,7 @@ func (s *scene) startServer() {
 	cmd.Env = s.env
 	s.serving = start(s.t, cmd)
 	s.serving.gather()
-	eventually(s.t, "the server listens", func() bool {
+	kapitest.Eventually(s.t, "the server listens", func() bool {
 		conn, err := net.Dial("tcp", s.address)
 		if err == nil {
 			_ = conn.Close()

@@ -2,7 +2,6 @@ package acceptance
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // patience is how long a test waits for what should come at once, on a busy machine.
@@ -26,7 +27,7 @@ type process struct {
 	stdin io.WriteCloser
 	// lines are what it wrote to its standard output; closed at its end.
 	lines  chan string
-	stderr *output
+	stderr *kapitest.Output
 	ended  chan struct{} // closed once it was reaped
 	reap   func()        // waits for its end; may be called again
 }
@@ -54,7 +55,7 @@ func roleIn(t *testing.T, name string, env []string, argv ...string) *process {
 
 func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	p := &process{t: t, cmd: cmd, lines: make(chan string, 64), stderr: &output{}, ended: make(chan struct{})}
+	p := &process{t: t, cmd: cmd, lines: make(chan string, 64), stderr: &kapitest.Output{}, ended: make(chan struct{})}
 	cmd.Stderr = p.stderr
 	dieWithTest(cmd)
 	stdin, err := cmd.StdinPipe()
@@ -171,36 +172,6 @@ func (p *process) gather() func() []string {
 	return func() []string {
 		<-done
 		return lines
-	}
-}
-
-// output collects what is written, and may be read meanwhile.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
-// eventually polls a condition until it holds, or fails the test after patience.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !condition(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("after %v still not so: %s", patience, what)
-		}
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 const (
@@ -62,12 +64,12 @@ func (c *cluster) steady() {
 	c.t.Helper()
 	known := fmt.Sprintf("cluster_known_nodes:%d\r\n", len(c.nodes))
 	for _, n := range c.nodes {
-		eventually(c.t, "the Redis node "+n.address+" serves, with all others", func() bool {
+		kapitest.Eventually(c.t, "the Redis node "+n.address+" serves, with all others", func() bool {
 			info := n.ask("CLUSTER", "INFO")
 			return strings.Contains(info, "cluster_state:ok\r\n") && strings.Contains(info, known)
 		})
 	}
-	eventually(c.t, "the Redis nodes agree", func() bool { _, code := c.cli("check", c.nodes[0].address); return code == 0 })
+	kapitest.Eventually(c.t, "the Redis nodes agree", func() bool { _, code := c.cli("check", c.nodes[0].address); return code == 0 })
 	for _, n := range c.nodes {
 		n.ask("CONFIG", "SET", "cluster-node-timeout", steadyTimeout)
 	}
@@ -104,7 +106,7 @@ func startNode(t *testing.T) *node {
 func awaitReady(t *testing.T, p *process) (log func() string, ready bool) {
 	t.Helper()
 	up := make(chan struct{})
-	rest := &output{}
+	rest := &kapitest.Output{}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

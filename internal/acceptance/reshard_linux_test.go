@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // reshardSlots is how many hash slots the new node is to get; of this many, redis-cli
@@ -73,7 +74,7 @@ func (r *resharding) settle() {
 	r.t.Helper()
 	var seq uint64
 	since := time.Now()
-	eventually(r.t, "the action is at rest", func() bool {
+	kapitest.Eventually(r.t, "the action is at rest", func() bool {
 		if list := r.list(); len(list) == 1 && list[0].Seq != seq {
 			seq, since = list[0].Seq, time.Now()
 		}
@@ -113,7 +114,7 @@ func beginResharding(t *testing.T, binary string, flags ...string) *resharding {
 func (r *resharding) inStep() {
 	r.t.Helper()
 	moved := r.target.slots()
-	eventually(r.t, "the progress is in step", func() bool {
+	kapitest.Eventually(r.t, "the progress is in step", func() bool {
 		list := r.list()
 		if len(list) != 1 || list[0].Progress == nil {
 			return false
@@ -160,11 +161,11 @@ func (r *resharding) endCommand() {
 // halt stops redis-cli half way, so that no test needs to be faster than it.
 func (r *resharding) halt() {
 	r.t.Helper()
-	eventually(r.t, "half of the slots have moved", func() bool { return r.target.slots() >= reshardSlots/2 })
+	kapitest.Eventually(r.t, "half of the slots have moved", func() bool { return r.target.slots() >= reshardSlots/2 })
 	pids := slices.DeleteFunc(descendants(r.t, r.run.pid()), func(pid int) bool { return filepath.Base(programOf(pid)) != "redis-cli" })
 	if len(pids) == 1 && syscall.Kill(pids[0], syscall.SIGSTOP) == nil {
 		r.child = pids[0]
-		eventually(r.t, "redis-cli is stopped or has ended", func() bool {
+		kapitest.Eventually(r.t, "redis-cli is stopped or has ended", func() bool {
 			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.child))
 			return err != nil || strings.Contains(string(stat), ") T ") || strings.Contains(string(stat), ") Z ")
 		})
@@ -305,14 +306,14 @@ func reshardToItsEnd(t *testing.T, binary string) {
 // A node that hangs makes the resharding hang, which is alive and doesn't advance.
 func reshardWithStoppedNode(t *testing.T, binary string) {
 	r := beginResharding(t, binary, "--stall", "300ms")
-	eventually(t, "some slots have moved", func() bool { return r.target.slots() >= reshardSlots/20 })
+	kapitest.Eventually(t, "some slots have moved", func() bool { return r.target.slots() >= reshardSlots/20 })
 	r.action = r.list()[0]
 	if err := r.target.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	status := func(want kapi.Status, state string) {
 		t.Helper()
-		eventually(t, fmt.Sprintf("it is %s", want), func() bool {
+		kapitest.Eventually(t, fmt.Sprintf("it is %s", want), func() bool {
 			list := r.list()
 			return len(list) == 1 && list[0].Status == want && regexp.MustCompile(state).MatchString(list[0].State)
 		})
@@ -356,7 +357,7 @@ func reshardKilled(t *testing.T, binary string) {
 		t.Errorf("of %d slots the new node has %d, after redis-cli was killed half way", reshardSlots, got)
 	}
 	// What redis-cli hadn't told every node, they tell each other.
-	eventually(t, "the Redis nodes agree", func() bool {
+	kapitest.Eventually(t, "the Redis nodes agree", func() bool {
 		out, _ := r.cluster.cli("check", r.target.address)
 		return strings.Contains(out, "All nodes agree about slots configuration")
 	})

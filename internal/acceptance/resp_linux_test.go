@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // A reply is one in Redis's serialization protocol, RESP: a status, an error, a number or
@@ -150,7 +152,7 @@ func (c *cluster) load() {
 // audit checks that Redis has every key with its value, each once, and is well.
 func (c *cluster) audit() {
 	c.t.Helper()
-	eventually(c.t, "redis-cli --cluster check is happy", func() bool {
+	kapitest.Eventually(c.t, "redis-cli --cluster check is happy", func() bool {
 		out, code := c.cli("check", c.nodes[0].address)
 		return code == 0 && strings.Contains(out, "All 16384 slots covered")
 	})

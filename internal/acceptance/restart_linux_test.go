@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/pgtest"
 )
 
@@ -67,7 +68,7 @@ func (r *restart) play() {
 
 	r.down()
 	_ = run.stdin.Close()
-	eventually(r.t, "kapi run says that it can't record the end yet", func() bool {
+	kapitest.Eventually(r.t, "kapi run says that it can't record the end yet", func() bool {
 		return strings.Contains(run.stderr.String(), "can't be recorded yet")
 	})
 	r.up()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -109,7 +110,7 @@ func awaitAction(t *testing.T, peer *peer.Peer, id, what string, is func(kapi.Ac
 			t.Logf("waited for %s; last it was %+v", what, a)
 		}
 	})
-	eventually(t, "action "+id+" is "+what, func() bool {
+	kapitest.Eventually(t, "action "+id+" is "+what, func() bool {
 		var err error
 		if a, err = peer.Get(context.Background(), id); err != nil {
 			t.Fatalf("action %s, waited for to be %s: %v", id, what, err)
@@ -121,7 +122,7 @@ func awaitAction(t *testing.T, peer *peer.Peer, id, what string, is func(kapi.Ac
 
 func awaitEnd(t *testing.T, peer *peer.Peer, id string) {
 	t.Helper()
-	eventually(t, "action "+id+" has ended", func() bool {
+	kapitest.Eventually(t, "action "+id+" has ended", func() bool {
 		_, err := peer.Get(context.Background(), id)
 		return errors.Is(err, kapi.ErrUnknown)
 	})

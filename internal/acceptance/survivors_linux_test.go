@@ -157,7 +157,7 @@ func (s *stage) play(dies func(*stage) []int) {
 	}
 	first := s.kapi(s.user, "--key", "k", "--leave-running", "--", "sh", "-c", "exec >/dev/null 2>&1; "+work+"; true")
 	first.gather()
-	eventually(t, "the worker is there", func() bool {
+	kapitest.Eventually(t, "the worker is there", func() bool {
 		s.worker = workerOf(t, first.pid(), sleep, long)
 		return s.worker != 0
 	})
@@ -202,7 +202,7 @@ func (s *stage) play(dies func(*stage) []int) {
 	for _, pid := range s.others {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	eventually(t, "the key is free", func() bool {
+	kapitest.Eventually(t, "the key is free", func() bool {
 		code, _ := s.again("k")
 		return code == 0
 	})
@@ -227,7 +227,7 @@ func (s *stage) awaitRecorded(kapi, worker int) {
 		s.t.Fatal(err)
 	}
 	defer store.Close()
-	eventually(s.t, "kapi has recorded the worker", func() bool {
+	kapitest.Eventually(s.t, "kapi has recorded the worker", func() bool {
 		work := workIn(s.t, store)
 		return work != "" && !slices.ContainsFunc(want, func(id *regexp.Regexp) bool { return !id.MatchString(work) })
 	})
@@ -321,7 +321,7 @@ func TestKilledEarly(t *testing.T) {
 			first := s.kapi(0, "--key", "k", "--leave-running", "--", "sh", "-c", fmt.Sprintf(command, long))
 			first.gather()
 			if name == "a daemon left" {
-				eventually(t, "the daemon is there", func() bool { return workerOf(t, first.pid(), "sleep", long) != 0 })
+				kapitest.Eventually(t, "the daemon is there", func() bool { return workerOf(t, first.pid(), "sleep", long) != 0 })
 				s.awaitRecorded(first.pid(), workerOf(t, first.pid(), "sleep", long))
 				for _, pid := range append([]int{first.pid()}, descendants(t, first.pid())...) {
 					if programOf(pid) == s.binary || programOf(pid) == "" {
@@ -342,7 +342,7 @@ func TestKilledEarly(t *testing.T) {
 				time.Sleep(300 * time.Millisecond)
 			}
 			_ = syscall.Kill(worker, syscall.SIGKILL)
-			eventually(t, "the key is free", func() bool {
+			kapitest.Eventually(t, "the key is free", func() bool {
 				code, _ := s.again("k")
 				return code == 0
 			})

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/creack/pty"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // A terminal has a program on it, and knows what its user would see.
@@ -137,7 +139,7 @@ func (t *terminal) await(what string, seen func(screen string) bool) {
 			t.t.Logf("the screen:\n%s", t.screen())
 		}
 	}()
-	eventually(t.t, what, func() bool { return seen(t.screen()) })
+	kapitest.Eventually(t.t, what, func() bool { return seen(t.screen()) })
 }
 
 // end presses Ctrl-C and returns the exit code.

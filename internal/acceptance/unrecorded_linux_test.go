@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestUnrecordedEnd: the store is gone when the command ends. Who asks kapi to end by then, at whatever
@@ -26,12 +28,12 @@ func TestUnrecordedEnd(t *testing.T) {
 				}
 				run := k.start("run", "--store", "sqlite:"+folder+"/k.db", "--", "sh", "-c", "rm -r "+folder+"; echo $$; exit 3")
 				pid := run.line()
-				eventually(t, "the command has ended", func() bool {
+				kapitest.Eventually(t, "the command has ended", func() bool {
 					_, err := os.Stat("/proc/" + pid)
 					return err != nil
 				})
 				if late {
-					eventually(t, "it says what it waits for", func() bool {
+					kapitest.Eventually(t, "it says what it waits for", func() bool {
 						return strings.Contains(run.stderr.String(), "can't be recorded yet")
 					})
 				}

@@ -9,6 +9,7 @@ import (
 	"github.com/chromedp/cdproto/page"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestJourney is what an admin does with a command that goes wrong, with the keyboard alone, on
@@ -158,7 +159,7 @@ func TestQuestions(t *testing.T) {
 	s.start()
 	b.press("\r")
 	b.await("the outcome is shown", row("Long")+`.querySelector(".act").getAttribute("aria-disabled") === "true" || `+row("Long")+`.querySelector(".status").textContent === "Failed"`)
-	eventually(t, "its runner was asked", func() bool {
+	kapitest.Eventually(t, "its runner was asked", func() bool {
 		a, err := p.Get(t.Context(), running.ID)
 		return err == nil && a.CancelRequestedAt != 0
 	})
@@ -223,7 +224,7 @@ func TestNotices(t *testing.T) {
 	missed := hold(t, p, "missed")
 	s.kill()
 	missed.end <- errors.New("while away")
-	eventually(t, "it has failed", func() bool {
+	kapitest.Eventually(t, "it has failed", func() bool {
 		a, err := p.Get(t.Context(), missed.action.ID)
 		return err == nil && a.Status == kapi.StatusFailed
 	})

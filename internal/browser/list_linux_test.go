@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // The filter is in the address, and the address in the filter.
@@ -56,7 +57,7 @@ func TestGlides(t *testing.T) {
 			for i := range 5 {
 				o := hold(t, p, fmt.Sprint("action ", i))
 				all = append(all, o)
-				eventually(t, "it is older than the next", func() bool { return time.Now().UnixMilli() > o.action.CreatedAt })
+				kapitest.Eventually(t, "it is older than the next", func() bool { return time.Now().UnixMilli() > o.action.CreatedAt })
 			}
 			b.await("all are there", `document.querySelectorAll(".row").length === 5`)
 			b.settled()

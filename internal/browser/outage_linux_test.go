@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -73,7 +74,7 @@ func TestOutage(t *testing.T) {
 		short := hold(t, p, fmt.Sprint("short", round)) // begins and ends while nobody looks
 		short.end <- nil
 		fresh := hold(t, p, fmt.Sprint("fresh", round))
-		eventually(t, "the store knows all of it", func() bool {
+		kapitest.Eventually(t, "the store knows all of it", func() bool {
 			_, err := p.Get(t.Context(), short.action.ID)
 			return errors.Is(err, kapi.ErrUnknown)
 		})

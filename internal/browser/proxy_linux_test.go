@@ -14,6 +14,8 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/kettubot/kapi/peer"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // A front is a proxy before a site, under a prefix that it takes off. What it gets wrong is said by path.
@@ -154,7 +156,7 @@ func (f *front) owes(t *testing.T, b *tab, p *peer.Peer) {
 		f.serveAgain(w, r)
 	})
 	b.await("the list is there", `document.querySelector("#empty").checkVisibility()`)
-	eventually(t, "the gateway is asked for", func() bool { return f.times(theGateway) == 1 })
+	kapitest.Eventually(t, "the gateway is asked for", func() bool { return f.times(theGateway) == 1 })
 	late := hold(t, p, "late")
 	f.goWrong(theList, answers(503, "application/json", `{"message":"Service Unavailable","report":"r2"}`))
 	evaluate[bool](b, `(window.early = false, new MutationObserver(() => requestAnimationFrame(() => { // which paints the rows
@@ -163,11 +165,11 @@ func (f *front) owes(t *testing.T, b *tab, p *peer.Peer) {
 	asked := f.times(theList)
 	f.goWrong(theGateway, nil)
 	close(let)
-	eventually(t, "the list is asked for", func() bool { return f.times(theList) > asked })
+	kapitest.Eventually(t, "the list is asked for", func() bool { return f.times(theList) > asked })
 	f.cut()
-	eventually(t, "the gateway is asked for again", func() bool { return f.times(theGateway) == 2 })
+	kapitest.Eventually(t, "the gateway is asked for again", func() bool { return f.times(theGateway) == 2 })
 	asked = f.times(theList)
-	eventually(t, "so is the list", func() bool { return f.times(theList) > asked+1 })
+	kapitest.Eventually(t, "so is the list", func() bool { return f.times(theList) > asked+1 })
 	f.goWrong(theList, nil)
 	b.await("it is live", `document.querySelector("#live-text").textContent === "Live" && `+row(late.action.Title))
 	if evaluate[bool](b, `early`) {

@@ -14,12 +14,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
 )
@@ -36,7 +36,7 @@ type site struct {
 	url     string
 
 	cmd *exec.Cmd
-	log output
+	log kapitest.Output
 }
 
 func newSite(t testing.TB) *site {
@@ -85,7 +85,7 @@ func (s *site) start() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	eventually(s.t, "the server listens", func() bool {
+	kapitest.Eventually(s.t, "the server listens", func() bool {
 		conn, err := net.Dial("tcp", s.address)
 		if err == nil {
 			_ = conn.Close()
@@ -213,36 +213,6 @@ func (j *job) do(line string) {
 // escape is the terminal's progress escape.
 func escape(state, percent int) string {
 	return fmt.Sprintf(`printf '\033]9;4;%d;%d\007'`, state, percent)
-}
-
-// output collects what is written, and may be read meanwhile.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
-// eventually polls a condition until it holds.
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(patience); !condition(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("after %v still not so: %s", patience, what)
-		}
-	}
 }
 
 // forever is an operation that goes on until it is stopped.

@@ -16,6 +16,8 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // A look is what somebody looks at the page with.
@@ -172,7 +174,7 @@ func (b *tab) await(what, script string) {
 			b.t.Logf("the page has: %.3000s", evaluate[string](b, "document.body.innerText"))
 		}
 	}()
-	eventually(b.t, what+": "+script, func() bool {
+	kapitest.Eventually(b.t, what+": "+script, func() bool {
 		yes, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("Boolean("+script+")"))
 		there = err == nil && yes // there may be no document yet
 		return there

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // numbers is what seq 1 n writes.
@@ -38,7 +40,7 @@ func toPipe(t *testing.T, args ...string) (h *helper, r, w *os.File) {
 // fill waits until a pipe takes no more.
 func fill(t *testing.T, w *os.File) {
 	t.Helper()
-	eventually(t, "the pipe is full", func() bool { return !Takes(w) })
+	kapitest.Eventually(t, "the pipe is full", func() bool { return !Takes(w) })
 }
 
 // all reads a pipe to its end, which comes with that of the helper.

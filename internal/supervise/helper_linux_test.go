@@ -158,17 +158,6 @@ func (h *helper) next() (r report) {
 	return r
 }
 
-// eventually polls until cond holds.
-func eventually(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(deadline); !cond(); {
-		if time.Now().After(end) {
-			t.Fatalf("not in time: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
 func alive(pid string) bool {
 	n, err := strconv.Atoi(pid)
 	if err != nil {

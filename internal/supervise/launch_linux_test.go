@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // A kapi that is killed before the command's process executes leaves nothing that starts later.
@@ -34,7 +36,7 @@ func TestKilledBeforeTheCommandExecutes(t *testing.T) {
 				h := behind(t, before, "touch", marker)
 				pid := h.word(1)
 				kill.how(h)
-				eventually(t, "end of the launcher", func() bool { return !alive(pid) })
+				kapitest.Eventually(t, "end of the launcher", func() bool { return !alive(pid) })
 				if _, err := os.Stat(marker); err == nil {
 					t.Error("the command was run")
 				}
@@ -230,7 +232,7 @@ func TestAdoptedCommand(t *testing.T) {
 		if err := syscall.Kill(adopter, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "end of the adopter", func() bool { return !alive(strconv.Itoa(adopter)) })
+		kapitest.Eventually(t, "end of the adopter", func() bool { return !alive(strconv.Itoa(adopter)) })
 		h.signalGroup(syscall.SIGCONT) // harmless
 		for _, pid := range h.children() {
 			if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); strings.TrimSpace(string(name)) == "sleep" {

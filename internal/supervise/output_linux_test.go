@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // looking has a helper look at the standard output, too.
@@ -160,7 +162,7 @@ func TestModesAreHandedOn(t *testing.T) {
 	}
 	h := supervised(t, looking(TTYAuto, allOnTerminal(slave)), "sh", "-c", "stty -echo <&1; echo quiet; read -r x; exit 6")
 	screen.wait("quiet")
-	eventually(t, "no echo", func() bool { return !echo() })
+	kapitest.Eventually(t, "no echo", func() bool { return !echo() })
 	_, _ = master.WriteString("go\n")
 	if r := h.done(); r.Result.Code != 6 {
 		t.Errorf("got %+v", r.Result)
@@ -186,7 +188,7 @@ func TestModesAreHandedOnInSilence(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := supervised(t, looking(TTYAuto, allOnTerminal(slave)), "sh", "-c", `stty -echo -onlcr <&1; read -r x <"$0"`, fifo)
-	eventually(t, "the modes", func() bool {
+	kapitest.Eventually(t, "the modes", func() bool {
 		now := modes()
 		return now.Lflag == before.Lflag&^unix.ECHO && now.Oflag == before.Oflag&^unix.ONLCR
 	})

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // selfAs is a shell command that runs this binary in a role.
@@ -48,7 +50,7 @@ func TestSignalsGoToWhatTheCommandLeft(t *testing.T) {
 	h := supervised(t, nil, "sh", "-c", "sh -c 'echo $$ $PPID; exec sleep 60' & wait")
 	words := strings.Fields(h.line())
 	h.signal(syscall.SIGTERM)
-	eventually(t, "end of the command", func() bool { return !alive(words[1]) })
+	kapitest.Eventually(t, "end of the command", func() bool { return !alive(words[1]) })
 	if !alive(words[0]) {
 		t.Fatal("the first signal was for the command alone")
 	}
@@ -181,7 +183,7 @@ func ctrlZ(t *testing.T) {
 		fmt.Fprint(master, "\x1a")
 		h.expect("quiet")
 		h.expect("stopped by " + strconv.Itoa(int(syscall.SIGSTOP)))
-		eventually(t, "both are stopped", func() bool { return state(words[0])+state(words[1]) == "TT" })
+		kapitest.Eventually(t, "both are stopped", func() bool { return state(words[0])+state(words[1]) == "TT" })
 		fmt.Fprintln(w, "fg")
 		h.expect("on")
 	}
@@ -226,10 +228,10 @@ func TestStopSignalIsPassedOn(t *testing.T) {
 	_ = syscall.Kill(pid, syscall.SIGTSTP)
 	h.expect("quiet")
 	h.expect("stopped by " + strconv.Itoa(int(syscall.SIGSTOP)))
-	eventually(t, "the command is stopped", func() bool { return state(words[0]) == "T" })
+	kapitest.Eventually(t, "the command is stopped", func() bool { return state(words[0]) == "T" })
 	fmt.Fprintln(w, "fg")
 	h.expect("on")
-	eventually(t, "the command goes on", func() bool { return state(words[0]) == "S" })
+	kapitest.Eventually(t, "the command goes on", func() bool { return state(words[0]) == "S" })
 	_ = syscall.Kill(pid, syscall.SIGTERM)
 	if r := h.done(); r.Result.Signal != syscall.SIGTERM {
 		t.Errorf("got %q, want a death by SIGTERM", r.Text)
@@ -284,7 +286,7 @@ func TestHasExited(t *testing.T) {
 		t.Error("it has not exited")
 	}
 	in.Close()
-	eventually(t, "end of the command", c.hasExited)
+	kapitest.Eventually(t, "end of the command", c.hasExited)
 	if !c.hasExited() {
 		t.Error("looking has reaped it")
 	}

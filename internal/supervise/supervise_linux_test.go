@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 func TestResults(t *testing.T) {
@@ -178,7 +180,7 @@ func TestEndsWithTheWholeTree(t *testing.T) {
 	last := filepath.Join(t.TempDir(), "last")
 	h := supervised(t, nil, "sh", "-c", "echo $$; ("+daemon+"); exit 4", "sh", fifo, last)
 	command := h.line()
-	eventually(t, "end of the command", func() bool { return !alive(command) })
+	kapitest.Eventually(t, "end of the command", func() bool { return !alive(command) })
 	started, err := os.ReadFile(fifo)
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // The signals that somebody may send to a whole group, and that don't stop it.
@@ -109,7 +111,7 @@ func TestKillOfTheGroupReachesTheCommand(t *testing.T) {
 	}
 	h.signalGroup(syscall.SIGKILL)
 	for _, pid := range all {
-		eventually(t, "end of all", func() bool { return !alive(strconv.Itoa(pid)) })
+		kapitest.Eventually(t, "end of all", func() bool { return !alive(strconv.Itoa(pid)) })
 	}
 }
 
@@ -180,7 +182,7 @@ func TestSignalsWithoutTheWitness(t *testing.T) {
 	if err := syscall.Kill(w, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "end of the witness", func() bool { return !alive(strconv.Itoa(w)) })
+	kapitest.Eventually(t, "end of the witness", func() bool { return !alive(strconv.Itoa(w)) })
 	h.signal(syscall.SIGTERM)
 	h.expect("got 15")
 	h.nothingElse()
@@ -191,7 +193,7 @@ func TestWitnessEndsWithKapi(t *testing.T) {
 	h := tally(t)
 	w := h.witness()
 	_ = h.cmd.Process.Kill()
-	eventually(t, "end of the witness", func() bool { return !alive(strconv.Itoa(w)) })
+	kapitest.Eventually(t, "end of the witness", func() bool { return !alive(strconv.Itoa(w)) })
 	h.signalGroup(syscall.SIGKILL) // the command
 }
 
