@@ -1,267 +1,261 @@
 package rules
 
 import (
-	"bufio"
-	"errors"
+	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// TestScripts reads the rules from testdata/*.txt, line by line. A line that begins with "# " is the
-// title of a case, which begins with nothing; one with "##" is a comment. The others are
+// The scripts in testdata tell the rules by example. One line says one thing:
 //
-//	given ID STATUS WORDS      an action that there is
-//	then ID STATUS WORDS       what has become of it; "then ID gone": it is disposed of
-//	then KEY free              nobody holds a key
-//	later 6s                   time passes
-//	claimed KEY                a transaction that is open claims a key; "claimed nothing": none does
-//	CHANGE & CHANGE -> WHY     one transaction: what is wanted, and, of the last of them, why it is
-//	                           refused (a part of the error's text), or "unchanged"
-//	judge ID WORDS -> VERDICT  what is known of its runner, and what that means
+//	case A sentence that states the rule.
+//	given ID STATUS FACT...     There is such an action.
+//	CHANGE                      Somebody changes something, in a transaction of its own,
+//	CHANGE -> ANSWER            and is answered this; without an arrow, it was done.
+//	and CHANGE                  This happens in the same transaction as the line before.
+//	then ID STATUS FACT...      This is what became of an action.
 //
-// with the changes
+// KEYS and IDS are separated by commas, TEXT is quoted if it has spaces, and a TIME is written like
+// 1m30s. A line that begins with # is a comment. These are the changes:
 //
-//	start ID wants KEY... [wait] [dismiss-failed] [unjudged] [within ID...] [release] [asked BY/KEY/HASH]
-//	adopt ID wants KEY...      a start that a transaction of an embedder's has recorded
-//	report ID [STATUS] [progress=N] [reset] [state="..."] [exit=N] [goes-on] [fence=stale|ticket]
-//	silent ID WHY, blind ID WHY, dead ID WHY, unproven ID WHY, ended ID HOW, heard ID
-//	dismiss ID, cancel ID BY, give-up ID BY, reclaim ID STATUS WORDS, nudge [KEY...]
+//	start ID [wants KEYS] [pending] [may-wait] [may-dismiss] [within IDS] [asks REQUEST [by NAME] [body=TEXT]] [unjudged] FACT...
+//	adopt ID wants KEYS         A start that an embedder's transaction has recorded.
+//	report ID [STATUS] [progress=P] [reset] [state=TEXT] [exit=N] [goes-on] [stale|by-ticket] [heard]
+//	judge ID [gone|alive] [stopped] [restarted] [silent=TIME] [left=NAME] [maybe-left=NAME] [hidden] [renewed] [of-runner=ID]
+//	restore ID [stale]          Its runner has renewed its lease.
+//	dismiss ID
+//	cancel ID by NAME
+//	give-up ID by NAME
+//	reclaim ID STATUS FACT...   Its runner finds it missing from the store.
+//	nudge [wants KEYS]
 //
-// and the words of an action: holds KEY... (else none), waits KEY..., release, given-up, late-end,
-// silence="...", progress=N (unknown if it is left out), state="...", exit=N, cancelled, shown=STATUS,
-// not-proven-dead. "then" compares those that are given; keys, and what is waited for, always.
+// A report has the fence that its action has at that moment, unless it is said to be stale or to have
+// the ticket of its place in the queue. A verdict is on what was there before the transaction; its
+// runner may have renewed its lease since, or another runner may have been meant.
+//
+// These are no changes, and nothing answers them, except for look:
+//
+//	later TIME                  The clock goes on.
+//	transaction claims KEYS     An embedder's transaction begins,
+//	transaction ends            and ends.
+//	no-starts                   A newer kapi allows this one no starts from here on.
+//	purge [LIMIT]               The store forgets what retention lets go.
+//	look silent=TIME after=TIME [slept=TIME] -> TIME     For how long a runner was watched to be silent.
+//
+// These FACTs are told in full: a case fails if an action holds a key and the script does not say so.
+//
+//	holds KEYS, waits KEYS, silent, given-up, ended-late, cancelled-by=NAME
+//	queued                      It has its keys and has not begun.
+//
+// These are compared only where the script names them. An AGE is how long ago something was. Not all
+// facts can be given: the others come about by changes.
+//
+//	state=TEXT, silence=TEXT, progress=P (or unknown), exit=N (or none), fence=N, ticket=N, seq=N
+//	heard=AGE, updated=AGE, started=AGE (or never), releases (on failure), may-dismiss, elsewhere (its runner)
+//
+// Beside actions, "then" knows these:
+//
+//	then ID forgotten           The store has no trace of it.
+//	then ID shown STATUS ...    As people see it. Here not-proven-dead is a fact, too.
+//	then wrote IDS              What the last transaction wrote, in the order of seq, or nothing.
+//	then dismissed ID for ID    What it dismissed for one that waits.
+//	then adopted IDS            Which recorded starts it took over.
+//	then renewed IDS            Whose runners' leases it renewed, or nothing.
+//	then counted WORD=N...      What it counted: started, failed, aborted, completed, refused=KEYS.
+
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
+		t.Fatalf("scripts: %q, %v", files, err)
 	}
-	for _, name := range files {
-		file, err := os.Open(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
-		var s *script
-		lines := bufio.NewScanner(file)
-		for n := 1; lines.Scan(); n++ {
-			text := strings.TrimSpace(lines.Text())
-			switch {
-			case text == "", strings.HasPrefix(text, "##"):
-			case strings.HasPrefix(text, "# "):
-				s = &script{world: aWorld(), seq: 10, now: 1_000_000}
-			case s == nil:
-				t.Fatalf("%s:%d: no case has begun", name, n)
-			default:
-				if err := s.line(text); err != nil {
-					t.Errorf("%s:%d: %s: %v", name, n, text, err)
-				}
-			}
-		}
-		if err := lines.Err(); err != nil {
-			t.Error(err)
-		}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { runScript(t, file) })
 	}
 }
 
-// A script is one case.
-type script struct {
-	world   *world
-	seq     uint64
-	now     int64
-	claimed map[string]bool
-	answers []store.Answer
+// A sentence is a line of a script.
+type sentence struct {
+	number int
+	text   string
 }
 
-func (s *script) line(text string) error {
-	text, want, judged := strings.Cut(text, "->")
-	words, err := split(text)
-	if err != nil || len(words) == 0 {
-		return fmt.Errorf("can't be read: %w", err)
-	}
-	switch words[0] {
-	case "given":
-		r, _, err := s.action(words[1:])
-		s.world.apply([]store.Record{r})
-		return err
-	case "then":
-		return s.then(words[1:])
-	case "later":
-		d, err := time.ParseDuration(words[1])
-		s.now += d.Milliseconds()
-		return err
-	case "claimed":
-		s.claimed = map[string]bool{}
-		for _, key := range words[1:] {
-			s.claimed[key] = key != "nothing"
-		}
-		return nil
-	case "judge":
-		return s.judge(words[1:], strings.TrimSpace(want))
-	}
-	return s.transact(text, strings.TrimSpace(want), judged)
-}
-
-// split splits a line at spaces, but not in quotation marks, which it takes off.
-func split(text string) (words []string, err error) {
-	quoted, word, begun := false, "", false
-	for _, r := range text + " " {
-		switch {
-		case r == '"':
-			quoted, begun = !quoted, true
-		case r == ' ' && !quoted:
-			if begun {
-				words = append(words, word)
-			}
-			word, begun = "", false
-		default:
-			word, begun = word+string(r), true
-		}
-	}
-	if quoted {
-		return nil, errors.New("a quotation mark is missing")
-	}
-	return words, nil
-}
-
-func statusOf(word string) (kapi.Status, error) {
-	for s := range kapi.StatusCompleted + 1 {
-		if s.String() == word {
-			return s, nil
-		}
-	}
-	return 0, fmt.Errorf("%q is no status", word)
-}
-
-// list takes the words up to the next one of the grammar.
-func list(words []string) (all, rest []string) {
-	known := []string{"holds", "waits", "wants", "wait", "release", "within", "asked", "dismiss-failed", "unjudged", "given-up", "late-end", "cancelled", "not-proven-dead"}
-	n := slices.IndexFunc(words, func(w string) bool { return slices.Contains(known, w) || strings.Contains(w, "=") })
-	if n < 0 {
-		n = len(words)
-	}
-	return words[:n], words[n:]
-}
-
-// action reads an action, and which of its fields were given.
-func (s *script) action(words []string) (r store.Record, given map[string]bool, err error) {
-	if len(words) < 2 {
-		return r, nil, errors.New("an action needs an id and a status")
-	}
-	given = map[string]bool{}
-	s.seq++
-	r = store.Record{
-		Action: kapi.Action{ID: words[0], Title: "T", Seq: s.seq, CreatedAt: s.now, UpdatedAt: s.now, Runner: &kapi.Runner{ID: "runner of " + words[0], Host: "host", PID: 7}},
-		Fence:  s.seq,
-	}
-	if r.Status, err = statusOf(words[1]); err != nil {
-		return r, given, err
-	}
-	for words = words[2:]; len(words) > 0 && err == nil; {
-		name, value, _ := strings.Cut(words[0], "=")
-		given[name] = true
-		words = words[1:]
-		switch name {
-		case "holds":
-			r.Keys, words = list(words)
-		case "waits":
-			r.Waits, words = list(words)
-			r.Ticket = r.Fence
-		case "release":
-			r.ReleaseOnFailure = true
-		case "given-up":
-			r.GivenUp = true
-		case "late-end":
-			r.LateEnd = true
-		case "cancelled":
-			r.CancelRequestedAt = s.now
-		case "silence":
-			r.Silence = value
-		case "state":
-			r.State = value
-		case "progress":
-			var p float64
-			p, err = strconv.ParseFloat(value, 64)
-			r.Progress = &p
-		case "exit":
-			var code int
-			code, err = strconv.Atoi(value)
-			r.ExitCode = &code
-		case "shown":
-			r.Status, err = statusOf(value)
-		case "not-proven-dead":
-		default:
-			err = fmt.Errorf("%q is no word of an action", name)
-		}
-	}
-	return r, given, err
-}
-
-func (s *script) then(words []string) error {
-	if len(words) == 2 && words[1] == "free" {
-		if holder := s.world.Holder(words[0]); holder != "" {
-			return fmt.Errorf("%s holds it", holder)
-		}
-		return nil
-	}
-	got, ok := s.world.Get(words[0])
-	if len(words) == 2 && words[1] == "gone" {
-		if ok {
-			return fmt.Errorf("it is %s", got.Status)
-		}
-		return nil
-	}
-	if !ok {
-		return errors.New("there is no such action")
-	}
-	want, given, err := s.action(words)
+func runScript(t *testing.T, file string) {
+	data, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	shown := got.Shown()
-	if given["shown"] {
-		got.Status, got.State = shown.Status, shown.State
-	}
-	code := func(r *store.Record) string {
-		if r.ExitCode == nil {
-			return "none"
-		}
-		return strconv.Itoa(*r.ExitCode)
-	}
-	progress := func(r *store.Record) string {
-		if r.Progress == nil {
-			return "unknown"
-		}
-		return strconv.FormatFloat(*r.Progress, 'g', -1, 64)
-	}
-	for _, c := range []struct {
-		name      string
-		compared  bool
-		got, want any
-	}{
-		{"status", true, got.Status, want.Status},
-		{"holds", true, fmt.Sprint(got.Keys), fmt.Sprint(want.Keys)},
-		{"waits", true, fmt.Sprint(got.Waits), fmt.Sprint(want.Waits)},
-		{"state", given["state"], got.State, want.State},
-		{"silence", given["silence"], got.Silence, want.Silence},
-		{"progress", true, progress(&got), progress(&want)},
-		{"exit", given["exit"], code(&got), code(&want)},
-		{"given up", given["given-up"], got.GivenUp, true},
-		{"late end", given["late-end"], got.LateEnd, true},
-		{"cancelled", given["cancelled"], got.CancelRequestedAt != 0, true},
-		{"not proven dead", true, shown.NotProvenDead, given["not-proven-dead"]},
-	} {
-		if c.compared && c.got != c.want {
-			return fmt.Errorf("%s: %v", c.name, c.got)
+	var titles []string
+	cases := map[string][]sentence{}
+	for i, line := range strings.Split(string(data), "\n") {
+		line = strings.TrimSpace(line)
+		title, begins := strings.CutPrefix(line, "case ")
+		switch {
+		case i == 0 && !strings.HasPrefix(line, "#"):
+			t.Fatalf("%s:1: no comment says what the script is about", file)
+		case line == "" || line[0] == '#':
+		case begins && (cases[title] != nil || !strings.HasSuffix(title, ".")):
+			t.Fatalf("%s:%d: a title is a sentence, and stands once", file, i+1)
+		case begins:
+			titles = append(titles, title)
+			cases[title] = []sentence{}
+		case len(titles) == 0:
+			t.Fatalf("%s:%d: a line before the first case", file, i+1)
+		default:
+			title = titles[len(titles)-1]
+			cases[title] = append(cases[title], sentence{i + 1, line})
 		}
 	}
-	return nil
+	for _, title := range titles {
+		t.Run(title, func(t *testing.T) {
+			s := &script{
+				t: t, file: file, world: aWorld(), ended: map[string]store.Record{}, stored: map[string]string{},
+				seq: 10, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixMilli(),
+			}
+			for _, s.at = range cases[title] {
+				s.run()
+			}
+			if s.commit(); !s.tells {
+				s.bad("the case expects nothing")
+			}
+		})
+	}
+}
+
+// A script is a case that is being run: what there is, as a store has it.
+type script struct {
+	t    *testing.T
+	file string
+	at   sentence
+
+	world    *world
+	ended    map[string]store.Record // tombstones
+	stored   map[string]string       // the store's table of keys
+	answers  []seenAnswer
+	busy     map[string]bool
+	noStarts error
+	seq      uint64
+	now      int64
+
+	batch []step
+	last  *Plan // of the last transaction
+	tells bool  // the case expects something
+}
+
+// A step is a change of a transaction that has not been committed.
+type step struct {
+	at   sentence
+	want string
+	do   func(*Plan) string
+}
+
+// bad ends a case whose line can't be understood.
+func (s *script) bad(format string, args ...any) {
+	s.t.Helper()
+	s.t.Fatalf("%s:%d: %s\n\t%s", s.file, s.at.number, fmt.Sprintf(format, args...), s.at.text)
+}
+
+func (s *script) check(at sentence, got, want string) {
+	s.t.Helper()
+	if s.tells = true; got != want {
+		s.t.Errorf("%s:%d: %s\n\t got: %s\n\twant: %s", s.file, at.number, at.text, cmp.Or(got, "(done)"), cmp.Or(want, "(done)"))
+	}
+}
+
+func (s *script) run() {
+	text, want, arrow := strings.Cut(s.at.text, " -> ")
+	verb, p := s.parse(text)
+	joined := verb == "and"
+	if joined {
+		verb, p = s.parse(strings.TrimPrefix(text, "and "))
+		if len(s.batch) == 0 {
+			s.bad("nothing to join")
+		}
+	} else {
+		s.commit()
+	}
+	do := s.change(verb, p)
+	switch {
+	case do != nil:
+		s.batch = append(s.batch, step{s.at, want, do})
+		s.tells = s.tells || arrow
+	case joined:
+		s.bad("not a change")
+	case verb == "look":
+		s.check(s.at, s.look(p), want)
+	case arrow:
+		s.bad("nothing answers this")
+	case verb == "then":
+		s.then(p)
+	default:
+		s.set(verb, p)
+	}
+	if len(p.words) > 0 {
+		s.bad("unknown: %s", p)
+	}
+}
+
+// commit runs the transaction that has come together.
+func (s *script) commit() {
+	if len(s.batch) == 0 {
+		return
+	}
+	l := store.Loaded{Found: slices.Collect(maps.Values(s.ended)), Beats: map[string]uint64{}, NoStarts: s.noStarts}
+	l.Epoch, l.Seq = "e", s.seq
+	for id := range s.world.records {
+		l.Beats[runnerOf(id)] = aBeat
+	}
+	for _, a := range s.answers {
+		l.Answers = append(l.Answers, a.Answer)
+	}
+	s.last = NewPlan(s.world, l, s.busy, s.now, Limits{Lease: aLease, Answer: anAnswer})
+	at := s.at
+	for _, step := range s.batch {
+		s.at = step.at
+		if got := step.do(s.last); got != step.want {
+			s.check(step.at, got, step.want)
+		}
+	}
+	s.write(s.last.Writes())
+	s.at, s.batch = at, nil
+}
+
+// write does what a store does with the outcome of a plan, whose table of keys allows each once.
+func (s *script) write(w store.Writes, records []store.Record) {
+	s.world.apply(records)
+	for _, r := range records {
+		if !r.Status.Ongoing() {
+			s.ended[r.ID] = r
+		}
+		if s.seq++; r.Seq < s.seq {
+			s.bad("%s has seq %d, which another has had", r.ID, r.Seq)
+		}
+		s.seq = r.Seq
+	}
+	for _, a := range w.Answers {
+		s.answers = append(s.answers, seenAnswer{a, s.now})
+	}
+	for _, key := range w.Free {
+		if s.stored[key] == "" {
+			s.bad("key %s is freed, which nobody holds", key)
+		}
+		delete(s.stored, key)
+	}
+	for _, c := range w.Claim {
+		if s.stored[c.Key] != "" {
+			s.bad("key %s is claimed by %s, while %s holds it", c.Key, c.Action, s.stored[c.Key])
+		}
+		s.stored[c.Key] = c.Action
+	}
+	if w.Head != s.seq || !reflect.DeepEqual(s.stored, s.world.keys()) {
+		s.bad("head %d, last seq %d; the store has keys as %v, the actions as %v", w.Head, s.seq, s.stored, s.world.keys())
+	}
 }
