@@ -139,4 +139,7 @@ func makeSecret(c *sqlite.Conn) error {
 	return sqlitex.ExecuteTransient(c, "INSERT OR IGNORE INTO secrets (one, signing) VALUES (1, ?)", &sqlitex.ExecOptions{Args: []any{secret}})
 }
 
+// epochLength is that of what newEpoch makes.
+const epochLength = 26
+
 func newEpoch() string { return strings.ToLower(rand.Text()) }

@@ -53,7 +53,16 @@ func newFile(path string, readers int) *file {
 
 // openFile opens the file at path, and makes it if it isn't there. What is known of a file that was
 // there before keeps its seqs from being taken again.
-func openFile(ctx context.Context, path string, known mark) (_ *file, err error) {
+func openFile(ctx context.Context, path string, known mark) (f *file, err error) {
+	takeWake(path)
+	err = withRightsOf(path, func() error {
+		f, err = openAsItsOwner(ctx, path, known)
+		return err
+	})
+	return f, err
+}
+
+func openAsItsOwner(ctx context.Context, path string, known mark) (_ *file, err error) {
 	f := newFile(path, readers)
 	f.known = known
 	if err := f.find(networkFileSystem); err != nil {
@@ -212,6 +221,11 @@ func (f *file) close(ctx context.Context) error {
 	}
 	f.closed = true
 	defer close(f.shut)
+	return withRightsOf(f.path, f.letGo)
+}
+
+// letGo closes what is open, and leaves nothing behind that would be taken for another file's.
+func (f *file) letGo() error {
 	if !f.displaced() {
 		return f.closeAll()
 	}

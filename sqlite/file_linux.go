@@ -218,7 +218,7 @@ func trySide(folder int, name, path, end string, like facts) (*os.File, error) {
 	err := unix.Fstatat(folder, name, &stat, unix.AT_SYMLINK_NOFOLLOW)
 	made := errors.Is(err, fs.ErrNotExist)
 	if err == nil {
-		err = like.admits(factsIn(&stat)) // a device may do something for being opened
+		err = admitSide(strings.TrimSuffix(path, end), end, factsIn(&stat), like) // a device may do something for being opened
 	}
 	if err != nil && !made {
 		return nil, err

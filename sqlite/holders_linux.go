@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // A lock is a line of /proc/locks (proc(5)).
@@ -50,15 +52,20 @@ func locksOn(path string, file facts) (all []lock, err error) {
 // lockDevice returns the number of the file system that path lies on, as /proc/locks writes it. It is
 // not the one that stat has on every file system (btrfs, overlayfs). "" is not known.
 func lockDevice(path string) string {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
+	var stat unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &stat)
+	mounts, readErr := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || readErr != nil || stat.Mask&unix.STATX_MNT_ID == 0 {
 		return ""
 	}
-	var major, minor uint
-	if _, err := fmt.Sscanf(mountOf(string(mounts), path).device, "%d:%d", &major, &minor); err != nil {
-		return ""
+	for line := range strings.Lines(string(mounts)) {
+		var id uint64
+		var major, minor uint
+		if _, err := fmt.Sscanf(line, "%d %d %d:%d", &id, new(uint64), &major, &minor); err == nil && id == stat.Mnt_id {
+			return fmt.Sprintf("%02x:%02x", major, minor)
+		}
 	}
-	return fmt.Sprintf("%02x:%02x", major, minor)
+	return ""
 }
 
 // holders returns the processes, other than this one, that hold a lock on some of n bytes of a file,

@@ -43,6 +43,7 @@ func runChild(name string, args []string) error {
 		"committer": roleCommitter,
 		"crash":     roleCrash,
 		"keep":      roleKeep,
+		"mover":     roleMover,
 	}
 	role := roles[name]
 	if role == nil || len(args) != 1 {

@@ -3,8 +3,10 @@ package sqlite
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
@@ -157,5 +159,21 @@ func runScript(c *sqlite.Conn, name string) error {
 	if err != nil {
 		return err
 	}
-	return sqlitex.ExecScript(c, string(script))
+	text := string(script)
+	there, err := hasColumn(c, "head", "place")
+	if err == nil && there { // from a build between two versions
+		text = addsToHead.ReplaceAllString(text, "")
+	}
+	return errors.Join(err, sqlitex.ExecScript(c, text))
+}
+
+// addsToHead are the statements that SQLite has no IF NOT EXISTS for.
+var addsToHead = regexp.MustCompile(`(?m)^ALTER TABLE head ADD COLUMN .*;$`)
+
+func hasColumn(c *sqlite.Conn, table, column string) (there bool, err error) {
+	err = sqlitex.ExecuteTransient(c, "SELECT 1 FROM pragma_table_info(?) WHERE name = ?", &sqlitex.ExecOptions{
+		Args:       []any{table, column},
+		ResultFunc: func(*sqlite.Stmt) error { there = true; return nil },
+	})
+	return there, err
 }

@@ -11,9 +11,21 @@ import (
 
 // TestOlderSchema: a store of an older kapi is brought to this version, with all that is in it.
 func TestOlderSchema(t *testing.T) {
+	for name, more := range map[string]string{
+		"version 3": "",
+		"between versions": `ALTER TABLE head ADD COLUMN place INTEGER NOT NULL DEFAULT 0;
+			ALTER TABLE head ADD COLUMN min_report INTEGER NOT NULL DEFAULT 1;
+			ALTER TABLE head ADD COLUMN min_start INTEGER NOT NULL DEFAULT 1;`,
+	} {
+		t.Run(name, func(t *testing.T) { openOlder(t, more) })
+	}
+}
+
+// openOlder opens the store of testdata, to which a script was done.
+func openOlder(t *testing.T, more string) {
 	path := newPath(t)
 	c := rawConn(t, path)
-	if err := sqlitex.ExecuteScript(c, string(readFile(t, "testdata/schema3.sql")), nil); err != nil {
+	if err := sqlitex.ExecuteScript(c, string(readFile(t, "testdata/schema3.sql"))+more, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Close(); err != nil {

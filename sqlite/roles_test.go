@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 
@@ -93,4 +94,25 @@ func roleKeep(path string, in *bufio.Scanner) error {
 	fmt.Println("open")
 	in.Scan()
 	return s.Close()
+}
+
+// roleMover moves a file to where each of SQLite's is, and back, until its stdin ends.
+func roleMover(path string, in *bufio.Scanner) error {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		in.Scan()
+	}()
+	fmt.Println("moving")
+	for i := 0; ; i++ {
+		select {
+		case <-ended:
+			return nil
+		default:
+		}
+		side := path + sqliteSides()[i%3]
+		_ = os.Rename(path+".victim", side)
+		time.Sleep(time.Duration(i%7) * 20 * time.Microsecond)
+		_ = os.Rename(side, path+".victim")
+	}
 }

@@ -127,8 +127,8 @@ func admitSide(path, end string, side, like facts) error {
 	case err != nil:
 		return err
 	case like.roots(side) && end != wakeName,
-		like.roots(side) && side.size == 0,
-		like.strange(side) && genuine(path+end, end, side) == no:
+		like.roots(side) && !isMark(path+end, side),
+		os.Geteuid() == 0 && like.strange(side) && genuine(path+end, end, side) == no:
 		return fmt.Errorf("belongs to user %d, not to the store's owner, and %w", side.uid, errNotOurs)
 	}
 	return nil
@@ -149,9 +149,9 @@ const (
 	unknown
 )
 
-// genuine says whether a file beside a store is what its name says, or empty. One that somebody has open as
-// the index of a log is: to read it, from a process that has it open itself, would take away the
-// locks on it (fcntl(2)).
+// genuine says whether a file beside a store is what its name says, or empty. An index of a log is while
+// somebody has it open: to read it, from a process that has it open itself, would take away the
+// locks on it (fcntl(2)). (SQLite empties one that nobody has open.)
 func genuine(path, end string, side facts) answer {
 	if side.size == 0 {
 		return yes
@@ -163,6 +163,7 @@ func genuine(path, end string, side facts) answer {
 		case len(locks) > 0:
 			return yes
 		}
+		return unknown
 	}
 	if head, err := readHeadOf(path, side); err != nil || !hasForm(end, head) {
 		return no
@@ -171,23 +172,48 @@ func genuine(path, end string, side facts) answer {
 }
 
 // hasForm reports whether a file that begins with head is what its name says, or is about to become that
-// (https://www.sqlite.org/fileformat2.html, "The Rollback Journal", "The Write-Ahead Log";
-// walformat.html, "The WAL-Index Header").
+// (https://www.sqlite.org/fileformat2.html, "The Rollback Journal", "The Write-Ahead Log").
 func hasForm(end string, head []byte) bool {
-	const version = 3007000 // of log and index, since there are any
+	const version = 3007000 // of logs, since there are any
 	blank := func(part []byte) bool { return len(bytes.Trim(part, "\x00")) == 0 }
 	size := func(at int) uint32 { return binary.BigEndian.Uint32(head[at:]) }
 	isSize := func(n uint32) bool { return n >= 32 && n <= 65536 && n&(n-1) == 0 }
 	switch end {
 	case wakeName:
-		return len(head) <= markLength && (parseMark(head) != mark{} || blank(head))
+		return isMarkText(head)
 	case "-journal": // its first 12 bytes are zero until it is synced
 		const header = 28
 		return len(head) >= header && isSize(size(20)) && isSize(size(24)) &&
 			(bytes.HasPrefix(head, []byte{0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7}) || blank(head[:12]))
 	case "-wal":
 		return blank(head) || len(head) >= 8 && size(0)&^1 == 0x377f0682 && size(4) == version
-	default: // 3 bytes of nothing, or pages without a header, while it is made
-		return len(head) <= 3 || blank(head) || len(head) >= 4 && binary.NativeEndian.Uint32(head) == version
+	}
+	return false
+}
+
+// isMarkText reports whether a whole wake file is one that kapi has written. Other short files have two
+// words, too.
+func isMarkText(text []byte) bool {
+	m := parseMark(text)
+	return len(text) == markLength && len(m.epoch) == epochLength && string(text) == m.text()
+}
+
+func isMark(path string, side facts) bool {
+	text, err := readHeadOf(path, side)
+	return err == nil && isMarkText(text)
+}
+
+// takeWake gives a wake file of root's, which an older kapi has left beside the store of somebody else, to
+// them.
+func takeWake(path string) {
+	store, err := factsOf(path)
+	if err != nil || os.Geteuid() != 0 {
+		return
+	}
+	if side, err := factsOf(path + wakeName); err != nil || !store.roots(side) {
+		return
+	}
+	if f, err := openSide(path, wakeName, store); err == nil {
+		_ = f.Close()
 	}
 }

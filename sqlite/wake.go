@@ -35,6 +35,11 @@ type mark struct {
 
 const markLength = 64
 
+// text is what stands in the wake file.
+func (m mark) text() string {
+	return fmt.Sprintf("%-*s\n", markLength-1, m.epoch+" "+strconv.FormatUint(m.seq, 10))
+}
+
 type wakeFile struct {
 	store string // its path
 	path  string
@@ -52,7 +57,11 @@ func openWake(store string, like facts) (*wakeFile, error) {
 
 // open opens the file at the path and makes it if it isn't there.
 func (w *wakeFile) open() error {
-	f, err := openSide(w.store, wakeName, w.like)
+	var f *os.File
+	err := withRightsOf(w.store, func() (err error) {
+		f, err = openSide(w.store, wakeName, w.like)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", kapi.ErrUnavailable, w.path, bare(err))
 	}
@@ -80,8 +89,7 @@ func (w *wakeFile) inPlace() error {
 // touch wakes the others. The content only serves to recognise a file that was put back
 // to an earlier time.
 func (w *wakeFile) touch(m mark) {
-	line := fmt.Sprintf("%-*s\n", markLength-1, m.epoch+" "+strconv.FormatUint(m.seq, 10))
-	_, _ = w.file.Load().WriteAt([]byte(line), 0) // if it fails (a full disk), the others' slow poll sees the commit
+	_, _ = w.file.Load().WriteAt([]byte(m.text()), 0) // if it fails (a full disk), the others' slow poll sees the commit
 }
 
 // read returns the last mark, or a zero one: what doesn't have a mark's form is not believed.

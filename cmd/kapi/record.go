@@ -19,7 +19,7 @@ import (
 // may give up.
 func (j *job) awaitRecord(done <-chan error) error {
 	const silently = 2 * time.Second
-	const settling = 100 * time.Millisecond // in which what was meant for the command may still come
+	const settling = 100 * time.Millisecond // in which what was typed to end the command may still come
 	began := time.Now()
 	patience := time.NewTimer(silently)
 	defer patience.Stop()
@@ -37,7 +37,8 @@ func (j *job) awaitRecord(done <-chan error) error {
 			told = true
 		case sig := <-j.signals.C():
 			number, ok := sig.(syscall.Signal)
-			givenUp = givenUp || ok && ends(number) && time.Since(began) > settling
+			typed := number == syscall.SIGINT || number == syscall.SIGQUIT
+			givenUp = givenUp || ok && ends(number) && (!typed || time.Since(began) > settling)
 		}
 		if told && givenUp {
 			go j.faults.Try(j.place.close) // do returns, as nothing is waited for any more
