@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ type Server struct {
 	run     *syscall.SysProcAttr
 	cmd     *exec.Cmd
 	ended   chan struct{} // closed when cmd has
-	number  int           // of databases made
+	number  atomic.Int64  // of databases made
 }
 
 // For starts a server that is stopped with t.
@@ -300,11 +301,10 @@ func (s *Server) remove() {
 	}
 }
 
-// Database makes an empty database, which is dropped with t, and returns its name.
+// Database makes an empty database, also for tests that run at once, which is dropped with t, and returns its name.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
-	s.number++
-	name := fmt.Sprintf("test%d", s.number)
+	name := fmt.Sprintf("test%d", s.number.Add(1))
 	s.Exec(t, "postgres", "CREATE DATABASE "+name)
 	t.Cleanup(func() { s.Exec(t, "postgres", "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
 	return name
