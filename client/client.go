@@ -87,7 +87,7 @@ func New(address, token string, o Options) (*Client, error) {
 // is taken off: line ends (of Windows too), spaces, a byte order mark. What can't be a part of one
 // is refused, without a word of the token itself.
 func credentials(token string) (header string, err error) {
-	scheme, secret := auth.CutScheme(strings.Join(strings.Fields(wellformed.Trim(token)), " ") + " ")
+	scheme, secret := auth.CutScheme(strings.Join(strings.FieldsFunc(token, wellformed.IsPadding), " ") + " ")
 	words := strings.Fields(secret)
 	switch {
 	case scheme == "":

@@ -193,6 +193,7 @@ func TestTokens(t *testing.T) {
 		{"a.b.c\r\n", "Bearer a.b.c", ""},
 		{" \ta.b.c ", "Bearer a.b.c", ""},
 		{"\uFEFFa.b.c\r\n", "Bearer a.b.c", ""},
+		{"Bearer \uFEFFa.b.c\n", "Bearer a.b.c", ""},
 		{"\u00a0a.b.c", "Bearer a.b.c", ""},
 		{"Bearer a.b.c", "Bearer a.b.c", ""},
 		{"bearer  a.b.c\r\n", "bearer a.b.c", ""},

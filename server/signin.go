@@ -73,6 +73,7 @@ func (s *Server) readToken(c *call) (secret string, isForm bool, err error) {
 		return "", isForm, err
 	}
 	_, secret = auth.CutScheme(wellformed.Trim(secret)) // copied together with what a header has before it
+	secret = wellformed.Trim(secret)
 	if secret == "" {
 		return "", isForm, auth.ErrNoToken
 	}

@@ -126,5 +126,8 @@ func describe(form, found, before string) string {
 // KAPI_STORE="$(cat FILE)": line ends (the shell leaves those of Windows), spaces, a byte order mark.
 // With it, the value would name something else.
 func Trim(value string) string {
-	return strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' })
+	return strings.TrimFunc(value, IsPadding)
 }
+
+// IsPadding tells what Trim takes off.
+func IsPadding(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' }
