@@ -1,6 +1,7 @@
 package kapi_test
 
 import (
+	"cmp"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -24,7 +25,7 @@ func TestLinked(t *testing.T) {
 		for path := range imports(t, folder) {
 			all = append(all, path)
 			if local, ok := strings.CutPrefix(path, module); ok {
-				all = append(all, link(cmpDot(strings.TrimPrefix(local, "/")))...)
+				all = append(all, link(cmp.Or(strings.TrimPrefix(local, "/"), "."))...)
 			}
 		}
 		slices.Sort(all)
@@ -50,13 +51,6 @@ func TestLinked(t *testing.T) {
 	if all := linked["peer"]; !slices.Contains(all, module+"/internal/rules") {
 		t.Errorf("the engine links %v", all)
 	}
-}
-
-func cmpDot(folder string) string {
-	if folder == "" {
-		return "."
-	}
-	return folder
 }
 
 // TestRulesArePure: the rules see no lock, clock, context, process or network. Of package time they use

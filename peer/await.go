@@ -62,7 +62,7 @@ func (r *run) begin() (bool, error) {
 			return false, nil // r.ctx ends if it is gone
 		}
 		rep := rules.Report{Fence: now.Fence, Status: kapi.StatusRunning}
-		c := submit(rules.Change{Kind: rules.KindReport, ID: h.id, Report: rep})
+		c := submissionOf(rules.Change{Kind: rules.KindReport, ID: h.id, Report: rep})
 		err := p.commits.commit(r.ctx, c)
 		switch {
 		case err == nil:
@@ -99,7 +99,7 @@ func (r *run) leaveQueue(reason error) error {
 	}
 	state := "gave up waiting: " + reason.Error()
 	rep := rules.Report{Fence: now.Ticket, Status: kapi.StatusFailed, State: &state}
-	c := submit(rules.Change{Kind: rules.KindReport, ID: h.id, Report: rep})
+	c := submissionOf(rules.Change{Kind: rules.KindReport, ID: h.id, Report: rep})
 	if err := r.peer.commits.commit(r.peer.ctx, c); err != nil && !errors.Is(err, kapi.ErrUnknown) {
 		return errors.Join(reason, fmt.Errorf("take action %s from the queue: %w", h.id, err)) // the sweeper does it
 	}

@@ -33,7 +33,7 @@ type submission struct {
 	done  chan struct{}
 }
 
-func submit(c rules.Change) *submission { return &submission{Change: c} }
+func submissionOf(c rules.Change) *submission { return &submission{Change: c} }
 
 // A committer is group commit: it takes the changes that wait into one transaction, in which the rules
 // are applied to them.
@@ -51,7 +51,7 @@ type committer struct {
 	reclaims func() []*submission      // what the history has lost, to be put back before all else
 	reload   func() error              // replaces the view
 
-	queue chan *submission
+	submit chan *submission
 	// deciding is held while a transaction decides by the view, so that nobody
 	// replaces the view under it.
 	deciding sync.Mutex
@@ -72,7 +72,7 @@ func (m *committer) enqueue(ctx context.Context, c *submission) error {
 	}
 	c.done = make(chan struct{})
 	select {
-	case m.queue <- c:
+	case m.submit <- c:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -105,13 +105,13 @@ func (m *committer) wait(ctx context.Context, c *submission) error {
 	return c.Err
 }
 
-// commitLoop is the committer: it takes what is waiting into one transaction.
+// loop takes what is waiting into one transaction, again and again.
 func (m *committer) loop() {
 	changes := make([]*submission, 0, maxBatch)
 	for {
-		b := &batch{changes: changes[:0], more: m.queue}
+		b := &batch{changes: changes[:0], more: m.submit}
 		select {
-		case c := <-m.queue:
+		case c := <-m.submit:
 			b.take(c)
 		case <-m.ctx.Done():
 			return
@@ -331,7 +331,7 @@ func (m *committer) logDismissed(a kapi.Action, by string) {
 func (m *committer) nudge() {
 	ctx, cancel := context.WithTimeout(m.ctx, m.timeout)
 	defer cancel()
-	if err := m.commit(ctx, submit(rules.Change{Kind: rules.KindNudge})); err != nil && m.ctx.Err() == nil {
+	if err := m.commit(ctx, submissionOf(rules.Change{Kind: rules.KindNudge})); err != nil && m.ctx.Err() == nil {
 		m.log.Warn("what was recorded in transactions, or waits for one, can't be seen to yet", "error", err)
 	}
 }

@@ -175,7 +175,7 @@ func (h *handle) submit(rep rules.Report, final bool) (*submission, error) {
 }
 
 func (h *handle) change(rep rules.Report) *submission {
-	return submit(rules.Change{Kind: rules.KindReport, ID: h.id, Report: rep})
+	return submissionOf(rules.Change{Kind: rules.KindReport, ID: h.id, Report: rep})
 }
 
 // seal forbids further reports; it is false if the final one is made already.

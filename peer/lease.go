@@ -64,7 +64,7 @@ func (l *lease) renew() {
 	}
 	for _, h := range handles {
 		if r, ok := l.view.Get(h.id); ok && r.Silence != "" {
-			c := submit(rules.Change{Kind: rules.KindRestore, ID: h.id, Fence: r.Fence})
+			c := submissionOf(rules.Change{Kind: rules.KindRestore, ID: h.id, Fence: r.Fence})
 			// Nobody waits for that: the next renewal must not be late for it, and asks again.
 			if err := l.enqueue(ctx, c); err != nil && l.ctx.Err() == nil {
 				l.log.Warn("an action can't be marked as heard again yet", "action", h.id, "error", err)

@@ -149,12 +149,18 @@ func (o *operations) said(id string) (rep rules.Report, ended bool) {
 	return rep, ended
 }
 
-// forgetUnsaid forgets the ends of actions that are none any more: they are recorded, or somebody
-// dismissed them.
-func (o *operations) forgetUnsaid(over func(id string) bool) {
+// leftUnsaid returns the actions whose end the store could not take.
+func (o *operations) leftUnsaid() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	maps.DeleteFunc(o.unsaid, func(id string, _ rules.Report) bool { return over(id) })
+	return slices.Collect(maps.Keys(o.unsaid))
+}
+
+// forgetUnsaid forgets the end of an action: it is recorded, or somebody dismissed it.
+func (o *operations) forgetUnsaid(id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.unsaid, id)
 }
 
 // notice looks at each change for what concerns this process's own operations. It is called

@@ -176,7 +176,7 @@ func (p *Peer) assemble(clock string) {
 		store: p.store, view: p.view, flight: newFlight(), counters: &p.counters, log: p.log,
 		timeout: p.opts.StoreTimeout, limits: rules.Limits{Lease: p.opts.Lease, Answer: p.encodeRemote},
 		ctx: p.ctx, runner: p.runner, reclaims: p.ops.reclaims, reload: p.follow.reload,
-		queue: make(chan *submission, 4*maxBatch),
+		submit: make(chan *submission, 4*maxBatch),
 	}
 	p.adopt = adopter{ctx: p.ctx, own: p.ops.has, nudge: p.commits.nudge, spawn: p.spawn}
 	p.follow = follower{
@@ -280,7 +280,7 @@ func (p *Peer) Ready(ctx context.Context) error { return p.follow.check(ctx) }
 // log. It returns the action as it ended. The error is ErrUnknown, ErrNotFailed, or
 // wraps ErrUnavailable.
 func (p *Peer) Dismiss(ctx context.Context, id, by string) (kapi.Action, error) {
-	c := submit(rules.Change{Kind: rules.KindDismiss, ID: id})
+	c := submissionOf(rules.Change{Kind: rules.KindDismiss, ID: id})
 	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Action{}, err
 	}
@@ -293,7 +293,7 @@ func (p *Peer) Dismiss(ctx context.Context, id, by string) (kapi.Action, error) 
 // asked. Asking again changes nothing. The error is ErrUnknown, a *NotCancellableError, or
 // wraps ErrUnavailable.
 func (p *Peer) Cancel(ctx context.Context, id, by string) (kapi.Action, error) {
-	c := submit(rules.Change{Kind: rules.KindCancel, ID: id, By: by})
+	c := submissionOf(rules.Change{Kind: rules.KindCancel, ID: id, By: by})
 	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Action{}, err
 	}
@@ -306,7 +306,7 @@ func (p *Peer) Cancel(ctx context.Context, id, by string) (kapi.Action, error) {
 // may still be going on, so it keeps its keys. by names who gives it up. The error is as of
 // Cancel.
 func (p *Peer) GiveUp(ctx context.Context, id, by string) (kapi.Action, error) {
-	c := submit(rules.Change{Kind: rules.KindGiveUp, ID: id, By: by})
+	c := submissionOf(rules.Change{Kind: rules.KindGiveUp, ID: id, By: by})
 	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Action{}, err
 	}

@@ -73,7 +73,7 @@ func (p *Peer) Prepare(ctx context.Context, spec kapi.Spec, op kapi.Operation) (
 // transactions have recorded is adopted before.
 func (d *Prepared) Check(ctx context.Context) error {
 	p := d.run.peer
-	return p.explain(p.commits.commit(ctx, submit(rules.Change{Kind: rules.KindNudge, Wants: d.Keys})))
+	return p.explain(p.commits.commit(ctx, submissionOf(rules.Change{Kind: rules.KindNudge, Wants: d.Keys})))
 }
 
 // Discard forgets a start that was not recorded.

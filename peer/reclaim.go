@@ -39,7 +39,7 @@ func (o *operations) reclaims() (changes []*submission) {
 		return nil
 	}
 	for _, r := range slices.SortedFunc(maps.Values(o.lost), func(a, b store.Record) int { return int(a.Seq) - int(b.Seq) }) {
-		c := submit(rules.Change{Kind: rules.KindReclaim, ID: r.ID, Action: &r})
+		c := submissionOf(rules.Change{Kind: rules.KindReclaim, ID: r.ID, Action: &r})
 		c.done = make(chan struct{})
 		c.then = func() { o.reclaimed(c) }
 		changes = append(changes, c)

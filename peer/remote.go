@@ -93,7 +93,7 @@ func (p *Peer) Report(ctx context.Context, id string, r kapi.Report) (kapi.Remot
 	if r.Progress != nil && !(*r.Progress >= 0 && *r.Progress <= 1) {
 		return kapi.Remote{}, &kapi.InvalidError{Field: "progress", Reason: fmt.Sprintf("must be 0 to 1, not %v", *r.Progress)}
 	}
-	c := submit(rules.Change{Kind: rules.KindReport, ID: id, Heard: true, Report: rep})
+	c := submissionOf(rules.Change{Kind: rules.KindReport, ID: id, Heard: true, Report: rep})
 	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Remote{}, err
 	}

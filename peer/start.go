@@ -21,7 +21,7 @@ func (p *Peer) commitStart(ctx context.Context, start rules.Change) (*submission
 	judged := false
 	for {
 		start.Unjudged = !judged
-		c := submit(start)
+		c := submissionOf(start)
 		err := p.commits.commit(ctx, c)
 		var held *kapi.HeldError
 		if !judged && errors.As(err, &held) {

@@ -85,10 +85,11 @@ func (s *sweeper) tick() {
 		s.lastPurge = now
 		s.purgeSome()
 	}
-	s.ops.forgetUnsaid(func(id string) bool {
-		_, ongoing := s.view.Get(id)
-		return !ongoing
-	})
+	for _, id := range s.ops.leftUnsaid() { // the view tells the operations of changes while it is locked
+		if _, ongoing := s.view.Get(id); !ongoing {
+			s.ops.forgetUnsaid(id)
+		}
+	}
 	if s.view.stalled() {
 		s.commits.nudge()
 	}
@@ -189,12 +190,12 @@ func (s *sweeper) settleOwn(e *entry) {
 		state := "its start could not be confirmed, so it was not run"
 		rep = rules.Report{Fence: e.Fence, Status: kapi.StatusFailed, State: &state}
 	}
-	c := submit(rules.Change{Kind: rules.KindReport, ID: e.ID, Report: rep})
+	c := submissionOf(rules.Change{Kind: rules.KindReport, ID: e.ID, Report: rep})
 	if err := s.commits.commit(s.ctx, c); err != nil {
 		s.log.Warn("an action that nobody runs any more can't be settled yet", "action", e.ID, "error", err)
 		return
 	}
-	s.ops.forgetUnsaid(func(id string) bool { return id == e.ID })
+	s.ops.forgetUnsaid(e.ID)
 }
 
 // A pronounced verdict is on its way into the store.
@@ -211,7 +212,7 @@ func verdictOn(e *entry, ev rules.Evidence, survivors []proc.Process) *pronounce
 	if v == (rules.Verdict{}) || v.Silence != "" && !rules.Replaces(&e.Record, v, time.Now().UnixMilli()) {
 		return nil
 	}
-	return &pronounced{e, submit(rules.Change{Kind: rules.KindVerdict, ID: e.ID, Verdict: v, Runner: e.Runner.ID, Beat: ev.Beat}), survivors}
+	return &pronounced{e, submissionOf(rules.Change{Kind: rules.KindVerdict, ID: e.ID, Verdict: v, Runner: e.Runner.ID, Beat: ev.Beat}), survivors}
 }
 
 // pronounce commits the verdicts. The error says that this can't be done now.

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/kettubot/kapi/internal/backoff"
 )
 
 const (
@@ -16,10 +18,11 @@ const (
 // and again: it has better things to do while it recovers. After an attempt that failed the next
 // one may begin only after a pause; who comes before is told what was wrong then.
 type gate struct {
-	mu    sync.Mutex
-	err   error // of the last attempt, nil if that succeeded
-	pause time.Duration
-	next  time.Time // when the next attempt may begin
+	mu     sync.Mutex
+	err    error // of the last attempt, nil if that succeeded
+	pauses backoff.Backoff
+	pause  time.Duration // the one that goes on
+	next   time.Time     // when the next attempt may begin
 }
 
 // pass lets an attempt begin, or returns why it would fail.
@@ -45,10 +48,9 @@ func (g *gate) tell(err error) {
 		return
 	}
 	if g.err == nil {
-		g.pause = firstPause
-	} else {
-		g.pause = min(2*g.pause, lastPause)
+		g.pauses = backoff.New(firstPause, lastPause)
 	}
+	g.pause = g.pauses.Next()
 	g.err = err
 	g.rest()
 }

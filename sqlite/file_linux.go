@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -180,7 +179,7 @@ func openSide(store, end string, like facts) (*os.File, error) {
 	name := filepath.Base(path)
 	const attempts = 20
 	for attempt := 1; ; attempt++ {
-		f, err := trySide(folder, name, path, end, like)
+		f, err := trySide(folder, store, end, like)
 		if errors.Is(err, fs.ErrPermission) {
 			// Whoever makes it is about to give it its owner and mode. If not, it is from before the store
 			// was given to a group, or from a process that was killed just then.
@@ -212,13 +211,15 @@ func discardSide(folder int, name string, like facts) {
 // errRemoved says that a file went away while it was looked at.
 var errRemoved = errors.New("was removed")
 
-func trySide(folder int, name, path, end string, like facts) (*os.File, error) {
+func trySide(folder int, store, end string, like facts) (*os.File, error) {
+	path := store + end
+	name := filepath.Base(path)
 	const flags = unix.O_RDWR | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 	var stat unix.Stat_t
 	err := unix.Fstatat(folder, name, &stat, unix.AT_SYMLINK_NOFOLLOW)
 	made := errors.Is(err, fs.ErrNotExist)
 	if err == nil {
-		err = admitSide(strings.TrimSuffix(path, end), end, factsIn(&stat), like) // a device may do something for being opened
+		err = admitSide(store, end, factsIn(&stat), like) // a device may do something for being opened
 	}
 	if err != nil && !made {
 		return nil, err
@@ -232,15 +233,12 @@ func trySide(folder int, name, path, end string, like facts) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = unix.Fstat(fd, &stat); err == nil {
-		err = like.admits(factsIn(&stat)) // what was opened may be another than what was looked at
-	}
-	if err == nil && stat.Nlink == 0 {
+	if err = unix.Fstat(fd, &stat); err == nil && stat.Nlink == 0 {
 		err = errRemoved
 	}
 	ours := made
-	if err == nil && !made {
-		err = admitSide(strings.TrimSuffix(path, end), end, factsIn(&stat), like)
+	if err == nil && !made { // what was opened may be another than what was looked at
+		err = admitSide(store, end, factsIn(&stat), like)
 	}
 	if err == nil && !made {
 		var head []byte

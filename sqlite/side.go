@@ -138,7 +138,7 @@ func admitSide(path, end string, side, like facts) error {
 var errNotOurs = errors.New("is no file of the store's: if it is, give it to the store's owner (chown), else remove it")
 
 // headLength is how much of a file shows what it is.
-const headLength = 136
+const headLength = markLength + 1
 
 // An answer may not be known.
 type answer int

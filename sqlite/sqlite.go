@@ -93,13 +93,11 @@ func OpenContext(ctx context.Context, path string) (*Store, error) {
 func OpenWith(ctx context.Context, path string, o Options) (*Store, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
-		err = fmt.Errorf("%w: %w", kapi.ErrUnavailable, err)
+		return nil, fmt.Errorf("store %s: %w: %w", path, kapi.ErrUnavailable, err)
 	}
 	s := newStore()
-	if s.name = path; err == nil {
-		s.path, err = resolve(path)
-	}
-	if err != nil {
+	s.name = path
+	if s.path, err = resolve(path); err != nil {
 		return nil, fmt.Errorf("store %s: %w", path, err)
 	}
 	if s.warn = o.Warn; s.warn == nil {

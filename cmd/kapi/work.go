@@ -35,9 +35,11 @@ func (r *recorder) begin(pid int) {
 	}
 	work, err := proc.Describe(pid, proc.MarkOf(r.nonce), around)
 	if err == nil {
+		r.work = work // what the store can't take now goes along with the next renewal
 		err = r.place.recordWork(context.Background(), r.action, work)
 	}
 	if errors.Is(err, errors.ErrUnsupported) { // a server hears of our death by the connection, or not at all
+		r.work = proc.Work{}
 		return
 	}
 	if err := proc.Unproven(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
@@ -45,9 +47,7 @@ func (r *recorder) begin(pid int) {
 	}
 	if err != nil {
 		r.app.tell("if kapi is killed, what is left of the command may not be recognised: %v", err)
-		return
 	}
-	r.work = work
 }
 
 // Looks for process groups and sessions that the command has made: a program run by sudo on a

@@ -163,7 +163,7 @@ func (s *stage) play(dies func(*stage) []int) {
 	})
 	t.Cleanup(func() { _ = syscall.Kill(s.worker, syscall.SIGKILL) })
 	s.share()
-	s.awaitRecorded(first.pid(), s.worker)
+	s.awaitRecorded(first, s.worker)
 	for _, pid := range append([]int{first.pid()}, descendants(t, first.pid())...) {
 		switch {
 		case pid == s.worker:
@@ -210,7 +210,7 @@ func (s *stage) play(dies func(*stage) []int) {
 
 // awaitRecorded waits until the store has the process group and the session of the worker, if they are
 // not those of kapi, which has looked then.
-func (s *stage) awaitRecorded(kapi, worker int) {
+func (s *stage) awaitRecorded(kapi *process, worker int) {
 	s.t.Helper()
 	var want []*regexp.Regexp
 	for _, id := range []func(pid int) (int, error){unix.Getpgid, unix.Getsid} {
@@ -218,7 +218,7 @@ func (s *stage) awaitRecorded(kapi, worker int) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if known, err := id(kapi); err != nil || known != of {
+		if known, err := id(kapi.pid()); err != nil || known != of {
 			want = append(want, regexp.MustCompile(fmt.Sprintf(`\b%d\b`, of)))
 		}
 	}
@@ -227,6 +227,11 @@ func (s *stage) awaitRecorded(kapi, worker int) {
 		s.t.Fatal(err)
 	}
 	defer store.Close()
+	defer func() {
+		if s.t.Failed() {
+			s.t.Logf("of %d, kapi says: %s; the store has: %s", worker, kapi.stderr, workIn(s.t, store))
+		}
+	}()
 	kapitest.Eventually(s.t, "kapi has recorded the worker", func() bool {
 		work := workIn(s.t, store)
 		return work != "" && !slices.ContainsFunc(want, func(id *regexp.Regexp) bool { return !id.MatchString(work) })
@@ -322,7 +327,7 @@ func TestKilledEarly(t *testing.T) {
 			first.gather()
 			if name == "a daemon left" {
 				kapitest.Eventually(t, "the daemon is there", func() bool { return workerOf(t, first.pid(), "sleep", long) != 0 })
-				time.Sleep(400 * time.Millisecond) // kapi has looked by then: the shell may be gone before it has seen the daemon's session
+				s.awaitRecorded(first, workerOf(t, first.pid(), "sleep", long))
 				for _, pid := range append([]int{first.pid()}, descendants(t, first.pid())...) {
 					if programOf(pid) == s.binary || programOf(pid) == "" {
 						_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -57,7 +57,8 @@ type Change struct {
 type Outcome struct {
 	// Record is the action as it is then.
 	Record store.Record
-	// Changed is false if that was so before, or the change was refused.
+	// Changed is false if that was so before, or the change was refused. It says nothing of a start that
+	// was answered before.
 	Changed bool
 	// Dismissed are the failed actions that a start has dismissed, as they were before.
 	Dismissed []kapi.Action

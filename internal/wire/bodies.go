@@ -24,6 +24,7 @@ type Cancel struct {
 }
 
 // A Reported is the answer to PATCH /kapi/actions/{id}, as a client reads it: the action's fields, and
+// what its runner is to know beside them.
 type Reported struct {
 	kapi.Action
 	// Fence is the action's, if it is another than that of the report: it has got its keys.
