@@ -55,6 +55,9 @@ func newFile(path string, readers int) *file {
 // there before keeps its seqs from being taken again.
 func openFile(ctx context.Context, path string, known mark) (f *file, err error) {
 	takeWake(path)
+	if err := checkRootsOwn(path); err != nil {
+		return nil, err
+	}
 	err = withRightsOf(path, func() error {
 		f, err = openAsItsOwner(ctx, path, known)
 		return err

@@ -43,9 +43,15 @@ func networkFileSystem(folder string) string {
 	return networkName(int64(stat.Type), folder)
 }
 
-// makeFile makes an empty file with mode 0600, without opening it.
+// makeFile makes an empty file with mode 0600, without opening it. The path has no links in it, and none is
+// followed that was put there since.
 func makeFile(path string) error {
-	return syscall.Mknod(path, syscall.S_IFREG|0o600, 0)
+	folder, err := openFolder(path)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(folder)
+	return unix.Mknodat(folder, filepath.Base(path), unix.S_IFREG|0o600, 0)
 }
 
 // checkAccess says why a file can't be read and written.
@@ -171,7 +177,7 @@ func headIn(fd int) ([]byte, error) {
 // folder may put anything there, at any time.
 func openSide(store, end string, like facts) (*os.File, error) {
 	path := store + end
-	folder, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	folder, err := openFolder(path)
 	if err != nil {
 		return nil, err
 	}

@@ -128,6 +128,50 @@ func TestMovedMeanwhile(t *testing.T) {
 	mover.end()
 }
 
+// TestRootMakesAStore: what root makes in somebody's folder is theirs, so that it locks nobody out, and
+// root's own isn't opened there, where files of root's can be moved to those that root writes to.
+func TestRootMakesAStore(t *testing.T) {
+	asRoot(t)
+	path := strangersStore(t, 0o600)
+	must(t, errors.Join(os.Remove(path), os.Remove(path+wakeName)))
+	s := openAt(t, path)
+	mustInsert(t, s, "a")
+	for _, end := range []string{"", "-wal", "-shm", wakeName} {
+		if now, err := factsOf(path + end); err != nil || now.uid != 60001 || now.gid != 60001 || now.mode != 0o600 {
+			t.Errorf("PATH%s belongs to %d:%d, with mode %o (error: %v)", end, now.uid, now.gid, now.mode, err)
+		}
+	}
+	closeStore(t, s)
+	theirs := startChildAs(t, "keep", path, 60001, 60001, 60001)
+	theirs.expect("open")
+	theirs.end()
+
+	must(t, os.Chown(path, 0, 0))
+	wantOpenRefused(t, path, "it is root's, in a folder of user 60001")
+	wantOpenRefused(t, path, "chown 60001 "+path)
+	must(t, os.Chown(path, 60001, 60001))
+	wantIDs(t, openFor(t, path), "a")
+}
+
+// TestExchangedFolder: nothing is made at the end of a link that takes a folder's place after links were
+// resolved.
+func TestExchangedFolder(t *testing.T) {
+	asRoot(t)
+	above, victims := t.TempDir(), t.TempDir()
+	path := filepath.Join(above, "folder", "kapi.db")
+	must(t, os.Symlink(victims, filepath.Dir(path)))
+	if err := makeFile(path); err == nil || !strings.Contains(err.Error(), "has become a symbolic link") {
+		t.Errorf("makeFile: %v", err)
+	}
+	if f, err := openSide(path, wakeName, facts{}); err == nil || !strings.Contains(err.Error(), "has become a symbolic link") {
+		t.Errorf("openSide: %v", err)
+		_ = f.Close()
+	}
+	if left := folderOf(t, filepath.Join(victims, "any")); len(left) != 0 {
+		t.Errorf("%v was made", left)
+	}
+}
+
 // TestRootsSides: what root has, or another store of root's, isn't given to a user, nor read into their
 // store; only the mark that an older kapi has left is theirs now.
 func TestRootsSides(t *testing.T) {

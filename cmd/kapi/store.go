@@ -16,6 +16,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/asowner"
 	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/postgres"
 	"github.com/kettubot/kapi/sqlite"
@@ -49,7 +50,7 @@ func (a *app) openStore(ctx context.Context, log *slog.Logger) (store, error) {
 		return nil, err
 	}
 	if a.store == "" {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		if err := asowner.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return nil, fmt.Errorf("store %s: %w: %w", path, kapi.ErrUnavailable, err)
 		}
 	}
