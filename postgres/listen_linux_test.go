@@ -40,30 +40,20 @@ func listening(t *testing.T, s *Store) (woken chan struct{}, returned chan error
 	return woken, returned
 }
 
-func await[T any](t *testing.T, c <-chan T, what string) (v T) {
-	t.Helper()
-	select {
-	case v = <-c:
-	case <-kapitest.Within(t).Done():
-		t.Fatalf("waited %v for %s", deadline, what)
-	}
-	return v
-}
-
 // TestListenAgain: a listener whose connection is ended says so once, and listens again. What was
 // committed meanwhile wakes it.
 func TestListenAgain(t *testing.T) {
 	s, database := newStore(t)
 	woken, returned := listening(t, s)
-	await(t, woken, "the first wake-up, once it listens")
+	kapitest.Receive(t, woken, "the first wake-up, once it listens")
 	mustInsert(t, openFor(t, server.DSN(database)), "a")
-	await(t, woken, "a commit")
+	kapitest.Receive(t, woken, "a commit")
 	for range 2 {
 		terminate(t, database, "listen")
-		if err := await(t, returned, "the listener to say that it was cut off"); !errors.Is(err, kapi.ErrUnavailable) {
+		if err := kapitest.Receive(t, returned, "the listener to say that it was cut off"); !errors.Is(err, kapi.ErrUnavailable) {
 			t.Error(err)
 		}
-		await(t, woken, "the wake-up once it listens again")
+		kapitest.Receive(t, woken, "the wake-up once it listens again")
 		kapitest.Eventually(t, "it listens", func() bool { return activity(t, database, "listen", "query LIKE 'LISTEN%'") == 1 })
 	}
 }
@@ -103,11 +93,11 @@ func TestDeaf(t *testing.T) {
 	s := openAt(t, server.DSN(server.Database(t)), Options{ListenDSN: server.DSN(elsewhere)})
 	t.Cleanup(func() { _ = s.Close() })
 	woken, returned := listening(t, s)
-	if err := await(t, returned, "the listener to say that it hears nothing"); !strings.Contains(err.Error(), "--store-listen") {
+	if err := kapitest.Receive(t, returned, "the listener to say that it hears nothing"); !strings.Contains(err.Error(), "--store-listen") {
 		t.Error(err)
 	}
 	for range 5 {
-		await(t, woken, "a look")
+		kapitest.Receive(t, woken, "a look")
 	}
 	select {
 	case err := <-returned:
@@ -121,11 +111,11 @@ func TestListenClosed(t *testing.T) {
 	s := openAt(t, server.DSN(server.Database(t)), Options{})
 	returned, woken := make(chan error, 1), make(chan struct{}, 100)
 	go func() { returned <- s.Listen(context.Background(), func() { woken <- struct{}{} }) }()
-	await(t, woken, "it to listen")
+	kapitest.Receive(t, woken, "it to listen")
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := await(t, returned, "Listen to return"); !errors.Is(err, errClosed) {
+	if err := kapitest.Receive(t, returned, "Listen to return"); !errors.Is(err, errClosed) {
 		t.Error(err)
 	}
 }

@@ -96,6 +96,14 @@ func TestForeignSchema(t *testing.T) {
 	mustInsert(t, openFor(t, server.DSN(database)), "a")
 }
 
+// TestWithoutSecret: a store that lost its secret isn't read.
+func TestWithoutSecret(t *testing.T) {
+	s, database := newStore(t)
+	server.Exec(t, database, "DELETE FROM kapi.secrets")
+	_, err := s.Snapshot(kapitest.Within(t))
+	wantRefusal(t, err, "kapi's table secrets is empty")
+}
+
 // TestOlderSchema: a store of an older kapi is brought to this version, with all that is in it.
 func TestOlderSchema(t *testing.T) {
 	dump, err := os.ReadFile("testdata/schema1.sql")

@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -23,7 +25,13 @@ func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
 			snapshot.Head, snapshot.Records = page.Head, page.Records
 			return err
 		})
-		b.Queue(s.sql.secret).QueryRow(func(row pgx.Row) error { return row.Scan(&snapshot.Secret) })
+		b.Queue(s.sql.secret).QueryRow(func(row pgx.Row) error {
+			err := row.Scan(&snapshot.Secret)
+			if errors.Is(err, pgx.ErrNoRows) {
+				err = fmt.Errorf("%w: kapi's table secrets is empty in schema %s: it was restored in part", kapi.ErrUnavailable, s.schema)
+			}
+			return err
+		})
 	})
 	return snapshot, err
 }

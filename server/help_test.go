@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,7 +13,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -22,6 +20,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/server"
@@ -146,22 +145,7 @@ func (s *flaky) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 }
 
 // logged is what was logged, one JSON object a line.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+type logged struct{ kapitest.Output }
 
 // line returns the first one that holds all these, decoded.
 func (l *logged) line(t *testing.T, parts ...string) map[string]any {
@@ -179,7 +163,7 @@ lines:
 		}
 		return m
 	}
-	t.Fatalf("no line with %q in the log:\n%s", parts, l)
+	t.Fatalf("no line with %q in the log:\n%s", parts, l.String())
 	return nil
 }
 

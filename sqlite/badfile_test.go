@@ -104,7 +104,7 @@ func TestLinkToAStore(t *testing.T) {
 	}
 	woken := listen(t, b)
 	mustInsert(t, a, "a")
-	receive(t, woken, "a wake-up at the other name")
+	kapitest.Receive(t, woken, "a wake-up at the other name")
 	wantIDs(t, b, "a")
 	mustInsert(t, b, "b")
 	wantIDs(t, a, "a", "b")

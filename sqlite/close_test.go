@@ -40,7 +40,7 @@ func TestQuiesce(t *testing.T) {
 				t.Errorf("Commit: %v", err)
 			}
 		})
-		receive(t, inside, "a commit to begin")
+		kapitest.Receive(t, inside, "a commit to begin")
 		quiet := make(chan struct{})
 		all.Go(func() {
 			s.Quiesce(func() {
@@ -58,7 +58,7 @@ func TestQuiesce(t *testing.T) {
 			})
 		})
 		close(goOn)
-		receive(t, quiet, "Quiesce to call f")
+		kapitest.Receive(t, quiet, "Quiesce to call f")
 		all.Wait()
 		mustInsert(t, s, "after")
 		wantIDs(t, s, "after")
@@ -98,7 +98,7 @@ func TestCloseWaits(t *testing.T) {
 				return store.Writes{}, nil
 			})
 		}()
-		receive(t, inside, "a commit to begin")
+		kapitest.Receive(t, inside, "a commit to begin")
 		for range 3 {
 			go func() { closed <- s.Close() }()
 		}
@@ -108,11 +108,11 @@ func TestCloseWaits(t *testing.T) {
 		default:
 		}
 		close(goOn)
-		if err := receive(t, committed, "the commit"); err != nil {
+		if err := kapitest.Receive(t, committed, "the commit"); err != nil {
 			t.Errorf("the commit that Close waits for: %v", err)
 		}
 		for range 3 {
-			if err := receive(t, closed, "Close"); err != nil {
+			if err := kapitest.Receive(t, closed, "Close"); err != nil {
 				t.Errorf("Close: %v", err)
 			}
 		}
@@ -143,7 +143,7 @@ func TestCloseDuringWork(t *testing.T) {
 			}
 		})
 	}
-	receive(t, closing, "some work")
+	kapitest.Receive(t, closing, "some work")
 	closeStore(t, s)
 	all.Wait()
 }

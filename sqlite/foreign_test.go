@@ -11,6 +11,8 @@ import (
 
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/internal/storetest"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestOtherProgram: another program's database is refused in whatever state it was left,
@@ -31,6 +33,15 @@ func TestOtherProgram(t *testing.T) {
 			wantUntouched(t, path, "database of another program")
 		})
 	}
+}
+
+// TestWithoutSecret: a store that lost its secret isn't read, else everybody could sign.
+func TestWithoutSecret(t *testing.T) {
+	path := newPath(t)
+	s := openFor(t, path)
+	script(t, path, "DELETE FROM secrets")
+	_, err := s.Snapshot(kapitest.Within(t))
+	wantRefusal(t, err, path, "its secret is missing")
 }
 
 // wantUntouched checks that a file is refused, and that neither it nor what lies beside

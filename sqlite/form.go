@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/store"
@@ -12,17 +11,9 @@ import (
 // a jump ahead is still one.
 const highestSeq = 1<<53 - 1
 
-// isID reports whether a text has the form of an epoch or an id.
-func isID(text string) bool {
-	const longest = 64
-	return text != "" && len(text) <= longest && strings.IndexFunc(text, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_')
-	}) < 0
-}
-
 // checkHead refuses a head that no kapi has written: the file may be anybody's.
 func checkHead(h store.Head) error {
-	if !isID(h.Epoch) || h.Seq > highestSeq || h.Purged > h.Seq {
+	if !store.IsID(h.Epoch) || h.Seq > highestSeq || h.Purged > h.Seq {
 		return fmt.Errorf("%w: its head is not kapi's (epoch %q, seq %d, purged %d)", kapi.ErrUnavailable, h.Epoch, h.Seq, h.Purged)
 	}
 	return nil

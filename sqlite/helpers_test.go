@@ -148,17 +148,6 @@ func wantOpenRefused(t testing.TB, path, why string) {
 	wantRefusal(t, err, path, why)
 }
 
-// receive waits for a value of c.
-func receive[T any](t testing.TB, c <-chan T, what string) (v T) {
-	t.Helper()
-	select {
-	case v = <-c:
-	case <-time.After(deadline):
-		t.Fatalf("waited %v for %s", deadline, what)
-	}
-	return v
-}
-
 // rawConn opens the file as another program would.
 func rawConn(t testing.TB, path string) *sqlite.Conn {
 	t.Helper()

@@ -51,7 +51,7 @@ func TestCommitWaitsForALock(t *testing.T) {
 	default:
 	}
 	other.end()
-	if err := receive(t, waited, "the commit that waits for the lock"); err != nil {
+	if err := kapitest.Receive(t, waited, "the commit that waits for the lock"); err != nil {
 		t.Errorf("the lock was let go, and the commit that waited for it says: %v", err)
 	}
 	mustInsert(t, s, "after")
@@ -110,7 +110,7 @@ func TestOpenWaitsForALock(t *testing.T) {
 			case <-time.After(20 * time.Millisecond):
 			}
 			other.end()
-			if err := receive(t, opened, "Open"); err != nil {
+			if err := kapitest.Receive(t, opened, "Open"); err != nil {
 				t.Errorf("the lock was let go, and Open says: %v", err)
 			}
 		})
@@ -188,7 +188,7 @@ func TestTogetherInOneProcess(t *testing.T) {
 	}
 	epochs := map[string]bool{}
 	for range 10 {
-		s := receive(t, opened, "Open")
+		s := kapitest.Receive(t, opened, "Open")
 		if s == nil {
 			continue
 		}

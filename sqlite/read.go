@@ -47,9 +47,13 @@ func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
 		if snapshot.Records, err = readRecords(c, selectOngoing, nil); err != nil {
 			return err
 		}
-		return each(c, selectSecret, nil, func(stmt *sqlite.Stmt) {
+		err = each(c, selectSecret, nil, func(stmt *sqlite.Stmt) {
 			snapshot.Secret = column(stmt, 0)
 		})
+		if err == nil && len(snapshot.Secret) == 0 { // everybody could sign with that
+			err = fmt.Errorf("%w: its secret is missing, so it is not as kapi has written it", kapi.ErrUnavailable)
+		}
+		return err
 	})
 	return snapshot, err
 }

@@ -149,7 +149,7 @@ func TestReplacedWhileWaiting(t *testing.T) {
 	kapitest.Eventually(t, "it waits", func() bool { return len(s.now().writer) == 0 })
 	must(t, os.Rename(path, path+".old"))
 	other.end()
-	if err := receive(t, done, "the commit"); err != nil {
+	if err := kapitest.Receive(t, done, "the commit"); err != nil {
 		t.Errorf("the commit: %v", err)
 	}
 	wantIDs(t, openFor(t, path), "b")
@@ -206,7 +206,7 @@ func TestReplacedBesideALog(t *testing.T) {
 			}()
 			before.tell("") // it looks, and notices
 			before.expect("1")
-			s := receive(t, opened, "Open")
+			s := kapitest.Receive(t, opened, "Open")
 			if s == nil {
 				return
 			}

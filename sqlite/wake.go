@@ -13,6 +13,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // The WAL is written before its content is visible, so watching that would miss
@@ -105,7 +106,7 @@ func (w *wakeFile) read() mark {
 func parseMark(text []byte) mark {
 	epoch, seq, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
 	number, err := strconv.ParseUint(seq, 10, 63)
-	if err != nil || number > highestSeq || !isID(epoch) {
+	if err != nil || number > highestSeq || !store.IsID(epoch) {
 		return mark{}
 	}
 	return mark{epoch, number}

@@ -30,7 +30,7 @@ func TestListenWithoutWatches(t *testing.T) {
 	}
 	woken := listen(t, s)
 	mustInsert(t, other, "a")
-	receive(t, woken, "a wake-up after a commit")
+	kapitest.Receive(t, woken, "a wake-up after a commit")
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}

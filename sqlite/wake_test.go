@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // listen listens for wake-ups until t ends. The first one, which says nothing, is taken
@@ -57,7 +58,7 @@ func TestWokenByAnotherProcess(t *testing.T) {
 		drain(woken)
 		other.tell(id)
 		other.hear()
-		receive(t, woken, "a wake-up by another process")
+		kapitest.Receive(t, woken, "a wake-up by another process")
 	}
 	other.end()
 	wantIDs(t, s, "a", "b", "c")
@@ -84,18 +85,18 @@ func TestPoll(t *testing.T) {
 	path := newPath(t)
 	s, other := openFor(t, path), openFor(t, path)
 	woken, ended := listenWith(t, polling(s))
-	receive(t, woken, "the first wake-up")
+	kapitest.Receive(t, woken, "the first wake-up")
 	for _, id := range []string{"a", "b"} {
 		mustInsert(t, other, id)
 		if err := os.Chtimes(path+"-wake", time.Time{}, time.UnixMilli(1)); err != nil {
 			t.Fatal(err)
 		}
-		receive(t, woken, "a wake-up after a commit")
+		kapitest.Receive(t, woken, "a wake-up after a commit")
 	}
 	if err := os.Remove(path + "-wake"); err != nil {
 		t.Fatal(err)
 	}
-	if err := receive(t, ended, "the poll to end"); err == nil || !strings.Contains(err.Error(), path+"-wake was removed") {
+	if err := kapitest.Receive(t, ended, "the poll to end"); err == nil || !strings.Contains(err.Error(), path+"-wake was removed") {
 		t.Errorf("the wake file was removed, and the poll says %v", err)
 	}
 }
@@ -124,11 +125,11 @@ func TestWakeFileRemoved(t *testing.T) {
 	mustInsert(t, a, "1")
 	for _, s := range []*Store{a, b} {
 		woken, ended := listenWith(t, s.Listen)
-		receive(t, woken, "the watch to begin")
+		kapitest.Receive(t, woken, "the watch to begin")
 		if err := os.Remove(path + "-wake"); err != nil {
 			t.Fatal(err)
 		}
-		if err := receive(t, ended, "Listen to end"); err == nil || !strings.Contains(err.Error(), path+"-wake was removed") {
+		if err := kapitest.Receive(t, ended, "Listen to end"); err == nil || !strings.Contains(err.Error(), path+"-wake was removed") {
 			t.Errorf("the wake file was removed, and Listen says %v", err)
 		}
 		listen(t, s)
@@ -148,7 +149,7 @@ func TestWakeFileRemoved(t *testing.T) {
 		}
 		mustInsert(t, s, string(rune('a'+i)))
 		for j, woken := range []<-chan struct{}{wokenA, wokenB, wokenC} {
-			receive(t, woken, "a wake-up of "+string(rune('a'+j))+" by "+string(rune('a'+i)))
+			kapitest.Receive(t, woken, "a wake-up of "+string(rune('a'+j))+" by "+string(rune('a'+i)))
 		}
 	}
 }
@@ -170,10 +171,10 @@ func TestWakeFileRemovedAndMadeAgain(t *testing.T) {
 	}
 	wokenA, wokenB := listen(t, a), listen(t, b)
 	mustInsert(t, a, "2")
-	receive(t, wokenB, "a wake-up by who had the store open before")
+	kapitest.Receive(t, wokenB, "a wake-up by who had the store open before")
 	drain(wokenA)
 	mustInsert(t, b, "3")
-	receive(t, wokenA, "a wake-up by who opened it later")
+	kapitest.Receive(t, wokenA, "a wake-up by who opened it later")
 	wantIDs(t, a, "1", "2", "3")
 }
 
@@ -234,7 +235,7 @@ func TestListenEndsWithTheStore(t *testing.T) {
 	} {
 		_, ended := listenWith(t, c.listen)
 		closeStore(t, c.s)
-		if err := receive(t, ended, name+": Listen to end"); !errors.Is(err, kapi.ErrUnavailable) {
+		if err := kapitest.Receive(t, ended, name+": Listen to end"); !errors.Is(err, kapi.ErrUnavailable) {
 			t.Errorf("%s: Listen ends with %v, want an error that wraps %v", name, err, kapi.ErrUnavailable)
 		}
 	}

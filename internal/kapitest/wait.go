@@ -28,6 +28,18 @@ func Within(t testing.TB) context.Context {
 	return ctx
 }
 
+// Receive waits for a value of c, and fails the test if none comes within Patience. A closed channel gives a
+// zero one.
+func Receive[T any](t testing.TB, c <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(Patience):
+		t.Fatalf("waited %v for %s", Patience, what)
+	}
+	return v
+}
+
 // An Output collects what is written, and may be read meanwhile.
 type Output struct {
 	mu sync.Mutex

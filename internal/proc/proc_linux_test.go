@@ -7,21 +7,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
-)
 
-// await polls a condition that another process brings about.
-func await(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(20 * time.Second)
-	for tick := time.Tick(2 * time.Millisecond); !ok(); {
-		select {
-		case <-tick:
-		case <-deadline:
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}
+	"github.com/kettubot/kapi/internal/kapitest"
+)
 
 // start runs a command until the test ends and returns its identity.
 func start(t *testing.T, cmd *exec.Cmd) Identity {
@@ -80,13 +68,13 @@ func TestLifeOfAProcess(t *testing.T) {
 	}
 
 	kill(t, id.PID, syscall.SIGSTOP)
-	await(t, "the process stops", id.Stopped)
+	kapitest.Eventually(t, "the process stops", id.Stopped)
 	wantLife(t, id, Alive)
 	kill(t, id.PID, syscall.SIGCONT)
-	await(t, "the process continues", func() bool { return !id.Stopped() })
+	kapitest.Eventually(t, "the process continues", func() bool { return !id.Stopped() })
 
 	kill(t, id.PID, syscall.SIGKILL)
-	await(t, "the process is a zombie", func() bool { return id.Life() == Gone })
+	kapitest.Eventually(t, "the process is a zombie", func() bool { return id.Life() == Gone })
 	if st, err := system.stat(id.PID); err != nil || st.state != 'Z' {
 		t.Errorf("status of a killed process that nobody reaped: %+v, %v", st, err)
 	}
@@ -127,7 +115,7 @@ func TestLifeOfAnother(t *testing.T) {
 
 func TestExecKeepsTheIdentity(t *testing.T) {
 	id := start(t, exec.Command("sh", "-c", "exec sleep 1000"))
-	await(t, "the shell becomes sleep", func() bool {
+	kapitest.Eventually(t, "the shell becomes sleep", func() bool {
 		st, err := system.stat(id.PID)
 		return err == nil && st.name == "sleep"
 	})
@@ -169,7 +157,7 @@ func TestAProcessOutlivesItsFirstThread(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := start(t, cmd)
-	await(t, "the first thread ends", func() bool {
+	kapitest.Eventually(t, "the first thread ends", func() bool {
 		st, err := system.stat(id.PID)
 		return err == nil && st.dead()
 	})
@@ -178,9 +166,9 @@ func TestAProcessOutlivesItsFirstThread(t *testing.T) {
 		t.Errorf("remains %+v, want pid %d", left, id.PID)
 	}
 	kill(t, id.PID, syscall.SIGSTOP)
-	await(t, "the process stops", id.Stopped)
+	kapitest.Eventually(t, "the process stops", id.Stopped)
 	kill(t, id.PID, syscall.SIGKILL)
-	await(t, "all threads end", func() bool { return id.Life() == Gone })
+	kapitest.Eventually(t, "all threads end", func() bool { return id.Life() == Gone })
 }
 
 func TestWithoutAProcOfOurs(t *testing.T) {

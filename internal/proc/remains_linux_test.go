@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // remains looks at this machine.
@@ -82,7 +84,7 @@ func TestRemains(t *testing.T) {
 			if tt.killRoot {
 				want++
 			}
-			await(t, "the command is there", func() bool {
+			kapitest.Eventually(t, "the command is there", func() bool {
 				left := remains(t, w)
 				return len(left.Sure)+len(left.Maybe) == want && !slices.ContainsFunc(left.Sure, func(p Process) bool { return p.Name == "env" })
 			})
@@ -91,7 +93,7 @@ func TestRemains(t *testing.T) {
 				kill(t, w.Root.PID, syscall.SIGKILL)
 			}
 			_ = shell.Wait()
-			await(t, "only those are left", func() bool {
+			kapitest.Eventually(t, "only those are left", func() bool {
 				left := remains(t, w)
 				return names(left.Sure) == tt.sure && names(left.Maybe) == tt.maybe
 			})
@@ -100,7 +102,7 @@ func TestRemains(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			await(t, "nothing is left", func() bool { return remains(t, w).None() })
+			kapitest.Eventually(t, "nothing is left", func() bool { return remains(t, w).None() })
 		})
 	}
 }
@@ -217,9 +219,9 @@ func TestSignal(t *testing.T) {
 	}
 	wantLife(t, id, Alive)
 	kill(t, id.PID, syscall.SIGSTOP)
-	await(t, "the process stops", id.Stopped)
+	kapitest.Eventually(t, "the process stops", id.Stopped)
 	if err := Signal(Ref{id.PID, id.StartTime}, syscall.SIGTERM); err != nil {
 		t.Error(err)
 	}
-	await(t, "it ends, though it was stopped", func() bool { return id.Life() == Gone })
+	kapitest.Eventually(t, "it ends, though it was stopped", func() bool { return id.Life() == Gone })
 }
