@@ -243,7 +243,7 @@ func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
 		if v.Changed {
 			s.endSurvivors(v.entry, v.survivors)
 		}
-		switch record := &v.Record; {
+		switch record := &v.submission.Record; { // as it is now; the entry's is what was judged
 		case v.Verdict.Proven != "" && !record.GivenUp:
 			s.log.Info("the work of an action that was given up is known to have ended", "action", v.ID, "title", v.Title, "why", v.Verdict.Proven)
 		case v.Verdict.Failure != "" && record.Status == kapi.StatusFailed:

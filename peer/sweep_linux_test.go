@@ -348,3 +348,20 @@ func TestOneAsksSurvivors(t *testing.T) {
 		}
 	})
 }
+
+// TestVerdictsAreLogged: the log says which actions failed for their runner, once for each.
+func TestVerdictsAreLogged(t *testing.T) {
+	play(t, func(t *testing.T, s *scene) {
+		var log logBuffer
+		o := peer.Options{Logger: newLogger(&log)}
+		s.k = openPeer(t, &link{Store: s.store}, o.WithClock(s.sinceBoot, s.awake))
+		runner := neighbour()
+		runner.PID = noSuchPID
+		left := s.leave(runner, func(*store.Record) {})
+		s.at(3 * time.Second)
+		s.want(left.ID, kapi.StatusFailed, died(noSuchPID))
+		if got := strings.Count(log.String(), `msg="action failed for its runner" action=`+left.ID); got != 1 {
+			t.Errorf("the log says it %d times:\n%s", got, log.String())
+		}
+	})
+}
