@@ -349,7 +349,8 @@ func TestOneAsksSurvivors(t *testing.T) {
 	})
 }
 
-// TestVerdictsAreLogged: the log says which actions failed for their runner, once for each.
+// TestVerdictsAreLogged: the log says which actions failed for their runner, and of which that were given up
+// the work is known to have ended, once for each.
 func TestVerdictsAreLogged(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		var log logBuffer
@@ -357,11 +358,17 @@ func TestVerdictsAreLogged(t *testing.T) {
 		s.k = openPeer(t, &link{Store: s.store}, o.WithClock(s.sinceBoot, s.awake))
 		runner := neighbour()
 		runner.PID = noSuchPID
-		left := s.leave(runner, func(*store.Record) {})
+		dead := s.leave(runner, func(*store.Record) {})
+		givenUp := s.leave(runner, func(r *store.Record) { r.Status, r.GivenUp, r.Keys = kapi.StatusFailed, true, []string{"another"} })
 		s.at(3 * time.Second)
-		s.want(left.ID, kapi.StatusFailed, died(noSuchPID))
-		if got := strings.Count(log.String(), `msg="action failed for its runner" action=`+left.ID); got != 1 {
-			t.Errorf("the log says it %d times:\n%s", got, log.String())
+		s.want(dead.ID, kapi.StatusFailed, died(noSuchPID))
+		for id, want := range map[string]string{
+			dead.ID:    "action failed for its runner",
+			givenUp.ID: "the work of an action that was given up is known to have ended",
+		} {
+			if got := strings.Count(log.String(), fmt.Sprintf("msg=%q action=%s", want, id)); got != 1 {
+				t.Errorf("the log says %q %d times:\n%s", want, got, log.String())
+			}
 		}
 	})
 }

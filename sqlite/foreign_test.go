@@ -9,10 +9,9 @@ import (
 
 	"zombiezen.com/go/sqlite/sqlitex"
 
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/internal/storetest"
-
-	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestOtherProgram: another program's database is refused in whatever state it was left,

@@ -7,7 +7,8 @@
 // The file is in WAL mode with synchronous=FULL: a commit is on disk (one fsync) before
 // it is visible to anybody. Beside PATH lie SQLite's PATH-wal and PATH-shm, and
 // PATH-wake, which every process touches after a commit and watches for the others'. The
-// file is made with mode 0600; those beside it have its owner (if root makes them), group and mode.
+// file is made with mode 0600, on Linux for the owner of its folder if root makes it; those beside it have
+// its owner (if root makes them), group and mode.
 // A network file system is refused, because neither SQLite's locks nor
 // the wake-ups can be relied on there, and so is a file that has two names, or is mounted by
 // itself: each name would have a log of its own.

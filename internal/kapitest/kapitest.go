@@ -1,4 +1,5 @@
-// Package kapitest makes the kapi that tests run as a process.
+// Package kapitest is what tests of several packages use: the kapi that they run as a process, waiting, output
+// that is read while it is written, and mounts of their own.
 package kapitest
 
 import (
