@@ -360,7 +360,7 @@ func TestVerdictsAreLogged(t *testing.T) {
 		runner.PID = noSuchPID
 		dead := s.leave(runner, func(*store.Record) {})
 		givenUp := s.leave(runner, func(r *store.Record) { r.Status, r.GivenUp, r.Keys = kapi.StatusFailed, true, []string{"another"} })
-		s.at(3 * time.Second)
+		s.at(7 * time.Second) // those that were given up are looked at every five
 		s.want(dead.ID, kapi.StatusFailed, died(noSuchPID))
 		for id, want := range map[string]string{
 			dead.ID:    "action failed for its runner",
