@@ -24,7 +24,7 @@ type adopter struct {
 const adoptOthersAfter = time.Second / 2
 
 // look is told which starts are not adopted yet, and says whether it is time to.
-func (a *adopter) look(ids []string, own func(id string) bool, now time.Time) bool {
+func (a *adopter) look(ids []string, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(ids) == 0 {
@@ -39,7 +39,7 @@ func (a *adopter) look(ids []string, own func(id string) bool, now time.Time) bo
 			first = now
 		}
 		since[id] = first
-		due = due || now.Sub(first) >= adoptOthersAfter || own(id)
+		due = due || now.Sub(first) >= adoptOthersAfter || a.own(id)
 	}
 	a.since = since
 	if a.busy {
@@ -62,7 +62,7 @@ func (a *adopter) done() (again bool) {
 
 // found adopts, in the background, starts that the feed tells of when it is time to.
 func (a *adopter) found(ids []string) {
-	if !a.look(ids, a.own, time.Now()) {
+	if !a.look(ids, time.Now()) {
 		return
 	}
 	a.spawn(func() {

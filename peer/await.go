@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/rules"
 )
 
-// What a runner of this process does while its action is in the queue (queue.go).
+// What a runner of this process does while its action is in the queue (rules/queue.go).
 
 // await waits until the action has its keys and is running. Otherwise it is given up.
 func (r *run) await(limit time.Duration) error {
@@ -108,21 +107,11 @@ func (r *run) leaveQueue(reason error) error {
 
 // refusal says what an action waits for, as the refusal of its start would have.
 func (p *Peer) refusal(id string, waited time.Duration) error {
-	r, _ := p.view.Get(id)
-	for _, key := range r.Waits {
-		if holder, held := p.view.Get(p.view.Holder(key)); held {
-			return p.explain(&kapi.HeldError{Key: key, Holder: holder.Shown(), NotProvenDead: holder.WorkMayGoOn(), Waited: waited})
+	if r, ok := p.view.Get(id); ok {
+		if held := rules.WaitsFor(p.view, &r); held != nil {
+			held.Waited = waited
+			return p.explain(held)
 		}
-	}
-	ahead, waiters := rules.Wanted{}, p.view.Waiting()
-	slices.SortFunc(waiters, rules.ByTicket)
-	for _, other := range waiters {
-		if other.Eligible() && other.Ticket < r.Ticket {
-			ahead.Add(other)
-		}
-	}
-	if b := ahead.By(r.Waits); b != nil {
-		return p.explain(&kapi.HeldError{Key: b.Key, Holder: b.Holder.Shown(), Waited: waited})
 	}
 	return fmt.Errorf("its turn did not come within %v", waited)
 }

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/rules"
@@ -59,14 +57,14 @@ type committer struct {
 
 // commit hands a change to the committer and waits for the outcome.
 func (m *committer) commit(ctx context.Context, c *submission) error {
-	if err := m.enqueue(ctx, c); err != nil {
+	if err := m.send(ctx, c); err != nil {
 		return err
 	}
 	return m.wait(ctx, c)
 }
 
-// enqueue hands a change to the committer; changes are applied in this order.
-func (m *committer) enqueue(ctx context.Context, c *submission) error {
+// send hands a change to the committer; changes are applied in this order.
+func (m *committer) send(ctx context.Context, c *submission) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
@@ -218,102 +216,6 @@ func (m *committer) transactUpToDate(ctx context.Context, b *batch) error {
 // maxReloads is how often the view is replaced for one transaction: through a failover the history
 // may change more than once.
 const maxReloads = 3
-
-// transact runs one transaction. In busy are keys that transactions claim which are still open.
-func (m *committer) transact(ctx context.Context, b *batch, busy map[string]bool) error {
-	m.deciding.Lock()
-	defer m.deciding.Unlock()
-	var head store.Head
-	needs := func() store.Batch {
-		head = m.view.at()
-		return m.needs(head, b.changes)
-	}
-	need, reading := needs(), time.Now()
-	// Who waited for the lock takes along what came in that time. Otherwise a peer among busy ones
-	// would give its turn to the first that has come back for more, and the rest would wait for the
-	// next one.
-	need.Again = func() store.Batch {
-		m.flight.join(b)
-		return needs()
-	}
-	var own store.Page
-	done := &rules.Tally{}
-	var dismissed []rules.Dismissal
-	wrote, began := false, time.Now()
-	err := m.store.Commit(ctx, need, func(l store.Loaded) (store.Writes, error) {
-		if l.Epoch != head.Epoch || l.Seq < head.Seq {
-			return store.Writes{}, store.ErrBehind
-		}
-		if err := errors.Join(tidyPage(&l.Page), tidyAll(l.Found)); err != nil {
-			return store.Writes{}, err
-		}
-		// What others committed is on disk: it is published first, and then the
-		// view is exact, for we hold the write lock.
-		m.view.apply(l.Page)
-		m.flight.hasRead(reading)
-		now := time.Now()
-		m.counters.isExact(now)
-		pl := rules.NewPlan(m.view, l, busy, now.UnixMilli(), m.limits)
-		for _, s := range l.Starts {
-			if l.NoStarts != nil {
-				break
-			}
-			if err := pl.Adopt(s); err != nil {
-				m.log.Error("a start is left where it is", "error", err)
-			}
-		}
-		for _, c := range b.changes {
-			c.Outcome = pl.Add(&c.Change)
-		}
-		w, records := pl.Writes()
-		if len(w.Insert) > 0 {
-			w.Runners = append(w.Runners, m.runner())
-		}
-		dismissed = pl.Dismissed
-		done, wrote = &pl.Tally, !w.Empty()
-		m.view.expectOwn(l.Seq, w.Head)
-		own = store.Page{Head: store.Head{Epoch: l.Epoch, Seq: w.Head}, Records: records}
-		return w, nil
-	})
-	switch {
-	case err == nil:
-		m.counters.committed(done, len(b.changes), time.Since(began), wrote)
-		m.view.apply(own)
-		for _, d := range dismissed {
-			m.logDismissed(d.Action, d.By)
-		}
-	case !errors.Is(err, store.ErrBehind): // it is tried once more then
-		m.view.expectOwn(0, 0)
-		m.counters.fail()
-	}
-	return err
-}
-
-// findable is false for what is no id of any action: a database would refuse the text itself, and
-// with it the transaction of all the others.
-func findable(id string) bool { return utf8.ValidString(id) && strings.IndexByte(id, 0) < 0 }
-
-// needs says what the transaction of a batch has to read.
-func (m *committer) needs(head store.Head, batch []*submission) store.Batch {
-	b := store.Batch{Since: head.Seq}
-	for _, c := range batch {
-		if c.Kind != rules.KindStart && c.Kind != rules.KindNudge {
-			if _, known := m.view.Get(c.ID); !known && findable(c.ID) {
-				b.Find = append(b.Find, c.ID)
-			}
-		}
-		if c.Asked != nil {
-			b.Requests = append(b.Requests, c.Asked.Request)
-		}
-		if c.Runner != "" {
-			b.Runners = append(b.Runners, c.Runner)
-		}
-		if c.Kind == rules.KindNudge {
-			b.Nudges++
-		}
-	}
-	return b
-}
 
 // still calls f while no transaction decides by the view.
 func (m *committer) still(f func() error) error {

@@ -30,7 +30,7 @@ func TestJoin(t *testing.T) {
 	for i := range late {
 		launch(fmt.Sprint(i))
 	}
-	until(t, func() bool { return k.Queued() == late })
+	until(t, func() bool { return k.Submitted() == late })
 	before := k.Stats().BatchChanges
 	release()
 	all.Wait()
@@ -58,7 +58,7 @@ func TestJoinAfterAllLeft(t *testing.T) {
 		_, err := k.Start(t.Context(), kapi.Spec{Title: "t", Keys: []string{"y"}}, untilStopped)
 		late <- err
 	}()
-	until(t, func() bool { return k.Queued() == 1 })
+	until(t, func() bool { return k.Submitted() == 1 })
 	release()
 	<-gone
 	if err := <-late; err != nil {

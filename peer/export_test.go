@@ -19,7 +19,7 @@ func (o Options) WithClock(sinceBoot, awake func() time.Duration) Options {
 func (p *Peer) Self() store.RunnerRecord { return p.self }
 
 // Queued is how many changes wait for the next transaction.
-func (p *Peer) Queued() int { return len(p.commits.submit) }
+func (p *Peer) Submitted() int { return len(p.commits.submit) }
 
 // GivenUp reports whether a transaction is under way that nobody waits for any more.
 func (p *Peer) GivenUp() bool {

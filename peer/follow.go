@@ -38,9 +38,8 @@ type follower struct {
 	anyLost    func() bool                // whether something is to be put back that the history has lost
 	nudge      func()                     // puts it back
 
-	syncs      syncer
-	secret     atomic.Pointer[[]byte] // the store's
-	oneMachine bool                   // the store can't be shared by several machines
+	syncs  syncer
+	secret atomic.Pointer[[]byte] // the store's
 }
 
 // loop follows what other peers commit.
@@ -133,25 +132,25 @@ func (f *follower) reload() error {
 	return f.still(func() error {
 		ctx, cancel := context.WithTimeout(f.ctx, f.timeout)
 		defer cancel()
-		return f.load(ctx)
+		_, err := f.load(ctx)
+		return err
 	})
 }
 
-// load reads a snapshot.
-func (f *follower) load(ctx context.Context) error {
+// load reads a snapshot, which says whether all peers are on this machine.
+func (f *follower) load(ctx context.Context) (oneMachine bool, err error) {
 	began := time.Now()
 	snapshot, err := f.store.Snapshot(ctx)
 	if err == nil {
 		err = tidySnapshot(&snapshot)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	f.secret.Store(&snapshot.Secret) // another file may stand at the store's path
-	f.oneMachine = snapshot.OneMachine
 	f.view.load(snapshot)
 	f.counters.isExact(began)
-	return nil
+	return snapshot.OneMachine, nil
 }
 
 // A syncer lets all who wait for the store's head share one check.

@@ -16,7 +16,7 @@ import (
 // it is looked at once, where it comes in. An id that kapi can't have made refuses the store, for there
 // is nothing to call that action by; what is only shown is made fit for that.
 
-// tidy looks at a part of the feed.
+// tidyPage looks at a part of the feed.
 func tidyPage(p *store.Page) error {
 	if !store.IsID(p.Epoch) {
 		return notOurs("epoch", p.Epoch)
@@ -24,7 +24,7 @@ func tidyPage(p *store.Page) error {
 	return tidyAll(p.Records)
 }
 
-// tidy looks at all that is ongoing.
+// tidySnapshot looks at all that is ongoing.
 func tidySnapshot(s *store.Snapshot) error {
 	page := store.Page{Head: s.Head, Records: s.Records}
 	return tidyPage(&page)

@@ -33,8 +33,8 @@ type handle struct {
 
 	exitCode atomic.Pointer[int]
 
-	// mu is held from the moment a report is put together until it is in the
-	// committer's queue, so that an older one never overtakes a newer one.
+	// mu is held from the moment a report is put together until it is with
+	// the committer, so that an older one never overtakes a newer one.
 	mu        sync.Mutex
 	sealed    bool // the final report is made
 	sentReset uint32
@@ -171,7 +171,7 @@ func (h *handle) submit(rep rules.Report, final bool) (*submission, error) {
 	h.sealed = final
 	h.collect(&rep)
 	c := h.change(rep)
-	return c, h.commits.enqueue(h.ctx, c)
+	return c, h.commits.send(h.ctx, c)
 }
 
 func (h *handle) change(rep rules.Report) *submission {

@@ -85,7 +85,7 @@ func ended(seq uint64, n int) []store.Record {
 
 // Who reads too slowly for the endings that are kept is told of a gap, the others aren't.
 func TestTooSlow(t *testing.T) {
-	v := newView(func(*store.Record) {})
+	v := newView(func(*store.Record) {}, func(store.Record) {})
 	v.load(store.Snapshot{Head: store.Head{Epoch: "e"}})
 	ctx := context.Background()
 	watch := func() *Watch {
@@ -120,7 +120,7 @@ func TestTooSlow(t *testing.T) {
 
 // The journal of those who all read soon stays small, and its entries are let go.
 func TestJournalStaysSmall(t *testing.T) {
-	v := newView(func(*store.Record) {})
+	v := newView(func(*store.Record) {}, func(store.Record) {})
 	v.load(store.Snapshot{Head: store.Head{Epoch: "e"}})
 	w := newWatch(v)
 	v.watches[w] = struct{}{}

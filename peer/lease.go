@@ -19,9 +19,9 @@ type lease struct {
 	ops            *operations
 	log            *slog.Logger
 
-	ctx     context.Context           // ends with the peer
-	runner  func() store.RunnerRecord // what is to be kept of this process
-	enqueue func(context.Context, *submission) error
+	ctx    context.Context           // ends with the peer
+	runner func() store.RunnerRecord // what is to be kept of this process
+	send   func(context.Context, *submission) error
 
 	soon chan struct{} // asks for a renewal now; holds one
 }
@@ -66,7 +66,7 @@ func (l *lease) renew() {
 		if r, ok := l.view.Get(h.id); ok && r.Silence != "" {
 			c := submissionOf(rules.Change{Kind: rules.KindRestore, ID: h.id, Fence: r.Fence})
 			// Nobody waits for that: the next renewal must not be late for it, and asks again.
-			if err := l.enqueue(ctx, c); err != nil && l.ctx.Err() == nil {
+			if err := l.send(ctx, c); err != nil && l.ctx.Err() == nil {
 				l.log.Warn("an action can't be marked as heard again yet", "action", h.id, "error", err)
 			}
 		}

@@ -118,7 +118,7 @@ type Peer struct {
 // Open makes this process a peer of the store: it reads what is ongoing, settles what
 // dead runners left behind, and follows the feed. ctx bounds only the opening. From here
 // on the store belongs to the peer, whose Close closes it; so it does if Open fails.
-func Open(ctx context.Context, s store.Store, options Options) (*Peer, error) {
+func Open(ctx context.Context, s Store, options Options) (*Peer, error) {
 	p, err := open(ctx, s, options)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -149,10 +149,11 @@ func open(ctx context.Context, s store.Store, options Options) (*Peer, error) {
 	p.assemble(me.Clock)
 	ctx, cancel := context.WithTimeout(ctx, opts.readTimeout)
 	defer cancel()
-	if err := p.follow.load(ctx); err != nil {
+	oneMachine, err := p.follow.load(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
-	p.sweep.oneMachine = p.follow.oneMachine
+	p.sweep.oneMachine = oneMachine
 	wakes := make(chan struct{}, 1)
 	for _, serve := range []func(){
 		p.commits.loop, p.flush.loop, p.lease.loop, func() { p.follow.loop(wakes) }, func() { p.follow.listen(wakes) },
@@ -170,11 +171,10 @@ func (p *Peer) spawn(f func()) { p.faults.Go(&p.served, f) }
 func (p *Peer) assemble(clock string) {
 	p.counters.init()
 	p.ops.init(p.self.ID, p.log, p.lease.renewNow)
-	p.view = newView(p.ops.notice)
-	p.view.lose = p.ops.lose
+	p.view = newView(p.ops.notice, p.ops.lose)
 	p.commits = committer{
 		store: p.store, view: p.view, flight: newFlight(), counters: &p.counters, log: p.log,
-		timeout: p.opts.StoreTimeout, limits: rules.Limits{Lease: p.opts.Lease, Answer: p.encodeRemote},
+		timeout: p.opts.StoreTimeout, limits: rules.Limits{Lease: p.opts.Lease},
 		ctx: p.ctx, runner: p.runner, reclaims: p.ops.reclaims, reload: p.follow.reload,
 		submit: make(chan *submission, 4*maxBatch),
 	}
@@ -187,7 +187,7 @@ func (p *Peer) assemble(clock string) {
 	p.flush.init(p.ctx, p.commits.wait)
 	p.lease = lease{
 		every: p.opts.Lease / 3, timeout: p.opts.renewTimeout, store: p.store, view: p.view, ops: &p.ops, log: p.log,
-		ctx: p.ctx, runner: p.runner, enqueue: p.commits.enqueue, soon: make(chan struct{}, 1),
+		ctx: p.ctx, runner: p.runner, send: p.commits.send, soon: make(chan struct{}, 1),
 	}
 	p.sweep = sweeper{
 		store: p.store, view: p.view, ops: &p.ops, commits: &p.commits, catchUp: p.follow.catchUp,
@@ -275,45 +275,6 @@ func (p *Peer) Sign(purpose string, parts ...string) []byte {
 
 // Ready reports whether the store can be read.
 func (p *Peer) Ready(ctx context.Context) error { return p.follow.check(ctx) }
-
-// Dismiss ends a failed action (3 to 4) and frees its keys; by names who did it, for the
-// log. It returns the action as it ended. The error is ErrUnknown, ErrNotFailed, or
-// wraps ErrUnavailable.
-func (p *Peer) Dismiss(ctx context.Context, id, by string) (kapi.Action, error) {
-	c := submissionOf(rules.Change{Kind: rules.KindDismiss, ID: id})
-	if err := p.commits.commit(ctx, c); err != nil {
-		return kapi.Action{}, err
-	}
-	a := c.Record.Shown()
-	p.log.Info("action dismissed", "action", a.ID, "title", a.Title, "by", by, "why_it_failed", a.State)
-	return a, nil
-}
-
-// Cancel asks the runner of an action to stop; the action fails when it has. by names who
-// asked. Asking again changes nothing. The error is ErrUnknown, a *NotCancellableError, or
-// wraps ErrUnavailable.
-func (p *Peer) Cancel(ctx context.Context, id, by string) (kapi.Action, error) {
-	c := submissionOf(rules.Change{Kind: rules.KindCancel, ID: id, By: by})
-	if err := p.commits.commit(ctx, c); err != nil {
-		return kapi.Action{}, err
-	}
-	a := c.Record.Shown()
-	p.log.Info("action asked to stop", "action", a.ID, "title", a.Title, "by", by)
-	return a, nil
-}
-
-// GiveUp fails an impacted action at once, whose runner can't be asked to stop any more. Its work
-// may still be going on, so it keeps its keys. by names who gives it up. The error is as of
-// Cancel.
-func (p *Peer) GiveUp(ctx context.Context, id, by string) (kapi.Action, error) {
-	c := submissionOf(rules.Change{Kind: rules.KindGiveUp, ID: id, By: by})
-	if err := p.commits.commit(ctx, c); err != nil {
-		return kapi.Action{}, err
-	}
-	a := c.Record.Shown()
-	p.log.Warn("action given up", "action", a.ID, "title", a.Title, "by", by)
-	return a, nil
-}
 
 // newID returns 128 random bits or more in lower-case letters and digits, so that it is
 // safe in URLs and never looks like a flag.

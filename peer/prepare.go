@@ -22,7 +22,7 @@ import (
 type Prepared struct {
 	store.RecordedStart
 	// Store is the peer's, and Epoch that of the history in it.
-	Store store.Store
+	Store Store
 	Epoch string
 
 	run *run
@@ -50,10 +50,6 @@ func (p *Peer) Prepare(ctx context.Context, spec kapi.Spec, op kapi.Operation) (
 	}
 	opCtx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	h := p.newHandle(newID(), cancel)
-	if err := p.ops.register(h); err != nil {
-		cancel(nil)
-		return nil, err
-	}
 	r := store.Record{
 		Action: kapi.Action{
 			ID: h.id, Title: spec.Title, Description: spec.Description, Status: kapi.StatusPending, Keys: spec.Keys,
@@ -61,11 +57,15 @@ func (p *Peer) Prepare(ctx context.Context, spec kapi.Spec, op kapi.Operation) (
 		},
 		ReleaseOnFailure: spec.ReleaseOnFailure, LeaveRunning: spec.LeaveRunning,
 	}
+	h.action = r.Action
 	start, err := store.Recorded(&r)
+	if err == nil {
+		err = p.ops.register(h)
+	}
 	if err != nil {
+		cancel(nil)
 		return nil, err
 	}
-	h.action = r.Action
 	return &Prepared{start, p.store, p.view.at().Epoch, &run{peer: p, ctx: opCtx, handle: h, op: op}}, nil
 }
 

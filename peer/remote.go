@@ -68,14 +68,8 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (kapi.Remote, e
 		}
 		return again, nil
 	}
-	return p.remote(&c.Record), nil
+	return rules.Remote(&c.Record, p.opts.Lease), nil
 }
-
-func (p *Peer) remote(r *store.Record) kapi.Remote {
-	return kapi.Remote{Action: r.Shown(), Fence: r.Fence, LeaseMS: p.opts.Lease.Milliseconds()}
-}
-
-func (p *Peer) encodeRemote(r *store.Record) ([]byte, error) { return json.Marshal(p.remote(r)) }
 
 // Report takes what a runner elsewhere says, renews its lease, and returns the action after
 // it. A final report may be repeated. An action that waits for keys may begin (status 1) when it
@@ -97,5 +91,5 @@ func (p *Peer) Report(ctx context.Context, id string, r kapi.Report) (kapi.Remot
 	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Remote{}, err
 	}
-	return p.remote(&c.Record), nil
+	return rules.Remote(&c.Record, p.opts.Lease), nil
 }

@@ -15,7 +15,7 @@ import (
 // seen the same starts and ends as who made them.
 func TestSeenIsWhatWasDone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		v := newView(func(*store.Record) {})
+		v := newView(func(*store.Record) {}, func(store.Record) {})
 		v.load(store.Snapshot{Head: store.Head{Epoch: "e"}})
 		var done rules.Tally
 		stored, unread := map[string]*store.Record{}, map[string]store.Record{}
@@ -68,7 +68,7 @@ func TestSeenIsWhatWasDone(t *testing.T) {
 
 // A clock that is ahead makes no negative lag, and what the peer did itself has none.
 func TestLag(t *testing.T) {
-	v := newView(func(*store.Record) {})
+	v := newView(func(*store.Record) {}, func(store.Record) {})
 	v.load(store.Snapshot{Head: store.Head{Epoch: "e"}})
 	v.expectOwn(3, 5)
 	page := store.Page{Head: store.Head{Epoch: "e", Seq: 8}}
@@ -91,7 +91,7 @@ func TestLag(t *testing.T) {
 // readers of any speed, however often the journal is tidied, and at the end of the watch.
 func TestSkipped(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		v := newView(func(*store.Record) {})
+		v := newView(func(*store.Record) {}, func(store.Record) {})
 		v.load(store.Snapshot{Head: store.Head{Epoch: "e"}})
 		type reader struct {
 			*Watch
@@ -103,7 +103,7 @@ func TestSkipped(t *testing.T) {
 			w := newWatch(v)
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			if err := w.begin(&Peer{ctx: t.Context()}); err != nil {
+			if err := w.begin(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			readers = append(readers, &reader{Watch: w, since: seq})

@@ -90,7 +90,7 @@ func (s *sweeper) tick() {
 			s.ops.forgetUnsaid(id)
 		}
 	}
-	if s.view.stalled() {
+	if rules.Stalled(s.view) {
 		s.commits.nudge()
 	}
 	s.look()
@@ -229,7 +229,7 @@ func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
 		}
 	}
 	for i, v := range verdicts {
-		if err := s.commits.enqueue(ctx, v.submission); err != nil {
+		if err := s.commits.send(ctx, v.submission); err != nil {
 			failed(v, err)
 			verdicts = verdicts[:i]
 			break

@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"slices"
@@ -61,18 +60,9 @@ func (e *entry) encode() []byte {
 	return data[e.from:e.to]
 }
 
-// A Listing is the list of all ongoing actions in its wire form.
-type Listing struct {
-	// Epoch and Seq tell this list from every other.
-	Epoch string
-	Seq   uint64
-	// JSON is an array, oldest action first. It is shared: don't change it.
-	JSON []byte
-}
-
-func newView(notice func(*store.Record)) *view {
+func newView(notice func(*store.Record), lose func(store.Record)) *view {
 	return &view{
-		notice: notice, lose: func(store.Record) {},
+		notice: notice, lose: lose,
 		entries: map[string]*entry{}, keys: map[string]string{}, waiting: map[string]struct{}{}, watches: map[*Watch]struct{}{},
 		changed: make(chan struct{}), seen: newSeen(),
 	}
@@ -245,30 +235,6 @@ func (v *view) sorted() []*entry {
 	return all
 }
 
-func (v *view) list() Listing {
-	v.mu.RLock()
-	listing := v.listing
-	v.mu.RUnlock()
-	if listing != nil {
-		return *listing
-	}
-	all, head := v.all()
-	parts := make([][]byte, len(all))
-	for i, e := range all {
-		parts[i] = e.encode()
-	}
-	listing = &Listing{
-		Epoch: head.Epoch, Seq: head.Seq,
-		JSON: slices.Concat([]byte("["), bytes.Join(parts, []byte(",")), []byte("]")),
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.head.Epoch == head.Epoch && v.head.Seq == head.Seq {
-		v.listing = listing
-	}
-	return *listing
-}
-
 // Waiting returns the records of those that wait for keys, in any order.
 func (v *view) Waiting() (waiting []*store.Record) {
 	v.mu.RLock()
@@ -277,20 +243,6 @@ func (v *view) Waiting() (waiting []*store.Record) {
 		waiting = append(waiting, &v.entries[id].Record)
 	}
 	return waiting
-}
-
-// stalled reports whether somebody waits for keys that nobody holds: they were claimed by a
-// transaction that was rolled back, of which no peer is told.
-func (v *view) stalled() bool {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	for id := range v.waiting {
-		r := &v.entries[id].Record
-		if r.Eligible() && !slices.ContainsFunc(r.Waits, func(key string) bool { return v.keys[key] != "" }) {
-			return true
-		}
-	}
-	return false
 }
 
 // Holder returns the id of the action that holds key, "" if none does.

@@ -48,7 +48,7 @@ func (p *Peer) Watch(ctx context.Context) (*Watch, error) {
 	for _, e := range v.sorted() {
 		w.Snapshot = append(w.Snapshot, e.Shown())
 	}
-	return w, w.begin(p)
+	return w, w.begin(p.ctx)
 }
 
 // Resume begins to watch with all that has changed since seq, of which it gives the
@@ -71,7 +71,7 @@ func (p *Peer) Resume(ctx context.Context, epoch string, seq uint64) (*Watch, er
 		v.mu.Unlock()
 		return nil, kapi.ErrAhead
 	}
-	err := w.begin(p)
+	err := w.begin(p.ctx)
 	v.mu.Unlock()
 	if err != nil {
 		return nil, err
@@ -107,9 +107,10 @@ func (w *Watch) readSince(ctx context.Context, s store.Store, seq uint64) error 
 
 func newWatch(v *view) *Watch { return &Watch{view: v, ended: make(chan struct{})} }
 
-// begin lets the watch begin at the view's head; the view is locked.
-func (w *Watch) begin(p *Peer) error {
-	if p.ctx.Err() != nil {
+// begin lets the watch begin at the view's head, unless the peer's context has ended; the view is
+// locked.
+func (w *Watch) begin(ctx context.Context) error {
+	if ctx.Err() != nil {
 		return kapi.ErrClosed
 	}
 	w.Epoch, w.Seq = w.view.head.Epoch, w.view.head.Seq

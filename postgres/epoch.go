@@ -5,15 +5,14 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // A history takes place in one table, of one database cluster, on one timeline. Restored from a
 // dump the table is another; a standby that is promoted, or a backup that is recovered to a point
 // in time, begins a new timeline. Each may have lost what was acknowledged elsewhere. So who finds
 // the history at another place than it says begins a new epoch.
-
-// ahead is by how much seq jumps then, so that fences keep growing although changes were lost.
-const ahead = 1 << 20
 
 // errMoved is what reading answers when the history is not where it took place.
 var errMoved = errors.New("the history took place elsewhere")
@@ -40,7 +39,7 @@ func (s *Store) beginEpoch(ctx context.Context, l *link) error {
 		},
 		write: func(b *pgx.Batch) (bool, error) {
 			if !goesOn {
-				b.Queue(s.sql.beginEpoch, l.cluster, newID(), ahead)
+				b.Queue(s.sql.beginEpoch, l.cluster, newID(), store.Ahead)
 			}
 			return !goesOn, nil
 		},

@@ -34,7 +34,7 @@ func TestEpoch(t *testing.T) {
 			before := headOf(t, s)
 			server.Exec(t, database, change)
 			after := headOf(t, s)
-			if after.Epoch == before.Epoch || after.Seq != before.Seq+ahead {
+			if after.Epoch == before.Epoch || after.Seq != before.Seq+store.Ahead {
 				t.Errorf("the head was %v, and is %v", before, after)
 			}
 			mustInsert(t, s, "b")

@@ -124,7 +124,7 @@ func TestOlderSchema(t *testing.T) {
 				t.Fatal(err)
 			}
 			// It is another cluster than the one that was dumped.
-			if snapshot.Epoch == "c5df6h472pkmfqujrbbo2bit3o" || snapshot.Seq != 3+ahead {
+			if snapshot.Epoch == "c5df6h472pkmfqujrbbo2bit3o" || snapshot.Seq != 3+store.Ahead {
 				t.Errorf("the head is %v, want a new epoch ahead of seq 3", snapshot.Head)
 			}
 			titles := map[string]kapi.Status{}

@@ -15,10 +15,6 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// ahead is by how much seq jumps with a new epoch, so that fences keep growing although changes may
-// have been lost.
-const ahead = 1 << 20
-
 // A history is what a file says of the changes that it holds.
 type history struct {
 	store.Head
@@ -74,7 +70,7 @@ func (f *file) settle(ctx context.Context, c *sqlite.Conn) error {
 	if begun {
 		now = mark{newEpoch(), max(h.Seq, last.seq, f.known.seq)}
 		if h.known || now.seq > 0 {
-			now.seq += ahead
+			now.seq += store.Ahead
 		}
 	}
 	const query = `INSERT INTO head (one, purged, epoch, seq, file, place, min_report, min_start) VALUES (1, 0, ?, ?, ?, ?, 1, 1)

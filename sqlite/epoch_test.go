@@ -30,7 +30,7 @@ func wantNew(t *testing.T, path string, before store.Head, highest uint64) {
 	t.Helper()
 	s := openAt(t, path)
 	defer closeStore(t, s)
-	if got := headOf(t, s); got.Epoch == before.Epoch || got.Seq < highest+ahead {
+	if got := headOf(t, s); got.Epoch == before.Epoch || got.Seq < highest+store.Ahead {
 		t.Errorf("the head became %v, was %v; want a new epoch, and a seq well ahead of %d", got, before, highest)
 	}
 	if got := mustInsert(t, s, "next"); got <= highest {
@@ -141,7 +141,7 @@ func TestEpochUnderOpenHandles(t *testing.T) {
 	writeFile(t, path+"-wake", []byte(before.Epoch+" 100"))
 	b := openFor(t, path)
 	now := headOf(t, b)
-	if now.Epoch == before.Epoch || now.Seq != 100+ahead {
+	if now.Epoch == before.Epoch || now.Seq != 100+store.Ahead {
 		t.Errorf("the head became %v, was %v; want a new epoch ahead of seq 100", now, before)
 	}
 	wantSame(t, headOf(t, a), now)

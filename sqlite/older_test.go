@@ -7,6 +7,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/kapitest"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // TestOlderSchema: a store of an older kapi is brought to this version, with all that is in it.
@@ -37,7 +38,7 @@ func openOlder(t *testing.T, more string) {
 		t.Fatal(err)
 	}
 	// It is another file than the one that was dumped.
-	if snapshot.Epoch == "gileyniopckcxwjam6od2y74fw" || snapshot.Seq != 3+ahead {
+	if snapshot.Epoch == "gileyniopckcxwjam6od2y74fw" || snapshot.Seq != 3+store.Ahead {
 		t.Errorf("the head is %v, want a new epoch ahead of seq 3", snapshot.Head)
 	}
 	statuses := map[string]kapi.Status{}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/internal/kapitest"
+
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // TestReplaced: a store whose file is removed or replaced while it is open says so, and goes on in
@@ -77,7 +79,7 @@ func TestReplaced(t *testing.T) {
 				t.Errorf("reading says %v; the file: %v", err, there)
 			}
 			seq := mustInsert(t, s, "after")
-			if after := headOf(t, s); !c.same && (after.Epoch == before.Epoch || seq <= before.Seq+ahead) || c.same && seq != before.Seq+1 {
+			if after := headOf(t, s); !c.same && (after.Epoch == before.Epoch || seq <= before.Seq+store.Ahead) || c.same && seq != before.Seq+1 {
 				t.Errorf("the head became %v, was %v", after, before)
 			}
 			wantSame(t, headOf(t, openFor(t, path)), headOf(t, s))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/kapitest"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // listen listens for wake-ups until t ends. The first one, which says nothing, is taken
@@ -166,7 +167,7 @@ func TestWakeFileRemovedAndMadeAgain(t *testing.T) {
 	}
 	b := openFor(t, path)
 	after := headOf(t, b)
-	if after.Epoch == before.Epoch || after.Seq != before.Seq+ahead {
+	if after.Epoch == before.Epoch || after.Seq != before.Seq+store.Ahead {
 		t.Errorf("without a wake file %v became %v, want a new epoch and a seq ahead of it", before, after)
 	}
 	wokenA, wokenB := listen(t, a), listen(t, b)

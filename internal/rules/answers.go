@@ -2,8 +2,11 @@ package rules
 
 import (
 	"bytes"
+	"encoding/json"
+	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // A start that its sender may repeat is answered once, and the same again.
@@ -30,7 +33,7 @@ func (pl *Plan) keepAnswer(c *Change, o *Outcome) error {
 	if c.Asked == nil {
 		return nil
 	}
-	body, err := pl.limits.Answer(&o.Record)
+	body, err := json.Marshal(Remote(&o.Record, pl.limits.Lease))
 	if err != nil {
 		return err
 	}
@@ -40,4 +43,9 @@ func (pl *Plan) keepAnswer(c *Change, o *Outcome) error {
 	pl.answers = append(pl.answers, kept)
 	pl.newAnswers = append(pl.newAnswers, kept)
 	return nil
+}
+
+// Remote is what the start of an action for a runner elsewhere is answered, and each of its reports.
+func Remote(r *store.Record, lease time.Duration) kapi.Remote {
+	return kapi.Remote{Action: r.Shown(), Fence: r.Fence, LeaseMS: lease.Milliseconds()}
 }

@@ -42,8 +42,8 @@ type Change struct {
 	Heard bool
 
 	Verdict Verdict
-	// beat, of a verdict, is what the runner's Beat must still be: who judged its silence rechecks it
-	// inside the transaction.
+	// Runner and Beat, of a verdict, are what the action's runner and its Beat must still be: a silence
+	// that was judged is rechecked inside the transaction.
 	Runner string
 	Beat   uint64
 

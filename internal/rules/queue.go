@@ -1,8 +1,6 @@
 package rules
 
 import (
-	"cmp"
-	"fmt"
 	"slices"
 
 	"github.com/kettubot/kapi"
@@ -13,53 +11,6 @@ import (
 // transaction that frees the last one, in the order in which the actions came; who came later
 // doesn't overtake, and who is silent is passed over. Then its runner says that it begins,
 // which is the moment from which it is running: up to there it can be taken back without harm.
-
-// admits says whether a report names the ticket of an action that has not begun.
-func admits(r *store.Record, rep Report) bool { return r.Queued() && rep.Fence == r.Ticket }
-
-// giveUp ends an action that never began: 0 to 3 to 4 at once, as nobody has to look first.
-func giveUp(r *store.Record, state *string, now int64) {
-	moveTo(r, kapi.StatusFailed, now)
-	if state != nil {
-		r.State = cutState(*state)
-	}
-	moveTo(r, kapi.StatusAborted, now)
-	r.Waits = nil
-	touch(r, now, false)
-}
-
-// A Block is what stands between an action and one of its keys.
-type Block struct {
-	Key string
-	// Holder is nil for a transaction that is open.
-	Holder *store.Record
-	// behind is true for one that doesn't hold the key, but waits for it longer.
-	behind bool
-	// circular is true for one that waits for the action itself.
-	circular bool
-}
-
-func (b *Block) String() string {
-	if b.Holder == nil {
-		return "waits for a transaction that claims the key"
-	}
-	name := fmt.Sprintf("action %s (%s)", b.Holder.ID, b.Holder.Title)
-	switch {
-	case b.behind:
-		return "waits behind " + name
-	case b.Holder.Status == kapi.StatusFailed:
-		return "waits until " + name + " is dismissed, which failed"
-	}
-	return "waits for " + name
-}
-
-// refusal is what a start is told that doesn't wait.
-func (b *Block) refusal() error {
-	if b.Holder == nil {
-		return &store.BusyError{Keys: []string{b.Key}}
-	}
-	return &kapi.HeldError{Key: b.Key, Holder: b.Holder.Shown(), NotProvenDead: b.Holder.WorkMayGoOn(), Circular: b.circular}
-}
 
 // waiters returns the records of the actions that wait in this moment, in the order in which they
 // came.
@@ -78,43 +29,19 @@ func (pl *Plan) waiters() []*store.Record {
 			waiters = append(waiters, &t.Record)
 		}
 	}
-	slices.SortFunc(waiters, ByTicket)
+	slices.SortFunc(waiters, byTicket)
 	return waiters
 }
 
-func ByTicket(a, b *store.Record) int { return cmp.Compare(a.Ticket, b.Ticket) }
-
-// Wanted says by key who of those that wait has waited longest for it. It is made on the way
-// through them, so that each costs a look at its own keys only.
-type Wanted map[string]*store.Record
-
-func (w Wanted) Add(r *store.Record) {
-	for _, key := range r.Waits {
-		if w[key] == nil {
-			w[key] = r
-		}
-	}
-}
-
-// By returns who has waited longest for one of keys, nil if nobody does.
-func (w Wanted) By(keys []string) (b *Block) {
-	for _, key := range keys {
-		if r := w[key]; r != nil && (b == nil || r.Ticket < b.Holder.Ticket) {
-			b = &Block{Key: key, Holder: r, behind: true}
-		}
-	}
-	return b
-}
-
 // ahead is what is wanted by all who wait in this moment.
-func (pl *Plan) ahead() Wanted {
+func (pl *Plan) ahead() wanted {
 	if !pl.queues {
 		return nil
 	}
-	w := Wanted{}
+	w := wanted{}
 	for _, r := range pl.waiters() {
 		if r.Eligible() {
-			w.Add(r)
+			w.add(r)
 		}
 	}
 	return w
@@ -122,35 +49,35 @@ func (pl *Plan) ahead() Wanted {
 
 // blocked says what somebody has to wait for who wants keys, nil if nothing; dismiss are the failed
 // actions that it may dismiss, if they are all that holds its keys.
-func (pl *Plan) blocked(keys []string, dismissFailed bool, ahead Wanted) (b *Block, dismiss []*store.Record) {
+func (pl *Plan) blocked(keys []string, dismissFailed bool, ahead wanted) (b *block, dismiss []*store.Record) {
 	for _, key := range keys {
 		id := pl.holder(key)
 		if id == "" && pl.busy[key] {
-			return &Block{Key: key}, nil
+			return &block{key: key}, nil
 		}
 		if id == "" {
 			continue
 		}
 		holder := pl.lookup(id)
 		if !dismissFailed || holder.Status != kapi.StatusFailed || holder.WorkMayGoOn() {
-			return &Block{Key: key, Holder: holder}, nil
+			return &block{key: key, holder: holder}, nil
 		}
 		if !slices.ContainsFunc(dismiss, func(r *store.Record) bool { return r.ID == id }) {
 			dismiss = append(dismiss, holder)
 		}
 	}
-	return ahead.By(keys), dismiss
+	return ahead.by(keys), dismiss
 }
 
 // circular says which of those that a start would wait for waits for the start itself: it is one
 // that the start is part of, or waits for such. Nobody who comes later can be, and who is
 // silent may come back to its place.
-func (pl *Plan) circular(keys, within []string) *Block {
-	own := func(keys []string) *Block {
+func (pl *Plan) circular(keys, within []string) *block {
+	own := func(keys []string) *block {
 		for _, key := range keys {
 			if id := pl.holder(key); slices.Contains(within, id) {
 				if holder := pl.lookup(id); holder.Status.Active() || holder.WorkMayGoOn() {
-					return &Block{Key: key, Holder: holder, circular: true}
+					return &block{key: key, holder: holder, circular: true}
 				}
 			}
 		}
@@ -162,13 +89,13 @@ func (pl *Plan) circular(keys, within []string) *Block {
 	if b := own(keys); b != nil {
 		return b
 	}
-	stuck := Wanted{}
+	stuck := wanted{}
 	for _, r := range pl.waiters() {
-		if r.CancelRequestedAt == 0 && (own(r.Waits) != nil || stuck.By(r.Waits) != nil) {
-			stuck.Add(r)
+		if r.CancelRequestedAt == 0 && (own(r.Waits) != nil || stuck.by(r.Waits) != nil) {
+			stuck.add(r)
 		}
 	}
-	b := stuck.By(keys)
+	b := stuck.by(keys)
 	if b != nil {
 		b.circular = true
 	}
@@ -176,7 +103,7 @@ func (pl *Plan) circular(keys, within []string) *Block {
 }
 
 // enqueue adds an action that waits.
-func (pl *Plan) enqueue(c *Change, b *Block) store.Record {
+func (pl *Plan) enqueue(c *Change, b *block) store.Record {
 	r := pl.born(c.Action)
 	r.Status, r.StartedAt = kapi.StatusPending, 0
 	r.Waits, r.Keys = r.Keys, nil
@@ -195,7 +122,7 @@ func (pl *Plan) advance() {
 
 // advanceOnce is true if it freed keys that somebody may wait for whom it had passed already.
 func (pl *Plan) advanceOnce() (freed bool) {
-	ahead := Wanted{}
+	ahead := wanted{}
 	for _, waiter := range pl.waiters() {
 		next := *waiter
 		if !next.Eligible() {
@@ -203,7 +130,7 @@ func (pl *Plan) advanceOnce() (freed bool) {
 		}
 		b, dismissed := pl.blocked(next.Waits, next.DismissFailed, ahead)
 		if b != nil {
-			ahead.Add(waiter)
+			ahead.add(waiter)
 			if state := cutState(b.String()); state != next.State {
 				next.State = state
 				touch(&next, pl.now, false)

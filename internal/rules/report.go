@@ -200,6 +200,28 @@ func giveUpBy(r *store.Record, by string, now int64) error {
 	return nil
 }
 
+// admits says whether a report names the ticket of an action that has not begun.
+func admits(r *store.Record, rep Report) bool { return r.Queued() && rep.Fence == r.Ticket }
+
+// giveUp ends an action that never began: 0 to 3 to 4 at once, as nobody has to look first.
+func giveUp(r *store.Record, state *string, now int64) {
+	moveTo(r, kapi.StatusFailed, now)
+	if state != nil {
+		r.State = cutState(*state)
+	}
+	moveTo(r, kapi.StatusAborted, now)
+	r.Waits = nil
+	touch(r, now, false)
+}
+
+// releaseIfDeclared frees the keys of a failed action that was declared to do so, if its work is
+// known to have ended.
+func releaseIfDeclared(r *store.Record) {
+	if r.ReleaseOnFailure && !r.GivenUp {
+		r.Keys = nil
+	}
+}
+
 // moveTo makes a move that the caller knows to be allowed, with what follows from
 // it: the first run sets StartedAt, a disposed action holds no key.
 func moveTo(r *store.Record, to kapi.Status, now int64) {

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -83,7 +84,11 @@ func (s *script) apply(pl *Plan, c Change) string {
 	case o.LostTo != nil:
 		return "lost: " + refusal(o.LostTo)
 	case o.Kept != nil && o.Record.ID == "":
-		return "as before: " + string(o.Kept.Body)
+		var before kapi.Remote
+		if err := json.Unmarshal(o.Kept.Body, &before); err != nil {
+			return err.Error()
+		}
+		return fmt.Sprintf("as before: %s %v", before.Action.ID, before.Action.Status)
 	case len(dismissed) > 0:
 		return "dismisses " + strings.Join(dismissed, ",")
 	}
@@ -149,9 +154,6 @@ func (s *script) start(id string, p *phrase) Change {
 	c.Action = &r
 	return c
 }
-
-// anAnswer is what a start is answered.
-func anAnswer(r *store.Record) ([]byte, error) { return []byte(r.ID + " " + r.Status.String()), nil }
 
 // fenceOf returns the fence that a runner would name.
 func fenceOf(pl *Plan, id string, stale, byTicket bool) uint64 {

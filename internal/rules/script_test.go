@@ -216,7 +216,7 @@ func (s *script) commit() {
 	for _, a := range s.answers {
 		l.Answers = append(l.Answers, a.Answer)
 	}
-	s.last = NewPlan(s.world, l, s.busy, s.now, Limits{Lease: aLease, Answer: anAnswer})
+	s.last = NewPlan(s.world, l, s.busy, s.now, Limits{Lease: aLease})
 	at := s.at
 	for _, step := range s.batch {
 		s.at = step.at

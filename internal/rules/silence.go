@@ -14,7 +14,7 @@ import (
 
 // Evidence is what a peer knows of the runner of an action.
 type Evidence struct {
-	// Host and pid name the runner.
+	// Host and PID name the runner.
 	Host string
 	PID  int
 	// HeardAt is the runner's last sign of life (ms, wall clock, for display only).
@@ -24,7 +24,7 @@ type Evidence struct {
 	// Silent is for how long this peer itself has watched the runner's renewals
 	// stand still, by its own monotonic clock.
 	Silent time.Duration
-	// Lease and giveUp are the two limits.
+	// Lease and GiveUp are the two limits.
 	Lease, GiveUp time.Duration
 	// Life is what can be proven of the process.
 	Life Life
@@ -40,9 +40,9 @@ type Evidence struct {
 type Life int
 
 const (
-	LifeUnknown Life = iota
-	LifeAlive
-	LifeGone
+	LifeUnknown Life = iota // nothing
+	LifeAlive               // it exists
+	LifeGone                // it does not, and will not again
 )
 
 // Remains are what a dead runner may have left.
@@ -67,11 +67,11 @@ type Verdict struct {
 	Silence string
 	// Failure fails the action, and says why.
 	Failure string
-	// ended is set with failure when the work is known to have ended.
+	// ended is set with Failure when the work is known to have ended.
 	ended bool
 	// Proven, of an action that was given up, says how its work is known to have ended.
 	Proven string
-	// blind is set with silence if nothing is known but that.
+	// blind is set with Silence if nothing is known but that.
 	blind bool
 }
 
@@ -185,18 +185,11 @@ func proveEnded(r *store.Record, how string, now int64) {
 	touch(r, now, false)
 }
 
-// releaseIfDeclared frees the keys of a failed action that was declared to do so, if its work is
-// known to have ended.
-func releaseIfDeclared(r *store.Record) {
-	if r.ReleaseOnFailure && !r.GivenUp {
-		r.Keys = nil
-	}
-}
-
 func noWord(ev Evidence) string {
 	return fmt.Sprintf("no word from %s since %s", ev.Host, time.UnixMilli(ev.HeardAt).UTC().Format(time.RFC3339))
 }
 
+// NameProcesses lists processes for people.
 func NameProcesses(all []Process) string {
 	names := make([]string, len(all))
 	for i, p := range all {

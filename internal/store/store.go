@@ -57,7 +57,7 @@ type Store interface {
 
 	// Purge deletes what a Retention says, raises the purged seq to the highest of the tombstones
 	// that it deleted in the same transaction, and forgets runners that no record names and that were
-	// not heard since, and what was observed of them. It returns how many tombstones it deleted.
+	// not heard since r.Before, and what was observed of them. It returns how many tombstones it deleted.
 	Purge(ctx context.Context, r Retention) (int, error)
 
 	// Listen calls wake after another peer (or this one) may have committed, until
@@ -89,6 +89,10 @@ type Head struct {
 	// seen less may have missed an ending.
 	Purged uint64
 }
+
+// Ahead is by how much seq jumps with a new epoch, so that fences keep growing although changes may
+// have been lost.
+const Ahead = 1 << 20
 
 // A Snapshot is all that is ongoing.
 type Snapshot struct {

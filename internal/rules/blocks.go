@@ -1,0 +1,101 @@
+package rules
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// A block is what stands between an action and one of its keys.
+type block struct {
+	key string
+	// holder is nil for a transaction that is open.
+	holder *store.Record
+	// behind is true for one that doesn't hold the key, but waits for it longer.
+	behind bool
+	// circular is true for one that waits for the action itself.
+	circular bool
+}
+
+func (b *block) String() string {
+	if b.holder == nil {
+		return "waits for a transaction that claims the key"
+	}
+	name := fmt.Sprintf("action %s (%s)", b.holder.ID, b.holder.Title)
+	switch {
+	case b.behind:
+		return "waits behind " + name
+	case b.holder.Status == kapi.StatusFailed:
+		return "waits until " + name + " is dismissed, which failed"
+	}
+	return "waits for " + name
+}
+
+// refusal is what a start is told that doesn't wait.
+func (b *block) refusal() error {
+	if b.holder == nil {
+		return &store.BusyError{Keys: []string{b.key}}
+	}
+	return b.held()
+}
+
+func (b *block) held() *kapi.HeldError {
+	return &kapi.HeldError{Key: b.key, Holder: b.holder.Shown(), NotProvenDead: b.holder.WorkMayGoOn(), Circular: b.circular}
+}
+
+func byTicket(a, b *store.Record) int { return cmp.Compare(a.Ticket, b.Ticket) }
+
+// wanted says by key who of those that wait has waited longest for it. It is made on the way
+// through them, so that each costs a look at its own keys only.
+type wanted map[string]*store.Record
+
+func (w wanted) add(r *store.Record) {
+	for _, key := range r.Waits {
+		if w[key] == nil {
+			w[key] = r
+		}
+	}
+}
+
+// by returns who has waited longest for one of keys, nil if nobody does.
+func (w wanted) by(keys []string) (b *block) {
+	for _, key := range keys {
+		if r := w[key]; r != nil && (b == nil || r.Ticket < b.holder.Ticket) {
+			b = &block{key: key, holder: r, behind: true}
+		}
+	}
+	return b
+}
+
+// WaitsFor returns what the start of an action that waits would be refused with now; nil if only a
+// transaction is in its way that is open, or nothing.
+func WaitsFor(world Picture, r *store.Record) *kapi.HeldError {
+	for _, key := range r.Waits {
+		if holder, held := world.Get(world.Holder(key)); held {
+			return (&block{key: key, holder: &holder}).held()
+		}
+	}
+	waiters := world.Waiting()
+	slices.SortFunc(waiters, byTicket)
+	ahead := wanted{}
+	for _, other := range waiters {
+		if other.Eligible() && other.Ticket < r.Ticket {
+			ahead.add(other)
+		}
+	}
+	if b := ahead.by(r.Waits); b != nil {
+		return b.held()
+	}
+	return nil
+}
+
+// Stalled reports whether somebody waits for keys that nobody holds: they were claimed by a
+// transaction that was rolled back, of which no peer is told.
+func Stalled(world Picture) bool {
+	return slices.ContainsFunc(world.Waiting(), func(r *store.Record) bool {
+		return r.Eligible() && !slices.ContainsFunc(r.Waits, func(key string) bool { return world.Holder(key) != "" })
+	})
+}
