@@ -117,13 +117,13 @@ func (c *Client) Close() error {
 }
 
 // List returns all ongoing actions, oldest first.
-func (c *Client) List(ctx context.Context) (all []kapi.Action, err error) {
-	return all, c.call(ctx, http.MethodGet, "/kapi/actions", nil, nil, &all)
+func (c *Client) List(ctx context.Context) ([]kapi.Action, error) {
+	return ask[[]kapi.Action](ctx, c, http.MethodGet, "/kapi/actions", nil, nil)
 }
 
 // Get returns an ongoing action. The error is kapi.ErrUnknown if there is none with that id.
-func (c *Client) Get(ctx context.Context, id string) (a kapi.Action, err error) {
-	return a, c.call(ctx, http.MethodGet, actionPath(id), nil, nil, &a)
+func (c *Client) Get(ctx context.Context, id string) (kapi.Action, error) {
+	return ask[kapi.Action](ctx, c, http.MethodGet, actionPath(id), nil, nil)
 }
 
 func actionPath(id string) string { return "/kapi/actions/" + url.PathEscape(id) }
@@ -134,10 +134,10 @@ func actionPath(id string) string { return "/kapi/actions/" + url.PathEscape(id)
 func (c *Client) Dismiss(ctx context.Context, id, _ string) (kapi.Action, error) {
 	a, err := c.Get(ctx, id)
 	if err != nil {
-		return a, err
+		return kapi.Action{}, err
 	}
 	if err := c.call(ctx, http.MethodPost, actionPath(id)+"/dismiss", nil, nil, nil); err != nil {
-		return a, err
+		return kapi.Action{}, err
 	}
 	a.Status, a.Keys = kapi.StatusAborted, nil
 	return a, nil
@@ -145,13 +145,22 @@ func (c *Client) Dismiss(ctx context.Context, id, _ string) (kapi.Action, error)
 
 // Cancel asks the runner of an action to stop. The error is kapi.ErrUnknown or a
 // *kapi.NotCancellableError. by is not used: the server knows who asks.
-func (c *Client) Cancel(ctx context.Context, id, _ string) (a kapi.Action, err error) {
-	return a, c.call(ctx, http.MethodPost, actionPath(id)+"/cancel", nil, nil, &a)
+func (c *Client) Cancel(ctx context.Context, id, _ string) (kapi.Action, error) {
+	return ask[kapi.Action](ctx, c, http.MethodPost, actionPath(id)+"/cancel", nil, nil)
 }
 
 // GiveUp fails an impacted action at once, as not proven dead. The error is as of Cancel.
-func (c *Client) GiveUp(ctx context.Context, id, _ string) (a kapi.Action, err error) {
-	return a, c.call(ctx, http.MethodPost, actionPath(id)+"/cancel", nil, wire.Cancel{GiveUp: true}, &a)
+func (c *Client) GiveUp(ctx context.Context, id, _ string) (kapi.Action, error) {
+	return ask[kapi.Action](ctx, c, http.MethodPost, actionPath(id)+"/cancel", nil, wire.Cancel{GiveUp: true})
+}
+
+// ask sends a request and returns the answer; beside an error, the zero T.
+func ask[T any](ctx context.Context, c *Client, method, path string, header http.Header, body any) (T, error) {
+	var answer, none T
+	if err := c.call(ctx, method, path, header, body, &answer); err != nil {
+		return none, err
+	}
+	return answer, nil
 }
 
 // call sends a request and reads the answer into answer, if there is to be one.

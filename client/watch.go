@@ -191,8 +191,8 @@ type connection struct {
 
 // connect opens a connection, identifies or resumes on it, and keeps its heart beating.
 func (w *Watch) connect(ctx context.Context) (_ *connection, err error) {
-	var gateway wire.Gateway
-	if err := w.client.call(ctx, http.MethodGet, "/gateway", nil, nil, &gateway); err != nil {
+	gateway, err := ask[wire.Gateway](ctx, w.client, http.MethodGet, "/gateway", nil, nil)
+	if err != nil {
 		return nil, err
 	}
 	greet, cancel := context.WithTimeout(ctx, greetWithin)
