@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
-	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/scheme"
 	"github.com/kettubot/kapi/internal/wellformed"
 	"github.com/kettubot/kapi/internal/wire"
 )
@@ -87,13 +87,13 @@ func New(address, token string, o Options) (*Client, error) {
 // is taken off: line ends (of Windows too), spaces, a byte order mark. What can't be a part of one
 // is refused, without a word of the token itself.
 func credentials(token string) (header string, err error) {
-	scheme, secret := auth.CutScheme(strings.Join(strings.FieldsFunc(token, wellformed.IsPadding), " ") + " ")
+	kind, secret := scheme.Cut(strings.Join(strings.FieldsFunc(token, wellformed.IsPadding), " ") + " ")
 	words := strings.Fields(secret)
 	switch {
-	case scheme == "":
-		scheme = auth.SchemeBearer
+	case kind == "":
+		kind = scheme.Bearer
 	case len(words) == 0:
-		return "", &kapi.InvalidError{Field: "token", Reason: "is missing behind " + scheme}
+		return "", &kapi.InvalidError{Field: "token", Reason: "is missing behind " + kind}
 	}
 	switch {
 	case len(words) == 0:
@@ -105,7 +105,7 @@ func credentials(token string) (header string, err error) {
 	case strings.ContainsAny(words[0][:1], `"'`):
 		return "", &kapi.InvalidError{Field: "token", Reason: "begins with a quotation mark"}
 	}
-	return scheme + " " + words[0], nil
+	return kind + " " + words[0], nil
 }
 
 // Close lets go of idle connections. What Do has still to report is given up; its operation
