@@ -101,7 +101,7 @@ func (h *handle) finish(ctx context.Context, err error) error {
 func worthRepeating(err error) bool {
 	for _, decided := range []error{
 		kapi.ErrUnknown, kapi.ErrStaleFence, kapi.ErrGivenUp,
-		auth.ErrNoToken, auth.ErrInvalidToken, auth.ErrExpiredToken, ErrForbidden,
+		auth.ErrNoToken, auth.ErrInvalidToken, auth.ErrExpiredToken, auth.ErrForbidden,
 	} {
 		if errors.Is(err, decided) {
 			return false

@@ -329,7 +329,7 @@ func lost(err error) error {
 	case wire.CodeToken:
 		return auth.ErrInvalidToken
 	case wire.CodeForbidden:
-		return ErrForbidden
+		return auth.ErrForbidden
 	case wire.CodeSeq, wire.CodeTimeout:
 		return kapi.ErrGap
 	case wire.CodeNotIdentified, wire.CodeVersion, wire.CodeIntents:

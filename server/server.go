@@ -240,7 +240,7 @@ func (s *Server) allow(c *call) error {
 		}
 	}
 	if !c.who.Permissions.Has(auth.Admin) {
-		return wire.Forbidden
+		return auth.ErrForbidden
 	}
 	return checkQuery(c.URL.RawQuery)
 }

@@ -111,7 +111,7 @@ func (s *Server) whoHas(c *call, secret string) (auth.Identity, error) {
 	case err != nil:
 		return who, err
 	case !who.Permissions.Has(auth.Admin):
-		return who, wire.Forbidden
+		return who, auth.ErrForbidden
 	}
 	return who, nil
 }
