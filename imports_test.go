@@ -28,7 +28,7 @@ var may = map[string][]string{
 	"metrics":             {".", "peer", "gateway", "github.com/prometheus/client_golang"},
 	"client":              {".", "auth", "internal/backoff", "internal/scheme", "internal/wire", "internal/fault", "github.com/coder/websocket", "internal/wellformed"},
 	"internal/store":      {"."},
-	"internal/wire":       {".", "auth"},
+	"internal/wire":       {".", "auth", "internal/wellformed"},
 	"internal/rules":      {".", "internal/store", "internal/wellformed"},
 	"internal/backoff":    {},
 	"internal/asowner":    {"golang.org/x/sys"},

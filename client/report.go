@@ -31,7 +31,7 @@ func (c *Client) report(ctx context.Context, id string, r kapi.Report) (wire.Rep
 	// net/http repeats a request that is safe to repeat if the connection that it had kept
 	// turns out to be dead. This says so, and is not sent.
 	header := http.Header{"X-Idempotency-Key": []string{}}
-	data, err := ask[json.RawMessage](ctx, c, http.MethodPatch, actionPath(id), header, wire.ReportBody(r))
+	data, err := ask[json.RawMessage](ctx, c, http.MethodPatch, actionPath(id), header, wire.NewReport(r))
 	if err != nil {
 		return wire.Reported{}, err
 	}

@@ -78,11 +78,7 @@ func (c *Client) post(ctx context.Context, s start) (kapi.Remote, error) {
 	if s.idempotencyKey != "" {
 		header.Set("Idempotency-Key", s.idempotencyKey)
 	}
-	body := wire.Start{
-		Title: s.Title, Description: s.Description, Keys: s.Keys,
-		ReleaseOnFailure: s.ReleaseOnFailure, Within: s.Within, Wait: s.Wait != 0,
-	}
-	return ask[kapi.Remote](ctx, c, http.MethodPost, "/kapi/actions", header, body)
+	return ask[kapi.Remote](ctx, c, http.MethodPost, "/kapi/actions", header, wire.NewStart(s.Spec))
 }
 
 // dismissHolders dismisses those that hold the keys, if all of them have failed for good.

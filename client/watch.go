@@ -221,9 +221,7 @@ func (w *Watch) connect(ctx context.Context) (_ *connection, err error) {
 			c.end()
 		}
 	}()
-	var hello struct {
-		Interval int64 `json:"heartbeat_interval"`
-	}
+	var hello wire.Hello
 	m, err := c.read()
 	if err != nil {
 		return nil, err
@@ -232,10 +230,8 @@ func (w *Watch) connect(ctx context.Context) (_ *connection, err error) {
 		return nil, fmt.Errorf("gateway %s: it doesn't say hello", gateway.URL)
 	}
 	if w.session != "" {
-		err = c.send(wire.OpResume, map[string]any{"token": w.client.token, "session_id": w.session, "seq": w.seq})
-	} else if err = c.send(wire.OpIdentify, map[string]any{
-		"token": w.client.token, "intents": wire.IntentInternal, "properties": map[string]string{"browser": "kapi"},
-	}); err == nil {
+		err = c.send(wire.OpResume, wire.NewResume(w.client.token, w.session, w.seq))
+	} else if err = c.send(wire.OpIdentify, wire.NewIdentify(w.client.token, wire.IntentInternal)); err == nil {
 		err = w.ready(c)
 	}
 	if err != nil {
@@ -250,9 +246,7 @@ func (w *Watch) ready(c *connection) error {
 	if err != nil {
 		return err
 	}
-	var ready struct {
-		SessionID string `json:"session_id"`
-	}
+	var ready wire.Ready
 	if err := json.Unmarshal(m.D, &ready); err != nil || m.T != wire.TypeReady || ready.SessionID == "" {
 		return errors.New("the gateway doesn't say READY")
 	}
@@ -261,11 +255,7 @@ func (w *Watch) ready(c *connection) error {
 }
 
 func (c *connection) send(op int, d any) error {
-	data, err := json.Marshal(wire.Request{Op: op, D: d})
-	if err != nil {
-		return err
-	}
-	return lost(c.Write(c.ctx, websocket.MessageText, data))
+	return lost(c.Write(c.ctx, websocket.MessageText, wire.Encode(op, d)))
 }
 
 func (c *connection) read() (m wire.Frame, err error) {
@@ -303,7 +293,7 @@ func (c *connection) beat(interval time.Duration) {
 				_ = c.CloseNow()
 				return
 			}
-			if c.send(wire.OpHeartbeat, 0) != nil {
+			if c.send(wire.OpHeartbeat, wire.Heartbeat(0)) != nil {
 				return
 			}
 		case <-c.ctx.Done():

@@ -133,10 +133,8 @@ func (s *session) read() wire.Code {
 	if s.request.URL.Query().Get("v") != "4" {
 		return wire.CodeVersion
 	}
-	var h wire.Hello
-	h.Op = wire.OpHello
-	h.D.Interval = s.gateway.options.Heartbeat.Milliseconds()
-	if err := s.send(wire.Encode(h)); err != nil {
+	hello := wire.Hello{Interval: s.gateway.options.Heartbeat.Milliseconds()}
+	if err := s.send(wire.Encode(wire.OpHello, hello)); err != nil {
 		return clientLeft
 	}
 	for {
@@ -227,13 +225,13 @@ func (s *session) identify(m wire.Message) wire.Code {
 	if err != nil {
 		return s.failed("begin to watch", err)
 	}
-	r := wire.Ready{Op: wire.OpDispatch, T: wire.TypeReady}
-	r.D.User = &wire.User{ID: who.ID, Name: who.Name, Permissions: who.Permissions}
-	r.D.SessionID = s.sessionID(watch.Epoch, intents, who)
+	user := wire.User{ID: who.ID, Name: who.Name, Permissions: who.Permissions}
+	ready := wire.NewReady(user, s.sessionID(watch.Epoch, intents, who))
+	var seq uint64
 	if intents&wire.IntentInternal != 0 { // how many changes there were is for admins only, too
-		r.S = watch.Seq
+		seq = watch.Seq
 	}
-	return s.begin(watch, intents, r)
+	return s.begin(watch, intents, wire.Dispatch(wire.TypeReady, seq, ready))
 }
 
 func (s *session) resume(m wire.Message) wire.Code {
@@ -249,13 +247,12 @@ func (s *session) resume(m wire.Message) wire.Code {
 	if !ok {
 		return wire.CodeTimeout
 	}
-	r := wire.Ready{Op: wire.OpDispatch, T: wire.TypeResumed}
 	if intents&wire.IntentInternal == 0 {
 		watch, err := s.gateway.peer.Watch(s.ctx)
 		if err != nil {
 			return s.failed("begin to watch", err)
 		}
-		return s.begin(watch, intents, r)
+		return s.begin(watch, intents, wire.Dispatch(wire.TypeResumed, 0, wire.Ready{}))
 	}
 	if !who.Permissions.Has(auth.Admin) {
 		return wire.CodeForbidden
@@ -268,8 +265,7 @@ func (s *session) resume(m wire.Message) wire.Code {
 	if err != nil {
 		return s.failed("resume", err)
 	}
-	r.S = watch.Seq
-	return s.begin(watch, intents, r)
+	return s.begin(watch, intents, wire.Dispatch(wire.TypeResumed, watch.Seq, wire.Ready{}))
 }
 
 // admit says who has the token, and has it checked again from now on.
@@ -293,14 +289,14 @@ func (s *session) failed(what string, err error) wire.Code {
 }
 
 // begin sends what was missed and the greeting, and from then on what changes.
-func (s *session) begin(watch *peer.Watch, intents uint64, greeting wire.Ready) wire.Code {
+func (s *session) begin(watch *peer.Watch, intents uint64, greeting []byte) wire.Code {
 	s.identified, s.request = true, nil
 	watch.Snapshot = nil // clients list over REST; it would stay as long as the connection
 	s.internal.Store(intents&wire.IntentInternal != 0)
 	s.alive()
 	s.sending.Go(func() {
 		defer watch.Close()
-		s.end(s.tell(watch, wire.Encode(greeting)))
+		s.end(s.tell(watch, greeting))
 	})
 	return goesOn
 }
