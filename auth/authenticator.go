@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kettubot/kapi/internal/scheme"
 )
 
 // Cookie is the name of the cookie that carries a bare token of any type, for
@@ -155,11 +157,11 @@ func credentials(r *http.Request) (secret string, fits func(Type) bool, err erro
 // fromHeader reads "Bearer x.y.z" or "Bot x.y.z", the scheme in any case (RFC 9110,
 // section 11.1).
 func fromHeader(value string) (secret string, fits func(Type) bool, err error) {
-	switch scheme, secret := CutScheme(strings.TrimSpace(value)); {
+	switch kind, secret := scheme.Cut(strings.TrimSpace(value)); {
 	case secret == "":
-	case strings.EqualFold(scheme, SchemeBearer):
+	case strings.EqualFold(kind, scheme.Bearer):
 		return secret, func(t Type) bool { return t == TypeUser }, nil
-	case strings.EqualFold(scheme, SchemeBot):
+	case strings.EqualFold(kind, scheme.Bot):
 		return secret, func(t Type) bool { return t == TypeBot || t == TypeKettu }, nil
 	}
 	return "", nil, ErrInvalidToken

@@ -16,7 +16,7 @@ import (
 	"unicode/utf8"
 )
 
-// Errors that say why nobody is behind a request.
+// Errors about who is behind a request.
 var (
 	// ErrNoToken: the request carries no token.
 	ErrNoToken = errors.New("no token")
@@ -25,6 +25,9 @@ var (
 	ErrInvalidToken = errors.New("token not valid")
 	// ErrExpiredToken: the token was valid once.
 	ErrExpiredToken = errors.New("token expired")
+	// ErrForbidden: the token is valid, but its owner may not do this. A server decides that, never
+	// an Authenticator.
+	ErrForbidden = errors.New("not allowed: actions are for admins only")
 	// ErrUnknownToken is what a store of tokens answers when it has none with that id.
 	ErrUnknownToken = errors.New("unknown token")
 )

@@ -18,16 +18,16 @@ const lookEvery = time.Second
 // await waits until a queued action has its keys and is running; otherwise it is given up, for
 // the reason that is returned. The answers to its reports say whether it has; the gateway only
 // makes it look sooner.
-func (h *handle) await(ctx context.Context, s start) error {
+func (h *handle) await(ctx context.Context, spec kapi.Spec) error {
 	var over <-chan time.Time
-	if s.Wait > 0 {
-		timer := time.NewTimer(s.Wait)
+	if spec.Wait > 0 {
+		timer := time.NewTimer(spec.Wait)
 		defer timer.Stop()
 		over = timer.C
 	}
 	for {
 		pause := min(h.renewEvery(), lookEvery)
-		began, err := h.begin(ctx, s)
+		began, err := h.begin(ctx, spec)
 		switch {
 		case began:
 			h.link.up()
@@ -45,13 +45,13 @@ func (h *handle) await(ctx context.Context, s start) error {
 		case <-h.wake:
 		case <-over:
 			look.Stop()
-			switch began, err := h.begin(ctx, s); {
+			switch began, err := h.begin(ctx, spec); {
 			case began: // in the last moment
 				return nil
 			case err != nil && !errors.Is(err, kapi.ErrUnavailable):
 				return h.leaveQueue(err)
 			}
-			return h.leaveQueue(h.refusal(s))
+			return h.leaveQueue(h.refusal(spec))
 		case <-ctx.Done():
 			look.Stop()
 			return h.leaveQueue(context.Cause(ctx))
@@ -61,8 +61,8 @@ func (h *handle) await(ctx context.Context, s start) error {
 }
 
 // begin reports that it is there, and, if it has its keys, that it begins.
-func (h *handle) begin(ctx context.Context, s start) (began bool, err error) {
-	ask := func(r kapi.Report) (wire.Reported, error) {
+func (h *handle) begin(ctx context.Context, spec kapi.Spec) (began bool, err error) {
+	report := func(r kapi.Report) (wire.Reported, error) {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
 		answer, err := h.client.report(ctx, h.ID(), r)
@@ -71,7 +71,7 @@ func (h *handle) begin(ctx context.Context, s start) (began bool, err error) {
 		}
 		return answer, err
 	}
-	answer, err := ask(kapi.Report{Fence: h.queueFence()})
+	answer, err := report(kapi.Report{Fence: h.queueFence()})
 	switch {
 	case errors.Is(err, kapi.ErrStaleFence) && h.granted != 0:
 		h.granted = 0 // they were taken back, and then given again
@@ -86,16 +86,16 @@ func (h *handle) begin(ctx context.Context, s start) (began bool, err error) {
 		h.started.Fence = h.queueFence()
 		return true, nil
 	case len(answer.Keys) == 0:
-		if s.DismissFailed {
+		if spec.DismissFailed {
 			var gone []kapi.Action
-			gone, err = h.client.dismissHolders(ctx, s.Keys)
+			gone, err = h.client.dismissHolders(ctx, spec.Keys)
 			h.dismissed = append(h.dismissed, gone...)
 		}
 		return false, err
 	}
 	h.granted = answer.Fence
 	running := kapi.StatusRunning
-	_, err = ask(kapi.Report{Fence: h.granted, Status: &running})
+	_, err = report(kapi.Report{Fence: h.granted, Status: &running})
 	switch {
 	case errors.Is(err, kapi.ErrWaiting), errors.Is(err, kapi.ErrStaleFence):
 		return false, nil // they were taken back
@@ -137,7 +137,7 @@ func (h *handle) leaveQueue(reason error) error {
 }
 
 // refusal says what the action waits for, as the refusal of its start would have.
-func (h *handle) refusal(s start) error {
+func (h *handle) refusal(spec kapi.Spec) error {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	ongoing, err := h.client.List(ctx)
@@ -154,9 +154,9 @@ func (h *handle) refusal(s start) error {
 		}
 	}
 	refused := func(key string, a kapi.Action) error {
-		return &kapi.HeldError{Key: key, Holder: a, NotProvenDead: a.NotProvenDead, Waited: s.Wait}
+		return &kapi.HeldError{Key: key, Holder: a, NotProvenDead: a.NotProvenDead, Waited: spec.Wait}
 	}
-	for _, key := range s.Keys {
+	for _, key := range spec.Keys {
 		for _, a := range ongoing {
 			switch {
 			case a.ID == h.ID():
@@ -167,5 +167,5 @@ func (h *handle) refusal(s start) error {
 			}
 		}
 	}
-	return fmt.Errorf("its turn did not come within %v", s.Wait)
+	return fmt.Errorf("its turn did not come within %v", spec.Wait)
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
-	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/scheme"
 	"github.com/kettubot/kapi/internal/wellformed"
 	"github.com/kettubot/kapi/internal/wire"
 )
@@ -87,13 +87,13 @@ func New(address, token string, o Options) (*Client, error) {
 // is taken off: line ends (of Windows too), spaces, a byte order mark. What can't be a part of one
 // is refused, without a word of the token itself.
 func credentials(token string) (header string, err error) {
-	scheme, secret := auth.CutScheme(strings.Join(strings.FieldsFunc(token, wellformed.IsPadding), " ") + " ")
+	kind, secret := scheme.Cut(strings.Join(strings.FieldsFunc(token, wellformed.IsPadding), " ") + " ")
 	words := strings.Fields(secret)
 	switch {
-	case scheme == "":
-		scheme = auth.SchemeBearer
+	case kind == "":
+		kind = scheme.Bearer
 	case len(words) == 0:
-		return "", &kapi.InvalidError{Field: "token", Reason: "is missing behind " + scheme}
+		return "", &kapi.InvalidError{Field: "token", Reason: "is missing behind " + kind}
 	}
 	switch {
 	case len(words) == 0:
@@ -105,7 +105,7 @@ func credentials(token string) (header string, err error) {
 	case strings.ContainsAny(words[0][:1], `"'`):
 		return "", &kapi.InvalidError{Field: "token", Reason: "begins with a quotation mark"}
 	}
-	return scheme + " " + words[0], nil
+	return kind + " " + words[0], nil
 }
 
 // Close lets go of idle connections. What Do has still to report is given up; its operation
@@ -117,13 +117,13 @@ func (c *Client) Close() error {
 }
 
 // List returns all ongoing actions, oldest first.
-func (c *Client) List(ctx context.Context) (all []kapi.Action, err error) {
-	return all, c.call(ctx, http.MethodGet, "/kapi/actions", nil, nil, &all)
+func (c *Client) List(ctx context.Context) ([]kapi.Action, error) {
+	return ask[[]kapi.Action](ctx, c, http.MethodGet, "/kapi/actions", nil, nil)
 }
 
 // Get returns an ongoing action. The error is kapi.ErrUnknown if there is none with that id.
-func (c *Client) Get(ctx context.Context, id string) (a kapi.Action, err error) {
-	return a, c.call(ctx, http.MethodGet, actionPath(id), nil, nil, &a)
+func (c *Client) Get(ctx context.Context, id string) (kapi.Action, error) {
+	return ask[kapi.Action](ctx, c, http.MethodGet, actionPath(id), nil, nil)
 }
 
 func actionPath(id string) string { return "/kapi/actions/" + url.PathEscape(id) }
@@ -134,10 +134,10 @@ func actionPath(id string) string { return "/kapi/actions/" + url.PathEscape(id)
 func (c *Client) Dismiss(ctx context.Context, id, _ string) (kapi.Action, error) {
 	a, err := c.Get(ctx, id)
 	if err != nil {
-		return a, err
+		return kapi.Action{}, err
 	}
 	if err := c.call(ctx, http.MethodPost, actionPath(id)+"/dismiss", nil, nil, nil); err != nil {
-		return a, err
+		return kapi.Action{}, err
 	}
 	a.Status, a.Keys = kapi.StatusAborted, nil
 	return a, nil
@@ -145,13 +145,22 @@ func (c *Client) Dismiss(ctx context.Context, id, _ string) (kapi.Action, error)
 
 // Cancel asks the runner of an action to stop. The error is kapi.ErrUnknown or a
 // *kapi.NotCancellableError. by is not used: the server knows who asks.
-func (c *Client) Cancel(ctx context.Context, id, _ string) (a kapi.Action, err error) {
-	return a, c.call(ctx, http.MethodPost, actionPath(id)+"/cancel", nil, nil, &a)
+func (c *Client) Cancel(ctx context.Context, id, _ string) (kapi.Action, error) {
+	return ask[kapi.Action](ctx, c, http.MethodPost, actionPath(id)+"/cancel", nil, nil)
 }
 
 // GiveUp fails an impacted action at once, as not proven dead. The error is as of Cancel.
-func (c *Client) GiveUp(ctx context.Context, id, _ string) (a kapi.Action, err error) {
-	return a, c.call(ctx, http.MethodPost, actionPath(id)+"/cancel", nil, wire.Cancel{GiveUp: true}, &a)
+func (c *Client) GiveUp(ctx context.Context, id, _ string) (kapi.Action, error) {
+	return ask[kapi.Action](ctx, c, http.MethodPost, actionPath(id)+"/cancel", nil, wire.Cancel{GiveUp: true})
+}
+
+// ask sends a request and returns the answer; beside an error, the zero T.
+func ask[T any](ctx context.Context, c *Client, method, path string, header http.Header, body any) (T, error) {
+	var answer, none T
+	if err := c.call(ctx, method, path, header, body, &answer); err != nil {
+		return none, err
+	}
+	return answer, nil
 }
 
 // call sends a request and reads the answer into answer, if there is to be one.

@@ -250,7 +250,7 @@ func TestAnswersThatAreNoUnicode(t *testing.T) {
 func TestErrors(t *testing.T) {
 	h := newHost(t)
 	for token, want := range map[string]error{
-		"": auth.ErrNoToken, "wrong": auth.ErrInvalidToken, "expired": auth.ErrExpiredToken, "plain": client.ErrForbidden,
+		"": auth.ErrNoToken, "wrong": auth.ErrInvalidToken, "expired": auth.ErrExpiredToken, "plain": auth.ErrForbidden,
 	} {
 		if _, err := h.client(token).List(t.Context()); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", token, err, want)
@@ -322,7 +322,7 @@ func TestWatchOverRestart(t *testing.T) {
 
 func TestWatchRefused(t *testing.T) {
 	h := newHost(t)
-	for token, want := range map[string]error{"wrong": auth.ErrInvalidToken, "plain": client.ErrForbidden} {
+	for token, want := range map[string]error{"wrong": auth.ErrInvalidToken, "plain": auth.ErrForbidden} {
 		if _, err := h.client(token).Watch(t.Context()); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", token, err, want)
 		}

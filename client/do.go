@@ -21,8 +21,7 @@ import (
 // on: what is to be said is kept and said again until the server takes it (see
 // Options.Reporting). The end is tried for Options.EndTimeout, or until the client is closed.
 func (c *Client) Do(ctx context.Context, spec kapi.Spec, op kapi.Operation) error {
-	s := start{Spec: spec}
-	r, dismissed, err := c.startOnce(ctx, s)
+	r, dismissed, err := c.startOnce(ctx, spec)
 	if err != nil {
 		return err
 	}
@@ -36,8 +35,8 @@ func (c *Client) Do(ctx context.Context, spec kapi.Spec, op kapi.Operation) erro
 	var helpers sync.WaitGroup
 	faults := fault.From(ctx)
 	faults.Go(&helpers, func() { h.listen(reporting) })
-	if s.Wait != 0 && r.Action.Status == kapi.StatusPending {
-		if err := h.await(running, s); err != nil {
+	if spec.Wait != 0 && r.Action.Status == kapi.StatusPending {
+		if err := h.await(running, spec); err != nil {
 			end()
 			helpers.Wait()
 			return err
@@ -102,7 +101,7 @@ func (h *handle) finish(ctx context.Context, err error) error {
 func worthRepeating(err error) bool {
 	for _, decided := range []error{
 		kapi.ErrUnknown, kapi.ErrStaleFence, kapi.ErrGivenUp,
-		auth.ErrNoToken, auth.ErrInvalidToken, auth.ErrExpiredToken, ErrForbidden,
+		auth.ErrNoToken, auth.ErrInvalidToken, auth.ErrExpiredToken, auth.ErrForbidden,
 	} {
 		if errors.Is(err, decided) {
 			return false

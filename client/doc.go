@@ -10,6 +10,6 @@
 //
 // The errors are those that a peer.Peer gives for the same call, so that code works with
 // either: kapi.ErrUnknown, kapi.ErrNotFailed, a *kapi.HeldError, and so on; auth.ErrNoToken and
-// its like say that the token is refused, and [ErrForbidden] that it may not do this. What
+// its like say that the token is refused, and auth.ErrForbidden that its owner may not do this. What
 // wraps kapi.ErrUnavailable may be tried again.
 package client

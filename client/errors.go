@@ -11,9 +11,6 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// ErrForbidden: the token is valid, but may not do this.
-var ErrForbidden = wire.ErrForbidden
-
 // An unavailableError is what keeps a request from its answer. It is a kapi.ErrUnavailable,
 // without its words: those are about a store.
 type unavailableError struct{ error }

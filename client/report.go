@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/kettubot/kapi"
@@ -19,20 +20,27 @@ func (c *Client) Report(ctx context.Context, id string, r kapi.Report) (a kapi.A
 	return t.Action, t.Cancel, err
 }
 
-func (c *Client) report(ctx context.Context, id string, r kapi.Report) (a wire.Reported, err error) {
+func (c *Client) report(ctx context.Context, id string, r kapi.Report) (wire.Reported, error) {
 	if r.ResetProgress && r.Progress != nil { // the field is null, or a number
 		first := kapi.Report{Fence: r.Fence, ResetProgress: true}
-		if a, err = c.report(ctx, id, first); err != nil {
-			return a, err
+		if _, err := c.report(ctx, id, first); err != nil {
+			return wire.Reported{}, err
 		}
 		r.ResetProgress = false
 	}
 	// net/http repeats a request that is safe to repeat if the connection that it had kept
 	// turns out to be dead. This says so, and is not sent.
 	header := http.Header{"X-Idempotency-Key": []string{}}
-	err = c.call(ctx, http.MethodPatch, actionPath(id), header, wire.ReportBody(r), &a)
-	if a.Fence == 0 {
-		a.Fence = r.Fence
+	data, err := ask[json.RawMessage](ctx, c, http.MethodPatch, actionPath(id), header, wire.NewReport(r))
+	if err != nil {
+		return wire.Reported{}, err
 	}
-	return a, err
+	var answer wire.Reported
+	if err := json.Unmarshal(data, &answer); err != nil { // a proxy's, say: the report may be repeated
+		return wire.Reported{}, unavailable("server %s: the answer is no action: %w", c.base, err)
+	}
+	if answer.Fence == 0 {
+		answer.Fence = r.Fence
+	}
+	return answer, nil
 }

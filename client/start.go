@@ -70,19 +70,15 @@ func (s *start) check() error {
 	return nil
 }
 
-func (c *Client) post(ctx context.Context, s start) (r kapi.Remote, err error) {
+func (c *Client) post(ctx context.Context, s start) (kapi.Remote, error) {
 	if err := s.check(); err != nil {
-		return r, err
+		return kapi.Remote{}, err
 	}
 	header := http.Header{}
 	if s.idempotencyKey != "" {
 		header.Set("Idempotency-Key", s.idempotencyKey)
 	}
-	body := wire.Start{
-		Title: s.Title, Description: s.Description, Keys: s.Keys,
-		ReleaseOnFailure: s.ReleaseOnFailure, Within: s.Within, Wait: s.Wait != 0,
-	}
-	return r, c.call(ctx, http.MethodPost, "/kapi/actions", header, body, &r)
+	return ask[kapi.Remote](ctx, c, http.MethodPost, "/kapi/actions", header, wire.NewStart(s.Spec))
 }
 
 // dismissHolders dismisses those that hold the keys, if all of them have failed for good.
@@ -141,12 +137,10 @@ const (
 	askTimeout  = 5 * time.Second
 )
 
-// startOnce is start for Do: it does not leave an action behind whose start was done, but not
-// answered, if that can be helped.
-func (c *Client) startOnce(ctx context.Context, s start) (r kapi.Remote, dismissed []kapi.Action, err error) {
-	if s.idempotencyKey == "" {
-		s.idempotencyKey = rand.Text()
-	}
+// startOnce is start for Do, with an idempotency key of its own: it does not leave an action behind
+// whose start was done, but not answered, if that can be helped.
+func (c *Client) startOnce(ctx context.Context, spec kapi.Spec) (r kapi.Remote, dismissed []kapi.Action, err error) {
+	s := start{spec, rand.Text()}
 	// A server that was reached is worth asking again, and may have done what left this machine.
 	var reached, left atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{

@@ -6,19 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"github.com/kettubot/kapi"
-	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/backoff"
 	"github.com/kettubot/kapi/internal/fault"
-	"github.com/kettubot/kapi/internal/wellformed"
 	"github.com/kettubot/kapi/internal/wire"
 )
 
@@ -26,10 +19,6 @@ const (
 	// The pause before a connection is tried again grows from the first to the last.
 	firstPause = 200 * time.Millisecond
 	lastPause  = 10 * time.Second
-	// greetWithin bounds the steps of a new connection.
-	greetWithin = 15 * time.Second
-	// maxMessage is above what an action at its limits takes.
-	maxMessage = 1 << 20
 )
 
 // A Watch tells of changes from a snapshot on. When the connection is lost it reconnects and
@@ -174,166 +163,4 @@ func (w *Watch) follow(ctx context.Context, conn *connection) error {
 		}
 		w.seq = m.S
 	}
-}
-
-// A connection is one to the gateway, which has greeted.
-type connection struct {
-	*websocket.Conn
-	ctx    context.Context
-	cancel context.CancelFunc
-	beats  sync.WaitGroup
-	once   sync.Once
-
-	// unanswered counts heartbeats, and busy says that nobody looks for answers now.
-	unanswered atomic.Int32
-	busy       atomic.Bool
-}
-
-// connect opens a connection, identifies or resumes on it, and keeps its heart beating.
-func (w *Watch) connect(ctx context.Context) (_ *connection, err error) {
-	var gateway wire.Gateway
-	if err := w.client.call(ctx, http.MethodGet, "/gateway", nil, nil, &gateway); err != nil {
-		return nil, err
-	}
-	greet, cancel := context.WithTimeout(ctx, greetWithin)
-	defer cancel()
-	dialer := *w.client.http
-	dialer.Timeout = 0                              // it would be one for the whole connection
-	if strings.HasPrefix(w.client.base, "https:") { // a proxy that the server doesn't trust hides that
-		gateway.URL = wss(gateway.URL)
-	}
-	conn, _, err := websocket.Dial(greet, gateway.URL+"?v=4&encoding=json", &websocket.DialOptions{HTTPClient: &dialer})
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, unavailable("gateway %s: %w", gateway.URL, err)
-	}
-	conn.SetReadLimit(maxMessage)
-	c := &connection{Conn: conn}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
-	stop := context.AfterFunc(greet, c.end)
-	defer func() {
-		if !stop() && err == nil {
-			err = unavailable("gateway %s: it did not greet in time", gateway.URL)
-		}
-		if err != nil {
-			c.end()
-		}
-	}()
-	var hello struct {
-		Interval int64 `json:"heartbeat_interval"`
-	}
-	m, err := c.read()
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(m.D, &hello); err != nil || m.Op != wire.OpHello || hello.Interval <= 0 {
-		return nil, fmt.Errorf("gateway %s: it doesn't say hello", gateway.URL)
-	}
-	if w.session != "" {
-		err = c.send(wire.OpResume, map[string]any{"token": w.client.token, "session_id": w.session, "seq": w.seq})
-	} else if err = c.send(wire.OpIdentify, map[string]any{
-		"token": w.client.token, "intents": wire.IntentInternal, "properties": map[string]string{"browser": "kapi"},
-	}); err == nil {
-		err = w.ready(c)
-	}
-	if err != nil {
-		return nil, err
-	}
-	c.beats.Go(func() { c.beat(time.Duration(hello.Interval) * time.Millisecond) })
-	return c, nil
-}
-
-func (w *Watch) ready(c *connection) error {
-	m, err := c.read()
-	if err != nil {
-		return err
-	}
-	var ready struct {
-		SessionID string `json:"session_id"`
-	}
-	if err := json.Unmarshal(m.D, &ready); err != nil || m.T != wire.TypeReady || ready.SessionID == "" {
-		return errors.New("the gateway doesn't say READY")
-	}
-	w.session, w.seq = ready.SessionID, m.S
-	return nil
-}
-
-func (c *connection) send(op int, d any) error {
-	data, err := json.Marshal(wire.Request{Op: op, D: d})
-	if err != nil {
-		return err
-	}
-	return lost(c.Write(c.ctx, websocket.MessageText, data))
-}
-
-func (c *connection) read() (m wire.Frame, err error) {
-	_, data, err := c.Read(context.Background())
-	if err != nil {
-		return m, lost(err)
-	}
-	c.unanswered.Store(0)
-	if flaw := wellformed.JSON(data); flaw != "" {
-		return m, fmt.Errorf("a frame of the gateway %s", flaw)
-	}
-	if err := json.Unmarshal(data, &m); err != nil {
-		return m, fmt.Errorf("the gateway sends no JSON: %w", err)
-	}
-	return m, nil
-}
-
-// wss never lets a token that came over TLS go on without.
-func wss(url string) string {
-	if rest, plain := strings.CutPrefix(url, "ws://"); plain {
-		return "wss://" + rest
-	}
-	return url
-}
-
-// beat sends heartbeats until the connection ends. One that was not answered until the next
-// is due ends it: whatever lies between may have gone silent without a word.
-func (c *connection) beat(interval time.Duration) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			if !c.busy.Load() && c.unanswered.Add(1) > 1 {
-				_ = c.CloseNow()
-				return
-			}
-			if c.send(wire.OpHeartbeat, 0) != nil {
-				return
-			}
-		case <-c.ctx.Done():
-			return
-		}
-	}
-}
-
-func (c *connection) end() {
-	c.once.Do(func() {
-		c.cancel()
-		_ = c.CloseNow()
-	})
-	c.beats.Wait()
-}
-
-// lost says what the end of a connection means.
-func lost(err error) error {
-	if err == nil {
-		return nil
-	}
-	switch wire.Code(websocket.CloseStatus(err)) {
-	case wire.CodeToken:
-		return auth.ErrInvalidToken
-	case wire.CodeForbidden:
-		return ErrForbidden
-	case wire.CodeSeq, wire.CodeTimeout:
-		return kapi.ErrGap
-	case wire.CodeNotIdentified, wire.CodeVersion, wire.CodeIntents:
-		return fmt.Errorf("the gateway refuses this client: %w", err)
-	}
-	return unavailable("gateway: %w", err)
 }

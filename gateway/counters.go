@@ -28,8 +28,9 @@ func (c *Counters) Coalesced() uint64 { return c.coalesced.Load() }
 
 // An Ending is one way in which connections end.
 type Ending struct {
-	// Code is what the client was told; 0: the client left, or the network lost it.
-	Code wire.Code
+	// Code is the close code that the client was told (docs/gateway.md); 0: the client left, or the
+	// network lost it.
+	Code int
 	// Reason is a word for it, which also tells apart what shares a code.
 	Reason string
 	// Count is how many connections ended so.
@@ -40,7 +41,7 @@ type Ending struct {
 func (c *Counters) Endings() []Ending {
 	all := make([]Ending, len(endings))
 	for i, e := range endings {
-		all[i] = Ending{told(e.code), e.reason, c.ended[i].Load()}
+		all[i] = Ending{int(told(e.code)), e.reason, c.ended[i].Load()}
 	}
 	return all
 }

@@ -20,7 +20,7 @@ func (c *Counters) endedBy() map[string]uint64 {
 	all := map[string]uint64{}
 	for _, e := range c.Endings() {
 		if e.Count > 0 {
-			all[fmt.Sprint(int(e.Code), " ", e.Reason)] = e.Count
+			all[fmt.Sprint(e.Code, " ", e.Reason)] = e.Count
 		}
 	}
 	return all
@@ -121,7 +121,7 @@ func TestEveryCodeIsCounted(t *testing.T) {
 		var c Counters
 		c.end(code)
 		for _, e := range c.Endings() {
-			if e.Count > 0 && e.Code != told(code) {
+			if e.Count > 0 && e.Code != int(told(code)) {
 				t.Errorf("%d is counted as %d", code, e.Code)
 			}
 		}

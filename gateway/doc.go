@@ -8,7 +8,7 @@
 // A connection goes through these steps: the server says hello; the client identifies
 // with a token, or resumes a session from the seq that it saw last; the server answers
 // READY, or the missed changes and RESUMED; then come the changes, and heartbeats. The
-// close [Code] tells a client what to do next.
+// close code tells a client what to do next.
 //
 // What is promised:
 //

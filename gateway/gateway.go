@@ -174,8 +174,8 @@ func (g *Gateway) leave(s *session) {
 	g.all.Done()
 }
 
-// Close ends all connections with CodeRestart, lets no more begin, and waits until they
-// have ended or ctx has. Calls after the first only wait.
+// Close ends all connections with close code 4010 (the server restarts), lets no more begin, and
+// waits until they have ended or ctx has. Calls after the first only wait.
 func (g *Gateway) Close(ctx context.Context) error {
 	g.mu.Lock()
 	if !g.isClosed() {

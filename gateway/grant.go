@@ -12,6 +12,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/scheme"
 	"github.com/kettubot/kapi/internal/wire"
 )
 
@@ -35,11 +36,11 @@ func (g *Gateway) authenticate(ctx context.Context, r *http.Request, token strin
 		who, err = g.ask(ctx, request)
 		return request, who, err
 	}
-	_, secret := auth.CutScheme(token)
-	for _, scheme := range []string{auth.SchemeBearer, auth.SchemeBot} {
+	_, secret := scheme.Cut(token)
+	for _, kind := range []string{scheme.Bearer, scheme.Bot} {
 		request = g.bare(r)
 		request.Header.Del("Cookie")
-		request.Header.Set("Authorization", scheme+" "+secret)
+		request.Header.Set("Authorization", kind+" "+secret)
 		who, err = g.ask(ctx, request)
 		if !errors.Is(err, auth.ErrInvalidToken) {
 			break

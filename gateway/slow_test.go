@@ -11,7 +11,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/kettubot/kapi"
-	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/scheme"
 	"github.com/kettubot/kapi/internal/wire"
 )
 
@@ -138,7 +138,7 @@ func FuzzFrames(f *testing.F) {
 			if bits, ok := i.Bits(); ok && bits&^wire.KnownIntents != 0 {
 				t.Errorf("intents %d", bits)
 			}
-			auth.CutScheme(i.Token)
+			scheme.Cut(i.Token)
 		}
 		var r wire.Resume
 		if wire.Unmarshal(m.Data, &r) == nil {

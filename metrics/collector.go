@@ -129,7 +129,7 @@ func (c *collector) collectGateway(to sink) {
 	for _, e := range c.gateway.Endings() {
 		code := "none"
 		if e.Code != 0 {
-			code = strconv.Itoa(int(e.Code))
+			code = strconv.Itoa(e.Code)
 		}
 		to.counter(c.ended, e.Count, code, e.Reason)
 	}

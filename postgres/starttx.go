@@ -27,7 +27,7 @@ const (
 // pending, and op runs in this process, as with Peer.Start. Nothing happens if it is rolled back.
 //
 // However long the transaction stays open, it delays no start on other keys. One on the same keys
-// is refused as kapi.ErrUnavailable (a *kapi.BusyError) after a wait.
+// is refused as kapi.ErrUnavailable after a wait.
 //
 // The errors are those of Peer.Start, and the transaction goes on after any that is not its own.
 // Spec.Wait and Spec.DismissFailed are not possible. The transaction's user needs some rights on

@@ -1,13 +1,11 @@
 package server
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/kettubot/kapi"
@@ -18,61 +16,13 @@ import (
 
 // What programs elsewhere say of the work that they do.
 
-// fields is a JSON object whose fields are taken out one by one.
-type fields map[string]json.RawMessage
-
 // readFields reads a body that must be there.
-func readFields(c *call, limit int64) (fields, error) {
-	f, err := readJSON[fields](c, limit)
+func readFields(c *call, limit int64) (wire.Fields, error) {
+	f, err := readJSON[wire.Fields](c, limit)
 	if err == nil && f == nil {
 		err = wire.BadBody.Because("there is none")
 	}
 	return f, err
-}
-
-// take reads a field into v, if it is there. Null is refused.
-func (f fields) take(name string, v any) (given bool, err error) {
-	raw, ok := f[name]
-	if !ok {
-		return false, nil
-	}
-	if isNull(raw) {
-		return false, wire.BadBody.Because(name + " must not be null")
-	}
-	delete(f, name)
-	if err := json.Unmarshal(raw, v); err != nil {
-		return false, wire.BadBody.Because(fmt.Sprintf("%s must be %s", name, wanted(v)))
-	}
-	return true, nil
-}
-
-func isNull(raw json.RawMessage) bool { return bytes.Equal(bytes.TrimSpace(raw), []byte("null")) }
-
-// wanted names the type of a field as JSON has it.
-func wanted(v any) string {
-	switch v.(type) {
-	case *string:
-		return "a string"
-	case *bool:
-		return "true or false"
-	case *float64:
-		return "a number"
-	case *[]string:
-		return "a list of strings"
-	}
-	return "a whole number, not negative"
-}
-
-// done refuses what was not taken.
-func (f fields) done() error {
-	names := make([]string, 0, len(f))
-	for name := range f {
-		names = append(names, name)
-	}
-	if len(names) == 0 {
-		return nil
-	}
-	return wire.BadBody.Because(fmt.Sprintf("unknown field %.100q", slices.Min(names)))
 }
 
 const maxIdempotencyKey = 255
@@ -98,37 +48,11 @@ func (s *Server) start(c *call) error {
 		hash := sha256.Sum256(same)
 		spec.Sender, spec.IdempotencyKey, spec.Hash = c.who.ID, keys[0], hash[:]
 	}
-	status, wait := kapi.StatusRunning, false
-	for _, field := range []struct {
-		name string
-		into any
-	}{
-		{"title", &spec.Title},
-		{"description", &spec.Description},
-		{"keys", &spec.Keys},
-		{"release_on_failure", &spec.ReleaseOnFailure},
-		{"status", &status},
-		{"wait", &wait},
-		{"within", &spec.Within},
-	} {
-		// Package encoding/json replaces bytes that are not UTF-8, which makes one key of two.
-		if flaw := wellformed.JSON(f[field.name]); flaw != "" {
-			return wire.BadBody.Because(field.name + " " + flaw)
-		}
-		if _, err := f.take(field.name, field.into); err != nil {
-			return err
-		}
-	}
-	if err := f.done(); err != nil {
+	asked, err := f.Start()
+	if err != nil {
 		return err
 	}
-	if status != kapi.StatusPending && status != kapi.StatusRunning {
-		return wire.BadBody.Because(fmt.Sprintf("status must be 0 or 1, not %d", int(status)))
-	}
-	if wait {
-		spec.Wait = -1 // the runner gives up when it likes
-	}
-	spec.Pending = status == kapi.StatusPending
+	spec.Spec, spec.Pending = asked.Spec(), asked.Pending()
 	started, err := s.peer.StartRemote(c.Context(), spec)
 	if err != nil {
 		return fmt.Errorf("start action: %w", err)
@@ -151,37 +75,11 @@ func (s *Server) reportAction(c *call) error {
 	if err != nil {
 		return err
 	}
-	var r kapi.Report
-	if given, err := f.take("fence", &r.Fence); err != nil {
-		return err
-	} else if !given {
-		return wire.BadBody.Because("fence is missing")
-	}
-	var status kapi.Status
-	if given, err := f.take("status", &status); err != nil {
-		return err
-	} else if given {
-		r.Status = &status
-	}
-	var progress float64
-	if isNull(f["progress"]) {
-		delete(f, "progress")
-		r.ResetProgress = true
-	} else if given, err := f.take("progress", &progress); err != nil {
-		return err
-	} else if given {
-		r.Progress = &progress
-	}
-	var state string
-	if given, err := f.take("state", &state); err != nil {
-		return err
-	} else if given {
-		r.State = &state
-	}
-	if err := f.done(); err != nil {
+	body, err := f.Report()
+	if err != nil {
 		return err
 	}
-	answer, err := s.peer.Report(c.Context(), c.PathValue("id"), r)
+	answer, err := s.peer.Report(c.Context(), c.PathValue("id"), body.Said())
 	reports := reporter(c.who.ID, c.PathValue("id"))
 	if errors.Is(err, kapi.ErrStaleFence) || errors.Is(err, kapi.ErrUnknown) {
 		s.door.reporters.drop(reports)
@@ -190,7 +88,7 @@ func (s *Server) reportAction(c *call) error {
 		return fmt.Errorf("report on action: %w", err)
 	}
 	s.door.reporters.add(reports, c.who.ID)
-	c.w.send(http.StatusOK, jsonType, wire.EncodeReported(answer, r.Fence))
+	c.w.send(http.StatusOK, jsonType, wire.EncodeReported(answer, body.Fence))
 	return nil
 }
 

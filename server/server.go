@@ -13,6 +13,7 @@ import (
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/gateway"
 	"github.com/kettubot/kapi/internal/origin"
+	"github.com/kettubot/kapi/internal/scheme"
 	"github.com/kettubot/kapi/internal/wire"
 	"github.com/kettubot/kapi/peer"
 )
@@ -239,7 +240,7 @@ func (s *Server) allow(c *call) error {
 		}
 	}
 	if !c.who.Permissions.Has(auth.Admin) {
-		return wire.Forbidden
+		return auth.ErrForbidden
 	}
 	return checkQuery(c.URL.RawQuery)
 }
@@ -285,6 +286,6 @@ func (rt *route) method(c *call) (handler, error) {
 // hasOwnHeader reports whether r carries a token in a way that a browser never does by
 // itself, as it does with cookies and with passwords it was told (Basic).
 func hasOwnHeader(r *http.Request) bool {
-	scheme, _ := auth.CutScheme(strings.TrimSpace(r.Header.Get("Authorization")) + " ")
-	return scheme != ""
+	kind, _ := scheme.Cut(strings.TrimSpace(r.Header.Get("Authorization")) + " ")
+	return kind != ""
 }

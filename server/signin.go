@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/auth"
-	"github.com/kettubot/kapi/internal/wire"
-
+	"github.com/kettubot/kapi/internal/scheme"
 	"github.com/kettubot/kapi/internal/wellformed"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // Signing in on the page. The browser keeps the token as a cookie that no script can read; it
@@ -72,7 +72,7 @@ func (s *Server) readToken(c *call) (secret string, isForm bool, err error) {
 	if err != nil {
 		return "", isForm, err
 	}
-	_, secret = auth.CutScheme(wellformed.Trim(secret)) // copied together with what a header has before it
+	_, secret = scheme.Cut(wellformed.Trim(secret)) // copied together with what a header has before it
 	secret = wellformed.Trim(secret)
 	if secret == "" {
 		return "", isForm, auth.ErrNoToken
@@ -111,7 +111,7 @@ func (s *Server) whoHas(c *call, secret string) (auth.Identity, error) {
 	case err != nil:
 		return who, err
 	case !who.Permissions.Has(auth.Admin):
-		return who, wire.Forbidden
+		return who, auth.ErrForbidden
 	}
 	return who, nil
 }

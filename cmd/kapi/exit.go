@@ -9,7 +9,6 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
-	"github.com/kettubot/kapi/client"
 	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/supervise"
 )
@@ -46,7 +45,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case is[*kapi.HeldError](err):
 		return exitHeld
-	case errors.Is(err, auth.ErrNoToken), errors.Is(err, auth.ErrInvalidToken), errors.Is(err, auth.ErrExpiredToken), errors.Is(err, client.ErrForbidden):
+	case errors.Is(err, auth.ErrNoToken), errors.Is(err, auth.ErrInvalidToken), errors.Is(err, auth.ErrExpiredToken), errors.Is(err, auth.ErrForbidden):
 		return exitForbidden
 	case errors.Is(err, kapi.ErrUnavailable):
 		return exitUnavailable

@@ -8,16 +8,6 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// A Start is the body of POST /kapi/actions.
-type Start struct {
-	Title            string   `json:"title"`
-	Description      string   `json:"description,omitempty"`
-	Keys             []string `json:"keys,omitempty"`
-	ReleaseOnFailure bool     `json:"release_on_failure,omitempty"`
-	Within           []string `json:"within,omitempty"`
-	Wait             bool     `json:"wait,omitempty"`
-}
-
 // A Cancel is the body of POST /kapi/actions/{id}/cancel, which may be left out.
 type Cancel struct {
 	GiveUp bool `json:"give_up"`
@@ -48,7 +38,7 @@ func (r *Reported) UnmarshalJSON(data []byte) error {
 
 // EncodeReported returns the answer to a report that had this fence.
 func EncodeReported(answer kapi.Remote, fence uint64) []byte {
-	body := Encode(answer.Action)
+	body := encode(answer.Action)
 	if answer.Fence != fence {
 		body = fmt.Appendf(bytes.TrimSuffix(body, []byte("}")), `,"fence":%d}`, answer.Fence)
 	}
@@ -68,22 +58,4 @@ type Limited struct {
 	Message    string  `json:"message"`
 	RetryAfter float64 `json:"retry_after"`
 	Global     bool    `json:"global"`
-}
-
-// ReportBody returns the body of PATCH /kapi/actions/{id} for a report.
-func ReportBody(r kapi.Report) map[string]any {
-	body := map[string]any{"fence": r.Fence}
-	if r.Status != nil {
-		body["status"] = *r.Status
-	}
-	switch { // null, or a number: what resets and goes on takes two reports
-	case r.ResetProgress:
-		body["progress"] = nil
-	case r.Progress != nil:
-		body["progress"] = *r.Progress
-	}
-	if r.State != nil {
-		body["state"] = *r.State
-	}
-	return body
 }

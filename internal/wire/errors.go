@@ -45,16 +45,12 @@ const (
 var (
 	NoRoute     = &Refusal{http.StatusNotFound, 0, "No such route"}
 	BadMethod   = &Refusal{http.StatusMethodNotAllowed, 0, "Method not allowed"}
-	Forbidden   = &Refusal{http.StatusForbidden, codeForbidden, "Actions are for admins only"}
 	CrossOrigin = &Refusal{http.StatusForbidden, codeForbidden, "Request from another origin refused"}
 	BadQuery    = &Refusal{http.StatusBadRequest, codeQuery, "Bad query"}
 	BadBody     = &Refusal{http.StatusBadRequest, codeBody, "Bad body"}
 	TooLarge    = &Refusal{http.StatusRequestEntityTooLarge, codeBody, "Bad body"}
 	BadType     = &Refusal{http.StatusUnsupportedMediaType, codeType, "Wrong content type"}
 )
-
-// ErrForbidden is what a client makes of codeForbidden.
-var ErrForbidden = errors.New("not allowed: actions are for admins only")
 
 // refusals is the one table of errors that are no more than themselves. It is read both ways: a server
 // finds what to answer, a client, by the code, what that was. Of two errors with one code the client
@@ -67,7 +63,7 @@ var refusals = []struct {
 	{auth.ErrInvalidToken, Refusal{http.StatusUnauthorized, codeInvalidToken, "Token not valid"}},
 	{auth.ErrUnknownToken, Refusal{http.StatusUnauthorized, codeInvalidToken, "Token not valid"}},
 	{auth.ErrExpiredToken, Refusal{http.StatusUnauthorized, codeExpiredToken, "Token expired"}},
-	{ErrForbidden, *Forbidden},
+	{auth.ErrForbidden, Refusal{http.StatusForbidden, codeForbidden, "Actions are for admins only"}},
 	{kapi.ErrUnknown, Refusal{http.StatusNotFound, codeUnknown, "Unknown action"}},
 	{kapi.ErrGivenUp, Refusal{http.StatusConflict, codeMove, "The action was given up for silence: only its end can still be reported"}},
 	{kapi.ErrWaiting, Refusal{http.StatusConflict, codeMove, badMove + kapi.ErrWaiting.Error()}},

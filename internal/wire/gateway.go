@@ -33,7 +33,7 @@ const (
 	KnownIntents = IntentInternal<<1 - 1
 )
 
-// A Message is what a client sends.
+// A Message is what a client sends, as a server reads it.
 type Message struct {
 	Op   int
 	Data json.RawMessage
@@ -69,10 +69,30 @@ func Unmarshal(data []byte, v any) error {
 	return json.Unmarshal(data, v)
 }
 
-// An Identify is the data of op 4. Its properties are not looked at.
+// A Hello is the data of op 3, with which a client is greeted.
+type Hello struct {
+	// Interval is how many milliseconds may pass from one heartbeat to the next.
+	Interval int64 `json:"heartbeat_interval"`
+}
+
+// A Heartbeat is the data of op 1, which is not looked at.
+type Heartbeat int
+
+// HeartbeatAnswer is what each heartbeat is answered.
+var HeartbeatAnswer = []byte(`{"op":1,"a":true}`)
+
+// An Identify is the data of op 4.
 type Identify struct {
-	Token   string       `json:"token"`
 	Intents *json.Number `json:"intents"`
+	// Properties may be anything, and are not looked at.
+	Properties json.RawMessage `json:"properties"`
+	Token      string          `json:"token"`
+}
+
+// NewIdentify returns what kapi's own client identifies with.
+func NewIdentify(token string, intents uint64) Identify {
+	bits := number(intents)
+	return Identify{Intents: &bits, Properties: json.RawMessage(`{"browser":"kapi"}`), Token: token}
 }
 
 // Bits returns the intents; ok is false for some that there aren't.
@@ -86,10 +106,17 @@ func (i *Identify) Bits() (bits uint64, ok bool) {
 
 // A Resume is the data of op 5.
 type Resume struct {
-	Token     string      `json:"token"`
-	SessionID string      `json:"session_id"`
 	Seq       json.Number `json:"seq"`
+	SessionID string      `json:"session_id"`
+	Token     string      `json:"token"`
 }
+
+// NewResume returns what takes a session up behind seq.
+func NewResume(token, sessionID string, seq uint64) Resume {
+	return Resume{Seq: number(seq), SessionID: sessionID, Token: token}
+}
+
+func number(n uint64) json.Number { return json.Number(strconv.FormatUint(n, 10)) }
 
 // Number returns the seq; it is false for what can't have been one.
 func (r *Resume) Number() (uint64, bool) {
@@ -97,11 +124,23 @@ func (r *Resume) Number() (uint64, bool) {
 	return n, err == nil
 }
 
+// A Ready is the data of READY, and, with nothing in it, of RESUMED.
+type Ready struct {
+	// User is a User. A client need not understand it.
+	User      json.RawMessage `json:"user,omitempty"`
+	SessionID string          `json:"session_id,omitempty"`
+}
+
 // A User is what a client is told of whom it identified as.
 type User struct {
 	ID          string           `json:"id"`
 	Name        string           `json:"name"`
 	Permissions auth.Permissions `json:"permissions"`
+}
+
+// NewReady returns the data of READY.
+func NewReady(who User, sessionID string) Ready {
+	return Ready{User: encode(who), SessionID: sessionID}
 }
 
 // A Frame is what a server sends, as a client reads it.
@@ -112,47 +151,36 @@ type Frame struct {
 	D  json.RawMessage `json:"d"`
 }
 
-// A Request is what a client sends.
-type Request struct {
-	Op int `json:"op"`
-	D  any `json:"d"`
+// Encode returns a message with its data, of either side. A dispatch has more to it.
+func Encode(op int, data any) []byte {
+	return encode(struct {
+		Op int `json:"op"`
+		D  any `json:"d"`
+	}{op, data})
+}
+
+// Dispatch returns READY or RESUMED.
+func Dispatch(name string, seq uint64, data Ready) []byte {
+	return encode(struct {
+		Op int    `json:"op"`
+		T  string `json:"t"`
+		S  uint64 `json:"s"`
+		D  Ready  `json:"d"`
+	}{OpDispatch, name, seq, data})
 }
 
 // Update returns the dispatch that tells of a change of an action (op 0 with type, seq and the whole
 // action). The action's own JSON stands in it, from one index to the other.
 func Update(a *kapi.Action) (dispatch []byte, from, to int) {
 	head := fmt.Sprintf(`{"op":%d,"t":"%s","s":%d,"d":`, OpDispatch, TypeUpdate, a.Seq)
-	action := Encode(a)
+	action := encode(a)
 	return slices.Concat([]byte(head), action, []byte("}")), len(head), len(head) + len(action)
 }
 
-// Encode makes a message of the server's own.
-func Encode(v any) []byte {
+func encode(v any) []byte {
 	data, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // neither an Action nor a type of this package has what can't be encoded
 	}
 	return data
 }
-
-// A Hello is what a client is greeted with.
-type Hello struct {
-	Op int `json:"op"`
-	D  struct {
-		Interval int64 `json:"heartbeat_interval"`
-	} `json:"d"`
-}
-
-// A Ready is READY or RESUMED.
-type Ready struct {
-	Op int    `json:"op"`
-	T  string `json:"t"`
-	S  uint64 `json:"s"`
-	D  struct {
-		User      *User  `json:"user,omitempty"`
-		SessionID string `json:"session_id,omitempty"`
-	} `json:"d"`
-}
-
-// HeartbeatAnswer is what each heartbeat is answered.
-var HeartbeatAnswer = []byte(`{"op":1,"a":true}`)

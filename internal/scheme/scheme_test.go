@@ -1,8 +1,8 @@
-package auth
+package scheme
 
 import "testing"
 
-func TestCutScheme(t *testing.T) {
+func TestCut(t *testing.T) {
 	for text, want := range map[string][2]string{
 		"Bearer a.b.c":  {"Bearer", "a.b.c"},
 		"bot   a.b.c ":  {"bot", "a.b.c "},
@@ -13,7 +13,7 @@ func TestCutScheme(t *testing.T) {
 		"Bearera.b.c x": {"", "Bearera.b.c x"},
 		"":              {"", ""},
 	} {
-		if scheme, secret := CutScheme(text); scheme != want[0] || secret != want[1] {
+		if scheme, secret := Cut(text); scheme != want[0] || secret != want[1] {
 			t.Errorf("%q: %q, %q", text, scheme, secret)
 		}
 	}

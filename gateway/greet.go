@@ -1,0 +1,131 @@
+package gateway
+
+import (
+	"context"
+	"crypto/hmac"
+	"encoding/base64"
+	"strconv"
+	"strings"
+
+	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/wire"
+	"github.com/kettubot/kapi/peer"
+)
+
+// How a connection comes to be told of changes: it identifies, or takes a session up.
+
+func (s *session) identify(m wire.Message) wire.Code {
+	var d wire.Identify
+	if err := wire.Unmarshal(m.Data, &d); err != nil {
+		return wire.CodeDecode
+	}
+	who, code := s.admit(d.Token)
+	if code != goesOn {
+		return code
+	}
+	intents, ok := d.Bits()
+	if !ok {
+		return wire.CodeIntents
+	}
+	if intents&wire.IntentInternal != 0 && !who.Permissions.Has(auth.Admin) {
+		return wire.CodeForbidden
+	}
+	watch, err := s.gateway.peer.Watch(s.ctx)
+	if err != nil {
+		return s.failed("begin to watch", err)
+	}
+	user := wire.User{ID: who.ID, Name: who.Name, Permissions: who.Permissions}
+	ready := wire.NewReady(user, s.sessionID(watch.Epoch, intents, who))
+	var seq uint64
+	if intents&wire.IntentInternal != 0 { // how many changes there were is for admins only, too
+		seq = watch.Seq
+	}
+	return s.begin(watch, intents, wire.Dispatch(wire.TypeReady, seq, ready))
+}
+
+func (s *session) resume(m wire.Message) wire.Code {
+	var d wire.Resume
+	if err := wire.Unmarshal(m.Data, &d); err != nil {
+		return wire.CodeDecode
+	}
+	who, code := s.admit(d.Token)
+	if code != goesOn {
+		return code
+	}
+	epoch, intents, ok := s.openSessionID(d.SessionID, who)
+	if !ok {
+		return wire.CodeTimeout
+	}
+	if intents&wire.IntentInternal == 0 {
+		watch, err := s.gateway.peer.Watch(s.ctx)
+		if err != nil {
+			return s.failed("begin to watch", err)
+		}
+		return s.begin(watch, intents, wire.Dispatch(wire.TypeResumed, 0, wire.Ready{}))
+	}
+	if !who.Permissions.Has(auth.Admin) {
+		return wire.CodeForbidden
+	}
+	seq, ok := d.Number()
+	if !ok {
+		return wire.CodeSeq
+	}
+	watch, err := s.gateway.peer.Resume(s.ctx, epoch, seq)
+	if err != nil {
+		return s.failed("resume", err)
+	}
+	return s.begin(watch, intents, wire.Dispatch(wire.TypeResumed, watch.Seq, wire.Ready{}))
+}
+
+// admit says who has the token, and has it checked again from now on.
+func (s *session) admit(token string) (auth.Identity, wire.Code) {
+	ctx, cancel := context.WithTimeout(s.ctx, authenticateWithin)
+	defer cancel()
+	request, who, err := s.gateway.authenticate(ctx, s.request, token)
+	if err != nil {
+		return who, s.failed("find out who identifies", err)
+	}
+	s.forget = s.gateway.watchGrant(s, request)
+	return who, goesOn
+}
+
+func (s *session) failed(what string, err error) wire.Code {
+	code := codeOf(err)
+	if code == wire.CodeUnknown && s.ctx.Err() == nil {
+		s.gateway.log.Warn("gateway: can't "+what, "address", s.address, "error", err)
+	}
+	return code
+}
+
+// begin sends what was missed and the greeting, and from then on what changes.
+func (s *session) begin(watch *peer.Watch, intents uint64, greeting []byte) wire.Code {
+	s.identified, s.request = true, nil
+	watch.Snapshot = nil // clients list over REST; it would stay as long as the connection
+	s.internal.Store(intents&wire.IntentInternal != 0)
+	s.alive()
+	s.sending.Go(func() {
+		defer watch.Close()
+		s.end(s.tell(watch, greeting))
+	})
+	return goesOn
+}
+
+// sessionID binds the epoch and the intents to who identified, so that any peer can take the
+// session up, and nobody else's token can.
+func (s *session) sessionID(epoch string, intents uint64, who auth.Identity) string {
+	plain := epoch + "." + strconv.FormatUint(intents, 10)
+	mac := s.gateway.peer.Sign("gateway session", plain, who.ID)
+	return plain + "." + base64.RawURLEncoding.EncodeToString(mac)
+}
+
+func (s *session) openSessionID(id string, who auth.Identity) (epoch string, intents uint64, ok bool) {
+	parts := strings.Split(id, ".")
+	if len(parts) != 3 {
+		return "", 0, false
+	}
+	intents, err := strconv.ParseUint(parts[1], 10, 64)
+	if err != nil {
+		return "", 0, false
+	}
+	return parts[0], intents, hmac.Equal([]byte(s.sessionID(parts[0], intents, who)), []byte(id))
+}

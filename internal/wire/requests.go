@@ -1,0 +1,137 @@
+package wire
+
+import (
+	"fmt"
+
+	"github.com/kettubot/kapi"
+)
+
+// The bodies of a start and of a report: what a client sends and how a server reads it. A new field
+// goes into the type and into its reading.
+
+// A Start is the body of POST /kapi/actions.
+type Start struct {
+	Title            string   `json:"title"`
+	Description      string   `json:"description,omitempty"`
+	Keys             []string `json:"keys,omitempty"`
+	ReleaseOnFailure bool     `json:"release_on_failure,omitempty"`
+	// Status is pending or running; nil is running.
+	Status *kapi.Status `json:"status,omitempty"`
+	Within []string     `json:"within,omitempty"`
+	Wait   bool         `json:"wait,omitempty"`
+}
+
+// NewStart returns the body that asks for what spec says.
+func NewStart(spec kapi.Spec) Start {
+	return Start{
+		Title: spec.Title, Description: spec.Description, Keys: spec.Keys,
+		ReleaseOnFailure: spec.ReleaseOnFailure, Within: spec.Within, Wait: spec.Wait != 0,
+	}
+}
+
+// Start reads a start, and takes its fields out.
+func (f Fields) Start() (Start, error) {
+	var s Start
+	for _, field := range []struct {
+		name string
+		into any
+	}{ // in the order in which a server complains of them
+		{"title", &s.Title},
+		{"description", &s.Description},
+		{"keys", &s.Keys},
+		{"release_on_failure", &s.ReleaseOnFailure},
+		{"status", &s.Status},
+		{"wait", &s.Wait},
+		{"within", &s.Within},
+	} {
+		if err := f.takeExact(field.name, field.into); err != nil {
+			return Start{}, err
+		}
+	}
+	if err := f.done(); err != nil {
+		return Start{}, err
+	}
+	if s.Status != nil && *s.Status != kapi.StatusPending && *s.Status != kapi.StatusRunning {
+		return Start{}, BadBody.Because(fmt.Sprintf("status must be 0 or 1, not %d", int(*s.Status)))
+	}
+	return s, nil
+}
+
+// Spec returns what is asked for. One that waits does so until its runner gives up.
+func (s *Start) Spec() kapi.Spec {
+	spec := kapi.Spec{
+		Title: s.Title, Description: s.Description, Keys: s.Keys,
+		ReleaseOnFailure: s.ReleaseOnFailure, Within: s.Within,
+	}
+	if s.Wait {
+		spec.Wait = -1
+	}
+	return spec
+}
+
+// Pending reports whether the action is to be born pending.
+func (s *Start) Pending() bool { return s.Status != nil && *s.Status == kapi.StatusPending }
+
+// A Report is the body of PATCH /kapi/actions/{id}. Nil says nothing of a thing.
+type Report struct {
+	Fence uint64 `json:"fence"`
+	// Progress points to a number, or to nil: it is unknown again.
+	Progress **float64    `json:"progress,omitempty"`
+	State    *string      `json:"state,omitempty"`
+	Status   *kapi.Status `json:"status,omitempty"`
+}
+
+// NewReport returns the body of a report, but for its Progress if it has a ResetProgress as well: that
+// takes two.
+func NewReport(r kapi.Report) Report {
+	body := Report{Fence: r.Fence, State: r.State, Status: r.Status}
+	switch {
+	case r.ResetProgress:
+		body.Progress = new(*float64)
+	case r.Progress != nil:
+		body.Progress = &r.Progress
+	}
+	return body
+}
+
+// Report reads a report, and takes its fields out.
+func (f Fields) Report() (Report, error) {
+	var r Report
+	if given, err := f.take("fence", &r.Fence); err != nil {
+		return Report{}, err
+	} else if !given {
+		return Report{}, BadBody.Because("fence is missing")
+	}
+	if _, err := f.take("status", &r.Status); err != nil {
+		return Report{}, err
+	}
+	var progress *float64
+	if isNull(f["progress"]) {
+		delete(f, "progress")
+		r.Progress = &progress
+	} else if given, err := f.take("progress", &progress); err != nil {
+		return Report{}, err
+	} else if given {
+		r.Progress = &progress
+	}
+	if _, err := f.take("state", &r.State); err != nil {
+		return Report{}, err
+	}
+	if err := f.done(); err != nil {
+		return Report{}, err
+	}
+	return r, nil
+}
+
+// Said returns what is reported.
+func (r *Report) Said() kapi.Report {
+	said := kapi.Report{Fence: r.Fence, Status: r.Status, State: r.State}
+	switch {
+	case r.Progress == nil:
+	case *r.Progress == nil:
+		said.ResetProgress = true
+	default:
+		said.Progress = *r.Progress
+	}
+	return said
+}
