@@ -9,10 +9,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/pgtest"
 	"github.com/kettubot/kapi/internal/store"
-
-	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestDiskFull: a commit that the database's disk has no room for is refused whole. What was

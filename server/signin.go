@@ -13,9 +13,8 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/auth"
-	"github.com/kettubot/kapi/internal/wire"
-
 	"github.com/kettubot/kapi/internal/wellformed"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // Signing in on the page. The browser keeps the token as a cookie that no script can read; it

@@ -9,9 +9,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/kettubot/kapi/internal/store"
-
 	"github.com/kettubot/kapi/internal/kapitest"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // A disk is a small file system that can be filled.
