@@ -17,7 +17,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/kapitest"
@@ -59,16 +58,13 @@ func TestServeStopsGracefully(t *testing.T) {
 	<-begun
 	stop()
 	// No new connection is taken from some moment on; the old one goes on.
-	for end := time.Now().Add(deadline); ; time.Sleep(time.Millisecond) {
+	kapitest.Eventually(t, "it listens no more", func() bool {
 		conn, err := net.Dial("tcp", listener.Addr().String())
-		if err != nil {
-			break
+		if err == nil {
+			conn.Close()
 		}
-		conn.Close()
-		if time.Now().After(end) {
-			t.Fatal("it listens on")
-		}
-	}
+		return err != nil
+	})
 	select {
 	case err := <-served:
 		t.Fatalf("it did not wait for the request: %v", err)
