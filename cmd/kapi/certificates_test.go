@@ -20,6 +20,11 @@ import (
 	"time"
 )
 
+// A plainService has no connections of its own.
+type plainService struct{ http.Handler }
+
+func (plainService) Close(context.Context) error { return nil }
+
 // writeCertificate makes a certificate for 127.0.0.1 with that serial number.
 func writeCertificate(t *testing.T, dir string, serial int64) (cert, key string) {
 	t.Helper()

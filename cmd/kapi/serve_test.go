@@ -22,11 +22,6 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A plainService has no connections of its own.
-type plainService struct{ http.Handler }
-
-func (plainService) Close(context.Context) error { return nil }
-
 // A planned stop lets what has begun finish.
 func TestServeStopsGracefully(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
