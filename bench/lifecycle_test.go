@@ -26,7 +26,7 @@ const pairs = 15
 // state change, end acknowledged, each caller with a key of its own. One operation of the
 // benchmark is a whole comparison.
 //
-// In "state" the change is Handle.State, which rides along with the end; in "impacted" it
+// In "state" the change is Handle.SetState, which rides along with the end; in "impacted" it
 // is Handle.Impacted, which is acknowledged by itself. The bare loop writes as many rows
 // as the engine did in the round before, which is counted by seq.
 func BenchmarkLifecycles(b *testing.B) {

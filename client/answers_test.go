@@ -15,6 +15,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // A replacer answers the first report as no kapi does.
@@ -33,8 +34,7 @@ func (p *replacer) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestReportAnsweredByAnother(t *testing.T) {
 	h := newHost(t)
 	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
+	ctx := kapitest.Within(t)
 	first, err := h.client("admin").Start(ctx, kapi.Spec{Title: "first", Keys: []string{"k"}}, "")
 	if err != nil {
 		t.Fatal(err)

@@ -12,21 +12,19 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/client"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/server"
 	"github.com/kettubot/kapi/sqlite"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-const patience = 30 * time.Second
 
 // A host is a server over a store that can be stopped and started again, at the same address.
 type host struct {
@@ -72,8 +70,7 @@ func (h *host) stop() {
 	if h.http == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
+	ctx := kapitest.Within(h.t)
 	if err := errors.Join(h.server.Close(ctx), h.http.Shutdown(ctx), h.peer.Close()); err != nil {
 		h.t.Error(err)
 	}
@@ -293,9 +290,7 @@ func TestWatchOverRestart(t *testing.T) {
 	}
 	next := func(id string, status kapi.Status) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		a, err := w.Next(ctx)
+		a, err := w.Next(kapitest.Within(t))
 		if err != nil || a.ID != id || a.Status != status {
 			t.Fatalf("told %+v, %v; want %s %v", a, err, id, status)
 		}

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -11,22 +12,22 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // told waits until the host's peer tells of the action as want says.
 func (h *host) told(id string, want func(kapi.Action) bool) kapi.Action {
 	h.t.Helper()
 	var a kapi.Action
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	kapitest.Eventually(h.t, "it is as wanted", func() bool {
 		var err error
 		if a, err = h.peer.Get(h.t.Context(), id); err != nil {
 			h.t.Fatal(err)
 		}
-		if want(a) {
-			return a
-		}
-	}
-	h.t.Fatalf("not in time: %+v", a)
+		return want(a)
+	}, func() string {
+		return fmt.Sprintf("%+v", a)
+	})
 	return a
 }
 
@@ -145,7 +146,7 @@ func TestDoIsToldToStop(t *testing.T) {
 				}
 				select {
 				case <-ctx.Done():
-				case <-time.After(patience):
+				case <-time.After(kapitest.Patience):
 				}
 				if cause := context.Cause(ctx); !tt.cause(cause) {
 					t.Errorf("the cause is %v", cause)
@@ -223,8 +224,7 @@ func (l *lossyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestDoWaits(t *testing.T) {
 	h := newHost(t)
 	c := h.client("admin")
-	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
-	defer cancel()
+	ctx := kapitest.Within(t)
 	held, release := make(chan uint64, 1), make(chan struct{})
 	first := make(chan error, 1)
 	go func() {

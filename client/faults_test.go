@@ -18,6 +18,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // A fake is a server whose gateway does what a test says.
@@ -90,9 +91,7 @@ func TestWatchNeverGoesBack(t *testing.T) {
 			}
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	a, err := watchOf(t, f.URL).Next(ctx)
+	a, err := watchOf(t, f.URL).Next(kapitest.Within(t))
 	if err != nil || a.Seq != 13 {
 		t.Errorf("after seq 12 came %d, %v", a.Seq, err)
 	}
@@ -119,11 +118,7 @@ func TestSilentLink(t *testing.T) {
 		}
 	})
 	watchOf(t, f.URL)
-	select {
-	case <-again:
-	case <-time.After(patience):
-		t.Fatal("it still waits for the silent one")
-	}
+	kapitest.Receive(t, again, "another link than the silent one")
 	time.Sleep(time.Second) // ten heartbeats, which are answered
 	if n := f.conns.Load(); n != 2 {
 		t.Errorf("%d connections, want 2", n)
@@ -201,7 +196,7 @@ func TestReportingOfTheEnd(t *testing.T) {
 	h := newHost(t)
 	told := make(chan error, 10)
 	c, err := client.New("http://"+h.address, "admin", client.Options{
-		EndTimeout: patience, Reporting: func(_ string, err error) { told <- err },
+		EndTimeout: kapitest.Patience, Reporting: func(_ string, err error) { told <- err },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -214,14 +209,9 @@ func TestReportingOfTheEnd(t *testing.T) {
 			return nil
 		})
 	}()
-	for i, lost := range []bool{true, false} {
-		select {
-		case err := <-told:
-			if (err != nil) != lost {
-				t.Errorf("told %v", err)
-			}
-		case <-time.After(patience):
-			t.Fatalf("not told, %d", i)
+	for _, lost := range []bool{true, false} {
+		if err := kapitest.Receive(t, told, "what Reporting is told"); (err != nil) != lost {
+			t.Errorf("told %v, lost: %v", err, lost)
 		}
 		if lost {
 			h.start()
@@ -301,8 +291,7 @@ func TestLostAnswerToBeginning(t *testing.T) {
 	}()
 	<-held
 	time.AfterFunc(500*time.Millisecond, func() { close(release) })
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
+	ctx := kapitest.Within(t)
 	ran := false
 	// The holder fails, so this dismisses it too.
 	err = c.Do(ctx, kapi.Spec{Title: "second", Keys: []string{"k"}, Wait: -1, DismissFailed: true}, func(_ context.Context, op kapi.Handle) error {

@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/wire"
 )
 
@@ -28,12 +29,10 @@ func (c *Counters) endedBy() map[string]uint64 {
 
 func (b *bench) awaitCounters(what string, cond func(*Counters) bool) {
 	b.t.Helper()
-	for end := time.Now().Add(patience); !cond(b.gateway.counters); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			c := b.gateway.counters
-			b.t.Fatalf("not in time: %s; %d open, %d sent, %d coalesced, ended %v", what, c.Connections(), c.FramesSent(), c.Coalesced(), c.endedBy())
-		}
-	}
+	c := b.gateway.counters
+	kapitest.Eventually(b.t, what, func() bool { return cond(c) }, func() string {
+		return fmt.Sprintf("%d open, %d sent, %d coalesced, ended %v", c.Connections(), c.FramesSent(), c.Coalesced(), c.endedBy())
+	})
 }
 
 // Of every change a client is told, or it counts as coalesced; and each frame counts.
@@ -93,11 +92,9 @@ func TestEndings(t *testing.T) {
 	}
 	_ = broken.conn.CloseNow()
 	b.awaitCounters("one is open", func(c *Counters) bool { return c.Connections() == 1 })
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
 	var answering sync.WaitGroup
 	answering.Go(func() { stays.wantClose(wire.CodeRestart) })
-	if err := b.gateway.Close(ctx); err != nil {
+	if err := b.gateway.Close(kapitest.Within(t)); err != nil {
 		t.Error(err)
 	}
 	answering.Wait()

@@ -70,8 +70,8 @@ type Gateway struct {
 
 // New returns a gateway over a peer, which it doesn't close. It panics without a peer or
 // an Authenticate.
-func New(k *peer.Peer, o Options) *Gateway {
-	if k == nil || o.Authenticate == nil {
+func New(p *peer.Peer, o Options) *Gateway {
+	if p == nil || o.Authenticate == nil {
 		panic("gateway.New needs a peer and Options.Authenticate")
 	}
 	if o.Logger == nil {
@@ -89,7 +89,7 @@ func New(k *peer.Peer, o Options) *Gateway {
 	set(&o.IdentifyWithin, 15*time.Second)
 	set(&o.DrainWithin, 30*time.Second)
 	g := &Gateway{
-		peer: k, options: o, log: o.Logger, counters: o.Counters,
+		peer: p, options: o, log: o.Logger, counters: o.Counters,
 		grants: map[string]*grant{}, sessions: map[*session]struct{}{}, closed: make(chan struct{}),
 	}
 	g.checks.slots = make(chan struct{}, checksAtOnce)

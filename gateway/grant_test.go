@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/wire"
 )
 
@@ -96,11 +97,7 @@ func TestPanicWhenCheckedAgain(t *testing.T) {
 	}
 	c := b.dial()
 	c.identify(identifyAdmin)
-	for end := time.Now().Add(20 * time.Second); calls.Load() < 3; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it is not checked any more")
-		}
-	}
+	kapitest.Eventually(t, "it is checked again", func() bool { return calls.Load() >= 3 })
 	b.do(nil)
 	c.update()
 }

@@ -9,13 +9,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/internal/wire"
 	"github.com/kettubot/kapi/peer"
@@ -23,9 +23,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// patience is how long a test waits for what must happen.
-const patience = 30 * time.Second
 
 // A bench is a gateway over a peer of its own, and the tokens that it knows.
 type bench struct {
@@ -92,9 +89,7 @@ func newBenchOn(t testing.TB, store store.Store, o Options) *bench {
 	server := httptest.NewServer(b.gateway)
 	b.url = "ws" + strings.TrimPrefix(server.URL, "http") + "/gateway"
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := b.gateway.Close(ctx); err != nil {
+		if err := b.gateway.Close(kapitest.Within(t)); err != nil {
 			t.Error(err)
 		}
 		server.Close()
@@ -115,9 +110,7 @@ func (b *bench) dial() *client { return b.dialWith("?v=4&encoding=json", nil) }
 
 func (b *bench) dialWith(query string, header http.Header) *client {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	conn, resp, err := websocket.Dial(ctx, b.url+query, &websocket.DialOptions{
+	conn, resp, err := websocket.Dial(kapitest.Within(b.t), b.url+query, &websocket.DialOptions{
 		HTTPHeader: header, CompressionMode: websocket.CompressionContextTakeover,
 	})
 	if err != nil {
@@ -142,7 +135,7 @@ type frame struct {
 
 func (c *client) send(text string) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), kapitest.Patience)
 	defer cancel()
 	if err := c.conn.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
 		c.t.Fatal(err)
@@ -150,7 +143,7 @@ func (c *client) send(text string) {
 }
 
 func (c *client) read() (frame, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), kapitest.Patience)
 	defer cancel()
 	kind, data, err := c.conn.Read(ctx)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/scheme"
 	"github.com/kettubot/kapi/internal/wire"
 )
@@ -44,12 +45,7 @@ func TestSlowReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var last uint64
-	select {
-	case last = <-read:
-	case <-time.After(patience):
-		t.Fatal("the fast reader was held up")
-	}
+	last := kapitest.Receive(t, read, "the fast reader, which nothing may hold up")
 	var seen uint64
 	for {
 		f, err := slow.read()
@@ -87,7 +83,7 @@ func TestManyComeAndGo(t *testing.T) {
 	done := make(chan error)
 	for i := range 1000 {
 		go func() {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := context.WithTimeout(context.Background(), kapitest.Patience)
 			defer cancel()
 			conn, _, err := websocket.Dial(ctx, b.url+"?v=4", nil)
 			if err == nil && i%2 == 0 {
@@ -107,17 +103,17 @@ func TestManyComeAndGo(t *testing.T) {
 	b.do(nil)
 	for c.update().Status != kapi.StatusCompleted {
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	left := func() (sessions, grants int) {
 		b.gateway.mu.Lock()
-		left, grants := len(b.gateway.sessions), len(b.gateway.grants)
-		b.gateway.mu.Unlock()
-		if left == 1 && grants == 1 {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%d sessions and %d grants are left", left, grants)
-		}
+		defer b.gateway.mu.Unlock()
+		return len(b.gateway.sessions), len(b.gateway.grants)
 	}
+	kapitest.Eventually(t, "one session is left, and its grant", func() bool {
+		sessions, grants := left()
+		return sessions == 1 && grants == 1
+	}, func() string {
+		return fmt.Sprint(left())
+	})
 }
 
 // No frame panics or hangs the handler, and only known opcodes are answered.

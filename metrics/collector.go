@@ -34,12 +34,12 @@ type collector struct {
 // Collector returns a collector of a peer's metrics and, if counters is not nil, of those of
 // the gateways that count in it. To have several peers in one registry, tell them apart with
 // prometheus.WrapRegistererWith.
-func Collector(k *peer.Peer, counters *gateway.Counters) prometheus.Collector {
+func Collector(p *peer.Peer, counters *gateway.Counters) prometheus.Collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("kapi_"+name, help, labels, nil)
 	}
 	return &collector{
-		peer: k, gateway: counters, version: version(),
+		peer: p, gateway: counters, version: version(),
 		build:   desc("build_info", "Always 1; the labels say which kapi this is and what built it.", "version", "goversion"),
 		actions: desc("actions", "Ongoing actions by status, as this peer knows them.", "status"),
 

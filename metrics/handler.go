@@ -16,13 +16,13 @@ import (
 // runtime and the process. It asks nobody who they are: package server does
 // (Options.Metrics). What can't be collected is logged and left out; a nil log is
 // slog.Default().
-func Handler(k *peer.Peer, counters *gateway.Counters, log *slog.Logger) http.Handler {
+func Handler(p *peer.Peer, counters *gateway.Counters, log *slog.Logger) http.Handler {
 	if log == nil {
 		log = slog.Default()
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		Collector(k, counters),
+		Collector(p, counters),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -172,7 +173,7 @@ func TestCloseRaces(t *testing.T) {
 // A panic fails its action with the message, the stack goes to the log, and the process
 // goes on; so does an operation that exits its goroutine.
 func TestPanic(t *testing.T) {
-	log := &logBuffer{}
+	log := new(kapitest.Output)
 	k := openPeer(t, newStore(t), peer.Options{Logger: newLogger(log)})
 	for _, tt := range []struct {
 		op   kapi.Operation

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -30,7 +30,7 @@ func TestJoin(t *testing.T) {
 	for i := range late {
 		launch(fmt.Sprint(i))
 	}
-	until(t, func() bool { return k.Submitted() == late })
+	kapitest.Eventually(t, "the others wait for the next transaction", func() bool { return k.Submitted() == late })
 	before := k.Stats().BatchChanges
 	release()
 	all.Wait()
@@ -53,12 +53,12 @@ func TestJoinAfterAllLeft(t *testing.T) {
 	}()
 	<-begun
 	leave()
-	until(t, k.GivenUp)
+	kapitest.Eventually(t, "the transaction is given up", k.GivenUp)
 	go func() {
 		_, err := k.Start(t.Context(), kapi.Spec{Title: "t", Keys: []string{"y"}}, untilStopped)
 		late <- err
 	}()
-	until(t, func() bool { return k.Submitted() == 1 })
+	kapitest.Eventually(t, "the late one waits for the next transaction", func() bool { return k.Submitted() == 1 })
 	release()
 	<-gone
 	if err := <-late; err != nil {
@@ -90,14 +90,4 @@ func batches(h peer.Histogram) (n uint64) {
 		n += count
 	}
 	return n
-}
-
-// until polls what other goroutines do.
-func until(t *testing.T, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it did not happen")
-		}
-	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/fault"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -19,7 +20,7 @@ func TestEngineGoesOnBehindAPanic(t *testing.T) {
 			store := newStore(t)
 			caught := make(chan *fault.Panic, 100)
 			ctx := fault.With(t.Context(), fault.NewNet(func(p *fault.Panic) { caught <- p }))
-			k, err := peer.Open(ctx, store, peer.Options{Logger: newLogger(&logBuffer{}), Lease: time.Second})
+			k, err := peer.Open(ctx, store, peer.Options{Logger: newLogger(new(kapitest.Output)), Lease: time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -43,13 +44,8 @@ func TestEngineGoesOnBehindAPanic(t *testing.T) {
 				wantError(t, err, kapi.ErrUnavailable)
 				wantError(t, err, kapi.ErrOutcomeUnknown)
 			}
-			select {
-			case p := <-caught:
-				if p.Value != method {
-					t.Fatalf("caught %v\n%s", p, p.Stack)
-				}
-			case <-time.After(time.Minute):
-				t.Fatal("there was no panic")
+			if p := kapitest.Receive(t, caught, "the panic"); p.Value != method {
+				t.Fatalf("caught %v\n%s", p, p.Stack)
 			}
 			w, err := k.Watch(t.Context())
 			if err != nil {

@@ -1,7 +1,6 @@
 package peer_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -12,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/sqlite"
@@ -147,24 +147,6 @@ func (s *testStore) Runners(ctx context.Context, ids []string) ([]store.RunnerRe
 
 func (s *testStore) Close() error { return nil }
 
-// A logBuffer is a log that tests read.
-type logBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.String()
-}
-
 func openPeer(t testing.TB, store store.Store, options peer.Options) *peer.Peer {
 	t.Helper()
 	if options.Logger == nil {
@@ -251,4 +233,4 @@ func wantError(t testing.TB, err, want error) {
 	}
 }
 
-func newLogger(b *logBuffer) *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+func newLogger(o *kapitest.Output) *slog.Logger { return slog.New(slog.NewTextHandler(o, nil)) }

@@ -6,9 +6,10 @@ import (
 	"slices"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/store"
-	"pgregory.net/rapid"
 )
 
 // Readers of any speed end with the newest of every action, in order of seq, and are told

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -111,7 +112,7 @@ func TestHeld(t *testing.T) {
 }
 
 func TestDismiss(t *testing.T) {
-	log := &logBuffer{}
+	log := new(kapitest.Output)
 	k := openPeer(t, newStore(t), peer.Options{Logger: newLogger(log)})
 	_, err := k.Dismiss(t.Context(), "never", "ada")
 	wantError(t, err, kapi.ErrUnknown)

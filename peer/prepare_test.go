@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/peer"
 )
@@ -75,11 +76,7 @@ func TestPreparedSeenAfterGap(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		select {
-		case <-ran:
-		case <-time.After(time.Minute):
-			t.Error("it waits for ever")
-		}
+		kapitest.Receive(t, ran, "the operation to run")
 	})
 }
 

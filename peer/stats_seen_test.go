@@ -5,10 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/rules"
 	"github.com/kettubot/kapi/internal/store"
-	"pgregory.net/rapid"
 )
 
 // Who reads the feed rarely, and is told only the last of what happened to an action, has

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/proc"
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/peer"
@@ -332,7 +333,7 @@ func TestOneAsksSurvivors(t *testing.T) {
 		runner := neighbour()
 		runner.PID = noSuchPID
 		worked(t, &runner, id, nonce)
-		var logs [3]logBuffer
+		var logs [3]kapitest.Output
 		for i := range logs {
 			o := peer.Options{Logger: newLogger(&logs[i])}
 			openPeer(t, &link{Store: s.store}, o.WithClock(s.sinceBoot, s.awake))
@@ -353,7 +354,7 @@ func TestOneAsksSurvivors(t *testing.T) {
 // the work is known to have ended, once for each.
 func TestVerdictsAreLogged(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
-		var log logBuffer
+		var log kapitest.Output
 		o := peer.Options{Logger: newLogger(&log)}
 		s.k = openPeer(t, &link{Store: s.store}, o.WithClock(s.sinceBoot, s.awake))
 		runner := neighbour()

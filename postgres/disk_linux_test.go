@@ -1,18 +1,13 @@
 package postgres
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/pgtest"
 	"github.com/kettubot/kapi/internal/store"
-
-	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestDiskFull: a commit that the database's disk has no room for is refused whole. What was
@@ -21,22 +16,12 @@ func TestDiskFull(t *testing.T) {
 	if !kapitest.WithMounts(t, false) {
 		return
 	}
-	disk, err := os.MkdirTemp("", "kapidisk-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.Remove(disk); err != nil {
-			t.Error(err)
-		}
-	})
-	kapitest.MountTmpfs(t, disk, "size=160m,mode=1777")
-	alone := pgtest.For(t, pgtest.Options{Folder: disk, Settings: map[string]string{"max_connections": "20", "max_wal_size": "48MB", "min_wal_size": "32MB"}})
+	d := kapitest.NewDisk(t, "size=160m,mode=1777")
+	alone := pgtest.For(t, pgtest.Options{Folder: d.Folder, Settings: map[string]string{"max_connections": "20", "max_wal_size": "48MB", "min_wal_size": "32MB"}})
 	s := openFor(t, alone.DSN("postgres"))
 	mustInsert(t, s, "before")
 	kept := []string{"before"}
-	filler := filepath.Join(disk, "filler")
-	fill(t, filler)
+	d.Fill(0)
 	for i := 0; ; i++ {
 		id := fmt.Sprintf("%d-%s", i, strings.Repeat("x", 1000))
 		err := insert(kapitest.Within(t), s, id, nil)
@@ -49,29 +34,10 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 	wantIDs(t, s, kept...)
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
-	}
+	d.Free()
 	mustInsert(t, s, "after")
 	wantIDs(t, s, append(kept, "after")...)
 	if err := s.Renew(kapitest.Within(t), store.RunnerRecord{ID: "r"}); err != nil {
 		t.Error(err)
-	}
-}
-
-func fill(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for err == nil {
-		_, err = f.Write(make([]byte, 4096))
-	}
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -4,10 +4,9 @@ import (
 	"context"
 	"testing"
 
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/pgtest"
 	"github.com/kettubot/kapi/internal/store"
-
-	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 func headOf(t testing.TB, s *Store) store.Head {

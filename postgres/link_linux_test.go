@@ -8,10 +8,9 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/internal/badnet"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/pgtest"
 	"github.com/kettubot/kapi/internal/store"
-
-	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // TestConnectingGoesOn: a server that takes longer to answer than its callers wait is not asked anew by

@@ -21,7 +21,7 @@ const (
 	claimPause  = 20 * time.Millisecond
 )
 
-// StartTx starts an action inside a transaction of the caller's own, on the database of k's store:
+// StartTx starts an action inside a transaction of the caller's own, on the database of p's store:
 // committed together or not at all. It returns the action's id. Within the transaction it claims
 // the keys and records the start; once that is committed, a peer gives the action its seq, as
 // pending, and op runs in this process, as with Peer.Start. Nothing happens if it is rolled back.
@@ -32,8 +32,8 @@ const (
 // The errors are those of Peer.Start, and the transaction goes on after any that is not its own.
 // Spec.Wait and Spec.DismissFailed are not possible. The transaction's user needs some rights on
 // kapi's tables (docs/postgres.md). It can't be prepared for a two-phase commit.
-func StartTx(ctx context.Context, tx pgx.Tx, k *peer.Peer, spec kapi.Spec, op kapi.Operation) (id string, err error) {
-	d, err := k.Prepare(ctx, spec, op)
+func StartTx(ctx context.Context, tx pgx.Tx, p *peer.Peer, spec kapi.Spec, op kapi.Operation) (id string, err error) {
+	d, err := p.Prepare(ctx, spec, op)
 	if err != nil {
 		return "", err
 	}

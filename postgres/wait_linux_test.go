@@ -15,9 +15,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/kettubot/kapi/internal/badnet"
-	"github.com/kettubot/kapi/internal/pgtest"
-
 	"github.com/kettubot/kapi/internal/kapitest"
+	"github.com/kettubot/kapi/internal/pgtest"
 )
 
 // TestPasses: what is waited for, and what is refused at once.

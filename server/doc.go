@@ -35,8 +35,8 @@
 //
 // Every refusal is a JSON object: {"code", "message"} where the client is at fault;
 // {"message", "report"} where it is not, with the same report in the log; and
-// {"message", "retry_after", "global"} past a rate limit. The codes are kAPI's; the
-// table of them is in internal/wire.
+// {"message", "retry_after", "global"} past a rate limit. The codes are kAPI's;
+// docs/rest.md has the table of them.
 //
 // # Promises
 //

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/internal/origin"
-
 	"github.com/kettubot/kapi/internal/wire"
 )
 

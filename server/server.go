@@ -78,8 +78,8 @@ type Server struct {
 
 // New returns a handler over a peer, which it doesn't close. It panics without a peer
 // or an Authenticate.
-func New(k *peer.Peer, o Options) *Server {
-	if k == nil || o.Authenticate == nil {
+func New(p *peer.Peer, o Options) *Server {
+	if p == nil || o.Authenticate == nil {
 		panic("server.New needs a peer and Options.Authenticate")
 	}
 	if o.Logger == nil {
@@ -90,10 +90,10 @@ func New(k *peer.Peer, o Options) *Server {
 	}
 	o.Gateway.Authenticate, o.Gateway.Logger = o.Authenticate, o.Logger
 	s := &Server{
-		peer: k, options: o, log: o.Logger,
+		peer: p, options: o, log: o.Logger,
 		mux: http.NewServeMux(), exact: map[string]*route{}, unrouted: &route{}, origins: http.NewCrossOriginProtection(),
 		door:    newDoor(o),
-		gateway: gateway.New(k, o.Gateway),
+		gateway: gateway.New(p, o.Gateway),
 		links:   links{of: map[[sha256.Size]byte]link{}},
 	}
 	for _, prefix := range []string{"/v4", ""} {

@@ -96,7 +96,7 @@ func TestReadOnlyMount(t *testing.T) {
 	if !kapitest.WithMounts(t, true) {
 		return
 	}
-	folder := mountTmpfs(t, "size=16m")
+	folder := kapitest.NewDisk(t, "size=16m").Folder
 	path := filepath.Join(folder, "kapi.db")
 	makeStore(t, path, "a")
 	remount := func(flags uintptr) {
@@ -121,7 +121,7 @@ func TestReadOnlyFolder(t *testing.T) {
 	if !kapitest.WithMounts(t, true) {
 		return
 	}
-	folder := mountTmpfs(t, "size=16m")
+	folder := kapitest.NewDisk(t, "size=16m").Folder
 	path := filepath.Join(folder, "kapi.db")
 	makeStore(t, path, "a")
 	for _, m := range []struct {

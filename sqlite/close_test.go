@@ -7,9 +7,8 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi/auth"
-	"github.com/kettubot/kapi/internal/store"
-
 	"github.com/kettubot/kapi/internal/kapitest"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // bothKinds runs a test on a file and on a store in memory.

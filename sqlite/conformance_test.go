@@ -4,10 +4,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/internal/storetest"
-
-	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 func TestFile(t *testing.T) {

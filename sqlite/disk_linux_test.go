@@ -1,53 +1,14 @@
 package sqlite
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
-	"github.com/kettubot/kapi/internal/store"
-
 	"github.com/kettubot/kapi/internal/kapitest"
+	"github.com/kettubot/kapi/internal/store"
 )
-
-// A disk is a small file system that can be filled.
-type disk struct {
-	folder, filler string
-}
-
-func newDisk(t *testing.T) disk {
-	folder := mountTmpfs(t, "size=1m")
-	return disk{folder, filepath.Join(folder, "filler")}
-}
-
-// fill takes all that is free.
-func (d disk) fill(t *testing.T) {
-	t.Helper()
-	f, err := os.OpenFile(d.filler, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for err == nil {
-		_, err = f.Write(make([]byte, 4096))
-	}
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (d disk) free(t *testing.T) {
-	t.Helper()
-	if err := os.Remove(d.filler); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // TestDiskFull: a commit that the disk has no room for is refused whole. What was
 // acknowledged stays and can be read, and once there is room the store goes on.
@@ -55,8 +16,8 @@ func TestDiskFull(t *testing.T) {
 	if !kapitest.WithMounts(t, true) {
 		return
 	}
-	d := newDisk(t)
-	path := filepath.Join(d.folder, "kapi.db")
+	d := kapitest.NewDisk(t, "size=1m")
+	path := filepath.Join(d.Folder, "kapi.db")
 	s, other := openFor(t, path), openFor(t, path)
 	kept := fillWithCommits(t, s, d)
 	for round := range 3 {
@@ -69,7 +30,7 @@ func TestDiskFull(t *testing.T) {
 			wantRefusal(t, err, path, "the disk is full")
 		}
 	}
-	d.free(t)
+	d.Free()
 	mustInsert(t, s, "after")
 	mustInsert(t, other, "after that")
 	kept = append(kept, "after", "after that")
@@ -78,10 +39,10 @@ func TestDiskFull(t *testing.T) {
 }
 
 // fillWithCommits commits until the disk is full, and returns what was acknowledged.
-func fillWithCommits(t *testing.T, s *Store, d disk) (kept []string) {
+func fillWithCommits(t *testing.T, s *Store, d *kapitest.Disk) (kept []string) {
 	t.Helper()
 	mustInsert(t, s, "before")
-	d.fill(t)
+	d.Fill(0)
 	kept = []string{"before"}
 	for i := range 1000 {
 		id := fmt.Sprintf("%d-%s", i, strings.Repeat("x", 500))
@@ -107,20 +68,20 @@ func TestDiskFullAtClose(t *testing.T) {
 	if !kapitest.WithMounts(t, true) {
 		return
 	}
-	d := newDisk(t)
-	path := filepath.Join(d.folder, "kapi.db")
+	d := kapitest.NewDisk(t, "size=1m")
+	path := filepath.Join(d.Folder, "kapi.db")
 	s := openAt(t, path)
 	kept := fillWithCommits(t, s, d)
 	head := headOf(t, s)
 	closeStore(t, s)
-	d.fill(t)
+	d.Fill(0)
 	if s, err := Open(path); err == nil {
 		wantIDs(t, s, kept...)
 		closeStore(t, s)
 	} else {
 		wantRefusal(t, err, path, "the disk is full")
 	}
-	d.free(t)
+	d.Free()
 	s = openFor(t, path)
 	wantIDs(t, s, kept...)
 	if got := headOf(t, s); got != head {
@@ -139,23 +100,16 @@ func TestOpenOnFullDisk(t *testing.T) {
 	refused := 0
 	for _, pages := range free {
 		t.Run(fmt.Sprint(pages), func(t *testing.T) {
-			d := newDisk(t)
-			d.fill(t)
-			info, err := os.Stat(d.filler)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Truncate(d.filler, info.Size()-int64(pages)*4096); err != nil {
-				t.Fatal(err)
-			}
-			path := filepath.Join(d.folder, "kapi.db")
+			d := kapitest.NewDisk(t, "size=1m")
+			d.Fill(pages)
+			path := filepath.Join(d.Folder, "kapi.db")
 			if s, err := Open(path); err == nil {
 				closeStore(t, s)
 			} else {
 				refused++
 				wantRefusal(t, err, path, "the disk is full")
 			}
-			d.free(t)
+			d.Free()
 			s := openFor(t, path)
 			mustInsert(t, s, "a")
 			wantIDs(t, s, "a")

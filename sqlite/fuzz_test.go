@@ -5,11 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kettubot/kapi/internal/rules"
-
-	"github.com/kettubot/kapi/internal/store"
-
 	"github.com/kettubot/kapi/internal/kapitest"
+	"github.com/kettubot/kapi/internal/rules"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // flip is how many bytes say which byte of a store is changed, and how.

@@ -349,7 +349,7 @@ func TestLocksOfAnotherFileSystem(t *testing.T) {
 	if !kapitest.WithMounts(t, true) {
 		return
 	}
-	one, other := filepath.Join(mountTmpfs(t, "size=16m"), "kapi.db"), filepath.Join(mountTmpfs(t, "size=16m"), "kapi.db")
+	one, other := filepath.Join(kapitest.NewDisk(t, "size=16m").Folder, "kapi.db"), filepath.Join(kapitest.NewDisk(t, "size=16m").Folder, "kapi.db")
 	writeFile(t, one, nil)
 	writeFile(t, other, nil)
 	now, err := factsOf(one) // the other one's may have the same number

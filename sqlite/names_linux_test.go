@@ -75,7 +75,7 @@ func TestBindMount(t *testing.T) {
 	if !kapitest.WithMounts(t, true) {
 		return
 	}
-	folder := mountTmpfs(t, "size=16m")
+	folder := kapitest.NewDisk(t, "size=16m").Folder
 	path := filepath.Join(folder, "kapi.db")
 	a := openFor(t, path)
 	mustInsert(t, a, "a")

@@ -39,11 +39,3 @@ func withoutRights(t *testing.T) bool {
 	}
 	return true
 }
-
-// mountTmpfs mounts an empty file system and unmounts it with t.
-func mountTmpfs(t *testing.T, options string) (folder string) {
-	t.Helper()
-	folder = t.TempDir()
-	kapitest.MountTmpfs(t, folder, options)
-	return folder
-}

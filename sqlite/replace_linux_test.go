@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/internal/kapitest"
-
 	"github.com/kettubot/kapi/internal/store"
 )
 

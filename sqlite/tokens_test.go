@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/auth"
-
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 

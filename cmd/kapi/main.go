@@ -11,7 +11,6 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/kettubot/kapi/internal/fault"
-
 	"github.com/kettubot/kapi/internal/wellformed"
 )
 

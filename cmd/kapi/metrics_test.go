@@ -15,12 +15,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // A served is a `kapi serve` on ports of the system's choice.
@@ -184,8 +184,7 @@ func TestMetricsOfAServer(t *testing.T) {
 // connect opens a connection to the gateway that stays, and one that is refused.
 func (s *served) connect() {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), deadline)
-	defer cancel()
+	ctx := kapitest.Within(s.t)
 	for _, version := range []string{"3", "4"} {
 		conn, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(s.url, "http")+"/gateway?v="+version, nil)
 		if err != nil {
@@ -209,13 +208,11 @@ func (s *served) connect() {
 		}
 	}
 	// What was read counts when its sender comes to it.
-	for end := time.Now().Add(deadline); ; time.Sleep(time.Millisecond) {
-		_, text := s.ask("GET", s.metrics, "", "")
-		if strings.Contains(text, "\nkapi_gateway_frames_sent_total 2\n") && strings.Contains(text, "\nkapi_gateway_connections 1\n") {
-			return
-		}
-		if time.Now().After(end) {
-			s.t.Fatalf("the connections are not counted:\n%s", text)
-		}
-	}
+	var text string
+	kapitest.Eventually(s.t, "the connections are counted", func() bool {
+		_, text = s.ask("GET", s.metrics, "", "")
+		return strings.Contains(text, "\nkapi_gateway_frames_sent_total 2\n") && strings.Contains(text, "\nkapi_gateway_connections 1\n")
+	}, func() string {
+		return text
+	})
 }

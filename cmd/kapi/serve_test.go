@@ -17,11 +17,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // A planned stop lets what has begun finish.
@@ -55,16 +53,13 @@ func TestServeStopsGracefully(t *testing.T) {
 	<-begun
 	stop()
 	// No new connection is taken from some moment on; the old one goes on.
-	for end := time.Now().Add(deadline); ; time.Sleep(time.Millisecond) {
+	kapitest.Eventually(t, "it listens no more", func() bool {
 		conn, err := net.Dial("tcp", listener.Addr().String())
-		if err != nil {
-			break
+		if err == nil {
+			conn.Close()
 		}
-		conn.Close()
-		if time.Now().After(end) {
-			t.Fatal("it listens on")
-		}
-	}
+		return err != nil
+	})
 	select {
 	case err := <-served:
 		t.Fatalf("it did not wait for the request: %v", err)
@@ -106,31 +101,9 @@ func TestServeRefusesLargeHeaders(t *testing.T) {
 	}
 }
 
-// terminal opens a pseudo-terminal.
-func terminal(t *testing.T) (master, slave *os.File) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	slave, err = os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { master.Close(); slave.Close() })
-	return master, slave
-}
-
 // The first start of a store makes a token, and says so to a terminal only, once.
 func TestFirstStartOnATerminal(t *testing.T) {
-	master, slave := terminal(t)
+	master, slave := kapitest.Terminal(t)
 	store := "sqlite:" + filepath.Join(t.TempDir(), "kapi.db")
 	start := func() (*exec.Cmd, *bufio.Scanner) {
 		cmd := exec.Command("kapi", "serve", "--store", store, "--listen", "127.0.0.1:0", "--log-level", "debug")

@@ -6,10 +6,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/kettubot/kapi/internal/backoff"
 	"github.com/kettubot/kapi/internal/proc"
 	"github.com/kettubot/kapi/internal/supervise"
-
-	"github.com/kettubot/kapi/internal/backoff"
 )
 
 // How kapi run records what it started, so that it is recognised if kapi itself is killed.

@@ -39,11 +39,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k, err := peer.Open(ctx, store, peer.Options{Logger: slog.Default()})
+	p, err := peer.Open(ctx, store, peer.Options{Logger: slog.Default()})
 	if err != nil {
 		return err
 	}
-	defer k.Close() // asks operations to stop, waits the grace period
+	defer p.Close() // asks operations to stop, waits the grace period
 
 	secret, token, err := auth.New("example", auth.TypeUser, auth.Admin, time.Hour)
 	if err != nil {
@@ -54,8 +54,8 @@ func run(ctx context.Context) error {
 	}
 
 	mux := http.NewServeMux()
-	mux.Handle("/", server.New(k, server.Options{Authenticate: auth.NewAuthenticator(store).Authenticate}))
-	mux.HandleFunc("POST /reshard", func(w http.ResponseWriter, r *http.Request) { startReshard(k, w, r) })
+	mux.Handle("/", server.New(p, server.Options{Authenticate: auth.NewAuthenticator(store).Authenticate}))
+	mux.HandleFunc("POST /reshard", func(w http.ResponseWriter, r *http.Request) { startReshard(p, w, r) })
 
 	web := &http.Server{Addr: "127.0.0.1:4081", Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() {
@@ -72,8 +72,8 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-func startReshard(k *peer.Peer, w http.ResponseWriter, r *http.Request) {
-	action, err := k.Start(r.Context(), kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}}, reshard)
+func startReshard(p *peer.Peer, w http.ResponseWriter, r *http.Request) {
+	action, err := p.Start(r.Context(), kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}}, reshard)
 	var held *kapi.HeldError
 	switch {
 	case errors.As(err, &held):

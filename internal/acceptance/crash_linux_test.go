@@ -99,11 +99,7 @@ func (c *crash) round(t *testing.T, next fate) {
 		all[i] = role(t, "worker", []string{"sqlite:" + c.store.Path(), witnesses})
 		listeners.Go(func() { h.listen(t, i, all[i], kill, func() { once.Do(func() { close(enough) }) }) })
 	}
-	select {
-	case <-enough:
-	case <-time.After(patience):
-		t.Fatalf("the workers don't get on: %s %s %s", all[0].stderr, all[1].stderr, all[2].stderr)
-	}
+	kapitest.Receive(t, enough, "the workers to get on", all[0].stderr.String, all[1].stderr.String, all[2].stderr.String)
 	<-time.After(time.Duration(rand.IntN(3000)) * time.Microsecond) // so that it isn't always just after an event
 	died := map[int]bool{rand.IntN(workers): true}
 	if next == othersDieToo {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -51,7 +52,7 @@ func (l *load) listen(worker int, p *process) {
 // await waits for so many more events.
 func (l *load) await(n int) {
 	l.t.Helper()
-	end := time.After(patience)
+	end := time.After(kapitest.Patience)
 	for i := range n {
 		select {
 		case <-l.told:
@@ -59,7 +60,7 @@ func (l *load) await(n int) {
 			for i, p := range l.workers {
 				l.t.Logf("worker %d: %s", i, p.stderr)
 			}
-			l.t.Fatalf("the workers don't get on: of %d events, %d came in %v", n, i, patience)
+			l.t.Fatalf("the workers don't get on: of %d events, %d came in %v", n, i, kapitest.Patience)
 		}
 	}
 }

@@ -40,8 +40,7 @@ type listener struct {
 // dial connects to the gateway of one server, and says a first message.
 func dial(t *testing.T, k *installation, op int, data map[string]any) *listener {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
+	ctx := kapitest.Within(t)
 	url := "ws" + strings.TrimPrefix(k.url, "http") + "/gateway?v=4&encoding=json"
 	conn, _, err := websocket.Dial(ctx, url, nil)
 	if err != nil {
@@ -64,7 +63,7 @@ func dial(t *testing.T, k *installation, op int, data map[string]any) *listener 
 }
 
 func (l *listener) read() (d dispatch, err error) {
-	ctx, cancel := context.WithTimeout(l.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(l.t.Context(), kapitest.Patience)
 	defer cancel()
 	_, data, err := l.conn.Read(ctx)
 	if err == nil {

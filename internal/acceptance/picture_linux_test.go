@@ -243,18 +243,19 @@ func (s *scene) compare(when string) {
 	for _, a := range all {
 		want[a.ID] = encoded(a)
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+	kapitest.Eventually(s.t, when+": the watcher sees what the store has", func() bool {
 		got, missed := s.picture.now()
 		if maps.Equal(got, want) && missed == "" {
-			return
+			return true
 		}
 		if s.t.Failed() { // which has been said already
 			s.t.FailNow()
 		}
-		if time.Now().After(end) {
-			s.t.Fatalf("%s: the watcher sees %v, the store has %v; ending not seen: %s", when, got, want, missed)
-		}
-	}
+		return false
+	}, func() string {
+		got, missed := s.picture.now()
+		return fmt.Sprintf("the watcher sees %v, the store has %v; ending not seen: %s", got, want, missed)
+	})
 }
 
 func (s *scene) end() {

@@ -17,9 +17,6 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// patience is how long a test waits for what should come at once, on a busy machine.
-const patience = 2 * time.Minute
-
 // A process is one that a test started. It is killed, if need be, when the test ends.
 type process struct {
 	t     *testing.T
@@ -133,8 +130,8 @@ func (p *process) kill() {
 // read by somebody, or be few.
 func (p *process) wait() int {
 	p.t.Helper()
-	timeout := time.AfterFunc(patience, func() {
-		p.t.Errorf("%s didn't end within %v", p.cmd, patience)
+	timeout := time.AfterFunc(kapitest.Patience, func() {
+		p.t.Errorf("%s didn't end within %v", p.cmd, kapitest.Patience)
 		_ = p.cmd.Process.Kill()
 	})
 	defer timeout.Stop()
@@ -152,8 +149,8 @@ func (p *process) line() string {
 			p.t.Fatalf("%s ended (%v) without saying what was waited for: %s", p.cmd, p.cmd.ProcessState, p.stderr)
 		}
 		return line
-	case <-time.After(patience):
-		p.t.Fatalf("%s said nothing for %v: %s", p.cmd, patience, p.stderr)
+	case <-time.After(kapitest.Patience):
+		p.t.Fatalf("%s said nothing for %v: %s", p.cmd, kapitest.Patience, p.stderr)
 	}
 	return ""
 }

@@ -127,7 +127,7 @@ func awaitReady(t *testing.T, p *process) (log func() string, ready bool) {
 	case <-up:
 		return rest.String, true
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(kapitest.Patience):
 		p.kill()
 	}
 	return rest.String, false

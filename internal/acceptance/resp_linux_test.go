@@ -22,12 +22,12 @@ type reply struct {
 
 // talk sends commands to a Redis node and reads its replies, all in one go.
 func talk(address string, commands [][]string) (replies []reply, err error) {
-	conn, err := net.DialTimeout("tcp", address, patience)
+	conn, err := net.DialTimeout("tcp", address, kapitest.Patience)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(kapitest.Patience)); err != nil {
 		return nil, err
 	}
 	// Redis reads on while its replies wait, so all may be written first.

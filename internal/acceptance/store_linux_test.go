@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/postgres"
 	"github.com/kettubot/kapi/sqlite"
@@ -34,7 +35,7 @@ func openStore(store string) (store.Store, error) {
 	if path, ok := strings.CutPrefix(store, "sqlite:"); ok {
 		return sqlite.Open(path)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), kapitest.Patience)
 	defer cancel()
 	return postgres.Open(ctx, store, postgres.Options{})
 }

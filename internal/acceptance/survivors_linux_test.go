@@ -241,7 +241,7 @@ func (s *stage) awaitRecorded(kapi *process, worker int) {
 // workIn returns what the runners of all ongoing actions have recorded of their work.
 func workIn(t *testing.T, store store.Store) (all string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), kapitest.Patience)
 	defer cancel()
 	snapshot, err := store.Snapshot(ctx)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -114,8 +115,7 @@ func runnerElsewhere(t *testing.T, store string) {
 // silentThenFailed expects these two changes and no others.
 func silentThenFailed(t *testing.T, watch *peer.Watch) kapi.Action {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
+	ctx := kapitest.Within(t)
 	first, err := watch.Next(ctx)
 	if err != nil {
 		t.Fatal(err)

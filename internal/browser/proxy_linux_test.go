@@ -13,9 +13,8 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/kettubot/kapi/peer"
-
 	"github.com/kettubot/kapi/internal/kapitest"
+	"github.com/kettubot/kapi/peer"
 )
 
 // A front is a proxy before a site, under a prefix that it takes off. What it gets wrong is said by path.

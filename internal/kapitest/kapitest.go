@@ -1,5 +1,5 @@
 // Package kapitest is what tests of several packages use: the kapi that they run as a process, waiting, output
-// that is read while it is written, and mounts of their own.
+// that is read while it is written, mounts of their own, disks that fill, and pseudo-terminals.
 package kapitest
 
 import (

@@ -67,16 +67,3 @@ func cannotMount(t *testing.T, err error) {
 	t.Helper()
 	t.Fatal("this test mounts a small file system of its own: run it as root (with CAP_SYS_ADMIN), or where user namespaces are allowed:", err)
 }
-
-// MountTmpfs mounts an empty file system in a folder, and unmounts it with t.
-func MountTmpfs(t *testing.T, folder, options string) {
-	t.Helper()
-	if err := unix.Mount("tmpfs", folder, "tmpfs", 0, options); err != nil {
-		cannotMount(t, err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(folder, 0); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
-}

@@ -11,12 +11,13 @@ import (
 // Patience bounds everything that tests wait for. It is generous: none measures how fast things are.
 const Patience = 2 * time.Minute
 
-// Eventually polls a condition until it holds, and fails the test if it doesn't within Patience.
-func Eventually(t testing.TB, what string, holds func() bool) {
+// Eventually polls a condition until it holds, and fails the test if it doesn't within Patience. The failure
+// tells what the states are then.
+func Eventually(t testing.TB, what string, holds func() bool, states ...func() string) {
 	t.Helper()
 	for end := time.Now().Add(Patience); !holds(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("after %v still not so: %s", Patience, what)
+			t.Fatalf("after %v still not so: %s%s", Patience, what, told(states))
 		}
 	}
 }
@@ -28,16 +29,23 @@ func Within(t testing.TB) context.Context {
 	return ctx
 }
 
-// Receive waits for a value of c, and fails the test if none comes within Patience. A closed channel gives a
-// zero one.
-func Receive[T any](t testing.TB, c <-chan T, what string) (v T) {
+// Receive waits for a value of c, and fails the test if none comes within Patience. The failure tells what the
+// states are then. A closed channel gives a zero value.
+func Receive[T any](t testing.TB, c <-chan T, what string, states ...func() string) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
 	case <-time.After(Patience):
-		t.Fatalf("waited %v for %s", Patience, what)
+		t.Fatalf("waited %v for %s%s", Patience, what, told(states))
 	}
 	return v
+}
+
+func told(states []func() string) (text string) {
+	for _, state := range states {
+		text += "\n" + state()
+	}
+	return text
 }
 
 // An Output collects what is written, and may be read meanwhile.

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A Reporter takes what a Tracker reports, as a kapi.Handle and a client.Handle do. Impacted
-// and Recovered may take their time; the others return at once.
+// A Reporter takes what a Tracker reports, as a kapi.Handle does. Impacted and Recovered may take
+// their time; the others return at once.
 type Reporter interface {
 	SetProgress(float64)
 	ResetProgress()
@@ -20,8 +20,7 @@ type Reporter interface {
 
 // A Tracker makes one report of all that a command says. Of several sources of progress the
 // best that has spoken counts: notices, the terminal's escape, lines; until it says that it
-// has no more to say. Its methods may be
-// called concurrently, and wait for nobody.
+// has no more to say. Its methods may be called concurrently, and wait for nobody.
 type Tracker struct {
 	reporter Reporter
 	pattern  *Pattern // nil: guess

@@ -7,9 +7,10 @@ import (
 	"slices"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/store"
-	"pgregory.net/rapid"
 )
 
 // A world is a picture of what is ongoing, and a log of nothing.

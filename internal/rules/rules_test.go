@@ -5,10 +5,11 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"pgregory.net/rapid"
+
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/internal/wellformed"
-	"pgregory.net/rapid"
 )
 
 // aChange draws any change that anybody may make to a record.

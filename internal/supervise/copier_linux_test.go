@@ -163,7 +163,7 @@ func TestFullDiskIsTriedAgain(t *testing.T) {
 
 // A terminal that is gone is gone for the command, too; which may go on, or not.
 func TestTerminalThatIsHungUp(t *testing.T) {
-	master, slave := newTerminal(t)
+	master, slave := kapitest.Terminal(t)
 	h := supervised(t, looking(TTYAuto, func(cmd *exec.Cmd) { cmd.Stdout = slave }),
 		"sh", "-c", "echo up; read go; while echo two 2>/dev/null; do :; done; exit 5")
 	if up, err := bufio.NewReader(master).ReadString('p'); err != nil {

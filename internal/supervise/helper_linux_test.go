@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kettubot/kapi/internal/kapitest"
 )
 
 // A helper is a helper process under test.
@@ -227,10 +230,7 @@ func (s *screen) String() string {
 // wait waits until the screen was sent a text.
 func (s *screen) wait(text string) {
 	s.t.Helper()
-	for end := time.Now().Add(deadline); !strings.Contains(s.String(), text); {
-		if time.Now().After(end) {
-			s.t.Fatalf("%q is not in %q", text, s.String())
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
+	kapitest.Eventually(s.t, fmt.Sprintf("the screen was sent %q", text), func() bool {
+		return strings.Contains(s.String(), text)
+	}, s.String)
 }

@@ -117,7 +117,7 @@ func resize(t *testing.T, master *os.File, size *unix.Winsize) {
 
 // The command finds a terminal, of the right size, and what it writes is not touched.
 func TestTerminalIsKept(t *testing.T) {
-	master, slave := newTerminal(t)
+	master, slave := kapitest.Terminal(t)
 	resize(t, master, &unix.Winsize{Row: 33, Col: 101})
 	screen := watchScreen(t, master)
 	h := supervised(t, looking(TTYAuto, allOnTerminal(slave)), "sh", "-c",
@@ -133,7 +133,7 @@ func TestTerminalIsKept(t *testing.T) {
 }
 
 func TestCtrlCOnATerminal(t *testing.T) {
-	master, slave := newTerminal(t)
+	master, slave := kapitest.Terminal(t)
 	screen := watchScreen(t, master)
 	h := supervised(t, looking(TTYAuto, allOnTerminal(slave)), "sh", "-c", "trap 'n=$((n+1)); echo caught $n' INT; echo up; while :; do read -r x; [ \"$x\" = end ] && exit 4; done")
 	screen.wait("up")
@@ -151,7 +151,7 @@ func TestCtrlCOnATerminal(t *testing.T) {
 // A full-screen program sets the modes of its output: they must reach the real terminal, and
 // be taken back at the end.
 func TestModesAreHandedOn(t *testing.T) {
-	master, slave := newTerminal(t)
+	master, slave := kapitest.Terminal(t)
 	screen := watchScreen(t, master)
 	echo := func() bool {
 		modes, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
@@ -174,7 +174,7 @@ func TestModesAreHandedOn(t *testing.T) {
 
 // Nothing needs to be written for that.
 func TestModesAreHandedOnInSilence(t *testing.T) {
-	_, slave := newTerminal(t)
+	_, slave := kapitest.Terminal(t)
 	modes := func() *unix.Termios {
 		modes, err := unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS)
 		if err != nil {
@@ -203,7 +203,7 @@ func TestModesAreHandedOnInSilence(t *testing.T) {
 
 // The kernel told it before its output had the new size.
 func TestAllOfTheTreeLearnsTheSize(t *testing.T) {
-	master, slave := newTerminal(t)
+	master, slave := kapitest.Terminal(t)
 	resize(t, master, &unix.Winsize{Row: 33, Col: 101})
 	screen := watchScreen(t, master)
 	h := supervised(t, looking(TTYAuto, allOnTerminal(slave)), "sh", "-c",
@@ -226,7 +226,7 @@ func TestTTYAlways(t *testing.T) {
 }
 
 func TestTTYNever(t *testing.T) {
-	master, slave := newTerminal(t)
+	master, slave := kapitest.Terminal(t)
 	screen := watchScreen(t, master)
 	h := supervised(t, looking(TTYNever, allOnTerminal(slave)), "sh", "-c", "test -t 1 || echo none")
 	screen.wait("none\r\n")

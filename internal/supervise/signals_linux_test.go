@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
@@ -97,28 +95,6 @@ func TestDispositionsThatCannotBeInherited(t *testing.T) {
 	}
 }
 
-// newTerminal makes a pseudo-terminal. The master is that from which the test types.
-func newTerminal(t *testing.T) (master, slave *os.File) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	slave, err = os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { master.Close(); slave.Close() })
-	return master, slave
-}
-
 // onTerminal gives a helper the terminal as its own and as its standard input.
 func onTerminal(slave *os.File) func(*exec.Cmd) {
 	return func(cmd *exec.Cmd) {
@@ -128,7 +104,7 @@ func onTerminal(slave *os.File) func(*exec.Cmd) {
 }
 
 func TestCtrlCReachesTheCommandOnce(t *testing.T) {
-	master, slave := newTerminal(t)
+	master, slave := kapitest.Terminal(t)
 	h := supervised(t, onTerminal(slave), "sh", "-c", "exec "+selfAs(t, "count"))
 	h.word(1)
 	fmt.Fprint(master, "\x03")
@@ -141,7 +117,7 @@ func TestCtrlCReachesTheCommandOnce(t *testing.T) {
 }
 
 func TestCtrlCEndsTheCommand(t *testing.T) {
-	master, slave := newTerminal(t)
+	master, slave := kapitest.Terminal(t)
 	h := supervised(t, onTerminal(slave), "sh", "-c", "echo up; exec sleep 60")
 	h.expect("up")
 	fmt.Fprint(master, "\x03")
@@ -176,7 +152,7 @@ func TestCtrlZStopsAllInAQuietMoment(t *testing.T) {
 
 func ctrlZ(t *testing.T) {
 	t.Helper()
-	master, slave := newTerminal(t)
+	master, slave := kapitest.Terminal(t)
 	h, w := job(t, slave, "fg", "sh", "-c", "echo $$ $PPID; exec sleep 60")
 	words := strings.Fields(h.line())
 	for range 2 { // it can be done again
@@ -198,7 +174,7 @@ func ctrlZ(t *testing.T) {
 // sends the signal to its whole group then, as vim does, stops nothing twice.
 func TestCtrlZWaitsForTheCommand(t *testing.T) {
 	t.Setenv(outputVariable, strconv.Itoa(int(TTYAlways)))
-	master, slave := newTerminal(t)
+	master, slave := kapitest.Terminal(t)
 	h, w := job(t, slave, "fg", "sh", "-c", `
 		stop() { sleep 0.1; echo farewell; trap - TSTP; kill -TSTP 0; trap stop TSTP; echo back; }
 		trap stop TSTP; echo up; while :; do read -r x; [ "$x" = end ] && exit 8; done`)
@@ -221,7 +197,7 @@ func TestCtrlZWaitsForTheCommand(t *testing.T) {
 
 // A stop that is sent to kapi alone stops the command, too.
 func TestStopSignalIsPassedOn(t *testing.T) {
-	_, slave := newTerminal(t)
+	_, slave := kapitest.Terminal(t)
 	h, w := job(t, slave, "bg", "sh", "-c", "echo $$ $PPID; exec sleep 60")
 	words := strings.Fields(h.line())
 	pid, _ := strconv.Atoi(words[1])
@@ -241,7 +217,7 @@ func TestStopSignalIsPassedOn(t *testing.T) {
 // Where nobody could continue it (as the first process of a container), Ctrl-Z
 // does nothing, as for any command.
 func TestCtrlZWithoutAShell(t *testing.T) {
-	master, slave := newTerminal(t)
+	master, slave := kapitest.Terminal(t)
 	h := supervised(t, onTerminal(slave), "sh", "-c", "trap 'exit 7' USR1; echo up; while :; do read -r x; done")
 	h.expect("up")
 	fmt.Fprint(master, "\x1a")
@@ -256,7 +232,7 @@ func TestCtrlZWithoutAShell(t *testing.T) {
 }
 
 func TestHoldStops(t *testing.T) {
-	master, slave := newTerminal(t)
+	master, slave := kapitest.Terminal(t)
 	h, w := job(t, slave, "fg", "hold")
 	pid, _ := strconv.Atoi(h.word(1))
 	for range 2 {

@@ -73,7 +73,7 @@ func TestSignalsToEachProcessReachTheCommandOnce(t *testing.T) {
 
 // On a terminal, too, where INT is its own business otherwise.
 func TestSignalsToKapiAloneInTheForeground(t *testing.T) {
-	_, slave := newTerminal(t)
+	_, slave := kapitest.Terminal(t)
 	h := supervised(t, onTerminal(slave), "sh", "-c", "exec "+selfAs(t, "tally"))
 	h.word(1)
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT} {

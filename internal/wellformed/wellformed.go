@@ -1,6 +1,8 @@
-// Package wellformed checks that a text is valid Unicode: [Text] checks bytes, [JSON] the strings
-// of a JSON text. Go's own decoders replace each wrong byte by U+FFFD, so that different texts
-// become the same: two keys become one. Both are pure functions.
+// Package wellformed has what a text must be before kapi takes it: how long an action's texts may be,
+// valid Unicode, without the padding that files and variables add ([Trim]).
+//
+// [Text] checks bytes, [JSON] the strings of a JSON text. Go's own decoders replace each wrong byte by
+// U+FFFD, so that different texts become the same: two keys become one. All functions are pure.
 package wellformed
 
 import (
