@@ -20,7 +20,7 @@ const module = "github.com/kettubot/kapi"
 var may = map[string][]string{
 	".":                   {"internal/wellformed"},
 	"auth":                {"internal/scheme"},
-	"sqlite":              {".", "auth", "internal/asowner", "internal/backoff", "internal/store", "zombiezen.com/go/sqlite", "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
+	"sqlite":              {".", "auth", "internal/asowner", "internal/backoff", "internal/fault", "internal/store", "zombiezen.com/go/sqlite", "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
 	"postgres":            {".", "auth", "peer", "internal/backoff", "internal/store", "github.com/jackc/pgx/v5", "golang.org/x/sys"},
 	"peer":                {".", "internal/backoff", "internal/store", "internal/rules", "internal/wire", "internal/fault", "internal/proc", "internal/wellformed"},
 	"gateway":             {".", "auth", "peer", "internal/scheme", "internal/wire", "internal/origin", "github.com/coder/websocket", "golang.org/x/time"},

@@ -21,6 +21,7 @@ type file struct {
 	path   string // "" in memory
 	where  where
 	facts  facts
+	rights rights   // it was opened with
 	sides  [2]facts // of the log and its index
 	schema int64    // the version that this build knows
 	known  mark     // of the file that was here before
@@ -49,62 +50,6 @@ func newFile(path string, readers int) *file {
 		writer: make(chan *sqlite.Conn, 1), reader: make(chan *sqlite.Conn, readers),
 		shutting: make(chan struct{}), shut: make(chan struct{}),
 	}
-}
-
-// openFile opens the file at path, and makes it if it isn't there. What is known of a file that was
-// there before keeps its seqs from being taken again.
-func openFile(ctx context.Context, path string, known mark) (f *file, err error) {
-	takeWake(path)
-	if err := checkRootsOwn(path); err != nil {
-		return nil, err
-	}
-	err = withRightsOf(path, func() error {
-		f, err = openAsItsOwner(ctx, path, known)
-		return err
-	})
-	return f, err
-}
-
-func openAsItsOwner(ctx context.Context, path string, known mark) (_ *file, err error) {
-	f := newFile(path, readers)
-	f.known = known
-	if err := f.find(networkFileSystem); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.closeAll()
-		}
-	}()
-	if err := f.checkPair(ctx); err != nil {
-		return nil, err
-	}
-	if err := recognise(ctx, path); err != nil {
-		return nil, err
-	}
-	writer, err := f.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if f.wake, err = openWake(path, f.facts); err != nil {
-		return nil, err
-	}
-	if err := f.prepare(ctx, writer); err != nil {
-		return nil, err
-	}
-	if err := f.dressSides(); err != nil {
-		return nil, err
-	}
-	f.writer <- writer
-	for range readers {
-		c, err := f.connect(ctx)
-		if err != nil {
-			return nil, err
-		}
-		c.SetBusyTimeout(openTimeout)
-		f.reader <- c
-	}
-	return f, nil
 }
 
 // dressSides looks at the files that SQLite has made by now, or that somebody has put there meanwhile.
@@ -224,7 +169,7 @@ func (f *file) close(ctx context.Context) error {
 	}
 	f.closed = true
 	defer close(f.shut)
-	return withRightsOf(f.path, f.letGo)
+	return f.rights.do(f.letGo)
 }
 
 // letGo closes what is open, and leaves nothing behind that would be taken for another file's.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -55,13 +56,27 @@ func makeFile(path string) error {
 }
 
 // checkAccess says why a file can't be read and written.
-func checkAccess(path string) error {
-	return unix.Access(path, unix.R_OK|unix.W_OK)
-}
+func checkAccess(path string) error { return access(path, unix.R_OK|unix.W_OK) }
 
 // checkFolder says why no file can be made in a folder.
-func checkFolder(path string) error {
-	return unix.Access(path, unix.W_OK|unix.X_OK)
+func checkFolder(path string) error { return access(path, unix.W_OK|unix.X_OK) }
+
+// access goes by the rights that this thread has; access(2) would go by the process's user. (x/sys takes EPERM,
+// of an immutable file, for a sandbox's.)
+func access(path string, mode uint32) error {
+	name, err := unix.BytePtrFromString(path)
+	if err != nil {
+		return err
+	}
+	at := unix.AT_FDCWD
+	switch _, _, err := unix.Syscall6(unix.SYS_FACCESSAT2, uintptr(at), uintptr(unsafe.Pointer(name)), uintptr(mode), unix.AT_EACCESS, 0, 0); err {
+	case 0:
+		return nil
+	case unix.ENOSYS: // Linux before 5.8
+		return unix.Access(path, mode)
+	default:
+		return err
+	}
 }
 
 // identify finds out what tells a file and its place from all others, and refuses one that has
@@ -117,6 +132,22 @@ func factsOf(path string) (facts, error) {
 		return facts{}, &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
 	return factsIn(&stat), nil
+}
+
+// readLink reads a link, and looks at the very one that it reads. It fails for what is no link.
+func readLink(path string) (link facts, target string, err error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return link, "", err
+	}
+	defer unix.Close(fd)
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return link, "", err
+	}
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, "", buf)
+	return factsIn(&stat), string(buf[:max(n, 0)]), err
 }
 
 // ownerOf returns whose that is which a path leads to.

@@ -50,6 +50,14 @@ func factsOf(path string) (facts, error) {
 	return f, nil
 }
 
+// readLink reads a link, and looks at it.
+func readLink(path string) (link facts, target string, err error) {
+	if target, err = os.Readlink(path); err == nil {
+		link, err = factsOf(path)
+	}
+	return link, target, err
+}
+
 // ownerOf takes all for one user's.
 func ownerOf(path string) (uid uint32, err error) {
 	_, err = os.Stat(path)

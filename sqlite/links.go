@@ -25,7 +25,7 @@ func resolve(path string) (string, error) {
 			continue
 		}
 		here := filepath.Join(done, next) // ".." is right, too: there is no link in done any more
-		target, err := os.Readlink(here)
+		link, target, err := readLink(here)
 		if err != nil {
 			done = here // no link, or nothing
 			continue
@@ -33,7 +33,11 @@ func resolve(path string) (string, error) {
 		if links++; links > maxLinks {
 			return path, fmt.Errorf("%w: there are more than %d symbolic links in its path", kapi.ErrUnavailable, maxLinks)
 		}
-		if err := checkLink(here, target); err != nil {
+		leadsTo := target
+		if !filepath.IsAbs(target) {
+			leadsTo = done + separator + target
+		}
+		if err := checkLink(here, link, target, leadsTo); err != nil {
 			return path, err
 		}
 		if filepath.IsAbs(target) {
@@ -48,13 +52,10 @@ func resolve(path string) (string, error) {
 // maxLinks is how many links Linux follows in a path.
 const maxLinks = 40
 
-// checkLink refuses a link that leads nowhere, or is of somebody who has no say over what it leads to.
-func checkLink(path, to string) error {
-	link, err := factsOf(path)
-	if err != nil {
-		return fmt.Errorf("%w: %w", kapi.ErrUnavailable, err)
-	}
-	target, err := ownerOf(path)
+// checkLink refuses a link that leads nowhere, or is of somebody who has no say over what it leads to. It
+// goes by what was read of the link: another may stand there by now.
+func checkLink(path string, link facts, to, leadsTo string) error {
+	target, err := ownerOf(leadsTo)
 	switch {
 	case isGone(err):
 		return fmt.Errorf("%w: %s is a symbolic link to %s, which isn't there", kapi.ErrUnavailable, path, to)

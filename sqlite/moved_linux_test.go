@@ -128,49 +128,6 @@ func TestMovedMeanwhile(t *testing.T) {
 	mover.end()
 }
 
-// TestRootMakesAStore: what root makes in somebody's folder is theirs, so that it locks nobody out, and
-// root's own isn't opened there, where files of root's can be moved to those that root writes to.
-func TestRootMakesAStore(t *testing.T) {
-	asRoot(t)
-	path := strangersStore(t, 0o600)
-	must(t, errors.Join(os.Remove(path), os.Remove(path+wakeName)))
-	s := openAt(t, path)
-	mustInsert(t, s, "a")
-	for _, end := range []string{"", "-wal", "-shm", wakeName} {
-		if now, err := factsOf(path + end); err != nil || now.uid != 60001 || now.gid != 60001 || now.mode != 0o600 {
-			t.Errorf("PATH%s belongs to %d:%d, with mode %o (error: %v)", end, now.uid, now.gid, now.mode, err)
-		}
-	}
-	closeStore(t, s)
-	theirs := startChildAs(t, "keep", path, 60001, 60001, 60001)
-	theirs.expect("open")
-	theirs.end()
-
-	must(t, os.Chown(path, 0, 0))
-	wantOpenRefused(t, path, "it is root's, in a folder of user 60001")
-	wantOpenRefused(t, path, "chown 60001 "+path)
-	must(t, os.Chown(path, 60001, 60001))
-	wantIDs(t, openFor(t, path), "a")
-}
-
-// TestExchangedFolder: nothing is made at the end of a link that takes a folder's place after links were
-// resolved.
-func TestExchangedFolder(t *testing.T) {
-	above, victims := t.TempDir(), t.TempDir()
-	path := filepath.Join(above, "folder", "kapi.db")
-	must(t, os.Symlink(victims, filepath.Dir(path)))
-	if err := makeFile(path); err == nil || !strings.Contains(err.Error(), "has become a symbolic link") {
-		t.Errorf("makeFile: %v", err)
-	}
-	if f, err := openSide(path, wakeName, facts{}); err == nil || !strings.Contains(err.Error(), "has become a symbolic link") {
-		t.Errorf("openSide: %v", err)
-		_ = f.Close()
-	}
-	if left := folderOf(t, filepath.Join(victims, "any")); len(left) != 0 {
-		t.Errorf("%v was made", left)
-	}
-}
-
 // TestRootsSides: what root has, or another store of root's, isn't given to a user, nor read into their
 // store; only the mark that an older kapi has left is theirs now.
 func TestRootsSides(t *testing.T) {
@@ -265,82 +222,6 @@ func TestForms(t *testing.T) {
 			t.Errorf("%s, %q: %v", c.end, c.head, got)
 		}
 	}
-}
-
-// TestStrangersLink: a link of somebody who doesn't own what it leads to is not followed, neither for
-// the file nor for its folder, and nothing is made at its end.
-func TestStrangersLink(t *testing.T) {
-	asRoot(t)
-	victims := t.TempDir()
-	empty := filepath.Join(victims, "empty")
-	writeFile(t, empty, nil)
-	there, err := os.MkdirTemp("", "links")
-	must(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(there) })
-	must(t, os.Chown(there, 60001, 60001))
-	link := func(name, to string, owner int) string {
-		name = filepath.Join(there, name)
-		must(t, os.Symlink(to, name))
-		must(t, os.Lchown(name, owner, owner))
-		return name
-	}
-	link("chained", "file", 0)
-	for name, path := range map[string]string{
-		"to a file":   link("file", empty, 60001),
-		"to a folder": filepath.Join(link("folder", victims, 60001), "new.db"),
-		"to another":  filepath.Join(there, "chained"),
-	} {
-		wantOpenRefused(t, path, "is a symbolic link of user 60001, to "+victims)
-		if left := folderOf(t, empty); len(left) != 1 || left["empty"] != "" {
-			t.Errorf("%s: %v is there", name, left)
-		}
-	}
-	nowhere := link("nowhere", filepath.Join(victims, "none.db"), 60001)
-	wantOpenRefused(t, nowhere, "is a symbolic link to "+victims+"/none.db, which isn't there")
-
-	// To what is theirs it leads, also for root; and so does root's own.
-	theirs := strangersStore(t, 0o600, "a")
-	for _, owner := range []int{60001, 0} {
-		path := link("theirs", theirs, owner)
-		s := openAt(t, path)
-		wantIDs(t, s, "a")
-		closeStore(t, s)
-		must(t, os.Remove(path))
-	}
-}
-
-// TestReplacedByAStrangersLink: nor is one that takes the place of a store that is open.
-func TestReplacedByAStrangersLink(t *testing.T) {
-	asRoot(t)
-	path := strangersStore(t, 0o600, "a")
-	victim := filepath.Join(t.TempDir(), "victim")
-	writeFile(t, victim, nil)
-	var said warnings
-	s, err := OpenWith(kapitest.Within(t), path, Options{Warn: said.add})
-	must(t, err)
-	defer closeStore(t, s)
-	mustInsert(t, s, "b")
-	must(t, os.Remove(path))
-	must(t, os.Symlink(victim, path))
-	must(t, os.Lchown(path, 60001, 60001))
-	_, err = insert(kapitest.Within(t), s, "c")
-	wantRefusal(t, err, path, "is a symbolic link of user 60001")
-	if got := readFile(t, victim); !bytes.Equal(got, nil) {
-		t.Errorf("%d bytes were written to the file it leads to", len(got))
-	}
-	if got := said.all(); len(got) != 2 || !strings.Contains(got[0], "was replaced by a symbolic link that is not followed") {
-		t.Errorf("it warned of %q", got)
-	}
-	must(t, errors.Join(os.Remove(path), os.Remove(path+"-wake")))
-	mustInsert(t, s, "d")
-}
-
-// TestManyLinks: links that lead nowhere but to each other are refused.
-func TestManyLinks(t *testing.T) {
-	folder := t.TempDir()
-	a, b := filepath.Join(folder, "a"), filepath.Join(folder, "b")
-	must(t, errors.Join(os.Symlink(a, b), os.Symlink("b", a)))
-	wantOpenRefused(t, a, "too many levels of symbolic links")
 }
 
 // TestLocksOfAnotherFileSystem: who holds a lock on a file that has the same number in another file

@@ -42,14 +42,15 @@ func (m mark) text() string {
 }
 
 type wakeFile struct {
-	store string // its path
-	path  string
-	like  facts // of the store
-	file  atomic.Pointer[os.File]
+	store  string // its path
+	path   string
+	like   facts // of the store
+	rights rights
+	file   atomic.Pointer[os.File]
 }
 
-func openWake(store string, like facts) (*wakeFile, error) {
-	w := &wakeFile{store: store, path: store + wakeName, like: like}
+func openWake(store string, like facts, r rights) (*wakeFile, error) {
+	w := &wakeFile{store: store, path: store + wakeName, like: like, rights: r}
 	if err := w.open(); err != nil {
 		return nil, err
 	}
@@ -59,7 +60,7 @@ func openWake(store string, like facts) (*wakeFile, error) {
 // open opens the file at the path and makes it if it isn't there.
 func (w *wakeFile) open() error {
 	var f *os.File
-	err := withRightsOf(w.store, func() (err error) {
+	err := w.rights.do(func() (err error) {
 		f, err = openSide(w.store, wakeName, w.like)
 		return err
 	})

@@ -202,7 +202,7 @@ func TestWakeFileContent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, err := openWake(path, like)
+		w, err := openWake(path, like, rights{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,7 +27,8 @@ func Possible(uid, gid uint32) bool {
 	return ok
 }
 
-// MkdirAll is os.MkdirAll, but what root makes belongs to the owner of the folder that it is made in.
+// MkdirAll is os.MkdirAll, but what root makes belongs to the owner of the folder that it is made in. At the
+// end of somebody's link nothing is made that they couldn't make.
 func MkdirAll(path string, mode fs.FileMode) error {
 	mkdir := func() error { return os.MkdirAll(path, mode) }
 	above := filepath.Clean(path)
@@ -35,6 +36,9 @@ func MkdirAll(path string, mode fs.FileMode) error {
 	for errors.Is(err, fs.ErrNotExist) && above != filepath.Dir(above) {
 		above = filepath.Dir(above)
 		uid, gid, err = ownerOf(above)
+	}
+	if linkUser, linkGroup, ok := linkOwner(filepath.Clean(path)); ok {
+		uid, gid, err = linkUser, linkGroup, nil
 	}
 	if err != nil || uid == 0 || os.Geteuid() != 0 {
 		return mkdir()

@@ -1,21 +1,36 @@
 package asowner
 
 import (
+	"os"
+	osuser "os/user"
 	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// become takes the rights of a user and a group at files (setfsuid(2), which are a thread's own), until
-// back is called on the same goroutine.
+// become takes the rights of a user and a group at files (setfsuid(2), which are a thread's own), with those of
+// the user's other groups and not of root's, until back is called on the same goroutine.
 func become(uid, gid uint32) (back func(), ok bool) {
+	if nameless(uid) {
+		return func() {}, false
+	}
+	theirs := groupsOf(uid)
+	if len(theirs) > 0 && !slices.Contains(theirs, int(gid)) {
+		gid = uint32(theirs[0]) // a file may be of a group that its owner isn't in, such as root's
+	}
 	runtime.LockOSThread()
+	oldGroups, err := unix.Getgroups()
+	regrouped := err == nil && setGroups(theirs) == nil // not without CAP_SETGID
 	oldGroup, _ := unix.SetfsgidRetGid(int(gid))
 	oldUser, _ := unix.SetfsuidRetUid(int(uid))
 	back = func() {
 		_ = unix.Setfsuid(oldUser)
 		_ = unix.Setfsgid(oldGroup)
-		if user() == oldUser && group() == oldGroup {
+		if user() == oldUser && group() == oldGroup && (!regrouped || setGroups(oldGroups) == nil) {
 			runtime.UnlockOSThread() // else the thread ends with the goroutine
 		}
 	}
@@ -35,6 +50,67 @@ func user() int {
 func group() int {
 	gid, _ := unix.SetfsgidRetGid(-1)
 	return gid
+}
+
+// groupsOf returns the groups that a user is in, their own first, as far as they are known.
+func groupsOf(uid uint32) (groups []int) {
+	who, err := osuser.LookupId(strconv.FormatUint(uint64(uid), 10))
+	if err != nil {
+		return nil
+	}
+	ids, err := who.GroupIds()
+	if err != nil {
+		return nil
+	}
+	for _, id := range append([]string{who.Gid}, ids...) {
+		if n, err := strconv.ParseUint(id, 10, 32); err == nil {
+			groups = append(groups, int(n))
+		}
+	}
+	return groups
+}
+
+// setGroups sets the groups of this thread; syscall.Setgroups would those of all.
+func setGroups(groups []int) error {
+	if strconv.IntSize == 32 {
+		return unix.ENOSYS // that call has groups of 16 bits there
+	}
+	ids := make([]uint32, len(groups)+1)
+	for i, g := range groups {
+		ids[i] = uint32(g)
+	}
+	if _, _, err := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(&ids[0])), 0); err != 0 {
+		return err
+	}
+	return nil
+}
+
+// nameless reports whether a user's number is that which all have who have none in this user namespace. It
+// may be somebody's there.
+func nameless(uid uint32) bool {
+	all, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil || slices.Equal(strings.Fields(string(all)), []string{"0", "0", "4294967295"}) {
+		return false // all have one, or nobody can tell
+	}
+	overflow, err := os.ReadFile("/proc/sys/kernel/overflowuid")
+	return err == nil && strings.TrimSpace(string(overflow)) == strconv.FormatUint(uint64(uid), 10)
+}
+
+// linkOwner returns whose the first link in a path is that isn't root's.
+func linkOwner(path string) (uid, gid uint32, ok bool) {
+	for at := 1; at <= len(path); at++ {
+		if at < len(path) && path[at] != '/' {
+			continue
+		}
+		var stat unix.Stat_t
+		if unix.Lstat(path[:at], &stat) != nil {
+			return 0, 0, false
+		}
+		if stat.Mode&unix.S_IFMT == unix.S_IFLNK && stat.Uid != 0 {
+			return stat.Uid, stat.Gid, true
+		}
+	}
+	return 0, 0, false
 }
 
 // ownerOf returns whose that is which a path leads to.

@@ -7,8 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 const uid, gid = 60001, 60002
@@ -85,5 +88,57 @@ func TestMkdirAll(t *testing.T) {
 				t.Errorf("in a folder of %d: it belongs to %d:%d, with mode %o", owner, s.Uid, s.Gid, info.Mode().Perm())
 			}
 		}
+	}
+}
+
+// TestMkdirAllAtALink: at the end of somebody's link nothing is made that they couldn't make.
+func TestMkdirAllAtALink(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("this test makes folders in another user's: run it as root")
+	}
+	victims := t.TempDir()
+	home, err := os.MkdirTemp("", "asowner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(home) })
+	link := filepath.Join(home, "state")
+	if err := errors.Join(os.Chown(home, uid, gid), os.Symlink(victims, link), os.Lchown(link, uid, gid)); err != nil {
+		t.Fatal(err)
+	}
+	if err := MkdirAll(filepath.Join(link, "kapi"), 0o700); err == nil {
+		t.Error("a folder is made in root's")
+	}
+	if made, err := os.ReadDir(victims); err != nil || len(made) > 0 {
+		t.Errorf("there is %v (error: %v)", made, err)
+	}
+}
+
+// TestGroups: root's other groups have no say, and come back.
+func TestGroups(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("this test takes the rights of another user: run it as root")
+	}
+	runtime.LockOSThread() // which ends with this test: its groups are its own
+	if err := setGroups([]int{0, 60003}); err != nil {
+		t.Fatal(err)
+	}
+	folder, err := os.MkdirTemp("", "asowner")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	roots := filepath.Join(folder, "roots")
+	if err := errors.Join(os.Chmod(folder, 0o755), os.WriteFile(roots, nil, 0o600), os.Chmod(roots, 0o660)); err != nil {
+		t.Fatal(err)
+	}
+	_ = Do(uid, gid, func() error {
+		if _, err := os.ReadFile(roots); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("a file of root's group can be read (error: %v)", err)
+		}
+		return nil
+	})
+	if now, err := unix.Getgroups(); err != nil || !slices.Equal(now, []int{0, 60003}) {
+		t.Errorf("the groups are %v (error: %v)", now, err)
 	}
 }

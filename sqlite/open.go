@@ -1,0 +1,102 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/fault"
+)
+
+// openFile opens the file at path, and makes it if it isn't there. What is known of a file that was
+// there before keeps its seqs from being taken again.
+func openFile(ctx context.Context, path string, known mark) (f *file, err error) {
+	takeWake(path)
+	r, err := rightsFor(path)
+	if err != nil {
+		return nil, err
+	}
+	return inTime(ctx, func() (f *file, err error) {
+		err = r.do(func() error {
+			f, err = openWith(ctx, path, r, known)
+			return err
+		})
+		return f, r.explain(err)
+	})
+}
+
+// inTime has a file opened, and gives that up a while after ctx has ended: SQLite opens what it finds, and a
+// named pipe that somebody has put there meanwhile stays open only once somebody writes to it.
+func inTime(ctx context.Context, open func() (*file, error)) (*file, error) {
+	type result struct {
+		*file
+		err error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		var r result
+		if p := fault.From(ctx).Try(func() { r.file, r.err = open() }); p != nil {
+			r.err = p
+		}
+		opened <- r
+	}()
+	select {
+	case r := <-opened:
+		return r.file, r.err
+	case <-ctx.Done():
+	}
+	select {
+	case r := <-opened:
+		return r.file, r.err
+	case <-time.After(shortly):
+	}
+	go func() {
+		if r := <-opened; r.file != nil {
+			_ = r.close(context.Background())
+		}
+	}()
+	return nil, fmt.Errorf("%w: opening it takes too long, or does not end: look whether it, or its -wal or -shm, is a named pipe", kapi.ErrUnavailable)
+}
+
+func openWith(ctx context.Context, path string, r rights, known mark) (_ *file, err error) {
+	f := newFile(path, readers)
+	f.rights, f.known = r, known
+	if err := f.find(networkFileSystem); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.closeAll()
+		}
+	}()
+	if err := f.checkPair(ctx); err != nil {
+		return nil, err
+	}
+	if err := recognise(ctx, path); err != nil {
+		return nil, err
+	}
+	writer, err := f.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if f.wake, err = openWake(path, f.facts, r); err != nil {
+		return nil, err
+	}
+	if err := f.prepare(ctx, writer); err != nil {
+		return nil, err
+	}
+	if err := f.dressSides(); err != nil {
+		return nil, err
+	}
+	f.writer <- writer
+	for range readers {
+		c, err := f.connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.SetBusyTimeout(openTimeout)
+		f.reader <- c
+	}
+	return f, nil
+}

@@ -1,0 +1,62 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/kapitest"
+)
+
+// TestNamedPipe: opening what SQLite waits for as long as nobody writes to it is given up.
+func TestNamedPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kapi.db")
+	must(t, syscall.Mkfifo(path, 0o600))
+	over := make(chan struct{})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := inTime(ctx, func() (*file, error) {
+		defer close(over)
+		c, err := sqlite.OpenConn(path, sqlite.OpenReadOnly)
+		if err == nil {
+			err = c.Close()
+		}
+		return nil, err
+	})
+	if !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "is a named pipe") {
+		t.Errorf("error: %v", err)
+	}
+	writer, err := os.OpenFile(path, os.O_WRONLY, 0) // waits for a reader: SQLite
+	must(t, err)
+	must(t, writer.Close())
+	kapitest.Receive(t, over, "the end of opening")
+}
+
+// TestOpenedTooLate: what comes open after it was given up is closed.
+func TestOpenedTooLate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kapi.db")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	goOn, opened := make(chan struct{}), make(chan *file, 1)
+	_, err := inTime(ctx, func() (*file, error) {
+		<-goOn
+		f, err := openWith(context.Background(), path, rights{}, mark{})
+		opened <- f
+		return f, err
+	})
+	if !errors.Is(err, kapi.ErrUnavailable) {
+		t.Errorf("error: %v", err)
+	}
+	close(goOn)
+	if f := kapitest.Receive(t, opened, "the file"); f != nil {
+		kapitest.Receive(t, f.shut, "its closing")
+	}
+}
