@@ -51,5 +51,5 @@ func ExampleParsePermissions() {
 	fmt.Println(err)
 	// Output:
 	// owner true <nil>
-	// unknown permission "root" (there are: owner, kettu, admin)
+	// unknown permission "root" (there are: owner, kettu, admin, metrics, run)
 }

@@ -15,14 +15,22 @@ const (
 	Owner Permissions = 1 << 0
 	// Kettu is kAPI's KETTU, the bot itself. It implies Admin.
 	Kettu Permissions = 1 << 2
-	// Admin is kAPI's ADMIN: may see, dismiss and cancel actions.
+	// Admin is kAPI's ADMIN: may do everything with actions.
 	Admin Permissions = 1 << 3
+	// ReadMetrics is kAPI's READ_METRICS: may read the metrics. Admin implies it.
+	ReadMetrics Permissions = 1 << 9
+	// RunActions is kapi's own, above all of kAPI's: may start actions, and report on, list, read and
+	// cancel those that it started itself; a runner needs no more. Admin implies it.
+	RunActions Permissions = 1 << 30
 )
 
 // Has reports whether p holds all of q, what is implied included.
 func (p Permissions) Has(q Permissions) bool {
 	if p&(Owner|Kettu) != 0 {
 		p |= Admin
+	}
+	if p&Admin != 0 {
+		p |= ReadMetrics | RunActions
 	}
 	return p&q == q
 }
@@ -74,5 +82,5 @@ type permissionName struct {
 
 // permissionNames lists the bits that have a name, in the order of their value.
 func permissionNames() []permissionName {
-	return []permissionName{{Owner, "owner"}, {Kettu, "kettu"}, {Admin, "admin"}}
+	return []permissionName{{Owner, "owner"}, {Kettu, "kettu"}, {Admin, "admin"}, {ReadMetrics, "metrics"}, {RunActions, "run"}}
 }

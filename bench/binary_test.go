@@ -60,7 +60,7 @@ func BenchmarkServe(b *testing.B) {
 	for b.Loop() {
 		path := filepath.Join(b.TempDir(), "kapi.db")
 		hold(b, path, 1000)
-		secret, err := exec.Command(kapi, "--store", "sqlite:"+path, "token", "create", "--name", "bench").Output()
+		secret, err := exec.Command(kapi, "--store", "sqlite:"+path, "token", "create", "--name", "bench", "--perms", "admin").Output()
 		if err != nil {
 			b.Fatal(err)
 		}

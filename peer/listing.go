@@ -3,6 +3,8 @@ package peer
 import (
 	"bytes"
 	"slices"
+
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // A Listing is the list of all ongoing actions in its wire form.
@@ -22,18 +24,22 @@ func (v *view) list() Listing {
 		return *listing
 	}
 	all, head := v.all()
-	parts := make([][]byte, len(all))
-	for i, e := range all {
-		parts[i] = e.encode()
-	}
-	listing = &Listing{
-		Epoch: head.Epoch, Seq: head.Seq,
-		JSON: slices.Concat([]byte("["), bytes.Join(parts, []byte(",")), []byte("]")),
-	}
+	listing = listingOf(all, head)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.head.Epoch == head.Epoch && v.head.Seq == head.Seq {
 		v.listing = listing
 	}
 	return *listing
+}
+
+func listingOf(all []*entry, head store.Head) *Listing {
+	parts := make([][]byte, len(all))
+	for i, e := range all {
+		parts[i] = e.encode()
+	}
+	return &Listing{
+		Epoch: head.Epoch, Seq: head.Seq,
+		JSON: slices.Concat([]byte("["), bytes.Join(parts, []byte(",")), []byte("]")),
+	}
 }

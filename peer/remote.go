@@ -22,9 +22,11 @@ type RemoteSpec struct {
 	Host string
 	// Pending lets the action be born pending instead of running.
 	Pending bool
+	// Sender is the id of who starts it: only they may do what is asked for a Sender.
+	Sender string
 	// IdempotencyKey, if it is set, makes that the same Sender's starting it again is answered the
 	// same; it must be of the same Hash then.
-	Sender, IdempotencyKey string
+	IdempotencyKey string
 	// Hash tells what was asked for, in all its fields.
 	Hash []byte
 }
@@ -48,7 +50,7 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (kapi.Remote, e
 			ID: newID(), Title: valid.Title, Description: valid.Description, Status: status, Keys: valid.Keys,
 			Runner: &kapi.Runner{ID: newID(), Host: spec.Host},
 		},
-		ReleaseOnFailure: spec.ReleaseOnFailure,
+		ReleaseOnFailure: spec.ReleaseOnFailure, Sender: spec.Sender,
 	}
 	start := rules.Change{Kind: rules.KindStart, Action: record, DismissFailed: spec.DismissFailed, Wait: spec.Wait != 0, Within: spec.Within}
 	if spec.IdempotencyKey != "" {
@@ -76,6 +78,10 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (kapi.Remote, e
 // has them, and may give up (3), which disposes of it. The error is an *InvalidError, ErrUnknown,
 // ErrStaleFence, ErrWaiting, a *MoveError, ErrGivenUp, or wraps ErrUnavailable.
 func (p *Peer) Report(ctx context.Context, id string, r kapi.Report) (kapi.Remote, error) {
+	return p.report(ctx, rules.Change{ID: id}, r)
+}
+
+func (p *Peer) report(ctx context.Context, about rules.Change, r kapi.Report) (kapi.Remote, error) {
 	rep := rules.Report{Fence: r.Fence, ResetProgress: r.ResetProgress, Progress: r.Progress, State: r.State}
 	switch {
 	case r.Status == nil:
@@ -87,7 +93,8 @@ func (p *Peer) Report(ctx context.Context, id string, r kapi.Report) (kapi.Remot
 	if r.Progress != nil && !(*r.Progress >= 0 && *r.Progress <= 1) {
 		return kapi.Remote{}, &kapi.InvalidError{Field: "progress", Reason: fmt.Sprintf("must be 0 to 1, not %v", *r.Progress)}
 	}
-	c := submissionOf(rules.Change{Kind: rules.KindReport, ID: id, Heard: true, Report: rep})
+	about.Kind, about.Heard, about.Report = rules.KindReport, true, rep
+	c := submissionOf(about)
 	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Remote{}, err
 	}

@@ -26,12 +26,17 @@ func (p *Peer) Dismiss(ctx context.Context, id, by string) (kapi.Action, error) 
 // asked. Asking again changes nothing. The error is ErrUnknown, a *NotCancellableError, or
 // wraps ErrUnavailable.
 func (p *Peer) Cancel(ctx context.Context, id, by string) (kapi.Action, error) {
-	c := submissionOf(rules.Change{Kind: rules.KindCancel, ID: id, By: by})
+	return p.cancelBy(ctx, rules.Change{ID: id, By: by})
+}
+
+func (p *Peer) cancelBy(ctx context.Context, about rules.Change) (kapi.Action, error) {
+	about.Kind = rules.KindCancel
+	c := submissionOf(about)
 	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Action{}, err
 	}
 	a := c.Record.Shown()
-	p.log.Info("action asked to stop", "action", a.ID, "title", a.Title, "by", by)
+	p.log.Info("action asked to stop", "action", a.ID, "title", a.Title, "by", about.By)
 	return a, nil
 }
 
@@ -39,11 +44,16 @@ func (p *Peer) Cancel(ctx context.Context, id, by string) (kapi.Action, error) {
 // may still be going on, so it keeps its keys. by names who gives it up. The error is as of
 // Cancel.
 func (p *Peer) GiveUp(ctx context.Context, id, by string) (kapi.Action, error) {
-	c := submissionOf(rules.Change{Kind: rules.KindGiveUp, ID: id, By: by})
+	return p.giveUp(ctx, rules.Change{ID: id, By: by})
+}
+
+func (p *Peer) giveUp(ctx context.Context, about rules.Change) (kapi.Action, error) {
+	about.Kind = rules.KindGiveUp
+	c := submissionOf(about)
 	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Action{}, err
 	}
 	a := c.Record.Shown()
-	p.log.Warn("action given up", "action", a.ID, "title", a.Title, "by", by)
+	p.log.Warn("action given up", "action", a.ID, "title", a.Title, "by", about.By)
 	return a, nil
 }

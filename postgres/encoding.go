@@ -11,7 +11,10 @@ import (
 
 // format is the first byte of what encode makes. Whoever adds to a record adds to a new format, and
 // goes on reading the old one.
-const format = 1
+const (
+	format     = 2
+	senderless = 1 // the format before
+)
 
 const (
 	flagReleaseOnFailure = 1 << iota
@@ -58,7 +61,7 @@ func encode(b []byte, r *store.Record) []byte {
 			b = appendString(b, s)
 		}
 	}
-	return b
+	return appendString(b, r.Sender)
 }
 
 func appendString(b []byte, s string) []byte {
@@ -88,7 +91,7 @@ func flags(r *store.Record) (f uint64) {
 
 // decode reads what encode made. All strings of the record share one copy of data.
 func decode(data []byte) (r store.Record, err error) {
-	if len(data) == 0 || data[0] != format {
+	if len(data) == 0 || data[0] != format && data[0] != senderless {
 		return r, errFormat
 	}
 	d := decoder{rest: data[1:], text: string(data)}
@@ -112,6 +115,9 @@ func decode(data []byte) (r store.Record, err error) {
 		r.Runner = &kapi.Runner{ID: d.string(), Host: d.string(), PID: int(d.varint()), HeardAt: d.varint()}
 	}
 	r.Keys, r.Waits = d.strings(), d.strings()
+	if data[0] != senderless {
+		r.Sender = d.string()
+	}
 	r.ReleaseOnFailure = f&flagReleaseOnFailure != 0
 	r.GivenUp = f&flagGivenUp != 0
 	r.LateEnd = f&flagLateEnd != 0

@@ -21,7 +21,7 @@ func whole() store.Record {
 			CancelRequestedAt: math.MinInt64, ExitCode: &code,
 		},
 		Fence: 6, ReleaseOnFailure: true, LeaveRunning: true, Silence: "silence", GivenUp: true, LateEnd: true,
-		Waits: []string{"c"}, Ticket: 7, DismissFailed: true, CancelledBy: "somebody",
+		Waits: []string{"c"}, Ticket: 7, DismissFailed: true, CancelledBy: "somebody", Sender: "sender",
 	}
 }
 
@@ -73,10 +73,14 @@ func TestFormat(t *testing.T) {
 	const written = "\x01\xff\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02\x06\a\x02\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01\x06" +
 		"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01?\xd0\x00\x00\x00\x00\x00\x00\x01\x02id\x06Tïtle\vdescription\x05state\asilence" +
 		"\bsomebody\x06runner\x04host\b\n\x02\x01a\x01b\x01\x01c"
-	if r, err := decode([]byte(written)); err != nil || !reflect.DeepEqual(r, whole()) {
-		t.Errorf("%+v, %v", r, err)
+	senderless := whole()
+	senderless.Sender = ""
+	for data, want := range map[string]store.Record{written: senderless, "\x02" + written[1:] + "\x06sender": whole()} {
+		if r, err := decode([]byte(data)); err != nil || !reflect.DeepEqual(r, want) {
+			t.Errorf("%+v, %v; want %+v", r, err, want)
+		}
 	}
-	if _, err := decode([]byte("\x02" + written[1:])); !errors.Is(err, errFormat) {
+	if _, err := decode([]byte("\x03" + written[1:])); !errors.Is(err, errFormat) {
 		t.Errorf("of a later format: %v", err)
 	}
 	if _, err := decode([]byte{format, 0x80, 2}); !errors.Is(err, errFormat) { // bit 8

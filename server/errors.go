@@ -24,7 +24,7 @@ func (s *Server) fail(c *call, err error) {
 	var held *kapi.HeldError
 	switch own := wire.Refused(err); {
 	case errors.As(err, &held):
-		c.w.sendJSON(http.StatusConflict, wire.HeldBy(held))
+		c.w.sendJSON(http.StatusConflict, s.heldBy(c, held))
 	case errors.As(err, &limit):
 		limit.answer(c.w)
 	case own != nil:
@@ -38,6 +38,16 @@ func (s *Server) fail(c *call, err error) {
 	default:
 		s.failReported(c, http.StatusInternalServerError, "Internal Server Error", err)
 	}
+}
+
+// heldBy says as much of the holder of a key as who asks may know.
+func (s *Server) heldBy(c *call, held *kapi.HeldError) any {
+	if c.onlyItsOwn() {
+		if _, err := s.peer.Sender(c.who.ID).Get(c.Context(), held.Holder.ID); err != nil {
+			return wire.HeldByOther(held)
+		}
+	}
+	return wire.HeldBy(held)
 }
 
 func isUnavailable(err error) bool {

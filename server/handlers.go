@@ -4,21 +4,28 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 
+	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/wire"
+	"github.com/kettubot/kapi/peer"
 )
 
 // askAgain: the list may be kept, but must be asked about.
 var askAgain = []string{"private, no-cache"}
 
 func (s *Server) list(c *call) error {
-	listing, err := s.peer.ListJSON(c.Context())
+	listing, err := s.of(c).ListJSON(c.Context())
 	if err != nil {
 		return fmt.Errorf("list actions: %w", err)
 	}
-	etag := `"` + listing.Epoch + "-" + strconv.FormatUint(listing.Seq, 10) + `"`
+	etag := listing.Epoch + "-" + strconv.FormatUint(listing.Seq, 10)
+	if c.onlyItsOwn() { // another list than others' of the same moment
+		etag += "-" + url.QueryEscape(c.who.ID)
+	}
+	etag = `"` + etag + `"`
 	h := c.w.Header()
 	h["Etag"] = []string{etag}
 	h["Cache-Control"] = askAgain
@@ -30,8 +37,25 @@ func (s *Server) list(c *call) error {
 	return nil
 }
 
+// actions are those that somebody may know.
+type actions interface {
+	ListJSON(ctx context.Context) (peer.Listing, error)
+	Get(ctx context.Context, id string) (kapi.Action, error)
+	Report(ctx context.Context, id string, r kapi.Report) (kapi.Remote, error)
+	Cancel(ctx context.Context, id, by string) (kapi.Action, error)
+	GiveUp(ctx context.Context, id, by string) (kapi.Action, error)
+}
+
+// of returns the actions of who asks.
+func (s *Server) of(c *call) actions {
+	if c.onlyItsOwn() {
+		return s.peer.Sender(c.who.ID)
+	}
+	return s.peer
+}
+
 func (s *Server) get(c *call) error {
-	action, err := s.peer.Get(c.Context(), c.PathValue("id"))
+	action, err := s.of(c).Get(c.Context(), c.PathValue("id"))
 	if err != nil {
 		return fmt.Errorf("get action: %w", err)
 	}
@@ -54,9 +78,9 @@ func (s *Server) cancel(c *call) error {
 	if err != nil {
 		return err
 	}
-	end := s.peer.Cancel
+	end := s.of(c).Cancel
 	if body.GiveUp {
-		end = s.peer.GiveUp
+		end = s.of(c).GiveUp
 	}
 	action, err := end(c.Context(), c.PathValue("id"), by(c.who))
 	if err != nil {

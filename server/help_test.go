@@ -101,6 +101,10 @@ func byName(r *http.Request) (auth.Identity, error) {
 		return auth.Identity{ID: "3", Name: "kettu", Type: auth.TypeKettu, Permissions: auth.Kettu}, nil
 	case "plain":
 		return auth.Identity{ID: "4", Name: "bob", Type: auth.TypeUser}, nil
+	case "metrics":
+		return auth.Identity{ID: "5", Name: "prometheus", Type: auth.TypeBot, Permissions: auth.ReadMetrics}, nil
+	case "run", "another-run":
+		return auth.Identity{ID: "6" + name, Name: "ci", Type: auth.TypeBot, Permissions: auth.RunActions}, nil
 	case "expired":
 		return auth.Identity{}, auth.ErrExpiredToken
 	case "unknown":

@@ -33,7 +33,7 @@ func (s *Server) start(c *call) error {
 	if err != nil {
 		return err
 	}
-	spec := peer.RemoteSpec{Host: hostOf(c.Request)}
+	spec := peer.RemoteSpec{Host: hostOf(c.Request), Sender: c.who.ID}
 	if keys := c.Header.Values("Idempotency-Key"); len(keys) > 0 {
 		if len(keys) > 1 || keys[0] == "" || len(keys[0]) > maxIdempotencyKey {
 			return wire.BadBody.Because(fmt.Sprintf("the Idempotency-Key must be one, of 1 to %d bytes", maxIdempotencyKey))
@@ -46,7 +46,7 @@ func (s *Server) start(c *call) error {
 			return wire.BadBody.Because(err.Error())
 		}
 		hash := sha256.Sum256(same)
-		spec.Sender, spec.IdempotencyKey, spec.Hash = c.who.ID, keys[0], hash[:]
+		spec.IdempotencyKey, spec.Hash = keys[0], hash[:]
 	}
 	asked, err := f.Start()
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *Server) reportAction(c *call) error {
 	if err != nil {
 		return err
 	}
-	answer, err := s.peer.Report(c.Context(), c.PathValue("id"), body.Said())
+	answer, err := s.of(c).Report(c.Context(), c.PathValue("id"), body.Said())
 	reports := reporter(c.who.ID, c.PathValue("id"))
 	if errors.Is(err, kapi.ErrStaleFence) || errors.Is(err, kapi.ErrUnknown) {
 		s.door.reporters.drop(reports)

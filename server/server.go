@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"log/slog"
@@ -42,7 +43,8 @@ type Options struct {
 	// Page says how the web page is served; as it is, to whoever Authenticate knows by a
 	// cookie of the embedder's own.
 	Page Page
-	// Metrics, if set, answers GET /metrics, for admins: package metrics has such a handler.
+	// Metrics, if set, answers GET /metrics, for who has auth.ReadMetrics: package metrics has such a
+	// handler.
 	Metrics http.Handler
 	// TrustedProxies are the addresses of proxies in front of this handler. Of a request
 	// from one the client's address is taken from X-Forwarded-For, the scheme that the
@@ -97,16 +99,16 @@ func New(p *peer.Peer, o Options) *Server {
 		links:   links{of: map[[sha256.Size]byte]link{}},
 	}
 	for _, prefix := range []string{"/v4", ""} {
-		s.handle(prefix+"/kapi/actions", route{get: s.list, post: s.start})
-		s.handle(prefix+"/kapi/actions/{id}", route{get: s.get, patch: s.reportAction})
+		s.handle(prefix+"/kapi/actions", route{get: s.list, post: s.start, needs: auth.RunActions})
+		s.handle(prefix+"/kapi/actions/{id}", route{get: s.get, patch: s.reportAction, needs: auth.RunActions})
 		s.handle(prefix+"/kapi/actions/{id}/dismiss", route{post: s.dismiss})
-		s.handle(prefix+"/kapi/actions/{id}/cancel", route{post: s.cancel})
+		s.handle(prefix+"/kapi/actions/{id}/cancel", route{post: s.cancel, needs: auth.RunActions})
 		s.handle(prefix+"/gateway", route{get: s.gatewayURL, probe: true})
 	}
 	s.handle("/healthz", route{get: s.healthz, probe: true})
 	s.handle("/readyz", route{get: s.readyz, probe: true})
 	if o.Metrics != nil {
-		s.handle("/metrics", route{get: s.metrics})
+		s.handle("/metrics", route{get: s.metrics, needs: auth.ReadMetrics})
 	}
 	s.pageRoutes()
 	s.handle("/", *s.unrouted)
@@ -124,6 +126,8 @@ type handler func(*call) error
 // A route is what can be done at one path. The zero value is no route.
 type route struct {
 	get, post, patch, delete handler
+	// needs is the permission that it takes; 0 is auth.Admin.
+	needs auth.Permissions
 	// probe needs no token.
 	probe bool
 	// page is of the web page: it needs no token either, but has a rate limit of its own.
@@ -135,6 +139,11 @@ type call struct {
 	*http.Request
 	w   *recorder
 	who auth.Identity
+}
+
+// onlyItsOwn reports whether who asks may know no other actions than those that it started.
+func (c *call) onlyItsOwn() bool {
+	return !c.who.Permissions.Has(auth.Admin) && c.who.Permissions.Has(auth.RunActions)
 }
 
 func (s *Server) handle(pattern string, rt route) {
@@ -229,17 +238,17 @@ func (s *Server) admit(rt *route, c *call) (handler, error) {
 	case stranger != nil:
 		return nil, stranger
 	}
-	return handle, s.allow(c)
+	return handle, s.allow(rt, c)
 }
 
 // allow checks what every route of the API asks of a request.
-func (s *Server) allow(c *call) error {
+func (s *Server) allow(rt *route, c *call) error {
 	if !hasOwnHeader(c.Request) {
 		if err := s.sameOrigin(c); err != nil {
 			return err
 		}
 	}
-	if !c.who.Permissions.Has(auth.Admin) {
+	if !c.who.Permissions.Has(cmp.Or(rt.needs, auth.Admin)) || c.onlyItsOwn() && c.who.ID == "" {
 		return auth.ErrForbidden
 	}
 	return checkQuery(c.URL.RawQuery)

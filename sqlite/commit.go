@@ -16,7 +16,7 @@ import (
 const (
 	updateHead   = `UPDATE head SET seq = ?`
 	insertAction = `INSERT INTO actions (` + columns + `)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
 	updateAction = `UPDATE actions SET seq = ?, status = ?, progress = ?, state = ?, keys = ?, updated_at = ?,
 		started_at = ?, runner = ?, host = ?, pid = ?, heard_at = ?, cancel_requested_at = ?, cancelled_by = ?,
 		exit_code = ?, fence = ?, flags = ?, silence = ?, waits = ?, ticket = ? WHERE id = ?`
@@ -232,6 +232,7 @@ func bindInsert(stmt *sqlite.Stmt, r *store.Record) {
 	stmt.BindText(9, strings.Join(r.Keys, " "))
 	stmt.BindInt64(10, r.UpdatedAt)
 	bindRest(stmt, 11, r)
+	stmt.BindText(24, r.Sender)
 }
 
 // bindUpdate binds what can change, then the id.

@@ -17,7 +17,7 @@ const (
 	selectHead = `SELECT epoch, seq, purged, min_report, min_start FROM head`
 
 	columns = `seq, id, title, description, created_at, status, progress, state, keys, updated_at, started_at,
-		runner, host, pid, heard_at, cancel_requested_at, cancelled_by, exit_code, fence, flags, silence, waits, ticket`
+		runner, host, pid, heard_at, cancel_requested_at, cancelled_by, exit_code, fence, flags, silence, waits, ticket, sender`
 
 	selectOngoing = `SELECT ` + columns + ` FROM actions WHERE status < 4`
 	selectSince   = `SELECT ` + columns + ` FROM actions WHERE seq > ? ORDER BY seq`
@@ -212,6 +212,7 @@ func scanRecord(stmt *sqlite.Stmt) store.Record {
 		LeaveRunning:     flags&flagLeaveRunning != 0,
 		DismissFailed:    flags&flagDismissFailed != 0,
 		Ticket:           uint64(stmt.ColumnInt64(22)),
+		Sender:           stmt.ColumnText(23),
 	}
 	if waits := stmt.ColumnText(21); waits != "" {
 		r.Waits = strings.Fields(waits)

@@ -19,11 +19,7 @@ func (a *app) describeHeld(e *kapi.HeldError) string {
 		how = fmt.Sprintf("still held after %v", e.Waited)
 	}
 	fmt.Fprintf(&b, "key %q is %s by action %s, ", e.Key, how, plain(called(h)))
-	if h.Status == kapi.StatusFailed {
-		fmt.Fprintf(&b, "which failed at %s", localTime(h.UpdatedAt))
-	} else {
-		fmt.Fprintf(&b, "%s since %s", h.Status, localTime(max(h.StartedAt, h.CreatedAt)))
-	}
+	fmt.Fprint(&b, howLong(h))
 	if h.Runner != nil {
 		fmt.Fprintf(&b, " on %s", plain(h.Runner.Host))
 		if h.Runner.PID != 0 { // of a runner that reports over REST nobody knows it
@@ -51,4 +47,18 @@ func (a *app) describeHeld(e *kapi.HeldError) string {
 		b.WriteString("\nor, for commands that are safe to repeat, start them with --release-on-failure")
 	}
 	return b.String()
+}
+
+// howLong says what an action is, and since when; who may know no more of another's is not told that.
+func howLong(h kapi.Action) string {
+	since := max(h.StartedAt, h.CreatedAt)
+	switch {
+	case h.Status == kapi.StatusFailed && h.UpdatedAt == 0:
+		return "which failed"
+	case h.Status == kapi.StatusFailed:
+		return "which failed at " + localTime(h.UpdatedAt)
+	case since == 0:
+		return "which is " + h.Status.String()
+	}
+	return fmt.Sprintf("%s since %s", h.Status, localTime(since))
 }

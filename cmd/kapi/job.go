@@ -210,7 +210,7 @@ func (j *job) command(h kapi.Handle, tracker *progress.Tracker, socket *notify.S
 	}
 	c := supervise.Command{
 		Path: j.path, Args: j.Command,
-		Env:    supervise.Environ(os.Environ(), j.app.ownVariables, h.ID(), h.Fence(), r.nonce, address),
+		Env:    supervise.Environ(j.app.environ(j.place, j.PassToken), j.app.ownVariables, h.ID(), h.Fence(), r.nonce, address),
 		Record: r.begin,
 		Action: h.ID(), Signals: j.signals, Quiesce: j.place.quiesce,
 		Grace: max(j.Grace, 1), // 0 is its default

@@ -70,6 +70,7 @@ func (a *app) main(args []string) int {
 	})
 	var err error
 	a.faults.Try(func() { err = a.run(args) })
+	err = a.whatItLacks(err)
 	a.complain(err)
 	return exitCode(err)
 }

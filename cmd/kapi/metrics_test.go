@@ -32,7 +32,7 @@ type served struct {
 func startServer(t *testing.T) *served {
 	t.Helper()
 	store := "sqlite:" + filepath.Join(t.TempDir(), "kapi.db")
-	token, err := exec.Command("kapi", "token", "create", "--store", store, "--name", "ops").Output()
+	token, err := exec.Command("kapi", "token", "create", "--store", store, "--name", "ops", "--perms", "admin").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,8 @@ type runCmd struct {
 	Stall        time.Duration `placeholder:"DURATION" help:"Show the action as impacted while neither its progress nor its state has moved for this long."`
 	LeaveRunning bool          `help:"If kapi run itself is killed, leave running what the command has started, instead of asking it to end. Its output is not looked at then."`
 
+	PassToken bool `help:"Let the command have the token, in $KAPI_TOKEN: a kapi inside it needs that, if it is to use the same server."`
+
 	EndTimeout time.Duration `default:"10m" placeholder:"DURATION" help:"For how long the end of the command is tried to be recorded, if store or server can't be reached then; 0 is no limit (default: ${default})."`
 
 	Command []string `arg:"" passthrough:"partial" name:"command" help:"The command and its arguments, best behind --."`

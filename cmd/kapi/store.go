@@ -45,6 +45,9 @@ func (a *app) openStore(ctx context.Context, log *slog.Logger) (store, error) {
 	if a.storeSchema != "" || a.storeListen != "" {
 		return nil, usage("--store-schema and --store-listen are for a PostgreSQL store: --store postgres://...")
 	}
+	if err := a.knowsPlace(); err != nil {
+		return nil, err
+	}
 	path, err := storePath(a.store)
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ type tokenCmd struct {
 type tokenCreateCmd struct {
 	Name    string   `required:"" help:"Who it is for."`
 	Type    string   `enum:"user,bot,kettu" default:"user" help:"What it is for: user, bot or kettu."`
-	Perms   string   `default:"admin" help:"Its permissions, with commas between: owner, kettu, admin; '' is none."`
+	Perms   *string  `placeholder:"PERM,..." help:"What it may do, with commas between. admin: everything with actions. run: start actions, and report on, list and cancel those. metrics: read the metrics. owner, kettu: kAPI's, the same as admin here. '' is nothing."`
 	Expires lifetime `placeholder:"DUR" help:"How long it is valid, as in 12h or 90d. The default is for ever."`
 }
 
@@ -47,7 +47,11 @@ func (l *lifetime) UnmarshalText(text []byte) error {
 }
 
 func (c *tokenCreateCmd) Run(a *app) error {
-	perms, err := auth.ParsePermissions(c.Perms)
+	if c.Perms == nil {
+		return usage("--perms must say what the token may do: admin (everything with actions), run (start actions, and report on, list and cancel those), " +
+			"metrics (read the metrics), owner or kettu (kAPI's, the same as admin here), or '' (nothing)")
+	}
+	perms, err := auth.ParsePermissions(*c.Perms)
 	if err != nil {
 		return usage("--perms: %v", err)
 	}

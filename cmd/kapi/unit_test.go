@@ -69,7 +69,7 @@ func TestEveryFlagHasAVariable(t *testing.T) {
 	check(parser.Model.Node)
 	slices.Sort(names)
 	if got, want := strings.Join(slices.Compact(names), " "),
-		"description dismiss-failed end-timeout expires give-up grace insecure join json key kill leave-running listen log-format log-level metrics-listen name perms "+
+		"description dismiss-failed end-timeout expires give-up grace insecure join json key kill leave-running listen log-format log-level metrics-listen name pass-token perms "+
 			"progress rate-burst rate-limit rate-limit-address release-on-failure server stall store store-listen store-schema store-timeout timeout title tls-cert tls-key token total trusted-proxy tty type wait"; got != want {
 		t.Errorf("the flags are %s, want %s", got, want)
 	}
@@ -119,7 +119,8 @@ func TestVariablesCount(t *testing.T) {
 	if c := parse("serve"); !reflect.DeepEqual(c.Serve, want) {
 		t.Errorf("serve: %+v", c.Serve)
 	}
-	if c := parse("token", "create"); c.Token.Create != (tokenCreateCmd{Name: "n", Type: "bot", Expires: lifetime(48 * time.Hour)}) {
+	none := ""
+	if c := parse("token", "create"); !reflect.DeepEqual(c.Token.Create, tokenCreateCmd{Name: "n", Type: "bot", Perms: &none, Expires: lifetime(48 * time.Hour)}) {
 		t.Errorf("token create: %+v", c.Token.Create)
 	}
 }

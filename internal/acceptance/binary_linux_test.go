@@ -70,7 +70,7 @@ func (k *installation) run(words string, args ...string) (stdout, stderr string,
 func (k *installation) serve() {
 	k.t.Helper()
 	k.serveOnly()
-	token, stderr, code := k.run("token create", "--name", "test")
+	token, stderr, code := k.run("token create", "--name", "test", "--perms", "admin")
 	if code != 0 || token == "" {
 		k.t.Fatalf("kapi token create exits with %d: %s", code, stderr)
 	}

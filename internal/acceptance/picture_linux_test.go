@@ -61,7 +61,7 @@ func newScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{installation: install(t, buildKapi(t)), address: freeAddress(t)}
 	s.startServer()
-	stdout, stderr, code := s.installation.run("token create", "--name", "test")
+	stdout, stderr, code := s.installation.run("token create", "--name", "test", "--perms", "admin")
 	if code != 0 {
 		t.Fatalf("kapi token create: %s", stderr)
 	}

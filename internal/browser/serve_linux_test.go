@@ -48,7 +48,7 @@ func newSite(t testing.TB) *site {
 	s := &site{t: t, path: filepath.Join(t.TempDir(), "kapi.db"), address: listener.Addr().String()}
 	_ = listener.Close()
 	s.url = "http://" + s.address + "/"
-	s.token = s.kapi("token", "create", "--name", "ada")
+	s.token = s.kapi("token", "create", "--name", "ada", "--perms", "admin")
 	s.start()
 	t.Cleanup(s.kill)
 	return s

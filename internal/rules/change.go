@@ -26,6 +26,8 @@ type Change struct {
 	Kind Kind
 	// ID is that of the action; a start and a reclaim have it in their action.
 	ID string
+	// Sender, if set, has the action unknown unless that one started it: of reports, and of who cancels.
+	Sender string
 	// Action is what a start adds, and a reclaim puts back.
 	Action *store.Record
 

@@ -120,7 +120,7 @@ func (pl *Plan) apply(c *Change, o *Outcome) error {
 		return pl.reclaim(c, o)
 	}
 	old := pl.lookup(c.ID)
-	if old == nil {
+	if old == nil || c.Sender != "" && old.Sender != c.Sender {
 		return kapi.ErrUnknown
 	}
 	o.Record = *old

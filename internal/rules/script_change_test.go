@@ -43,9 +43,9 @@ func (s *script) change(verb string, p *phrase) func(*Plan) string {
 	case "dismiss":
 		c.Kind = KindDismiss
 	case "cancel":
-		c.Kind, c.By = KindCancel, p.by()
+		c.Kind, c.By, c.Sender = KindCancel, p.by(), p.sender()
 	case "give-up":
-		c.Kind, c.By = KindGiveUp, p.by()
+		c.Kind, c.By, c.Sender = KindGiveUp, p.by(), p.sender()
 	case "reclaim":
 		r := s.record(c.ID, p)
 		c.Kind, c.Action = KindReclaim, &r
@@ -59,6 +59,11 @@ func (p *phrase) by() string {
 		p.s.bad("by nobody")
 	}
 	return by
+}
+
+func (p *phrase) sender() string {
+	sender, _ := p.text("of-sender")
+	return sender
 }
 
 func (s *script) applying(c Change) func(*Plan) string {
@@ -170,7 +175,7 @@ func fenceOf(pl *Plan, id string, stale, byTicket bool) uint64 {
 }
 
 func (s *script) report(id string, p *phrase) func(*Plan) string {
-	c := Change{Kind: KindReport, ID: id, Heard: p.has("heard")}
+	c := Change{Kind: KindReport, ID: id, Heard: p.has("heard"), Sender: p.sender()}
 	if status, moves := p.status(); moves && status == kapi.StatusPending {
 		s.bad("0 is no move")
 	} else {

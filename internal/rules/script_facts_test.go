@@ -29,6 +29,7 @@ func (s *script) record(id string, p *phrase) store.Record {
 	if status != kapi.StatusPending {
 		r.StartedAt = s.now
 	}
+	r.Sender, _ = p.text("sender")
 	if r.State, _ = p.text("state"); p.has("elsewhere") {
 		r.Runner.PID = 0
 	}
@@ -241,6 +242,7 @@ func (s *script) facts(r *store.Record, wanted map[string]string) map[string]str
 		asked("started", age(r.StartedAt), true)
 	}
 	asked("releases", "", r.ReleaseOnFailure)
+	asked("sender", r.Sender, true)
 	asked("may-dismiss", "", r.DismissFailed)
 	asked("elsewhere", "", r.Runner.PID == 0)
 	return facts

@@ -29,12 +29,12 @@ import (
 //
 //	start ID [wants KEYS] [pending] [may-wait] [may-dismiss] [within IDS] [asks REQUEST [by NAME] [body=TEXT]] [unjudged] FACT...
 //	adopt ID wants KEYS         A start that an embedder's transaction has recorded.
-//	report ID [STATUS] [progress=P] [reset] [state=TEXT] [exit=N] [goes-on] [stale|by-ticket] [heard]
+//	report ID [STATUS] [progress=P] [reset] [state=TEXT] [exit=N] [goes-on] [stale|by-ticket] [heard] [of-sender=ID]
 //	judge ID [gone|alive] [stopped] [restarted] [silent=TIME] [left=NAME] [maybe-left=NAME] [hidden] [renewed] [of-runner=ID]
 //	restore ID [stale]          Its runner has renewed its lease.
 //	dismiss ID
-//	cancel ID by NAME
-//	give-up ID by NAME
+//	cancel ID by NAME [of-sender=ID]
+//	give-up ID by NAME [of-sender=ID]
 //	reclaim ID STATUS FACT...   Its runner finds it missing from the store.
 //	nudge [wants KEYS]
 //
@@ -60,7 +60,8 @@ import (
 // facts can be given: the others come about by changes.
 //
 //	state=TEXT, silence=TEXT, progress=P (or unknown), exit=N (or none), fence=N, ticket=N, seq=N
-//	heard=AGE, updated=AGE, started=AGE (or never), releases (on failure), may-dismiss, elsewhere (its runner)
+//	heard=AGE, updated=AGE, started=AGE (or never), releases (on failure), may-dismiss, elsewhere (its runner),
+//	sender=ID
 //
 // Beside actions, "then" knows these:
 //

@@ -31,6 +31,8 @@ type Record struct {
 	Ticket uint64
 	// DismissFailed is the Spec's, of an action that was queued.
 	DismissFailed bool
+	// Sender is the id of who started it by way of a server, "" of all others.
+	Sender string
 	// CancelledBy names who asked the runner to stop.
 	CancelledBy string
 }

@@ -119,7 +119,7 @@ func testUpdate(t *testing.T, b Backend) {
 	up, down := full("up"), bare("down")
 	// What never changes.
 	for i, r := range []*store.Record{&up, &down} {
-		r.Title, r.Description, r.CreatedAt = before[i].Title, before[i].Description, before[i].CreatedAt
+		r.Title, r.Description, r.CreatedAt, r.Sender = before[i].Title, before[i].Description, before[i].CreatedAt, before[i].Sender
 	}
 	down.ReleaseOnFailure = false
 	checkReads(t, stores[1], update(t, stores[0], up, down))
@@ -154,7 +154,7 @@ func testLarge(t *testing.T, b Backend) {
 		if i%2 == 0 {
 			r = bare(before.ID)
 		}
-		r.Title, r.Description, r.CreatedAt = before.Title, before.Description, before.CreatedAt
+		r.Title, r.Description, r.CreatedAt, r.Sender = before.Title, before.Description, before.CreatedAt, before.Sender
 		changed = append(changed, r)
 	}
 	var free []string

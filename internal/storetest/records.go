@@ -139,7 +139,7 @@ func full(id string) store.Record {
 		},
 		Fence: 7, ReleaseOnFailure: true, Silence: "no word from db1.example", GivenUp: true, LateEnd: true, LeaveRunning: true,
 		Waits: []string{"guild:81384788765712384", "Ünicode"}, Ticket: 5, DismissFailed: true,
-		CancelledBy: "Zoë",
+		CancelledBy: "Zoë", Sender: "mfrggzdfmztwq2lk",
 	}
 }
 

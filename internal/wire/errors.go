@@ -120,6 +120,36 @@ func HeldBy(e *kapi.HeldError) Held {
 	return Held{codeHeld, e.Error(), e.Holder, e.Key, e.Circular}
 }
 
+// A HeldByAnother answers the same to who may know no more of another's action than this.
+type HeldByAnother struct {
+	Held
+	Action Holder `json:"action"` // in the place of Held's
+}
+
+// A Holder is what everybody who may start actions learns of the one that holds a key.
+type Holder struct {
+	ID     string      `json:"id"`
+	Title  string      `json:"title"`
+	Status kapi.Status `json:"status"`
+	Keys   []string    `json:"keys"`
+	Runner *Runner     `json:"runner,omitempty"`
+}
+
+// A Runner is what is told of a Holder's.
+type Runner struct {
+	Host    string `json:"host"`
+	HeardAt int64  `json:"heard_at"`
+}
+
+// HeldByOther returns the answer to a start that was refused for another's action.
+func HeldByOther(e *kapi.HeldError) HeldByAnother {
+	holder := Holder{ID: e.Holder.ID, Title: e.Holder.Title, Status: e.Holder.Status, Keys: append([]string{}, e.Holder.Keys...)}
+	if r := e.Holder.Runner; r != nil {
+		holder.Runner = &Runner{r.Host, r.HeardAt}
+	}
+	return HeldByAnother{HeldBy(e), holder}
+}
+
 // A Failure answers a request that could not be served: the log says more under the id of the report.
 type Failure struct {
 	Message string `json:"message"`

@@ -19,7 +19,7 @@ export class SignIn {
     if (signInUrl) this.parts.link.href = signInUrl;
     show(this.parts.link, Boolean(signInUrl));
     show(this.parts.noLink, !signInUrl);
-    if (this.byToken) this.parts.how.append(command("kapi token create --name me"));
+    if (this.byToken) this.parts.how.append(command("kapi token create --name me --perms admin"));
     this.parts.token.addEventListener("input", () => this.#refuse(""));
     this.parts.form.addEventListener("submit", (event) => {
       event.preventDefault();

@@ -1,0 +1,68 @@
+package peer
+
+import (
+	"context"
+	"slices"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/rules"
+)
+
+// A Sender is somebody who starts actions by way of a server (RemoteSpec.Sender), and may know no others
+// than these. Its methods may be called concurrently; one without an id has no actions.
+type Sender struct {
+	peer *Peer
+	id   string
+}
+
+// Sender returns what the sender with this id may do.
+func (p *Peer) Sender(id string) Sender { return Sender{p, id} }
+
+// ListJSON is Peer.ListJSON, of the sender's own. It is made anew each time.
+func (s Sender) ListJSON(ctx context.Context) (Listing, error) {
+	if err := s.peer.upToDate(ctx); err != nil {
+		return Listing{}, err
+	}
+	all, head := s.peer.view.all()
+	own := slices.DeleteFunc(all, func(e *entry) bool { return !s.started(e.Sender) })
+	return *listingOf(own, head), nil
+}
+
+// Get is Peer.Get, of the sender's own.
+func (s Sender) Get(ctx context.Context, id string) (kapi.Action, error) {
+	if err := s.peer.upToDate(ctx); err != nil {
+		return kapi.Action{}, err
+	}
+	r, ok := s.peer.view.Get(id)
+	if !ok || !s.started(r.Sender) {
+		return kapi.Action{}, kapi.ErrUnknown
+	}
+	a := r.Shown()
+	return a, s.peer.hear(&a)
+}
+
+// Report is Peer.Report, of the sender's own.
+func (s Sender) Report(ctx context.Context, id string, r kapi.Report) (kapi.Remote, error) {
+	if s.id == "" {
+		return kapi.Remote{}, kapi.ErrUnknown
+	}
+	return s.peer.report(ctx, rules.Change{ID: id, Sender: s.id}, r)
+}
+
+// Cancel is Peer.Cancel, of the sender's own.
+func (s Sender) Cancel(ctx context.Context, id, by string) (kapi.Action, error) {
+	if s.id == "" {
+		return kapi.Action{}, kapi.ErrUnknown
+	}
+	return s.peer.cancelBy(ctx, rules.Change{ID: id, Sender: s.id, By: by})
+}
+
+// GiveUp is Peer.GiveUp, of the sender's own.
+func (s Sender) GiveUp(ctx context.Context, id, by string) (kapi.Action, error) {
+	if s.id == "" {
+		return kapi.Action{}, kapi.ErrUnknown
+	}
+	return s.peer.giveUp(ctx, rules.Change{ID: id, Sender: s.id, By: by})
+}
+
+func (s Sender) started(sender string) bool { return s.id != "" && s.id == sender }
