@@ -19,11 +19,10 @@ func click(script string) chromedp.Action[chromedp.Void] {
 	return chromedp.Evaluate[chromedp.Void]("void " + script + ".click()")
 }
 
-// tokenID is that of the site's token.
+// tokenID is that of the site's token, which is older than all its sessions.
 func (s *site) tokenID() string {
 	s.t.Helper()
-	lines := strings.Split(s.kapi("token", "ls"), "\n")
-	return strings.Fields(lines[len(lines)-1])[0]
+	return strings.Fields(strings.Split(s.kapi("token", "ls"), "\n")[1])[0]
 }
 
 // fill makes a text of exactly so many code points.
