@@ -35,7 +35,9 @@ func (s *Server) signIn(c *call) error {
 		return err
 	}
 	c.w.who = who
-	begin := func(ctx context.Context) (auth.Session, error) { return s.options.Page.SignIn.BeginSession(ctx, who.ID) }
+	begin := func(ctx context.Context) (auth.Session, error) {
+		return s.options.Page.SignIn.BeginSession(ctx, who.ID)
+	}
 	if isForm { // sent by the browser, without the page's script: that takes over
 		c.w.Header().Set("Location", toEnter+s.links.add(begin))
 		c.w.WriteHeader(http.StatusSeeOther)
