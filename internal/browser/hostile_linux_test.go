@@ -252,5 +252,8 @@ func TestLink(t *testing.T) {
 	other := open(t, desktop)
 	other.visit(link)
 	other.await("nobody else is", `document.querySelector("#sign-in-view").checkVisibility() && document.querySelector("#sign-in-view").textContent.includes("has been used already")`)
+	// Pasted over the address of the page that is open, a code is used all the same.
+	other.do(chromedp.Evaluate[chromedp.Void](`void (location.hash = "#/enter/AAAAAAAAAAAAAAAAAAAAAAAAAA")`))
+	other.await("it is no good either", `location.hash === "#/link" && document.querySelector("#sign-in-view").checkVisibility()`)
 	other.quiet()
 }
