@@ -13,8 +13,10 @@ import (
 	"github.com/kettubot/kapi/internal/scheme"
 )
 
-// Cookie is the name of the cookie that carries a bare token of any type, for
-// requests without an Authorization header.
+// Cookie is the name of the cookie that carries a bare token of any type, for requests without an
+// Authorization header from clients that are no browser: what a browser sends (an Origin or
+// Sec-Fetch-Site header tells) is taken for a request without a token, since a browser sends its
+// cookies to every port of the host.
 const Cookie = "sess"
 
 const (
@@ -38,8 +40,17 @@ type Authenticator struct {
 // cached is a token that was found valid. What isn't valid is not kept: it is
 // different every time when somebody guesses.
 type cached struct {
-	token Token
-	until time.Time
+	token   Token
+	session string // the id of the session that stands for the token, "" if it came itself
+	until   time.Time
+}
+
+// expiry returns ErrExpiredToken once it has expired.
+func (c *cached) expiry(now time.Time) error {
+	if c.token.expired(now) {
+		return ErrExpiredToken
+	}
+	return nil
 }
 
 // NewAuthenticator returns an Authenticator over these tokens.
@@ -67,8 +78,8 @@ func (a *Authenticator) Authenticate(r *http.Request) (Identity, error) {
 	return token.identity(), nil
 }
 
-// Revoke removes a token from the store, and from what this Authenticator remembers.
-// It returns ErrUnknownToken if there is none with that id.
+// Revoke removes a token, with the sessions that were begun with it, or a session from the store, and
+// from what this Authenticator remembers. It returns ErrUnknownToken if there is none with that id.
 func (a *Authenticator) Revoke(ctx context.Context, id string) error {
 	err := a.tokens.RemoveToken(ctx, id)
 
@@ -76,7 +87,7 @@ func (a *Authenticator) Revoke(ctx context.Context, id string) error {
 	defer a.mu.Unlock()
 	a.revocations++
 	for hash, c := range a.cache {
-		if c.token.ID == id {
+		if c.token.ID == id || c.session == id {
 			delete(a.cache, hash)
 		}
 	}
@@ -92,38 +103,47 @@ func (a *Authenticator) find(ctx context.Context, secret string) (Token, error) 
 	hash := sha256.Sum256([]byte(secret))
 	start := time.Now()
 
-	token, known, revocations := a.recall(hash, start)
+	found, known, revocations := a.recall(hash, start)
 	if !known {
-		var err error
-		token, err = a.tokens.FindToken(ctx, id)
-		if errors.Is(err, ErrUnknownToken) {
-			return Token{}, ErrInvalidToken
-		}
+		token, err := a.lookUp(ctx, id)
 		if err != nil {
-			return Token{}, fmt.Errorf("look up token %s: %w", id, err)
+			return Token{}, err
 		}
-		if !token.is(hash) {
+		if token.Session || !token.is(hash) {
 			return Token{}, ErrInvalidToken
 		}
+		found = cached{token: token, until: start.Add(cacheFor)}
 	}
-	if token.expired(time.Now()) {
-		return Token{}, ErrExpiredToken
+	if err := found.expiry(time.Now()); err != nil {
+		return Token{}, err
 	}
 	if !known {
-		a.remember(hash, cached{token, start.Add(cacheFor)}, revocations)
+		a.remember(hash, found, revocations)
+	}
+	return found.token, nil
+}
+
+// lookUp asks the store. One that it doesn't know is not valid.
+func (a *Authenticator) lookUp(ctx context.Context, id string) (Token, error) {
+	token, err := a.tokens.FindToken(ctx, id)
+	switch {
+	case errors.Is(err, ErrUnknownToken):
+		return Token{}, ErrInvalidToken
+	case err != nil:
+		return Token{}, fmt.Errorf("look up token %s: %w", id, err)
 	}
 	return token, nil
 }
 
-func (a *Authenticator) recall(hash [sha256.Size]byte, now time.Time) (t Token, ok bool, revocations int) {
+func (a *Authenticator) recall(hash [sha256.Size]byte, now time.Time) (c cached, ok bool, revocations int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	c, ok := a.cache[hash]
+	c, ok = a.cache[hash]
 	if ok && !now.Before(c.until) {
 		delete(a.cache, hash)
 		ok = false
 	}
-	return c.token, ok, a.revocations
+	return c, ok, a.revocations
 }
 
 func (a *Authenticator) remember(hash [sha256.Size]byte, c cached, revocations int) {
@@ -146,12 +166,20 @@ func credentials(r *http.Request) (secret string, fits func(Type) bool, err erro
 		}
 		return fromHeader(header[0])
 	}
+	if fromBrowser(r) {
+		return "", nil, ErrNoToken
+	}
 	for _, c := range r.CookiesNamed(Cookie) {
 		if c.Value != "" {
 			return c.Value, Type.Valid, nil
 		}
 	}
 	return "", nil, ErrNoToken
+}
+
+// fromBrowser reports whether a browser sent r, as far as one says so.
+func fromBrowser(r *http.Request) bool {
+	return r.Header["Origin"] != nil || r.Header["Sec-Fetch-Site"] != nil
 }
 
 // fromHeader reads "Bearer x.y.z" or "Bot x.y.z", the scheme in any case (RFC 9110,

@@ -47,6 +47,11 @@ func TestAuthenticate(t *testing.T) {
 		{"an empty cookie before a full one", withCookie(withCookie(request(), ""), user), userToken.ID, nil},
 		{"header beats cookie", withCookie(request("Bot "+bot), user), botToken.ID, nil},
 
+		{"the cookie in a browser, which has an Origin", fromBrowser(withCookie(request(), user), "Origin"), "", auth.ErrNoToken},
+		{"the cookie in a browser, of no origin", fromBrowser(withCookie(request(), user), "Origin", ""), "", auth.ErrNoToken},
+		{"the cookie in a browser, which says where from", fromBrowser(withCookie(request(), user), "Sec-Fetch-Site"), "", auth.ErrNoToken},
+		{"the header in a browser", fromBrowser(request("Bearer "+user), "Origin"), userToken.ID, nil},
+
 		{"nothing", request(), "", auth.ErrNoToken},
 		{"an empty cookie", withCookie(request(), ""), "", auth.ErrNoToken},
 		{"a wrong header beats a good cookie", withCookie(request("Bearer "+other), user), "", auth.ErrInvalidToken},

@@ -12,7 +12,7 @@ func TestCacheIsBounded(t *testing.T) {
 	until := time.Now().Add(time.Hour)
 	for i := range uint64(10 * maxCache) {
 		hash := sha256.Sum256(binary.LittleEndian.AppendUint64(nil, i))
-		a.remember(hash, cached{Token{}, until}, 0)
+		a.remember(hash, cached{until: until}, 0)
 		if len(a.cache) > maxCache {
 			t.Fatalf("%d entries", len(a.cache))
 		}

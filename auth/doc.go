@@ -20,7 +20,14 @@
 //
 // The token is taken from the Authorization header, "Bearer x.y.z" for users and
 // "Bot x.y.z" for bots and for kettu itself; without that header, from the cookie
-// "sess", which carries the bare token.
+// "sess", which carries the bare token, unless a browser sent it.
+//
+// # Let a browser sign in
+//
+// A browser keeps no token: it sends a cookie to every port of the host, whoever listens there.
+// [Authenticator.BeginSession] makes a [Session] of a token, in two halves: one for a cookie, the
+// other for what only one origin can read. [Authenticator.AuthenticateSession] says who sent both,
+// [Authenticator.EndSession] ends it. Package server does all that.
 //
 // # Take a token back
 //
@@ -34,6 +41,8 @@
 // # Promises
 //
 //   - Of a secret only its SHA-256 is kept, and it is compared in constant time.
+//   - A session may do what its token may at that moment. It ends with its token, and after
+//     [SessionFor].
 //   - A secret holds 256 random bits, and never starts with a hyphen, so that it can
 //     be given on a command line.
 //   - A token that is past its expiry is refused at once, one that was removed from

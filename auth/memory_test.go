@@ -2,8 +2,10 @@ package auth_test
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -30,7 +32,11 @@ func (m *memory) AddToken(_ context.Context, t auth.Token) error {
 	return nil
 }
 
-func (m *memory) Tokens(context.Context) ([]auth.Token, error) { return nil, nil }
+func (m *memory) Tokens(context.Context) (all []auth.Token, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Values(m.tokens)), m.fail
+}
 
 func (m *memory) FindToken(_ context.Context, id string) (auth.Token, error) {
 	m.mu.Lock()
@@ -93,5 +99,11 @@ func withHeaders(header, cookie string) *http.Request {
 		r.Header.Set("Authorization", header)
 	}
 	r.Header.Set("Cookie", cookie)
+	return r
+}
+
+// fromBrowser adds a header that only browsers send; its value doesn't matter.
+func fromBrowser(r *http.Request, header string, value ...string) *http.Request {
+	r.Header[header] = append(value, "same-origin")[:1]
 	return r
 }

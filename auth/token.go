@@ -60,7 +60,7 @@ type Identity struct {
 	Permissions Permissions
 }
 
-// A Token is what is kept of a token.
+// A Token is what is kept of a token, or of a session.
 type Token struct {
 	// ID names the token in lists and to revoke it. It is the readable part of the
 	// secret, and no secret itself.
@@ -71,8 +71,13 @@ type Token struct {
 	Permissions Permissions
 	// CreatedAt and ExpiresAt are in milliseconds since 1970; an ExpiresAt of 0 is never.
 	CreatedAt, ExpiresAt int64
-	// Hash is the SHA-256 of the whole secret.
+	// Hash is the SHA-256 of the whole secret; of a session, of both its halves.
 	Hash [sha256.Size]byte
+	// Session says that this is a session, which is no token: see Session.
+	Session bool
+	// By is the id of the token that a session was begun with, "" if without one. The permissions of
+	// one that has it are those of its token.
+	By string
 }
 
 // Tokens keeps tokens. A store of actions does so too.
@@ -80,13 +85,14 @@ type Token struct {
 // All methods may be called concurrently. A store that can't be reached answers with
 // an error that is none of this package's.
 type Tokens interface {
-	// AddToken adds a token. An id that is taken is an error.
+	// AddToken adds a token or a session. An id that is taken is an error.
 	AddToken(context.Context, Token) error
-	// Tokens returns all tokens, the oldest first, the expired ones included.
+	// Tokens returns all tokens and sessions, the oldest first, the expired ones included.
 	Tokens(context.Context) ([]Token, error)
 	// FindToken returns ErrUnknownToken if there is none with that id.
 	FindToken(ctx context.Context, id string) (Token, error)
-	// RemoveToken returns ErrUnknownToken if there is none with that id.
+	// RemoveToken removes the sessions that were begun with the token, too. It returns
+	// ErrUnknownToken if there is none with that id.
 	RemoveToken(ctx context.Context, id string) error
 }
 
@@ -171,10 +177,22 @@ func tokenID(secret string) (id string, ok bool) {
 	if _, ok := decode(z, secretBytes); !ok {
 		return "", false
 	}
-	if raw, err := idEncoding.DecodeString(string(rawID)); err != nil || len(raw) != idBytes {
+	if !isID(string(rawID)) {
 		return "", false
 	}
 	return string(rawID), true
+}
+
+// IsToken reports whether a text has the shape of a token's secret.
+func IsToken(text string) bool {
+	_, ok := tokenID(text)
+	return ok
+}
+
+// isID reports whether New may have made an id. base32 skips line breaks, so the length counts.
+func isID(id string) bool {
+	raw, err := idEncoding.DecodeString(id)
+	return err == nil && len(raw) == idBytes && len(id) == idEncoding.EncodedLen(idBytes)
 }
 
 // idEncoding gives ids of small letters and digits. In base64 none of these begins

@@ -21,10 +21,10 @@ type Options struct {
 	// Authenticate says who sent a request. It is called with the request that opened the
 	// connection, to which the identify's token is added as a Bearer token, and as a Bot
 	// token if that is not valid; or with the connection's own cookie, if there is no token
-	// in the identify. It is called again every other second as long as the connection is
-	// open, concurrently with others; for all connections with the same Authorization and
-	// Cookie once, with the request of the first of them. Its request's context ends after
-	// 10 seconds, or 2 when it is called again. Errors are those of
+	// in the identify; or with that and auth.SessionHeader, if the token is auth.Session.Half. It is
+	// called again every other second as long as the connection is open, concurrently with
+	// others; for all connections with the same of these headers once, with the request of
+	// the first of them. Its request's context ends after 10 seconds, or 2 when it is called again. Errors are those of
 	// server.Options.Authenticate.
 	Authenticate func(*http.Request) (auth.Identity, error)
 	// Logger takes errors and, at debug level, every connection. Nil is slog.Default().

@@ -24,8 +24,8 @@ type grant struct {
 	checking atomic.Bool
 }
 
-// authenticate says who has a token, or the cookie of the request that opened the connection.
-// request is the one that was taken.
+// authenticate says who has a token, or the cookie of the request that opened the connection, or half
+// of a session in each. request is the one that was taken.
 func (g *Gateway) authenticate(ctx context.Context, r *http.Request, token string) (request *http.Request, who auth.Identity, err error) {
 	if token == "" {
 		if r.Header.Get("Origin") == "" { // browsers alone have cookies, and Accept has compared it with the host
@@ -33,6 +33,13 @@ func (g *Gateway) authenticate(ctx context.Context, r *http.Request, token strin
 		}
 		request = g.bare(r)
 		request.Header.Del("Authorization")
+		who, err = g.ask(ctx, request)
+		return request, who, err
+	}
+	if auth.IsSessionHalf(token) { // the other half came as a cookie
+		request = g.bare(r)
+		request.Header.Del("Authorization")
+		request.Header.Set(auth.SessionHeader, token)
 		who, err = g.ask(ctx, request)
 		return request, who, err
 	}
@@ -59,7 +66,7 @@ func (g *Gateway) bare(r *http.Request) *http.Request {
 // grantKey tells tokens apart without keeping another copy of them.
 func grantKey(r *http.Request) string {
 	h := sha256.New()
-	for _, name := range []string{"Authorization", "Cookie"} {
+	for _, name := range []string{"Authorization", "Cookie", auth.SessionHeader} {
 		for _, value := range r.Header[name] {
 			h.Write([]byte(name + "\n" + value + "\n"))
 		}

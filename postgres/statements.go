@@ -57,6 +57,7 @@ type statements struct {
 	forgetRunners, forgetWriters             string
 	forgetObservations                       string
 	addToken, tokens, findToken, removeToken string
+	endSessions                              string
 	listen, notify                           string
 	lock                                     int64
 	keyLocks                                 int32
@@ -135,10 +136,11 @@ func newStatements(schema string) statements {
 				since_boot = excluded.since_boot, awake = excluded.awake`),
 		forgetWriters: in(`DELETE FROM kapi.writers WHERE at < ` + clock + ` - $1::bigint`),
 
-		addToken:    in(`INSERT INTO kapi.tokens (id, name, type, permissions, created_at, expires_at, hash) VALUES ($1, $2, $3, $4, $5, $6, $7)`),
+		addToken:    in(`INSERT INTO kapi.tokens (id, name, type, permissions, created_at, expires_at, hash, session_of) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`),
 		tokens:      in(`SELECT ` + tokenColumns + ` FROM kapi.tokens ORDER BY created_at, id`),
 		findToken:   in(`SELECT ` + tokenColumns + ` FROM kapi.tokens WHERE id = $1`),
 		removeToken: in(`DELETE FROM kapi.tokens WHERE id = $1`),
+		endSessions: in(`DELETE FROM kapi.tokens WHERE session_of = $1 AND EXISTS (SELECT FROM kapi.tokens WHERE id = $1)`),
 
 		listen:   `LISTEN ` + quoted,
 		notify:   `NOTIFY ` + quoted,
@@ -161,5 +163,5 @@ const (
 	rows = `SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]), unnest($6::bytea[])`
 
 	ofOngoing    = `action IN (SELECT id FROM kapi.actions WHERE status < 4)`
-	tokenColumns = `id, name, type, permissions, created_at, expires_at, hash`
+	tokenColumns = `id, name, type, permissions, created_at, expires_at, hash, session_of`
 )

@@ -16,7 +16,11 @@ func readNothing(*link, *pgx.Batch) {}
 // AddToken implements auth.Tokens.
 func (s *Store) AddToken(ctx context.Context, t auth.Token) error {
 	_, err := s.write(ctx, job{silent: true, read: readNothing, write: func(b *pgx.Batch) (bool, error) {
-		b.Queue(s.sql.addToken, t.ID, t.Name, string(t.Type), int64(t.Permissions), t.CreatedAt, t.ExpiresAt, t.Hash[:])
+		var sessionOf *string
+		if t.Session {
+			sessionOf = &t.By
+		}
+		b.Queue(s.sql.addToken, t.ID, t.Name, string(t.Type), int64(t.Permissions), t.CreatedAt, t.ExpiresAt, t.Hash[:], sessionOf)
 		return true, nil
 	}})
 	var refused *pgconn.PgError
@@ -47,6 +51,7 @@ func (s *Store) FindToken(ctx context.Context, id string) (auth.Token, error) {
 func (s *Store) RemoveToken(ctx context.Context, id string) error {
 	removed := false
 	_, err := s.write(ctx, job{silent: true, read: readNothing, write: func(b *pgx.Batch) (bool, error) {
+		b.Queue(s.sql.endSessions, id)
 		b.Queue(s.sql.removeToken, id).Exec(func(tag pgconn.CommandTag) error {
 			removed = tag.RowsAffected() > 0
 			return nil
@@ -72,7 +77,11 @@ func (s *Store) someTokens(ctx context.Context, query string, args ...any) (all 
 func scanToken(row pgx.CollectableRow) (t auth.Token, err error) {
 	var permissions int64
 	var hash []byte
-	err = row.Scan(&t.ID, &t.Name, &t.Type, &permissions, &t.CreatedAt, &t.ExpiresAt, &hash)
+	var sessionOf *string
+	err = row.Scan(&t.ID, &t.Name, &t.Type, &permissions, &t.CreatedAt, &t.ExpiresAt, &hash, &sessionOf)
+	if sessionOf != nil {
+		t.Session, t.By = true, *sessionOf
+	}
 	t.Permissions = auth.Permissions(permissions)
 	copy(t.Hash[:], hash)
 	return t, err

@@ -28,8 +28,9 @@
 // # The page
 //
 // The page works as whoever Authenticate says its browser is, by a cookie. With Page.SignIn it
-// takes kapi's tokens: POST /page/session keeps one as the cookie, DELETE forgets it, and
-// [Server.SignInLink] makes links that sign in once.
+// takes kapi's tokens: POST /page/session begins a session of one, DELETE ends it, and
+// [Server.SignInLink] makes links that sign in once. Half of a session is a cookie; the other the
+// page keeps, and sends with every request.
 //
 // # What goes wrong
 //
@@ -48,6 +49,7 @@
 //     token in a header of its own.
 //   - A panic answers 500 and ends nothing else.
 //   - Tokens, headers and queries are never logged.
-//   - The page loads nothing from elsewhere, and a token is in nothing that its scripts can read.
+//   - The page loads nothing from elsewhere, and a token is in nothing that its scripts can read, nor in
+//     a cookie: what a browser sends to the other ports of the host lets nobody in.
 //   - A handler starts no goroutine that outlives a request.
 package server

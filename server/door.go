@@ -162,13 +162,13 @@ var fingerprints = maphash.MakeSeed()
 // credentials returns the fingerprint of all that a request says about who sent it, or zero
 // if it says nothing.
 func credentials(r *http.Request) fingerprint {
-	headers, cookies := r.Header["Authorization"], r.Header["Cookie"]
-	if len(headers) == 0 && len(cookies) == 0 {
+	headers, cookies, sessions := r.Header["Authorization"], r.Header["Cookie"], r.Header[auth.SessionHeader]
+	if len(headers) == 0 && len(cookies) == 0 && len(sessions) == 0 {
 		return 0
 	}
 	var h maphash.Hash
 	h.SetSeed(fingerprints)
-	for _, lines := range [][]string{headers, cookies} {
+	for _, lines := range [][]string{headers, cookies, sessions} {
 		for _, line := range lines {
 			_, _ = h.WriteString(line)
 			_ = h.WriteByte('\n') // no header holds one

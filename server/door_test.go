@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -10,20 +11,39 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/server"
 	"github.com/kettubot/kapi/sqlite"
 )
 
-// counting is a store of tokens that counts how often it is asked.
+// counting is a store of tokens that counts how often it is asked, and can be made to fail.
 type counting struct {
 	*sqlite.Store
 	lookups atomic.Int64
+	fail    atomic.Bool
+}
+
+func (c *counting) err() error {
+	if c.fail.Load() {
+		return fmt.Errorf("%w: the disk is gone", kapi.ErrUnavailable)
+	}
+	return nil
 }
 
 func (c *counting) FindToken(ctx context.Context, id string) (auth.Token, error) {
 	c.lookups.Add(1)
+	if err := c.err(); err != nil {
+		return auth.Token{}, err
+	}
 	return c.Store.FindToken(ctx, id)
+}
+
+func (c *counting) RemoveToken(ctx context.Context, id string) error {
+	if err := c.err(); err != nil {
+		return err
+	}
+	return c.Store.RemoveToken(ctx, id)
 }
 
 // newTokens returns one over a real store.
@@ -43,7 +63,12 @@ func newTokens(t *testing.T) *counting {
 
 func (c *counting) add(t *testing.T, typ auth.Type) (string, auth.Token) {
 	t.Helper()
-	secret, token, err := auth.New("ops", typ, auth.Admin, 0)
+	return c.addWith(t, typ, auth.Admin, 0)
+}
+
+func (c *counting) addWith(t *testing.T, typ auth.Type, perms auth.Permissions, lifetime time.Duration) (string, auth.Token) {
+	t.Helper()
+	secret, token, err := auth.New("ops", typ, perms, lifetime)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,20 +14,22 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/wire"
 )
 
 // A Page says how the web page for admins is served: at /, and what it needs under /page/. It
-// asks for actions by the REST routes and the gateway beside it, as whoever its browser is for
-// Authenticate: by a cookie, that is, as a browser has nothing else to send by itself.
+// asks for actions by the REST routes and the gateway beside it: by a session of SignIn, or as whoever
+// its browser is for Authenticate: by a cookie, that is, as a browser has nothing else to send by itself.
 type Page struct {
 	// Off serves none.
 	Off bool
-	// SignIn lets people sign in on the page with a token, which the browser then keeps as
-	// the cookie auth.Cookie (HttpOnly, SameSite=Strict). It is for an Authenticate that takes
-	// tokens from there, as an auth.Authenticator does. Without it, how people sign in is the
-	// embedder's own business.
-	SignIn bool
+	// SignIn, if set, lets people sign in on the page with a token of this Authenticator, for at
+	// most auth.SessionFor. The browser keeps no token, but two halves of a session: one as a cookie
+	// (kapi_ and eight digits that the store has for its own; HttpOnly, SameSite=Strict), one in the
+	// page's localStorage, which servers on other ports of the host can't get at. Nil: how people
+	// sign in is the embedder's own business.
+	SignIn *auth.Authenticator
 	// SignInURL is where the page sends people who are not signed in, if it is not to ask
 	// them for a token.
 	SignInURL string
@@ -101,12 +103,14 @@ func (a *assets) indexFor(o Page) *asset {
 		}
 	}
 	slices.Sort(modules)
-	how := "elsewhere"
-	if o.SignIn {
-		how = "token"
+	// The list is fetched before any script asks for it, where the cookie alone says who does.
+	how, list := "elsewhere", `<link rel="preload" as="fetch" href="v4/kapi/actions" crossorigin>`
+	if o.SignIn != nil {
+		how, list = "token", ""
 	}
 	return newAsset("index.html", []byte(strings.NewReplacer(
 		"<!-- modules -->", strings.Join(modules, "\n"),
+		"<!-- list -->", list,
 		"page/HASH/", folder,
 		"SIGN-IN-URL", html.EscapeString(o.SignInURL),
 		"SIGN-IN", how,
@@ -126,6 +130,7 @@ func (s *Server) pageRoutes() {
 		// Under no-referrer a form, too, would be sent as if from another origin.
 		h["Referrer-Policy"] = []string{"same-origin"}
 		h["Cache-Control"] = []string{"no-cache"}
+		s.dropOldCookie(c)
 		index.send(c)
 		return nil
 	}}
@@ -138,7 +143,7 @@ func (s *Server) pageRoutes() {
 		file.send(c)
 		return nil
 	}})
-	if s.options.Page.SignIn {
+	if s.options.Page.SignIn != nil {
 		s.handle("/page/session", route{page: true, post: s.signIn, delete: s.signOut})
 		s.handle("/page/enter", route{page: true, get: s.enter})
 	}

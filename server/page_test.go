@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/server"
 )
 
@@ -176,7 +177,7 @@ func TestPageIsNowhereElse(t *testing.T) {
 
 func TestPageOff(t *testing.T) {
 	on := newFixture(t, server.Options{})
-	off := newFixture(t, server.Options{Page: server.Page{Off: true, SignIn: true}})
+	off := newFixture(t, server.Options{Page: server.Page{Off: true, SignIn: auth.NewAuthenticator(newTokens(t))}})
 	for _, target := range []string{"/", "/" + pageFiles(t, on)[0], "/page/session", "/page/enter"} {
 		golden(t, "noroute.json", off.send("GET", target, ""))
 	}
@@ -186,7 +187,7 @@ func TestPageOff(t *testing.T) {
 func TestPageSaysHowToSignIn(t *testing.T) {
 	for want, page := range map[string]server.Page{
 		`data-sign-in="elsewhere" data-sign-in-url=""`:                             {},
-		`data-sign-in="token" data-sign-in-url=""`:                                 {SignIn: true},
+		`data-sign-in="token" data-sign-in-url=""`:                                 {SignIn: auth.NewAuthenticator(newTokens(t))},
 		`data-sign-in="elsewhere" data-sign-in-url="/login?next=&#34;&amp;a=&lt;"`: {SignInURL: `/login?next="&a=<`},
 	} {
 		w := newFixture(t, server.Options{Page: page}).send("GET", "/", "")

@@ -24,7 +24,8 @@ type Options struct {
 	// Authenticate says who sent a request; it is called for every one but the probes,
 	// concurrently. auth.ErrNoToken, auth.ErrInvalidToken and auth.ErrExpiredToken
 	// answer 401. Any other error means that it could not be found out, and answers
-	// 503. Identities share a rate limit if they share an ID.
+	// 503. Identities share a rate limit if they share an ID. Sessions of Page.SignIn are
+	// found out before it is called.
 	Authenticate func(*http.Request) (auth.Identity, error)
 	// Logger takes errors and, at debug level, every request. Nil is slog.Default().
 	Logger *slog.Logger
@@ -90,14 +91,14 @@ func New(p *peer.Peer, o Options) *Server {
 	if o.MaxBody <= 0 {
 		o.MaxBody = 64 << 10
 	}
-	o.Gateway.Authenticate, o.Gateway.Logger = o.Authenticate, o.Logger
 	s := &Server{
 		peer: p, options: o, log: o.Logger,
 		mux: http.NewServeMux(), exact: map[string]*route{}, unrouted: &route{}, origins: http.NewCrossOriginProtection(),
-		door:    newDoor(o),
-		gateway: gateway.New(p, o.Gateway),
-		links:   links{of: map[[sha256.Size]byte]link{}},
+		links: links{of: map[[sha256.Size]byte]link{}},
 	}
+	o.Authenticate = s.authenticate
+	o.Gateway.Authenticate, o.Gateway.Logger = o.Authenticate, o.Logger
+	s.door, s.gateway = newDoor(o), gateway.New(p, o.Gateway)
 	for _, prefix := range []string{"/v4", ""} {
 		s.handle(prefix+"/kapi/actions", route{get: s.list, post: s.start, needs: auth.RunActions})
 		s.handle(prefix+"/kapi/actions/{id}", route{get: s.get, patch: s.reportAction, needs: auth.RunActions})

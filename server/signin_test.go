@@ -1,22 +1,15 @@
 package server_test
 
 import (
-	"context"
-	"crypto/tls"
-	"errors"
-	"fmt"
-	"net/http"
+	"encoding/json"
 	"net/http/httptest"
-	"net/netip"
+	"regexp"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/server"
 )
 
@@ -25,41 +18,131 @@ const (
 	asForm = "Content-Type: application/x-www-form-urlencoded"
 )
 
-func TestSignIn(t *testing.T) {
+// A door is a server on whose page one signs in, and the tokens it knows.
+type door struct {
+	*fixture
+	tokens *counting
+}
+
+func newDoor(t *testing.T, o server.Options) *door {
+	t.Helper()
 	tokens := newTokens(t)
-	f := newFixture(t, server.Options{Authenticate: auth.NewAuthenticator(tokens).Authenticate, Page: server.Page{SignIn: true}})
-	secret, token := tokens.add(t, auth.TypeUser)
-	bot, _ := tokens.add(t, auth.TypeBot)
-	for name, tt := range map[string]struct {
-		body, kind, location string
-		status               int
-		secret               string
-	}{
-		"JSON":          {`{"token":"` + secret + `"}`, asJSON, "", 204, secret},
-		"a form":        {"token=" + secret, asForm, "../", 303, secret},
-		"with a scheme": {`{"token":" bearer  ` + secret + `\n"}`, asJSON, "", 204, secret},
-		"a bot's":       {`{"token":"Bot ` + bot + `"}`, asJSON, "", 204, bot},
-	} {
-		w := f.send("POST", "/page/session", tt.body, tt.kind)
-		want := "sess=" + tt.secret + "; Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"
-		if got := w.Header().Values("Set-Cookie"); w.Code != tt.status || w.Header().Get("Location") != tt.location || len(got) != 1 || got[0] != want {
-			t.Errorf("%s: %d, %v\nwant %s", name, w.Code, w.Header(), want)
+	authenticator := auth.NewAuthenticator(tokens)
+	o.Authenticate, o.Page.SignIn = authenticator.Authenticate, authenticator
+	return &door{newFixture(t, o), tokens}
+}
+
+// A signedIn is what a browser has after signing in.
+type signedIn struct {
+	name, cookie, half string
+	expires            int64
+}
+
+// headers are what the page's requests carry.
+func (s signedIn) headers() []string { return []string{s.cookieHeader(), s.halfHeader()} }
+
+func (s signedIn) cookieHeader() string { return "Cookie: " + s.name + "=" + s.cookie }
+func (s signedIn) halfHeader() string   { return "X-Kapi-Session: " + s.half }
+
+// taken returns what an answer gives the browser, with the attributes of the cookie.
+func taken(t *testing.T, w *httptest.ResponseRecorder) (s signedIn, attributes string) {
+	t.Helper()
+	var body struct {
+		Session   string
+		ExpiresAt int64 `json:"expires_at"`
+	}
+	set := w.Header().Values("Set-Cookie")
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || w.Code != 200 || len(set) == 0 {
+		t.Fatalf("%d %s %v", w.Code, w.Body, w.Header())
+	}
+	m := regexp.MustCompile(`^(kapi_[0-9a-f]{8})=([^;]+); (.*)$`).FindStringSubmatch(set[0])
+	if m == nil {
+		t.Fatalf("it sets %q", set)
+	}
+	return signedIn{m[1], m[2], body.Session, body.ExpiresAt}, m[3]
+}
+
+func (d *door) signIn(secret string, more ...string) signedIn {
+	d.t.Helper()
+	s, _ := taken(d.t, d.send("POST", "/page/session", `{"token":"`+secret+`"}`, append([]string{asJSON}, more...)...))
+	return s
+}
+
+// row is what the store keeps of a session.
+func (d *door) row(s signedIn) auth.Token {
+	d.t.Helper()
+	id, _, _ := strings.Cut(s.cookie, ".")
+	token, err := d.tokens.FindToken(d.t.Context(), id)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return token
+}
+
+// rows are the store's sessions.
+func (d *door) rows() (all []auth.Token) {
+	d.t.Helper()
+	tokens, err := d.tokens.Tokens(d.t.Context())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for _, token := range tokens {
+		if token.Session {
+			all = append(all, token)
 		}
-		expect(t, w, tt.status, "")
 	}
-	if w := f.send("GET", "/v4/kapi/actions", "", "Cookie: sess="+secret); w.Code != 200 {
-		t.Errorf("with the cookie: %d", w.Code)
+	return all
+}
+
+func (d *door) list(headers ...string) int {
+	d.t.Helper()
+	return d.send("GET", "/v4/kapi/actions", "", headers...).Code
+}
+
+func TestSignIn(t *testing.T) {
+	d := newDoor(t, server.Options{})
+	secret, token := d.tokens.add(t, auth.TypeUser)
+	bot, botToken := d.tokens.add(t, auth.TypeBot)
+	for name, tt := range map[string]struct{ given, token string }{
+		"a token":       {secret, token.ID},
+		"with a scheme": {` bearer  ` + secret + `\n`, token.ID},
+		"a bot's":       {"Bot " + bot, botToken.ID},
+	} {
+		before := time.Now()
+		w := d.send("POST", "/page/session", `{"token":"`+tt.given+`"}`, asJSON)
+		s, attributes := taken(t, w)
+		if want := "Path=/; Max-Age=604800; HttpOnly; SameSite=Strict"; attributes != want || w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: the cookie has %s, want %s; %v", name, attributes, want, w.Header())
+		}
+		if until := time.UnixMilli(s.expires); until.Before(before.Add(auth.SessionFor-time.Second)) || until.After(time.Now().Add(auth.SessionFor)) {
+			t.Errorf("%s: until %v", name, until)
+		}
+		if got := d.list(s.headers()...); got != 200 {
+			t.Errorf("%s: with the session: %d", name, got)
+		}
+		kept := d.row(s)
+		if line := d.log.line(t, "signed in on the page", kept.ID); line["by"] != "ops ("+tt.token+")" || !kept.Session || kept.By != tt.token {
+			t.Errorf("%s: the log says that it was %v, the store has %+v", name, line["by"], kept)
+		}
+		for _, text := range []string{s.cookie, s.half} {
+			if strings.Contains(d.log.String(), text) {
+				t.Errorf("%s: the log holds a half", name)
+			}
+		}
 	}
-	if line := f.log.line(t, "signed in on the page", token.ID); line["by"] != "ops ("+token.ID+")" {
-		t.Errorf("the log says that it was %v", line["by"])
-	}
-	if strings.Contains(f.log.String(), secret) {
+	if strings.Contains(d.log.String(), secret) {
 		t.Error("the log holds the token")
 	}
 }
 
 func TestSignInIsRefused(t *testing.T) {
-	f := newFixture(t, server.Options{Page: server.Page{SignIn: true}, RatePerAddress: -1, MaxBody: 1000})
+	d := newDoor(t, server.Options{RatePerAddress: -1, MaxBody: 1000})
+	secret, _ := d.tokens.add(t, auth.TypeUser)
+	plain, _ := d.tokens.addWith(t, auth.TypeUser, 0, 0)
+	expired, token := d.tokens.addWith(t, auth.TypeUser, auth.Admin, time.Millisecond)
+	kapitest.Eventually(t, "it has expired", func() bool { return time.Now().UnixMilli() >= token.ExpiresAt })
+	s := d.signIn(secret)
+	rows := len(d.rows())
 	large := strings.Repeat("x", 2000)
 	for _, tt := range []struct {
 		body, kind string
@@ -68,8 +151,11 @@ func TestSignInIsRefused(t *testing.T) {
 	}{
 		{`{"token":"wrong"}`, asJSON, 401, "invalid"},
 		{"token=wrong", asForm, 401, "invalid"},
-		{`{"token":"expired"}`, asJSON, 401, "expired"},
-		{`{"token":"plain"}`, asJSON, 403, "forbidden"},
+		{`{"token":"` + expired + `"}`, asJSON, 401, "expired"},
+		{`{"token":"` + plain + `"}`, asJSON, 403, "forbidden"},
+		{"token=" + plain, asForm, 403, "forbidden"},
+		{`{"token":"` + s.cookie + `"}`, asJSON, 401, "invalid"},
+		{`{"token":"` + s.half + `"}`, asJSON, 401, "invalid"},
 		{`{"token":"a b;c\r\nd"}`, asJSON, 401, "invalid"},
 		{`{"token":" "}`, asJSON, 401, "notoken"},
 		{`{}`, asJSON, 401, "notoken"},
@@ -78,12 +164,13 @@ func TestSignInIsRefused(t *testing.T) {
 		{"token=%zz", asForm, 400, ""},
 		{"token=" + large, asForm, 413, ""},
 		{`{"token":"` + large + `"}`, asJSON, 413, ""},
-		{`{"token":"admin","more":1}`, asJSON, 400, ""},
-		{`{"token":"admin"}`, "Content-Type: text/plain", 415, "type"},
-		{`{"token":"outage"}`, asJSON, 503, "unavailable"},
+		{`{"token":"` + secret + `","more":1}`, asJSON, 400, ""},
+		{`{"token":"` + secret + `","code":"AAAA"}`, asJSON, 400, ""},
+		{`{"code":"AAAA"}`, asJSON, 401, ""},
+		{`{"token":"` + secret + `"}`, "Content-Type: text/plain", 415, "type"},
 	} {
 		// What the browser has already doesn't count.
-		w := f.send("POST", "/page/session", tt.body, tt.kind, "Cookie: sess=admin", "Authorization: Bearer admin")
+		w := d.send("POST", "/page/session", tt.body, append(s.headers(), tt.kind, "Authorization: Bearer "+secret)...)
 		if w.Code != tt.status || w.Header().Get("Set-Cookie") != "" {
 			t.Errorf("%.40s (%s): %d %v", tt.body, tt.kind, w.Code, w.Header())
 		}
@@ -91,194 +178,107 @@ func TestSignInIsRefused(t *testing.T) {
 			golden(t, tt.golden+".json", w)
 		}
 	}
+	if got := len(d.rows()); got != rows || d.list(s.headers()...) != 200 {
+		t.Errorf("there are %d sessions, want %d", got, rows)
+	}
+	d.tokens.fail.Store(true)
+	if w := d.send("POST", "/page/session", `{"token":"`+secret+`"}`, asJSON); w.Code != 503 || w.Header().Get("Set-Cookie") != "" {
+		t.Errorf("in an outage: %d %v", w.Code, w.Header())
+	}
 }
 
 // A page of another site can neither sign its reader in, as somebody else, nor out.
 func TestSignInFromElsewhere(t *testing.T) {
-	f := newFixture(t, server.Options{Page: server.Page{SignIn: true}})
+	d := newDoor(t, server.Options{})
+	secret, _ := d.tokens.add(t, auth.TypeUser)
+	s := d.signIn(secret)
 	for _, elsewhere := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: https://evil.example", "Origin: null"} {
 		for _, method := range []string{"POST", "DELETE"} {
-			w := f.send(method, "/page/session", "token=admin", asForm, elsewhere, "Authorization: Bearer admin")
+			w := d.send(method, "/page/session", "token="+secret, append(s.headers(), asForm, elsewhere, "Authorization: Bearer "+secret)...)
 			golden(t, "crossorigin.json", w)
-			if w.Code != 403 || w.Header().Get("Set-Cookie") != "" {
+			if w.Code != 403 || w.Header().Get("Set-Cookie") != "" || d.list(s.headers()...) != 200 {
 				t.Errorf("%s, %s: %d %v", method, elsewhere, w.Code, w.Header())
 			}
 		}
 	}
 	for _, own := range []string{"Sec-Fetch-Site: same-origin", "Origin: http://example.com", "Origin: https://example.com"} {
-		if w := f.send("POST", "/page/session", "token=admin", asForm, own); w.Code != 303 {
+		if w := d.send("POST", "/page/session", "token="+secret, asForm, own); w.Code != 303 {
 			t.Errorf("%s: %d", own, w.Code)
 		}
 	}
 }
 
-func TestCookieFitsHowTheClientCame(t *testing.T) {
-	f := newFixture(t, server.Options{Page: server.Page{SignIn: true}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
-	mux := http.NewServeMux()
-	mux.Handle("/", f)
-	mux.Handle("/internal/kapi/", http.StripPrefix("/internal/kapi", f))
+// A form is for browsers in which the page's script had no chance yet: it goes on with a code.
+func TestSignInByForm(t *testing.T) {
+	d := newDoor(t, server.Options{})
+	secret, token := d.tokens.add(t, auth.TypeUser)
+	w := d.send("POST", "/page/session", "token="+secret, asForm)
+	code, ok := strings.CutPrefix(w.Header().Get("Location"), "../#/enter/")
+	if w.Code != 303 || !ok || w.Header().Get("Set-Cookie") != "" || len(d.rows()) != 0 {
+		t.Fatalf("%d %v", w.Code, w.Header())
+	}
+	s, _ := taken(t, d.send("POST", "/page/session", `{"code":"`+code+`"}`, asJSON))
+	if got := d.list(s.headers()...); got != 200 || d.rows()[0].By != token.ID {
+		t.Errorf("%d, with %+v", got, d.rows())
+	}
+	if w := d.send("POST", "/page/session", `{"code":"`+code+`"}`, asJSON); w.Code != 401 {
+		t.Errorf("the code a second time: %d", w.Code)
+	}
+	w = d.send("POST", "/page/session", "token="+secret, asForm)
+	if err := d.tokens.RemoveToken(t.Context(), token.ID); err != nil {
+		t.Fatal(err)
+	}
+	code = strings.TrimPrefix(w.Header().Get("Location"), "../#/enter/")
+	if w := d.send("POST", "/page/session", `{"code":"`+code+`"}`, asJSON); w.Code != 401 {
+		t.Errorf("the code of a token that is gone: %d", w.Code)
+	}
+}
+
+// Who signs in anew has one session after it.
+func TestSignInAgain(t *testing.T) {
+	d := newDoor(t, server.Options{})
+	secret, _ := d.tokens.add(t, auth.TypeUser)
+	first := d.signIn(secret)
+	second := d.signIn(secret, first.headers()...)
+	if d.list(first.headers()...) != 401 || d.list(second.headers()...) != 200 || len(d.rows()) != 1 {
+		t.Errorf("there are %+v", d.rows())
+	}
+	third := d.signIn(secret, second.cookieHeader()) // in another window: half of it ends nothing
+	if d.list(second.headers()...) != 200 || d.list(third.headers()...) != 200 {
+		t.Error("half a session was enough to end it")
+	}
+}
+
+func TestSignOut(t *testing.T) {
+	d := newDoor(t, server.Options{})
+	secret, _ := d.tokens.add(t, auth.TypeUser)
+	s, other := d.signIn(secret), d.signIn(secret)
+	gone := s.name + "=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
 	for name, tt := range map[string]struct {
-		prefix, remote, proto, stripped string
-		tls                             bool
-		want                            string
+		headers []string
+		left    int
 	}{
-		"plain":                   {"", "192.0.2.1:1", "", "", false, "Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
-		"TLS":                     {"", "192.0.2.1:1", "", "", true, "Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Strict"},
-		"a trusted proxy's TLS":   {"", "10.0.0.1:1", "https", "", false, "Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Strict"},
-		"anybody says so":         {"", "192.0.2.1:1", "https", "/x", false, "Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
-		"under a prefix":          {"/internal/kapi", "192.0.2.1:1", "", "", false, "Path=/internal/kapi/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
-		"a prefix that was taken": {"", "10.0.0.1:1", "", "/ops/", false, "Path=/ops/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
-		"two prefixes":            {"/internal/kapi", "10.0.0.1:1", "", "/ops", false, "Path=/ops/internal/kapi/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
-		"no prefix":               {"", "10.0.0.1:1", "", "/ops; Domain=example.com", false, "Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
-		"nor that":                {"", "10.0.0.1:1", "", "ops", false, "Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict"},
+		"nothing": {nil, 200}, "the cookie": {[]string{s.cookieHeader()}, 200}, "the other half": {[]string{s.halfHeader()}, 200},
+		"halves of two": {[]string{s.cookieHeader(), other.halfHeader()}, 200},
 	} {
-		r := request("POST", tt.prefix+"/page/session", `{"token":"admin"}`, asJSON)
-		if r.RemoteAddr = tt.remote; tt.proto != "" {
-			r.Header.Set("X-Forwarded-Proto", tt.proto)
-		}
-		r.Header.Set("X-Forwarded-Prefix", tt.stripped)
-		if tt.tls {
-			r.TLS = &tls.ConnectionState{}
-		}
-		w := send(mux, r)
-		if got := w.Header().Get("Set-Cookie"); w.Code != 204 || got != "sess=admin; "+tt.want {
-			t.Errorf("%s: %d %s", name, w.Code, got)
-		}
-		r = request("DELETE", tt.prefix+"/page/session", "")
-		if r.RemoteAddr = tt.remote; tt.tls {
-			r.TLS = &tls.ConnectionState{}
-		}
-		w = send(mux, r)
-		if got := w.Header().Get("Set-Cookie"); w.Code != 204 || !strings.HasPrefix(got, "sess=; Path="+tt.prefix+"/; Max-Age=0; HttpOnly") {
-			t.Errorf("%s, signing out: %d %s", name, w.Code, got)
+		w := d.send("DELETE", "/page/session", "", tt.headers...)
+		if w.Code != 204 || w.Header().Get("Set-Cookie") != gone || d.list(s.headers()...) != tt.left {
+			t.Errorf("%s: %d %v", name, w.Code, w.Header())
 		}
 	}
-}
-
-// Guessing is charged like everywhere else.
-func TestSignInIsLimited(t *testing.T) {
-	tokens := newTokens(t)
-	f := newFixture(t, server.Options{Authenticate: auth.NewAuthenticator(tokens).Authenticate, RatePerAddress: 3, Page: server.Page{SignIn: true}})
-	refused := 0
-	for range 50 {
-		wrong, _, err := auth.New("nobody", auth.TypeUser, auth.Admin, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if w := f.send("POST", "/page/session", `{"token":"`+wrong+`"}`, asJSON); w.Code == 429 {
-			refused++
-		}
+	id := d.row(s).ID
+	if w := d.send("DELETE", "/page/session", "", s.headers()...); w.Code != 204 || w.Header().Get("Set-Cookie") != gone {
+		t.Errorf("%d %v", w.Code, w.Header())
 	}
-	if refused < 40 || tokens.lookups.Load() > 10 {
-		t.Errorf("of 50 wrong tokens %d were refused unseen, and %d looked up", refused, tokens.lookups.Load())
+	if d.list(s.headers()...) != 401 || d.list(other.headers()...) != 200 || d.list("Authorization: Bearer "+secret) != 200 || len(d.rows()) != 1 {
+		t.Errorf("after it there are %+v", d.rows())
 	}
-}
-
-// linker makes links, whose token is that of an admin.
-type linker struct {
-	*fixture
-	made atomic.Int64
-	err  atomic.Pointer[error]
-}
-
-func newLinker(t *testing.T) *linker {
-	return &linker{fixture: newFixture(t, server.Options{Page: server.Page{SignIn: true}})}
-}
-
-func (l *linker) link() string {
-	return "/" + l.Handler.(*documented).SignInLink(func(context.Context) (string, error) {
-		if p := l.err.Load(); p != nil {
-			return "", *p
-		}
-		l.made.Add(1)
-		return "admin", nil
-	})
-}
-
-// led tells where an answer leads, and whether it signs in.
-func led(w *httptest.ResponseRecorder) string {
-	return fmt.Sprintf("%d to %s, cookie %.10s", w.Code, w.Header().Get("Location"), w.Header().Get("Set-Cookie"))
-}
-
-const (
-	signedIn = "303 to ../, cookie sess=admin"
-	noGood   = "303 to ../#/link, cookie "
-)
-
-func TestLinkSignsInOnce(t *testing.T) {
-	l := newLinker(t)
-	link, other := l.link(), l.link()
-	if link == other || !strings.HasPrefix(link, "/page/enter?code=") {
-		t.Fatalf("links %s and %s", link, other)
+	d.log.line(t, "signed out on the page", id)
+	if w := d.send("DELETE", "/page/session", "", s.headers()...); w.Code != 204 {
+		t.Errorf("once more: %d", w.Code)
 	}
-	if got := led(l.send("HEAD", link, "")); got != "303 to ../, cookie " {
-		t.Errorf("a look ahead: %s", got)
+	d.tokens.fail.Store(true)
+	if w := d.send("DELETE", "/page/session", "", other.headers()...); w.Code != 503 || w.Header().Get("Set-Cookie") != "" {
+		t.Errorf("in an outage: %d %v", w.Code, w.Header())
 	}
-	if got := led(l.send("GET", link, "")); got != signedIn {
-		t.Errorf("the first time: %s", got)
-	}
-	for name, target := range map[string]string{
-		"the second time": link, "another code": "/page/enter?code=AAAA", "no code": "/page/enter", "a bad query": "/page/enter?code=%zz",
-	} {
-		if got := led(l.send("GET", target, "")); got != noGood {
-			t.Errorf("%s: %s", name, got)
-		}
-	}
-	if got := led(l.send("GET", other, "")); got != signedIn || l.made.Load() != 2 {
-		t.Errorf("the other link: %s; %d tokens were made", got, l.made.Load())
-	}
-	if code := strings.TrimPrefix(link, "/page/enter?code="); strings.Contains(l.log.String(), code) {
-		t.Error("the log holds the code")
-	}
-}
-
-func TestLinkIsUsedByOne(t *testing.T) {
-	l := newLinker(t)
-	link := l.link()
-	var group sync.WaitGroup
-	var in atomic.Int64
-	for range 50 {
-		group.Go(func() {
-			if led(l.send("GET", link, "")) == signedIn {
-				in.Add(1)
-			}
-		})
-	}
-	group.Wait()
-	if in.Load() != 1 || l.made.Load() != 1 {
-		t.Errorf("%d came in, %d tokens were made", in.Load(), l.made.Load())
-	}
-}
-
-func TestLinkSurvivesAnOutage(t *testing.T) {
-	l := newLinker(t)
-	link := l.link()
-	err := errors.Join(kapi.ErrUnavailable, errors.New("the disk is gone"))
-	l.err.Store(&err)
-	w := l.send("GET", link, "")
-	golden(t, "unavailable.json", w)
-	if w.Code != 503 || w.Header().Get("Location") != "" || w.Header().Get("Set-Cookie") != "" {
-		t.Errorf("in the outage: %d %v", w.Code, w.Header())
-	}
-	l.err.Store(nil)
-	if got := led(l.send("GET", link, "")); got != signedIn {
-		t.Errorf("after it: %s", got)
-	}
-}
-
-func TestLinkExpires(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := &linker{fixture: &fixture{t: t}}
-		s := limited(server.Options{Page: server.Page{SignIn: true}}).(*server.Server)
-		l.Handler = &documented{t, s}
-		early, late := l.link(), l.link()
-		time.Sleep(server.LinkFor - time.Second)
-		if got := led(l.send("GET", early, "")); got != signedIn {
-			t.Errorf("in time: %s", got)
-		}
-		time.Sleep(time.Second)
-		if got := led(l.send("GET", late, "")); got != noGood {
-			t.Errorf("too late: %s", got)
-		}
-	})
 }

@@ -53,7 +53,7 @@ func openOlder(t *testing.T, more string) {
 	if known, err := s.Runners(kapitest.Within(t), runners); err != nil || len(known) != 2 || known[0].Work != "" {
 		t.Errorf("its runners: %v (error: %v)", known, err)
 	}
-	if tokens, err := s.Tokens(kapitest.Within(t)); err != nil || len(tokens) != 1 {
+	if tokens, err := s.Tokens(kapitest.Within(t)); err != nil || len(tokens) != 1 || tokens[0].Session {
 		t.Errorf("its tokens: %v (error: %v)", tokens, err)
 	}
 	mustInsert(t, s, "a")

@@ -10,11 +10,12 @@ import (
 )
 
 const (
-	insertToken  = `INSERT INTO tokens (id, name, type, permissions, created_at, expires_at, hash) VALUES (?,?,?,?,?,?,?)`
-	tokenColumns = `SELECT id, name, type, permissions, created_at, expires_at, hash FROM tokens`
-	selectTokens = tokenColumns + ` ORDER BY created_at, id`
-	selectToken  = tokenColumns + ` WHERE id = ?`
-	deleteToken  = `DELETE FROM tokens WHERE id = ?`
+	insertToken    = `INSERT INTO tokens (id, name, type, permissions, created_at, expires_at, hash, session_of) VALUES (?,?,?,?,?,?,?,?)`
+	tokenColumns   = `SELECT id, name, type, permissions, created_at, expires_at, hash, session_of FROM tokens`
+	selectTokens   = tokenColumns + ` ORDER BY created_at, id`
+	selectToken    = tokenColumns + ` WHERE id = ?`
+	deleteToken    = `DELETE FROM tokens WHERE id = ?`
+	deleteSessions = `DELETE FROM tokens WHERE session_of = ?`
 )
 
 // AddToken implements auth.Tokens.
@@ -29,6 +30,11 @@ func (s *Store) AddToken(ctx context.Context, t auth.Token) error {
 			stmt.BindInt64(5, t.CreatedAt)
 			stmt.BindInt64(6, t.ExpiresAt)
 			stmt.BindBytes(7, t.Hash[:])
+			if t.Session {
+				stmt.BindText(8, t.By)
+			} else {
+				stmt.BindNull(8)
+			}
 		})
 		if taken = sqlite.ErrCode(err).ToPrimary() == sqlite.ResultConstraint; taken {
 			return false, nil // the store is all right
@@ -69,8 +75,11 @@ func (s *Store) FindToken(ctx context.Context, id string) (auth.Token, error) {
 // RemoveToken implements auth.Tokens.
 func (s *Store) RemoveToken(ctx context.Context, id string) error {
 	removed, err := s.write(ctx, func(c *sqlite.Conn) (bool, error) {
-		err := run(c, deleteToken, func(stmt *sqlite.Stmt) { stmt.BindText(1, id) })
-		return c.Changes() > 0, err
+		bind := func(stmt *sqlite.Stmt) { stmt.BindText(1, id) }
+		if err := run(c, deleteToken, bind); err != nil || c.Changes() == 0 {
+			return false, err
+		}
+		return true, run(c, deleteSessions, bind)
 	})
 	if err == nil && !removed {
 		return auth.ErrUnknownToken
@@ -83,6 +92,7 @@ func scanToken(stmt *sqlite.Stmt) auth.Token {
 		ID: stmt.ColumnText(0), Name: stmt.ColumnText(1), Type: auth.Type(stmt.ColumnText(2)),
 		Permissions: auth.Permissions(stmt.ColumnInt64(3)),
 		CreatedAt:   stmt.ColumnInt64(4), ExpiresAt: stmt.ColumnInt64(5),
+		Session: !stmt.ColumnIsNull(7), By: stmt.ColumnText(7),
 	}
 	stmt.ColumnBytes(6, t.Hash[:])
 	return t

@@ -91,6 +91,51 @@ func TestTokenIDTaken(t *testing.T) {
 	})
 }
 
+// TestSessions: sessions are kept among the tokens, and go with theirs.
+func TestSessions(t *testing.T) {
+	bothKinds(t, func(t *testing.T, s *Store) {
+		ctx := kapitest.Within(t)
+		session := func(id, by string, created int64) auth.Token {
+			t := token(id, created)
+			t.Session, t.By = true, by
+			return t
+		}
+		want := []auth.Token{token("a", 1), token("b", 2), session("of-a", "a", 3), session("of-a-too", "a", 4), session("of-b", "b", 5), session("linked", "", 6)}
+		for _, token := range want {
+			if err := s.AddToken(ctx, token); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := s.FindToken(ctx, token.ID); err != nil || got != token {
+				t.Errorf("FindToken(%s): %+v, %v", token.ID, got, err)
+			}
+		}
+		if got, err := s.Tokens(ctx); err != nil || !slices.Equal(got, want) {
+			t.Errorf("Tokens: %v\n%+v, want\n%+v", err, got, want)
+		}
+		for _, gone := range []struct {
+			id   string
+			left []string
+		}{{"", []string{"a", "b", "of-a", "of-a-too", "of-b", "linked"}}, {"of-a", []string{"a", "b", "of-a-too", "of-b", "linked"}}, {"a", []string{"b", "of-b", "linked"}}, {"linked", []string{"b", "of-b"}}} {
+			if err := s.RemoveToken(ctx, gone.id); (err != nil) != (gone.id == "") {
+				t.Errorf("RemoveToken(%s): %v", gone.id, err)
+			}
+			all, err := s.Tokens(ctx)
+			var ids []string
+			for _, token := range all {
+				ids = append(ids, token.ID)
+			}
+			if err != nil || !slices.Equal(ids, gone.left) {
+				t.Errorf("without %s there are %v (error: %v), want %v", gone.id, ids, err, gone.left)
+			}
+		}
+		for _, id := range []string{"", "a"} { // no token's, though sessions have it where their token's id is
+			if err := s.RemoveToken(ctx, id); !errors.Is(err, auth.ErrUnknownToken) {
+				t.Errorf("RemoveToken(%q): %v", id, err)
+			}
+		}
+	})
+}
+
 // TestTokensAuthenticate: a token that one process makes is good at another, until it is
 // revoked there.
 func TestTokensAuthenticate(t *testing.T) {

@@ -99,8 +99,9 @@ func (c *serveCmd) Run(a *app) error {
 	if err := a.welcome(ctx, s, address); err != nil && ctx.Err() == nil {
 		return errors.Join(err, listener.Close())
 	}
+	authenticator := auth.NewAuthenticator(s.store)
 	handler := server.New(s.Peer, server.Options{
-		Authenticate:   auth.NewAuthenticator(s.store).Authenticate,
+		Authenticate:   authenticator.Authenticate,
 		Logger:         log,
 		Rate:           orOff(c.RateLimit),
 		Burst:          c.RateBurst,
@@ -108,9 +109,9 @@ func (c *serveCmd) Run(a *app) error {
 		TrustedProxies: c.proxies(),
 		Gateway:        gateway.Options{Counters: &counters},
 		Metrics:        measured,
-		Page:           server.Page{SignIn: true},
+		Page:           server.Page{SignIn: authenticator},
 	})
-	if err := a.invite(s.store, handler, address); err != nil {
+	if err := a.invite(authenticator, handler, address); err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	return serve(ctx, listener, handler, log)

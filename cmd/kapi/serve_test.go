@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -179,40 +180,56 @@ func TestFirstStartOnATerminal(t *testing.T) {
 	}
 }
 
-// followLink opens the link in a text as a browser does, twice, and returns it with the session
-// that the first time brought.
+// followLink opens the link in a text as a browser does, uses its code up twice as the page does, and
+// returns it with the half of the session that the first time brought.
 func followLink(t *testing.T, text string) (link, session string) {
 	t.Helper()
 	link = regexp.MustCompile(`http://127\.0\.0\.1:\d+/page/enter\?code=[A-Z2-7]{26}`).FindString(text)
 	if link == "" {
 		t.Fatalf("no link in %q", text)
 	}
-	get := func(address string, cookie *http.Cookie) *http.Response {
-		req, _ := http.NewRequest(http.MethodGet, address, nil)
-		req.Close = true
-		if cookie != nil {
-			req.AddCookie(cookie)
+	base, code, _ := strings.Cut(link, "/page/enter?code=")
+	if led, _ := ask(t, "GET", link, "", nil, ""); led.StatusCode != http.StatusSeeOther || led.Header.Get("Location") != "../#/enter/"+code || len(led.Cookies()) != 0 {
+		t.Fatalf("the link answers %s, %v", led.Status, led.Header)
+	}
+	first, body := ask(t, "POST", base+"/page/session", `{"code":"`+code+`"}`, nil, "")
+	var given struct{ Session string }
+	if err := json.Unmarshal([]byte(body), &given); err != nil || first.StatusCode != http.StatusOK || len(first.Cookies()) != 1 || given.Session == "" {
+		t.Fatalf("the code is answered %s, %s", first.Status, body)
+	}
+	if second, body := ask(t, "POST", base+"/page/session", `{"code":"`+code+`"}`, nil, ""); second.StatusCode != http.StatusUnauthorized || len(second.Cookies()) != 0 {
+		t.Errorf("the second time it is answered %s, %s", second.Status, body)
+	}
+	for half, want := range map[string]int{given.Session: http.StatusOK, "": http.StatusUnauthorized} {
+		if resp, _ := ask(t, "GET", base+"/v4/kapi/actions", "", first.Cookies(), half); resp.StatusCode != want {
+			t.Errorf("with the cookie and the half %q the list answers %s", half, resp.Status)
 		}
-		resp, err := http.DefaultTransport.RoundTrip(req) // which follows nothing
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		return resp
 	}
-	first, second := get(link, nil), get(link, nil)
-	cookies := first.Cookies()
-	if first.StatusCode != http.StatusSeeOther || first.Header.Get("Location") != "../" || len(cookies) != 1 || cookies[0].Name != auth.Cookie {
-		t.Fatalf("the link answers %s, %v", first.Status, first.Header)
+	return link, given.Session
+}
+
+// ask sends a request as the page does, with the halves of a session, and follows nothing.
+func ask(t *testing.T, method, address, body string, cookies []*http.Cookie, half string) (*http.Response, string) {
+	t.Helper()
+	req, _ := http.NewRequest(method, address, strings.NewReader(body))
+	req.Close = true
+	req.Header.Set("Content-Type", "application/json")
+	if half != "" {
+		req.Header.Set(auth.SessionHeader, half)
 	}
-	if second.Header.Get("Location") != "../#/link" || len(second.Cookies()) != 0 {
-		t.Errorf("the second time it answers %s, %v", second.Status, second.Header)
+	for _, cookie := range cookies {
+		req.AddCookie(cookie)
 	}
-	list := link[:strings.Index(link, "/page/")] + "/v4/kapi/actions"
-	if resp := get(list, cookies[0]); resp.StatusCode != http.StatusOK {
-		t.Errorf("with the cookie of the link the list answers %s", resp.Status)
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return link, cookies[0].Value
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(answer)
 }
 
 func TestBrowsable(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 
 type tokenCmd struct {
 	Create tokenCreateCmd `cmd:"" help:"Make a token and print it, alone, on stdout. It can't be shown again."`
-	Ls     tokenLsCmd     `cmd:"" help:"List the tokens."`
-	Revoke tokenRevokeCmd `cmd:"" help:"Revoke a token."`
+	Ls     tokenLsCmd     `cmd:"" help:"List the tokens, and the sessions of the page that were begun with them."`
+	Revoke tokenRevokeCmd `cmd:"" help:"Revoke a token, with its sessions, or end a session."`
 }
 
 type tokenCreateCmd struct {
@@ -80,23 +80,41 @@ func (c *tokenLsCmd) Run(a *app) error {
 			return nil
 		}
 		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "ID\tNAME\tTYPE\tPERMISSIONS\tCREATED\tEXPIRES")
-		for _, t := range tokens {
-			perms, expires := t.Permissions.String(), "never"
-			if perms == "" {
-				perms = "-"
-			}
-			if t.ExpiresAt != 0 {
-				expires = localTime(t.ExpiresAt)
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, plain(t.Name), t.Type, perms, localTime(t.CreatedAt), expires)
+		fmt.Fprintln(w, "ID\tNAME\tTYPE\tPERMISSIONS\tCREATED\tEXPIRES\tBY")
+		for _, row := range tokenRows(tokens) {
+			fmt.Fprintln(w, strings.Join(row, "\t"))
 		}
 		return w.Flush()
 	})
 }
 
+// tokenRows are what is shown of tokens, and of sessions: these may do what their token may.
+func tokenRows(tokens []auth.Token) (rows [][]string) {
+	perms := make(map[string]auth.Permissions)
+	for _, t := range tokens {
+		perms[t.ID] = t.Permissions
+	}
+	for _, t := range tokens {
+		kind, by, may, expires := string(t.Type), "-", t.Permissions.String(), "never"
+		switch {
+		case t.Session && t.By == "":
+			kind, by = "session", "a link"
+		case t.Session:
+			kind, by, may = "session", t.By, perms[t.By].String()
+		}
+		if may == "" {
+			may = "-"
+		}
+		if t.ExpiresAt != 0 {
+			expires = localTime(t.ExpiresAt)
+		}
+		rows = append(rows, []string{t.ID, plain(t.Name), kind, may, localTime(t.CreatedAt), expires, by})
+	}
+	return rows
+}
+
 type tokenRevokeCmd struct {
-	ID string `arg:"" help:"The token's id, as kapi token ls shows it."`
+	ID string `arg:"" help:"The id of the token or session, as kapi token ls shows it."`
 }
 
 func (c *tokenRevokeCmd) Run(a *app) error {

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"time"
+	"slices"
 
 	"golang.org/x/term"
 
@@ -20,7 +20,7 @@ import (
 // one. A secret goes to a terminal only, as the rest ends in files.
 func (a *app) welcome(ctx context.Context, s *session, address string) error {
 	tokens, err := s.store.Tokens(ctx)
-	if err != nil || len(tokens) > 0 {
+	if err != nil || slices.ContainsFunc(tokens, func(t auth.Token) bool { return !t.Session }) {
 		return err
 	}
 	if !term.IsTerminal(int(os.Stdout.Fd())) {
@@ -43,21 +43,14 @@ kapi serves on %s. Try it:
 `, secret, address, secret, address)
 }
 
-// linkedFor is how long somebody stays signed in who came by a link.
-const linkedFor = 7 * 24 * time.Hour
-
 // invite shows the way to the page, with a link that signs in. Like a token it goes to a terminal
 // only, though it is worth nothing any more once it was used.
-func (a *app) invite(tokens auth.Tokens, handler *server.Server, address string) error {
+func (a *app) invite(authenticator *auth.Authenticator, handler *server.Server, address string) error {
 	if !term.IsTerminal(int(os.Stdout.Fd())) {
 		return nil
 	}
-	link := handler.SignInLink(func(ctx context.Context) (string, error) {
-		secret, token, err := auth.New("page, by the link of kapi serve", auth.TypeUser, auth.Admin, linkedFor)
-		if err != nil {
-			return "", err
-		}
-		return secret, tokens.AddToken(ctx, token)
+	link := handler.SignInLink(func(ctx context.Context) (auth.Session, error) {
+		return authenticator.BeginSessionWithout(ctx, "the link of kapi serve", auth.Admin)
 	})
 	return writeln(a.stdout, "The page shows what is going on. This link signs you in, once, within %d minutes:\n\n    %s/%s\n",
 		int(server.LinkFor.Minutes()), browsable(address), link)

@@ -257,6 +257,13 @@ func (b *tab) act(row string) {
 	b.do(click(row + `.querySelector(".act")`))
 }
 
+// setCookie has the browser keep a cookie for all of a host.
+func (b *tab) setCookie(host, name, value string) {
+	b.t.Helper()
+	hidden := true
+	call(b, network.SetCookie, network.SetCookieParams{Name: name, Value: value, Domain: host, Path: "/", HTTPOnly: &hidden})
+}
+
 // bypassPolicy lets the test, not the page, run what the page's policy forbids.
 func (b *tab) bypassPolicy() {
 	call(b, page.SetBypassCSP, page.SetBypassCSPParams{Enabled: true})

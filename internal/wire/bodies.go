@@ -53,6 +53,18 @@ type Gateway struct {
 	URL string `json:"url"`
 }
 
+// A SignIn is the body of POST /page/session: a token, or the code of a link.
+type SignIn struct {
+	Token string `json:"token"`
+	Code  string `json:"code"`
+}
+
+// A SignedIn answers it, beside the cookie that it sets.
+type SignedIn struct {
+	Session   string `json:"session"`    // what the page sends with each request
+	ExpiresAt int64  `json:"expires_at"` // in milliseconds since 1970
+}
+
 // A Limited answers a request above the client's rate. Its status is 429.
 type Limited struct {
 	Message    string  `json:"message"`

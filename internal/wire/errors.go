@@ -46,6 +46,7 @@ var (
 	NoRoute     = &Refusal{http.StatusNotFound, 0, "No such route"}
 	BadMethod   = &Refusal{http.StatusMethodNotAllowed, 0, "Method not allowed"}
 	CrossOrigin = &Refusal{http.StatusForbidden, codeForbidden, "Request from another origin refused"}
+	BadLink     = &Refusal{http.StatusUnauthorized, codeInvalidToken, "Link not valid: it was used already, or is too old"}
 	BadQuery    = &Refusal{http.StatusBadRequest, codeQuery, "Bad query"}
 	BadBody     = &Refusal{http.StatusBadRequest, codeBody, "Bad body"}
 	TooLarge    = &Refusal{http.StatusRequestEntityTooLarge, codeBody, "Bad body"}

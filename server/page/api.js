@@ -1,7 +1,29 @@
 // The REST routes, as the page uses them. Addresses are relative: kapi may be mounted anywhere.
-// Who asks is said by the cookie, which no script can read.
+// Who asks is said by the cookie, which no script can read, and where people sign in with a token by
+// the other half of their session too: a browser sends cookies to every port of the host.
 
 export const base = new URL(".", document.baseURI);
+
+const kept = `kapi.session ${base.pathname}`; // what localStorage has is for this origin, port and all
+let unkept = ""; // where the browser keeps nothing
+
+// session is the half that scripts have, "" without one.
+export function session() {
+  if (document.documentElement.dataset.signIn !== "token") return "";
+  try {
+    return localStorage.getItem(kept) ?? unkept;
+  } catch {
+    return unkept;
+  }
+}
+
+function keepSession(half) {
+  unkept = half;
+  try {
+    if (half) localStorage.setItem(kept, half);
+    else localStorage.removeItem(kept);
+  } catch { /* until the page is loaded again, that is */ }
+}
 
 const patience = 15_000; // above what the server takes for any answer
 
@@ -28,9 +50,10 @@ function compareClocks(date, asked) {
 }
 
 async function call(method, path, body) {
-  const init = { method, signal: AbortSignal.timeout(patience) };
+  const init = { method, headers: {}, signal: AbortSignal.timeout(patience) };
+  if (session()) init.headers["X-Kapi-Session"] = session();
   if (body) {
-    init.headers = { "Content-Type": "application/json" };
+    init.headers["Content-Type"] = "application/json";
     init.body = JSON.stringify(body);
   }
   const asked = Date.now();
@@ -76,5 +99,13 @@ const one = (id) => `v4/kapi/actions/${encodeURIComponent(id)}`;
 export const get = async (id) => (await call("GET", one(id))).data;
 export const dismiss = (id) => call("POST", `${one(id)}/dismiss`);
 export const cancel = async (id) => (await call("POST", `${one(id)}/cancel`)).data;
-export const signIn = (token) => call("POST", "page/session", { token });
-export const signOut = () => call("DELETE", "page/session");
+
+// signIn begins a session: of a { token }, or of the { code } of a link.
+export async function signIn(by) {
+  keepSession((await call("POST", "page/session", by)).data.session);
+}
+
+export async function signOut() {
+  await call("DELETE", "page/session");
+  keepSession("");
+}

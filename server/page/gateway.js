@@ -1,7 +1,7 @@
 // A connection to the gateway (docs/gateway.md) that comes back by itself, and goes on from the
 // last change it was told of.
 
-import { base } from "./api.js";
+import { base, session } from "./api.js";
 
 const intentInternal = 1 << 6;
 // The pause before a connection is tried again grows from the first to the last.
@@ -101,9 +101,10 @@ export class Gateway {
   #greet(interval) {
     this.interval = interval;
     this.resuming = this.session !== "";
-    // Without a token in it the connection's own cookie counts.
-    if (this.resuming) this.#send(5, { token: "", session_id: this.session, seq: this.seq });
-    else this.#send(4, { token: "", intents: intentInternal, properties: { browser: "kapi page" } });
+    // The connection's own cookie counts, with the other half of a session if there is one.
+    const token = session();
+    if (this.resuming) this.#send(5, { token, session_id: this.session, seq: this.seq });
+    else this.#send(4, { token, intents: intentInternal, properties: { browser: "kapi page" } });
   }
 
   #up() {

@@ -153,13 +153,13 @@ async function load() {
 }
 
 // again tries later what could not be had at all.
-function again(error) {
+function again(error, what = load) {
   if (!model.known) {
     signIn.hide();
     text($("#loading"), `${error.message} Trying again…`);
     wake();
   }
-  retry = setTimeout(load, 1000 * (error.retryAfter ?? 2));
+  retry = setTimeout(what, 1000 * (error.retryAfter ?? 2));
 }
 
 // catchUp is called when the gateway will tell all that changes after seq.
@@ -191,6 +191,21 @@ function askToSignIn(error) {
   wake();
 }
 
+const codeOf = (hash) => /^#\/enter\/(\w+)$/.exec(hash)?.[1];
+
+// enter uses up the one-time link that brought the browser here. If it is no good, the browser may be
+// signed in already: some open a link twice.
+async function enter(code) {
+  try {
+    await api.signIn({ code });
+  } catch (error) {
+    if (!(error instanceof api.ApiError)) throw error;
+    if (error.status === 0 || error.status === 429 || error.status >= 500) return again(error, () => enter(code));
+    if (error.status === 401) history.replaceState(null, "", "#/link");
+  }
+  load();
+}
+
 // linkFailed: a one-time link brought the browser here, and was no good.
 const linkFailed = () => location.hash === "#/link";
 
@@ -205,6 +220,7 @@ function after(id, error) {
 }
 
 function route() {
+  if (codeOf(location.hash)) return location.reload(); // pasted over the page's own address
   const [, id] = /^#\/actions\/([\w.~-]+)$/.exec(location.hash) ?? [];
   const before = detail.id;
   if (linkFailed() && signedIn) history.replaceState(null, "", "#/");
@@ -242,10 +258,13 @@ function start() {
     $("#recent").scrollIntoView();
     $("#recent summary").focus();
   });
+  const code = codeOf(location.hash);
+  if (code) history.replaceState(null, "", "#/"); // it is not to stay in the history
   addEventListener("hashchange", route);
   route();
   setInterval(tick, 1000);
-  load();
+  if (code) enter(code);
+  else load();
 }
 
 start();

@@ -1,4 +1,5 @@
-// Signing in and out. The token that is pasted goes to the server and nowhere else.
+// Signing in and out. The token that is pasted goes to the server and nowhere else: what stays is a
+// session (see api.js).
 
 import * as api from "./api.js";
 import { $, attribute, command, show, text } from "./dom.js";
@@ -55,7 +56,7 @@ export class SignIn {
     this.#refuse("");
     button.disabled = true;
     try {
-      await api.signIn(token.value);
+      await api.signIn({ token: token.value });
       token.value = "";
       this.done();
     } catch (error) {
@@ -103,10 +104,10 @@ function explain(error) {
 // reason says in a sentence why somebody has to sign in.
 export function reason(error) {
   switch (error.code) {
-    case 40006: return "";
-    case 40007: return "Your token has expired.";
+    case 40006: return api.session() ? "Your session has ended." : "";
+    case 40007: return api.session() ? "Your session has ended." : "Your token has expired.";
     case 50002: return "You are signed in, but not as an admin, and actions are for admins only.";
-    case 40002: return "Your token is not valid any more. It may have been revoked.";
+    case 40002: return `Your ${api.session() ? "session" : "token"} is not valid any more. It may have been revoked.`;
   }
   return error.message; // of something between
 }

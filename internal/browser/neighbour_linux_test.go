@@ -1,0 +1,233 @@
+package browser
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/kettubot/kapi/internal/kapitest"
+)
+
+// A neighbour is another user's server on another port of the same host. It keeps what browsers send.
+type neighbour struct {
+	*httptest.Server
+	mu    sync.Mutex
+	asked []http.Header
+}
+
+func newNeighbour(t *testing.T) *neighbour {
+	n := new(neighbour)
+	n.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.asked = append(n.asked, r.Header.Clone())
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, "<!doctype html><title>neighbour</title>")
+	}))
+	t.Cleanup(n.Close)
+	return n
+}
+
+// cookies are all that it was ever sent.
+func (n *neighbour) cookies() (all []*http.Cookie) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, header := range n.asked {
+		all = append(all, (&http.Request{Header: header}).Cookies()...)
+	}
+	return all
+}
+
+// Another user's server on the same host gets the cookies of a browser that is signed in. It is nobody
+// with them: neither on REST nor on the gateway, however it presents them.
+func TestNeighbourGetsTheCookie(t *testing.T) {
+	t.Parallel()
+	s, n := newSite(t), newNeighbour(t)
+	b := open(t, desktop)
+	b.signIn(s)
+	failed := s.remote("half done", "", "k")
+	s.report(failed, map[string]any{"status": 3, "state": "slot 7 is stuck"})
+	b.await("it is there", row("half done"))
+
+	b.visit(n.URL)
+	stolen := n.cookies()
+	if len(stolen) == 0 {
+		t.Fatal("the browser sends no cookie to another port: this test shows nothing")
+	}
+	if kept := evaluate[string](b, `JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie])`); kept != `[{},{},""]` {
+		t.Errorf("the neighbour's scripts can read %s", kept)
+	}
+	for _, cookie := range stolen {
+		for name, header := range forged(s, cookie) {
+			if got := s.answers(header, "GET", "v4/kapi/actions"); got != http.StatusUnauthorized {
+				t.Errorf("the list, with %s: %d", name, got)
+			}
+			if got := s.answers(header, "POST", "v4/kapi/actions/"+failed.Action.ID+"/dismiss"); got != http.StatusUnauthorized {
+				t.Errorf("a dismissal, with %s: %d", name, got)
+			}
+			if got := s.answers(header, "DELETE", "page/session"); got != http.StatusNoContent {
+				t.Errorf("signing out, with %s: %d", name, got) // it tells nothing, and ends nothing
+			}
+			for _, token := range []string{"", cookie.Value, "Bearer " + cookie.Value, "kapi." + cookie.Value} {
+				if got := s.identified(header, token); got != "4004" {
+					t.Errorf("the gateway, with %s and %.12q: %s", name, token, got)
+				}
+			}
+		}
+	}
+	// Nor is it with a page that the browser opens there.
+	if said := evaluate[string](b, fmt.Sprintf(`fetch(%q, { credentials: "include", headers: { "X-Kapi-Session": "kapi.x.y" } }).then(() => "answered", () => "refused")`, s.url+"v4/kapi/actions")); said != "refused" {
+		t.Errorf("its page is %s", said)
+	}
+	b.visit(s.url)
+	b.await("still signed in, and all is there", row("half done"))
+}
+
+// forged are the ways to present what was stolen.
+func forged(s *site, cookie *http.Cookie) map[string]http.Header {
+	as := func(name string, more ...string) http.Header {
+		h := http.Header{"Cookie": {name + "=" + cookie.Value}}
+		for i := 0; i < len(more); i += 2 {
+			h.Set(more[i], more[i+1])
+		}
+		return h
+	}
+	own := strings.TrimSuffix(s.url, "/")
+	return map[string]http.Header{
+		"the cookie":                  as(cookie.Name),
+		"the cookie, from the page":   as(cookie.Name, "Origin", own, "Sec-Fetch-Site", "same-origin"),
+		"the cookie as sess":          as("sess"),
+		"as sess, from the page":      as("sess", "Origin", own),
+		"the cookie twice":            as(cookie.Name, "X-Kapi-Session", cookie.Value),
+		"the cookie as if a half":     as(cookie.Name, "X-Kapi-Session", "kapi."+cookie.Value),
+		"the cookie as a token":       {"Authorization": {"Bearer " + cookie.Value}},
+		"the cookie as a bot's token": {"Authorization": {"Bot " + cookie.Value}},
+	}
+}
+
+// answers is the status of what a client that is no browser gets, once the limit of strangers allows
+// for one.
+func (s *site) answers(header http.Header, method, path string) (status int) {
+	s.t.Helper()
+	kapitest.Eventually(s.t, "the limit allows a request", func() bool {
+		req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, nil)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		req.Header, req.Close = header.Clone(), true
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		status = resp.StatusCode
+		return status != http.StatusTooManyRequests
+	})
+	return status
+}
+
+// identified is what the gateway says to an identify: the type of its message, or a close code.
+func (s *site) identified(header http.Header, token string) string {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	header = header.Clone()
+	if header.Get("Origin") == "" {
+		header.Set("Origin", strings.TrimSuffix(s.url, "/")) // a client that is no browser says what it likes
+	}
+	conn, _, err := websocket.Dial(ctx, s.url+"gateway?v=4", &websocket.DialOptions{HTTPHeader: header})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	if _, _, err = conn.Read(ctx); err == nil { // hello
+		err = conn.Write(ctx, websocket.MessageText, []byte(`{"op":4,"d":{"token":`+quoted(token)+`,"intents":64}}`))
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, data, err := conn.Read(ctx)
+	if code := websocket.CloseStatus(err); code != -1 {
+		return fmt.Sprint(int(code))
+	}
+	return string(data)
+}
+
+// Two servers on one host, of two stores, have a browser signed in to both; signing out of the one is
+// none of the other's business, and a cookie that a neighbour sets under their name neither.
+func TestTwoServersOnOneHost(t *testing.T) {
+	t.Parallel()
+	one, two := newSite(t), newSite(t)
+	first := open(t, desktop)
+	first.signIn(one)
+	first.signIn(two)
+	for _, s := range []*site{one, two, one} {
+		first.visit(s.url)
+		first.await("signed in to both", `document.querySelector("#live-text").textContent === "Live" && !document.querySelector("#body").hidden`)
+	}
+	names := map[string]bool{}
+	n := newNeighbour(t)
+	first.visit(n.URL)
+	for _, cookie := range n.cookies() {
+		names[cookie.Name] = true
+	}
+	if len(names) != 2 {
+		t.Errorf("they have the cookies %v", names)
+	}
+	first.visit(one.url)
+	first.await("signed in", `!document.querySelector("#body").hidden && document.querySelector("#sign-out").checkVisibility()`)
+	first.do(click(`document.querySelector("#sign-out")`))
+	first.await("signed out of the one", `document.querySelector("#sign-in-view").checkVisibility()`)
+	if sessions := one.kapi("token", "ls"); strings.Contains(sessions, " session ") {
+		t.Errorf("its store still has the session:\n%s", sessions)
+	}
+	first.visit(two.url)
+	first.await("not of the other", `document.querySelector("#live-text").textContent === "Live" && !document.querySelector("#body").hidden`)
+	first.quiet()
+}
+
+// A session that was revoked is over on the page that is open, within seconds, and the token goes on.
+func TestSessionIsRevoked(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	b := open(t, desktop)
+	b.signIn(s)
+	lines := strings.Split(s.kapi("token", "ls"), "\n")
+	i := slices.IndexFunc(lines, func(line string) bool { return strings.Contains(line, " session ") })
+	if i < 0 || len(lines) != 3 || !strings.HasSuffix(lines[i], " "+s.tokenID()) {
+		t.Fatalf("kapi token ls says\n%s", strings.Join(lines, "\n"))
+	}
+	s.kapi("token", "revoke", strings.Fields(lines[i])[0])
+	b.await("it asks to sign in", `document.querySelector("#sign-in-view").checkVisibility()
+		&& document.querySelector("#sign-in-view").textContent.includes("session is not valid any more") && !document.querySelector("#body").checkVisibility()`)
+	b.signIn(s)
+	b.quiet()
+}
+
+// A browser in which an older version has left the token is rid of it at once, and asked to sign in.
+func TestOldCookie(t *testing.T) {
+	t.Parallel()
+	s, n := newSite(t), newNeighbour(t)
+	b := open(t, desktop)
+	u, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.setCookie(u.Hostname(), "sess", s.token)
+	b.visit(s.url)
+	b.await("the page asks for a token", `document.activeElement.id === "token"`)
+	b.visit(n.URL)
+	if stolen := n.cookies(); len(stolen) > 0 {
+		t.Errorf("the neighbour gets %v", stolen)
+	}
+	b.signIn(s)
+	b.quiet()
+}

@@ -1,0 +1,4 @@
+-- Sessions of the page stand among the tokens: the id of the token that one was begun with, '' if without
+-- one, NULL of a token. The hash is that of both halves. No older build takes one for a token, as it hashes
+-- no token to that.
+ALTER TABLE kapi.tokens ADD COLUMN IF NOT EXISTS session_of text COLLATE "C";

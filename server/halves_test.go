@@ -1,0 +1,173 @@
+package server_test
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/server"
+)
+
+// Half of a session is nothing, nor is it anything elsewhere.
+func TestHalfASession(t *testing.T) {
+	d, other := newDoor(t, server.Options{RatePerAddress: -1}), newDoor(t, server.Options{})
+	secret, token := d.tokens.add(t, auth.TypeUser)
+	s, second := d.signIn(secret), d.signIn(secret)
+	for name, tt := range map[string]struct {
+		headers []string
+		golden  string
+	}{
+		"the cookie":                       {[]string{s.cookieHeader()}, "notoken"},
+		"the cookie, of this origin":       {[]string{s.cookieHeader(), "Origin: http://example.com", "Sec-Fetch-Site: same-origin"}, "notoken"},
+		"the other half":                   {[]string{s.halfHeader()}, "notoken"},
+		"halves of two sessions":           {[]string{s.cookieHeader(), second.halfHeader()}, "invalid"},
+		"the cookie twice":                 {[]string{s.cookieHeader(), "X-Kapi-Session: " + s.cookie}, "invalid"},
+		"the cookie by another name":       {[]string{"Cookie: sess=" + s.cookie}, "invalid"},
+		"the cookie by another store's":    {[]string{"Cookie: kapi_00000000=" + s.cookie, s.halfHeader()}, "notoken"},
+		"the cookie as a token":            {[]string{"Authorization: Bearer " + s.cookie}, "invalid"},
+		"the other half as a token":        {[]string{"Authorization: Bearer " + s.half}, "invalid"},
+		"a bad token, and all of it":       {append(s.headers(), "Authorization: Bearer x.y.z"), "invalid"},
+		"the token itself, in a browser":   {[]string{"Cookie: sess=" + secret, "Sec-Fetch-Site: same-origin"}, "notoken"},
+		"the token itself, with an origin": {[]string{"Cookie: sess=" + secret, "Origin: http://example.com"}, "notoken"},
+		"the cookie and the token":         {[]string{s.cookieHeader() + "; sess=" + secret, "Sec-Fetch-Site: same-origin"}, "notoken"},
+	} {
+		w := d.send("GET", "/v4/kapi/actions", "", tt.headers...)
+		if golden(t, tt.golden+".json", w); w.Code != 401 {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+	for name, headers := range map[string][]string{
+		"both": s.headers(), "the token in a client's cookie": {"Cookie: sess=" + secret},
+		"a good token, and half of it": {s.cookieHeader(), "Authorization: Bearer " + secret},
+	} {
+		if got := d.list(headers...); got != 200 {
+			t.Errorf("%s: %d", name, got)
+		}
+	}
+	if got := other.list(s.headers()...); got != 401 {
+		t.Errorf("at another store's server: %d", got)
+	}
+	if name := other.signIn(func() string { secret, _ := other.tokens.add(t, auth.TypeUser); return secret }()).name; name == s.name {
+		t.Errorf("two stores have the cookie %s", name)
+	}
+	if second.name != s.name {
+		t.Errorf("one store has the cookies %s and %s", s.name, second.name)
+	}
+	if err := d.tokens.RemoveToken(t.Context(), token.ID); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(time.Second)
+	for d.list(s.headers()...) != 401 {
+		if time.Now().After(deadline) {
+			t.Fatal("a second after its token was revoked the session is still good")
+		}
+	}
+}
+
+// What a page of this origin does, it may; what another's makes the browser do, it may not.
+func TestSessionAndOrigin(t *testing.T) {
+	d := newDoor(t, server.Options{})
+	secret, _ := d.tokens.add(t, auth.TypeUser)
+	s := d.signIn(secret)
+	post := func(more ...string) int {
+		return d.send("POST", "/v4/kapi/actions", `{"title":"t"}`, append(append(s.headers(), asJSON), more...)...).Code
+	}
+	for _, own := range []string{"Sec-Fetch-Site: same-origin", "Origin: http://example.com"} {
+		if got := post(own); got != 201 {
+			t.Errorf("%s: %d", own, got)
+		}
+	}
+	for _, elsewhere := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: https://evil.example", "Origin: http://example.com:81"} {
+		if got := post(elsewhere); got != 403 {
+			t.Errorf("%s: %d", elsewhere, got)
+		}
+	}
+}
+
+// The token that older versions kept in the browser is taken out of it; what else may have that name
+// is left alone.
+func TestOldCookieIsDropped(t *testing.T) {
+	d := newDoor(t, server.Options{})
+	embedded := newFixture(t, server.Options{})
+	secret, _ := d.tokens.add(t, auth.TypeUser)
+	const gone = "sess=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
+	etag := d.send("GET", "/", "").Header().Get("ETag")
+	for _, w := range []*httptest.ResponseRecorder{
+		d.send("GET", "/", "", "Cookie: sess="+secret), d.send("GET", "/", "", "Cookie: sess="+secret, "If-None-Match: "+etag),
+		d.send("DELETE", "/page/session", "", "Cookie: a=b; sess="+secret),
+		d.send("POST", "/page/session", `{"token":"`+secret+`"}`, asJSON, "Cookie: sess=x; sess="+secret),
+	} {
+		if set := w.Header().Values("Set-Cookie"); len(set) == 0 || set[len(set)-1] != gone {
+			t.Errorf("%d: %q", w.Code, set)
+		}
+	}
+	for _, cookie := range []string{"", "sess=", "sess=a.b.c", "sess=other", "other=" + secret} {
+		if set := d.send("GET", "/", "", "Cookie: "+cookie).Header().Values("Set-Cookie"); len(set) > 0 {
+			t.Errorf("%q: %q", cookie, set)
+		}
+	}
+	if set := embedded.send("GET", "/", "", "Cookie: sess="+secret).Header().Values("Set-Cookie"); len(set) > 0 {
+		t.Errorf("with users of an embedder: %q", set)
+	}
+}
+
+// An embedder who has users of their own is asked about everything, sessions or not.
+func TestSessionsAreNotForEmbedders(t *testing.T) {
+	f := newFixture(t, server.Options{})
+	half := "kapi.aaaaaaaaaaaaaaaa." + strings.Repeat("A", 43)
+	for _, headers := range [][]string{
+		{"Cookie: sess=admin", "Sec-Fetch-Site: same-origin"}, {"Cookie: sess=admin", "X-Kapi-Session: " + half},
+	} {
+		if w := f.send("GET", "/v4/kapi/actions", "", headers...); w.Code != 200 {
+			t.Errorf("%v: %d %s", headers, w.Code, w.Body)
+		}
+	}
+}
+
+// A cookie that proved itself with its other half proves nothing for the same with a guess.
+func TestGuessingHalvesIsLimited(t *testing.T) {
+	d := newDoor(t, server.Options{RatePerAddress: 3})
+	secret, _ := d.tokens.add(t, auth.TypeUser)
+	s := d.signIn(secret)
+	if got := d.list(s.headers()...); got != 200 {
+		t.Fatal(got)
+	}
+	d.tokens.lookups.Store(0)
+	refused := 0
+	for range 50 {
+		var random [32]byte
+		rand.Read(random[:])
+		guess := s.half[:len(s.half)-43] + base64.RawURLEncoding.EncodeToString(random[:])
+		if d.list(s.cookieHeader(), "X-Kapi-Session: "+guess) == 429 {
+			refused++
+		}
+	}
+	if refused < 40 || d.tokens.lookups.Load() > 10 {
+		t.Errorf("of 50 guesses %d were refused unseen, and %d looked up", refused, d.tokens.lookups.Load())
+	}
+	if got := d.list(s.headers()...); got != 200 {
+		t.Errorf("the session itself: %d", got)
+	}
+}
+
+// Guessing is charged like everywhere else.
+func TestSignInIsLimited(t *testing.T) {
+	d := newDoor(t, server.Options{RatePerAddress: 3})
+	refused := 0
+	for range 50 {
+		wrong, _, err := auth.New("nobody", auth.TypeUser, auth.Admin, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w := d.send("POST", "/page/session", `{"token":"`+wrong+`"}`, asJSON); w.Code == 429 {
+			refused++
+		}
+	}
+	if refused < 40 || d.tokens.lookups.Load() > 10 {
+		t.Errorf("of 50 wrong tokens %d were refused unseen, and %d looked up", refused, d.tokens.lookups.Load())
+	}
+}
