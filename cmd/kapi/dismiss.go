@@ -9,7 +9,7 @@ import (
 )
 
 type dismissCmd struct {
-	IDs []string `arg:"" name:"id" help:"Actions to dismiss."`
+	IDs []string `arg:"" name:"id" help:"Ids of the actions to dismiss, as kapi ls shows them."`
 }
 
 func (c *dismissCmd) Run(a *app) error {

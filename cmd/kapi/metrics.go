@@ -32,7 +32,7 @@ func (c *serveCmd) serveMetrics(handler http.Handler, log *slog.Logger) (stop fu
 	}
 	listener, err := net.Listen("tcp", c.MetricsListen)
 	if err != nil {
-		return nil, listenError(c.MetricsListen, err)
+		return nil, listenError("--metrics-listen", c.MetricsListen, err)
 	}
 	log.Info("kapi serves metrics", "address", "http://"+listener.Addr().String()+"/metrics")
 	mux := http.NewServeMux()

@@ -146,19 +146,28 @@ func storeName(s store) string {
 	return fmt.Sprint(s)
 }
 
-// storeArgument is what a command that is shown to the user needs to find the same
-// place.
+// storeArgument is what a command that is shown to the user needs to find the same place, from whatever
+// shell: where KAPI_STORE was set for this command alone, the user's shell has none. Only a store that a
+// variable names with a password in it must be named by that again.
 func (a *app) storeArgument() string {
-	if a.server != "" && a.server != os.Getenv("KAPI_SERVER") {
+	if a.server != "" {
 		return "--server " + shellQuote(a.server) + " "
 	}
-	words := ""
-	for _, flag := range [][3]string{
-		{"--store", a.store, "KAPI_STORE"}, {"--store-schema", a.storeSchema, "KAPI_STORE_SCHEMA"},
-	} {
-		if flag[1] != "" && flag[1] != os.Getenv(flag[2]) {
-			words += flag[0] + " " + shellQuote(withoutPassword(flag[1])) + " "
+	store := withoutPassword(a.store)
+	if path, ok := strings.CutPrefix(store, "sqlite:"); ok {
+		if path, err := filepath.Abs(path); err == nil {
+			store = "sqlite:" + path
 		}
+	}
+	words := ""
+	switch {
+	case store == "" && os.Getenv("KAPI_SERVER") != "":
+		words = "--server '' "
+	case store != "" && (store == a.store || a.given["store"] || !isPostgres(store)):
+		words = "--store " + shellQuote(store) + " "
+	}
+	if a.storeSchema != "" {
+		words += "--store-schema " + shellQuote(a.storeSchema) + " "
 	}
 	return words
 }
