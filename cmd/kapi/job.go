@@ -128,8 +128,8 @@ func (j *job) do(spec kapi.Spec) error {
 		return cmp.Or(j.err, errNotRun)
 	}
 	if j.err != nil && unrecorded == nil && len(spec.Keys) > 0 && !spec.ReleaseOnFailure && !j.lost {
-		j.app.tell("the action failed and keeps its key, so that somebody looks at it first; to free it: kapi dismiss %s%s",
-			j.app.storeArgument(), j.id)
+		j.app.tell("the action failed and keeps its key, so that somebody looks at it first; to free it: %s dismiss %s%s",
+			j.app.self(), j.app.storeArgument(), j.id)
 	}
 	return cmp.Or(interrupted, exitWith(j.code()))
 }

@@ -47,6 +47,8 @@ type cli struct {
 // app is what every command is given.
 type app struct {
 	stdout, stderr io.Writer
+	// name is what this program was called by.
+	name string
 	// store, server and token are the flags, or their variables; of store and server one is empty.
 	store, server, token string
 	// given are the flags that are on the command line, not variables.
@@ -64,7 +66,7 @@ type app struct {
 func main() { os.Exit(kapiMain()) }
 
 func kapiMain() int {
-	return (&app{stdout: os.Stdout, stderr: os.Stderr}).main(os.Args[1:])
+	return (&app{stdout: os.Stdout, stderr: os.Stderr, name: os.Args[0]}).main(os.Args[1:])
 }
 
 // main runs a command line, and returns what to exit with.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"runtime"
@@ -144,6 +145,25 @@ func storeName(s store) string {
 		return "sqlite:" + file.Path()
 	}
 	return fmt.Sprint(s)
+}
+
+// self is what this program is called in a command that is shown to the user: kapi, or as it was called
+// now, if that is not what PATH has.
+func (a *app) self() string {
+	const usual = "kapi"
+	if !strings.ContainsRune(a.name, filepath.Separator) {
+		return usual
+	}
+	if found, err := exec.LookPath(usual); err == nil && sameFile(found, a.name) {
+		return usual
+	}
+	return shellQuote(a.name)
+}
+
+func sameFile(a, b string) bool {
+	first, err := os.Stat(a)
+	second, err2 := os.Stat(b)
+	return err == nil && err2 == nil && os.SameFile(first, second)
 }
 
 // storeArgument is what a command that is shown to the user needs to find the same place, from whatever
