@@ -19,7 +19,7 @@ func (c *serveCmd) checkMetricsListen() error {
 		return nil
 	}
 	if _, _, err := net.SplitHostPort(c.MetricsListen); err != nil {
-		return usage("--metrics-listen %s: not HOST:PORT", c.MetricsListen)
+		return usage("--metrics-listen %s: not HOST:PORT, like 127.0.0.1:9090", c.MetricsListen)
 	}
 	return nil
 }

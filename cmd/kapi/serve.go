@@ -167,7 +167,7 @@ func (c *serveCmd) logger(a *app) *slog.Logger {
 func (c *serveCmd) checkListen() error {
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
-		return usage("--listen %s: not HOST:PORT", c.Listen)
+		return usage("--listen %s: not HOST:PORT, like 127.0.0.1:4080", c.Listen)
 	}
 	if c.Insecure || c.TLSCert != "" || isLoopback(host) {
 		return nil

@@ -42,26 +42,26 @@ func consoleSteps(document string) (steps []step) {
 	return steps
 }
 
-// What README prints of one run is another in the next: ids, processes, times, places.
+// What README prints of one run is another in the next: ids, fences, processes, times, places.
 var (
-	varying = regexp.MustCompile(`\b[a-z2-7]{26}\b|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC|\bvm/\d+|\bprocess \d+ on vm\b|\bon vm, pid \d+|\b\d+s\b|sqlite:\S+|\.\.\.| +`)
-	anID    = regexp.MustCompile(`^[a-z2-7]{26}$`)
+	varying = regexp.MustCompile(`\b[a-z2-7]{26}\b|"fence":\d+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC|\bvm/\d+|\bprocess \d+ on vm\b|\bon vm, pid \d+|\b\d+s\b|sqlite:\S+|\.\.\.| +`)
+	named   = regexp.MustCompile(`^(?:[a-z2-7]{26}|"fence":\d+)$`)
 )
 
-// ids are those that README has, and what they are in this run.
-type ids map[string]string
+// names are the ids, fences and addresses that a document has, and what they are in this run.
+type names map[string]string
 
-// pattern is what a line that README shows looks like; the ids that it brings have groups, in order.
-func (known ids) pattern(line string) (re *regexp.Regexp, fresh []string) {
+// pattern is what a line that is shown looks like; the names that it brings have groups, in order.
+func (known names) pattern(line string) (re *regexp.Regexp, fresh []string) {
 	b, at := strings.Builder{}, 0
 	for _, m := range varying.FindAllStringIndex(line, -1) {
-		b.WriteString(regexp.QuoteMeta(line[at:m[0]]))
+		b.WriteString(regexp.QuoteMeta(known.here(line[at:m[0]])))
 		switch word := line[m[0]:m[1]]; {
-		case anID.MatchString(word) && known[word] != "":
+		case known[word] != "":
 			b.WriteString(known[word])
-		case anID.MatchString(word):
+		case named.MatchString(word):
 			fresh = append(fresh, word)
-			b.WriteString(`([a-z2-7]{26})`)
+			b.WriteString(`([a-z2-7]{26}|"fence":\d+)`)
 		case word == "...":
 			b.WriteString(`.*`)
 		case strings.HasPrefix(word, " "):
@@ -74,16 +74,16 @@ func (known ids) pattern(line string) (re *regexp.Regexp, fresh []string) {
 		}
 		at = m[1]
 	}
-	b.WriteString(regexp.QuoteMeta(line[at:]))
+	b.WriteString(regexp.QuoteMeta(known.here(line[at:])))
 	return regexp.MustCompile("^" + b.String() + " *$"), fresh
 }
 
-// match tells whether a command printed what README shows, and takes in the ids that are new.
-func (known ids) match(shows, printed []string) bool {
+// match tells whether a command printed what is shown of it, and takes in the names that are new.
+func (known names) match(shows, printed []string) bool {
 	if len(shows) != len(printed) {
 		return false
 	}
-	found := ids{}
+	found := names{}
 	for i, line := range shows {
 		re, fresh := known.pattern(line)
 		groups := re.FindStringSubmatch(printed[i])
@@ -100,18 +100,19 @@ func (known ids) match(shows, printed []string) bool {
 	return true
 }
 
-// here makes a command of README one of this run.
-func (known ids) here(command string) string {
+// here makes a command of a document one of this run.
+func (known names) here(command string) string {
 	for id, now := range known {
 		command = strings.ReplaceAll(command, id, now)
 	}
 	return command
 }
 
-// staying are the commands of README that go on, and what they print first.
+// staying are the commands that go on, and what they print first.
 var staying = map[string]*regexp.Regexp{
-	"make run": regexp.MustCompile(`(?s)This link signs you in, once,.*\n +http://(127\.0\.0\.1:\d+)/\S+\r?\n`),
-	"go run .": regexp.MustCompile(`(?s)curl -X POST http://\S+\r?\ncurl -H 'Authorization: Bearer \S+' http://(\S+)/v4/kapi/actions\r?\n`),
+	"kapi serve": regexp.MustCompile(`(?s)This link signs you in, once,.*\n +http://(127\.0\.0\.1:\d+)/\S+\r?\n`),
+	"make run":   regexp.MustCompile(`(?s)This link signs you in, once,.*\n +http://(127\.0\.0\.1:\d+)/\S+\r?\n`),
+	"go run .":   regexp.MustCompile(`(?s)curl -X POST http://\S+\r?\ncurl -H 'Authorization: Bearer \S+' http://(\S+)/v4/kapi/actions\r?\n`),
 }
 
 // TestReadme does what README says, in its order, as somebody does who has a checkout and an empty folder
@@ -129,32 +130,63 @@ func TestReadme(t *testing.T) {
 		t.Fatalf("README has the steps %q", steps)
 	}
 	env := newcomer(t, folder)
-	known := ids{}
+	known := names{}
 	first := newShell(t, checkout, append(env, "KAPI_LISTEN=127.0.0.1:0"))
 	known["127.0.0.1:4080"] = first.stay(steps[0].command)
 	second := newShell(t, checkout, env)
-	embed := "127.0.0.1:4081"
 	for i, s := range steps[1:] {
-		command := known.here(s.command)
-		if staying[command] != nil {
-			embedded := second.stay(command)
-			try(t, newShell(t, folder, env), embedded)
+		if staying[s.command] != nil {
+			try(t, newShell(t, folder, env), second.stay(s.command))
 			continue
 		}
-		want := 0
-		if next := i + 2; next < len(steps) && steps[next].command == "echo $?" {
-			fmt.Sscan(steps[next].shows[0], &want)
-		}
-		attempt(t, second, known, step{command, s.shows}, want)
-		if strings.HasPrefix(command, "cp ") {
-			replaceIn(t, filepath.Join(folder, "bot", "main.go"), embed, freeAddress(t))
+		attempt(t, second, known, s, exitShown(steps[1+i:]))
+		if strings.HasPrefix(s.command, "cp ") {
+			replaceIn(t, filepath.Join(folder, "bot", "main.go"), "127.0.0.1:4081", freeAddress(t))
 		}
 	}
 }
 
+// TestDocs does what the console blocks of the pages say for which one server is enough.
+func TestDocs(t *testing.T) {
+	root, err := kapitest.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	env := append(newcomer(t, folder), "PATH="+filepath.Dir(buildKapi(t))+":"+os.Getenv("PATH"))
+	known := names{}
+	for _, page := range []string{"page", "gateway", "rest"} {
+		text, err := os.ReadFile(filepath.Join(root, "docs", page+".md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps := consoleSteps(string(text))
+		if len(steps) == 0 {
+			t.Errorf("%s has no steps", page)
+		}
+		sh := newShell(t, folder, append(env, "KAPI_LISTEN=127.0.0.1:0"))
+		for i, s := range steps {
+			if staying[s.command] != nil {
+				known["127.0.0.1:4080"] = sh.stay(s.command)
+				continue
+			}
+			attempt(t, sh, known, s, exitShown(steps[i:]))
+		}
+	}
+}
+
+// exitShown returns what the first of the steps is to exit with: what an echo behind it shows, or 0.
+func exitShown(steps []step) (code int) {
+	if len(steps) > 1 && steps[1].command == "echo $?" {
+		fmt.Sscan(steps[1].shows[0], &code)
+	}
+	return code
+}
+
 // attempt runs a command. What looks at the list may have to look again, until it is as README shows it.
-func attempt(t *testing.T, sh *shell, known ids, s step, want int) {
+func attempt(t *testing.T, sh *shell, known names, s step, want int) {
 	t.Helper()
+	s.command = known.here(s.command)
 	looks := strings.HasSuffix(s.command, "kapi ls")
 	for again := true; again; {
 		again = false
@@ -165,7 +197,7 @@ func attempt(t *testing.T, sh *shell, known ids, s step, want int) {
 		case !matches && looks && sh.patient():
 			again = true
 		case !matches:
-			t.Fatalf("$ %s\nprinted\n%s\nREADME shows\n%s", s.command, strings.Join(printed, "\n"), strings.Join(s.shows, "\n"))
+			t.Fatalf("$ %s\nprinted\n%s\nand should print\n%s", s.command, strings.Join(printed, "\n"), strings.Join(s.shows, "\n"))
 		}
 	}
 }

@@ -71,8 +71,8 @@ func newShell(t *testing.T, folder string, env []string) *shell {
 		_ = cmd.Wait()
 		select {
 		case <-done:
-		case <-time.After(patience):
-			t.Errorf("somebody is left on a terminal of README")
+		case <-time.After(kapitest.Patience):
+			t.Errorf("somebody is left on a terminal")
 		}
 		terminal.Close()
 		<-done
@@ -116,7 +116,7 @@ func (sh *shell) stay(command string) (address string) {
 			sh.t.Logf("$ %s\n%s", command, sh.output.String()[sh.read:])
 		}
 	})
-	kapitest.Eventually(sh.t, command+" has printed what README says", func() bool {
+	kapitest.Eventually(sh.t, command+" has printed what it is to", func() bool {
 		output := sh.output.String()[sh.read:]
 		found = staying[command].FindStringSubmatch(output)
 		if found == nil && mark.MatchString(output) {
@@ -130,7 +130,7 @@ func (sh *shell) stay(command string) (address string) {
 // patient reports whether there is time to look again.
 func (sh *shell) patient() bool {
 	time.Sleep(20 * time.Millisecond)
-	return time.Since(sh.began) < patience
+	return time.Since(sh.began) < kapitest.Patience
 }
 
 // newcomer returns the environment of somebody who has Go, and has never used kapi.
