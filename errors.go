@@ -47,6 +47,16 @@ var (
 	ErrLost = errors.New("the action was lost")
 )
 
+// A FenceError is an ErrStaleFence of a report whose fence was never given to a runner of the action.
+type FenceError struct{ Fence uint64 }
+
+func (e *FenceError) Error() string {
+	return fmt.Sprintf("no runner of the action was given %d: report with the fence that its start was answered with", e.Fence)
+}
+
+// Is makes it an ErrStaleFence.
+func (e *FenceError) Is(target error) bool { return target == ErrStaleFence }
+
 // A HeldError refuses a start: an ongoing action holds one of its keys.
 type HeldError struct {
 	// Key is the first of the wanted keys that is held.
@@ -92,10 +102,14 @@ type InvalidError struct{ Field, Reason string }
 
 func (e *InvalidError) Error() string { return e.Field + " " + e.Reason }
 
-// A MoveError refuses a move of status that the table of moves does not have.
+// A MoveError refuses a move of status that the table of moves does not have. With From and To the same
+// it refuses a report without a move, on an action that has failed.
 type MoveError struct{ From, To Status }
 
 func (e *MoveError) Error() string {
+	if e.From == e.To {
+		return fmt.Sprintf("an action that is %s takes no more reports", e.From)
+	}
 	return fmt.Sprintf("an action that is %s can't become %s", e.From, e.To)
 }
 

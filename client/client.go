@@ -24,6 +24,9 @@ type Options struct {
 	HTTP *http.Client
 	// EndTimeout is for how long Do tries to report the end of its operation; 0 is no limit.
 	EndTimeout time.Duration
+	// Retrying is told, once a start, that Do's start was not answered as it should be, why, and for
+	// how long it is asked for again. It must not block. Nil: nobody is.
+	Retrying func(err error, within time.Duration)
 	// Reporting is told when the server no longer takes the reports on an action that Do runs,
 	// and why; and, with nil, when it takes them again. It must not block. Nil: nobody is.
 	Reporting func(id string, err error)
@@ -36,6 +39,7 @@ type Client struct {
 	http  *http.Client
 
 	endTimeout time.Duration
+	retrying   func(err error, within time.Duration)
 	reporting  func(id string, err error)
 	closing    context.Context // ended by Close
 	close      context.CancelFunc
@@ -49,24 +53,22 @@ const (
 )
 
 // New returns a client of the server at address, a URL like https://kapi.example or
-// http://127.0.0.1:4080/prefix. token is bare, or begins with Bearer or Bot; white space and a
+// http://127.0.0.1:4080/prefix; /v4 at its end, which is kapi's own, doesn't count. token is bare, or begins with Bearer or Bot; white space and a
 // byte order mark around it don't count. It asks the server nothing yet. The error is a
 // *kapi.InvalidError.
 func New(address, token string, o Options) (*Client, error) {
-	u, err := url.Parse(address)
-	switch {
-	case err != nil:
-		return nil, &kapi.InvalidError{Field: "server", Reason: "is not a URL"} // which may hold a password
-	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		return nil, &kapi.InvalidError{Field: "server", Reason: "must be a URL like https://HOST"}
-	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
-		return nil, &kapi.InvalidError{Field: "server", Reason: "must have nothing behind its path, and no user"}
+	base, err := baseOf(address)
+	if err != nil {
+		return nil, err
 	}
 	if o.HTTP == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		// Without this a dead connection of HTTP/2 is only given up after many minutes.
 		transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter}
 		o.HTTP = &http.Client{Transport: transport, Timeout: requestTimeout}
+	}
+	if o.Retrying == nil {
+		o.Retrying = func(error, time.Duration) {}
 	}
 	if o.Reporting == nil {
 		o.Reporting = func(string, error) {}
@@ -76,11 +78,35 @@ func New(address, token string, o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		base: strings.TrimSuffix(u.String(), "/") + "/v4", token: token, http: o.HTTP,
-		endTimeout: o.EndTimeout, reporting: o.Reporting,
+		base: base, token: token, http: o.HTTP,
+		endTimeout: o.EndTimeout, retrying: o.Retrying, reporting: o.Reporting,
 	}
 	c.closing, c.close = context.WithCancel(context.Background())
 	return c, nil
+}
+
+// baseOf returns the URL of the routes. The error has nothing of an address that can't be read, which
+// may hold a password anywhere.
+func baseOf(address string) (string, error) {
+	wrong := func(reason string) (string, error) {
+		return "", &kapi.InvalidError{Field: "server", Reason: reason}
+	}
+	if !strings.Contains(address, "://") {
+		return wrong("must begin with http:// or https://, as in http://127.0.0.1:4080 or https://HOST")
+	}
+	u, err := url.Parse(address)
+	switch {
+	case err != nil:
+		return wrong("is not a URL like https://HOST or http://HOST:PORT")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return wrong("must begin with http:// or https://; the gateway is found from there")
+	case u.Host == "":
+		return wrong("has no host: it must be a URL like https://HOST")
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return wrong("must have nothing behind its path, and no user")
+	}
+	const version = "/v4"
+	return strings.TrimSuffix(strings.TrimSuffix(u.String(), "/"), version) + version, nil
 }
 
 // credentials makes an Authorization header of a token. What files and variables add at its ends
@@ -196,6 +222,9 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
+	case resp.Request.Method != method: // a redirect of what is no GET is followed as one
+		to := resp.Request.URL
+		return fmt.Errorf("server %s: it redirects to %s://%s, use that", c.base, to.Scheme, to.Host)
 	case err != nil:
 		return unavailable("server %s: the answer broke off: %w", c.base, err)
 	case len(data) > maxAnswer:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/wire"
@@ -43,8 +44,12 @@ func (c *Client) refusal(resp *http.Response, data []byte) error {
 		return unavailable("server %s: it answered %s (report %s)", c.base, resp.Status, body.Report)
 	case resp.StatusCode >= 500, resp.StatusCode == http.StatusTooManyRequests:
 		return unavailable("server %s: it answered %s", c.base, resp.Status)
+	case resp.StatusCode == http.StatusNotFound && body.Message != "":
+		return fmt.Errorf("server %s: it has no such route: is there more in its URL than its address, and the prefix that kapi is mounted under?", c.base)
 	case body.Message != "":
 		return errors.New(body.Message)
+	case resp.StatusCode == http.StatusBadRequest && strings.HasPrefix(c.base, "http://"):
+		return fmt.Errorf("server %s: it answered %s: this is no kapi, or it wants https://", c.base, resp.Status)
 	}
 	return fmt.Errorf("server %s: it answered %s: this is no kapi", c.base, resp.Status)
 }

@@ -147,6 +147,7 @@ func (c *Client) startOnce(ctx context.Context, spec kapi.Spec) (r kapi.Remote, 
 		GotConn:      func(httptrace.GotConnInfo) { reached.Store(true) },
 		WroteHeaders: func() { left.Store(true) },
 	})
+	told := false
 	deadline := time.Now().Add(startWithin)
 	for pauses := backoff.New(firstPause, lastPause); ; {
 		asking, cancel := context.WithTimeout(traced, askTimeout)
@@ -166,6 +167,9 @@ func (c *Client) startOnce(ctx context.Context, spec kapi.Spec) (r kapi.Remote, 
 			return r, dismissed, err
 		case time.Now().After(deadline):
 			return r, dismissed, fmt.Errorf("%w; %w", err, errMaybeStarted)
+		case !told:
+			told = true
+			c.retrying(err, startWithin)
 		}
 		select {
 		case <-time.After(pauses.Next()):

@@ -33,6 +33,11 @@ const (
 // what can't be parsed may hold a password anywhere.
 func parse(dsn string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(dsn)
+	if err != nil && !ambiguous(dsn) {
+		if wrong := flaw(dsn, err); wrong != nil {
+			return nil, wrong
+		}
+	}
 	if err != nil || ambiguous(dsn) {
 		return nil, &kapi.InvalidError{
 			Field:  "DSN",

@@ -84,6 +84,9 @@ func (s *Server) reportAction(c *call) error {
 	if errors.Is(err, kapi.ErrStaleFence) || errors.Is(err, kapi.ErrUnknown) {
 		s.door.reporters.drop(reports)
 	}
+	if errors.Is(err, kapi.ErrUnknown) {
+		return wire.Unknown.Because("it has ended, or never was")
+	}
 	if err != nil {
 		return fmt.Errorf("report on action: %w", err)
 	}

@@ -97,6 +97,26 @@ func TestReports(t *testing.T) {
 	want(t, f.patch(id, fmt.Sprintf(`{"fence":%d,"status":1}`, r.Fence)), 404, 10015, "")
 }
 
+// TestReportsThatComeToNothing: the refusal says which mistake it was.
+func TestReportsThatComeToNothing(t *testing.T) {
+	f := newFixture(t, server.Options{})
+	r := f.begin(`{"title":"t","keys":["k"]}`)
+	id := r.Action.ID
+	for _, fence := range []uint64{r.Fence + 1, 0} {
+		want(t, f.patch(id, fmt.Sprintf(`{"fence":%d,"progress":0.5}`, fence)), 409, 20002,
+			fmt.Sprintf("Unknown fence: no runner of the action was given %d: report with the fence that its start was answered with", fence))
+	}
+	other := f.begin(`{"title":"later"}`)
+	want(t, f.patch(other.Action.ID, fmt.Sprintf(`{"fence":%d}`, r.Fence)), 409, 20002, "Stale fence")
+	expectStatus(t, f.patch(id, fmt.Sprintf(`{"fence":%d,"status":3}`, r.Fence)), 200)
+	want(t, f.patch(id, fmt.Sprintf(`{"fence":%d,"progress":0.5}`, r.Fence)), 409, 20003,
+		"Move not allowed: an action that is failed takes no more reports")
+	want(t, f.patch(id, fmt.Sprintf(`{"fence":%d,"status":1}`, r.Fence)), 409, 20003, "an action that is failed can't become running")
+	expectStatus(t, f.patch(other.Action.ID, fmt.Sprintf(`{"fence":%d,"status":5}`, other.Fence)), 200)
+	want(t, f.patch(other.Action.ID, fmt.Sprintf(`{"fence":%d,"progress":0.5}`, other.Fence)), 404, 10015,
+		"Unknown action: it has ended, or never was")
+}
+
 func expectStatus(t *testing.T, w *httptest.ResponseRecorder, status int) {
 	t.Helper()
 	if w.Code != status {

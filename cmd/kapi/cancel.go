@@ -6,7 +6,7 @@ import (
 )
 
 type cancelCmd struct {
-	IDs    []string `arg:"" name:"id" help:"Actions to cancel."`
+	IDs    []string `arg:"" name:"id" help:"Ids of the actions to cancel, as kapi ls shows them."`
 	Kill   bool     `help:"Send SIGKILL to the processes that do the work, whether its runner lives or not. Works on the runner's host, with --store."`
 	GiveUp bool     `help:"Fail an impacted action at once, as not proven dead: its keys stay held until it is dismissed."`
 }

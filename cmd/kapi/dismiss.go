@@ -9,7 +9,7 @@ import (
 )
 
 type dismissCmd struct {
-	IDs []string `arg:"" name:"id" help:"Actions to dismiss."`
+	IDs []string `arg:"" name:"id" help:"Ids of the actions to dismiss, as kapi ls shows them."`
 }
 
 func (c *dismissCmd) Run(a *app) error {
@@ -18,7 +18,7 @@ func (c *dismissCmd) Run(a *app) error {
 		return a.each(c.IDs, func(id string) error {
 			action, err := p.Dismiss(ctx, id, me())
 			if errors.Is(err, kapi.ErrNotFailed) {
-				return fmt.Errorf("%w, and this one has not failed; to stop it: kapi cancel %s%s", err, a.storeArgument(), id)
+				return fmt.Errorf("%w, and this one has not failed; to stop it: %s cancel %s%s", err, a.self(), a.storeArgument(), id)
 			}
 			if err != nil {
 				return err

@@ -41,7 +41,7 @@ func exitCode(err error) int {
 		return exec.Code
 	case is[*fault.Panic](err), errors.Is(err, errNotRun):
 		return exitFault
-	case is[*usageError](err), is[*kong.ParseError](err), is[*kapi.InvalidError](err):
+	case is[*usageError](err), is[*noCommandError](err), is[*kong.ParseError](err), is[*kapi.InvalidError](err):
 		return exitUsage
 	case is[*kapi.HeldError](err):
 		return exitHeld
@@ -101,8 +101,11 @@ func (e *interruptedError) Error() string {
 // complain says on stderr what went wrong.
 func (a *app) complain(err error) {
 	var held *kapi.HeldError
+	var noCommand *noCommandError
 	switch {
 	case err == nil, is[exitStatus](err):
+	case errors.As(err, &noCommand):
+		noCommand.tell(a.stderr)
 	case errors.As(err, &held):
 		a.tell("%s", a.describeHeld(held))
 	default:

@@ -43,7 +43,7 @@ func (a *app) describeHeld(e *kapi.HeldError) string {
 		b.WriteString("\nthat it is dead is not proven: look whether its work still goes on before you free the key")
 	}
 	if h.Status == kapi.StatusFailed {
-		fmt.Fprintf(&b, "\nto free the key: kapi dismiss %s%s", a.storeArgument(), h.ID)
+		fmt.Fprintf(&b, "\nto free the key: %s dismiss %s%s", a.self(), a.storeArgument(), h.ID)
 		b.WriteString("\nor, for commands that are safe to repeat, start them with --release-on-failure")
 	}
 	return b.String()

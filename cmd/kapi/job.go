@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/fault"
@@ -127,10 +128,15 @@ func (j *job) do(spec kapi.Spec) error {
 		return cmp.Or(j.err, errNotRun)
 	}
 	if j.err != nil && unrecorded == nil && len(spec.Keys) > 0 && !spec.ReleaseOnFailure && !j.lost {
-		j.app.tell("the action failed and keeps its key, so that somebody looks at it first; to free it: kapi dismiss %s%s",
-			j.app.storeArgument(), j.id)
+		j.app.tell("the action failed and keeps its key, so that somebody looks at it first; to free it: %s dismiss %s%s",
+			j.app.self(), j.app.storeArgument(), j.id)
 	}
 	return cmp.Or(interrupted, exitWith(j.code()))
+}
+
+// retrying says that the server doesn't take the start, while there is hope that it will.
+func (j *job) retrying(err error, within time.Duration) {
+	j.app.tell("the command is not started yet: %v; trying for %v, or until Ctrl-C", err, within)
 }
 
 // reporting says that the server is lost, or found again, while the command goes on.

@@ -29,6 +29,8 @@ type cli struct {
 	Server string `placeholder:"URL" help:"A kapi server to use instead of a store, for run, ls, watch, dismiss and cancel."`
 	Token_ string `name:"token" placeholder:"T" help:"Token for --server; best given as the variable."`
 
+	ShowVersion versionFlag `name:"version" env:"-" help:"Print the version."`
+
 	Run        runCmd        `cmd:"" help:"Run a command as an action; exits with the command's code."`
 	Ls         lsCmd         `cmd:"" help:"List the ongoing actions."`
 	Watch      watchCmd      `cmd:"" help:"Print changes as they happen; with IDs, until those have ended."`
@@ -39,13 +41,18 @@ type cli struct {
 	Completion completionCmd `cmd:"" help:"Print what a shell needs to complete commands and flags."`
 	Man        manCmd        `cmd:"" help:"Print the manual page."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
+	HelpOf     helpCmd       `cmd:"" name:"help" help:"Show the help of a command: kapi help run."`
 }
 
 // app is what every command is given.
 type app struct {
 	stdout, stderr io.Writer
-	// store, server and token are the flags.
-	store, server, token     string
+	// name is what this program was called by.
+	name string
+	// store, server and token are the flags, or their variables; of store and server one is empty.
+	store, server, token string
+	// given are the flags that are on the command line, not variables.
+	given                    map[string]bool
 	storeSchema, storeListen string
 	storeTimeout             time.Duration
 	// faults catches the panics of the goroutines that serve a command.
@@ -59,7 +66,7 @@ type app struct {
 func main() { os.Exit(kapiMain()) }
 
 func kapiMain() int {
-	return (&app{stdout: os.Stdout, stderr: os.Stderr}).main(os.Args[1:])
+	return (&app{stdout: os.Stdout, stderr: os.Stderr, name: os.Args[0]}).main(os.Args[1:])
 }
 
 // main runs a command line, and returns what to exit with.
@@ -89,12 +96,10 @@ func (a *app) run(args []string) error {
 	forgetEmptyVariables(parser.Model.Node)
 	ctx, err := parser.Parse(args)
 	if err != nil {
-		return err
+		return explain(err)
 	}
-	a.store, a.server, a.token = wellformed.Trim(c.Store), wellformed.Trim(c.Server), wellformed.Trim(c.Token_)
-	a.storeSchema, a.storeListen, a.storeTimeout = c.StoreSchema, c.StoreListen, c.StoreTimeout
-	if a.storeTimeout <= 0 {
-		return usage("--store-timeout must be more than 0")
+	if err := a.take(&c, onTheLine(ctx)); err != nil {
+		return err
 	}
 	a.ownVariables = variablesOf(parser.Model.Node, "run")
 	return ctx.Run(a, parser)
@@ -105,6 +110,7 @@ func newParser(c *cli) (*kong.Kong, error) {
 		kong.Name("kapi"), kong.Description(description),
 		kong.DefaultEnvars("KAPI"),
 		kong.KindMapper(reflect.String, kong.MapperFunc(decodeText)),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(decodeDuration)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 }
 

@@ -19,7 +19,7 @@ func (c *serveCmd) checkMetricsListen() error {
 		return nil
 	}
 	if _, _, err := net.SplitHostPort(c.MetricsListen); err != nil {
-		return usage("--metrics-listen %s: not HOST:PORT", c.MetricsListen)
+		return usage("--metrics-listen %s: not HOST:PORT, like 127.0.0.1:9090", c.MetricsListen)
 	}
 	return nil
 }
@@ -32,7 +32,7 @@ func (c *serveCmd) serveMetrics(handler http.Handler, log *slog.Logger) (stop fu
 	}
 	listener, err := net.Listen("tcp", c.MetricsListen)
 	if err != nil {
-		return nil, listenError(c.MetricsListen, err)
+		return nil, listenError("--metrics-listen", c.MetricsListen, err)
 	}
 	log.Info("kapi serves metrics", "address", "http://"+listener.Addr().String()+"/metrics")
 	mux := http.NewServeMux()

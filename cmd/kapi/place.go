@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"time"
+
+	"github.com/alecthomas/kong"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/client"
 	"github.com/kettubot/kapi/internal/fault"
 	"github.com/kettubot/kapi/internal/proc"
 	"github.com/kettubot/kapi/internal/supervise"
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 // A place is where the actions are that a command is about: a store that this process joins,
@@ -52,6 +54,8 @@ type terms struct {
 	log *slog.Logger
 	// endTimeout is for how long do tries to report an end.
 	endTimeout time.Duration
+	// retrying is told when a start is asked for again, and for how long that goes on.
+	retrying func(err error, within time.Duration)
 	// reporting is told when reports can't be made, and with nil when they can again.
 	reporting func(id string, err error)
 }
@@ -84,22 +88,62 @@ func (a *app) placeOf(ctx context.Context, t terms) (place, error) {
 		}
 		return s, nil
 	}
-	if a.store != os.Getenv("KAPI_STORE") { // a flag; the variable only says what is usual
-		return nil, usage("--server and --store exclude each other")
-	}
-	c, err := client.New(a.server, a.token, client.Options{EndTimeout: t.endTimeout, Reporting: t.reporting})
+	c, err := client.New(a.server, a.token, client.Options{EndTimeout: t.endTimeout, Retrying: t.retrying, Reporting: t.reporting})
 	if err != nil {
 		return nil, err
 	}
 	return &remote{c, a.server, a.faults}, nil
 }
 
-// storeOnly refuses a server for what is done on the store itself.
-func (a *app) storeOnly(what string) error {
-	if a.server != "" {
-		return usage("kapi %s works on a store: leave --server out", what)
+// take takes the flags that name the place. One on the command line beats the variable of another;
+// KAPI_SERVER beats KAPI_STORE.
+func (a *app) take(c *cli, given map[string]bool) error {
+	a.store, a.server, a.token = wellformed.Trim(c.Store), wellformed.Trim(c.Server), wellformed.Trim(c.Token_)
+	a.storeSchema, a.storeListen, a.storeTimeout = c.StoreSchema, c.StoreListen, c.StoreTimeout
+	a.given = given
+	if a.storeTimeout <= 0 {
+		return usage("--store-timeout must be more than 0")
+	}
+	named := ""
+	for _, flag := range [][2]string{{"store-listen", a.storeListen}, {"store-schema", a.storeSchema}, {"store", a.store}} {
+		if given[flag[0]] && flag[1] != "" {
+			named = flag[0]
+		}
+	}
+	switch {
+	case named != "" && a.server != "" && given["server"]:
+		return usage("--server and --%s exclude each other", named)
+	case named != "":
+		a.server = ""
+	case a.server != "":
+		a.store, a.storeSchema, a.storeListen = "", "", ""
+	}
+	if a.server == "" && a.token != "" && given["token"] {
+		return usage("--token is for a server, and there is none: say --server URL, or leave --token out, as a store asks for no token")
 	}
 	return nil
+}
+
+// onTheLine returns the names of the flags that are on the command line.
+func onTheLine(ctx *kong.Context) map[string]bool {
+	given := map[string]bool{}
+	for _, path := range ctx.Path {
+		if path.Flag != nil && !path.Resolved {
+			given[path.Flag.Name] = true
+		}
+	}
+	return given
+}
+
+// storeOnly refuses a server for what is done on the store itself.
+func (a *app) storeOnly(what string) error {
+	switch {
+	case a.server == "":
+		return nil
+	case a.given["server"]:
+		return usage("kapi %s works on a store: leave --server out", what)
+	}
+	return usage("kapi %s works on a store, and KAPI_SERVER names a server: say --store, or --server ''", what)
 }
 
 func (s *session) String() string { return storeName(s.store) }

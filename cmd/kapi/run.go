@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,7 +67,7 @@ func (c *runCmd) AfterApply(ctx *kong.Context) error {
 		c.Command = c.Command[1:]
 	}
 	if len(c.Command) == 0 {
-		return usage(`expected "<command> ..."`)
+		return missingArgument(ctx.Selected(), ctx.Selected().Positional[0])
 	}
 	for _, d := range []struct {
 		flag  string
@@ -120,7 +121,7 @@ func (c *runCmd) tty() supervise.TTY {
 func (c *runCmd) Run(a *app) error {
 	path, err := supervise.Look(c.Command[0])
 	if err != nil {
-		return c.hintAtWait(err)
+		return c.notFound(err)
 	}
 	reserved := supervise.Reserve(c.Command[0])
 	j := &job{app: a, runCmd: c, path: path, signals: supervise.Catch(), ended: make(chan struct{})}
@@ -130,7 +131,7 @@ func (c *runCmd) Run(a *app) error {
 	defer func() { spoken(j.haste) }()
 	defer j.release()
 	j.watchStart()
-	j.place, err = a.place(j.starting, terms{endTimeout: c.EndTimeout, reporting: j.reporting})
+	j.place, err = a.place(j.starting, terms{endTimeout: c.EndTimeout, retrying: j.retrying, reporting: j.reporting})
 	noThreads := reserved() // they are made meanwhile
 	if err != nil {
 		return cmp.Or(j.begin(), noThreads, err)
@@ -143,6 +144,32 @@ func (c *runCmd) Run(a *app) error {
 	place := j.place.quiesce
 	j.quiesce.Store(&place)
 	return j.turns(c.spec())
+}
+
+// notFound says what was meant by a command that can't be found.
+func (c *runCmd) notFound(err error) error {
+	word := c.Command[0]
+	if limit := (patience{}); c.Wait.wanted && c.Wait.limit == 0 {
+		switch {
+		case limit.parse(word) == nil:
+			return usage("--wait %[1]s: a command %[1]s is not there; to wait that long, say --wait=%[1]s", word)
+		case lacksUnit(word):
+			return usage("--wait %[1]s: a command %[1]s is not there; to wait so many seconds, say --wait=%[1]ss", word)
+		}
+	}
+	switch name, _, assigns := strings.Cut(word, "="); {
+	case len(c.Command) == 1 && strings.ContainsAny(word, " \t"):
+		return fmt.Errorf("%w; to have a shell read that line, say sh -c %s", err, shellQuote(word))
+	case len(c.Command) > 1 && assigns && isVariable(name):
+		return fmt.Errorf("%w; to set a variable for the command, say env %s=... %s", err, name, c.Command[1])
+	}
+	return err
+}
+
+func isVariable(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return r != '_' && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9')
+	})
 }
 
 func (c *runCmd) spec() kapi.Spec {

@@ -97,19 +97,20 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":    cmdExits,
-			"await":    cmdAwait,
-			"action":   cmdAction,
-			"send":     cmdSend,
-			"signal":   cmdSignal,
-			"freeport": cmdFreePort,
-			"http":     cmdHTTP,
-			"sql":      cmdSQL,
-			"lock":     cmdLock,
-			"opened":   cmdOpened,
-			"weak":     cmdWeak,
-			"setvar":   cmdStdout,
-			"postgres": cmdPostgres,
+			"answering": cmdAnswering,
+			"exits":     cmdExits,
+			"await":     cmdAwait,
+			"action":    cmdAction,
+			"send":      cmdSend,
+			"signal":    cmdSignal,
+			"freeport":  cmdFreePort,
+			"http":      cmdHTTP,
+			"sql":       cmdSQL,
+			"lock":      cmdLock,
+			"opened":    cmdOpened,
+			"weak":      cmdWeak,
+			"setvar":    cmdStdout,
+			"postgres":  cmdPostgres,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -180,7 +181,6 @@ func lister(ts *testscript.TestScript, asJSON bool) func() (string, error) {
 	path, isFile := strings.CutPrefix(a.store, "sqlite:")
 	switch {
 	case a.server != "":
-		a.store = os.Getenv("KAPI_STORE") // as if it came from there
 	case isFile:
 		a.store = "sqlite:" + ts.MkAbs(path)
 	case a.store == "":

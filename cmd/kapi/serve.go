@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/kettubot/kapi/auth"
@@ -122,7 +123,7 @@ func (c *serveCmd) listen(certs *certificates) (net.Listener, string, error) {
 	listener, err := net.Listen("tcp", c.Listen)
 	switch {
 	case err != nil:
-		return nil, "", listenError(c.Listen, err)
+		return nil, "", listenError("--listen", c.Listen, err)
 	case certs != nil:
 		listener = tls.NewListener(listener, certs.config())
 		return listener, "https://" + listener.Addr().String(), nil
@@ -167,7 +168,7 @@ func (c *serveCmd) logger(a *app) *slog.Logger {
 func (c *serveCmd) checkListen() error {
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
-		return usage("--listen %s: not HOST:PORT", c.Listen)
+		return usage("--listen %s: not HOST:PORT, like 127.0.0.1:4080", c.Listen)
 	}
 	if c.Insecure || c.TLSCert != "" || isLoopback(host) {
 		return nil
@@ -190,12 +191,16 @@ func isLoopback(host string) bool {
 }
 
 // listenError drops what net says around the reason.
-func listenError(address string, err error) error {
+func listenError(flag, address string, err error) error {
 	var sys *os.SyscallError
 	if errors.As(err, &sys) {
 		err = sys.Err
 	}
-	return fmt.Errorf("can't listen on %s: %w", address, err)
+	wayOut := ""
+	if host, _, splitErr := net.SplitHostPort(address); splitErr == nil && errors.Is(err, syscall.EADDRINUSE) {
+		wayOut = fmt.Sprintf("; %s %s takes a port that is free", flag, net.JoinHostPort(host, "0"))
+	}
+	return fmt.Errorf("can't listen on %s: %w%s", address, err, wayOut)
 }
 
 // A service is a *server.Server.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"runtime"
@@ -149,19 +150,47 @@ func storeName(s store) string {
 	return fmt.Sprint(s)
 }
 
-// storeArgument is what a command that is shown to the user needs to find the same
-// place.
+// self is what this program is called in a command that is shown to the user: kapi, or as it was called
+// now, if that is not what PATH has.
+func (a *app) self() string {
+	const usual = "kapi"
+	if !strings.ContainsRune(a.name, filepath.Separator) {
+		return usual
+	}
+	if found, err := exec.LookPath(usual); err == nil && sameFile(found, a.name) {
+		return usual
+	}
+	return shellQuote(a.name)
+}
+
+func sameFile(a, b string) bool {
+	first, err := os.Stat(a)
+	second, err2 := os.Stat(b)
+	return err == nil && err2 == nil && os.SameFile(first, second)
+}
+
+// storeArgument is what a command that is shown to the user needs to find the same place, from whatever
+// shell: where KAPI_STORE was set for this command alone, the user's shell has none. Only a store that a
+// variable names with a password in it must be named by that again.
 func (a *app) storeArgument() string {
-	if a.server != "" && a.server != os.Getenv("KAPI_SERVER") {
+	if a.server != "" {
 		return "--server " + shellQuote(a.server) + " "
 	}
-	words := ""
-	for _, flag := range [][3]string{
-		{"--store", a.store, "KAPI_STORE"}, {"--store-schema", a.storeSchema, "KAPI_STORE_SCHEMA"},
-	} {
-		if flag[1] != "" && flag[1] != os.Getenv(flag[2]) {
-			words += flag[0] + " " + shellQuote(withoutPassword(flag[1])) + " "
+	store := withoutPassword(a.store)
+	if path, ok := strings.CutPrefix(store, "sqlite:"); ok {
+		if path, err := filepath.Abs(path); err == nil {
+			store = "sqlite:" + path
 		}
+	}
+	words := ""
+	switch {
+	case store == "" && os.Getenv("KAPI_SERVER") != "":
+		words = "--server '' "
+	case store != "" && (store == a.store || a.given["store"] || !isPostgres(store)):
+		words = "--store " + shellQuote(store) + " "
+	}
+	if a.storeSchema != "" {
+		words += "--store-schema " + shellQuote(a.storeSchema) + " "
 	}
 	return words
 }

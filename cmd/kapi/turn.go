@@ -40,8 +40,11 @@ func (p *patience) Decode(ctx *kong.DecodeContext) error {
 }
 
 func (p *patience) parse(value string) error {
-	limit, err := time.ParseDuration(value)
-	if err != nil || limit <= 0 {
+	limit, err := parseDuration(value)
+	if err != nil {
+		return err
+	}
+	if limit <= 0 {
 		return fmt.Errorf("expected a duration above 0, like 10m, but got %q", value)
 	}
 	*p = patience{true, limit}
@@ -61,14 +64,6 @@ func (c *runCmd) takeWait() {
 	if c.Wait.wanted && c.Wait.limit == 0 && len(c.Command) > 2 && c.Command[1] == "--" && c.Wait.parse(c.Command[0]) == nil {
 		c.Command = c.Command[1:]
 	}
-}
-
-// hintAtWait tells whoever wrote "--wait 10m CMD", without --, how to.
-func (c *runCmd) hintAtWait(err error) error {
-	if limit := (patience{}); c.Wait.wanted && c.Wait.limit == 0 && limit.parse(c.Command[0]) == nil {
-		return usage("--wait %[1]s: a command %[1]s is not there; to wait that long, say --wait=%[1]s", c.Command[0])
-	}
-	return err
 }
 
 // turns starts the command when it is its turn, or follows the one that is ongoing.

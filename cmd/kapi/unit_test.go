@@ -53,7 +53,7 @@ func TestEveryFlagHasAVariable(t *testing.T) {
 	var check func(node *kong.Node)
 	check = func(node *kong.Node) {
 		for _, flag := range node.Flags {
-			if flag.Name == "help" {
+			if flag.Name == "help" || flag.Name == "version" {
 				continue
 			}
 			want := "KAPI_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
@@ -215,12 +215,12 @@ func TestDescribeHeld(t *testing.T) {
 			ID: "id", Title: "T", Status: kapi.StatusFailed, UpdatedAt: 1795467850000, State: "no word", Runner: runner,
 		}}, `key "k" is held by action id (T), which failed at 2026-11-23 21:04:10 UTC on db1, pid 7, last heard at 2026-11-23 21:04:10 UTC: no word
 that it is dead is not proven: look whether its work still goes on before you free the key
-to free the key: kapi dismiss --store 'sqlite:a b' id
+to free the key: kapi dismiss --store 'sqlite:/a b' id
 or, for commands that are safe to repeat, start them with --release-on-failure`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("KAPI_STORE", "")
-			a := &app{store: "sqlite:a b"}
+			a := &app{store: "sqlite:/a b"}
 			if got := a.describeHeld(&c.err); got != c.want {
 				t.Errorf("got\n%s\nwant\n%s", got, c.want)
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"runtime"
 	"runtime/debug"
 )
@@ -8,7 +9,11 @@ import (
 type versionCmd struct{}
 
 func (c *versionCmd) Run(a *app) error {
-	return writeln(a.stdout, "kapi %s (%s, %s/%s)", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return writeln(a.stdout, "%s", versionLine())
+}
+
+func versionLine() string {
+	return fmt.Sprintf("kapi %s (%s, %s/%s)", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // version is the module's, as the go command found it when it built this.

@@ -24,7 +24,7 @@ func (a *app) welcome(ctx context.Context, s *session, address string) error {
 		return err
 	}
 	if !term.IsTerminal(int(os.Stdout.Fd())) {
-		return writeln(a.stdout, "No token exists yet. Make one: kapi token create %s--name admin --perms admin", a.storeArgument())
+		return writeln(a.stdout, "No token exists yet. Make one: %s token create %s--name admin --perms admin", a.self(), a.storeArgument())
 	}
 	secret, token, err := auth.New("admin", auth.TypeUser, auth.Admin, 0)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // Build makes the binary in a folder, as users have it (see the Makefile), and returns its path. The
 // working directory must be in the repository.
 func Build(folder string) (path string, err error) {
-	root, err := root()
+	root, err := Root()
 	if err != nil {
 		return "", err
 	}
@@ -40,8 +40,8 @@ func Build(folder string) (path string, err error) {
 	return path, nil
 }
 
-// root finds the repository above the working directory, which go test makes the package's.
-func root() (string, error) {
+// Root finds the repository above the working directory, which go test makes the package's.
+func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err

@@ -31,7 +31,10 @@ type Report struct {
 
 // applyReport applies what a runner says.
 func applyReport(r *store.Record, rep Report, now int64) error {
-	if rep.Fence != r.Fence && !admits(r, rep) {
+	switch {
+	case rep.Fence == 0 || rep.Fence > r.Fence: // it grows with each runner
+		return &kapi.FenceError{Fence: rep.Fence}
+	case rep.Fence != r.Fence && !admits(r, rep):
 		return kapi.ErrStaleFence
 	}
 	switch {

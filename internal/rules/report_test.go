@@ -77,7 +77,8 @@ func TestReport(t *testing.T) {
 		after  func(*store.Record) // what changes, times apart
 	}{
 		{name: "stale fence", rep: Report{Fence: 6, Status: kapi.StatusCompleted}, err: kapi.ErrStaleFence},
-		{name: "fence of the future", rep: Report{Fence: 8, Progress: new(0.9)}, err: kapi.ErrStaleFence},
+		{name: "fence of the future", rep: Report{Fence: 8, Progress: new(0.9)}, err: &kapi.FenceError{Fence: 8}},
+		{name: "no fence", rep: Report{Status: kapi.StatusCompleted}, err: &kapi.FenceError{}},
 		{name: "nothing new", rep: Report{Fence: 7, Progress: new(0.5), State: new("slot 5")}, err: errUnchanged},
 		{name: "nothing at all", rep: Report{Fence: 7}, err: errUnchanged},
 		{name: "more progress", rep: Report{Fence: 7, Progress: new(0.75)}, after: func(r *store.Record) { r.Progress = new(0.75) }},

@@ -45,6 +45,7 @@ const (
 var (
 	NoRoute     = &Refusal{http.StatusNotFound, 0, "No such route"}
 	BadMethod   = &Refusal{http.StatusMethodNotAllowed, 0, "Method not allowed"}
+	Unknown     = &Refusal{http.StatusNotFound, codeUnknown, "Unknown action"}
 	CrossOrigin = &Refusal{http.StatusForbidden, codeForbidden, "Request from another origin refused"}
 	BadLink     = &Refusal{http.StatusUnauthorized, codeInvalidToken, "Link not valid: it was used already, or is too old"}
 	BadQuery    = &Refusal{http.StatusBadRequest, codeQuery, "Bad query"}
@@ -65,7 +66,7 @@ var refusals = []struct {
 	{auth.ErrUnknownToken, Refusal{http.StatusUnauthorized, codeInvalidToken, "Token not valid"}},
 	{auth.ErrExpiredToken, Refusal{http.StatusUnauthorized, codeExpiredToken, "Token expired"}},
 	{auth.ErrForbidden, Refusal{http.StatusForbidden, codeForbidden, "Actions are for admins only"}},
-	{kapi.ErrUnknown, Refusal{http.StatusNotFound, codeUnknown, "Unknown action"}},
+	{kapi.ErrUnknown, *Unknown},
 	{kapi.ErrGivenUp, Refusal{http.StatusConflict, codeMove, "The action was given up for silence: only its end can still be reported"}},
 	{kapi.ErrWaiting, Refusal{http.StatusConflict, codeMove, badMove + kapi.ErrWaiting.Error()}},
 	{kapi.ErrStaleFence, Refusal{http.StatusConflict, codeStaleFence, "Stale fence: another runner holds the action"}},
@@ -76,6 +77,7 @@ var refusals = []struct {
 // What stands before the text of an error that says more than its code.
 const (
 	badMove      = "Move not allowed: "
+	unknownFence = "Unknown fence: "
 	notCancelled = "Can't be cancelled: "
 	badBody      = "Bad body: "
 )
@@ -90,6 +92,10 @@ func Refused(err error) *Refusal {
 	var no *kapi.NotCancellableError
 	if errors.As(err, &no) {
 		return &Refusal{http.StatusConflict, codeNotCancelled, notCancelled + no.Reason}
+	}
+	var fence *kapi.FenceError
+	if errors.As(err, &fence) {
+		return &Refusal{http.StatusConflict, codeStaleFence, unknownFence + fence.Error()}
 	}
 	var move *kapi.MoveError
 	if errors.As(err, &move) {
