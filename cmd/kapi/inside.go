@@ -29,8 +29,11 @@ func (a *app) environ(p place, passToken bool) []string {
 		token = a.token
 	}
 	set := [][2]string{
-		{"KAPI_STORE", store}, {"KAPI_STORE_SCHEMA", schema}, {"KAPI_STORE_LISTEN", listen},
-		{"KAPI_SERVER", a.server}, {"KAPI_TOKEN", token},
+		{"KAPI_STORE", store},
+		{"KAPI_STORE_SCHEMA", schema},
+		{"KAPI_STORE_LISTEN", listen},
+		{"KAPI_SERVER", a.server},
+		{"KAPI_TOKEN", token},
 	}
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		return slices.ContainsFunc(set, func(s [2]string) bool { return strings.HasPrefix(entry, s[0]+"=") })
