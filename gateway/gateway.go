@@ -101,12 +101,12 @@ func New(p *peer.Peer, o Options) *Gateway {
 // ServeHTTP opens a connection and returns; what net/http needed for the request is free
 // then. A page of another origin is refused.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if from := r.Header.Get("Origin"); from != "" {
-		host, same := origin.Same(from, r.Host)
-		if !same {
-			http.Error(w, "request from another origin refused", http.StatusForbidden)
-			return
-		}
+	host, own := origin.Own(r)
+	if !own {
+		http.Error(w, "request from another origin refused (a proxy that ends TLS must be a trusted one, and send X-Forwarded-Proto)", http.StatusForbidden)
+		return
+	}
+	if host != "" {
 		// The library checks the origin, too, and compares hosts letter by letter: it is given the
 		// host as the browser writes it.
 		seen := *r

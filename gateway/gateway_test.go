@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -288,15 +289,42 @@ func TestCookie(t *testing.T) {
 	c.next(3, "")
 	c.send(`{"op":4,"d":{"intents":64}}`)
 	c.wantClose(wire.CodeToken)
-	// A proxy may write the host in another way than the browser has it.
-	conn, _, err := websocket.Dial(t.Context(), b.url+"?v=4", &websocket.DialOptions{Host: "Kapi.Example:443", HTTPHeader: with("https://kapi.example")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = conn.CloseNow()
-	_, resp, err := websocket.Dial(t.Context(), b.url+"?v=4", &websocket.DialOptions{HTTPHeader: with("http://evil.example")})
-	if err == nil || resp == nil || resp.StatusCode != http.StatusForbidden {
-		t.Errorf("another origin: %v, %v", resp, err)
+}
+
+// A page must be of the same scheme and host, however a proxy writes the host.
+func TestOrigin(t *testing.T) {
+	b := newBench(t, Options{})
+	secure := httptest.NewTLSServer(b.gateway)
+	defer secure.Close()
+	for _, c := range []struct {
+		url, host, origin, site string
+		own                     bool
+	}{
+		{b.url, "Kapi.Example:80", "http://kapi.example", "", true},
+		{secure.URL, "Kapi.Example:443", "https://kapi.example", "", true},
+		{secure.URL, "kapi.example:8443", "https://kapi.example:8443", "same-origin", true},
+		{b.url, "kapi.example", "https://kapi.example", "same-origin", true}, // a proxy ends TLS, and is not trusted
+		{b.url, "kapi.example", "https://kapi.example", "", false},
+		{secure.URL, "kapi.example", "http://kapi.example", "", false},
+		{secure.URL, "kapi.example:80", "http://kapi.example", "", false},
+		{secure.URL, "kapi.example", "http://kapi.example", "cross-site", false},
+		{secure.URL, "kapi.example", "https://kapi.example", "same-site", false},
+		{b.url, "kapi.example", "http://evil.example", "", false},
+		{b.url, "kapi.example", "null", "", false},
+	} {
+		header := http.Header{"Cookie": {"sess=a.d.min"}, "Origin": {c.origin}}
+		if c.site != "" {
+			header.Set("Sec-Fetch-Site", c.site)
+		}
+		conn, resp, err := websocket.Dial(t.Context(), c.url+"?v=4", &websocket.DialOptions{
+			HTTPClient: secure.Client(), Host: c.host, HTTPHeader: header,
+		})
+		if (err == nil) != c.own || !c.own && (resp == nil || resp.StatusCode != http.StatusForbidden) {
+			t.Errorf("%+v: %v, %v", c, resp, err)
+		}
+		if conn != nil {
+			_ = conn.CloseNow()
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ func TestRefusals(t *testing.T) {
 	const (
 		admin  = "Authorization: Bearer admin"
 		cookie = "Cookie: sess=admin"
+		secure = "https://example.com"
 		asJSON = "Content-Type: application/json"
 		none   = "/kapi/actions/none"
 	)
@@ -118,9 +119,12 @@ func TestRefusals(t *testing.T) {
 		{"POST", running + "/dismiss", "", []string{cookie, "Origin: http://example.com"}, 409, "notfailed"},
 		{"POST", running + "/dismiss", "", []string{cookie}, 409, "notfailed"},
 		{"POST", running + "/dismiss", "", []string{admin, "Sec-Fetch-Site: cross-site"}, 409, "notfailed"},
-		{"POST", running + "/dismiss", "", []string{cookie, "Origin: https://example.com:443"}, 409, "notfailed"},
-		{"POST", running + "/dismiss", "", []string{cookie, "Origin: https://EXAMPLE.com."}, 409, "notfailed"},
-		{"POST", running + "/dismiss", "", []string{cookie, "Origin: https://example.com:80"}, 403, "crossorigin"},
+		{"POST", running + "/dismiss", "", []string{cookie, "Origin: http://example.com:80"}, 409, "notfailed"},
+		{"POST", secure + running + "/dismiss", "", []string{cookie, "Origin: https://example.com:443"}, 409, "notfailed"},
+		{"POST", secure + running + "/dismiss", "", []string{cookie, "Origin: https://EXAMPLE.com."}, 409, "notfailed"},
+		{"POST", secure + running + "/dismiss", "", []string{cookie, "Origin: https://example.com:80"}, 403, "crossorigin"},
+		{"POST", secure + running + "/dismiss", "", []string{cookie, "Origin: http://example.com"}, 403, "crossorigin"},
+		{"POST", running + "/dismiss", "", []string{cookie, "Origin: https://example.com"}, 403, "crossorigin"},
 		{"POST", running + "/dismiss", "", []string{cookie, "Origin: https://example.com:443", "Sec-Fetch-Site: cross-site"}, 403, "crossorigin"},
 		{"POST", running + "/dismiss", "", []string{"Authorization: bot admin", "Origin: null"}, 409, "notfailed"},
 	} {
