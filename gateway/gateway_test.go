@@ -328,6 +328,31 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
+// What can't become a connection is told why, in JSON, and nothing is taken over.
+func TestNoConnection(t *testing.T) {
+	b := newBench(t, Options{})
+	for query, encoding := range map[string]string{
+		"?v=4&encoding=etf": "etf", "?encoding=etf": "etf", "?v=4&encoding=JSON": "JSON", "?v=4&encoding=": "", "?v=4&encoding=json&encoding=etf": "etf",
+	} {
+		_, resp, err := websocket.Dial(t.Context(), b.url+query, nil)
+		if err == nil || resp == nil {
+			t.Fatalf("%s: %v, %v", query, resp, err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		if want := fmt.Sprintf(`{"code":50003,"message":"Bad query: encoding must be json, not \"%s\""}`, encoding); resp.StatusCode != 400 || strings.TrimSpace(string(body)) != want {
+			t.Errorf("%s: %s %s, want %s", query, resp.Status, body, want)
+		}
+	}
+	b.dialWith("?v=4", nil).next(3, "") // json is what is meant
+	r := httptest.NewRequest("GET", "/gateway?v=4", nil)
+	r.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"MDEyMzQ1Njc4OWFiY2RlZg=="}}
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
+	w := httptest.NewRecorder()
+	if b.gateway.ServeHTTP(w, r); w.Code != 400 || !strings.Contains(w.Body.String(), `{"code":0,"message":"A connection to the gateway begins with HTTP/1.1"}`) {
+		t.Errorf("HTTP/2: %d %s", w.Code, w.Body)
+	}
+}
+
 // A message may come in pieces; together they count as one.
 func TestFragments(t *testing.T) {
 	b := newBench(t, Options{})

@@ -168,6 +168,8 @@ func TestSignInIsRefused(t *testing.T) {
 		{`{"token":"` + secret + `","code":"AAAA"}`, asJSON, 400, ""},
 		{`{"code":"AAAA"}`, asJSON, 401, ""},
 		{`{"token":"` + secret + `"}`, "Content-Type: text/plain", 415, "type"},
+		{`{"token":"` + secret + `"}`, asJSON + "; charset=utf-16", 415, ""},
+		{"token=" + secret, asForm + "; charset=iso-8859-1", 415, "charset"},
 	} {
 		// What the browser has already doesn't count.
 		w := d.send("POST", "/page/session", tt.body, append(s.headers(), tt.kind, "Authorization: Bearer "+secret)...)

@@ -53,6 +53,7 @@ var (
 	BadQuery    = &Refusal{http.StatusBadRequest, codeQuery, "Bad query"}
 	BadBody     = &Refusal{http.StatusBadRequest, codeBody, "Bad body"}
 	TooLarge    = &Refusal{http.StatusRequestEntityTooLarge, codeBody, "Bad body"}
+	OnlyHTTP1   = &Refusal{http.StatusBadRequest, 0, "A connection to the gateway begins with HTTP/1.1"}
 	BadType     = &Refusal{http.StatusUnsupportedMediaType, codeType, "Wrong content type"}
 )
 
