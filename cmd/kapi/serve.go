@@ -43,6 +43,7 @@ const (
 	idleTimeout       = 2 * time.Minute
 	stopTimeout       = 15 * time.Second // above what a request may take
 	maxHeaderBytes    = 16 << 10
+	maxStreams        = 100 // at once on a connection of HTTP/2
 )
 
 // Validate is called by kong.
@@ -243,6 +244,7 @@ func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 		WriteTimeout:      requestTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: requestTimeout},
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
