@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -101,12 +103,12 @@ func New(p *peer.Peer, o Options) *Gateway {
 // ServeHTTP opens a connection and returns; what net/http needed for the request is free
 // then. A page of another origin is refused.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if from := r.Header.Get("Origin"); from != "" {
-		host, same := origin.Same(from, r.Host)
-		if !same {
-			http.Error(w, "request from another origin refused", http.StatusForbidden)
-			return
-		}
+	host, err := admissible(r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	if host != "" {
 		// The library checks the origin, too, and compares hosts letter by letter: it is given the
 		// host as the browser writes it.
 		seen := *r
@@ -137,6 +139,31 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer g.leave(s)
 		s.run()
 	}()
+}
+
+// admissible says why r is refused before it gets a connection; else it returns the host of the page that it is of, ""
+// if it is of none.
+func admissible(r *http.Request) (host string, err error) {
+	host, own := origin.Own(r)
+	switch {
+	case !own:
+		return "", wire.CrossOrigin.Because("a proxy that ends TLS must be a trusted one, and send X-Forwarded-Proto")
+	case r.ProtoMajor != 1: // there is no connection to take over
+		return "", wire.OnlyHTTP1
+	}
+	for _, encoding := range r.URL.Query()["encoding"] {
+		if encoding != "json" {
+			return "", wire.BadQuery.Because(fmt.Sprintf("encoding must be json, not %.100q", encoding))
+		}
+	}
+	return host, nil
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	refusal := wire.Refused(err)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(refusal.Status)
+	_ = json.NewEncoder(w).Encode(refusal)
 }
 
 func (g *Gateway) join(s *session) bool {

@@ -100,6 +100,10 @@ func TestCloseCodes(t *testing.T) {
 		"no op":                  {[]string{"{}"}, wire.CodeDecode},
 		"op is null":             {[]string{`{"op":null}`}, wire.CodeDecode},
 		"op is a string":         {[]string{`{"op":"four"}`}, wire.CodeDecode},
+		"op in quotes":           {[]string{strings.Replace(identifyAdmin, `4`, `"4"`, 1)}, wire.CodeDecode},
+		"heartbeat in quotes":    {[]string{identifyAdmin, `{"op":"1","d":0}`}, wire.CodeDecode},
+		"intents in quotes":      {[]string{strings.Replace(identifyAdmin, `64`, `"64"`, 1)}, wire.CodeDecode},
+		"a seq in quotes":        {[]string{resume("a.d.min", admins.SessionID, "0")}, wire.CodeDecode},
 		"unknown op":             {[]string{`{"op":99}`}, wire.CodeOpcode},
 		"huge op":                {[]string{`{"op":1e999}`}, wire.CodeOpcode},
 		"fractional op":          {[]string{`{"op":1.5}`}, wire.CodeOpcode},
@@ -284,16 +288,6 @@ func TestCookie(t *testing.T) {
 	c.next(3, "")
 	c.send(`{"op":4,"d":{"intents":64}}`)
 	c.wantClose(wire.CodeToken)
-	// A proxy may write the host in another way than the browser has it.
-	conn, _, err := websocket.Dial(t.Context(), b.url+"?v=4", &websocket.DialOptions{Host: "Kapi.Example:443", HTTPHeader: with("https://kapi.example")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = conn.CloseNow()
-	_, resp, err := websocket.Dial(t.Context(), b.url+"?v=4", &websocket.DialOptions{HTTPHeader: with("http://evil.example")})
-	if err == nil || resp == nil || resp.StatusCode != http.StatusForbidden {
-		t.Errorf("another origin: %v, %v", resp, err)
-	}
 }
 
 // A message may come in pieces; together they count as one.

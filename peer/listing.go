@@ -2,7 +2,9 @@ package peer
 
 import (
 	"bytes"
+	"compress/gzip"
 	"slices"
+	"sync"
 
 	"github.com/kettubot/kapi/internal/store"
 )
@@ -14,6 +16,26 @@ type Listing struct {
 	Seq   uint64
 	// JSON is an array, oldest action first. It is shared: don't change it.
 	JSON []byte
+
+	gzipped func() []byte
+}
+
+// Gzipped returns JSON compressed by gzip. That is done once for all who have got this list, by the first who asks. It
+// is shared: don't change it.
+func (l Listing) Gzipped() []byte {
+	if l.gzipped == nil {
+		return compressed(l.JSON)
+	}
+	return l.gzipped()
+}
+
+// compressed takes what is quickest: a list on a busy store is soon another.
+func compressed(text []byte) []byte {
+	var b bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed) // a level that there is, and a writer that doesn't fail
+	_, _ = w.Write(text)
+	_ = w.Close()
+	return b.Bytes()
 }
 
 func (v *view) list() Listing {
@@ -38,8 +60,9 @@ func listingOf(all []*entry, head store.Head) *Listing {
 	for i, e := range all {
 		parts[i] = e.encode()
 	}
+	text := slices.Concat([]byte("["), bytes.Join(parts, []byte(",")), []byte("]"))
 	return &Listing{
-		Epoch: head.Epoch, Seq: head.Seq,
-		JSON: slices.Concat([]byte("["), bytes.Join(parts, []byte(",")), []byte("]")),
+		Epoch: head.Epoch, Seq: head.Seq, JSON: text,
+		gzipped: sync.OnceValue(func() []byte { return compressed(text) }),
 	}
 }

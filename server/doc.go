@@ -45,6 +45,8 @@
 //   - Rate limits are told on every response, probes and errors included, and count
 //     what is wrong too. A flood of wrong tokens from one address is refused before it
 //     asks the store, and in memory that is bounded.
+//   - With Options.Hosts, a request for any other host is refused before anything else: a page
+//     that has its name stand for this machine learns nothing, and uses nothing up.
 //   - A POST that a browser sends for another site is refused, unless it carries its
 //     token in a header of its own.
 //   - A panic answers 500 and ends nothing else.

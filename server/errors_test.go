@@ -18,6 +18,7 @@ func TestRefusals(t *testing.T) {
 	const (
 		admin  = "Authorization: Bearer admin"
 		cookie = "Cookie: sess=admin"
+		secure = "https://example.com"
 		asJSON = "Content-Type: application/json"
 		none   = "/kapi/actions/none"
 	)
@@ -93,6 +94,12 @@ func TestRefusals(t *testing.T) {
 		{"POST", running + "/cancel", "a=b", []string{admin, "Content-Type: application/x-www-form-urlencoded"}, 415, "type"},
 		{"POST", running + "/dismiss", "{}", []string{admin}, 415, "type"},
 		{"POST", running + "/dismiss", "{}", []string{admin, "Content-Type: ;"}, 415, "type"},
+		{"POST", running + "/dismiss", "{}", []string{admin, "Content-Type: application/json; charset=iso-8859-1"}, 415, "charset"},
+		{"POST", running + "/cancel", "{\x00}\x00", []string{admin, `Content-Type: application/json; charset="ISO-8859-1"`}, 415, "charset"},
+		{"POST", running + "/cancel", "\x1f\x8b\x08", []string{admin, asJSON, "Content-Encoding: gzip"}, 415, "coding"},
+		{"POST", running + "/cancel", "{}", []string{admin, asJSON, "Content-Encoding: identity", "Content-Encoding: GZip "}, 415, "coding"},
+		{"POST", "/kapi/actions", `{"title":"t"}`, []string{admin, asJSON, "Content-Encoding: gzip, identity"}, 415, "coding"},
+		{"PATCH", running, `{"fence":1}`, []string{admin, asJSON, "Content-Encoding: gzip"}, 415, "coding"},
 		{"POST", running + "/dismiss", strings.Repeat(" ", 65), []string{admin, asJSON}, 413, "toolarge"},
 		{"POST", running + "/cancel", strings.Repeat("x", 65), []string{admin, "Content-Type: text/plain"}, 413, "toolarge"},
 		{"POST", running + "/dismiss", "{", []string{admin, asJSON}, 400, "syntax"},
@@ -107,6 +114,8 @@ func TestRefusals(t *testing.T) {
 		{"POST", running + "/dismiss", "", []string{admin, "Content-Type: text/plain"}, 409, "notfailed"},
 		{"POST", running + "/dismiss", "{}", []string{admin, asJSON}, 409, "notfailed"},
 		{"POST", running + "/dismiss", " { } ", []string{admin, "Content-Type: Application/JSON; charset=utf-8"}, 409, "notfailed"},
+		{"POST", running + "/dismiss", "{}", []string{admin, "Content-Type: application/json;charset=UTF8", "Content-Encoding: identity"}, 409, "notfailed"},
+		{"POST", running + "/dismiss", "", []string{admin, "Content-Type: application/json; charset=utf-16", "Content-Encoding: gzip"}, 409, "notfailed"},
 		// What a browser sends for another site.
 		{"POST", running + "/dismiss", "", []string{cookie, "Sec-Fetch-Site: cross-site"}, 403, "crossorigin"},
 		{"POST", running + "/dismiss", "", []string{cookie, "Sec-Fetch-Site: same-site"}, 403, "crossorigin"},
@@ -118,9 +127,12 @@ func TestRefusals(t *testing.T) {
 		{"POST", running + "/dismiss", "", []string{cookie, "Origin: http://example.com"}, 409, "notfailed"},
 		{"POST", running + "/dismiss", "", []string{cookie}, 409, "notfailed"},
 		{"POST", running + "/dismiss", "", []string{admin, "Sec-Fetch-Site: cross-site"}, 409, "notfailed"},
-		{"POST", running + "/dismiss", "", []string{cookie, "Origin: https://example.com:443"}, 409, "notfailed"},
-		{"POST", running + "/dismiss", "", []string{cookie, "Origin: https://EXAMPLE.com."}, 409, "notfailed"},
-		{"POST", running + "/dismiss", "", []string{cookie, "Origin: https://example.com:80"}, 403, "crossorigin"},
+		{"POST", running + "/dismiss", "", []string{cookie, "Origin: http://example.com:80"}, 409, "notfailed"},
+		{"POST", secure + running + "/dismiss", "", []string{cookie, "Origin: https://example.com:443"}, 409, "notfailed"},
+		{"POST", secure + running + "/dismiss", "", []string{cookie, "Origin: https://EXAMPLE.com."}, 409, "notfailed"},
+		{"POST", secure + running + "/dismiss", "", []string{cookie, "Origin: https://example.com:80"}, 403, "crossorigin"},
+		{"POST", secure + running + "/dismiss", "", []string{cookie, "Origin: http://example.com"}, 403, "crossorigin"},
+		{"POST", running + "/dismiss", "", []string{cookie, "Origin: https://example.com"}, 403, "crossorigin"},
 		{"POST", running + "/dismiss", "", []string{cookie, "Origin: https://example.com:443", "Sec-Fetch-Site: cross-site"}, 403, "crossorigin"},
 		{"POST", running + "/dismiss", "", []string{"Authorization: bot admin", "Origin: null"}, 409, "notfailed"},
 	} {

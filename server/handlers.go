@@ -13,27 +13,49 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// askAgain: the list may be kept, but must be asked about.
-var askAgain = []string{"private, no-cache"}
+// zipFrom is how many bytes a list must exceed to be compressed: in fewer nothing is won.
+const zipFrom = 1 << 10
+
+// Headers of lists. They are shared, as those of every answer are.
+var (
+	askAgain   = []string{"private, no-cache"} // it may be kept, but must be asked about
+	byEncoding = []string{"Accept-Encoding"}
+	inGzip     = []string{"gzip"}
+)
 
 func (s *Server) list(c *call) error {
 	listing, err := s.of(c).ListJSON(c.Context())
 	if err != nil {
 		return fmt.Errorf("list actions: %w", err)
 	}
-	etag := listing.Epoch + "-" + strconv.FormatUint(listing.Seq, 10)
+	tag := listing.Epoch + "-" + strconv.FormatUint(listing.Seq, 10)
 	if c.onlyItsOwn() { // another list than others' of the same moment
-		etag += "-" + url.QueryEscape(c.who.ID)
+		tag += "-" + url.QueryEscape(c.who.ID)
 	}
-	etag = `"` + etag + `"`
+	plain, zipped := `"`+tag+`"`, `"`+tag+`:gzip"`
+	zip := len(listing.JSON) > zipFrom && takesGzip(c.Header.Values("Accept-Encoding"))
+	etag, other := plain, zipped
+	if zip {
+		etag, other = zipped, plain
+	}
 	h := c.w.Header()
-	h["Etag"] = []string{etag}
 	h["Cache-Control"] = askAgain
-	if matches(c.Header.Values("If-None-Match"), etag) {
+	h["Vary"] = byEncoding
+	known := c.Header.Values("If-None-Match")
+	if !matches(known, etag) && matches(known, other) { // the client has the same list in its other form
+		etag = other
+	}
+	h["Etag"] = []string{etag}
+	if matches(known, etag) {
 		c.w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	c.w.send(http.StatusOK, jsonType, listing.JSON)
+	body := listing.JSON
+	if zip {
+		body = listing.Gzipped()
+		h["Content-Encoding"] = inGzip
+	}
+	c.w.send(http.StatusOK, jsonType, body)
 	return nil
 }
 

@@ -73,14 +73,15 @@ func readJSON[T any](c *call, limit int64) (T, error) {
 		return v, wire.TooLarge.Because(fmt.Sprintf("it has more than %d bytes", tooLarge.Limit))
 	case err != nil:
 		return v, wire.BadBody.Because("it could not be read to its end")
-	case wide(body):
-		return v, wire.BadBody.Because("it is UTF-16 or UTF-32, and must be UTF-8")
 	}
 	if body = bytes.TrimPrefix(body, byteOrderMark); len(body) == 0 {
 		return v, nil
 	}
-	if t, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || t != jsonType {
-		return v, wire.BadType.Because("the body must be " + jsonType)
+	if err := checkType(c, jsonType); err != nil {
+		return v, err
+	}
+	if wide(body) {
+		return v, wire.BadBody.Because("it is UTF-16 or UTF-32, and must be UTF-8")
 	}
 	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
 		return v, wire.BadBody.Because("it must be a JSON object")
@@ -94,6 +95,24 @@ func readJSON[T any](c *call, limit int64) (T, error) {
 		return v, wire.BadBody.Because("something follows the JSON object")
 	}
 	return v, nil
+}
+
+// checkType refuses a body that is not of this type, in UTF-8 and as it is.
+func checkType(c *call, want string) error {
+	for _, coding := range strings.Split(strings.Join(c.Header.Values("Content-Encoding"), ","), ",") {
+		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+			c.w.Header().Set("Accept-Encoding", "identity") // RFC 9110, section 15.5.16
+			return wire.BadType.Because(fmt.Sprintf("a body with the content encoding %.100q is not read; send it as it is", coding))
+		}
+	}
+	kind, more, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
+	if err != nil || kind != want {
+		return wire.BadType.Because("the body must be " + want)
+	}
+	if charset := more["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "utf8") {
+		return wire.BadType.Because(fmt.Sprintf("the body must be UTF-8, not %.100q", charset))
+	}
+	return nil
 }
 
 // byteOrderMark may be ignored before JSON (RFC 8259, section 8.1). Windows likes to write it.

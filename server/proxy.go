@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path"
 	"strings"
 
 	"github.com/kettubot/kapi/internal/origin"
@@ -25,27 +26,36 @@ func (s *Server) behindProxy(r *http.Request) *http.Request {
 	}
 	u := new(url.URL)
 	*u = *r.URL
-	if strings.EqualFold(strings.TrimSpace(r.Header.Get("X-Forwarded-Proto")), "https") {
+	if strings.EqualFold(last(r, "X-Forwarded-Proto"), "https") {
 		u.Scheme = "https"
 	}
 	seen := new(http.Request)
 	*seen = *r
 	seen.RemoteAddr, seen.URL = client, u
-	hosts := strings.Split(strings.Join(r.Header.Values("X-Forwarded-Host"), ","), ",")
-	// The last is the one that the trusted proxy wrote; those before may be anybody's.
-	if host := strings.TrimSpace(hosts[len(hosts)-1]); origin.Valid(host) {
+	if host := last(r, "X-Forwarded-Host"); origin.Valid(host) {
 		seen.Host = host
 	}
-	if prefix := r.Header.Get("X-Forwarded-Prefix"); isPrefix(prefix) && strings.HasPrefix(r.RequestURI, "/") {
+	if prefix := last(r, "X-Forwarded-Prefix"); isPrefix(prefix) && strings.HasPrefix(r.RequestURI, "/") {
 		seen.RequestURI = strings.TrimSuffix(prefix, "/") + r.RequestURI // what the proxy took off
 	}
 	return seen
 }
 
-// isPrefix reports whether this can be the beginning of a path, as it is in an address.
+// last returns the last of what a header lists. It is the one that the trusted proxy wrote; those before may be
+// anybody's.
+func last(r *http.Request, name string) string {
+	all := strings.Split(strings.Join(r.Header.Values(name), ","), ",")
+	return strings.TrimSpace(all[len(all)-1])
+}
+
+// isPrefix reports whether this can be the beginning of a path, as it is in an address: a clean one,
+// of which a browser makes no other path and no other host.
 func isPrefix(text string) bool {
 	u, err := url.ParseRequestURI(text)
-	return err == nil && strings.HasPrefix(text, "/") && u.Host == "" && u.EscapedPath() == text && !strings.ContainsAny(text, ";,")
+	if err != nil || u.EscapedPath() != text || strings.ContainsAny(text, `%;,\`) {
+		return false
+	}
+	return text == "/" || text[0] == '/' && text[1] != '/' && path.Clean(text) == strings.TrimSuffix(text, "/")
 }
 
 func (s *Server) trusted(address string) bool {

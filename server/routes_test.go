@@ -1,8 +1,11 @@
 package server_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -83,6 +86,68 @@ func TestListIsRevalidated(t *testing.T) {
 	}
 	if w := f.send("GET", "/kapi/actions", "", "If-None-Match: *"); w.Code != 401 {
 		t.Errorf("without a token: %d", w.Code)
+	}
+}
+
+// A list that is longer than a kilobyte is sent compressed to those who take that, from one compression of it.
+func TestListIsCompressed(t *testing.T) {
+	f := newFixture(t, server.Options{})
+	ask := func(more ...string) *httptest.ResponseRecorder {
+		t.Helper()
+		w := f.send("GET", "/v4/kapi/actions", "", append([]string{"Authorization: Bearer admin"}, more...)...)
+		if w.Header().Get("Vary") != "Accept-Encoding" {
+			t.Errorf("%q: Vary %q", more, w.Header().Get("Vary"))
+		}
+		return w
+	}
+	f.start("short")
+	if w := ask("Accept-Encoding: gzip"); w.Header().Get("Content-Encoding") != "" || w.Body.Len() > 1024 {
+		t.Errorf("%d bytes: %v", w.Body.Len(), w.Header())
+	}
+	for i := range 8 {
+		f.start(fmt.Sprint("long", i))
+	}
+	plain := ask("Accept-Encoding: gzip;q=0, br")
+	if plain.Header().Get("Content-Encoding") != "" || plain.Body.Len() <= 1024 || ask().Header().Get("ETag") != plain.Header().Get("ETag") {
+		t.Fatalf("%d bytes: %v", plain.Body.Len(), plain.Header())
+	}
+	zipped := ask("Accept-Encoding: br, GZIP;q=0.5")
+	r, err := gzip.NewReader(bytes.NewReader(zipped.Body.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(r)
+	h := zipped.Header()
+	if err != nil || !bytes.Equal(body, plain.Body.Bytes()) || zipped.Body.Len() >= len(body) || h.Get("Content-Encoding") != "gzip" ||
+		h.Get("Content-Length") != strconv.Itoa(zipped.Body.Len()) || h.Get("Content-Type") != "application/json" {
+		t.Errorf("%v, %d bytes of %d: %v", err, zipped.Body.Len(), len(body), h)
+	}
+	tags := []string{plain.Header().Get("ETag"), h.Get("ETag")}
+	if tags[0] == tags[1] {
+		t.Errorf("both forms have the ETag %s", tags[0])
+	}
+	for _, tag := range tags { // whichever form it has, and would get
+		for _, takes := range []string{"gzip", "identity"} {
+			for _, match := range []string{tag, "W/" + tag, `"x", ` + tag} {
+				w := ask("Accept-Encoding: "+takes, "If-None-Match: "+match)
+				expect(t, w, 304, "")
+				if w.Header().Get("ETag") != tag || w.Header().Get("Content-Encoding") != "" {
+					t.Errorf("%s, %s: %v", takes, match, w.Header())
+				}
+			}
+		}
+	}
+	f.start("more")
+	if w := ask("Accept-Encoding: gzip", "If-None-Match: "+strings.Join(tags, ",")); w.Code != 200 || w.Header().Get("ETag") == tags[1] {
+		t.Errorf("after a change: %d, %v", w.Code, w.Header())
+	}
+	listing, err := f.peer.ListJSON(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := f.peer.ListJSON(t.Context())
+	if err != nil || &listing.Gzipped()[0] != &again.Gzipped()[0] {
+		t.Errorf("the same list is compressed again (%v)", err)
 	}
 }
 

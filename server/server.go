@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -14,7 +15,6 @@ import (
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/gateway"
 	"github.com/kettubot/kapi/internal/origin"
-	"github.com/kettubot/kapi/internal/scheme"
 	"github.com/kettubot/kapi/internal/wire"
 	"github.com/kettubot/kapi/peer"
 )
@@ -53,6 +53,11 @@ type Options struct {
 	// several the last), and the path under which the proxy has this handler, if it takes that
 	// off, from X-Forwarded-Prefix.
 	TrustedProxies []netip.Prefix
+	// Hosts are the host names and addresses that it answers for, besides localhost, 127.0.0.1, [::1] and the
+	// address that a request came to, on any port: others get 421, from a trusted proxy too. Empty is any. A
+	// server on loopback needs them: else any web page can have its own name stand for 127.0.0.1 and is of one
+	// origin with the server.
+	Hosts []string
 	// MaxBody is how long a request's body may be, in bytes; 0 is 64 KiB.
 	MaxBody int64
 }
@@ -69,6 +74,7 @@ const (
 type Server struct {
 	peer     *peer.Peer
 	options  Options
+	hosts    origin.Hosts
 	log      *slog.Logger
 	mux      *http.ServeMux
 	exact    map[string]*route // by path: what mux would find, too, but takes longer for
@@ -80,7 +86,7 @@ type Server struct {
 }
 
 // New returns a handler over a peer, which it doesn't close. It panics without a peer
-// or an Authenticate.
+// or an Authenticate, and if one of Hosts is no host's name.
 func New(p *peer.Peer, o Options) *Server {
 	if p == nil || o.Authenticate == nil {
 		panic("server.New needs a peer and Options.Authenticate")
@@ -91,8 +97,12 @@ func New(p *peer.Peer, o Options) *Server {
 	if o.MaxBody <= 0 {
 		o.MaxBody = 64 << 10
 	}
+	hosts, wrong, ok := origin.NewHosts(o.Hosts)
+	if !ok {
+		panic(fmt.Sprintf("server.Options.Hosts: %q is no host's name or address (without a port)", wrong))
+	}
 	s := &Server{
-		peer: p, options: o, log: o.Logger,
+		peer: p, options: o, hosts: hosts, log: o.Logger,
 		mux: http.NewServeMux(), exact: map[string]*route{}, unrouted: &route{}, origins: http.NewCrossOriginProtection(),
 		links: links{of: map[[sha256.Size]byte]link{}},
 	}
@@ -158,8 +168,10 @@ func (s *Server) handle(pattern string, rt route) {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	asked := r
 	r = s.behindProxy(r)
-	if s.isConnect(r) {
+	own := s.hosts.Answer(asked) && s.hosts.Answer(r)
+	if own && s.isConnect(r) {
 		s.connect(w, r)
 		return
 	}
@@ -181,6 +193,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h["Referrer-Policy"] = noReferrer
 	h["Cache-Control"] = noStore
 
+	if !own {
+		s.misdirected(rec, asked, r)
+		return
+	}
 	if rt := s.exact[r.URL.Path]; rt != nil && r.URL.RawPath == "" {
 		s.answer(rt, rec, r)
 		return
@@ -255,19 +271,6 @@ func (s *Server) allow(rt *route, c *call) error {
 	return checkQuery(c.URL.RawQuery)
 }
 
-// sameOrigin refuses what a browser sends for a page of another site, unless it only reads. Proxies
-// write the same host in other ways than browsers do, a default port behind it for one: net/http,
-// which would refuse these, is only asked about the rest.
-func (s *Server) sameOrigin(c *call) error {
-	if _, same := origin.Same(c.Header.Get("Origin"), c.Host); same && c.Header.Get("Sec-Fetch-Site") == "" {
-		return nil
-	}
-	if err := s.origins.Check(c.Request); err != nil {
-		return wire.CrossOrigin
-	}
-	return nil
-}
-
 // method returns the handler for the method of c.
 func (rt *route) method(c *call) (handler, error) {
 	if c.Method == http.MethodGet && rt.get != nil {
@@ -291,11 +294,4 @@ func (rt *route) method(c *call) (handler, error) {
 	}
 	c.w.Header().Set("Allow", strings.Join(allow, ", "))
 	return nil, wire.BadMethod
-}
-
-// hasOwnHeader reports whether r carries a token in a way that a browser never does by
-// itself, as it does with cookies and with passwords it was told (Basic).
-func hasOwnHeader(r *http.Request) bool {
-	kind, _ := scheme.Cut(strings.TrimSpace(r.Header.Get("Authorization")) + " ")
-	return kind != ""
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/origin"
 )
 
 // Sessions of the page. A browser keeps one half as a cookie that no script can read, and the page the
@@ -59,4 +60,4 @@ func (s *Server) dropOldCookie(c *call) {
 }
 
 // isTLS reports whether the client came over TLS, to here or to a trusted proxy.
-func isTLS(r *http.Request) bool { return r.TLS != nil || r.URL.Scheme == "https" }
+func isTLS(r *http.Request) bool { return origin.Scheme(r) == "https" }

@@ -37,6 +37,8 @@ func TestCookieFitsHowTheClientCame(t *testing.T) {
 		"two prefixes":            {"/internal/kapi", "10.0.0.1:1", "", "/ops", false, "/ops/internal/kapi/", ""},
 		"no prefix":               {"", "10.0.0.1:1", "", "/ops; Domain=example.com", false, "/", ""},
 		"nor that":                {"", "10.0.0.1:1", "", "ops", false, "/", ""},
+		"of several the last":     {"", "10.0.0.1:1", "http, https", "/evil, /ops", false, "/ops/", "Secure; "},
+		"the root":                {"", "10.0.0.1:1", "", "/", false, "/", ""},
 	} {
 		ask := func(method, body string, more ...string) *http.Request {
 			r := request(method, tt.prefix+"/page/session", body, more...)

@@ -107,6 +107,11 @@ func (s *Server) readForm(c *call) (token string, err error) {
 	if err != nil {
 		return "", wire.TooLarge.Because(fmt.Sprintf("it can't be read, or has more than %d bytes", s.options.MaxBody))
 	}
+	if len(body) > 0 {
+		if err := checkType(c, formType); err != nil {
+			return "", err
+		}
+	}
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
 		return "", wire.BadBody.Because("it is no form")

@@ -168,6 +168,8 @@ func TestSignInIsRefused(t *testing.T) {
 		{`{"token":"` + secret + `","code":"AAAA"}`, asJSON, 400, ""},
 		{`{"code":"AAAA"}`, asJSON, 401, ""},
 		{`{"token":"` + secret + `"}`, "Content-Type: text/plain", 415, "type"},
+		{`{"token":"` + secret + `"}`, asJSON + "; charset=utf-16", 415, ""},
+		{"token=" + secret, asForm + "; charset=iso-8859-1", 415, "charset"},
 	} {
 		// What the browser has already doesn't count.
 		w := d.send("POST", "/page/session", tt.body, append(s.headers(), tt.kind, "Authorization: Bearer "+secret)...)
@@ -201,9 +203,16 @@ func TestSignInFromElsewhere(t *testing.T) {
 			}
 		}
 	}
-	for _, own := range []string{"Sec-Fetch-Site: same-origin", "Origin: http://example.com", "Origin: https://example.com"} {
-		if w := d.send("POST", "/page/session", "token="+secret, asForm, own); w.Code != 303 {
+	for own, target := range map[string]string{
+		"Sec-Fetch-Site: same-origin": "/page/session", "Origin: http://example.com": "/page/session", "Origin: https://example.com": "https://example.com/page/session",
+	} {
+		if w := d.send("POST", target, "token="+secret, asForm, own); w.Code != 303 {
 			t.Errorf("%s: %d", own, w.Code)
+		}
+	}
+	for foreign, target := range map[string]string{"Origin: https://example.com": "/page/session", "Origin: http://example.com": "https://example.com/page/session"} {
+		if w := d.send("POST", target, "token="+secret, asForm, foreign); w.Code != 403 {
+			t.Errorf("%s at %s: %d", foreign, target, w.Code)
 		}
 	}
 }

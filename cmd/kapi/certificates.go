@@ -34,7 +34,7 @@ func loadCertificates(cert, key string, log *slog.Logger) (*certificates, error)
 func (c *certificates) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"http/1.1"}, // what a WebSocket is opened with
+		NextProtos:     []string{"h2", "http/1.1"}, // who opens a WebSocket offers the second alone
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.newest(), nil },
 	}
 }

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/kettubot/kapi/internal/origin"
+	"github.com/kettubot/kapi/internal/wire"
 )
 
 // metricsStopTimeout is how long a scrape that has begun may take when the server stops.
@@ -37,7 +41,7 @@ func (c *serveCmd) serveMetrics(handler http.Handler, log *slog.Logger) (stop fu
 	log.Info("kapi serves metrics", "address", "http://"+listener.Addr().String()+"/metrics")
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", handler)
-	srv := newHTTPServer(mux, log)
+	srv := newHTTPServer(onlyFor(c.hosts(c.MetricsListen, listener.Addr()), mux), log)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -53,4 +57,19 @@ func (c *serveCmd) serveMetrics(handler http.Handler, log *slog.Logger) (stop fu
 		}
 		<-ended
 	}, nil
+}
+
+// onlyFor refuses requests for other hosts, as a server.Server does.
+func onlyFor(names []string, handler http.Handler) http.Handler {
+	hosts, _, _ := origin.NewHosts(names) // Validate has looked at them
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if hosts.Answer(r) {
+			handler.ServeHTTP(w, r)
+			return
+		}
+		refusal := wire.Refused(wire.WrongHost(r.Host))
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(refusal.Status)
+		_ = json.NewEncoder(w).Encode(refusal)
+	})
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/gateway"
+	"github.com/kettubot/kapi/internal/origin"
 	"github.com/kettubot/kapi/internal/supervise"
 	"github.com/kettubot/kapi/metrics"
 	"github.com/kettubot/kapi/server"
@@ -24,6 +25,7 @@ import (
 type serveCmd struct {
 	Listen           string   `default:"127.0.0.1:4080" placeholder:"HOST:PORT" help:"Where to listen (default: ${default})."`
 	MetricsListen    string   `placeholder:"HOST:PORT" help:"Where to serve GET /metrics without a token, too; others may be able to reach it."`
+	Host             []string `placeholder:"NAME" help:"A host name that is answered for, besides localhost, 127.0.0.1, [::1] and the address that a request came to; others are refused (421). May be repeated. Without one, a server on loopback answers for these alone, and one that listens elsewhere for any."`
 	TLSCert          string   `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM) to serve https and wss with. The file is read again when it changes."`
 	TLSKey           string   `name:"tls-key" placeholder:"FILE" help:"Private key (PEM) of --tls-cert."`
 	TrustedProxy     []string `placeholder:"CIDR" help:"Addresses of proxies in front, whose X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-Prefix are believed. May be repeated."`
@@ -41,12 +43,18 @@ const (
 	idleTimeout       = 2 * time.Minute
 	stopTimeout       = 15 * time.Second // above what a request may take
 	maxHeaderBytes    = 16 << 10
+	maxStreams        = 100 // at once on a connection of HTTP/2
 )
 
 // Validate is called by kong.
 func (c *serveCmd) Validate() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("--tls-cert and --tls-key go together")
+	}
+	for _, text := range c.Host {
+		if _, ok := origin.Name(text); !ok {
+			return fmt.Errorf("--host %s: not a host name or an address; leave out scheme and port, any port will do", text)
+		}
 	}
 	for _, text := range c.TrustedProxy {
 		if _, err := parseProxy(text); err != nil {
@@ -97,6 +105,7 @@ func (c *serveCmd) Run(a *app) error {
 	defer stopMetrics()
 	log.Info("kapi serves", "address", address, "store", storeName(s.store), "version", version())
 	// Stopped already, it stops as it would a moment later.
+	address = browsable(address, c.Host)
 	if err := a.welcome(ctx, s, address); err != nil && ctx.Err() == nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -108,6 +117,7 @@ func (c *serveCmd) Run(a *app) error {
 		Burst:          c.RateBurst,
 		RatePerAddress: orOff(c.RateLimitAddress),
 		TrustedProxies: c.proxies(),
+		Hosts:          c.hosts(c.Listen, listener.Addr()),
 		Gateway:        gateway.Options{Counters: &counters},
 		Metrics:        measured,
 		Page:           server.Page{SignIn: authenticator},
@@ -129,6 +139,21 @@ func (c *serveCmd) listen(certs *certificates) (net.Listener, string, error) {
 		return listener, "https://" + listener.Addr().String(), nil
 	}
 	return listener, "http://" + listener.Addr().String(), nil
+}
+
+// hosts are those that are answered for by what listens there, none for any.
+func (c *serveCmd) hosts(listen string, address net.Addr) []string {
+	at, ok := address.(*net.TCPAddr)
+	if len(c.Host) == 0 && ok && !at.IP.IsLoopback() {
+		return nil
+	}
+	hosts := append([]string{"localhost"}, c.Host...)
+	if host, _, err := net.SplitHostPort(listen); err == nil {
+		if name, ok := origin.Name(host); ok { // whoever named it there need not name it again
+			hosts = append(hosts, name)
+		}
+	}
+	return hosts
 }
 
 func (c *serveCmd) proxies() (all []netip.Prefix) {
@@ -219,6 +244,7 @@ func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 		WriteTimeout:      requestTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: requestTimeout},
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }

@@ -245,8 +245,13 @@ func TestBrowsable(t *testing.T) {
 		"http://0.0.0.0:4080":     "http://" + host + ":4080",
 		"http://kapi.example:480": "http://kapi.example:480",
 	} {
-		if got := browsable(address); got != want {
+		if got := browsable(address, nil); got != want {
 			t.Errorf("%s: %s, want %s", address, got, want)
+		}
+	}
+	for host, want := range map[string]string{"kapi.example": "http://kapi.example:80", "[::7]": "http://[::7]:80", "::7": "http://[::7]:80"} {
+		if got := browsable("http://0.0.0.0:80", []string{host, "other"}); got != want {
+			t.Errorf("with --host %s: %s, want %s", host, got, want)
 		}
 	}
 }

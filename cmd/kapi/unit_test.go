@@ -69,7 +69,7 @@ func TestEveryFlagHasAVariable(t *testing.T) {
 	check(parser.Model.Node)
 	slices.Sort(names)
 	if got, want := strings.Join(slices.Compact(names), " "),
-		"description dismiss-failed end-timeout expires give-up grace insecure join json key kill leave-running listen log-format log-level metrics-listen name pass-token perms "+
+		"description dismiss-failed end-timeout expires give-up grace host insecure join json key kill leave-running listen log-format log-level metrics-listen name pass-token perms "+
 			"progress rate-burst rate-limit rate-limit-address release-on-failure server stall store store-listen store-schema store-timeout timeout title tls-cert tls-key token total trusted-proxy tty type wait"; got != want {
 		t.Errorf("the flags are %s, want %s", got, want)
 	}
@@ -79,7 +79,7 @@ func TestVariablesCount(t *testing.T) {
 	for name, value := range map[string]string{
 		"KAPI_STORE": "sqlite:s", "KAPI_KEY": "a  b", "KAPI_TITLE": "t", "KAPI_DESCRIPTION": "d",
 		"KAPI_RELEASE_ON_FAILURE": "true", "KAPI_DISMISS_FAILED": "1", "KAPI_JSON": "yes",
-		"KAPI_TLS_CERT": "c.pem", "KAPI_TLS_KEY": "k.pem", "KAPI_TRUSTED_PROXY": "10.0.0.0/8,::1",
+		"KAPI_TLS_CERT": "c.pem", "KAPI_TLS_KEY": "k.pem", "KAPI_TRUSTED_PROXY": "10.0.0.0/8,::1", "KAPI_HOST": "kapi.example,10.0.0.7",
 		"KAPI_LISTEN": "[::1]:1", "KAPI_INSECURE": "true", "KAPI_LOG_FORMAT": "json", "KAPI_LOG_LEVEL": "warn",
 		"KAPI_RATE_LIMIT": "0", "KAPI_RATE_BURST": "7", "KAPI_RATE_LIMIT_ADDRESS": "0.5",
 		"KAPI_NAME": "n", "KAPI_TYPE": "bot", "KAPI_PERMS": "", "KAPI_EXPIRES": "2d",
@@ -113,7 +113,7 @@ func TestVariablesCount(t *testing.T) {
 		t.Error("watch: no JSON")
 	}
 	want := serveCmd{
-		Listen: "[::1]:1", TLSCert: "c.pem", TLSKey: "k.pem", TrustedProxy: []string{"10.0.0.0/8", "::1"},
+		Listen: "[::1]:1", TLSCert: "c.pem", TLSKey: "k.pem", TrustedProxy: []string{"10.0.0.0/8", "::1"}, Host: []string{"kapi.example", "10.0.0.7"},
 		Insecure: true, LogFormat: "json", LogLevel: "warn", RateLimit: 0, RateBurst: 7, RateLimitAddress: 0.5,
 	}
 	if c := parse("serve"); !reflect.DeepEqual(c.Serve, want) {

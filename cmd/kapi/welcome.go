@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/term"
 
@@ -53,18 +54,20 @@ func (a *app) invite(authenticator *auth.Authenticator, handler *server.Server, 
 		return authenticator.BeginSessionWithout(ctx, "the link of kapi serve", auth.Admin)
 	})
 	return writeln(a.stdout, "The page shows what is going on. This link signs you in, once, within %d minutes:\n\n    %s/%s\n",
-		int(server.LinkFor.Minutes()), browsable(address), link)
+		int(server.LinkFor.Minutes()), address, link)
 }
 
-// browsable is a URL that a browser can open: what listens everywhere has no address of its own,
-// so it is called by the name of the machine.
-func browsable(address string) string {
+// browsable is a URL that a browser can open, and that is answered: what listens everywhere has no address of its
+// own, so it is called by the first of its hosts, or by the name of the machine.
+func browsable(address string, hosts []string) string {
 	u, err := url.Parse(address)
 	if err != nil {
 		return address
 	}
 	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && ip.IsUnspecified() {
-		if name, err := os.Hostname(); err == nil {
+		if len(hosts) > 0 {
+			u.Host = net.JoinHostPort(strings.Trim(hosts[0], "[]"), u.Port())
+		} else if name, err := os.Hostname(); err == nil {
 			u.Host = net.JoinHostPort(name, u.Port())
 		}
 	}

@@ -54,7 +54,10 @@ func run(ctx context.Context) error {
 	}
 
 	mux := http.NewServeMux()
-	mux.Handle("/", server.New(p, server.Options{Authenticate: auth.NewAuthenticator(store).Authenticate}))
+	mux.Handle("/", server.New(p, server.Options{
+		Authenticate: auth.NewAuthenticator(store).Authenticate,
+		Hosts:        []string{"localhost"}, // on loopback, so that no web page gets in by a name of its own
+	}))
 	mux.HandleFunc("POST /reshard", func(w http.ResponseWriter, r *http.Request) { startReshard(p, w, r) })
 
 	web := &http.Server{Addr: "127.0.0.1:4081", Handler: mux, ReadHeaderTimeout: 5 * time.Second}

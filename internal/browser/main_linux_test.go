@@ -15,6 +15,9 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
+// rebound is the name of a foreign page that was made to stand for this machine.
+const rebound = "rebound.example"
+
 // What all tests share: the binary as users have it, and one browser. Each test has a context of
 // its own in it, with cookies of its own.
 var (
@@ -58,6 +61,7 @@ func setUp() (stop func(), err error) {
 	allocator, cancelAll := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("host-resolver-rules", "MAP "+rebound+" 127.0.0.1"),
 		chromedp.UserDataDir(filepath.Join(dir, "profile")))...)
 	var cancel context.CancelFunc
 	browser, cancel = chromedp.NewContext(allocator)

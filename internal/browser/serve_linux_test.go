@@ -34,6 +34,7 @@ type site struct {
 	address string
 	token   string
 	url     string
+	flags   []string // of kapi serve
 
 	cmd *exec.Cmd
 	log kapitest.Output
@@ -80,7 +81,7 @@ func (s *site) kapi(args ...string) string {
 // start starts the server, with a log of everything.
 func (s *site) start() {
 	s.t.Helper()
-	s.cmd = s.command("serve", "--listen", s.address, "--log-level", "debug")
+	s.cmd = s.command(append([]string{"serve", "--listen", s.address, "--log-level", "debug"}, s.flags...)...)
 	s.cmd.Stderr = &s.log
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)

@@ -1,26 +1,55 @@
-// Package origin compares what a browser says of the page that sent a request with the host that
-// the request was sent to. It is pure.
+// Package origin looks at the host that a request was sent to: whether a browser sent it for a page of the same
+// origin, and whether a server answers for that host at all. It is pure.
 package origin
 
 import (
+	"net/http"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 )
 
-// Same reports whether an Origin header names the host that a request asked for, and returns that
-// host as the header writes it: Same("https://kapi.example", "Kapi.Example:443") is "kapi.example"
+// Own reports whether r is no request of a browser for a page of another origin, and returns the host
+// of that page as the browser writes it, "" if r names no origin.
+//
+// Sec-Fetch-Site is the browser's own word, and no page can set it. It is sent where the connection is safe. Where it
+// says same-origin, the scheme is not compared: behind a proxy that ends TLS and is not trusted to say so, only the
+// browser knows it.
+func Own(r *http.Request) (host string, own bool) {
+	scheme := Scheme(r)
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "":
+	case "same-origin":
+		scheme = ""
+	default:
+		return "", false
+	}
+	from := r.Header.Get("Origin")
+	if from == "" {
+		return "", true
+	}
+	return Same(from, scheme, r.Host)
+}
+
+// Scheme returns the scheme that the client used: of a request that came through a proxy, whoever trusts that has set
+// it in r.URL.
+func Scheme(r *http.Request) string {
+	if r.TLS != nil || r.URL.Scheme == "https" {
+		return "https"
+	}
+	return "http"
+}
+
+// Same reports whether an Origin header names the scheme and the host that a request asked for, and returns that
+// host as the header writes it: Same("https://kapi.example", "https", "Kapi.Example:443") is "kapi.example"
 // and true. They are the same without the port that
 // the origin's scheme has by default (80, 443), whatever the case of ASCII letters, with or
 // without the dot of the root, and in every form of an IPv6 address. Names in other scripts are
-// compared as they are, as browsers send them in their ASCII form.
-//
-// The scheme of the request itself is not looked at: behind a proxy that ends TLS, and is not
-// known to, it is not known.
-func Same(origin, host string) (written string, same bool) {
+// compared as they are, as browsers send them in their ASCII form. An empty scheme is any.
+func Same(origin, scheme, host string) (written string, same bool) {
 	u, err := url.Parse(origin)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Path != "" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Path != "" || scheme != "" && u.Scheme != scheme {
 		return "", false
 	}
 	name, port, ok := split(u.Scheme, u.Host)

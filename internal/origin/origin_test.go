@@ -1,6 +1,10 @@
 package origin
 
-import "testing"
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
 
 func TestSame(t *testing.T) {
 	for _, c := range []struct {
@@ -52,8 +56,49 @@ func TestSame(t *testing.T) {
 		{"http://[::1]x", "[::1]x", false},
 		{"file://kapi.example", "kapi.example", false},
 	} {
-		if _, got := Same(c.origin, c.host); got != c.want {
-			t.Errorf("Same(%q, %q) is %v", c.origin, c.host, got)
+		if _, got := Same(c.origin, "", c.host); got != c.want {
+			t.Errorf("Same(%q, any scheme, %q) is %v", c.origin, c.host, got)
+		}
+		scheme, _, _ := strings.Cut(strings.ToLower(c.origin), ":")
+		if _, got := Same(c.origin, scheme, c.host); got != c.want {
+			t.Errorf("Same(%q, %q, %q) is %v", c.origin, scheme, c.host, got)
+		}
+		for _, other := range []string{"http", "https"} {
+			if _, got := Same(c.origin, other, c.host); got && other != scheme {
+				t.Errorf("Same(%q, %q, %q)", c.origin, other, c.host)
+			}
+		}
+	}
+}
+
+func TestOwn(t *testing.T) {
+	for _, c := range []struct {
+		target, origin, site string
+		want                 bool
+	}{
+		{"http://kapi.example/", "", "", true}, // no browser
+		{"http://kapi.example/", "http://kapi.example", "", true},
+		{"https://kapi.example/", "https://kapi.example", "", true},
+		{"https://kapi.example/", "https://kapi.example", "same-origin", true},
+		{"http://kapi.example/", "https://kapi.example", "same-origin", true}, // TLS ends at a proxy
+		{"http://kapi.example/", "", "same-origin", true},
+
+		{"https://kapi.example/", "http://kapi.example", "", false},
+		{"http://kapi.example/", "https://kapi.example", "", false},
+		{"https://kapi.example/", "https://kapi.example", "cross-site", false},
+		{"https://kapi.example/", "https://kapi.example", "same-site", false},
+		{"https://kapi.example/", "", "cross-site", false},
+		{"https://kapi.example/", "https://evil.example", "same-origin", false},
+		{"https://kapi.example/", "null", "", false},
+	} {
+		r := httptest.NewRequest("GET", c.target, nil)
+		for name, value := range map[string]string{"Origin": c.origin, "Sec-Fetch-Site": c.site} {
+			if value != "" {
+				r.Header.Set(name, value)
+			}
+		}
+		if _, got := Own(r); got != c.want {
+			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }
@@ -91,11 +136,11 @@ func FuzzSame(f *testing.F) {
 	f.Add("https://kapi.example", "kapi.example:443")
 	f.Add("http://[::1]:80", "[::1]")
 	f.Fuzz(func(t *testing.T, origin, host string) {
-		_, own := Same("https://"+host, host)
+		_, own := Same("https://"+host, "https", host)
 		if Valid(host) && len(host) > 0 && host[0] != '.' && !own {
 			t.Errorf("%q is not the same as itself", host)
 		}
-		if _, same := Same(origin, host); same && origin == "null" {
+		if _, same := Same(origin, "", host); same && origin == "null" {
 			t.Error("null is nobody's")
 		}
 	})

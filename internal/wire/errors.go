@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -39,6 +40,7 @@ const (
 	codeQuery        = 50003
 	codeBody         = 50004
 	codeType         = 50005
+	codeHost         = 50006
 )
 
 // What a server refuses by itself.
@@ -51,8 +53,15 @@ var (
 	BadQuery    = &Refusal{http.StatusBadRequest, codeQuery, "Bad query"}
 	BadBody     = &Refusal{http.StatusBadRequest, codeBody, "Bad body"}
 	TooLarge    = &Refusal{http.StatusRequestEntityTooLarge, codeBody, "Bad body"}
+	OnlyHTTP1   = &Refusal{http.StatusBadRequest, 0, "A connection to the gateway begins with HTTP/1.1"}
 	BadType     = &Refusal{http.StatusUnsupportedMediaType, codeType, "Wrong content type"}
 )
+
+// WrongHost refuses a request for a host that the server doesn't answer for.
+func WrongHost(host string) error {
+	return (&Refusal{http.StatusMisdirectedRequest, codeHost, "Misdirected request"}).Because(
+		fmt.Sprintf("this server doesn't answer for %.100q; name it with kapi serve --host (server.Options.Hosts in a program of your own)", host))
+}
 
 // refusals is the one table of errors that are no more than themselves. It is read both ways: a server
 // finds what to answer, a client, by the code, what that was. Of two errors with one code the client

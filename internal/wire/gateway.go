@@ -44,7 +44,7 @@ var errShape = errors.New("not a message")
 // Parse reads what a client sends. Fields that it doesn't know are ignored.
 func Parse(frame []byte) (Message, error) {
 	var m struct {
-		Op *json.Number    `json:"op"`
+		Op *Number         `json:"op"`
 		D  json.RawMessage `json:"d"`
 	}
 	if err := Unmarshal(frame, &m); err != nil {
@@ -59,6 +59,20 @@ func Parse(frame []byte) (Message, error) {
 	}
 	return Message{op, m.D}, nil
 }
+
+// A Number is a json.Number that is read from numbers alone: that one is read from "4" too.
+type Number struct{ json.Number }
+
+// UnmarshalJSON implements json.Unmarshaler. Null changes nothing.
+func (n *Number) UnmarshalJSON(data []byte) error {
+	if data[0] == '"' {
+		return errShape
+	}
+	return json.Unmarshal(data, &n.Number)
+}
+
+// MarshalJSON implements json.Marshaler.
+func (n Number) MarshalJSON() ([]byte, error) { return json.Marshal(n.Number) }
 
 // Unmarshal reads a JSON object.
 func Unmarshal(data []byte, v any) error {
@@ -83,7 +97,7 @@ var HeartbeatAnswer = []byte(`{"op":1,"a":true}`)
 
 // An Identify is the data of op 4.
 type Identify struct {
-	Intents *json.Number `json:"intents"`
+	Intents *Number `json:"intents"`
 	// Properties may be anything, and are not looked at.
 	Properties json.RawMessage `json:"properties"`
 	Token      string          `json:"token"`
@@ -106,9 +120,9 @@ func (i *Identify) Bits() (bits uint64, ok bool) {
 
 // A Resume is the data of op 5.
 type Resume struct {
-	Seq       json.Number `json:"seq"`
-	SessionID string      `json:"session_id"`
-	Token     string      `json:"token"`
+	Seq       Number `json:"seq"`
+	SessionID string `json:"session_id"`
+	Token     string `json:"token"`
 }
 
 // NewResume returns what takes a session up behind seq.
@@ -116,7 +130,7 @@ func NewResume(token, sessionID string, seq uint64) Resume {
 	return Resume{Seq: number(seq), SessionID: sessionID, Token: token}
 }
 
-func number(n uint64) json.Number { return json.Number(strconv.FormatUint(n, 10)) }
+func number(n uint64) Number { return Number{json.Number(strconv.FormatUint(n, 10))} }
 
 // Number returns the seq; it is false for what can't have been one.
 func (r *Resume) Number() (uint64, bool) {
