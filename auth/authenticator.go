@@ -29,6 +29,7 @@ const (
 // An Authenticator says who is behind a request, by the tokens of a store.
 type Authenticator struct {
 	tokens Tokens
+	roster roster
 
 	mu    sync.Mutex
 	cache map[[sha256.Size]byte]cached
@@ -37,8 +38,8 @@ type Authenticator struct {
 	revocations int
 }
 
-// cached is a token that was found valid. What isn't valid is not kept: it is
-// different every time when somebody guesses.
+// cached is a token that was found valid; after until it has to be looked up again. What isn't valid
+// is not kept: it is different every time when somebody guesses.
 type cached struct {
 	token   Token
 	session string // the id of the session that stands for the token, "" if it came itself
@@ -55,7 +56,7 @@ func (c *cached) expiry(now time.Time) error {
 
 // NewAuthenticator returns an Authenticator over these tokens.
 func NewAuthenticator(tokens Tokens) *Authenticator {
-	return &Authenticator{tokens: tokens, cache: make(map[[sha256.Size]byte]cached)}
+	return &Authenticator{tokens: tokens, roster: roster{tokens: tokens}, cache: make(map[[sha256.Size]byte]cached)}
 }
 
 // Authenticate returns who is behind r, or ErrNoToken, ErrInvalidToken or
@@ -82,6 +83,7 @@ func (a *Authenticator) Authenticate(r *http.Request) (Identity, error) {
 // from what this Authenticator remembers. It returns ErrUnknownToken if there is none with that id.
 func (a *Authenticator) Revoke(ctx context.Context, id string) error {
 	err := a.tokens.RemoveToken(ctx, id)
+	a.roster.void()
 
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -103,48 +105,54 @@ func (a *Authenticator) find(ctx context.Context, secret string) (Token, error) 
 	hash := sha256.Sum256([]byte(secret))
 	start := time.Now()
 
-	found, known, revocations := a.recall(hash, start)
-	if !known {
-		token, err := a.lookUp(ctx, id)
+	found, fresh, revocations := a.recall(hash, start)
+	if !fresh {
+		token, asOf, err := a.lookUp(ctx, id, found.known())
 		if err != nil {
 			return Token{}, err
 		}
 		if token.Session || !token.is(hash) {
 			return Token{}, ErrInvalidToken
 		}
-		found = cached{token: token, until: start.Add(cacheFor)}
+		found = cached{token: token, until: asOf.Add(cacheFor)}
 	}
 	if err := found.expiry(time.Now()); err != nil {
 		return Token{}, err
 	}
-	if !known {
+	if !fresh {
 		a.remember(hash, found, revocations)
 	}
 	return found.token, nil
 }
 
-// lookUp asks the store. One that it doesn't know is not valid.
-func (a *Authenticator) lookUp(ctx context.Context, id string) (Token, error) {
-	token, err := a.tokens.FindToken(ctx, id)
+// lookUp asks the store for a token, which is as it was at asOf or later. One that the store doesn't
+// know is not valid. One that was valid before (known) doesn't share with guesses.
+func (a *Authenticator) lookUp(ctx context.Context, id string, known bool) (t Token, asOf time.Time, err error) {
+	asOf = time.Now()
+	if known {
+		t, err = a.tokens.FindToken(ctx, id)
+	} else {
+		t, asOf, err = a.roster.find(ctx, id)
+	}
 	switch {
 	case errors.Is(err, ErrUnknownToken):
-		return Token{}, ErrInvalidToken
+		return Token{}, asOf, ErrInvalidToken
 	case err != nil:
-		return Token{}, fmt.Errorf("look up token %s: %w", id, err)
+		return Token{}, asOf, fmt.Errorf("look up token %s: %w", id, err)
 	}
-	return token, nil
+	return t, asOf, nil
 }
 
-func (a *Authenticator) recall(hash [sha256.Size]byte, now time.Time) (c cached, ok bool, revocations int) {
+// recall returns what was valid before, if anything; fresh reports that it need not be looked up again.
+func (a *Authenticator) recall(hash [sha256.Size]byte, now time.Time) (c cached, fresh bool, revocations int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	c, ok = a.cache[hash]
-	if ok && !now.Before(c.until) {
-		delete(a.cache, hash)
-		ok = false
-	}
-	return c, ok, a.revocations
+	c, known := a.cache[hash]
+	return c, known && now.Before(c.until), a.revocations
 }
+
+// known reports whether c was found valid at some time.
+func (c *cached) known() bool { return !c.until.IsZero() }
 
 func (a *Authenticator) remember(hash [sha256.Size]byte, c cached, revocations int) {
 	a.mu.Lock()
@@ -152,8 +160,8 @@ func (a *Authenticator) remember(hash [sha256.Size]byte, c cached, revocations i
 	if a.revocations != revocations {
 		return
 	}
-	if len(a.cache) >= maxCache {
-		clear(a.cache) // costs one look-up each; entries live for half a second anyway
+	if _, known := a.cache[hash]; !known && len(a.cache) >= maxCache {
+		clear(a.cache) // costs one look-up each
 	}
 	a.cache[hash] = c
 }

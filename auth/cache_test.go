@@ -16,7 +16,7 @@ func TestCacheIsBounded(t *testing.T) {
 		if len(a.cache) > maxCache {
 			t.Fatalf("%d entries", len(a.cache))
 		}
-		if _, ok, _ := a.recall(hash, time.Now()); !ok {
+		if _, fresh, _ := a.recall(hash, time.Now()); !fresh {
 			t.Fatalf("entry %d was not kept", i)
 		}
 	}

@@ -18,6 +18,7 @@ type memory struct {
 	mu      sync.Mutex
 	tokens  map[string]auth.Token
 	lookups int
+	lists   int
 	fail    error
 	// during, if set, is called while a look-up is under way, after it has read.
 	during func()
@@ -32,9 +33,10 @@ func (m *memory) AddToken(_ context.Context, t auth.Token) error {
 	return nil
 }
 
-func (m *memory) Tokens(context.Context) (all []auth.Token, err error) {
+func (m *memory) Tokens(context.Context) ([]auth.Token, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.lists++
 	return slices.Collect(maps.Values(m.tokens)), m.fail
 }
 

@@ -130,13 +130,15 @@ func (a *Authenticator) findSession(r *http.Request, cookie string) (cached, err
 	}
 	start := time.Now()
 	revocations := 0
+	known := false
 	for _, hash := range hashes {
-		found, known, n := a.recall(hash, start)
-		if revocations = n; known {
+		found, fresh, n := a.recall(hash, start)
+		if revocations = n; fresh {
 			return found, found.expiry(time.Now())
 		}
+		known = known || found.known()
 	}
-	session, err := a.lookUp(r.Context(), id)
+	session, asOf, err := a.lookUp(r.Context(), id, known)
 	if err != nil {
 		return cached{}, err
 	}
@@ -151,7 +153,7 @@ func (a *Authenticator) findSession(r *http.Request, cookie string) (cached, err
 	if err != nil {
 		return cached{}, err
 	}
-	found.until = start.Add(cacheFor)
+	found.until = asOf.Add(cacheFor)
 	a.remember(hashes[i], found, revocations)
 	return found, nil
 }
@@ -161,7 +163,7 @@ func (a *Authenticator) standsFor(ctx context.Context, session Token) (cached, e
 	if session.By == "" {
 		return cached{token: session, session: session.ID}, nil
 	}
-	token, err := a.lookUp(ctx, session.By)
+	token, _, err := a.lookUp(ctx, session.By, true)
 	switch {
 	case err != nil:
 		return cached{}, err

@@ -119,7 +119,13 @@ type service struct {
 	ready float64 // ms from exec
 }
 
+// serve starts one without rate limits.
 func serve(b *testing.B, kapi, path string) *service {
+	return serveBy(b, path, "env", "KAPI_RATE_LIMIT=0", "KAPI_RATE_LIMIT_ADDRESS=0", kapi)
+}
+
+// serveBy starts one by a command to which the arguments of kapi are added.
+func serveBy(b *testing.B, path string, args ...string) *service {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -127,8 +133,8 @@ func serve(b *testing.B, kapi, path string) *service {
 	address := listener.Addr().String()
 	_ = listener.Close() // free for the service; nobody else asks for that one port
 	s := &service{b: b, url: "http://" + address}
-	s.cmd = exec.Command(kapi, "--store", "sqlite:"+path, "serve", "--listen", address,
-		"--rate-limit", "0", "--rate-limit-address", "0", "--log-level", "error")
+	args = append(args, "--store", "sqlite:"+path, "serve", "--listen", address, "--log-level", "error")
+	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Stderr = os.Stderr
 	began := time.Now()
 	if err := s.cmd.Start(); err != nil {

@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/wire"
@@ -21,6 +24,26 @@ func (e *unavailableError) Unwrap() error        { return e.error }
 
 func unavailable(format string, args ...any) error {
 	return &unavailableError{fmt.Errorf(format, args...)}
+}
+
+// A limitedError is the refusal of a client that asks too often. It is a kapi.ErrUnavailable, as the
+// request may be repeated, but a definite one: the server did nothing.
+type limitedError struct {
+	unavailableError
+	after time.Duration // until it may be repeated
+}
+
+// limited takes the time to wait from kapi's body, or from the header that other servers send.
+func (c *Client) limited(resp *http.Response, body *wire.Answer) error {
+	after := body.RetryAfter
+	if after <= 0 {
+		after, _ = strconv.ParseFloat(resp.Header.Get("Retry-After"), 64) // a date is left to our own pauses
+	}
+	after = min(max(after, 0), 3600)
+	return &limitedError{
+		unavailableError{fmt.Errorf("server %s: it answered %s: too many requests, try again in %.0f s", c.base, resp.Status, max(math.Ceil(after), 1))},
+		time.Duration(after * float64(time.Second)),
+	}
 }
 
 // unwrapURL takes off what net/http puts around an error: the address is told already.
@@ -40,9 +63,11 @@ func (c *Client) refusal(resp *http.Response, data []byte) error {
 		return err
 	}
 	switch {
+	case resp.StatusCode == http.StatusTooManyRequests:
+		return c.limited(resp, &body)
 	case resp.StatusCode >= 500 && body.Report != "":
 		return unavailable("server %s: it answered %s (report %s)", c.base, resp.Status, body.Report)
-	case resp.StatusCode >= 500, resp.StatusCode == http.StatusTooManyRequests:
+	case resp.StatusCode >= 500:
 		return unavailable("server %s: it answered %s", c.base, resp.Status)
 	case resp.StatusCode == http.StatusNotFound && body.Message != "":
 		return fmt.Errorf("server %s: it has no such route: is there more in its URL than its address, and the prefix that kapi is mounted under?", c.base)

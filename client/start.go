@@ -22,8 +22,8 @@ import (
 // caller has to report that it begins when it has its keys. Spec.LeaveRunning means nothing here.
 //
 // The error may be a *kapi.HeldError or a *kapi.InvalidError. One that wraps kapi.ErrUnavailable may
-// mean that the action was started and the answer lost: an idempotency key makes it safe to ask
-// again.
+// mean that the action was started and the answer lost (not if it says 429): an idempotency key makes
+// it safe to ask again.
 func (c *Client) Start(ctx context.Context, spec kapi.Spec, idempotencyKey string) (kapi.Remote, error) {
 	r, _, err := c.start(ctx, start{spec, idempotencyKey})
 	return r, err
@@ -148,32 +148,58 @@ func (c *Client) startOnce(ctx context.Context, spec kapi.Spec) (r kapi.Remote, 
 		WroteHeaders: func() { left.Store(true) },
 	})
 	told := false
+	maybe := false // an earlier try may have started it
 	deadline := time.Now().Add(startWithin)
 	for pauses := backoff.New(firstPause, lastPause); ; {
-		asking, cancel := context.WithTimeout(traced, askTimeout)
+		left.Store(false)
 		var gone []kapi.Action
-		r, gone, err = c.start(asking, s)
-		cancel()
+		r, gone, err = c.tryStart(traced, s)
 		dismissed = append(dismissed, gone...)
-		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-			err = unavailable("server %s: no answer within %v", c.base, askTimeout)
+		var limited *limitedError
+		var wait time.Duration
+		if errors.As(err, &limited) {
+			wait = limited.after
+		} else if left.Load() && (ctx.Err() != nil || errors.Is(err, kapi.ErrUnavailable)) {
+			maybe = true
 		}
+		now := time.Now()
 		switch {
-		case err == nil, ctx.Err() == nil && !errors.Is(err, kapi.ErrUnavailable):
-			return r, dismissed, err
-		case ctx.Err() != nil && left.Load():
+		case err == nil:
+			return r, dismissed, nil
+		case ctx.Err() != nil && maybe:
 			return r, dismissed, errors.Join(err, c.withdraw(s))
-		case ctx.Err() != nil, !reached.Load(), time.Now().After(deadline) && !left.Load():
+		case ctx.Err() != nil, !reached.Load():
 			return r, dismissed, err
-		case time.Now().After(deadline):
-			return r, dismissed, fmt.Errorf("%w; %w", err, errMaybeStarted)
+		case !errors.Is(err, kapi.ErrUnavailable), now.After(deadline), now.Add(wait).After(deadline):
+			return r, dismissed, inDoubt(err, maybe)
 		case !told:
 			told = true
 			c.retrying(err, startWithin)
 		}
 		select {
-		case <-time.After(pauses.Next()):
+		case <-time.After(max(pauses.Next(), wait)):
 		case <-ctx.Done():
 		}
 	}
+}
+
+// tryStart is start, within askTimeout.
+func (c *Client) tryStart(ctx context.Context, s start) (r kapi.Remote, dismissed []kapi.Action, err error) {
+	asking, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	r, dismissed, err = c.start(asking, s)
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		err = unavailable("server %s: no answer within %v", c.base, askTimeout)
+	}
+	return r, dismissed, err
+}
+
+// inDoubt adds to err that an earlier try may have started the action. A held key rules that out: the
+// server would have repeated its answer.
+func inDoubt(err error, maybe bool) error {
+	var held *kapi.HeldError
+	if !maybe || errors.As(err, &held) {
+		return err
+	}
+	return fmt.Errorf("%w; %w", err, errMaybeStarted)
 }

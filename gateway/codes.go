@@ -19,6 +19,8 @@ const (
 	clientLeft wire.Code = 0
 	// codeSlow is CodeLimit for a reader that is too slow, which is counted by itself.
 	codeSlow wire.Code = -4008
+	// codeCrowded is CodeLimit for a connection that makes room for others.
+	codeCrowded wire.Code = -14008
 )
 
 // codeOf says how a connection ends because of err.
@@ -39,7 +41,7 @@ func codeOf(err error) wire.Code {
 
 // told is the code that the client is told, 0 if it is told none.
 func told(c wire.Code) wire.Code {
-	if c == codeSlow {
+	if c == codeSlow || c == codeCrowded {
 		return wire.CodeLimit
 	}
 	return c

@@ -71,6 +71,7 @@ var endings = [...]struct {
 	{wire.CodeSeq, "invalid_seq"},
 	{wire.CodeLimit, "too_much"},
 	{codeSlow, "too_slow"},
+	{codeCrowded, "crowded"},
 	{wire.CodeTimeout, "timeout"},
 	{wire.CodeRestart, "restart"},
 	{wire.CodeVersion, "invalid_version"},

@@ -110,7 +110,7 @@ func TestEveryCodeIsCounted(t *testing.T) {
 	for _, e := range new(Counters).Endings() {
 		words[e.Reason] = true
 	}
-	codes := append(wire.Codes(), codeSlow)
+	codes := append(wire.Codes(), codeSlow, codeCrowded)
 	if len(words) != len(codes)+1 {
 		t.Errorf("%d words for %d codes", len(words), len(codes))
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"container/list"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/conns"
 	"github.com/kettubot/kapi/internal/origin"
 	"github.com/kettubot/kapi/internal/wire"
 	"github.com/kettubot/kapi/peer"
@@ -45,11 +47,15 @@ type Options struct {
 const (
 	// maxFrame is the longest message that a client may send.
 	maxFrame = 64 << 10
-	// perMinute is how many it may send a minute, and at once.
+	// perMinute is how many frames it may send a minute, and at once: messages, fragments of them,
+	// and control frames.
 	perMinute = 120
 	// recheckEvery is how often a token is checked again. With the time that the check
 	// may take it stays below the 5 seconds that are promised.
 	recheckEvery = 2 * time.Second
+	// maxUnknown is how many connections may be open that have not identified. For one more, the
+	// oldest of them ends.
+	maxUnknown = 4096
 )
 
 // A Gateway serves connections. Its methods may be called concurrently.
@@ -65,6 +71,8 @@ type Gateway struct {
 	mu       sync.Mutex
 	grants   map[string]*grant
 	sessions map[*session]struct{}
+	unknown  list.List      // sessions that have not identified, oldest first
+	most     int            // the limit of unknown
 	closed   chan struct{}  // by Close
 	all      sync.WaitGroup // sessions, and the rechecking
 	checking bool
@@ -93,6 +101,7 @@ func New(p *peer.Peer, o Options) *Gateway {
 	g := &Gateway{
 		peer: p, options: o, log: o.Logger, counters: o.Counters,
 		grants: map[string]*grant{}, sessions: map[*session]struct{}{}, closed: make(chan struct{}),
+		most: maxUnknown,
 	}
 	g.checks.slots = make(chan struct{}, checksAtOnce)
 	g.checks.ctx, g.checks.cancel = context.WithCancel(context.Background())
@@ -130,6 +139,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	conn.SetReadLimit(-1) // the library would close with a code of its own
 	s = newSession(g, conn, t.conn, r)
+	conns.Of(r.Context()).OnCrowded(func() { s.end(codeCrowded) })
 	if !g.join(s) {
 		s.end(wire.CodeRestart)
 		s.wait()
@@ -173,6 +183,12 @@ func (g *Gateway) join(s *session) bool {
 		return false
 	}
 	g.sessions[s] = struct{}{}
+	s.place = g.unknown.PushBack(s)
+	if g.unknown.Len() > g.most {
+		first := g.unknown.Front().Value.(*session)
+		g.known(first)
+		first.end(codeCrowded)
+	}
 	g.all.Add(1)
 	if !g.drains.looking {
 		g.drains.looking = true
@@ -181,6 +197,21 @@ func (g *Gateway) join(s *session) bool {
 	}
 	g.counters.connections.Add(1)
 	return true
+}
+
+// identified takes a session out of those that are unknown.
+func (g *Gateway) identified(s *session) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.known(s)
+}
+
+// known is identified, called with mu held.
+func (g *Gateway) known(s *session) {
+	if s.place != nil {
+		g.unknown.Remove(s.place)
+		s.place = nil
+	}
 }
 
 // isClosed is called with mu held.
@@ -197,6 +228,7 @@ func (g *Gateway) leave(s *session) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.sessions, s)
+	g.known(s)
 	g.counters.connections.Add(-1)
 	g.all.Done()
 }

@@ -290,7 +290,7 @@ func TestCookie(t *testing.T) {
 	c.wantClose(wire.CodeToken)
 }
 
-// A message may come in pieces; together they count as one.
+// A message may come in pieces. (TestEveryFrameCounts has what they cost.)
 func TestFragments(t *testing.T) {
 	b := newBench(t, Options{})
 	write := func(c *client, pieces ...string) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/conns"
 	"github.com/kettubot/kapi/internal/wire"
 	"github.com/kettubot/kapi/peer"
 )
@@ -85,6 +86,8 @@ func (s *session) admit(token string) (auth.Identity, wire.Code) {
 	if err != nil {
 		return who, s.failed("find out who identifies", err)
 	}
+	conns.Of(request.Context()).SignedIn(who.ID)
+	s.gateway.identified(s)
 	s.forget = s.gateway.watchGrant(s, request)
 	return who, goesOn
 }

@@ -1,10 +1,10 @@
 package gateway
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"sync"
@@ -13,7 +13,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
-	"golang.org/x/time/rate"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/wire"
@@ -27,14 +26,17 @@ const lastWords = 5 * time.Second
 // (what its clients wait at most), and some never answer the end of a connection.
 const lastWordsOnRestart = 2 * time.Second
 
+// lastWordsCrowded is the same when others wait for the room.
+const lastWordsCrowded = 50 * time.Millisecond
+
 // A session is one connection.
 type session struct {
 	gateway *Gateway
 	conn    *websocket.Conn
 	address string // of the client
-	limit   *rate.Limiter
 	// internal says that the client is told of actions.
 	internal atomic.Bool
+	place    *list.Element // among those that are unknown; guarded by the gateway's mu
 
 	// ctx ends with the connection. Never give it to a read or write: when it ended in one
 	// the library would cut the connection, and the close code be lost.
@@ -46,7 +48,7 @@ type session struct {
 	sending sync.WaitGroup // the sender of dispatches
 
 	// wire is what conn reads and writes: messages go to it in whole frames.
-	wire    net.Conn
+	wire    *counted
 	writing sync.Mutex    // held while one is written
 	torn    bool          // part of one was written; guarded by writing
 	since   atomic.Uint64 // the look at which that began, 0 while there is none
@@ -60,10 +62,9 @@ type session struct {
 	forget     func() // ends the rechecking of the token
 }
 
-func newSession(g *Gateway, conn *websocket.Conn, wire net.Conn, r *http.Request) *session {
+func newSession(g *Gateway, conn *websocket.Conn, wire *counted, r *http.Request) *session {
 	s := &session{
 		gateway: g, conn: conn, wire: wire, request: r, address: r.RemoteAddr, forget: func() {},
-		limit: rate.NewLimiter(rate.Every(time.Minute/perMinute), perMinute),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
@@ -97,8 +98,11 @@ func (s *session) end(code wire.Code) {
 				return
 			}
 			words := lastWords
-			if code == wire.CodeRestart {
+			switch code {
+			case wire.CodeRestart:
 				words = lastWordsOnRestart
+			case codeCrowded:
+				words = lastWordsCrowded
 			}
 			_ = s.wire.SetWriteDeadline(time.Now().Add(words))
 			defer time.AfterFunc(words, func() { _ = s.wire.Close() }).Stop()
@@ -146,14 +150,13 @@ func (s *session) read() wire.Code {
 // frame reads a message; without one the code says why.
 func (s *session) frame() ([]byte, wire.Code) {
 	kind, r, err := s.conn.Reader(context.Background())
-	if err != nil {
-		return nil, clientLeft
+	var frame []byte
+	if err == nil {
+		frame, err = io.ReadAll(io.LimitReader(r, maxFrame+1))
 	}
-	if !s.limit.Allow() {
-		return nil, wire.CodeLimit
-	}
-	frame, err := io.ReadAll(io.LimitReader(r, maxFrame+1))
 	switch {
+	case errors.Is(err, errTooMany):
+		return nil, wire.CodeLimit
 	case err != nil:
 		return nil, clientLeft
 	case len(frame) > maxFrame:

@@ -2,10 +2,8 @@ package gateway
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
-	"io"
 	"math"
 	"net"
 	"net/http"
@@ -24,7 +22,7 @@ const (
 // keeps it for the gateway's own messages.
 type takeover struct {
 	http.ResponseWriter
-	conn net.Conn
+	conn *counted
 }
 
 // Hijack implements http.Hijacker.
@@ -34,10 +32,8 @@ func (t *takeover) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	early, _ := buffers.Peek(buffers.Reader.Buffered()) // what the client said without waiting
-	r := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), conn), max(readBuffer, len(early)))
-	_, _ = r.Peek(len(early))
-	t.conn = conn
-	return conn, bufio.NewReadWriter(r, bufio.NewWriterSize(conn, writeBuffer)), nil
+	t.conn = newCounted(conn, early)
+	return t.conn, bufio.NewReadWriter(bufio.NewReaderSize(t.conn, readBuffer), bufio.NewWriterSize(t.conn, writeBuffer)), nil
 }
 
 // The first bytes of frames that are whole messages.

@@ -1,4 +1,4 @@
-// Package metrics exports what a peer and its gateway count to Prometheus. It is a package of
+// Package metrics exports what a peer, its gateway and its server count to Prometheus. It is a package of
 // its own so that who doesn't want it doesn't link the Prometheus client.
 //
 // # Serve them
@@ -16,6 +16,8 @@
 // A program that has a registry already adds kapi's part to it:
 //
 //	registry.MustRegister(metrics.Collector(peer, &counters))
+//
+// [Connections] are those of a server that limits them.
 //
 // docs/metrics.md has a table of them and says what each one counts exactly.
 //

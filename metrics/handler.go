@@ -12,11 +12,11 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// Handler answers any request with what Collector collects, and with the metrics of the Go
-// runtime and the process. It asks nobody who they are: package server does
+// Handler answers any request with what Collector and more (Connections, for one) collect, and with the
+// metrics of the Go runtime and the process. It asks nobody who they are: package server does
 // (Options.Metrics). What can't be collected is logged and left out; a nil log is
 // slog.Default().
-func Handler(p *peer.Peer, counters *gateway.Counters, log *slog.Logger) http.Handler {
+func Handler(p *peer.Peer, counters *gateway.Counters, log *slog.Logger, more ...prometheus.Collector) http.Handler {
 	if log == nil {
 		log = slog.Default()
 	}
@@ -26,6 +26,7 @@ func Handler(p *peer.Peer, counters *gateway.Counters, log *slog.Logger) http.Ha
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
+	registry.MustRegister(more...)
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelError),
 		ErrorHandling: promhttp.ContinueOnError,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http/httptest"
 	"os"
 	"regexp"
@@ -21,6 +22,7 @@ import (
 	"github.com/kettubot/kapi/gateway"
 	"github.com/kettubot/kapi/metrics"
 	"github.com/kettubot/kapi/peer"
+	"github.com/kettubot/kapi/server"
 	"github.com/kettubot/kapi/sqlite"
 )
 
@@ -65,7 +67,8 @@ func busy(t *testing.T) *peer.Peer {
 func scrape(t *testing.T, k *peer.Peer, counters *gateway.Counters) (string, map[string]string) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	metrics.Handler(k, counters, nil).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	connections := metrics.Connections(server.LimitConnections(server.ConnectionLimits{}))
+	metrics.Handler(k, counters, nil, connections).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if w.Code != 200 || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/plain; version=0.0.4") {
 		t.Fatalf("%d %s", w.Code, w.Header())
 	}
@@ -129,6 +132,41 @@ func TestValues(t *testing.T) {
 	build := regexp.MustCompile(`kapi_build_info\{goversion="go1\.[^"]+",version="[^"]+"\} 1\n`)
 	if !build.MatchString(text) || strings.Contains(text, "secret") {
 		t.Error(text)
+	}
+}
+
+// What a server's connections count is there, if it is asked for.
+func TestConnections(t *testing.T) {
+	limits := server.LimitConnections(server.ConnectionLimits{Total: 2, PerAddress: 1, Logger: slog.New(slog.DiscardHandler)})
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := limits.Listener(plain)
+	for range 3 {
+		theirs, err := net.Dial("tcp", plain.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer theirs.Close()
+		ours, err := listener.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ours.Close()
+	}
+	if err := plain.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	metrics.Handler(newPeer(t), nil, nil, metrics.Connections(limits)).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	for _, want := range []string{
+		`kapi_connections{client="signed_in"} 0`, `kapi_connections{client="stranger"} 1`,
+		"kapi_connections_closed_total 2", "kapi_accept_failures_total 0",
+	} {
+		if !strings.Contains(w.Body.String(), "\n"+want+"\n") {
+			t.Errorf("no %s in\n%s", want, w.Body)
+		}
 	}
 }
 

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,11 +74,12 @@ func TestNoLimits(t *testing.T) {
 
 func TestProvenIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := proven{of: make(map[fingerprint]proof)}
+		p := newProven(provenEach)
 		key := func(i int) fingerprint { return fingerprint(i + 1) }
 		for i := range 3 * maxProven {
-			p.add(key(i), "id")
-			if id, ok := p.get(key(i)); !ok || id != "id" || len(p.of) > maxProven {
+			who := strconv.Itoa(i)
+			p.add(key(i), who)
+			if id, ok := p.get(key(i)); !ok || id != who || len(p.of) > maxProven || len(p.each) > maxProven {
 				t.Fatalf("%d: %q, %v, %d entries", i, id, ok, len(p.of))
 			}
 		}
@@ -85,7 +88,7 @@ func TestProvenIsBounded(t *testing.T) {
 			t.Error("it is remembered for ever")
 		}
 		for i := range maxProven {
-			p.add(key(-i-1), "id")
+			p.add(key(-i-1), strconv.Itoa(i))
 		}
 		if len(p.of) > maxProven {
 			t.Errorf("%d entries", len(p.of))
@@ -95,4 +98,52 @@ func TestProvenIsBounded(t *testing.T) {
 			t.Error("a request without credentials proves nothing for the next one")
 		}
 	})
+}
+
+// A token without permissions can't push others' proofs out, whatever cookies come with it.
+func TestProofsOfOneIdentity(t *testing.T) {
+	p := newProven(provenEach)
+	p.add(1, "admin")
+	for i := range 10 * maxProven {
+		p.add(fingerprint(i+2), []string{"worthless", "another"}[i%2])
+	}
+	if id, ok := p.get(1); !ok || id != "admin" || len(p.of) != 1+2*provenEach || len(p.each) != 3 {
+		t.Errorf("the admin is %q, %v, one of %d", id, ok, len(p.of))
+	}
+	p.add(1, "worthless") // a session that was handed on
+	p.drop(1)
+	p.drop(1)
+	if len(p.each["admin"]) != 0 || len(p.each["worthless"]) >= provenEach {
+		t.Errorf("left are %v", p.each)
+	}
+}
+
+// Credentials are told apart by the token alone.
+func TestCredentials(t *testing.T) {
+	of := func(headers ...string) fingerprint {
+		r := &http.Request{Header: http.Header{}}
+		for _, h := range headers {
+			name, value, _ := strings.Cut(h, ": ")
+			r.Header.Add(name, value)
+		}
+		return credentials(r)
+	}
+	if of() != 0 || of("Accept: x") != 0 {
+		t.Error("nothing says who it is")
+	}
+	for _, same := range [][]string{
+		{"Authorization: Bearer a", "Cookie: junk=1"},
+		{"Authorization: Bearer a", "Cookie: sess=b"},
+	} {
+		if of(same...) != of("Authorization: Bearer a") {
+			t.Errorf("%v is another than its token", same)
+		}
+	}
+	if of("Cookie: junk=1; sess=b") != of("Cookie: sess=b", "Cookie: more=2") {
+		t.Error("what else there is beside the cookie counts")
+	}
+	different := map[fingerprint]bool{of("Authorization: Bearer a"): true, of("Authorization: Bot a"): true, of("Cookie: sess=b"): true, of("Cookie: own=1"): true, of("Cookie: own=2"): true}
+	if len(different) != 5 {
+		t.Error("different credentials are alike")
+	}
 }

@@ -25,6 +25,11 @@
 // The same routes without /v4 are version 4. HEAD works where GET does. No route takes
 // query parameters, and the two POSTs take no fields: their body is empty, or {}.
 //
+// # Connections
+//
+// [LimitConnections] bounds how many connections an http.Server has open, by address and in all, so
+// that a stranger who opens as many as they can keeps nobody out.
+//
 // # The page
 //
 // The page works as whoever Authenticate says its browser is, by a cookie. With Page.SignIn it
@@ -43,12 +48,14 @@
 //
 //   - Who is not ADMIN learns nothing of actions, not even whether one exists.
 //   - Rate limits are told on every response, probes and errors included, and count
-//     what is wrong too. A flood of wrong tokens from one address is refused before it
-//     asks the store, and in memory that is bounded.
+//     what is wrong too, in memory that is bounded.
 //   - With Options.Hosts, a request for any other host is refused before anything else: a page
 //     that has its name stand for this machine learns nothing, and uses nothing up.
-//   - A POST that a browser sends for another site is refused, unless it carries its
-//     token in a header of its own.
+//   - A valid token is never refused for what strangers do, at the same address or by a page of
+//     theirs that its browser shows. How little a flood of wrong tokens costs is up to
+//     Authenticate: an auth.Authenticator reads the store a few times a second for all of them.
+//   - A POST that a browser sends for another site is refused before it is charged to anybody,
+//     unless it carries its token in a header of its own.
 //   - A panic answers 500 and ends nothing else.
 //   - Tokens, headers and queries are never logged.
 //   - The page loads nothing from elsewhere, and a token is in nothing that its scripts can read, nor in

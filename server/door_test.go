@@ -20,8 +20,9 @@ import (
 // counting is a store of tokens that counts how often it is asked, and can be made to fail.
 type counting struct {
 	*sqlite.Store
-	lookups atomic.Int64
-	fail    atomic.Bool
+	lookups  atomic.Int64
+	readings atomic.Int64 // of all tokens
+	fail     atomic.Bool
 }
 
 func (c *counting) err() error {
@@ -37,6 +38,11 @@ func (c *counting) FindToken(ctx context.Context, id string) (auth.Token, error)
 		return auth.Token{}, err
 	}
 	return c.Store.FindToken(ctx, id)
+}
+
+func (c *counting) Tokens(ctx context.Context) ([]auth.Token, error) {
+	c.readings.Add(1)
+	return c.Store.Tokens(ctx)
 }
 
 func (c *counting) RemoveToken(ctx context.Context, id string) error {
@@ -120,46 +126,117 @@ func TestTokensOfTheStore(t *testing.T) {
 	}
 }
 
+// A flood of wrong tokens is refused and costs the store little. It locks out nobody at the same
+// address, whether their token was seen before or not.
 func TestFloodOfWrongTokens(t *testing.T) {
 	tokens := newTokens(t)
 	h := limited(server.Options{Authenticate: auth.NewAuthenticator(tokens).Authenticate, RatePerAddress: 0.001})
 	good, _ := tokens.add(t, auth.TypeUser)
-	late, _ := tokens.add(t, auth.TypeBot)
 	if w := send(h, nothing(good)); w.Code != 404 || w.Header().Get("X-RateLimit-Bucket") != "identity" {
 		t.Fatalf("%d %v", w.Code, w.Header())
 	}
-	tokens.lookups.Store(0)
+	began := time.Now()
 	var group sync.WaitGroup
+	var refused atomic.Int64
 	for range 8 {
 		group.Go(func() {
-			for range 250 {
+			for i := range 50 {
 				wrong, _, err := auth.New("nobody", auth.TypeUser, auth.Admin, 0)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				send(h, nothing(wrong))
+				if send(h, nothing(wrong)).Code == 429 {
+					refused.Add(1)
+				}
+				if i%10 == 0 {
+					late, _ := tokens.add(t, auth.TypeUser)
+					for _, secret := range []string{good, late} {
+						if w := send(h, nothing(secret)); w.Code != 404 || w.Header().Get("X-RateLimit-Bucket") != "identity" {
+							t.Errorf("a valid token: %d %v", w.Code, w.Header())
+						}
+					}
+				}
 			}
 		})
 	}
 	group.Wait()
-	// One that the bucket holds, and at most one more of each that came at once.
-	if got := tokens.lookups.Load(); got > 1+7 {
-		t.Errorf("2000 wrong tokens cost %d look-ups", got)
+	if got := refused.Load(); got != 399 {
+		t.Errorf("of 400 wrong tokens %d were refused for their number", got)
 	}
-	// It doesn't lock out who was here before, at the same address.
-	if w := send(h, nothing(good)); w.Code != 404 {
-		t.Errorf("a token that was valid before the flood: %d", w.Code)
+	took := time.Since(began)
+	if got, most := tokens.readings.Load(), 2+int64(took/(20*time.Millisecond)); got == 0 || got > most {
+		t.Errorf("in %v all tokens were read %d times, at most %d are allowed", took, got, most)
 	}
-	if w := send(h, nothing(late)); w.Code != 429 {
-		t.Errorf("a token that was never seen: %d", w.Code)
+	// A second's worth, and half a second each for those that are valid.
+	if got, most := tokens.lookups.Load(), 50*(1+int64(took/time.Second))+41*(1+int64(took/(500*time.Millisecond))); got > most {
+		t.Errorf("in %v there were %d look-ups, at most %d are allowed", took, got, most)
 	}
-	r := nothing("")
-	r.Header.Set("Authorization", "Bot "+late)
-	r.RemoteAddr = "192.0.2.99:1"
-	if w := send(h, r); w.Code != 404 {
-		t.Errorf("the same from another address: %d", w.Code)
-	}
+}
+
+// A valid token pays for itself, whatever strangers do at the same address.
+func TestStrangersLockNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := limited(server.Options{Authenticate: func(r *http.Request) (auth.Identity, error) {
+			if r.Header.Get("X-Api-Key") == "embedder" { // nothing that kapi knows of
+				return auth.Identity{ID: "key", Permissions: auth.Admin}, nil
+			}
+			return byName(r)
+		}})
+		for range 300 {
+			for _, r := range []*http.Request{
+				nothing(""), nothing("wrong"), request("GET", "/v4/kapi/actions", "", "Cookie: sess=wrong"),
+				request("GET", "/", ""), request("GET", "/healthz", ""), request("GET", "/v4/gateway", ""),
+				request("GET", "/page/enter?code=x", ""), request("POST", "/page/session", `{"token":"wrong"}`),
+			} {
+				send(h, r)
+			}
+		}
+		if w := send(h, nothing("")); w.Code != 429 {
+			t.Fatalf("strangers have no limit: %d", w.Code)
+		}
+		for _, r := range []*http.Request{
+			nothing("admin"), nothing("owner"), request("GET", "/nothing", "", "Cookie: sess=kettu"),
+			request("GET", "/nothing", "", "X-Api-Key: embedder"),
+		} {
+			if w := send(h, r); w.Code != 404 || w.Header().Get("X-RateLimit-Bucket") != "identity" {
+				t.Errorf("a valid token: %d %v", w.Code, w.Header())
+			}
+		}
+		for _, path := range []string{"/", "/healthz", "/v4/gateway"} { // what is asked before anybody says who they are
+			if w := send(h, request("GET", path, "")); w.Code != 200 {
+				t.Errorf("%s: %d", path, w.Code)
+			}
+		}
+	})
+}
+
+// A page of another origin uses up neither its visitor's limit nor that of their address.
+func TestForeignPagesUseUpNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := limited(server.Options{Page: server.Page{SignIn: auth.NewAuthenticator(nil)}})
+		noCors := []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"}
+		samePort := []string{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors", "Cookie: sess=admin"} // cookies know no port
+		older := []string{"Origin: https://evil.example", "Cookie: sess=admin"}
+		for range 500 {
+			for _, headers := range [][]string{noCors, samePort, older} {
+				send(h, request("GET", "/nothing", "", headers...))
+				for _, method := range []string{"POST", "OPTIONS", "DELETE"} {
+					for _, path := range []string{"/v4/kapi/actions", "/page/session", "/nothing"} {
+						if w := send(h, request(method, path, "", headers...)); w.Code != 403 {
+							t.Fatalf("%s %s with %v: %d", method, path, headers, w.Code)
+						}
+					}
+				}
+			}
+		}
+		own := []string{"Sec-Fetch-Site: same-origin", "Cookie: sess=admin"}
+		expectLimit(t, send(h, request("GET", "/nothing", "", own...)), 200, 199, time.Now().Add(time.Second), "0.01", "identity")
+		expectLimit(t, send(h, nothing("")), 20, 19, time.Now().Add(time.Second), "0.05", "address")
+		if w := send(h, request("GET", "/nothing", "", noCors...)); w.Code != 429 || w.Header().Get("X-RateLimit-Bucket") != "foreign" {
+			t.Errorf("a foreign page has no limit: %d %v", w.Code, w.Header())
+		}
+	})
 }
 
 func TestWhoWasRevokedIsAStranger(t *testing.T) {
@@ -233,7 +310,7 @@ func TestStrangersAreAskedAFewAtATime(t *testing.T) {
 		}})
 		var group sync.WaitGroup
 		start := time.Now()
-		codes := make([]int, 100)
+		codes := make([]int, 400)
 		for i := range codes {
 			group.Go(func() {
 				codes[i] = send(h, request("GET", "/kapi/actions", "")).Code
@@ -247,7 +324,7 @@ func TestStrangersAreAskedAFewAtATime(t *testing.T) {
 		for _, code := range codes {
 			answers[code]++
 		}
-		if most != 32 || answers[503] != 20 || answers[429] != 80 {
+		if most != 256 || answers[503] != 20 || answers[429] != 380 {
 			t.Errorf("%d at a time, answers %v", most, answers)
 		}
 	})

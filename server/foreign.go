@@ -11,20 +11,22 @@ import (
 
 // What browsers send for pages that are not this server's own.
 
-// sameOrigin refuses what a browser sends for a page of another site, unless it only reads. Where the browser doesn't
+// foreign reports whether a browser sent c for a page of another origin. A request with a token in a
+// header of its own is not foreign, except on the routes of the page, which sign browsers in. Where the browser doesn't
 // say which site that is, the origin's scheme and host tell. net/http would compare the host alone, and letter by
 // letter; proxies write the same one in other ways than browsers do, a default port behind it for one.
-func (s *Server) sameOrigin(c *call) error {
-	if c.Header.Get("Sec-Fetch-Site") == "" {
-		if _, own := origin.Own(c.Request); own || c.Method == http.MethodGet || c.Method == http.MethodHead {
-			return nil
-		}
-		return wire.CrossOrigin
+func (s *Server) foreign(rt *route, c *call) bool {
+	from, site := c.Header.Get("Origin"), c.Header.Get("Sec-Fetch-Site")
+	if from == "" && site == "" || !rt.page && hasOwnHeader(c.Request) {
+		return false
 	}
-	if s.origins.Check(c.Request) != nil {
-		return wire.CrossOrigin
+	if site == "" {
+		_, own := origin.Own(c.Request)
+		return !own
 	}
-	return nil
+	unsafe := *c.Request
+	unsafe.Method = http.MethodPost // net/http lets all others pass
+	return s.origins.Check(&unsafe) != nil
 }
 
 // hasOwnHeader reports whether r carries a token in a way that a browser never does by

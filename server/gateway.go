@@ -3,7 +3,6 @@ package server
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/kettubot/kapi/internal/origin"
 	"github.com/kettubot/kapi/internal/wire"
@@ -16,18 +15,6 @@ import (
 func (s *Server) isConnect(r *http.Request) bool {
 	return r.Method == http.MethodGet && (r.URL.Path == "/gateway" || r.URL.Path == "/v4/gateway") &&
 		strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
-}
-
-// connect lets a client in, if its address may open another connection.
-func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
-	a := s.door.perConnect.take(address(r))
-	if err := a.refusal(); err != nil {
-		rec := &recorder{ResponseWriter: w, start: time.Now()}
-		a.tell(rec.Header())
-		s.fail(&call{Request: r, w: rec}, err)
-		return
-	}
-	s.gateway.ServeHTTP(w, r)
 }
 
 // gatewayURL tells where the gateway is, as the client asked for it.

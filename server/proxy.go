@@ -60,12 +60,7 @@ func isPrefix(text string) bool {
 
 func (s *Server) trusted(address string) bool {
 	ip, ok := parseAddress(address)
-	for _, proxies := range s.options.TrustedProxies {
-		if ok && proxies.Contains(ip) {
-			return true
-		}
-	}
-	return false
+	return ok && contains(s.options.TrustedProxies, ip)
 }
 
 // parseAddress reads an address with or without a port.

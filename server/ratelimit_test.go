@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -150,23 +149,22 @@ func TestRetryAfterIsEnough(t *testing.T) {
 	})
 }
 
-func TestProbesHaveTheirOwnLimit(t *testing.T) {
+// Probes, the page's files and the gateway's address are charged to nobody and refused to nobody: their
+// clients can't say yet who they are. They tell how the address stands.
+func TestProbesCountForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := limited(server.Options{})
-		probe := func() *httptest.ResponseRecorder { return send(h, request("GET", "/healthz", "")) }
-		send(h, nothing("admin"))
-		for range 30 {
+		for range 7 {
 			send(h, nothing("wrong"))
 		}
-		for i := range 20 {
-			w := probe()
-			expectLimit(t, w, 20, 19-i, time.Now().Add(time.Second), fmt.Sprint(float64(i+1)/20), "probe")
-			expect(t, w, 200, "ok\n")
-		}
-		w := probe()
-		expect(t, w, 429, `{"message":"You are being rate limited","retry_after":0.05,"global":false}`)
-		if w := send(h, nothing("admin")); w.Code != 404 {
-			t.Errorf("an admin at the same address: %d", w.Code)
+		for range 1000 {
+			for _, path := range []string{"/healthz", "/v4/gateway", "/"} {
+				w := send(h, request("GET", path, ""))
+				expectLimit(t, w, 20, 13, time.Now().Add(time.Second), "0.35", "address")
+				if w.Code != 200 {
+					t.Fatalf("%s: %d", path, w.Code)
+				}
+			}
 		}
 	})
 }

@@ -21,11 +21,12 @@ import (
 
 // Options of New. Only Authenticate is required.
 type Options struct {
-	// Authenticate says who sent a request; it is called for every one but the probes,
-	// concurrently. auth.ErrNoToken, auth.ErrInvalidToken and auth.ErrExpiredToken
-	// answer 401. Any other error means that it could not be found out, and answers
-	// 503. Identities share a rate limit if they share an ID. Sessions of Page.SignIn are
-	// found out before it is called.
+	// Authenticate says who sent a request; it is called for every one but the probes and the
+	// page's files, concurrently. It should be cheap for credentials that are not valid: a stranger is
+	// refused for asking too often only after it was called, which happens 256 times at once at most.
+	// auth.ErrNoToken, auth.ErrInvalidToken and auth.ErrExpiredToken answer 401. Any other error means
+	// that it could not be found out, and answers 503. Identities share a rate limit if they share an ID.
+	// Sessions of Page.SignIn are found out before it is called.
 	Authenticate func(*http.Request) (auth.Identity, error)
 	// Logger takes errors and, at debug level, every request. Nil is slog.Default().
 	Logger *slog.Logger
@@ -35,9 +36,10 @@ type Options struct {
 	// Burst is how many it has at once; 0 is twice Rate, and at least 1.
 	Burst int
 	// RatePerAddress is how many requests a second each client address has, at once
-	// too, for requests without a valid token, and as many again for probes; 0 is 20,
-	// negative is no limit. Addresses of one IPv6 network (/64) count as one. Behind a
-	// proxy, name it in TrustedProxies.
+	// too, for requests without a valid token; 0 is 20, negative is no limit. Probes, the page's
+	// files and handshakes of the gateway are charged to nobody. What a browser sends for a page of
+	// another origin has the same limit again, by identity or address. Addresses of one IPv6 network
+	// (/64) count as one. Behind a proxy, name it in TrustedProxies.
 	RatePerAddress float64
 	// Gateway is what the gateway may be told; its Authenticate and Logger are these.
 	Gateway gateway.Options
@@ -172,7 +174,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = s.behindProxy(r)
 	own := s.hosts.Answer(asked) && s.hosts.Answer(r)
 	if own && s.isConnect(r) {
-		s.connect(w, r)
+		s.gateway.ServeHTTP(w, r)
 		return
 	}
 	x := &struct { // one piece of memory for what every request needs
@@ -237,10 +239,15 @@ func (s *Server) answer(rt *route, w *recorder, r *http.Request) {
 	}
 }
 
-// admit returns the handler for c, or why there is none for who asks. The order
-// matters: what exists is said only to those who may know.
+// admit returns the handler for c, or why there is none for whoever asks. The order matters: only
+// those who may know learn what exists, and nobody pays for what a foreign page has their browser send.
 func (s *Server) admit(rt *route, c *call) (handler, error) {
-	stranger, limited := s.door.enter(rt, c)
+	foreign := s.foreign(rt, c)
+	if foreign && c.Method != http.MethodGet && c.Method != http.MethodHead {
+		s.door.tell(c)
+		return nil, wire.CrossOrigin
+	}
+	stranger, limited := s.door.enter(rt, c, foreign)
 	if limited != nil {
 		return nil, limited
 	}
@@ -248,10 +255,8 @@ func (s *Server) admit(rt *route, c *call) (handler, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case rt.probe:
+	case rt.probe, rt.page:
 		return handle, nil
-	case rt.page:
-		return handle, s.sameOrigin(c)
 	case stranger != nil:
 		return nil, stranger
 	}
@@ -260,11 +265,6 @@ func (s *Server) admit(rt *route, c *call) (handler, error) {
 
 // allow checks what every route of the API asks of a request.
 func (s *Server) allow(rt *route, c *call) error {
-	if !hasOwnHeader(c.Request) {
-		if err := s.sameOrigin(c); err != nil {
-			return err
-		}
-	}
 	if !c.who.Permissions.Has(cmp.Or(rt.needs, auth.Admin)) || c.onlyItsOwn() && c.who.ID == "" {
 		return auth.ErrForbidden
 	}

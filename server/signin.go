@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -123,13 +124,14 @@ func (s *Server) readForm(c *call) (token string, err error) {
 func (s *Server) whoHas(c *call, secret string) (auth.Identity, error) {
 	cookie := &http.Cookie{Name: auth.Cookie, Value: secret}
 	if cookie.Valid() != nil { // it could not come back as it is
-		s.door.perAddress.take(address(c.Request)).tell(c.w.Header())
-		return auth.Identity{}, auth.ErrInvalidToken
+		a := s.door.perAddress.take(address(c.Request))
+		a.tell(c.w.Header())
+		return auth.Identity{}, errors.Join(a.refusal(), auth.ErrInvalidToken)
 	}
 	r := c.Clone(c.Context())
 	r.Body = http.NoBody
 	r.Header = http.Header{"Cookie": {cookie.Name + "=" + cookie.Value}}
-	who, allowance, err := s.door.identify(r, "")
+	who, allowance, err := s.door.identify(r, "", false)
 	allowance.tell(c.w.Header())
 	switch {
 	case allowance.refusal() != nil:

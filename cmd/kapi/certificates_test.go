@@ -20,10 +20,11 @@ import (
 	"time"
 )
 
-// A plainService has no connections of its own.
-type plainService struct{ http.Handler }
-
-func (plainService) Close(context.Context) error { return nil }
+// serveAlone is serve for a handler that has no connections of its own.
+func serveAlone(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	log := slog.New(slog.DiscardHandler)
+	return serve(ctx, newHTTPServer(handler, log), listener, func(context.Context) error { return nil }, log)
+}
 
 // writeCertificate makes a certificate for 127.0.0.1 with that serial number.
 func writeCertificate(t *testing.T, dir string, serial int64) (cert, key string) {
@@ -73,7 +74,7 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		served <- serve(ctx, tls.NewListener(listener, c.config()), plainService{http.NotFoundHandler()}, slog.New(slog.DiscardHandler))
+		served <- serveAlone(ctx, tls.NewListener(listener, c.config()), http.NotFoundHandler())
 	}()
 	serial := func() string {
 		t.Helper()

@@ -11,10 +11,17 @@ import (
 
 	"github.com/kettubot/kapi/internal/origin"
 	"github.com/kettubot/kapi/internal/wire"
+	"github.com/kettubot/kapi/server"
 )
 
 // metricsStopTimeout is how long a scrape that has begun may take when the server stops.
 const metricsStopTimeout = 2 * time.Second
+
+// A scraper needs one connection.
+const (
+	metricsConnections        = 64
+	metricsConnectionsAddress = 16
+)
 
 // checkMetricsListen refuses what is no address. Any address will do, one that others can
 // reach, too: no token goes over it, and scraping from elsewhere is what the flag is for.
@@ -38,6 +45,9 @@ func (c *serveCmd) serveMetrics(handler http.Handler, log *slog.Logger) (stop fu
 	if err != nil {
 		return nil, listenError("--metrics-listen", c.MetricsListen, err)
 	}
+	listener = server.LimitConnections(server.ConnectionLimits{
+		Total: metricsConnections, PerAddress: metricsConnectionsAddress, Logger: log,
+	}).Listener(listener)
 	log.Info("kapi serves metrics", "address", "http://"+listener.Addr().String()+"/metrics")
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", handler)

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -27,17 +28,26 @@ import (
 type served struct {
 	t                   *testing.T
 	url, metrics, token string
+	store               string
+	log                 *kapitest.Output // all of it
 }
 
 func startServer(t *testing.T) *served {
+	t.Helper()
+	return startServerBy(t, "kapi")
+}
+
+// startServerBy starts one by a command to which the arguments of kapi are added.
+func startServerBy(t *testing.T, command ...string) *served {
 	t.Helper()
 	store := "sqlite:" + filepath.Join(t.TempDir(), "kapi.db")
 	token, err := exec.Command("kapi", "token", "create", "--store", store, "--name", "ops", "--perms", "admin").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &served{t: t, token: strings.TrimSpace(string(token))}
-	cmd := exec.Command("kapi", "serve", "--store", store, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
+	s := &served{t: t, token: strings.TrimSpace(string(token)), store: store, log: new(kapitest.Output)}
+	command = append(command, "serve", "--store", store, "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0")
+	cmd := exec.Command(command[0], command[1:]...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -45,19 +55,7 @@ func startServer(t *testing.T) *served {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	log := bufio.NewScanner(stderr)
-	t.Cleanup(func() {
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Error(err)
-		}
-		rest := ""
-		for log.Scan() {
-			rest += log.Text() + "\n"
-		}
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("%v\n%s", err, rest)
-		}
-	})
+	log := bufio.NewScanner(io.TeeReader(stderr, s.log))
 	address := regexp.MustCompile(`msg="kapi serves( metrics)?" address=(http://127\.0\.0\.1:\d+\S*)`)
 	for (s.url == "" || s.metrics == "") && log.Scan() {
 		switch m := address.FindStringSubmatch(log.Text()); {
@@ -71,6 +69,20 @@ func startServer(t *testing.T) *served {
 	if s.url == "" || s.metrics == "" {
 		t.Fatal("the log names no addresses")
 	}
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for log.Scan() {
+		}
+	})
+	t.Cleanup(func() {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		reading.Wait()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v\n%s", err, s.log)
+		}
+	})
 	return s
 }
 

@@ -35,6 +35,9 @@ type serveCmd struct {
 	RateLimit        float64  `default:"100" placeholder:"N" help:"Requests a second and token; 0 is off (default: ${default})."`
 	RateBurst        int      `placeholder:"N" help:"Requests that a token may have at once (default: twice the rate limit)."`
 	RateLimitAddress float64  `default:"20" placeholder:"N" help:"Requests a second and address without a valid token; 0 is off (default: ${default})."`
+
+	MaxConnections        *int `placeholder:"N" help:"Connections at once; for one more, a stranger's is closed. 0 is off (default: three quarters of the open files that the system allows, at most 16384)."`
+	MaxConnectionsAddress *int `placeholder:"N" help:"Connections at once and address without a valid token; those of --trusted-proxy don't count. 0 is off (default: half of --max-connections, at most 1024)."`
 }
 
 const (
@@ -66,6 +69,11 @@ func (c *serveCmd) Validate() error {
 			return fmt.Errorf("--%s must be a number from 0, not %v", name, rate)
 		}
 	}
+	for name, n := range map[string]*int{"max-connections": c.MaxConnections, "max-connections-address": c.MaxConnectionsAddress} {
+		if n != nil && *n < 0 {
+			return fmt.Errorf("--%s must be a number from 0, not %d", name, *n)
+		}
+	}
 	return nil
 }
 
@@ -92,12 +100,13 @@ func (c *serveCmd) Run(a *app) error {
 	}
 	defer supervise.HoldStops(s.quiesce)()
 	defer s.close()
-	listener, address, err := c.listen(certs)
+	connections := c.connections(log)
+	listener, address, err := c.listen(certs, connections)
 	if err != nil {
 		return err
 	}
 	var counters gateway.Counters
-	measured := metrics.Handler(s.Peer, &counters, log)
+	measured := metrics.Handler(s.Peer, &counters, log, metrics.Connections(connections))
 	stopMetrics, err := c.serveMetrics(measured, log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -125,15 +134,35 @@ func (c *serveCmd) Run(a *app) error {
 	if err := a.invite(authenticator, handler, address); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	return serve(ctx, listener, handler, log)
+	srv := newHTTPServer(handler, log)
+	srv.ConnContext = connections.ConnContext
+	return serve(ctx, srv, listener, handler.Close, log)
+}
+
+func (c *serveCmd) connections(log *slog.Logger) *server.Connections {
+	option := func(flag *int) int {
+		switch {
+		case flag == nil:
+			return 0
+		case *flag == 0:
+			return -1
+		}
+		return *flag
+	}
+	return server.LimitConnections(server.ConnectionLimits{
+		Total: option(c.MaxConnections), PerAddress: option(c.MaxConnectionsAddress),
+		TrustedProxies: c.proxies(), Logger: log,
+	})
 }
 
 // listen listens, with TLS if there are certs, and returns the URL of that.
-func (c *serveCmd) listen(certs *certificates) (net.Listener, string, error) {
+func (c *serveCmd) listen(certs *certificates, connections *server.Connections) (net.Listener, string, error) {
 	listener, err := net.Listen("tcp", c.Listen)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, "", listenError("--listen", c.Listen, err)
+	}
+	listener = connections.Listener(listener)
+	switch {
 	case certs != nil:
 		listener = tls.NewListener(listener, certs.config())
 		return listener, "https://" + listener.Addr().String(), nil
@@ -228,13 +257,6 @@ func listenError(flag, address string, err error) error {
 	return fmt.Errorf("can't listen on %s: %w%s", address, err, wayOut)
 }
 
-// A service is a *server.Server.
-type service interface {
-	http.Handler
-	// Close ends the connections that http.Server.Shutdown doesn't know of.
-	Close(context.Context) error
-}
-
 // newHTTPServer returns a server that no client can keep busy for long.
 func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
@@ -249,9 +271,9 @@ func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// serve answers until ctx ends, and then what has begun.
-func serve(ctx context.Context, listener net.Listener, handler service, log *slog.Logger) error {
-	srv := newHTTPServer(handler, log)
+// serve answers until ctx ends, and then finishes what has begun. closeOthers ends the connections
+// that http.Server.Shutdown doesn't know of.
+func serve(ctx context.Context, srv *http.Server, listener net.Listener, closeOthers func(context.Context) error, log *slog.Logger) error {
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(listener) }()
 	select {
@@ -263,7 +285,7 @@ func serve(ctx context.Context, listener net.Listener, handler service, log *slo
 	graceful, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	// The gateway first: its clients are told to come back.
-	err := errors.Join(handler.Close(graceful), srv.Shutdown(graceful))
+	err := errors.Join(closeOthers(graceful), srv.Shutdown(graceful))
 	<-failed
 	if err != nil {
 		return errors.Join(fmt.Errorf("requests were cut off: %w", err), srv.Close())

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -30,14 +29,14 @@ func TestServeStopsGracefully(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun, finish := make(chan struct{}), make(chan struct{})
-	handler := plainService{http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(begun)
 		<-finish
 		fmt.Fprint(w, "finished")
-	})}
+	})
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, listener, handler, slog.New(slog.DiscardHandler)) }()
+	go func() { served <- serveAlone(ctx, listener, handler) }()
 	answered := make(chan string, 1)
 	url := "http://" + listener.Addr().String()
 	go func() {
@@ -83,7 +82,7 @@ func TestServeRefusesLargeHeaders(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() {
-		served <- serve(ctx, listener, plainService{http.NotFoundHandler()}, slog.New(slog.DiscardHandler))
+		served <- serveAlone(ctx, listener, http.NotFoundHandler())
 	}()
 	req, _ := http.NewRequest(http.MethodGet, "http://"+listener.Addr().String(), nil)
 	req.Header.Set("X-Large", strings.Repeat("x", 64<<10))

@@ -177,6 +177,8 @@ type Answer struct {
 	Code    int
 	Message string
 	Report  string
+	// RetryAfter is that of a Limited.
+	RetryAfter float64 `json:"retry_after"`
 	// Of what is held.
 	Action   *kapi.Action
 	Key      string

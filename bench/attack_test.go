@@ -1,0 +1,169 @@
+package bench
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// BenchmarkAttack measures what an admin waits for the list of 100 actions while a stranger at the same
+// address attacks: with 30 requests a second without a token, with 100 handshakes of the gateway a
+// second, half of them for a foreign page, with 1,500 idle connections, and with all three. The
+// service has the limits that it has by default, and 1,024 open files.
+func BenchmarkAttack(b *testing.B) {
+	kapi := build(b)
+	for b.Loop() {
+		path := filepath.Join(b.TempDir(), "kapi.db")
+		hold(b, path, 100)
+		secret, err := exec.Command(kapi, "--store", "sqlite:"+path, "token", "create", "--name", "bench", "--perms", "admin").Output()
+		if err != nil {
+			b.Fatal(err)
+		}
+		s := serveBy(b, path, "sh", "-c", `ulimit -n 1024 && exec "$@"`, "sh", kapi)
+		admin := &asking{s, strings.TrimSpace(string(secret)), new(http.Transport)}
+		defer admin.CloseIdleConnections()
+		rest := admin.p99()
+		b.ReportMetric(rest, "rest-p99-ms")
+		b.ReportMetric(max(5*rest, 50), "promised-p99-ms")
+		requests, handshakes, idle := s.requests, s.handshakes, s.idleConnections
+		for name, attacks := range map[string][]func(context.Context){
+			"requests": {requests}, "handshakes": {handshakes}, "idle": {idle}, "all": {requests, handshakes, idle},
+		} {
+			b.ReportMetric(s.under(admin, attacks), name+"-p99-ms")
+		}
+		s.stop()
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+// under measures while the attacks go on.
+func (s *service) under(admin *asking, attacks []func(context.Context)) float64 {
+	ctx, cancel := context.WithCancel(s.b.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for _, attack := range attacks {
+		all.Go(func() { attack(ctx) })
+	}
+	time.Sleep(3 * time.Second) // that all 1,500 are open, and buckets are empty
+	return admin.p99()
+}
+
+// every calls f at this pace until ctx ends.
+func every(ctx context.Context, pause time.Duration, f func(i int)) {
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for i := 0; ctx.Err() == nil; i++ {
+		f(i)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// requests asks 30 times a second, with wrong tokens and without any.
+func (s *service) requests(ctx context.Context) {
+	transport := new(http.Transport)
+	defer transport.CloseIdleConnections()
+	every(ctx, time.Second/30, func(i int) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/v4/kapi/actions", nil)
+		if err != nil {
+			s.b.Error(err)
+			return
+		}
+		if i%2 == 0 {
+			r.Header.Set("Authorization", "Bearer "+benchToken)
+		}
+		if resp, err := transport.RoundTrip(r); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+		}
+	})
+}
+
+// handshakes opens 100 connections of the gateway a second and leaves them open.
+func (s *service) handshakes(ctx context.Context) {
+	var open []*websocket.Conn
+	every(ctx, time.Second/100, func(i int) {
+		var header http.Header
+		if i%2 == 0 {
+			header = http.Header{"Origin": {"https://evil.example"}}
+		}
+		if c, _, err := websocket.Dial(ctx, s.url+"/gateway?v=4", &websocket.DialOptions{HTTPHeader: header}); err == nil {
+			open = append(open, c)
+		}
+	})
+	for _, c := range open {
+		_ = c.CloseNow()
+	}
+}
+
+// idleConnections opens 1,500 and keeps them; those that are closed are opened again, 100 a second.
+func (s *service) idleConnections(ctx context.Context) {
+	var open []net.Conn
+	dial := func(int) {
+		if c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://")); err == nil {
+			open = append(open, c)
+		}
+	}
+	for i := range 1500 {
+		dial(i)
+	}
+	every(ctx, time.Second/100, func(i int) {
+		if len(open) > i {
+			_ = open[i].Close()
+		}
+		dial(i)
+	})
+	for _, c := range open {
+		_ = c.Close()
+	}
+}
+
+// An asking is an admin who asks for the list, again and again.
+type asking struct {
+	*service
+	secret string
+	*http.Transport
+}
+
+// p99 returns what 99 of 100 requests take at most, in milliseconds. One in ten goes over a connection
+// of its own. None may be refused.
+func (a *asking) p99() float64 {
+	const requests, pause = 600, 12 * time.Millisecond // within the rate limit
+	var took []float64
+	begin := time.Now()
+	for i := range requests {
+		time.Sleep(time.Until(begin.Add(time.Duration(i) * pause)))
+		if i%10 == 0 {
+			a.CloseIdleConnections()
+		}
+		began := time.Now()
+		r, err := http.NewRequest(http.MethodGet, a.url+"/v4/kapi/actions", nil)
+		if err != nil {
+			a.b.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+a.secret)
+		resp, err := a.RoundTrip(r)
+		if err != nil {
+			a.b.Fatalf("an admin was refused: %v", err)
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK {
+			a.b.Fatalf("an admin was refused: %s, %v", resp.Status, err)
+		}
+		took = append(took, ms(time.Since(began)))
+	}
+	return quantile(took, 0.99)
+}

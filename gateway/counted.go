@@ -1,0 +1,104 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// errTooMany ends reading when a client has sent too many frames.
+var errTooMany = errors.New("too many messages")
+
+// A counted connection charges its client for every frame, including those that the library handles
+// by itself: pings, pongs and fragments. Only the closing frame is free: it is the last one.
+type counted struct {
+	net.Conn
+	in    io.Reader
+	limit *rate.Limiter
+
+	// Of the reading goroutine.
+	over   bool
+	header [14]byte // of the frame that is being read (RFC 6455, section 5.2)
+	have   int      // bytes of it
+	rest   uint64   // bytes of its payload that are to come
+}
+
+// newCounted returns conn with its frames counted. early is what was read of it already.
+func newCounted(conn net.Conn, early []byte) *counted {
+	return &counted{
+		Conn: conn, in: io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn),
+		limit: rate.NewLimiter(rate.Every(time.Minute/perMinute), perMinute),
+	}
+}
+
+// Read implements io.Reader. It stops before the first frame that is one too many.
+func (c *counted) Read(p []byte) (int, error) {
+	if c.over {
+		return 0, errTooMany
+	}
+	n, err := c.in.Read(p)
+	paid := c.charge(p[:n])
+	if c.over && paid == 0 {
+		return 0, errTooMany
+	}
+	if c.over {
+		return paid, nil
+	}
+	return n, err
+}
+
+// charge follows the frames in data, and returns how many bytes of it are paid for.
+func (c *counted) charge(data []byte) int {
+	for i := 0; i < len(data); {
+		if c.rest > 0 {
+			skip := min(c.rest, uint64(len(data)-i))
+			c.rest -= skip
+			i += int(skip)
+			continue
+		}
+		if c.have == 0 && data[i]&0x0F != opClose && !c.limit.Allow() {
+			c.over = true
+			return i
+		}
+		c.header[c.have] = data[i]
+		c.have++
+		i++
+		c.headed()
+	}
+	return len(data)
+}
+
+const opClose = 8
+
+// headed takes the length of the payload from the header, if that is complete.
+func (c *counted) headed() {
+	if c.have < 2 {
+		return
+	}
+	size, length := 2, uint64(c.header[1]&0x7F)
+	switch length {
+	case 126:
+		size = 4
+	case 127:
+		size = 10
+	}
+	masked := c.header[1]&0x80 != 0
+	if masked {
+		size += 4
+	}
+	if c.have < size {
+		return
+	}
+	switch length {
+	case 126:
+		length = uint64(binary.BigEndian.Uint16(c.header[2:]))
+	case 127:
+		length = binary.BigEndian.Uint64(c.header[2:])
+	}
+	c.have, c.rest = 0, length
+}

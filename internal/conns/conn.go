@@ -1,0 +1,95 @@
+package conns
+
+import (
+	"container/list"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Conn is one connection of a Set. SignedIn and OnCrowded do nothing on a nil *Conn.
+type Conn struct {
+	net.Conn
+	set      *Set
+	active   atomic.Int64 // when something was last read, in nanoseconds since 1970
+	identity atomic.Pointer[string]
+	closing  sync.Once
+	closed   error
+
+	// Guarded by the Set's mu.
+	group   *group // nil once it no longer counts
+	place   *list.Element
+	crowded func()
+}
+
+// Read implements net.Conn.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.active.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+// CloseWrite closes the writing half, where the connection has one.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// Close implements net.Conn.
+func (c *Conn) Close() error {
+	c.closing.Do(func() {
+		c.set.mu.Lock()
+		if c.group != nil {
+			c.group.side.remove(c)
+		}
+		c.set.mu.Unlock()
+		c.closed = c.Conn.Close()
+	})
+	return c.closed
+}
+
+// SignedIn notes that a client with this identity has shown a valid token. It may be called again with
+// another identity: behind a proxy, a connection serves several clients.
+func (c *Conn) SignedIn(identity string) {
+	if c == nil {
+		return
+	}
+	if known := c.identity.Load(); known != nil && *known == identity {
+		return
+	}
+	c.set.mu.Lock()
+	defer c.set.mu.Unlock()
+	c.identity.Store(&identity)
+	if c.group != nil {
+		c.group.side.remove(c)
+		c.set.signedIn.add(c, identity)
+	}
+}
+
+// OnCrowded sets what ends the connection when it has to make room, instead of Close. f must not block,
+// and must close the connection soon.
+func (c *Conn) OnCrowded(f func()) {
+	if c == nil {
+		return
+	}
+	c.set.mu.Lock()
+	defer c.set.mu.Unlock()
+	c.crowded = f
+}
+
+// makeRoom ends a connection that no longer counts.
+func (c *Conn) makeRoom() {
+	c.set.mu.Lock()
+	end := c.crowded
+	c.set.mu.Unlock()
+	if end != nil {
+		end()
+		return
+	}
+	_ = c.Close()
+}

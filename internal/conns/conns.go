@@ -1,0 +1,245 @@
+// Package conns limits how many connections a server has open, by address and in all. It never
+// refuses a connection: when there are too many, it closes another one instead. So strangers can open
+// as many as they like and still keep nobody out.
+//
+// Strangers lose their connections first: idle ones, then the oldest, because a client with a token
+// shows it right away. Clients that are signed in have room of their own.
+package conns
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Limits of a Set.
+type Limits struct {
+	// Total is the limit in all; 0 is Default, negative is no limit. Three quarters are reserved for
+	// clients that are signed in and one for strangers, which every client is at first. Either side
+	// may use what the other doesn't need.
+	Total int
+	// PerAddress is the limit for strangers from one address or IPv6 network (/64); 0 is half of
+	// Total, at most 1024; negative is no limit.
+	PerAddress int
+	// Exempt reports whether PerAddress doesn't apply to an address; nil: it applies to all.
+	Exempt func(netip.Addr) bool
+	// Logger takes failures to accept and closings to make room, each at most every ten seconds. Nil
+	// is slog.Default().
+	Logger *slog.Logger
+}
+
+const (
+	maxDefault        = 16384
+	maxDefaultAddress = 1024
+	// idleAfter is how long a stranger may be silent before it counts as idle.
+	idleAfter = 5 * time.Second
+	// sayEvery bounds what is logged.
+	sayEvery = 10 * time.Second
+	// roomForFiles is how many strangers are closed when the process runs out of open files.
+	roomForFiles = 16
+)
+
+// Default returns three quarters of the process's limit of open files, at most 16384.
+func Default() int {
+	files, ok := openFiles()
+	if !ok {
+		return maxDefault
+	}
+	return int(max(min(files/4*3, maxDefault), 8))
+}
+
+// A Set is the connections of one or several listeners. Its methods may be called concurrently.
+type Set struct {
+	limits Limits
+	log    *slog.Logger
+
+	mu        sync.Mutex
+	strangers side
+	signedIn  side
+	closed    uint64
+	failures  uint64
+	failing   saying
+	crowded   saying
+}
+
+// Stats is what a Set counts.
+type Stats struct {
+	// Strangers and SignedIn count open connections.
+	Strangers, SignedIn int
+	// Closed is how many were closed to make room.
+	Closed uint64
+	// Failures is how often a connection could not be accepted.
+	Failures uint64
+}
+
+// New returns a Set without connections.
+func New(l Limits) *Set {
+	if l.Total == 0 {
+		l.Total = Default()
+	}
+	if l.PerAddress == 0 {
+		l.PerAddress = maxDefaultAddress
+		if l.Total > 0 {
+			l.PerAddress = max(min(l.Total/2, maxDefaultAddress), 1)
+		}
+	}
+	if l.Logger == nil {
+		l.Logger = slog.Default()
+	}
+	return &Set{limits: l, log: l.Logger, strangers: newSide(), signedIn: newSide()}
+}
+
+// Stats returns what was counted.
+func (s *Set) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Stats{Strangers: s.strangers.n, SignedIn: s.signedIn.n, Closed: s.closed, Failures: s.failures}
+}
+
+// Listener returns l with the limits. A type that wraps its connections must have a method NetConn,
+// as *tls.Conn does.
+func (s *Set) Listener(l net.Listener) net.Listener { return &listener{l, s} }
+
+type listener struct {
+	net.Listener
+	set *Set
+}
+
+// Accept implements net.Listener.
+func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		l.set.failed(err)
+		return nil, err
+	}
+	return l.set.admit(c), nil
+}
+
+type contextKey struct{}
+
+// ConnContext is for http.Server.ConnContext.
+func (*Set) ConnContext(ctx context.Context, c net.Conn) context.Context {
+	for {
+		switch known := c.(type) {
+		case *Conn:
+			return context.WithValue(ctx, contextKey{}, known)
+		case interface{ NetConn() net.Conn }:
+			c = known.NetConn()
+		default:
+			return ctx
+		}
+	}
+}
+
+// Of returns the connection that a request came over, or nil if it is in no Set. The methods of a nil
+// *Conn that say something about its client do nothing.
+func Of(ctx context.Context) *Conn {
+	c, _ := ctx.Value(contextKey{}).(*Conn)
+	return c
+}
+
+// admit adds a connection and closes another one if that makes too many.
+func (s *Set) admit(raw net.Conn) *Conn {
+	now := time.Now()
+	c := &Conn{Conn: raw, set: s}
+	c.active.Store(now.UnixNano())
+	from, exempt := s.address(raw)
+	s.mu.Lock()
+	var victim *Conn
+	switch {
+	case s.limits.PerAddress > 0 && !exempt && s.strangers.count(from) >= s.limits.PerAddress:
+		victim = s.strangers.of[from].first(now)
+	case s.limits.Total > 0 && s.strangers.n+s.signedIn.n >= s.limits.Total:
+		victim = s.superfluous(now)
+	}
+	s.strangers.add(c, from)
+	if victim == nil {
+		s.mu.Unlock()
+		return c
+	}
+	victim.group.side.remove(victim)
+	s.closed++
+	say := s.crowded.note(now)
+	s.mu.Unlock()
+	victim.makeRoom()
+	if say > 0 {
+		now := s.Stats()
+		s.log.Warn("connections are closed to make room for others", "closed", say, "last", victim.RemoteAddr().String(),
+			"strangers", now.Strangers, "signed_in", now.SignedIn, "limit", s.limits.Total, "limit_address", s.limits.PerAddress)
+	}
+	return c
+}
+
+// superfluous returns the connection to close when there are too many in all: one of the address, or
+// the identity, that has most.
+func (s *Set) superfluous(now time.Time) *Conn {
+	if s.signedIn.n == 0 || s.strangers.n > s.limits.Total/4 {
+		return s.strangers.biggest().first(now)
+	}
+	return s.signedIn.biggest().idlest()
+}
+
+// address returns the client's address, and whether it is exempt from the limit by address.
+func (s *Set) address(c net.Conn) (from string, exempt bool) {
+	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil { // a socket in the file system, say
+		return "", true
+	}
+	ip := ap.Addr().Unmap().WithZone("")
+	exempt = s.limits.Exempt != nil && s.limits.Exempt(ip)
+	if ip.Is6() {
+		return netip.PrefixFrom(ip, 64).Masked().String(), exempt
+	}
+	return ip.String(), exempt
+}
+
+// failed counts and logs a failure to accept. If the process has run out of open files, it closes some
+// strangers' connections; net/http tries to accept again.
+func (s *Set) failed(err error) {
+	if errors.Is(err, net.ErrClosed) {
+		return
+	}
+	now := time.Now()
+	var victims []*Conn
+	s.mu.Lock()
+	s.failures++
+	for errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		if s.strangers.n == 0 || len(victims) == roomForFiles {
+			break
+		}
+		victim := s.strangers.biggest().first(now)
+		s.strangers.remove(victim)
+		s.closed++
+		victims = append(victims, victim)
+	}
+	say := s.failing.note(now)
+	s.mu.Unlock()
+	for _, victim := range victims {
+		victim.makeRoom()
+	}
+	if say > 0 {
+		now := s.Stats()
+		s.log.Error("connections can't be accepted", "error", err, "times", say, "strangers", now.Strangers, "signed_in", now.SignedIn)
+	}
+}
+
+// A saying is a message that is logged now and then.
+type saying struct {
+	last time.Time
+	n    int
+}
+
+// note counts one more event. It returns how many there were since the last message if one is due, or 0.
+func (s *saying) note(now time.Time) (say int) {
+	s.n++
+	if !s.last.IsZero() && now.Sub(s.last) < sayEvery {
+		return 0
+	}
+	say, s.n, s.last = s.n, 0, now
+	return say
+}

@@ -1,0 +1,76 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+
+	"github.com/kettubot/kapi/internal/conns"
+)
+
+// ConnectionLimits are the options of LimitConnections.
+type ConnectionLimits struct {
+	// Total is how many may be open; 0 is three quarters of the process's limit of open files, at most
+	// 16,384; negative is no limit. Three quarters are reserved for clients that have shown a valid
+	// token and one for strangers, which every client is at first. Either side may use what the other
+	// doesn't need.
+	Total int
+	// PerAddress is how many of them strangers from one address or IPv6 network (/64) may have; 0 is
+	// half of Total, at most 1,024; negative is no limit.
+	PerAddress int
+	// TrustedProxies are exempt from PerAddress.
+	TrustedProxies []netip.Prefix
+	// Logger takes failures to accept and closings to make room, each at most every ten seconds. Nil
+	// is slog.Default().
+	Logger *slog.Logger
+}
+
+// Connections limit how many connections an http.Server has open, including those of the gateway,
+// which the http.Server loses sight of. No client is refused: when there are too many connections,
+// another one is closed, strangers' first: idle ones, then the oldest. So strangers keep nobody out.
+//
+//	connections := server.LimitConnections(server.ConnectionLimits{})
+//	srv := &http.Server{Handler: handler, ConnContext: connections.ConnContext}
+//	srv.Serve(tls.NewListener(connections.Listener(listener), config))
+//
+// Their methods may be called concurrently.
+type Connections struct{ set *conns.Set }
+
+// LimitConnections returns Connections with none open.
+func LimitConnections(l ConnectionLimits) *Connections {
+	return &Connections{conns.New(conns.Limits{
+		Total: l.Total, PerAddress: l.PerAddress, Logger: l.Logger,
+		Exempt: func(ip netip.Addr) bool { return contains(l.TrustedProxies, ip) },
+	})}
+}
+
+// Listener returns l with the limits; wrap TLS around it. Several listeners share the limits.
+func (c *Connections) Listener(l net.Listener) net.Listener { return c.set.Listener(l) }
+
+// ConnContext is for http.Server.ConnContext. Without it, all connections count as strangers'.
+func (c *Connections) ConnContext(ctx context.Context, conn net.Conn) context.Context {
+	return c.set.ConnContext(ctx, conn)
+}
+
+// ConnectionStats is what Connections count.
+type ConnectionStats struct {
+	// Strangers and SignedIn count open connections.
+	Strangers, SignedIn int
+	// Closed counts connections that were closed to make room.
+	Closed uint64
+	// Failures counts failures to accept a connection.
+	Failures uint64
+}
+
+// Stats returns the counts.
+func (c *Connections) Stats() ConnectionStats { return ConnectionStats(c.set.Stats()) }
+
+func contains(networks []netip.Prefix, ip netip.Addr) bool {
+	for _, n := range networks {
+		if n.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
