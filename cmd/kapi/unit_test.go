@@ -69,7 +69,7 @@ func TestEveryFlagHasAVariable(t *testing.T) {
 	check(parser.Model.Node)
 	slices.Sort(names)
 	if got, want := strings.Join(slices.Compact(names), " "),
-		"description dismiss-failed end-timeout expires give-up grace insecure join json key kill leave-running listen log-format log-level metrics-listen name pass-token perms "+
+		"description dismiss-failed end-timeout expires give-up grace insecure join json key kill leave-running licenses listen log-format log-level metrics-listen name pass-token perms "+
 			"progress rate-burst rate-limit rate-limit-address release-on-failure server stall store store-listen store-schema store-timeout timeout title tls-cert tls-key token total trusted-proxy tty type wait"; got != want {
 		t.Errorf("the flags are %s, want %s", got, want)
 	}
