@@ -119,7 +119,7 @@ func wordsOf(args, environ []string) (all []word) {
 func forms(text string) (all []string) {
 	for _, t := range []string{text, strings.ToLower(text)} {
 		quoted := strconv.Quote(t)
-		all = append(all, t, quoted[1:len(quoted)-1], plain(t))
+		all = append(all, t, quoted[1:len(quoted)-1], plain(t), strings.ReplaceAll(t, "'", `'\''`))
 	}
 	return all
 }
@@ -194,6 +194,9 @@ func unquoted(text string, words []word, known []string) string {
 		parts := []string{w.text, strings.TrimLeft(w.text, "-")}
 		for part := range strings.SplitSeq(w.text, ",") {
 			parts = append(parts, part, strings.TrimSpace(part))
+		}
+		if strings.HasPrefix(w.text, "-h") {
+			parts = append(parts, w.text[2:]) // what stands behind the one flag of a single letter
 		}
 		if !w.value {
 			parts = slices.DeleteFunc(parts, isName)
