@@ -4,6 +4,7 @@
 # make bench  the measurements of bench/
 # make bench-page  the web page with 1,000 actions, in a real browser
 # make pictures    take the pictures of the documentation anew
+# make notices     write cmd/kapi/notices.txt anew: the licences of what is linked into kapi
 # make lint   go vet, gofumpt, staticcheck
 # make build  ./bin/kapi, a static binary
 # make clean  remove what the above made here
@@ -23,7 +24,7 @@ RACE := CGO_ENABLED=1 GOFLAGS=$(VCS) go test -race -vet=off -shuffle=on
 # The modules beside the main one that hold packages; tools/ only pins versions.
 MODULES := $(filter-out tools,$(patsubst %/go.mod,%,$(wildcard */go.mod examples/*/go.mod)))
 
-.PHONY: help run build test soak bench bench-page pictures lint cross modules deps clean
+.PHONY: help run build test soak bench bench-page pictures notices lint cross modules deps clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -54,6 +55,11 @@ bench:
 
 bench-page: deps
 	go test -run xxx -bench Page -benchtime 1x -timeout 20m ./internal/browser
+
+# By way of another file, as the old one is needed to build.
+notices:
+	go run ./internal/notices ./cmd/kapi > cmd/kapi/notices.txt.new
+	mv cmd/kapi/notices.txt.new cmd/kapi/notices.txt
 
 pictures: deps
 	go test -count 1 -run '^TestPictures$$' ./internal/browser -args -pictures "$(CURDIR)/docs/pictures"

@@ -46,6 +46,7 @@ var may = map[string][]string{
 	"internal/badnet":     {},
 	"internal/pgtest":     {"github.com/jackc/pgx/v5"},
 	"internal/kapitest":   {"golang.org/x/sys"},
+	"internal/notices":    {},
 	"internal/acceptance": {anything},
 	"internal/browser":    {anything},
 	"internal/linear":     {anything},

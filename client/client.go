@@ -20,7 +20,8 @@ import (
 // Options of New. The zero value is right for most programs.
 type Options struct {
 	// HTTP sends the requests. Nil is a client of its own that gives up on a request after
-	// 15 s; it is used for the gateway's connections too.
+	// 15 s; it is used for the gateway's connections too. A redirect that would take the token to
+	// another host, or from https to http, is refused whatever its CheckRedirect says.
 	HTTP *http.Client
 	// EndTimeout is for how long Do tries to report the end of its operation; 0 is no limit.
 	EndTimeout time.Duration
@@ -78,7 +79,7 @@ func New(address, token string, o Options) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{
-		base: base, token: token, http: o.HTTP,
+		base: base, token: token, http: careful(o.HTTP),
 		endTimeout: o.EndTimeout, retrying: o.Retrying, reporting: o.Reporting,
 	}
 	c.closing, c.close = context.WithCancel(context.Background())
@@ -102,7 +103,7 @@ func baseOf(address string) (string, error) {
 		return wrong("must begin with http:// or https://; the gateway is found from there")
 	case u.Host == "":
 		return wrong("has no host: it must be a URL like https://HOST")
-	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.ContainsRune(address, '@'):
 		return wrong("must have nothing behind its path, and no user")
 	}
 	const version = "/v4"

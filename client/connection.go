@@ -123,10 +123,14 @@ func (c *connection) read() (m wire.Frame, err error) {
 	return m, nil
 }
 
-// wss never lets a token that came over TLS go on without.
+// wss never lets a token that came over TLS go on without: what is dialled is a URL of ws and http alike.
 func wss(url string) string {
-	if rest, plain := strings.CutPrefix(url, "ws://"); plain {
-		return "wss://" + rest
+	scheme, rest, ok := strings.Cut(url, "://")
+	switch strings.ToLower(scheme) {
+	case "ws", "http":
+		if ok {
+			return "wss://" + rest
+		}
 	}
 	return url
 }

@@ -4,11 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -32,13 +35,14 @@ const (
 // parse reads a DSN, and fills in what it doesn't say. The error says no more than the form:
 // what can't be parsed may hold a password anywhere.
 func parse(dsn string) (*pgx.ConnConfig, error) {
+	dsn, known := normal(dsn)
 	config, err := pgx.ParseConfig(dsn)
-	if err != nil && !ambiguous(dsn) {
+	if known && err != nil && !ambiguous(dsn) {
 		if wrong := flaw(dsn, err); wrong != nil {
 			return nil, wrong
 		}
 	}
-	if err != nil || ambiguous(dsn) {
+	if !known || err != nil || ambiguous(dsn) || odd(config) {
 		return nil, &kapi.InvalidError{
 			Field:  "DSN",
 			Reason: "must be postgres://USER@HOST:PORT/DATABASE, with special characters in a password percent-encoded (@ is %40, / is %2F)",
@@ -55,12 +59,77 @@ func parse(dsn string) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
+// normal trims a DSN, and writes the scheme of a URL as pgx knows it. It is false for a URL of another
+// scheme, in which pgx would look for settings, and name them in errors.
+func normal(dsn string) (string, bool) {
+	dsn = strings.TrimFunc(dsn, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' })
+	scheme, rest, isURL := strings.Cut(dsn, "://")
+	if !isURL || strings.ContainsAny(scheme, "= ") {
+		return dsn, true
+	}
+	scheme = strings.ToLower(scheme)
+	return scheme + "://" + rest, scheme == "postgres" || scheme == "postgresql"
+}
+
+// odd reports whether a DSN in a DSN, or a part of one, was read as what is shown: a host, the database,
+// or the name of a setting.
+func odd(config *pgx.ConnConfig) bool {
+	for name := range config.RuntimeParams {
+		if strings.ContainsFunc(name, func(r rune) bool {
+			return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_.$", r)
+		}) {
+			return true
+		}
+	}
+	if strings.Contains(config.Database, "://") || strings.Contains(strings.ToLower(config.Database), "password=") {
+		return true
+	}
+	if oddHost(config.Host) {
+		return true
+	}
+	return slices.ContainsFunc(config.Fallbacks, func(f *pgconn.FallbackConfig) bool { return oddHost(f.Host) })
+}
+
+func oddHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil || filepath.IsAbs(host) {
+		return false
+	}
+	return strings.ContainsAny(host, ":@=?#&' ")
+}
+
+// shownSettings are those of a DSN that the server may be quoted with.
+func shownSettings() []string {
+	return []string{"application_name", "client_encoding", "search_path", "timezone"}
+}
+
+// discreet keeps what the server said when it refused a connection from repeating the DSN. The end of a
+// password that was not percent-encoded may have been read as a setting, and a password as a part of the user.
+func discreet(config *pgx.ConnConfig, err error) error {
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	said := err.Error()
+	repeats := strings.Contains(config.User, ":") && strings.Contains(said, config.User)
+	for name, value := range config.RuntimeParams {
+		repeats = repeats || !slices.Contains(shownSettings(), name) &&
+			(strings.Contains(said, name) || value != "" && strings.Contains(said, value))
+	}
+	if !repeats {
+		return err
+	}
+	return &pgconn.PgError{
+		Severity: refused.Severity, SeverityUnlocalized: refused.SeverityUnlocalized, Code: refused.Code,
+		Message: "it doesn't like the DSN; what it says repeats that, so it is not shown",
+	}
+}
+
 // ambiguous reports whether a URL may have been meant otherwise than it is read: with a special
 // character in its password, a part of that would be taken for the host or the database, and shown.
 func ambiguous(dsn string) bool {
 	_, rest, isURL := strings.Cut(dsn, "://")
 	if !isURL || !strings.HasPrefix(dsn, "postgres") {
-		return false
+		return false // settings, with no two ways to read them
 	}
 	secret := false
 	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' {
@@ -108,9 +177,9 @@ func hostsOf(config *pgx.ConnConfig) []string {
 func checkSchema(name string) error {
 	switch {
 	case len(name) > 63:
-		return &kapi.InvalidError{Field: "schema", Reason: fmt.Sprintf("%q has more than 63 bytes", name)}
+		return &kapi.InvalidError{Field: "schema", Reason: "has more than 63 bytes"}
 	case strings.HasPrefix(name, "pg_"), strings.ContainsRune(name, 0), !utf8.ValidString(name):
-		return &kapi.InvalidError{Field: "schema", Reason: fmt.Sprintf("%q can't be a name in PostgreSQL", name)}
+		return &kapi.InvalidError{Field: "schema", Reason: "can't be a name in PostgreSQL"}
 	}
 	return nil
 }

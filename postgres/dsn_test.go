@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/kettubot/kapi"
 )
 
@@ -37,6 +39,61 @@ func TestPasswordIsNotShown(t *testing.T) {
 	}
 }
 
+// TestPasswordOfAnyForm: whatever a DSN looks like, and whatever stands between the parts of its password,
+// it is refused without a word of it, or its name has none.
+func TestPasswordOfAnyForm(t *testing.T) {
+	const special = "@/#?%:[]\\ ,&=;'\"+|{}^`~!$*(\t\n\u00e9"
+	forms := []string{
+		"postgres://kapi:PW@127.0.0.1:5544/base", "POSTGRES://kapi:PW@127.0.0.1:5544/base", "  postgreSQL://kapi:PW@h/base?sslmode=disable",
+		"postgres://h/base?user=kapi&password=PW", "postgres://h/base?sslpassword=PW&user=kapi", "\ufeffPostgres://h/base?PASSWORD=PW",
+		"host=h dbname=base user=kapi password=PW", " password = 'PW' host=h", "host=h sslpassword=PW", "dbname=postgres://kapi:PW@h/base",
+		"mysql://kapi:PW@h/base", "MySQL://h/base?password=PW", "postgres:kapi:PW@h/base", "postgres//kapi:PW@h/base", "://kapi:PW@h/base",
+		"jdbc:postgresql://h/base?password=PW", "postgres://h/base%3Fpassword=PW", "host=kapi:PW@h dbname=base",
+	}
+	for _, a := range special {
+		for _, b := range special {
+			for _, password := range []string{"Hunter2" + string(a) + "Sesame" + string(b), "99" + string(a) + "Sesame" + string(b) + "x"} {
+				for _, form := range forms {
+					dsn := strings.Replace(form, "PW", password, 1)
+					config, err := parse(dsn)
+					shown := ""
+					if err == nil {
+						shown = nameOf(config)
+					} else if shown = err.Error(); !errors.As(err, new(*kapi.InvalidError)) {
+						t.Errorf("%q: %v", dsn, err)
+					}
+					if strings.Contains(shown, "Hunter2") || strings.Contains(shown, "Sesame") || strings.Contains(shown, "99") {
+						t.Fatalf("%q: %q is shown", dsn, shown)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestDiscreet: what the server says of a DSN is not repeated where it may be a part of a password.
+func TestDiscreet(t *testing.T) {
+	for _, c := range []struct {
+		dsn, said, want string
+	}{
+		{"postgres://h/db?password=Hunter2&Sesame=1", `unrecognized configuration parameter "Sesame"`, "it doesn't like the DSN"},
+		{"postgres://h/db?password=Hunter2&search_path=a", `invalid value for parameter "search_path": "a"`, `invalid value for parameter "search_path": "a"`},
+		{"host=h password=a Sesame=b", `unsupported startup parameter: Sesame`, "it doesn't like the DSN"},
+		{"postgres://h/db?statement_timeout=Sesame", `invalid value for parameter: "Sesame"`, "it doesn't like the DSN"},
+		{"postgres://kapi%3ASesame@h/db", `role "kapi:Sesame" does not exist`, "it doesn't like the DSN"},
+		{"postgres://kapi:Sesame@h/db", `role "kapi" does not exist`, `role "kapi" does not exist`},
+	} {
+		config, err := parse(c.dsn)
+		if err != nil {
+			t.Fatal(c.dsn, err)
+		}
+		got := explain(discreet(config, &pgconn.PgError{Severity: "FATAL", Code: "42704", Message: c.said}))
+		if !errors.Is(got, kapi.ErrUnavailable) || !strings.Contains(got.Error(), c.want) || !strings.Contains(got.Error(), "42704") {
+			t.Errorf("%s: %v, want %q", c.dsn, got, c.want)
+		}
+	}
+}
+
 // TestUnambiguous: what can be read in one way only is taken.
 func TestUnambiguous(t *testing.T) {
 	for dsn, name := range map[string]string{
@@ -46,6 +103,8 @@ func TestUnambiguous(t *testing.T) {
 		"postgres://h/db?user=kapi&password=a@b/c":              "postgres://h:5432/db",
 		"postgres://kapi@h/db?application_name=me%40host":       "postgres://h:5432/db",
 		"postgres://kapi@h/d%40b":                               "postgres://h:5432/d@b",
+		"POSTGRES://kapi:pass@h/db":                             "postgres://h:5432/db",
+		" PostgreSQL://kapi@h/db\r\n":                           "postgres://h:5432/db",
 		"postgres:///db?host=/run/pg&port=7":                    "postgres:///db?host=/run/pg&port=7",
 		"host=h dbname=db user=me@there password=a@b port=5432": "postgres://h:5432/db",
 	} {

@@ -147,7 +147,7 @@ func connect(ctx context.Context, config *pgx.ConnConfig, g *guard) (*pgx.Conn, 
 		if errors.As(err, &failed) {
 			err = failed.Unwrap() // without the user and the database, which the store's name has
 		}
-		return nil, "", err
+		return nil, "", discreet(config, err)
 	}
 	g.made.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)

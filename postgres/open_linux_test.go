@@ -28,6 +28,7 @@ func TestWrongDSN(t *testing.T) {
 		"postgres://u:hunter2@127.0.0.1:1,[::1]:2/":                                 "store postgres://127.0.0.1:1,[::1]:2/",
 		strings.Replace(server.DSN("none"), "postgres@", "postgres:hunter2@", 1):    "there is no such database",
 		strings.Replace(server.DSN("postgres"), "postgres@", "nobody:hunter2@", 1):  "it refuses the user or the password",
+		server.DSN("postgres") + "&password=x&hunter2=y":                            "it doesn't like the DSN",
 		server.DSN("postgres") + "&target_session_attrs=standby":                    "server is not in hot standby mode",
 		server.DSN("postgres") + "&options=-c%20default_transaction_read_only%3Don": "it can't be written to: it is a standby",
 	} {

@@ -26,7 +26,7 @@ func (j *job) caught(p *fault.Panic) {
 }
 
 func (a *app) tellFault(p *fault.Panic) {
-	a.tell("a fault of kapi's own: %v\n%s", p, strings.ReplaceAll(strings.TrimSpace(string(p.Stack)), "\t", "    "))
+	a.tell("a fault of kapi's own: %v\n%s", p, lines(strings.ReplaceAll(strings.TrimSpace(string(p.Stack)), "\t", "    ")))
 }
 
 // blame is what the action fails with then.

@@ -8,7 +8,7 @@ import (
 )
 
 // describeHeld says who holds the key, and for a failed holder the ways out.
-func (a *app) describeHeld(e *kapi.HeldError) string {
+func (a *app) describeHeld(e *kapi.HeldError) lines {
 	h := e.Holder
 	var b strings.Builder
 	how := "held"
@@ -43,10 +43,10 @@ func (a *app) describeHeld(e *kapi.HeldError) string {
 		b.WriteString("\nthat it is dead is not proven: look whether its work still goes on before you free the key")
 	}
 	if h.Status == kapi.StatusFailed {
-		fmt.Fprintf(&b, "\nto free the key: %s dismiss %s%s", a.self(), a.storeArgument(), h.ID)
+		fmt.Fprintf(&b, "\nto free the key: %s dismiss %s%s", a.self(), a.storeArgument(), shellQuote(plain(h.ID)))
 		b.WriteString("\nor, for commands that are safe to repeat, start them with --release-on-failure")
 	}
-	return b.String()
+	return lines(b.String())
 }
 
 // howLong says what an action is, and since when; who may know no more of another's is not told that.

@@ -94,7 +94,9 @@ func serveTLS(t *testing.T, certs *certificates) (url string) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, newHTTPServer(handler, log), tls.NewListener(listener, certs.config()), handler.Close, log) }()
+	go func() {
+		served <- serve(ctx, newHTTPServer(handler, log), tls.NewListener(listener, certs.config()), handler.Close, log)
+	}()
 	t.Cleanup(func() {
 		stop()
 		if err := <-served; err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -27,11 +26,7 @@ func (c *lsCmd) Run(a *app) error {
 			if actions == nil {
 				actions = []kapi.Action{} // an array, not null
 			}
-			list, err := json.Marshal(actions)
-			if err != nil {
-				return err
-			}
-			return writeln(a.stdout, "%s", list)
+			return writeJSON(a.stdout, actions)
 		case len(actions) == 0:
 			// Not on stdout: who counts lines there must get 0.
 			a.tell("no ongoing actions in %s", p)
@@ -53,7 +48,7 @@ func (a *app) table(actions []kapi.Action, now time.Time) error {
 			keys[i] = plain(key)
 		}
 		cells := []string{
-			action.ID, action.Status.String(), progressText(action.Progress),
+			plain(action.ID), action.Status.String(), progressText(action.Progress),
 			plain(action.Title), stateText(action.State), strings.Join(keys, " "),
 			runnerText(action.Runner), heardText(now, action), localTime(action.CreatedAt), ageText(now, action.CreatedAt),
 		}

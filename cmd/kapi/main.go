@@ -61,6 +61,8 @@ type app struct {
 	around func(place) place
 	// ownVariables are the environment variables of the flags that only kapi run has.
 	ownVariables []string
+	// secrets are not repeated in errors; see secretsOf.
+	secrets []string
 }
 
 func main() { os.Exit(kapiMain()) }
@@ -75,6 +77,7 @@ func (a *app) main(args []string) int {
 		a.tellFault(p)
 		os.Exit(exitFault)
 	})
+	a.secrets = secretsOf(args, os.Environ())
 	var err error
 	a.faults.Try(func() { err = a.run(args) })
 	err = a.whatItLacks(err)
@@ -96,13 +99,13 @@ func (a *app) run(args []string) error {
 	forgetEmptyVariables(parser.Model.Node)
 	ctx, err := parser.Parse(args)
 	if err != nil {
-		return explain(err)
+		return a.unquoted(explain(err), args, parser.Model.Node)
 	}
 	if err := a.take(&c, onTheLine(ctx)); err != nil {
-		return err
+		return a.unquoted(err, args, parser.Model.Node)
 	}
 	a.ownVariables = variablesOf(parser.Model.Node, "run")
-	return ctx.Run(a, parser)
+	return a.unquoted(ctx.Run(a, parser), args, parser.Model.Node)
 }
 
 func newParser(c *cli) (*kong.Kong, error) {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -92,14 +95,32 @@ func (a *app) placeOf(ctx context.Context, t terms) (place, error) {
 	if err != nil {
 		return nil, err
 	}
+	if host := readableOnTheWay(a.server); host != "" && a.token != "" {
+		a.tell("warning: the token goes to %s over http, so whoever is on the way can read it; use https://", host)
+	}
 	return &remote{c, a.server, a.faults}, nil
+}
+
+// readableOnTheWay returns the host of a server that what is sent to crosses a network to, without TLS.
+func readableOnTheWay(server string) string {
+	u, err := url.Parse(server)
+	if err != nil || u.Scheme != "http" {
+		return ""
+	}
+	host := u.Hostname()
+	name := strings.TrimSuffix(strings.ToLower(host), ".")
+	// RFC 6761, 6.3: names under localhost are this machine, too.
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Unmap().IsLoopback() || name == "localhost" || strings.HasSuffix(name, ".localhost") {
+		return ""
+	}
+	return host
 }
 
 // take takes the flags that name the place. One on the command line beats the variable of another;
 // KAPI_SERVER beats KAPI_STORE.
 func (a *app) take(c *cli, given map[string]bool) error {
 	a.store, a.server, a.token = wellformed.Trim(c.Store), wellformed.Trim(c.Server), wellformed.Trim(c.Token_)
-	a.storeSchema, a.storeListen, a.storeTimeout = c.StoreSchema, c.StoreListen, c.StoreTimeout
+	a.storeSchema, a.storeListen, a.storeTimeout = c.StoreSchema, wellformed.Trim(c.StoreListen), c.StoreTimeout
 	a.given = given
 	if a.storeTimeout <= 0 {
 		return usage("--store-timeout must be more than 0")

@@ -56,7 +56,7 @@ func (c *serveCmd) Validate() error {
 	}
 	for _, text := range c.Host {
 		if _, ok := origin.Name(text); !ok {
-			return fmt.Errorf("--host %s: not a host name or an address; leave out scheme and port, any port will do", text)
+			return errors.New("--host is no host name or address: leave out scheme and port, any port will do")
 		}
 	}
 	for _, text := range c.TrustedProxy {
@@ -213,9 +213,22 @@ func (c *serveCmd) logger(a *app) *slog.Logger {
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // kong knows the words that there are
 	options := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(a.stderr, options))
+		return slog.New(slog.NewJSONHandler(logWriter{a}, options))
 	}
-	return slog.New(slog.NewTextHandler(a.stderr, options))
+	return slog.New(slog.NewTextHandler(logWriter{a}, options))
+}
+
+// A logWriter is stderr, for the lines of a log: without secrets, and, as tell has it, fit for a terminal.
+type logWriter struct{ app *app }
+
+// Write implements io.Writer.
+func (w logWriter) Write(line []byte) (int, error) {
+	text := []byte(w.app.hide(string(line)))
+	if isTerminal(w.app.stderr) {
+		text = escapeJSON(text) // a log in words has escaped such things already
+	}
+	_, err := w.app.stderr.Write(text)
+	return len(line), err
 }
 
 // checkListen refuses an address that others can reach, unless that is wanted.

@@ -11,13 +11,43 @@ import (
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
-// tell writes one line to stderr, or several if the text has several.
+// lines is a text of kapi's own that has several; all that is from elsewhere in it is plain.
+type lines string
+
+// tell writes to stderr. There are as many lines as the format has, and those of arguments that are lines: no
+// other text makes one, so that none looks as if kapi had said it.
 func (a *app) tell(format string, args ...any) {
+	for i, arg := range args {
+		switch arg := arg.(type) {
+		case lines:
+		case error:
+			args[i] = lines(strings.Join(told(arg), "\n"))
+		case fmt.Stringer:
+			args[i] = plain(arg.String())
+		case string:
+			args[i] = plain(arg)
+		}
+	}
 	var b strings.Builder
-	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
+	for line := range strings.SplitSeq(a.hide(fmt.Sprintf(format, args...)), "\n") {
 		fmt.Fprintf(&b, "kapi: %s\n", plain(line))
 	}
 	_, _ = io.WriteString(a.stderr, b.String())
+}
+
+// told is a line for each of the errors that were joined in err.
+func told(err error) (all []string) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // itself, not what it wraps
+		var texts []string
+		for _, e := range joined.Unwrap() {
+			texts = append(texts, e.Error())
+			all = append(all, told(e)...)
+		}
+		if strings.Join(texts, "\n") == err.Error() {
+			return all
+		}
+	}
+	return []string{plain(err.Error())}
 }
 
 // unwritten is how many texts an aside keeps.

@@ -6,18 +6,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/asowner"
+	contract "github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/postgres"
 	"github.com/kettubot/kapi/sqlite"
@@ -69,28 +68,19 @@ func (a *app) openStore(ctx context.Context, log *slog.Logger) (store, error) {
 	return s, nil
 }
 
-func isPostgres(store string) bool {
-	return strings.HasPrefix(store, "postgres://") || strings.HasPrefix(store, "postgresql://")
-}
-
-// storePath returns the file of a --store, which may be empty.
+// storePath returns the file of a --store, which may be empty. The error has no word of it: what is no
+// store may hold a password.
 func storePath(store string) (string, error) {
-	scheme, rest, ok := strings.Cut(store, ":")
+	scheme, path, _ := strings.Cut(store, ":")
 	switch {
 	case store == "":
 		return defaultPath()
-	case ok && scheme == "sqlite" && rest != "":
-		return rest, nil
-	case ok && scheme == "sqlite":
-		return "", usage("--store %s: a path must follow", store)
-	case ok && (scheme == "postgres" || scheme == "postgresql"):
-		// The rest may hold a password.
-		return "", usage("--store %s:...: not a store, use %s://USER@HOST:PORT/DATABASE", scheme, scheme)
+	case !strings.EqualFold(scheme, "sqlite") || strings.Contains(path, "://"):
+		return "", usage("--store: not a store, use sqlite:PATH or postgres://USER@HOST:PORT/DATABASE")
+	case path == "":
+		return "", usage("--store sqlite:: a path must follow")
 	}
-	if at := strings.Index(store, "://"); at >= 0 || strings.Contains(store, "@") {
-		store = store[:max(at, 0)] + "..." // the rest may hold a password
-	}
-	return "", usage("--store %s: not a store, use sqlite:PATH or postgres://USER@HOST:PORT/DATABASE", store)
+	return path, nil
 }
 
 // defaultPath is in the user's state directory, as the XDG Base Directory
@@ -195,34 +185,6 @@ func (a *app) storeArgument() string {
 	return words
 }
 
-// withoutPassword is for what is shown: whoever copies it fills the password in. It goes by the text,
-// as a password that is not percent-encoded is one all the same.
-func withoutPassword(store string) string {
-	if !isPostgres(store) {
-		return store
-	}
-	scheme, rest, _ := strings.Cut(store, "://")
-	user := ""
-	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' {
-		user, _, _ = strings.Cut(rest[:i], ":")
-		user, rest = user+"@", rest[i+1:]
-	}
-	place, query, _ := strings.Cut(rest, "?")
-	if strings.ContainsRune(place, '@') {
-		return scheme + "://..." // of a password, who knows where it ends
-	}
-	settings := strings.Split(query, "&")
-	settings = slices.DeleteFunc(settings, func(setting string) bool {
-		name, _, _ := strings.Cut(setting, "=")
-		name, err := url.QueryUnescape(name)
-		return err != nil || name == "" || strings.Contains(strings.ToLower(name), "password")
-	})
-	if len(settings) > 0 {
-		place += "?" + strings.Join(settings, "&")
-	}
-	return scheme + "://" + user + place
-}
-
 // shellQuote makes a word that a POSIX shell takes as it is.
 func shellQuote(word string) string {
 	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
@@ -246,6 +208,14 @@ func me() string {
 	return name + "@" + host
 }
 
+// shownID names an action, or a token, that was asked for. What can be no id is not repeated.
+func shownID(id string) string {
+	if !contract.IsID(id) {
+		return "what is no id"
+	}
+	return id
+}
+
 // each does f for every id and says what went wrong with which.
 func (a *app) each(ids []string, f func(id string) error) error {
 	var failed error
@@ -255,7 +225,7 @@ func (a *app) each(ids []string, f func(id string) error) error {
 		case errors.Is(err, kapi.ErrUnavailable), errors.Is(err, context.Canceled), exitCode(err) == exitForbidden:
 			return err // the others would fare no better
 		case err != nil:
-			a.tell("%s: %v", id, err)
+			a.tell("%s: %v", shownID(id), err)
 			failed = exitStatus(exitOther)
 		}
 	}

@@ -1,13 +1,20 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
+
+	"golang.org/x/term"
 
 	"github.com/kettubot/kapi"
 )
@@ -32,15 +39,54 @@ func plain(text string) string {
 	return b.String()
 }
 
+// unsafeRune is true for what would do something to a terminal or to the text around it, or would take no
+// room: controls, ends of lines, what turns text around, tags. Emoji and some languages need the joiners
+// U+200C and U+200D, and the signs that stand around a number are seen.
 func unsafeRune(r rune) bool {
-	switch r {
-	case 0x061C, 0x200E, 0x200F: // turn text around
-		return true
-	case 0x200B, 0xFEFF: // take no room; but emoji and some languages need the joiners U+200C and U+200D
+	switch {
+	case r == 0x200C, r == 0x200D, unicode.Is(unicode.Prepended_Concatenation_Mark, r):
+		return false
+	case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
 		return true
 	}
-	// U+2028 and U+2029 end lines; the others turn text around, or take no room.
-	return unicode.IsControl(r) || r >= 0x2028 && r <= 0x202E || r >= 0x2060 && r <= 0x206F
+	return unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
+}
+
+// writeJSON prints a value as one line of JSON. On a terminal, what is unsafe there is escaped.
+func writeJSON(w io.Writer, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	if isTerminal(w) {
+		text = escapeJSON(text)
+	}
+	return writeln(w, "%s", text)
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// escapeJSON writes what is unsafe on a terminal as \u escapes. The text means the same then. Line ends
+// stay: in JSON they are white space.
+func escapeJSON(text []byte) []byte {
+	if !bytes.ContainsFunc(text, unsafeRune) {
+		return text
+	}
+	var b bytes.Buffer
+	for _, r := range string(text) {
+		switch {
+		case r == '\n' || !unsafeRune(r):
+			b.WriteRune(r)
+		default:
+			for _, unit := range utf16.AppendRune(nil, r) {
+				fmt.Fprintf(&b, `\u%04x`, unit)
+			}
+		}
+	}
+	return b.Bytes()
 }
 
 const timeLayout = "2006-01-02 15:04:05 MST"

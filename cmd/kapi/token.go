@@ -108,7 +108,7 @@ func tokenRows(tokens []auth.Token) (rows [][]string) {
 		if t.ExpiresAt != 0 {
 			expires = localTime(t.ExpiresAt)
 		}
-		rows = append(rows, []string{t.ID, plain(t.Name), kind, may, localTime(t.CreatedAt), expires, by})
+		rows = append(rows, []string{plain(t.ID), plain(t.Name), plain(kind), may, localTime(t.CreatedAt), expires, plain(by)})
 	}
 	return rows
 }
@@ -120,7 +120,7 @@ type tokenRevokeCmd struct {
 func (c *tokenRevokeCmd) Run(a *app) error {
 	return a.withStore(func(s store) error {
 		if err := s.RemoveToken(context.Background(), c.ID); err != nil {
-			return fmt.Errorf("%s: %w", c.ID, err)
+			return fmt.Errorf("%s: %w", shownID(c.ID), err)
 		}
 		return nil
 	})

@@ -69,7 +69,7 @@ func TestEveryFlagHasAVariable(t *testing.T) {
 	check(parser.Model.Node)
 	slices.Sort(names)
 	if got, want := strings.Join(slices.Compact(names), " "),
-		"description dismiss-failed end-timeout expires give-up grace host insecure join json key kill leave-running listen log-format log-level max-connections max-connections-address metrics-listen name pass-token perms "+
+		"description dismiss-failed end-timeout expires give-up grace host insecure join json key kill leave-running licenses listen log-format log-level max-connections max-connections-address metrics-listen name pass-token perms "+
 			"progress rate-burst rate-limit rate-limit-address release-on-failure server stall store store-listen store-schema store-timeout timeout title tls-cert tls-key token total trusted-proxy tty type wait"; got != want {
 		t.Errorf("the flags are %s, want %s", got, want)
 	}
@@ -127,17 +127,21 @@ func TestVariablesCount(t *testing.T) {
 
 func TestPlain(t *testing.T) {
 	for in, want := range map[string]string{
-		"plain":                      "plain",
-		"größer 日本 😀":                "größer 日本 😀",
-		"a\x1b[31mb\x07\x00\n\t":     `a\x1b[31mb\a\x00\n\t`,
-		"c1 \u009b31m":               `c1 \u009b31m`,
-		"turned \u202e\u2066":        `turned \u202e\u2066`,
-		"marks \u061c\u200e\u200f":   `marks \u061c\u200e\u200f`,
-		"no room \u200b\u2060\ufeff": `no room \u200b\u2060\ufeff`,
-		"joined 👨\u200d👩 \u200c":     "joined 👨\u200d👩 \u200c",
-		"line\u2028end":              `line\u2028end`,
-		"bad \xff\xc3 end":           `bad \xff\xc3 end`,
-		"replacement \uFFFD stays":   "replacement \uFFFD stays",
+		"plain":                               "plain",
+		"größer 日本 😀":                         "größer 日本 😀",
+		"a\x1b[31mb\x07\x00\n\t":              `a\x1b[31mb\a\x00\n\t`,
+		"c1 \u009b31m":                        `c1 \u009b31m`,
+		"turned \u202e\u2066":                 `turned \u202e\u2066`,
+		"marks \u061c\u200e\u200f":            `marks \u061c\u200e\u200f`,
+		"no room \u200b\u2060\ufeff":          `no room \u200b\u2060\ufeff`,
+		"joined 👨\u200d👩 \u200c":              "joined 👨\u200d👩 \u200c",
+		"line\u2028end":                       `line\u2028end`,
+		"isolated \u2067\u2069":               `isolated \u2067\u2069`,
+		"tags \U000E0001\U000E0041\U000E007F": `tags \U000e0001\U000e0041\U000e007f`,
+		"filled \u3164\u115f\u00ad":           `filled \u3164\u115f\u00ad`,
+		"signs \u0600\u06dd":                  "signs \u0600\u06dd",
+		"bad \xff\xc3 end":                    `bad \xff\xc3 end`,
+		"replacement \uFFFD stays":            "replacement \uFFFD stays",
 	} {
 		if got := plain(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
@@ -221,7 +225,7 @@ or, for commands that are safe to repeat, start them with --release-on-failure`}
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("KAPI_STORE", "")
 			a := &app{store: "sqlite:/a b"}
-			if got := a.describeHeld(&c.err); got != c.want {
+			if got := a.describeHeld(&c.err); string(got) != c.want {
 				t.Errorf("got\n%s\nwant\n%s", got, c.want)
 			}
 		})
@@ -291,19 +295,19 @@ func TestAside(t *testing.T) {
 // however that is written.
 func TestWithoutPassword(t *testing.T) {
 	for store, want := range map[string]string{
-		"sqlite:/a@b:c/kapi.db":                                 "sqlite:/a@b:c/kapi.db",
-		"postgres://h/db":                                       "postgres://h/db",
-		"postgres://kapi@h:1,h2/db":                             "postgres://kapi@h:1,h2/db",
-		"postgres://kapi:secret@h/db?sslmode=require":           "postgres://kapi@h/db?sslmode=require",
-		"postgres://kapi:sec#ret@h/db":                          "postgres://kapi@h/db",
-		"postgres://kapi:sec?ret@h/db":                          "postgres://kapi@h/db",
-		"postgres://kapi:sec%zzret@h/db":                        "postgres://kapi@h/db",
-		"postgres://kapi:sec:ret@h/db":                          "postgres://kapi@h/db",
-		"postgres://kapi:sec@ret@h/db":                          "postgres://...",
-		"postgres://kapi:sec/ret@h/db":                          "postgres://...",
-		"postgresql://h/db?password=secret&user=kapi":           "postgresql://h/db?user=kapi",
-		"postgres://h/db?Pass%77ord=secret":                     "postgres://h/db",
-		"postgres://h/db?sslpassword=secret&sslkey=k&connect=5": "postgres://h/db?sslkey=k&connect=5",
+		"sqlite:/a@b:c/kapi.db":                                         "sqlite:/a@b:c/kapi.db",
+		"postgres://h/db":                                               "postgres://h/db",
+		"postgres://kapi@h:1,h2/db":                                     "postgres://kapi@h:1,h2/db",
+		"postgres://kapi:secret@h/db?sslmode=require":                   "postgres://kapi@h/db?sslmode=require",
+		"postgres://kapi:sec#ret@h/db":                                  "postgres://kapi@h/db",
+		"postgres://kapi:sec?ret@h/db":                                  "postgres://kapi@h/db",
+		"postgres://kapi:sec%zzret@h/db":                                "postgres://kapi@h/db",
+		"postgres://kapi:sec:ret@h/db":                                  "postgres://kapi@h/db",
+		"postgres://kapi:sec@ret@h/db":                                  "postgres://...",
+		"postgres://kapi:sec/ret@h/db":                                  "postgres://...",
+		"postgresql://h/db?password=secret&user=kapi":                   "postgresql://h/db?user=kapi",
+		"postgres://h/db?Pass%77ord=secret":                             "postgres://h/db",
+		"postgres://h/db?sslpassword=secret&sslkey=k&connect_timeout=5": "postgres://h/db?sslkey=k&connect_timeout=5",
 	} {
 		if got := withoutPassword(store); got != want {
 			t.Errorf("%s is shown as %s, want %s", store, got, want)

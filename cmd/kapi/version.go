@@ -1,14 +1,27 @@
 package main
 
 import (
+	_ "embed"
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 )
 
-type versionCmd struct{}
+type versionCmd struct {
+	Licenses bool `help:"Print the licences of what is linked into kapi."`
+}
+
+// notices are written by make notices, and tested by internal/notices.
+//
+//go:embed notices.txt
+var notices string
 
 func (c *versionCmd) Run(a *app) error {
+	if c.Licenses {
+		_, err := io.WriteString(a.stdout, notices)
+		return err
+	}
 	return writeln(a.stdout, "%s", versionLine())
 }
 

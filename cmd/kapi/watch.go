@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -64,29 +63,25 @@ func (c *watchCmd) display(a *app) display {
 	if terminal := canDraw(a.stdout); terminal != nil && !c.JSON {
 		return newBars(terminal)
 	}
-	return &lines{out: a.stdout, json: c.JSON}
+	return &printed{out: a.stdout, json: c.JSON}
 }
 
-// Lines are one a change.
-type lines struct {
+// Printed is one line a change.
+type printed struct {
 	out  io.Writer
 	json bool
 }
 
-func (l *lines) begin([]kapi.Action) {}
+func (l *printed) begin([]kapi.Action) {}
 
-func (l *lines) show(a kapi.Action, _ bool) error {
+func (l *printed) show(a kapi.Action, _ bool) error {
 	if l.json {
-		line, err := json.Marshal(a)
-		if err != nil {
-			return err
-		}
-		return writeln(l.out, "%s", line)
+		return writeJSON(l.out, a)
 	}
 	return writeln(l.out, "%s", changeLine(a))
 }
 
-func (l *lines) end() {}
+func (l *printed) end() {}
 
 // untilSignal returns a context that the user can end.
 func untilSignal() (context.Context, func()) {
@@ -208,7 +203,7 @@ func (w *watcher) show(action kapi.Action) error {
 }
 
 func changeLine(action kapi.Action) string {
-	parts := []string{localTime(action.UpdatedAt), action.ID, action.Status.String()}
+	parts := []string{localTime(action.UpdatedAt), plain(action.ID), action.Status.String()}
 	if p := progressText(action.Progress); p != "" {
 		parts = append(parts, p)
 	}

@@ -35,7 +35,11 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	store, err := sqlite.Open(filepath.Join(os.TempDir(), "kapi-embed.db"))
+	path, err := storePath()
+	if err != nil {
+		return err
+	}
+	store, err := sqlite.Open(path)
 	if err != nil {
 		return err
 	}
@@ -73,6 +77,17 @@ func run(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// storePath is in a folder where only this user can make files: in one that is everybody's, another could
+// have made a store of that name before, and would read what is kept in it.
+func storePath() (string, error) {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "", err
+	}
+	dir = filepath.Join(dir, "kapi-embed")
+	return filepath.Join(dir, "kapi.db"), os.MkdirAll(dir, 0o700)
 }
 
 func startReshard(p *peer.Peer, w http.ResponseWriter, r *http.Request) {

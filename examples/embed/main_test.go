@@ -1,0 +1,32 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// TestStoreIsTheUsersOwn: nobody else can have made it before, or read it.
+func TestStoreIsTheUsersOwn(t *testing.T) {
+	home := t.TempDir()
+	for _, name := range []string{"HOME", "AppData", "XDG_CONFIG_HOME"} {
+		t.Setenv(name, filepath.Join(home, "own"))
+	}
+	t.Setenv("TMPDIR", filepath.Join(home, "everybodys"))
+	path, err := storePath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(path, filepath.Join(home, "own")) {
+		t.Errorf("it is %s", path)
+	}
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o700 {
+		t.Errorf("its folder has mode %v", info.Mode())
+	}
+}
