@@ -244,6 +244,7 @@ func (b *bare) bindInsert(stmt *sqlite.Stmt, w *write, now int64) {
 	stmt.BindText(9, w.key)
 	stmt.BindInt64(10, now)
 	b.bindRest(stmt, 11, now)
+	stmt.BindText(24, "")
 }
 
 func (b *bare) bindUpdate(stmt *sqlite.Stmt, w *write, now int64) {

@@ -112,8 +112,8 @@ func (l *sqlLoop) commit(batch []*write) error {
 	if err != nil {
 		return err
 	}
-	var purged int64
-	if err := head.QueryRow().Scan(&l.epoch, &l.seq, &purged); err != nil {
+	var purged, minReport, minStart int64
+	if err := head.QueryRow().Scan(&l.epoch, &l.seq, &purged, &minReport, &minStart); err != nil {
 		return err
 	}
 	now := time.Now().UnixMilli()
@@ -124,7 +124,7 @@ func (l *sqlLoop) commit(batch []*write) error {
 		if w.kind == begins {
 			starts = true
 			first := []any{l.seq, w.id, title, "", now, 1, nil, "", w.key, now}
-			err = l.exec(insertAction, append(first, rest...)...)
+			err = l.exec(insertAction, append(append(first, rest...), "")...)
 		} else {
 			first := []any{l.seq, 5, nil, state, "", now}
 			err = l.exec(updateAction, append(append(first, rest...), w.id)...)
