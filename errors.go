@@ -29,8 +29,7 @@ var (
 	ErrOtherRequest = errors.New("the Idempotency-Key was used with another body")
 	// ErrGap: the watcher missed more than the store can still tell. Take a new Watch.
 	ErrGap = errors.New("changes were missed: the feed no longer reaches back that far")
-	// ErrAhead: the seq to resume from lies above the store's head: it is of another
-	// history, or invented.
+	// ErrAhead: the seq to resume from lies above the store's head: of another history, or invented.
 	ErrAhead = errors.New("the feed has not come to that seq")
 )
 
@@ -39,22 +38,20 @@ var (
 var (
 	// ErrStopped: this peer is being closed.
 	ErrStopped = errors.New("kapi was stopped")
-	// ErrGivenUp: the action was failed for silence while its work went on. It
-	// still holds its keys.
+	// ErrGivenUp: the action was failed for silence while its work went on. It still holds its keys.
 	ErrGivenUp = errors.New("the action was given up for silence")
 	// ErrLost: the action was dismissed, or taken over by another runner. Its keys may be
 	// another's by now, so the work must stop.
 	ErrLost = errors.New("the action was lost")
 )
 
-// A FenceError is an ErrStaleFence of a report whose fence was never given to a runner of the action.
+// A FenceError is an ErrStaleFence: no runner of the action was ever given that fence.
 type FenceError struct{ Fence uint64 }
 
 func (e *FenceError) Error() string {
 	return fmt.Sprintf("no runner of the action was given %d: report with the fence that its start was answered with", e.Fence)
 }
 
-// Is makes it an ErrStaleFence.
 func (e *FenceError) Is(target error) bool { return target == ErrStaleFence }
 
 // A HeldError refuses a start: an ongoing action holds one of its keys.
@@ -102,8 +99,7 @@ type InvalidError struct{ Field, Reason string }
 
 func (e *InvalidError) Error() string { return e.Field + " " + e.Reason }
 
-// A MoveError refuses a move of status that the table of moves does not have. With From and To the same
-// it refuses a report without a move, on an action that has failed.
+// A MoveError refuses a move that the table does not have, or, From and To the same, a report after failure.
 type MoveError struct{ From, To Status }
 
 func (e *MoveError) Error() string {
@@ -118,8 +114,7 @@ type NotCancellableError struct{ Reason string }
 
 func (e *NotCancellableError) Error() string { return "can't be cancelled: " + e.Reason }
 
-// A CancelledError is the cause of an operation's context when somebody asked it
-// to stop.
+// A CancelledError is the cause of an operation's context when somebody asked it to stop.
 type CancelledError struct{ By string }
 
 func (e *CancelledError) Error() string {

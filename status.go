@@ -49,12 +49,10 @@ func (s Status) Valid() bool { return s >= StatusPending && s <= StatusCompleted
 // Active reports whether the work of the action may still be going on (0, 1, 2).
 func (s Status) Active() bool { return s >= StatusPending && s <= StatusImpacted }
 
-// Ongoing reports whether the action is not disposed (0, 1, 2, 3): only such
-// actions are listed.
+// Ongoing reports whether the action is listed, as it is not disposed (0, 1, 2, 3).
 func (s Status) Ongoing() bool { return s >= StatusPending && s <= StatusFailed }
 
-// CanBecome reports whether an action may move from s to next. A status does not
-// become itself.
+// CanBecome reports whether an action may move from s to next, which is never s itself.
 func (s Status) CanBecome(next Status) bool {
 	if !s.Valid() {
 		return false

@@ -22,7 +22,7 @@ func TestStatementsAreTheStores(t *testing.T) {
 			t.Errorf("%s has drifted from package sqlite's:\nhere:  %s\nthere: %s", name, ours, theirs[name])
 		}
 	}
-	if theirs := numbers(t, "../peer/committer.go")["maxBatch"]; theirs != strconv.Itoa(maxBatch) {
+	if theirs := numbers(t, "../peer/batch.go")["maxBatch"]; theirs != strconv.Itoa(maxBatch) {
 		t.Errorf("maxBatch is %d, the engine's is %s", maxBatch, theirs)
 	}
 }

@@ -29,6 +29,8 @@ func codeOf(err error) wire.Code {
 	case errors.Is(err, auth.ErrNoToken), errors.Is(err, auth.ErrInvalidToken), errors.Is(err, auth.ErrExpiredToken),
 		errors.Is(err, auth.ErrUnknownToken):
 		return wire.CodeToken
+	case errors.Is(err, auth.ErrForbidden):
+		return wire.CodeForbidden
 	case errors.Is(err, kapi.ErrGap):
 		return wire.CodeTimeout
 	case errors.Is(err, kapi.ErrAhead):

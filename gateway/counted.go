@@ -23,6 +23,7 @@ type counted struct {
 
 	// Of the reading goroutine.
 	over   bool
+	told   bool     // that it is over
 	header [14]byte // of the frame that is being read (RFC 6455, section 5.2)
 	have   int      // bytes of it
 	rest   uint64   // bytes of its payload that are to come
@@ -36,20 +37,28 @@ func newCounted(conn net.Conn, early []byte) *counted {
 	}
 }
 
-// Read implements io.Reader. It stops before the first frame that is one too many.
+// Read implements io.Reader. It stops once, before the first frame that is one too many. What is read from there on
+// is thrown away by the closing of the connection: with something unread left the client would get a reset, and
+// never learn why.
 func (c *counted) Read(p []byte) (int, error) {
-	if c.over {
+	switch {
+	case c.told:
+		return c.in.Read(p)
+	case c.over:
+		c.told = true
 		return 0, errTooMany
 	}
 	n, err := c.in.Read(p)
 	paid := c.charge(p[:n])
-	if c.over && paid == 0 {
-		return 0, errTooMany
+	if !c.over {
+		return n, err
 	}
-	if c.over {
+	c.in = io.MultiReader(bytes.NewReader(bytes.Clone(p[paid:n])), c.in)
+	if paid > 0 {
 		return paid, nil
 	}
-	return n, err
+	c.told = true
+	return 0, errTooMany
 }
 
 // charge follows the frames in data, and returns how many bytes of it are paid for.

@@ -19,7 +19,9 @@ func TestCrowdedByUnknown(t *testing.T) {
 	admins.identify(identifyAdmin)
 	var strangers []*client
 	for range 20 {
-		strangers = append(strangers, b.dial())
+		c := b.dial()
+		c.next(3, "") // it has joined
+		strangers = append(strangers, c)
 	}
 	late := b.dial()
 	for _, c := range strangers[:16] {
@@ -31,7 +33,6 @@ func TestCrowdedByUnknown(t *testing.T) {
 	}
 	admins.next(1, "")
 	late.next(1, "")
-	strangers[19].next(3, "")
 	strangers[19].next(1, "")
 	kapitest.Eventually(t, "what is closed is counted", func() bool { return b.gateway.counters.endedBy()["4008 crowded"] == 16 })
 }

@@ -18,7 +18,7 @@ func (o Options) WithClock(sinceBoot, awake func() time.Duration) Options {
 // Self returns the peer's own runner.
 func (p *Peer) Self() store.RunnerRecord { return p.self }
 
-// Queued is how many changes wait for the next transaction.
+// Submitted is how many changes wait for the next transaction.
 func (p *Peer) Submitted() int { return len(p.commits.submit) }
 
 // GivenUp reports whether a transaction is under way that nobody waits for any more.

@@ -73,13 +73,6 @@ func (l *lease) renew() {
 	}
 }
 
-// runner returns what the store is to keep of this process.
-func (p *Peer) runner() store.RunnerRecord {
-	r := p.self
-	r.Work = p.ops.recordedWork()
-	return r
-}
-
 // ExpectWork has it recorded with every start from now on by what its processes are recognised, until
 // RecordWork says more. It is for peers whose operations run commands.
 func (p *Peer) ExpectWork(w proc.Work) {

@@ -11,16 +11,6 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A Picture is what is ongoing, as of the head that a transaction has read.
-type Picture interface {
-	// Get returns the record of an ongoing action.
-	Get(id string) (store.Record, bool)
-	// Holder returns the id of the action that holds a key, "" if none does.
-	Holder(key string) string
-	// Waiting returns the records of those that wait for keys, in any order.
-	Waiting() []*store.Record
-}
-
 // Limits are what a plan is told by whoever makes it.
 type Limits struct {
 	// Lease is that of runners which report over a server.

@@ -102,16 +102,6 @@ func (pl *Plan) circular(keys, within []string) *block {
 	return b
 }
 
-// enqueue adds an action that waits.
-func (pl *Plan) enqueue(c *Change, b *block) store.Record {
-	r := pl.born(c.Action)
-	r.Status, r.StartedAt = kapi.StatusPending, 0
-	r.Waits, r.Keys = r.Keys, nil
-	r.Ticket, r.DismissFailed = r.Fence, c.DismissFailed
-	r.State = cutState(b.String())
-	return pl.put(r)
-}
-
 // advance gives free keys to those who wait for them, and says of the others what for.
 func (pl *Plan) advance() {
 	for again := true; again; {

@@ -141,10 +141,6 @@ func (ev Evidence) leftBehind(how string, left []Process) string {
 	return cutState(fmt.Sprintf("its runner (process %d on %s) is gone; %s%s", ev.PID, ev.Host, how, NameProcesses(left)))
 }
 
-// NotProvenDead is in the state of an action that failed while its work may have gone on, for
-// people. Action.NotProvenDead is for programs.
-const NotProvenDead = "not proven dead"
-
 // applyVerdict applies a verdict to the newest version of the record.
 func applyVerdict(r *store.Record, v Verdict, now int64) error {
 	switch {

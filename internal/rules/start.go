@@ -102,3 +102,13 @@ func (pl *Plan) reclaim(c *Change, o *Outcome) error {
 	pl.Tally.Starts-- // it was counted when it began
 	return nil
 }
+
+// enqueue adds an action that waits.
+func (pl *Plan) enqueue(c *Change, b *block) store.Record {
+	r := pl.born(c.Action)
+	r.Status, r.StartedAt = kapi.StatusPending, 0
+	r.Waits, r.Keys = r.Keys, nil
+	r.Ticket, r.DismissFailed = r.Fence, c.DismissFailed
+	r.State = cutState(b.String())
+	return pl.put(r)
+}

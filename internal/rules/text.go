@@ -8,6 +8,10 @@ import (
 	"github.com/kettubot/kapi/internal/wellformed"
 )
 
+// NotProvenDead is in the state of an action that failed while its work may have gone on, for
+// people. Action.NotProvenDead is for programs.
+const NotProvenDead = "not proven dead"
+
 // cutState makes any text fit for a state: valid UTF-8 without NULs, cut to 500
 // code points (the last one an ellipsis if something was cut).
 func cutState(text string) string {
