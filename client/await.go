@@ -167,5 +167,26 @@ func (h *handle) refusal(spec kapi.Spec) error {
 			}
 		}
 	}
+	if a, ok := inTheWay(state, spec.Keys); ok {
+		return refused(spec.Keys[0], a)
+	}
 	return fmt.Errorf("its turn did not come within %v", spec.Wait)
+}
+
+// inTheWay returns what the state of an action that waits for keys says of the one in its way, where the token may
+// know no more of that.
+func inTheWay(state string, keys []string) (a kapi.Action, ok bool) {
+	for start, status := range map[string]kapi.Status{
+		"waits for action ": kapi.StatusRunning, "waits until action ": kapi.StatusFailed, "waits behind action ": kapi.StatusPending,
+	} {
+		if rest, is := strings.CutPrefix(state, start); is {
+			id, title, _ := strings.Cut(rest, " (")
+			a = kapi.Action{ID: id, Title: title[:max(strings.LastIndexByte(title, ')'), 0)], Status: status}
+			if status != kapi.StatusPending {
+				a.Keys = keys
+			}
+			return a, true
+		}
+	}
+	return a, false
 }

@@ -46,7 +46,7 @@ const (
 	idleTimeout       = 2 * time.Minute
 	stopTimeout       = 15 * time.Second // above what a request may take
 	maxHeaderBytes    = 16 << 10
-	maxStreams        = 100 // at once on a connection of HTTP/2
+	maxStreams        = 16 // at once on a connection of HTTP/2: each may hold a body
 )
 
 // Validate is called by kong.
