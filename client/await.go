@@ -144,13 +144,10 @@ func (h *handle) refusal(spec kapi.Spec) error {
 	if err != nil {
 		return err
 	}
-	state, held := "", map[string]bool{}
+	state := ""
 	for _, a := range ongoing {
 		if a.ID == h.ID() {
 			state = a.State
-		}
-		for _, key := range a.Keys {
-			held[key] = true
 		}
 	}
 	refused := func(key string, a kapi.Action) error {
@@ -158,13 +155,14 @@ func (h *handle) refusal(spec kapi.Spec) error {
 	}
 	for _, key := range spec.Keys {
 		for _, a := range ongoing {
-			switch {
-			case a.ID == h.ID():
-			case slices.Contains(a.Keys, key):
-				return refused(key, a)
-			case !held[key] && strings.Contains(state, " "+a.ID+" "): // behind whom it waits
+			if a.ID != h.ID() && slices.Contains(a.Keys, key) {
 				return refused(key, a)
 			}
+		}
+	}
+	for _, a := range ongoing {
+		if a.ID != h.ID() && strings.Contains(state, " "+a.ID+" ") { // behind whom it waits
+			return refused(spec.Keys[0], a)
 		}
 	}
 	if a, ok := inTheWay(state, spec.Keys); ok {

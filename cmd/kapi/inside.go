@@ -10,6 +10,7 @@ import (
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/supervise"
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 // A command inside an action finds where that is: a kapi among what it runs means the same place, and
@@ -49,7 +50,7 @@ func (a *app) environ(p place, passToken bool) []string {
 // passed is what of a DSN a command gets: all of it if it comes from there already, no password of a
 // flag's.
 func passed(variable, dsn string) string {
-	if dsn == os.Getenv(variable) {
+	if dsn == wellformed.Trim(os.Getenv(variable)) {
 		return dsn
 	}
 	return withoutPassword(dsn)

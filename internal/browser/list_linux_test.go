@@ -194,7 +194,20 @@ func TestLongList(t *testing.T) {
 // script can say who asks for that.
 func TestLoadsInOneRoundTrip(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	for name, actions := range map[string]int{"a short list": 0, "one that comes compressed": 10} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			for range actions {
+				s.remote("Resharding", "moves 4096 slots to a new node")
+			}
+			loadsInOneRoundTrip(t, s)
+		})
+	}
+}
+
+func loadsInOneRoundTrip(t *testing.T, s *site) {
+	t.Helper()
 	b := open(t, desktop)
 	b.signIn(s)
 	b.do(chromedp.Reload())

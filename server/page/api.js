@@ -90,7 +90,7 @@ function refusal(response, text) {
 // list returns the ongoing actions, and of which change the list is.
 export async function list() {
   const { response, data } = await call("GET", "v4/kapi/actions");
-  const [, epoch = "", seq] = /"([^"]*)-(\d+)"/.exec(response.headers.get("ETag") ?? "") ?? [];
+  const [, epoch = "", seq] = /"([^"]*)-(\d+)(?::gzip)?"/.exec(response.headers.get("ETag") ?? "") ?? [];
   return { actions: data, epoch, seq: seq === undefined ? undefined : Number(seq) };
 }
 
