@@ -3,7 +3,10 @@ package peer
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/kettubot/kapi/internal/store"
@@ -11,14 +14,18 @@ import (
 
 // A Listing is the list of all ongoing actions in its wire form.
 type Listing struct {
-	// Epoch and Seq tell this list from every other.
+	// Epoch and Seq are the moment of it.
 	Epoch string
 	Seq   uint64
 	// JSON is an array, oldest action first. It is shared: don't change it.
 	JSON []byte
 
+	tag     string
 	gzipped func() []byte
 }
+
+// Tag tells this list from every other that the same caller may have been given.
+func (l Listing) Tag() string { return l.tag }
 
 // Gzipped returns JSON compressed by gzip. That is done once for all who have got this list, by the first who asks. It
 // is shared: don't change it.
@@ -38,19 +45,28 @@ func compressed(text []byte) []byte {
 	return b.Bytes()
 }
 
-func (v *view) list() Listing {
+// list returns what a sender has started, or all if that is "". It is made once for all who ask for it until
+// something changes.
+func (v *view) list(sender string) Listing {
 	v.mu.RLock()
-	listing := v.listing
+	listing := v.listings[sender]
 	v.mu.RUnlock()
 	if listing != nil {
 		return *listing
 	}
 	all, head := v.all()
+	if sender != "" {
+		all = slices.DeleteFunc(all, func(e *entry) bool { return e.Sender != sender })
+	}
 	listing = listingOf(all, head)
+	if sender != "" { // the seq counts what others do
+		hash := sha256.Sum256(listing.JSON)
+		listing.tag = hex.EncodeToString(hash[:16])
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.head.Epoch == head.Epoch && v.head.Seq == head.Seq {
-		v.listing = listing
+		v.listings[sender] = listing
 	}
 	return *listing
 }
@@ -62,7 +78,7 @@ func listingOf(all []*entry, head store.Head) *Listing {
 	}
 	text := slices.Concat([]byte("["), bytes.Join(parts, []byte(",")), []byte("]"))
 	return &Listing{
-		Epoch: head.Epoch, Seq: head.Seq, JSON: text,
+		Epoch: head.Epoch, Seq: head.Seq, JSON: text, tag: head.Epoch + "-" + strconv.FormatUint(head.Seq, 10),
 		gzipped: sync.OnceValue(func() []byte { return compressed(text) }),
 	}
 }

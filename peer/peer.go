@@ -197,7 +197,7 @@ func (p *Peer) ListJSON(ctx context.Context) (Listing, error) {
 	if err := p.upToDate(ctx); err != nil {
 		return Listing{}, err
 	}
-	return p.view.list(), nil
+	return p.view.list(""), nil
 }
 
 // Sign returns a MAC (HMAC-SHA256) of parts, with a key that the store keeps: every peer

@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	"slices"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/rules"
@@ -18,14 +17,15 @@ type Sender struct {
 // Sender returns what the sender with this id may do.
 func (p *Peer) Sender(id string) Sender { return Sender{p, id} }
 
-// ListJSON is Peer.ListJSON, of the sender's own. It is made anew each time.
+// ListJSON is Peer.ListJSON, of the sender's own.
 func (s Sender) ListJSON(ctx context.Context) (Listing, error) {
 	if err := s.peer.upToDate(ctx); err != nil {
 		return Listing{}, err
 	}
-	all, head := s.peer.view.all()
-	own := slices.DeleteFunc(all, func(e *entry) bool { return !s.started(e.Sender) })
-	return *listingOf(own, head), nil
+	if s.id == "" {
+		return *listingOf(nil, s.peer.view.at()), nil
+	}
+	return s.peer.view.list(s.id), nil
 }
 
 // Get is Peer.Get, of the sender's own.

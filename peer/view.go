@@ -20,23 +20,23 @@ type view struct {
 	// lose is told, likewise, of what another history lacks that was ongoing before.
 	lose func(store.Record)
 
-	mu      sync.RWMutex
-	head    store.Head
-	entries map[string]*entry
-	keys    map[string]string   // key -> id of the action that holds it
-	waiting map[string]struct{} // ids of the actions that wait for keys
-	watches map[*Watch]struct{}
-	journal journal       // what the watches may still have to tell
-	changed chan struct{} // closed, and replaced, when there is something new in it
-	listing *Listing      // of head, nil if not made yet
-	told    uint64        // entries that were ever added to the journal
-	seen    seen
+	mu       sync.RWMutex
+	head     store.Head
+	entries  map[string]*entry
+	keys     map[string]string   // key -> id of the action that holds it
+	waiting  map[string]struct{} // ids of the actions that wait for keys
+	watches  map[*Watch]struct{}
+	journal  journal             // what the watches may still have to tell
+	changed  chan struct{}       // closed, and replaced, when there is something new in it
+	listings map[string]*Listing // of head, by sender, as far as they were asked for; "" has all
+	told     uint64              // entries that were ever added to the journal
+	seen     seen
 }
 
 func newView(notice func(*store.Record), lose func(store.Record)) *view {
 	return &view{
 		notice: notice, lose: lose,
-		entries: map[string]*entry{}, keys: map[string]string{}, waiting: map[string]struct{}{}, watches: map[*Watch]struct{}{},
+		entries: map[string]*entry{}, keys: map[string]string{}, waiting: map[string]struct{}{}, watches: map[*Watch]struct{}{}, listings: map[string]*Listing{},
 		changed: make(chan struct{}), seen: newSeen(),
 	}
 }
@@ -72,7 +72,7 @@ func (v *view) apply(page store.Page) {
 	}
 	if page.Seq > v.head.Seq {
 		v.head.Seq = page.Seq
-		v.listing = nil
+		clear(v.listings)
 	}
 	v.head.Purged = max(v.head.Purged, page.Purged)
 }
@@ -91,7 +91,7 @@ func (v *view) load(s store.Snapshot) {
 	clear(v.waiting)
 	first := v.head.Epoch == ""
 	v.head = s.Head
-	v.listing = nil
+	clear(v.listings)
 	for i := range s.Records {
 		v.put(&s.Records[i])
 	}

@@ -112,14 +112,20 @@ func (d *door) identify(r *http.Request, action string, foreign bool) (auth.Iden
 	return auth.Identity{}, addresses.take(address(r)), err
 }
 
-// queue waits until a request with unproven credentials may be authenticated.
+// queue waits until a request with unproven credentials may be authenticated. A connection has one place in the queue,
+// however many requests it has at once (HTTP/2).
 func (d *door) queue(ctx context.Context) (leave func(), err error) {
-	select {
-	case d.unproven <- struct{}{}:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: find out who asks: %w", kapi.ErrUnavailable, ctx.Err())
+	next, err := conns.Of(ctx).Turn(ctx)
+	if err == nil {
+		select {
+		case d.unproven <- struct{}{}:
+			return func() { <-d.unproven; next() }, nil
+		case <-ctx.Done():
+			next()
+			err = ctx.Err()
+		}
 	}
-	return func() { <-d.unproven }, nil
+	return nil, fmt.Errorf("%w: find out who asks: %w", kapi.ErrUnavailable, err)
 }
 
 // A reporter has reported on an action with a valid fence lately, or started it: only its reports

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strconv"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
@@ -28,11 +26,7 @@ func (s *Server) list(c *call) error {
 	if err != nil {
 		return fmt.Errorf("list actions: %w", err)
 	}
-	tag := listing.Epoch + "-" + strconv.FormatUint(listing.Seq, 10)
-	if c.onlyItsOwn() { // another list than others' of the same moment
-		tag += "-" + url.QueryEscape(c.who.ID)
-	}
-	plain, zipped := `"`+tag+`"`, `"`+tag+`:gzip"`
+	plain, zipped := `"`+listing.Tag()+`"`, `"`+listing.Tag()+`:gzip"`
 	zip := len(listing.JSON) > zipFrom && takesGzip(c.Header.Values("Accept-Encoding"))
 	etag, other := plain, zipped
 	if zip {

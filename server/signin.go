@@ -85,7 +85,7 @@ func (s *Server) readSignIn(c *call) (given wire.SignIn, isForm bool, err error)
 		given.Token, err = s.readForm(c)
 		isForm = true
 	} else {
-		given, err = readJSON[wire.SignIn](c, s.options.MaxBody)
+		given, err = readJSON[wire.SignIn](c, s.maxSignIn())
 	}
 	switch {
 	case err != nil:
@@ -102,11 +102,14 @@ func (s *Server) readSignIn(c *call) (given wire.SignIn, isForm bool, err error)
 	return given, isForm, nil
 }
 
+// maxSignIn bounds what strangers send to sign in, which nobody is charged for: a token has some 100 bytes.
+func (s *Server) maxSignIn() int64 { return min(s.options.MaxBody, 4<<10) }
+
 func (s *Server) readForm(c *call) (token string, err error) {
 	// The inner writer for the same reason as in readJSON.
-	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, s.options.MaxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, s.maxSignIn()))
 	if err != nil {
-		return "", wire.TooLarge.Because(fmt.Sprintf("it can't be read, or has more than %d bytes", s.options.MaxBody))
+		return "", wire.TooLarge.Because(fmt.Sprintf("it can't be read, or has more than %d bytes", s.maxSignIn()))
 	}
 	if len(body) > 0 {
 		if err := checkType(c, formType); err != nil {

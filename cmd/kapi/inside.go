@@ -76,7 +76,7 @@ func (a *app) knowsPlace() error {
 // whatItLacks explains to a command inside an action why its server doesn't know it.
 func (a *app) whatItLacks(err error) error {
 	id := around()
-	if id == "" || a.server == "" || a.token != "" || !errors.Is(err, auth.ErrNoToken) {
+	if id == "" || a.server == "" || a.given["server"] || a.token != "" || !errors.Is(err, auth.ErrNoToken) {
 		return err
 	}
 	return fmt.Errorf("%w: server %s wants a token, which a command inside an action, as this one in %s, is not given: use kapi run --pass-token around it",

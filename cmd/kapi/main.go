@@ -129,12 +129,11 @@ func decodeText(ctx *kong.DecodeContext, target reflect.Value) error {
 	return nil
 }
 
-// forgetEmptyVariables makes an empty variable count as an absent one. Only no
-// permissions at all must not become the default ones.
+// forgetEmptyVariables makes an empty variable count as an absent one.
 func forgetEmptyVariables(node *kong.Node) {
 	for _, flag := range node.Flags {
 		for _, name := range flag.Envs {
-			if os.Getenv(name) == "" && flag.Name != "perms" {
+			if os.Getenv(name) == "" {
 				_ = os.Unsetenv(name)
 			}
 		}

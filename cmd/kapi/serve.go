@@ -46,7 +46,8 @@ const (
 	idleTimeout       = 2 * time.Minute
 	stopTimeout       = 15 * time.Second // above what a request may take
 	maxHeaderBytes    = 16 << 10
-	maxStreams        = 16 // at once on a connection of HTTP/2: each may hold a body
+	maxStreams        = 100      // at once on a connection of HTTP/2
+	http2Buffer       = 64 << 10 // of what a client has sent and nobody reads, for a connection of HTTP/2
 )
 
 // Validate is called by kong.
@@ -279,8 +280,11 @@ func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 		WriteTimeout:      requestTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: requestTimeout},
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, WriteByteTimeout: requestTimeout,
+			MaxReceiveBufferPerConnection: http2Buffer, MaxReceiveBufferPerStream: http2Buffer,
+		},
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
 

@@ -82,7 +82,7 @@ func TestVariablesCount(t *testing.T) {
 		"KAPI_TLS_CERT": "c.pem", "KAPI_TLS_KEY": "k.pem", "KAPI_TRUSTED_PROXY": "10.0.0.0/8,::1", "KAPI_HOST": "kapi.example,10.0.0.7",
 		"KAPI_LISTEN": "[::1]:1", "KAPI_INSECURE": "true", "KAPI_LOG_FORMAT": "json", "KAPI_LOG_LEVEL": "warn",
 		"KAPI_RATE_LIMIT": "0", "KAPI_RATE_BURST": "7", "KAPI_RATE_LIMIT_ADDRESS": "0.5",
-		"KAPI_NAME": "n", "KAPI_TYPE": "bot", "KAPI_PERMS": "", "KAPI_EXPIRES": "2d",
+		"KAPI_NAME": "n", "KAPI_TYPE": "bot", "KAPI_PERMS": "run", "KAPI_EXPIRES": "2d",
 	} {
 		t.Setenv(name, value)
 	}
@@ -119,8 +119,8 @@ func TestVariablesCount(t *testing.T) {
 	if c := parse("serve"); !reflect.DeepEqual(c.Serve, want) {
 		t.Errorf("serve: %+v", c.Serve)
 	}
-	none := ""
-	if c := parse("token", "create"); !reflect.DeepEqual(c.Token.Create, tokenCreateCmd{Name: "n", Type: "bot", Perms: &none, Expires: lifetime(48 * time.Hour)}) {
+	run := "run"
+	if c := parse("token", "create"); !reflect.DeepEqual(c.Token.Create, tokenCreateCmd{Name: "n", Type: "bot", Perms: &run, Expires: lifetime(48 * time.Hour)}) {
 		t.Errorf("token create: %+v", c.Token.Create)
 	}
 }

@@ -2,6 +2,7 @@ package conns
 
 import (
 	"container/list"
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ type Conn struct {
 	identity atomic.Pointer[string]
 	closing  sync.Once
 	closed   error
+	turn     chan struct{} // holds one
 
 	// Guarded by the Set's mu.
 	group   *group // nil once it no longer counts
@@ -30,6 +32,19 @@ func (c *Conn) Read(p []byte) (int, error) {
 		c.active.Store(time.Now().UnixNano())
 	}
 	return n, err
+}
+
+// Turn waits until no other request of the connection has the turn, or ctx ends. On a nil *Conn it is always free.
+func (c *Conn) Turn(ctx context.Context) (done func(), err error) {
+	if c == nil {
+		return func() {}, nil
+	}
+	select {
+	case c.turn <- struct{}{}:
+		return func() { <-c.turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // CloseWrite closes the writing half, where the connection has one.

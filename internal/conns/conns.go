@@ -146,7 +146,7 @@ func Of(ctx context.Context) *Conn {
 // admit adds a connection and closes another one if that makes too many.
 func (s *Set) admit(raw net.Conn) *Conn {
 	now := time.Now()
-	c := &Conn{Conn: raw, set: s}
+	c := &Conn{Conn: raw, set: s, turn: make(chan struct{}, 1)}
 	c.active.Store(now.UnixNano())
 	from, exempt := s.address(raw)
 	s.mu.Lock()

@@ -342,3 +342,27 @@ func readOne(c net.Conn, p []byte) bool {
 	_, err := io.ReadFull(c, p)
 	return err == nil
 }
+
+// However many requests a connection has at once, one of them has the turn.
+func TestTurn(t *testing.T) {
+	c := newSet(Limits{}).come(1, "192.0.2.1")[0]
+	done, err := c.Turn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Turn(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a second one: %v", err)
+	}
+	done()
+	if done, err = c.Turn(t.Context()); err != nil {
+		t.Errorf("when the first is over: %v", err)
+	}
+	done()
+	for range 2 {
+		if _, err := (*Conn)(nil).Turn(t.Context()); err != nil {
+			t.Errorf("without a Set: %v", err)
+		}
+	}
+}
