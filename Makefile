@@ -6,6 +6,7 @@
 # make pictures    take the pictures of the documentation anew
 # make notices     write cmd/kapi/notices.txt anew: the licences of what is linked into kapi
 # make lint   go vet, gofumpt, staticcheck
+# make lint-openapi   redocly's linter on docs/openapi.yaml; needs npm
 # make build  ./bin/kapi, a static binary
 # make clean  remove what the above made here
 
@@ -24,7 +25,7 @@ RACE := CGO_ENABLED=1 GOFLAGS=$(VCS) go test -race -vet=off -shuffle=on
 # The modules beside the main one that hold packages; tools/ only pins versions.
 MODULES := $(filter-out tools,$(patsubst %/go.mod,%,$(wildcard */go.mod examples/*/go.mod)))
 
-.PHONY: help run build test soak bench bench-page pictures notices lint cross modules deps clean
+.PHONY: help run build test soak bench bench-page pictures notices lint lint-openapi cross modules deps clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -70,14 +71,19 @@ lint:
 	go vet ./...
 	$(TOOL) staticcheck ./...
 
+# The same rules hold in make test, by linters in Go: see openapi/lint_test.go.
+lint-openapi:
+	npx --yes @redocly/cli@2.77.0 lint --extends recommended-strict docs/openapi.yaml
+
 cross:
 	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./...
 	GOOS=windows GOARCH=amd64 go build -o /dev/null ./...
 
+# Not from the cache, which knows nothing of the files that a test reads in another module.
 modules:
 	@set -e; for m in $(MODULES); do \
 		echo "go vet, go build, go test: $$m"; go -C $$m vet ./...; go -C $$m build -o /dev/null ./...; \
-		go -C $$m test ./...; \
+		go -C $$m test -count=1 ./...; \
 	done
 
 deps:

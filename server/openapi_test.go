@@ -4,18 +4,23 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/server"
 )
@@ -26,8 +31,25 @@ var document = sync.OnceValues(func() (*openapi3.T, error) {
 	if err != nil {
 		return nil, err
 	}
-	return doc, doc.Validate(openapi3.NewLoader().Context)
+	if err := doc.Validate(openapi3.NewLoader().Context); err != nil {
+		return nil, err
+	}
+	return doc, closeAction(doc)
 })
+
+// closeAction makes a field of an action that is not documented a fault. In the file itself it is none:
+// clients must not refuse what later versions add, and Reported adds to an Action.
+func closeAction(doc *openapi3.T) error {
+	none := openapi3.BoolSchema{Has: new(bool)}
+	action, reported := doc.Components.Schemas["Action"].Value, doc.Components.Schemas["Reported"].Value
+	if len(reported.AllOf) == 0 || reported.AllOf[0].Value != action {
+		return errors.New("Reported is no Action with more")
+	}
+	open := *action
+	reported.AllOf[0] = &openapi3.SchemaRef{Value: &open}
+	action.UnevaluatedProperties, reported.UnevaluatedProperties = none, none
+	return nil
+}
 
 // undocumented says what in an answer is not as docs/openapi.yaml has it, nil if nothing.
 func undocumented(r *http.Request, w *httptest.ResponseRecorder) error {
@@ -172,21 +194,63 @@ func TestOpenAPIRoutes(t *testing.T) {
 // What the file does not have is noticed.
 func TestOpenAPINotices(t *testing.T) {
 	for name, tt := range map[string]struct {
-		path, body string
-		status     int
+		method, path, body string
+		status             int
 	}{
-		"a field":  {"/v4/kapi/actions", `[{"id":"x","title":"t","created_at":1,"status":1,"description":"","seq":1,"keys":[],"updated_at":1,"new":1}]`, 200},
-		"a type":   {"/v4/gateway", `{"url":1}`, 200},
-		"a status": {"/v4/kapi/actions", `[]`, 206},
-		"a route":  {"/v4/kapi/other", `[]`, 200},
+		"a field":                     {"GET", "/v4/kapi/actions", `[{"id":"x","title":"t","created_at":1,"status":1,"description":"","seq":1,"keys":[],"updated_at":1,"new":1}]`, 200},
+		"a field of what is reported": {"PATCH", "/v4/kapi/actions/x", `{"id":"x","title":"t","created_at":1,"status":1,"description":"","seq":1,"keys":[],"updated_at":1,"cancel":true,"new":1}`, 200},
+		"a type":                      {"GET", "/v4/gateway", `{"url":1}`, 200},
+		"a status":                    {"GET", "/v4/kapi/actions", `[]`, 206},
+		"a route":                     {"GET", "/v4/kapi/other", `[]`, 200},
 	} {
 		w := httptest.NewRecorder()
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("ETag", `"x"`)
 		w.WriteHeader(tt.status)
 		w.Body.WriteString(tt.body)
-		if undocumented(httptest.NewRequest("GET", tt.path, nil), w) == nil {
+		if undocumented(httptest.NewRequest(tt.method, tt.path, nil), w) == nil {
 			t.Errorf("%s is not noticed", name)
+		}
+	}
+}
+
+// Every number says how wide it is: generators take one that doesn't for the width of the machine.
+func TestOpenAPINumbers(t *testing.T) {
+	doc, err := document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = doc.WalkSchemas(func(where string, schema *openapi3.SchemaRef) error {
+		s := schema.Value
+		switch {
+		case s.Type.Includes("integer") && s.Format != "int32" && s.Format != "int64":
+			t.Errorf("%s is an integer of format %q", where, s.Format)
+		case s.Type.Includes("number") && s.Format != "double":
+			t.Errorf("%s is a number of format %q", where, s.Format)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The pattern of a key takes each character that kapi does, and no other, but for U+2028 and U+2029: source
+// code that a generator writes can't hold these two.
+func TestOpenAPIKey(t *testing.T) {
+	doc, err := document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pattern := regexp.MustCompile(doc.Components.Schemas["Key"].Value.Pattern)
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		key := "a" + string(r) + "b"
+		if !utf8.ValidRune(r) || r == '\u2028' || r == '\u2029' {
+			continue
+		}
+		_, err := kapi.Spec{Title: "t", Keys: []string{key}}.Validate()
+		if taken := err == nil; pattern.MatchString(key) != taken {
+			t.Fatalf("%q: the pattern takes it: %v; kapi: %v", key, !taken, taken)
 		}
 	}
 }
