@@ -126,7 +126,7 @@ func TestDoSaysWhereAndHow(t *testing.T) {
 		_ = c.Do(t.Context(), spec, func(_ context.Context, op kapi.Handle) error {
 			id = op.ID()
 			op.SetExitCode(7)
-			op.SetExitCode(-1) // of exec.Cmd, for what a signal ended: no server takes it
+			op.SetExitCode(-1)      // of exec.Cmd, for what a signal ended: no server takes it
 			op.SetState("going on") // a code that came along would have this report refused
 			if a := h.told(id, func(a kapi.Action) bool { return a.State == "going on" }); a.ExitCode != nil || a.Runner.Host != host {
 				t.Errorf("while it goes on: %+v on %+v, want %s", a, a.Runner, host)
