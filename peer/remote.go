@@ -12,7 +12,7 @@ import (
 )
 
 // Actions whose work is done by another program, which reports on it over a server
-// (kapi's REST routes). Such a runner has a lease of its own, which its reports renew; of
+// (package server's routes, or package client). Such a runner has a lease of its own, which its reports renew; of
 // its process nothing is known (its pid is 0), so it is never proven dead.
 
 // A RemoteSpec says what to start for a runner elsewhere.
