@@ -19,7 +19,7 @@
 // The keys name what must not happen twice at once; a [HeldError] says who holds one. The
 // operation reports through its Handle. nil completes the action, an error or a panic fails it, and
 // a failed action keeps its keys until somebody dismisses it. Who wants to see what is going on asks
-// a peer's List or Watch, package server's REST routes, kAPI's gateway or its web page.
+// a peer's List or Watch, or REST, kAPI's gateway or the web page, which package server has.
 //
 // # What is promised
 //

@@ -34,8 +34,7 @@ type Handle interface {
 	// SetState says what the operation is doing now, in at most 500 code points (more is cut); ""
 	// clears it. Like SetProgress, it returns at once.
 	SetState(state string)
-	// SetExitCode notes the exit code of the command that the action wraps; it is published with the
-	// end, if the action is in a store that this process has open.
+	// SetExitCode notes the wrapped command's exit code, for the end. A server takes 0 to 4294967295.
 	SetExitCode(code int)
 
 	// Impacted says that the operation has issues but goes on, and why: reason becomes the state until

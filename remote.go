@@ -5,8 +5,7 @@ package kapi
 // A Remote is an action as its runner elsewhere must know it.
 type Remote struct {
 	Action Action `json:"action"`
-	// Fence goes with every report. It is a new one when an action has got the keys that it
-	// waited for.
+	// Fence goes with every report. It is a new one when the keys that were waited for have come.
 	Fence uint64 `json:"fence"`
 	// LeaseMS is how many milliseconds may pass from one report to the next before the
 	// action is shown as impacted.
@@ -25,4 +24,6 @@ type Report struct {
 	Progress *float64
 	// State is cut to 500 code points; "" clears it. Nil says nothing.
 	State *string
+	// ExitCode is the wrapped command's, 0 to 4294967295; it goes with status 3 or 5 only.
+	ExitCode *int
 }

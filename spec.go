@@ -17,14 +17,12 @@ type Spec struct {
 	Title string
 	// Description has at most 2,000 code points.
 	Description string
-	// Keys name what must not happen twice at once: up to 8, each 1 to 200 code
-	// points without control characters or spaces. The action gets all or none.
-	// A key named twice counts once. Title, description and keys that are not valid
-	// UTF-8 are refused with an *InvalidError that names the byte.
+	// Keys name what must not happen twice at once: up to 8, each 1 to 200 code points without control
+	// characters or spaces. The action gets all or none. A key named twice counts once. Title,
+	// description and keys that are not valid UTF-8 are refused with an *InvalidError that names the byte.
 	Keys []string
-	// ReleaseOnFailure frees the keys when the operation fails, for operations that
-	// are safe to repeat. Only when the work is known to have ended: never for
-	// silence alone.
+	// ReleaseOnFailure frees the keys when the operation fails, for operations that are safe to
+	// repeat. Only when the work is known to have ended: never for silence alone.
 	ReleaseOnFailure bool
 	// DismissFailed dismisses, in the transaction of the start, failed actions that
 	// hold the same keys, if their work is known to have ended
@@ -41,6 +39,8 @@ type Spec struct {
 	// somebody who does, is refused at once, whatever Wait says (HeldError.Circular). What is not
 	// ongoing counts for nothing.
 	Within []string
+	// Host is where the work is done, for package client: at most 253 code points; "" is this machine.
+	Host string
 	// LeaveRunning is for an operation that runs a command with KAPI_ACTION in its
 	// environment: if this process dies, what is left of the command is not asked to end
 	// (SIGTERM) by the peer that finds it. Until it has ended the action goes on, impacted.
@@ -54,6 +54,12 @@ func (s Spec) Validate() (Spec, error) {
 	}
 	if err := checkText("description", s.Description, 0, wellformed.MaxDescription); err != nil {
 		return s, err
+	}
+	if err := checkText("host", s.Host, 0, wellformed.MaxHost); err != nil {
+		return s, err
+	}
+	if strings.ContainsFunc(s.Host, unicode.IsControl) {
+		return s, &InvalidError{"host", fmt.Sprintf("%q must not have control characters", s.Host)}
 	}
 	keys := make([]string, 0, len(s.Keys))
 	for _, key := range s.Keys {

@@ -69,6 +69,9 @@ func (h *handle) finish(ctx context.Context, err error) error {
 	if err != nil {
 		state := kapi.FailureState(ctx, err)
 		final.status, final.state = kapi.StatusFailed, &state
+		if cancelled := (&kapi.CancelledError{}).Error(); state == cancelled {
+			final.state = nil // the server says whose wish it was
+		}
 	}
 	var deadline <-chan time.Time
 	if h.client.endTimeout > 0 {

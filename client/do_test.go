@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -110,6 +111,56 @@ func TestDoFails(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].State != "panic: at the disco" {
 		t.Errorf("on the list: %+v, %v", all, err)
 	}
+}
+
+// The host is this machine's name, unless another is named; an exit code goes with the end.
+func TestDoSaysWhereAndHow(t *testing.T) {
+	h := newHost(t)
+	c := h.client("admin")
+	here, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, spec := range map[string]kapi.Spec{here: {Title: "T"}, "ci-7": {Title: "T", Host: "ci-7"}} {
+		var id string
+		_ = c.Do(t.Context(), spec, func(_ context.Context, op kapi.Handle) error {
+			id = op.ID()
+			op.SetExitCode(7)
+			op.SetExitCode(-1)      // of exec.Cmd, for what a signal ended: no server takes it
+			op.SetState("going on") // a code that came along would have this report refused
+			if a := h.told(id, func(a kapi.Action) bool { return a.State == "going on" }); a.ExitCode != nil || a.Runner.Host != host {
+				t.Errorf("while it goes on: %+v on %+v, want %s", a, a.Runner, host)
+			}
+			return errors.New("oops")
+		})
+		if a := h.told(id, func(a kapi.Action) bool { return a.Status == kapi.StatusFailed }); a.ExitCode == nil || *a.ExitCode != 7 {
+			t.Errorf("ended as %+v", a)
+		}
+	}
+	var invalid *kapi.InvalidError
+	for _, host := range []string{"a\nb", "a\xffb"} {
+		if err := c.Do(t.Context(), kapi.Spec{Title: "T", Host: host}, nil); !errors.As(err, &invalid) || invalid.Field != "host" {
+			t.Errorf("host %q: %v", host, err)
+		}
+	}
+}
+
+// One that was cancelled, and says no more, leaves it on record who asked.
+func TestDoCancelledSaysByWhom(t *testing.T) {
+	h := newHost(t)
+	var id string
+	_ = h.client("admin").Do(t.Context(), kapi.Spec{Title: "T"}, func(ctx context.Context, op kapi.Handle) error {
+		id = op.ID()
+		if _, err := h.peer.Cancel(ctx, id, "ada"); err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(kapitest.Patience):
+		}
+		return ctx.Err()
+	})
+	h.told(id, func(a kapi.Action) bool { return a.Status == kapi.StatusFailed && a.State == "cancelled by ada" })
 }
 
 // Whatever ends the right to go on, ends the operation's context, and says why.

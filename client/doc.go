@@ -1,4 +1,5 @@
-// Package client uses a kapi server from Go: the REST routes and the gateway.
+// Package client uses a kapi server from Go: it lists and watches actions, dismisses and cancels them, and
+// runs operations as actions of the server. It speaks to the routes of package server, and the gateway.
 //
 //	c, err := client.New("https://kapi.example", token, client.Options{})
 //	actions, err := c.List(ctx)

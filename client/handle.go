@@ -38,6 +38,7 @@ type saying struct {
 	resets   uint64      // how often the progress was made unknown
 	progress *float64
 	state    *string
+	exitCode *int
 }
 
 // A waiting waits until a version was sent.
@@ -92,8 +93,16 @@ func (h *handle) SetState(state string) {
 	})
 }
 
-// SetExitCode does nothing: a report over REST has no field for it, the state tells it.
-func (h *handle) SetExitCode(int) {}
+// SetExitCode has nothing sent: it goes with the end. What the server would refuse is left out, as the end
+// matters more.
+func (h *handle) SetExitCode(code int) {
+	if code < 0 || int64(code) > math.MaxUint32 {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.says.exitCode = &code
+}
 
 // Impacted returns when the server was asked to note it; what it has not noted yet it is asked again.
 func (h *handle) Impacted(reason string) error {

@@ -67,6 +67,9 @@ func (h *handle) attempt(ctx context.Context, s saying, reset bool) (kapi.Action
 	if s.status != 0 {
 		r.Status = &s.status
 	}
+	if s.status == kapi.StatusFailed || s.status == kapi.StatusCompleted {
+		r.ExitCode = s.exitCode
+	}
 	a, asked, err := h.client.Report(ctx, h.ID(), r)
 	if asked {
 		h.cancel(&kapi.CancelledError{})

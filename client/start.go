@@ -1,12 +1,14 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -58,7 +60,7 @@ func (c *Client) start(ctx context.Context, s start) (r kapi.Remote, dismissed [
 
 // check refuses what package encoding/json would alter on the way.
 func (s *start) check() error {
-	texts := [][2]string{{"title", s.Title}, {"description", s.Description}, {"idempotency key", s.idempotencyKey}}
+	texts := [][2]string{{"title", s.Title}, {"description", s.Description}, {"host", s.Host}, {"idempotency key", s.idempotencyKey}}
 	for _, key := range s.Keys {
 		texts = append(texts, [2]string{"key", key})
 	}
@@ -78,7 +80,21 @@ func (c *Client) post(ctx context.Context, s start) (kapi.Remote, error) {
 	if s.idempotencyKey != "" {
 		header.Set("Idempotency-Key", s.idempotencyKey)
 	}
-	return ask[kapi.Remote](ctx, c, http.MethodPost, "/kapi/actions", header, wire.NewStart(s.Spec))
+	body := wire.NewStart(s.Spec)
+	body.Host = cmp.Or(body.Host, thisHost())
+	return ask[kapi.Remote](ctx, c, http.MethodPost, "/kapi/actions", header, body)
+}
+
+// thisHost is "" if the machine's name is none that a server takes.
+func thisHost() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	if _, err := (kapi.Spec{Title: "t", Host: name}).Validate(); err != nil {
+		return ""
+	}
+	return name
 }
 
 // dismissHolders dismisses those that hold the keys, if all of them have failed for good.

@@ -2,7 +2,7 @@
 // every change of every action as it happens.
 //
 // [New] makes a [Gateway] over a peer; it is an http.Handler for the path that clients
-// dial. Package server mounts one beside the REST routes; mount it yourself to have it
+// dial. Package server mounts one beside its routes; mount it yourself to have it
 // elsewhere. docs/gateway.md tells the protocol for those who write clients.
 //
 // A connection goes through these steps: the server says hello; the client identifies

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/rules"
@@ -11,15 +12,13 @@ import (
 )
 
 // Actions whose work is done by another program, which reports on it over a server
-// (kapi's REST routes). Such a runner has a lease of its own, which its reports renew; of
+// (package server's routes, or package client). Such a runner has a lease of its own, which its reports renew; of
 // its process nothing is known (its pid is 0), so it is never proven dead.
 
 // A RemoteSpec says what to start for a runner elsewhere.
 type RemoteSpec struct {
 	// Spec is as for Start. How long to Wait is for the runner to decide.
 	kapi.Spec
-	// Host says where the work is done, for those who look.
-	Host string
 	// Pending lets the action be born pending instead of running.
 	Pending bool
 	// Sender is the id of who starts it: only they may do what is asked for a Sender.
@@ -48,7 +47,7 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (kapi.Remote, e
 	record := &store.Record{
 		Action: kapi.Action{
 			ID: newID(), Title: valid.Title, Description: valid.Description, Status: status, Keys: valid.Keys,
-			Runner: &kapi.Runner{ID: newID(), Host: spec.Host},
+			Runner: &kapi.Runner{ID: newID(), Host: valid.Host},
 		},
 		ReleaseOnFailure: spec.ReleaseOnFailure, Sender: spec.Sender,
 	}
@@ -82,7 +81,7 @@ func (p *Peer) Report(ctx context.Context, id string, r kapi.Report) (kapi.Remot
 }
 
 func (p *Peer) report(ctx context.Context, about rules.Change, r kapi.Report) (kapi.Remote, error) {
-	rep := rules.Report{Fence: r.Fence, ResetProgress: r.ResetProgress, Progress: r.Progress, State: r.State}
+	rep := rules.Report{Fence: r.Fence, ResetProgress: r.ResetProgress, Progress: r.Progress, State: r.State, ExitCode: r.ExitCode}
 	switch {
 	case r.Status == nil:
 	case *r.Status == kapi.StatusRunning, *r.Status == kapi.StatusImpacted, *r.Status == kapi.StatusFailed, *r.Status == kapi.StatusCompleted:
@@ -93,10 +92,26 @@ func (p *Peer) report(ctx context.Context, about rules.Change, r kapi.Report) (k
 	if r.Progress != nil && !(*r.Progress >= 0 && *r.Progress <= 1) {
 		return kapi.Remote{}, &kapi.InvalidError{Field: "progress", Reason: fmt.Sprintf("must be 0 to 1, not %v", *r.Progress)}
 	}
+	if err := checkExitCode(rep); err != nil {
+		return kapi.Remote{}, err
+	}
 	about.Kind, about.Heard, about.Report = rules.KindReport, true, rep
 	c := submissionOf(about)
 	if err := p.commits.commit(ctx, c); err != nil {
 		return kapi.Remote{}, err
 	}
 	return rules.Remote(&c.Record, p.opts.Lease), nil
+}
+
+// checkExitCode refuses what no system has as an exit code (Windows has 32 bits), and one of work that goes on.
+func checkExitCode(rep rules.Report) error {
+	switch {
+	case rep.ExitCode == nil:
+		return nil
+	case rep.Status != kapi.StatusFailed && rep.Status != kapi.StatusCompleted:
+		return &kapi.InvalidError{Field: "exit_code", Reason: "goes with the end alone: with status 3 or 5"}
+	case *rep.ExitCode < 0 || int64(*rep.ExitCode) > math.MaxUint32:
+		return &kapi.InvalidError{Field: "exit_code", Reason: fmt.Sprintf("must be 0 to %d, not %d", uint32(math.MaxUint32), *rep.ExitCode)}
+	}
+	return nil
 }

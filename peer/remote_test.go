@@ -11,7 +11,7 @@ import (
 
 func TestRemote(t *testing.T) {
 	k := newPeer(t)
-	r, err := k.StartRemote(t.Context(), peer.RemoteSpec{Spec: kapi.Spec{Title: "t", Keys: []string{"k"}}, Host: "ci-7", Pending: true})
+	r, err := k.StartRemote(t.Context(), peer.RemoteSpec{Spec: kapi.Spec{Title: "t", Keys: []string{"k"}, Host: "ci-7"}, Pending: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,14 +43,23 @@ func TestRemote(t *testing.T) {
 	_, err = k.Report(t.Context(), r.Action.ID, kapi.Report{Fence: r.Fence + 1, Progress: new(1.0)})
 	wantError(t, err, kapi.ErrStaleFence)
 	var invalid *kapi.InvalidError
-	for _, rep := range []kapi.Report{{Progress: new(1.5)}, {Status: new(kapi.StatusPending)}, {Status: new(kapi.StatusAborted)}} {
+	for _, rep := range []kapi.Report{
+		{Progress: new(1.5)},
+		{Status: new(kapi.StatusPending)},
+		{Status: new(kapi.StatusAborted)},
+		{ExitCode: new(1)},
+		{ExitCode: new(1), Status: new(kapi.StatusImpacted)},
+		{ExitCode: new(-1), Status: new(kapi.StatusFailed)},
+		{ExitCode: new(1 << 32), Status: new(kapi.StatusFailed)},
+	} {
 		rep.Fence = r.Fence
 		if _, err := k.Report(t.Context(), r.Action.ID, rep); !errors.As(err, &invalid) {
 			t.Errorf("%+v: %v", rep, err)
 		}
 	}
 	for range 2 { // a final report may be repeated
-		if a := report(kapi.Report{Status: new(kapi.StatusCompleted)}); a.Status != kapi.StatusCompleted || len(a.Keys) != 0 {
+		a := report(kapi.Report{Status: new(kapi.StatusCompleted), ExitCode: new(1<<32 - 1)})
+		if a.Status != kapi.StatusCompleted || len(a.Keys) != 0 || *a.ExitCode != 1<<32-1 {
 			t.Errorf("ended as %+v", a)
 		}
 	}
@@ -63,7 +72,7 @@ func TestRemoteRepeated(t *testing.T) {
 	st := newStore(t)
 	one, two := openPeer(t, st, peer.Options{}), openPeer(t, st, peer.Options{})
 	spec := peer.RemoteSpec{
-		Spec: kapi.Spec{Title: "t", Keys: []string{"k"}}, Host: "h",
+		Spec:   kapi.Spec{Title: "t", Keys: []string{"k"}, Host: "h"},
 		Sender: "ada", IdempotencyKey: "x", Hash: []byte("h"),
 	}
 	first, err := one.StartRemote(t.Context(), spec)

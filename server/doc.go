@@ -1,4 +1,5 @@
-// Package server answers kAPI's REST routes about actions, and serves the web page.
+// Package server serves a peer's actions over HTTP: kAPI's REST routes, the gateway, the web page, probes
+// and metrics.
 //
 // # Mount it
 //
@@ -13,17 +14,22 @@
 //
 // # The routes
 //
-//	GET  /v4/kapi/actions               all ongoing actions, oldest first, with an ETag
-//	GET  /v4/kapi/actions/{id}          one of them
-//	POST /v4/kapi/actions/{id}/dismiss  204: the failed action is gone
-//	POST /v4/kapi/actions/{id}/cancel   202 with the action: its runner was asked to stop
-//	GET  /healthz                       the process answers (no token)
-//	GET  /readyz                        the store can be read (no token)
-//	GET  /metrics                       for Prometheus, if Options.Metrics is set (no /v4)
-//	GET  /, /page/...                   the web page, unless Options.Page is off (no token, no /v4)
+//	GET    /v4/kapi/actions               all ongoing actions, oldest first, with an ETag
+//	POST   /v4/kapi/actions               201: starts an action whose work the client does
+//	GET    /v4/kapi/actions/{id}          one of them
+//	PATCH  /v4/kapi/actions/{id}          200 with the action: a report by its runner
+//	POST   /v4/kapi/actions/{id}/dismiss  204: the failed action is gone
+//	POST   /v4/kapi/actions/{id}/cancel   202 with the action: its runner was asked to stop
+//	GET    /v4/gateway                    where the gateway is (no token)
+//	GET    /gateway                       the gateway, a WebSocket (see package gateway)
+//	GET    /healthz                       the process answers (no token)
+//	GET    /readyz                        the store can be read (no token)
+//	GET    /metrics                       for Prometheus, if Options.Metrics is set (no /v4)
+//	GET    /, /page/...                   the web page, unless Options.Page is off (no token, no /v4)
+//	POST   /page/session                  begins a session of the page, with Page.SignIn; DELETE ends it
 //
-// The same routes without /v4 are version 4. HEAD works where GET does. No route takes
-// query parameters, and the two POSTs take no fields: their body is empty, or {}.
+// The same routes without /v4 are version 4. HEAD works where GET does. No route of REST takes
+// query parameters. docs/rest.md and docs/openapi.yaml have the bodies, docs/gateway.md the protocol.
 //
 // # Connections
 //
@@ -46,7 +52,8 @@
 //
 // # Promises
 //
-//   - Who is not ADMIN learns nothing of actions, not even whether one exists.
+//   - Who has neither ADMIN nor RUN_ACTIONS learns nothing of actions, not even whether one exists. RUN_ACTIONS
+//     alone tells of others' actions only what a refused start says of the holder of its key.
 //   - Rate limits are told on every response, probes and errors included, and count
 //     what is wrong too, in memory that is bounded.
 //   - With Options.Hosts, a request for any other host is refused before anything else: a page

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -33,7 +34,7 @@ func (s *Server) start(c *call) error {
 	if err != nil {
 		return err
 	}
-	spec := peer.RemoteSpec{Host: hostOf(c.Request), Sender: c.who.ID}
+	spec := peer.RemoteSpec{Sender: c.who.ID}
 	if keys := c.Header.Values("Idempotency-Key"); len(keys) > 0 {
 		if len(keys) > 1 || keys[0] == "" || len(keys[0]) > maxIdempotencyKey {
 			return wire.BadBody.Because(fmt.Sprintf("the Idempotency-Key must be one, of 1 to %d bytes", maxIdempotencyKey))
@@ -53,6 +54,7 @@ func (s *Server) start(c *call) error {
 		return err
 	}
 	spec.Spec, spec.Pending = asked.Spec(), asked.Pending()
+	spec.Host = cmp.Or(spec.Host, hostOf(c.Request))
 	started, err := s.peer.StartRemote(c.Context(), spec)
 	if err != nil {
 		return fmt.Errorf("start action: %w", err)

@@ -174,6 +174,63 @@ func TestWaits(t *testing.T) {
 	}
 }
 
+// Where the work is done is what its runner says, or else where the request comes from.
+func TestHostsOfRunners(t *testing.T) {
+	f := newFixture(t, server.Options{})
+	for host, body := range map[string]string{
+		"ci-7": `{"title":"t","keys":["k"],"host":"ci-7"}`, "192.0.2.7": `{"title":"u"}`,
+	} {
+		q := request("POST", "/v4/kapi/actions", body, adminToken, jsonBody)
+		q.RemoteAddr = "192.0.2.7:1"
+		if w := send(f, q); w.Code != 201 || !strings.Contains(w.Body.String(), fmt.Sprintf(`"host":%q`, host)) {
+			t.Errorf("%s: %d %s, want the host %s", body, w.Code, w.Body, host)
+		}
+	}
+	w := f.post(`{"title":"w","keys":["k"]}`)
+	if want(t, w, 409, 20001, ""); !strings.Contains(w.Body.String(), `"host":"ci-7"`) {
+		t.Errorf("a refusal doesn't name the host: %s", w.Body)
+	}
+	if w := f.send("GET", "/v4/kapi/actions", "", adminToken); !strings.Contains(w.Body.String(), `"host":"ci-7"`) {
+		t.Errorf("the list: %s", w.Body)
+	}
+}
+
+// An exit code goes with the end, and stays.
+func TestExitCodes(t *testing.T) {
+	f := newFixture(t, server.Options{})
+	for status, code := range map[int]int{3: 7, 5: 0} {
+		r := f.begin(`{"title":"t"}`)
+		body := fmt.Sprintf(`{"fence":%d,"status":%d,"exit_code":%d}`, r.Fence, status, code)
+		for range 2 { // it may be repeated
+			if w := f.patch(r.Action.ID, body); w.Code != 200 || !strings.Contains(w.Body.String(), fmt.Sprintf(`"exit_code":%d`, code)) {
+				t.Errorf("%s: %d %s", body, w.Code, w.Body)
+			}
+		}
+	}
+	if w := f.send("GET", "/v4/kapi/actions", "", adminToken); !strings.Contains(w.Body.String(), `"exit_code":7`) {
+		t.Errorf("the list: %s", w.Body)
+	}
+}
+
+// Who was asked to stop and says no more than that it has, leaves it on record who asked.
+func TestCancelledWithoutState(t *testing.T) {
+	f := newFixture(t, server.Options{})
+	holder := f.begin(`{"title":"h","keys":["k"]}`)
+	for body, ended := range map[string]int{`{"title":"t"}`: 3, `{"title":"t","keys":["k"],"wait":true}`: 4} {
+		r := f.begin(body)
+		expectStatus(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d,"state":"slot 5"}`, r.Fence)), 200)
+		expectStatus(t, f.as("admin", "POST", "/v4/kapi/actions/"+r.Action.ID+"/cancel"), 202)
+		w := f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d,"status":3}`, r.Fence))
+		if w.Code != 200 || !strings.Contains(w.Body.String(), fmt.Sprintf(`"status":%d`, ended)) || !strings.Contains(w.Body.String(), `"state":"cancelled by alice (1)"`) {
+			t.Errorf("%s: %d %s", body, w.Code, w.Body)
+		}
+	}
+	expectStatus(t, f.as("admin", "POST", "/v4/kapi/actions/"+holder.Action.ID+"/cancel"), 202)
+	if w := f.patch(holder.Action.ID, fmt.Sprintf(`{"fence":%d,"status":3,"state":"stopped at slot 5"}`, holder.Fence)); !strings.Contains(w.Body.String(), `"state":"stopped at slot 5"`) {
+		t.Errorf("with a state: %s", w.Body)
+	}
+}
+
 func TestBornPending(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	r := f.begin(`{"title":"t","status":0}`)
@@ -198,6 +255,8 @@ func TestStartsRefused(t *testing.T) {
 		`{"title":"t","keys":["a b"]}`: "must not have spaces", `{"title":"t","keys":[null]}`: "key",
 		`{"title":"t","status":2}`: "status must be 0 or 1", `{"title":"t","status":0.5}`: "status must be a whole number",
 		`{"title":"t","release_on_failure":"yes"}`: "must be true or false", `{"title":"t","nonsense":1}`: `unknown field "nonsense"`,
+		`{"title":"t","host":7}`: "host must be a string", `{"title":"t","host":null}`: "host must not be null",
+		`{"title":"t","host":"a\nb"}`: "must not have control characters", `{"title":"t","host":"` + strings.Repeat("h", 254) + `"}`: "host has 254 characters",
 		`{"title":"` + strings.Repeat("x", 201) + `"}`: "title has 201 characters", `[]`: "object", `{"title":"t"} x`: "follows",
 	} {
 		want(t, f.post(fields), 400, 50004, says)
@@ -215,7 +274,10 @@ func TestReportsRefused(t *testing.T) {
 		``: "there is none", `{}`: "fence is missing", `{"fence":null}`: "fence must not be null", `{"fence":-1}`: "fence must be a whole number",
 		`{"fence":1e999}`: "fence must be a whole number", with(`,"status":0`): "status must be", with(`,"status":4`): "status must be",
 		with(`,"status":null`): "status must not be null", with(`,"state":null`): "state must not be null", with(`,"progress":1.5`): "progress must be 0 to 1",
-		with(`,"progress":-0.1`): "progress must be 0 to 1", with(`,"progress":"half"`): "progress must be a number", with(`,"exit_code":1`): `unknown field "exit_code"`,
+		with(`,"progress":-0.1`): "progress must be 0 to 1", with(`,"progress":"half"`): "progress must be a number", with(`,"exit_code":1`): "exit_code goes with the end alone: with status 3 or 5",
+		with(`,"status":2,"exit_code":1`): "exit_code goes with the end alone", with(`,"status":3,"exit_code":"1"`): "exit_code must be a whole number",
+		with(`,"status":3,"exit_code":-1`): "exit_code must be 0 to 4294967295, not -1", with(`,"status":3,"exit_code":4294967296`): "exit_code must be 0 to 4294967295",
+		with(`,"status":3,"exit_code":null`): "exit_code must not be null",
 	} {
 		want(t, f.patch(r.Action.ID, body), 400, 50004, says)
 	}

@@ -167,7 +167,7 @@ func (j *job) operate(ctx context.Context, h kapi.Handle) error {
 func (j *job) conduct(ctx context.Context, h kapi.Handle) error {
 	j.id = h.ID()
 	for _, a := range h.Dismissed() {
-		j.app.tell("dismissed action %s, which had failed at %s: %s", called(a), localTime(a.UpdatedAt), stateText(a.State))
+		j.app.tell("dismissed action %s, which had failed at %s%s", called(a), localTime(a.UpdatedAt), reason(a.State))
 	}
 	if err := j.begin(); err != nil {
 		return err

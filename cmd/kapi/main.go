@@ -1,5 +1,5 @@
-// Command kapi runs commands as actions, shows what is going on, and serves it over
-// REST. See kapi --help, and the README for a tour.
+// Command kapi runs commands as actions, shows what is going on, and serves it: on a web page, over
+// REST and the gateway, and to Prometheus. See kapi --help, and the README for a tour.
 package main
 
 import (
@@ -36,8 +36,8 @@ type cli struct {
 	Watch      watchCmd      `cmd:"" help:"Print changes as they happen; with IDs, until those have ended."`
 	Dismiss    dismissCmd    `cmd:"" help:"Dismiss failed actions, which frees their keys."`
 	Cancel     cancelCmd     `cmd:"" help:"Ask the runners of actions to stop."`
-	Token      tokenCmd      `cmd:"" help:"Make, list and revoke tokens for the REST routes."`
-	Serve      serveCmd      `cmd:"" help:"Serve the REST routes."`
+	Token      tokenCmd      `cmd:"" help:"Make, list and revoke tokens for what kapi serve offers."`
+	Serve      serveCmd      `cmd:"" help:"Serve the store: web page, REST, gateway and metrics."`
 	Completion completionCmd `cmd:"" help:"Print what a shell needs to complete commands and flags."`
 	Man        manCmd        `cmd:"" help:"Print the manual page."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`

@@ -100,6 +100,14 @@ func timeIn(zone *time.Location, t time.Time) string { return t.In(zone).Format(
 // people read them in their own zone.
 func stateText(state string) string { return stateIn(time.Local, state) }
 
+// reason ends a sentence with the state, if there is one: a report over REST may have none.
+func reason(state string) string {
+	if state == "" {
+		return ""
+	}
+	return ": " + stateText(state)
+}
+
 func stateIn(zone *time.Location, state string) string {
 	times := regexp.MustCompile(`\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
 	return plain(times.ReplaceAllStringFunc(state, func(text string) string {

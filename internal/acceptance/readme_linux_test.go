@@ -19,9 +19,9 @@ type step struct {
 }
 
 // consoleSteps returns what the console blocks of a document have.
-func consoleSteps(document string) (steps []step) {
-	inside, goesOn := false, false
-	for line := range strings.Lines(document) {
+func consoleSteps(text string) (steps []step) {
+	inside, goesOn, document := false, false, false // a here-document, that is
+	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
 		command, isCommand := strings.CutPrefix(line, "$ ")
 		switch {
@@ -37,7 +37,12 @@ func consoleSteps(document string) (steps []step) {
 		default:
 			steps[len(steps)-1].shows = append(steps[len(steps)-1].shows, line)
 		}
-		goesOn = inside && strings.HasSuffix(line, `\`)
+		if isCommand && inside && strings.HasSuffix(line, "<<'EOF'") {
+			document = true
+		} else if line == "EOF" {
+			document = false
+		}
+		goesOn = inside && (document || strings.HasSuffix(line, `\`))
 	}
 	return steps
 }

@@ -125,7 +125,8 @@ func (l *lane) start() {
 
 func (l *lane) startRemote(c call, spec kapi.Spec) error {
 	done := l.begin(c)
-	r, err := l.StartRemote(context.Background(), peer.RemoteSpec{Spec: spec, Host: "elsewhere"})
+	spec.Host = "elsewhere"
+	r, err := l.StartRemote(context.Background(), peer.RemoteSpec{Spec: spec})
 	done(answered(err, r.Action))
 	if err == nil {
 		l.share(grant{r.Action.ID, spec.Title, r.Fence, true})

@@ -50,6 +50,9 @@ func applyReport(r *store.Record, rep Report, now int64) error {
 	if rep.Status != 0 && rep.Status != r.Status && !r.Status.CanBecome(rep.Status) {
 		return &kapi.MoveError{From: r.Status, To: rep.Status}
 	}
+	if rep.Status == kapi.StatusFailed && rep.State == nil && r.CancelRequestedAt != 0 {
+		rep.State = cancelledState(r)
+	}
 	if r.Queued() {
 		switch rep.Status {
 		case kapi.StatusRunning, kapi.StatusImpacted:
@@ -130,14 +133,22 @@ func reportAfterFailure(r *store.Record, rep Report, now int64) error {
 func lateEnd(rep Report) string {
 	switch {
 	case rep.Status == kapi.StatusCompleted && rep.ExitCode != nil:
-		return "exit 0"
+		return fmt.Sprintf("exit %d", *rep.ExitCode)
 	case rep.Status == kapi.StatusCompleted:
 		return "completed"
 	case rep.State != nil && *rep.State != "":
 		return *rep.State
+	case rep.ExitCode != nil:
+		return fmt.Sprintf("exit %d", *rep.ExitCode)
 	default:
 		return "failed"
 	}
+}
+
+// cancelledState says why an action failed whose runner was asked to stop and gave no reason.
+func cancelledState(r *store.Record) *string {
+	state := (&kapi.CancelledError{By: r.CancelledBy}).Error()
+	return &state
 }
 
 // restore clears the mark of silence: the runner was heard again.

@@ -21,6 +21,7 @@ const (
 	MaxDescription = 2000
 	MaxState       = 500
 	MaxKey         = 200
+	MaxHost        = 253 // as long as a name of DNS
 	MaxKeys        = 8
 )
 

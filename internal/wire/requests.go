@@ -19,6 +19,8 @@ type Start struct {
 	Status *kapi.Status `json:"status,omitempty"`
 	Within []string     `json:"within,omitempty"`
 	Wait   bool         `json:"wait,omitempty"`
+	// Host is where the work is done; "" is where the request comes from.
+	Host string `json:"host,omitempty"`
 }
 
 // NewStart returns the body that asks for what spec says.
@@ -26,6 +28,7 @@ func NewStart(spec kapi.Spec) Start {
 	return Start{
 		Title: spec.Title, Description: spec.Description, Keys: spec.Keys,
 		ReleaseOnFailure: spec.ReleaseOnFailure, Within: spec.Within, Wait: spec.Wait != 0,
+		Host: spec.Host,
 	}
 }
 
@@ -43,6 +46,7 @@ func (f Fields) Start() (Start, error) {
 		{"status", &s.Status},
 		{"wait", &s.Wait},
 		{"within", &s.Within},
+		{"host", &s.Host},
 	} {
 		if err := f.takeExact(field.name, field.into); err != nil {
 			return Start{}, err
@@ -61,7 +65,7 @@ func (f Fields) Start() (Start, error) {
 func (s *Start) Spec() kapi.Spec {
 	spec := kapi.Spec{
 		Title: s.Title, Description: s.Description, Keys: s.Keys,
-		ReleaseOnFailure: s.ReleaseOnFailure, Within: s.Within,
+		ReleaseOnFailure: s.ReleaseOnFailure, Within: s.Within, Host: s.Host,
 	}
 	if s.Wait {
 		spec.Wait = -1
@@ -79,12 +83,13 @@ type Report struct {
 	Progress **float64    `json:"progress,omitempty"`
 	State    *string      `json:"state,omitempty"`
 	Status   *kapi.Status `json:"status,omitempty"`
+	ExitCode *int         `json:"exit_code,omitempty"`
 }
 
 // NewReport returns the body of a report, but for its Progress if it has a ResetProgress as well: that
 // takes two.
 func NewReport(r kapi.Report) Report {
-	body := Report{Fence: r.Fence, State: r.State, Status: r.Status}
+	body := Report{Fence: r.Fence, State: r.State, Status: r.Status, ExitCode: r.ExitCode}
 	switch {
 	case r.ResetProgress:
 		body.Progress = new(*float64)
@@ -117,6 +122,9 @@ func (f Fields) Report() (Report, error) {
 	if _, err := f.take("state", &r.State); err != nil {
 		return Report{}, err
 	}
+	if _, err := f.take("exit_code", &r.ExitCode); err != nil {
+		return Report{}, err
+	}
 	if err := f.done(); err != nil {
 		return Report{}, err
 	}
@@ -125,7 +133,7 @@ func (f Fields) Report() (Report, error) {
 
 // Said returns what is reported.
 func (r *Report) Said() kapi.Report {
-	said := kapi.Report{Fence: r.Fence, Status: r.Status, State: r.State}
+	said := kapi.Report{Fence: r.Fence, Status: r.Status, State: r.State, ExitCode: r.ExitCode}
 	switch {
 	case r.Progress == nil:
 	case *r.Progress == nil:

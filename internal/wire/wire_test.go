@@ -63,8 +63,8 @@ func TestFrames(t *testing.T) {
 func TestStart(t *testing.T) {
 	for want, spec := range map[string]kapi.Spec{
 		`{"title":"t"}`: {Title: "t"},
-		`{"title":"t","description":"d","keys":["a","b"],"release_on_failure":true,"within":["x"],"wait":true}`: {
-			Title: "t", Description: "d", Keys: []string{"a", "b"}, ReleaseOnFailure: true, Within: []string{"x"}, Wait: -1,
+		`{"title":"t","description":"d","keys":["a","b"],"release_on_failure":true,"within":["x"],"wait":true,"host":"ci-7"}`: {
+			Title: "t", Description: "d", Keys: []string{"a", "b"}, ReleaseOnFailure: true, Within: []string{"x"}, Wait: -1, Host: "ci-7",
 		},
 	} {
 		got := encode(NewStart(spec))
@@ -90,6 +90,8 @@ func TestReport(t *testing.T) {
 		`{"fence":7}`:                 {Fence: 7},
 		`{"fence":7,"progress":null}`: {Fence: 7, ResetProgress: true},
 		`{"fence":7,"progress":0.5,"state":"s","status":2}`: {Fence: 7, Progress: ptr(0.5), State: ptr("s"), Status: ptr(kapi.StatusImpacted)},
+		`{"fence":7,"status":3,"exit_code":3}`:              {Fence: 7, Status: ptr(kapi.StatusFailed), ExitCode: ptr(3)},
+		`{"fence":7,"status":5,"exit_code":0}`:              {Fence: 7, Status: ptr(kapi.StatusCompleted), ExitCode: ptr(0)},
 		`{"fence":7,"progress":0,"state":"","status":0}`:    {Fence: 7, Progress: ptr(0.0), State: ptr(""), Status: ptr(kapi.StatusPending)},
 	} {
 		got := encode(NewReport(report))
@@ -121,6 +123,10 @@ func TestFieldsRefused(t *testing.T) {
 		{report, `{"fence":-1}`, "fence must be a whole number, not negative"},
 		{report, `{"fence":1,"progress":"x"}`, "progress must be a number"},
 		{report, `{"fence":1,"state":1}`, "state must be a string"},
+		{start, `{"title":"t","host":1}`, "host must be a string"},
+		{start, `{"title":"t","host":"\ud800"}`, "host is not valid Unicode"},
+		{report, `{"fence":1,"exit_code":"x"}`, "exit_code must be a whole number, not negative"},
+		{report, `{"fence":1,"exit_code":null}`, "exit_code must not be null"},
 		{report, `{"fence":1,"b":1,"a":1}`, `unknown field "a"`},
 	} {
 		if err := c.read(fieldsOf(t, []byte(c.body))); err == nil || !strings.HasPrefix(err.Error(), "Bad body: "+c.want) {
