@@ -161,7 +161,7 @@ func (h *handle) refusal(spec kapi.Spec) error {
 		}
 	}
 	for _, a := range ongoing {
-		if a.ID != h.ID() && strings.Contains(state, " "+a.ID+" ") { // behind whom it waits
+		if a.ID != h.ID() && strings.Contains(state, `" (`+a.ID+")") { // behind whom it waits
 			return refused(spec.Keys[0], a)
 		}
 	}
@@ -175,16 +175,19 @@ func (h *handle) refusal(spec kapi.Spec) error {
 // know no more of that.
 func inTheWay(state string, keys []string) (a kapi.Action, ok bool) {
 	for start, status := range map[string]kapi.Status{
-		"waits for action ": kapi.StatusRunning, "waits until action ": kapi.StatusFailed, "waits behind action ": kapi.StatusPending,
+		`waits for "`: kapi.StatusRunning, `waits until "`: kapi.StatusFailed, `waits behind "`: kapi.StatusPending,
 	} {
-		if rest, is := strings.CutPrefix(state, start); is {
-			id, title, _ := strings.Cut(rest, " (")
-			a = kapi.Action{ID: id, Title: title[:max(strings.LastIndexByte(title, ')'), 0)], Status: status}
-			if status != kapi.StatusPending {
-				a.Keys = keys
-			}
-			return a, true
+		rest, is := strings.CutPrefix(state, start)
+		end := strings.LastIndex(rest, `" (`)
+		if !is || end < 0 {
+			continue
 		}
+		id, _, _ := strings.Cut(rest[end+len(`" (`):], ")")
+		a = kapi.Action{ID: id, Title: rest[:end], Status: status}
+		if status != kapi.StatusPending {
+			a.Keys = keys
+		}
+		return a, true
 	}
 	return a, false
 }

@@ -34,7 +34,7 @@ func (b *block) String() string {
 	if b.holder == nil {
 		return "waits for a transaction that claims the key"
 	}
-	name := fmt.Sprintf("action %s (%s)", b.holder.ID, b.holder.Title)
+	name := fmt.Sprintf(`"%s" (%s)`, b.holder.Title, b.holder.ID) // not %q, so that it is never cut
 	switch {
 	case b.behind:
 		return "waits behind " + name

@@ -66,7 +66,7 @@ func TestQueue(t *testing.T) {
 	l := newLine(t)
 	l.commit(starting("a", "k"), l.queueing("b", "k", "m"), l.queueing("c", "k"), l.queueing("d", "z"))
 	l.want("a running k/", "b pending /k,m", "c pending /k", "d running z/")
-	if b, c := l.get("b"), l.get("c"); b.State != "waits for action a (t)" || c.State != "waits behind action b (t)" && c.State != "waits for action a (t)" {
+	if b, c := l.get("b"), l.get("c"); b.State != `waits for "t" (a)` || c.State != `waits behind "t" (b)` && c.State != `waits for "t" (a)` {
 		t.Errorf("b %q, c %q", b.State, c.State)
 	}
 	// Who comes later doesn't overtake, be it for a key that is free.
@@ -90,7 +90,7 @@ func TestQueue(t *testing.T) {
 	if b.State != "" || b.Fence <= b.Ticket {
 		t.Errorf("b is %+v", b)
 	}
-	if c := l.get("c"); c.State != "waits for action b (t)" {
+	if c := l.get("c"); c.State != `waits for "t" (b)` {
 		t.Errorf("c %q", c.State)
 	}
 	// It begins with the new fence; its ticket is good for signs of life until then.
@@ -106,7 +106,7 @@ func TestQueue(t *testing.T) {
 		t.Errorf("its ticket is still good: %v", stale.Err)
 	}
 	l.commit(l.report("b", kapi.StatusFailed))
-	if c := l.get("c"); c.State != "waits until action b (t) is dismissed, which failed" {
+	if c := l.get("c"); c.State != `waits until "t" (b) is dismissed, which failed` {
 		t.Errorf("c %q", c.State)
 	}
 	l.commit(dismissing("b"))

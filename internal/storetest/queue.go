@@ -65,7 +65,7 @@ func testQueue(t *testing.T, b Backend) {
 	for i, title := range []string{"first", "second", "third"} {
 		q := queue(t, within(t), peers[i], kapi.Spec{Title: title, Keys: []string{"k", title}})
 		a := find(t, peers[(i+1)%3], q.id)
-		if a == nil || a.Status != kapi.StatusPending || len(a.Keys) != 0 || a.StartedAt != 0 || !strings.HasPrefix(a.State, "waits for action "+holder.action.ID) {
+		if a == nil || a.Status != kapi.StatusPending || len(a.Keys) != 0 || a.StartedAt != 0 || !strings.HasSuffix(a.State, "("+holder.action.ID+")") {
 			t.Fatalf("who waits is listed as %+v", a)
 		}
 		waiters = append(waiters, q)
