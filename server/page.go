@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"embed"
@@ -24,6 +25,8 @@ import (
 type Page struct {
 	// Off serves none.
 	Off bool
+	// Title is the page's heading, and the name of its tab; "" is kapi.
+	Title string
 	// SignIn, if set, lets people sign in on the page with a token of this Authenticator, for at
 	// most auth.SessionFor. The browser keeps no token, but two halves of a session: one as a cookie
 	// (kapi_ and eight digits that the store has for its own; HttpOnly, SameSite=Strict), one in the
@@ -31,7 +34,9 @@ type Page struct {
 	// sign in is the embedder's own business.
 	SignIn *auth.Authenticator
 	// SignInURL is where the page sends people who are not signed in, if it is not to ask
-	// them for a token.
+	// them for a token. A parameter next is added, unless there is one: where they were, to lead them
+	// back. It is a path for an address of the page's own origin, else a URL. Follow it only to where the page is:
+	// others can write such links, too.
 	SignInURL string
 }
 
@@ -112,6 +117,7 @@ func (a *assets) indexFor(o Page) *asset {
 		"<!-- modules -->", strings.Join(modules, "\n"),
 		"<!-- list -->", list,
 		"page/HASH/", folder,
+		"PAGE-TITLE", html.EscapeString(cmp.Or(o.Title, "kapi")),
 		"SIGN-IN-URL", html.EscapeString(o.SignInURL),
 		"SIGN-IN", how,
 	).Replace(a.index)))

@@ -189,9 +189,13 @@ func TestPageSaysHowToSignIn(t *testing.T) {
 		`data-sign-in="elsewhere" data-sign-in-url=""`:                             {},
 		`data-sign-in="token" data-sign-in-url=""`:                                 {SignIn: auth.NewAuthenticator(newTokens(t))},
 		`data-sign-in="elsewhere" data-sign-in-url="/login?next=&#34;&amp;a=&lt;"`: {SignInURL: `/login?next="&a=<`},
+		`data-sign-in="elsewhere" data-sign-in-url="" data-title="A &amp; B">
+<head>
+<meta charset="utf-8">
+<title>A &amp; B</title`: {Title: "A & B"},
 	} {
 		w := newFixture(t, server.Options{Page: page}).send("GET", "/", "")
-		if !strings.Contains(w.Body.String(), "<html lang=\"en\" "+want+">") {
+		if !strings.Contains(w.Body.String(), "<html lang=\"en\" "+want) {
 			t.Errorf("no %s in %.200s", want, w.Body)
 		}
 	}

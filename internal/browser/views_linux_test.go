@@ -101,8 +101,9 @@ func TestAccessible(t *testing.T) {
 			b.actions(s, failed)
 			b.offline(s)
 			b.quiet()
-			b.visit(elsewhere(t))
-			b.await("one signs in elsewhere", `document.querySelector("#sign-in-view a[href='/login']").checkVisibility()`)
+			b.visit(elsewhere(t) + "#/action/abc")
+			b.await("one signs in elsewhere, and is led back", `document.querySelector("#sign-in-view a[href$='/login?next=%2F%23%2Faction%2Fabc']").checkVisibility()`)
+			b.await("it has the program's name", `document.querySelector("#sign-in-title").textContent === "Sign in to Bot & Co" && document.title.endsWith("Bot & Co") && document.querySelector(".brand").textContent.startsWith("Bot & Co")`)
 			b.accessible("signing in elsewhere")
 			b.shot("elsewhere")
 		})
@@ -197,7 +198,7 @@ func elsewhere(t *testing.T) string {
 		t.Fatal(err)
 	}
 	nobody := func(*http.Request) (auth.Identity, error) { return auth.Identity{}, auth.ErrNoToken }
-	web := httptest.NewServer(server.New(p, server.Options{Authenticate: nobody, Page: server.Page{SignInURL: "/login"}}))
+	web := httptest.NewServer(server.New(p, server.Options{Authenticate: nobody, Page: server.Page{Title: "Bot & Co", SignInURL: "/login"}}))
 	t.Cleanup(func() {
 		web.Close()
 		_ = p.Close()

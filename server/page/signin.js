@@ -17,7 +17,7 @@ export class SignIn {
     show(this.parts.form, this.byToken);
     show(this.parts.how, this.byToken);
     show(this.parts.elsewhere, !this.byToken);
-    if (signInUrl) this.parts.link.href = signInUrl;
+    this.url = signInUrl;
     show(this.parts.link, Boolean(signInUrl));
     show(this.parts.noLink, !signInUrl);
     if (this.byToken) this.parts.how.append(command("kapi token create --name me --perms admin"));
@@ -36,6 +36,7 @@ export class SignIn {
     for (const id of ["#sign-out", "#notices"]) show($(id), false);
     text(this.parts.why, why);
     show(this.parts.why, why !== "");
+    if (this.url) this.parts.link.href = leadingBack(this.url);
     if (this.byToken) this.parts.token.focus();
     else this.parts.title.focus();
   }
@@ -110,4 +111,12 @@ export function reason(error) {
     case 40002: return `Your ${api.session() ? "session" : "token"} is not valid any more. It may have been revoked.`;
   }
   return error.message; // of something between
+}
+
+// leadingBack is an address to sign in at, with where to go from there.
+function leadingBack(address) {
+  const to = new URL(address, location.href);
+  const here = to.origin === location.origin ? location.pathname + location.search + location.hash : location.href;
+  if (!to.searchParams.has("next")) to.searchParams.set("next", here);
+  return to.href;
 }

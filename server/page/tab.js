@@ -18,7 +18,7 @@ export class Tab {
     if (stale) parts.push("not connected");
     if (failed > 0) parts.push(`${failed} failed`);
     if (total > 0) parts.push(`${total} ongoing`);
-    const title = [parts.join(", "), "kapi"].filter(Boolean).join(" · ");
+    const title = [parts.join(", "), document.documentElement.dataset.title].filter(Boolean).join(" · ");
     if (document.title !== title) document.title = title;
     const drawn = `${failed} ${total} ${stale}`;
     if (this.drawn === drawn) return;
