@@ -46,6 +46,8 @@ func (d *door) callers(secrets map[string]string, url string) []caller {
 		{"the cookie as a token", s.cookie, nil, "invalid"},
 		{"the cookie twice", s.cookie, []string{page, s.cookieHeader()}, "invalid"},
 		{"halves of two sessions", other.half, []string{page, s.cookieHeader()}, "invalid"},
+		{"the cookie and a forged half", s.forged(other).half, []string{page, s.cookieHeader()}, "invalid"},
+		{"a forged cookie and the half", s.half, []string{page, s.forged(other).cookieHeader()}, "invalid"},
 		{"halves of an ended session", ended.half, []string{page, ended.cookieHeader()}, "invalid"},
 		{"an unknown token", secrets["wrong"], nil, "invalid"},
 		{"an unknown token, and sess", secrets["wrong"], []string{sess}, "invalid"},

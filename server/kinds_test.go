@@ -71,6 +71,15 @@ func (d *door) sessionOf(perms auth.Permissions, name string) signedIn {
 	return signedIn{name: name, cookie: s.Cookie, half: s.Half}
 }
 
+// forged has the id of s, and secrets of another.
+func (s signedIn) forged(other signedIn) signedIn {
+	id, _, _ := strings.Cut(s.cookie, ".")
+	otherID, _, _ := strings.Cut(other.cookie, ".")
+	return signedIn{
+		name: s.name, cookie: strings.Replace(other.cookie, otherID, id, 1), half: strings.Replace(other.half, otherID, id, 1),
+	}
+}
+
 // kinds are all of them. Each has a session of its own.
 func (d *door) kinds(secrets map[string]string) []kind {
 	d.t.Helper()
@@ -92,6 +101,8 @@ func (d *door) kinds(secrets map[string]string) []kind {
 		{name: "sess, from elsewhere", headers: []string{sess("admin"), evilOrigin}, as: "none"},
 		{name: "sess, from another site", headers: []string{sess("admin"), "Sec-Fetch-Site: cross-site"}, as: "none"},
 		{name: "halves of two sessions", headers: []string{crossed.cookieHeader(), other.halfHeader()}, as: "invalid"},
+		{name: "the cookie and a forged half", headers: []string{alone.cookieHeader(), alone.forged(other).halfHeader()}, as: "invalid"},
+		{name: "a forged cookie and the half", headers: []string{alone.forged(other).cookieHeader(), alone.halfHeader()}, as: "invalid"},
 		{name: "halves of an ended session", headers: ended.headers(), as: "invalid"},
 		{name: "the cookie as a token", headers: []string{"Authorization: Bearer " + alone.cookie}, as: "invalid"},
 		{name: "the half as a token", headers: []string{"Authorization: Bearer " + alone.half}, as: "invalid"},
