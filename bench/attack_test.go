@@ -17,10 +17,12 @@ import (
 
 // BenchmarkAttack measures what an admin waits for the list of 100 actions while a stranger at the same
 // address attacks: with 30 requests a second without a token, with 100 handshakes of the gateway a
-// second, half of them for a foreign page, with 1,500 idle connections, and with all three. The
-// service has the limits that it has by default, and 1,024 open files.
+// second, half of them for a foreign page, with 1,500 idle connections, and with all three; and over
+// TLS, with 2,000 requests over HTTP/2 that never end. The service has the limits that it has by default,
+// and 1,024 open files.
 func BenchmarkAttack(b *testing.B) {
 	kapi := build(b)
+	few := []string{"sh", "-c", `ulimit -n 1024 && exec "$@"`, "sh", kapi}
 	for b.Loop() {
 		path := filepath.Join(b.TempDir(), "kapi.db")
 		hold(b, path, 100)
@@ -28,21 +30,28 @@ func BenchmarkAttack(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		s := serveBy(b, path, "sh", "-c", `ulimit -n 1024 && exec "$@"`, "sh", kapi)
-		admin := &asking{s, strings.TrimSpace(string(secret)), new(http.Transport)}
-		defer admin.CloseIdleConnections()
-		rest := admin.p99()
-		b.ReportMetric(rest, "rest-p99-ms")
-		b.ReportMetric(max(5*rest, 50), "promised-p99-ms")
-		requests, handshakes, idle := s.requests, s.handshakes, s.idleConnections
-		for name, attacks := range map[string][]func(context.Context){
+		plain := serveBy(b, path, few...)
+		requests, handshakes, idle := plain.requests, plain.handshakes, plain.idleConnections
+		plain.attacked("", strings.TrimSpace(string(secret)), map[string][]func(context.Context){
 			"requests": {requests}, "handshakes": {handshakes}, "idle": {idle}, "all": {requests, handshakes, idle},
-		} {
-			b.ReportMetric(s.under(admin, attacks), name+"-p99-ms")
-		}
-		s.stop()
+		})
+		secure := serveTLS(b, path, few...)
+		secure.attacked("tls-", strings.TrimSpace(string(secret)), map[string][]func(context.Context){"streams": {secure.streams}})
 	}
 	b.ReportMetric(0, "ns/op")
+}
+
+// attacked measures at rest, and under each of the attacks, and stops the service.
+func (s *service) attacked(prefix, secret string, attacks map[string][]func(context.Context)) {
+	defer s.stop()
+	admin := &asking{s, secret, s.transport()}
+	defer admin.CloseIdleConnections()
+	rest := admin.p99()
+	s.b.ReportMetric(rest, prefix+"rest-p99-ms")
+	s.b.ReportMetric(max(5*rest, 50), prefix+"promised-p99-ms")
+	for name, together := range attacks {
+		s.b.ReportMetric(s.under(admin, together), name+"-p99-ms")
+	}
 }
 
 // under measures while the attacks go on.
@@ -127,6 +136,37 @@ func (s *service) idleConnections(ctx context.Context) {
 	})
 	for _, c := range open {
 		_ = c.Close()
+	}
+}
+
+// streams opens 20 connections of HTTP/2, with 100 requests each that send a token by and by; those that
+// are answered are sent again, 100 a second.
+func (s *service) streams(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for range 20 {
+		transport := s.transport()
+		defer transport.CloseIdleConnections()
+		for range 100 {
+			all.Go(func() {
+				every(ctx, 20*time.Second, func(int) { s.neverEnding(ctx, transport) })
+			})
+		}
+	}
+}
+
+// neverEnding begins to sign in on the page, until it is answered or ctx ends.
+func (s *service) neverEnding(ctx context.Context, transport *http.Transport) {
+	body, more := io.Pipe()
+	defer more.Close()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+"/page/session", body)
+	if err != nil {
+		s.b.Error(err)
+		return
+	}
+	r.Header.Set("Content-Type", "application/json")
+	if resp, err := transport.RoundTrip(r); err == nil {
+		_ = resp.Body.Close()
 	}
 }
 

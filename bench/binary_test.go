@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -116,7 +117,13 @@ type service struct {
 	b     *testing.B
 	cmd   *exec.Cmd
 	url   string
-	ready float64 // ms from exec
+	trust *tls.Config // nil: it speaks plain HTTP
+	ready float64     // ms from exec
+}
+
+// transport makes one that reaches the service, over HTTP/2 if that has TLS.
+func (s *service) transport() *http.Transport {
+	return &http.Transport{TLSClientConfig: s.trust.Clone(), ForceAttemptHTTP2: true}
 }
 
 // serve starts one without rate limits.
@@ -126,13 +133,30 @@ func serve(b *testing.B, kapi, path string) *service {
 
 // serveBy starts one by a command to which the arguments of kapi are added.
 func serveBy(b *testing.B, path string, args ...string) *service {
+	s := &service{b: b}
+	s.start(path, args...)
+	return s
+}
+
+// serveTLS is serveBy, over TLS.
+func serveTLS(b *testing.B, path string, args ...string) *service {
+	cert, key, trust := certificate(b)
+	s := &service{b: b, trust: trust}
+	s.start(path, append([]string{"env", "KAPI_TLS_CERT=" + cert, "KAPI_TLS_KEY=" + key}, args...)...)
+	return s
+}
+
+func (s *service) start(path string, args ...string) {
+	b := s.b
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	address := listener.Addr().String()
 	_ = listener.Close() // free for the service; nobody else asks for that one port
-	s := &service{b: b, url: "http://" + address}
+	if s.url = "http://" + address; s.trust != nil {
+		s.url = "https://" + address
+	}
 	args = append(args, "--store", "sqlite:"+path, "serve", "--listen", address, "--log-level", "error")
 	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Stderr = os.Stderr
@@ -141,13 +165,15 @@ func serveBy(b *testing.B, path string, args ...string) *service {
 		b.Fatal(err)
 	}
 	b.Cleanup(s.stop)
+	client := http.Client{Transport: s.transport()}
+	defer client.CloseIdleConnections()
 	for {
-		resp, err := http.Get(s.url + "/readyz")
+		resp, err := client.Get(s.url + "/readyz")
 		if err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
 				s.ready = ms(time.Since(began))
-				return s
+				return
 			}
 		}
 		if time.Since(began) > 10*time.Second {

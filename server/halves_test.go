@@ -154,6 +154,27 @@ func TestGuessingHalvesIsLimited(t *testing.T) {
 	}
 }
 
+// Neither can halves be guessed by signing out; whoever has them signs out whatever others do at the
+// address.
+func TestSignOutIsLimited(t *testing.T) {
+	d := newDoor(t, server.Options{RatePerAddress: 3})
+	secret, _ := d.tokens.add(t, auth.TypeUser)
+	s, other := d.signIn(secret), d.signIn(secret)
+	wrong := s.forged(other)
+	refused := 0
+	for range 50 {
+		if w := d.send("DELETE", "/page/session", "", wrong.cookieHeader(), wrong.halfHeader()); w.Code == 429 {
+			refused++
+		}
+	}
+	if refused < 40 {
+		t.Errorf("of 50 guesses %d were refused", refused)
+	}
+	if w := d.send("DELETE", "/page/session", "", s.headers()...); w.Code != 204 {
+		t.Errorf("the session itself: %d %s", w.Code, w.Body)
+	}
+}
+
 // Guessing is charged like everywhere else.
 func TestSignInIsLimited(t *testing.T) {
 	d := newDoor(t, server.Options{RatePerAddress: 3})

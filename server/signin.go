@@ -147,17 +147,24 @@ func (s *Server) whoHas(c *call, secret string) (auth.Identity, error) {
 	return who, nil
 }
 
-// signOut ends the session whose halves came, and has the browser forget its half in any case.
+// signOut ends the session whose halves came, and has the browser forget its half in any case. Halves of
+// no session are charged to the address, as they may be guesses.
 func (s *Server) signOut(c *call) error {
 	id, err := s.options.Page.SignIn.EndSession(c.Request, s.cookieName())
 	if err != nil {
 		return fmt.Errorf("end a session: %w", err)
 	}
-	if id != "" {
-		s.log.InfoContext(c.Context(), "signed out on the page", "session", id, "address", c.RemoteAddr)
-	}
 	s.setCookie(c, s.cookieName(), "", -1)
 	s.dropOldCookie(c)
+	if id != "" {
+		s.log.InfoContext(c.Context(), "signed out on the page", "session", id, "address", c.RemoteAddr)
+	} else if c.Header.Get(auth.SessionHeader) != "" {
+		a := s.door.perAddress.take(address(c.Request))
+		a.tell(c.w.Header())
+		if err := a.refusal(); err != nil {
+			return err
+		}
+	}
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }
