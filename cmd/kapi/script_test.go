@@ -96,6 +96,12 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GORACE", "atexit_sleep_ms=0")
 			return nil
 		},
+		Condition: func(name string) (bool, error) {
+			if name == "soak" {
+				return os.Getenv("KAPI_SOAK") != "", nil
+			}
+			return false, fmt.Errorf("unknown condition %s", name)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"answering": cmdAnswering,
 			"exits":     cmdExits,
