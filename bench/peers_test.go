@@ -171,11 +171,11 @@ func (o *other) line() string {
 
 // ask tells the other process to do something, and returns what it answers.
 func (o *other) ask(format string, args ...any) string {
-	o.tell(format, args...)
+	o.send(format, args...)
 	return o.line()
 }
 
-func (o *other) tell(format string, args ...any) {
+func (o *other) send(format string, args ...any) {
 	if _, err := fmt.Fprintf(o.stdin, format+"\n", args...); err != nil {
 		o.b.Fatal(err)
 	}

@@ -156,7 +156,7 @@ func (q *queue) work(ctx context.Context, job *river.Job[lifecycleArgs]) error {
 	})
 	if err == nil {
 		q.ended.Add(1)
-		q.tell(job.Args.Key)
+		q.release(job.Args.Key)
 	}
 	return err
 }
@@ -166,12 +166,12 @@ func (q *queue) hear(events <-chan *river.Event) {
 	for event := range events {
 		if q.way.ends != byWorker {
 			q.ended.Add(1)
-			q.tell(keyOf(event.Job))
+			q.release(keyOf(event.Job))
 		}
 	}
 }
 
-func (q *queue) tell(key string) {
+func (q *queue) release(key string) {
 	if end, ok := q.waiting.LoadAndDelete(key); ok {
 		close(end.(chan struct{}))
 	}

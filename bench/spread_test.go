@@ -49,7 +49,7 @@ func spreadOver(b *testing.B, dsn string, peers int) []*other {
 func together(b *testing.B, others []*other, callers, perCaller int) float64 {
 	began := time.Now()
 	for i, o := range others {
-		o.tell("%d %d %d", i, callers/len(others), perCaller)
+		o.send("%d %d %d", i, callers/len(others), perCaller)
 	}
 	for _, o := range others {
 		if line := o.line(); line != "done" {

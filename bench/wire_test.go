@@ -81,14 +81,14 @@ func (w *wire) carry(conn net.Conn, server string) {
 	back.Wait()
 }
 
-// A counting reader tells what it read.
+// A counting reader counts what it read.
 type counting struct {
 	io.Reader
-	tell func(n int)
+	count func(n int)
 }
 
 func (c counting) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
-	c.tell(n)
+	c.count(n)
 	return n, err
 }

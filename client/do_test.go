@@ -16,8 +16,8 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// told waits until the host's peer tells of the action as want says.
-func (h *host) told(id string, want func(kapi.Action) bool) kapi.Action {
+// awaitAction waits until the host's peer has the action as want says.
+func (h *host) awaitAction(id string, want func(kapi.Action) bool) kapi.Action {
 	h.t.Helper()
 	var a kapi.Action
 	kapitest.Eventually(h.t, "it is as wanted", func() bool {
@@ -48,20 +48,20 @@ func TestDo(t *testing.T) {
 		op.SetProgress(0.5)
 		op.SetProgress(0.2)
 		op.SetState("half")
-		h.told(id, func(a kapi.Action) bool { return a.Progress != nil && *a.Progress == 0.5 && a.State == "half" })
+		h.awaitAction(id, func(a kapi.Action) bool { return a.Progress != nil && *a.Progress == 0.5 && a.State == "half" })
 		op.ResetProgress()
 		op.SetProgress(0.1)
-		h.told(id, func(a kapi.Action) bool { return a.Progress != nil && *a.Progress == 0.1 })
+		h.awaitAction(id, func(a kapi.Action) bool { return a.Progress != nil && *a.Progress == 0.1 })
 		if err := op.Impacted("slow"); err != nil {
 			t.Error(err)
 		}
-		if a := h.told(id, func(kapi.Action) bool { return true }); a.Status != kapi.StatusImpacted || a.State != "slow" {
+		if a := h.awaitAction(id, func(kapi.Action) bool { return true }); a.Status != kapi.StatusImpacted || a.State != "slow" {
 			t.Errorf("impacted: %+v", a)
 		}
 		if err := op.Recovered(); err != nil {
 			t.Error(err)
 		}
-		if a := h.told(id, func(kapi.Action) bool { return true }); a.Status != kapi.StatusRunning || a.State != "half" {
+		if a := h.awaitAction(id, func(kapi.Action) bool { return true }); a.Status != kapi.StatusRunning || a.State != "half" {
 			t.Errorf("recovered: %+v", a)
 		}
 		op.SetProgress(2)
@@ -128,12 +128,12 @@ func TestDoSaysWhereAndHow(t *testing.T) {
 			op.SetExitCode(7)
 			op.SetExitCode(-1)      // of exec.Cmd, for what a signal ended: no server takes it
 			op.SetState("going on") // a code that came along would have this report refused
-			if a := h.told(id, func(a kapi.Action) bool { return a.State == "going on" }); a.ExitCode != nil || a.Runner.Host != host {
+			if a := h.awaitAction(id, func(a kapi.Action) bool { return a.State == "going on" }); a.ExitCode != nil || a.Runner.Host != host {
 				t.Errorf("while it goes on: %+v on %+v, want %s", a, a.Runner, host)
 			}
 			return errors.New("oops")
 		})
-		if a := h.told(id, func(a kapi.Action) bool { return a.Status == kapi.StatusFailed }); a.ExitCode == nil || *a.ExitCode != 7 {
+		if a := h.awaitAction(id, func(a kapi.Action) bool { return a.Status == kapi.StatusFailed }); a.ExitCode == nil || *a.ExitCode != 7 {
 			t.Errorf("ended as %+v", a)
 		}
 	}
@@ -160,11 +160,11 @@ func TestDoCancelledSaysByWhom(t *testing.T) {
 		}
 		return ctx.Err()
 	})
-	h.told(id, func(a kapi.Action) bool { return a.Status == kapi.StatusFailed && a.State == "cancelled by ada" })
+	h.awaitAction(id, func(a kapi.Action) bool { return a.Status == kapi.StatusFailed && a.State == "cancelled by ada" })
 }
 
 // Whatever ends the right to go on, ends the operation's context, and says why.
-func TestDoIsToldToStop(t *testing.T) {
+func TestDoContextEnds(t *testing.T) {
 	h := newHost(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var cancelled *kapi.CancelledError
@@ -211,8 +211,8 @@ func TestDoIsToldToStop(t *testing.T) {
 // While the server is away an operation goes on, and then all that it said is there.
 func TestDoOverOutage(t *testing.T) {
 	h := newHost(t)
-	told := make(chan error, 8)
-	c, err := client.New("http://"+h.address, "admin", client.Options{Reporting: func(_ string, err error) { told <- err }})
+	reporting := make(chan error, 8)
+	c, err := client.New("http://"+h.address, "admin", client.Options{Reporting: func(_ string, err error) { reporting <- err }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,14 +220,14 @@ func TestDoOverOutage(t *testing.T) {
 	err = c.Do(t.Context(), kapi.Spec{Title: "T"}, func(_ context.Context, op kapi.Handle) error {
 		h.stop()
 		op.SetState("said meanwhile")
-		if err := <-told; !errors.Is(err, kapi.ErrUnavailable) {
-			t.Errorf("told of the loss with %v", err)
+		if err := <-reporting; !errors.Is(err, kapi.ErrUnavailable) {
+			t.Errorf("Reporting is called for the loss with %v", err)
 		}
 		h.start()
-		if err := <-told; err != nil {
-			t.Errorf("told of the return with %v", err)
+		if err := <-reporting; err != nil {
+			t.Errorf("Reporting is called for the return with %v", err)
 		}
-		h.told(op.ID(), func(a kapi.Action) bool { return a.State == "said meanwhile" })
+		h.awaitAction(op.ID(), func(a kapi.Action) bool { return a.State == "said meanwhile" })
 		h.stop()
 		time.AfterFunc(time.Second, func() { _ = c.Close() }) // until then the end is tried again
 		return nil

@@ -194,9 +194,9 @@ func TestCancelledAsItWasStarted(t *testing.T) {
 // A server that is gone at the end is told of as one that is gone meanwhile.
 func TestReportingOfTheEnd(t *testing.T) {
 	h := newHost(t)
-	told := make(chan error, 10)
+	reporting := make(chan error, 10)
 	c, err := client.New("http://"+h.address, "admin", client.Options{
-		EndTimeout: kapitest.Patience, Reporting: func(_ string, err error) { told <- err },
+		EndTimeout: kapitest.Patience, Reporting: func(_ string, err error) { reporting <- err },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -210,8 +210,8 @@ func TestReportingOfTheEnd(t *testing.T) {
 		})
 	}()
 	for _, lost := range []bool{true, false} {
-		if err := kapitest.Receive(t, told, "what Reporting is told"); (err != nil) != lost {
-			t.Errorf("told %v, lost: %v", err, lost)
+		if err := kapitest.Receive(t, reporting, "what Reporting is called with"); (err != nil) != lost {
+			t.Errorf("Reporting is called with %v, lost: %v", err, lost)
 		}
 		if lost {
 			h.start()

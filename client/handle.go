@@ -49,7 +49,7 @@ type waiting struct {
 
 func newHandle(c *Client, r kapi.Remote, dismissed []kapi.Action, cancel context.CancelCauseFunc) *handle {
 	h := &handle{client: c, started: r, dismissed: dismissed, cancel: cancel, wake: make(chan struct{}, 1)}
-	h.link.tell = func(err error) { c.reporting(h.ID(), err) }
+	h.link.notify = func(err error) { c.reporting(h.ID(), err) }
 	return h
 }
 

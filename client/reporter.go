@@ -140,7 +140,7 @@ func (h *handle) listenTo(ctx context.Context, w *Watch) error {
 
 // A link is whether reports are taken.
 type link struct {
-	tell   func(error)
+	notify func(error)
 	since  time.Time // zero while they are
 	pauses backoff.Backoff
 	said   bool
@@ -148,9 +148,9 @@ type link struct {
 
 func (l *link) up() {
 	if l.said {
-		l.tell(nil)
+		l.notify(nil)
 	}
-	*l = link{tell: l.tell}
+	*l = link{notify: l.notify}
 }
 
 // down returns how long to wait before the next try.
@@ -160,7 +160,7 @@ func (l *link) down(err error) time.Duration {
 	}
 	if !l.said && time.Since(l.since) >= sayLostAfter {
 		l.said = true
-		l.tell(err)
+		l.notify(err)
 	}
 	return l.pauses.Next()
 }

@@ -163,7 +163,7 @@ func (c *Client) startOnce(ctx context.Context, spec kapi.Spec) (r kapi.Remote, 
 		GotConn:      func(httptrace.GotConnInfo) { reached.Store(true) },
 		WroteHeaders: func() { left.Store(true) },
 	})
-	told := false
+	warned := false
 	maybe := false // an earlier try may have started it
 	deadline := time.Now().Add(startWithin)
 	for pauses := backoff.New(firstPause, lastPause); ; {
@@ -188,8 +188,8 @@ func (c *Client) startOnce(ctx context.Context, spec kapi.Spec) (r kapi.Remote, 
 			return r, dismissed, err
 		case !errors.Is(err, kapi.ErrUnavailable), now.After(deadline), now.Add(wait).After(deadline):
 			return r, dismissed, inDoubt(err, maybe)
-		case !told:
-			told = true
+		case !warned:
+			warned = true
 			c.retrying(err, startWithin)
 		}
 		select {

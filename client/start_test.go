@@ -41,11 +41,11 @@ func TestRetrying(t *testing.T) {
 	for _, back := range []int{0, 1, 4} {
 		synctest.Test(t, func(t *testing.T) {
 			proxy := &gone{back: back}
-			began, told := time.Now(), 0
+			began, calls := time.Now(), 0
 			c, err := client.New("http://h", "x", client.Options{
 				HTTP: &http.Client{Transport: proxy},
 				Retrying: func(err error, within time.Duration) {
-					told++
+					calls++
 					if !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "it answered Bad Gateway") || within != 20*time.Second || time.Since(began) != 0 {
 						t.Errorf("after %v it is told: %v, for %v", time.Since(began), err, within)
 					}
@@ -58,12 +58,12 @@ func TestRetrying(t *testing.T) {
 			err = c.Do(t.Context(), kapi.Spec{Title: "t"}, nil)
 			took := time.Since(began)
 			switch {
-			case back == 0 && (!errors.Is(err, kapi.ErrUnavailable) || took < 20*time.Second || took > 25*time.Second || told != 1):
-				t.Errorf("got %v after %v, told %d times", err, took, told)
-			case back == 1 && (errors.Is(err, kapi.ErrUnavailable) || told != 0 || proxy.tries != 1):
-				t.Errorf("refused at once: got %v, told %d times, tried %d times", err, told, proxy.tries)
-			case back == 4 && (errors.Is(err, kapi.ErrUnavailable) || told != 1 || proxy.tries != 4):
-				t.Errorf("refused later: got %v, told %d times, tried %d times", err, told, proxy.tries)
+			case back == 0 && (!errors.Is(err, kapi.ErrUnavailable) || took < 20*time.Second || took > 25*time.Second || calls != 1):
+				t.Errorf("got %v after %v, Retrying called %d times", err, took, calls)
+			case back == 1 && (errors.Is(err, kapi.ErrUnavailable) || calls != 0 || proxy.tries != 1):
+				t.Errorf("refused at once: got %v, Retrying called %d times, tried %d times", err, calls, proxy.tries)
+			case back == 4 && (errors.Is(err, kapi.ErrUnavailable) || calls != 1 || proxy.tries != 4):
+				t.Errorf("refused later: got %v, Retrying called %d times, tried %d times", err, calls, proxy.tries)
 			}
 		})
 	}

@@ -41,12 +41,12 @@ func codeOf(err error) wire.Code {
 	return wire.CodeUnknown
 }
 
-// told is the code that the client is told, 0 if it is told none.
-func told(c wire.Code) wire.Code {
+// sentCode is the code that the client is sent, 0 if it is sent none.
+func sentCode(c wire.Code) wire.Code {
 	if c == codeSlow || c == codeCrowded {
 		return wire.CodeLimit
 	}
 	return c
 }
 
-func statusOf(c wire.Code) websocket.StatusCode { return websocket.StatusCode(told(c)) }
+func statusOf(c wire.Code) websocket.StatusCode { return websocket.StatusCode(sentCode(c)) }

@@ -22,11 +22,11 @@ type counted struct {
 	limit *rate.Limiter
 
 	// Of the reading goroutine.
-	over   bool
-	told   bool     // that it is over
-	header [14]byte // of the frame that is being read (RFC 6455, section 5.2)
-	have   int      // bytes of it
-	rest   uint64   // bytes of its payload that are to come
+	over    bool
+	stopped bool     // Read has failed for it, once
+	header  [14]byte // of the frame that is being read (RFC 6455, section 5.2)
+	have    int      // bytes of it
+	rest    uint64   // bytes of its payload that are to come
 }
 
 // newCounted returns conn with its frames counted. early is what was read of it already.
@@ -42,10 +42,10 @@ func newCounted(conn net.Conn, early []byte) *counted {
 // never learn why.
 func (c *counted) Read(p []byte) (int, error) {
 	switch {
-	case c.told:
+	case c.stopped:
 		return c.in.Read(p)
 	case c.over:
-		c.told = true
+		c.stopped = true
 		return 0, errTooMany
 	}
 	n, err := c.in.Read(p)
@@ -57,7 +57,7 @@ func (c *counted) Read(p []byte) (int, error) {
 	if paid > 0 {
 		return paid, nil
 	}
-	c.told = true
+	c.stopped = true
 	return 0, errTooMany
 }
 

@@ -41,7 +41,7 @@ type Ending struct {
 func (c *Counters) Endings() []Ending {
 	all := make([]Ending, len(endings))
 	for i, e := range endings {
-		all[i] = Ending{int(told(e.code)), e.reason, c.ended[i].Load()}
+		all[i] = Ending{int(sentCode(e.code)), e.reason, c.ended[i].Load()}
 	}
 	return all
 }

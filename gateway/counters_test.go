@@ -55,20 +55,20 @@ func TestCoalesced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told, last := uint64(0), kapi.Action{}
+	received, last := uint64(0), kapi.Action{}
 	for last.Status != kapi.StatusCompleted {
 		last = c.update()
-		told++
+		received++
 	}
-	if told == last.Seq-since {
+	if received == last.Seq-since {
 		t.Fatal("it was told of everything: the test sends too little")
 	}
-	if got := counters.Coalesced(); got != last.Seq-since-told {
-		t.Errorf("of %d changes %d were told, and %d counted as coalesced", last.Seq-since, told, got)
+	if got := counters.Coalesced(); got != last.Seq-since-received {
+		t.Errorf("of %d changes %d were received, and %d counted as coalesced", last.Seq-since, received, got)
 	}
 	c.send(`{"op":1}`)
 	c.next(1, "")
-	want := told + 5 // two hellos and READYs, and the heartbeat's answer
+	want := received + 5 // two hellos and READYs, and the heartbeat's answer
 	b.awaitCounters("frames", func(c *Counters) bool { return c.FramesSent() == want })
 }
 
@@ -118,7 +118,7 @@ func TestEveryCodeIsCounted(t *testing.T) {
 		var c Counters
 		c.end(code)
 		for _, e := range c.Endings() {
-			if e.Count > 0 && e.Code != int(told(code)) {
+			if e.Count > 0 && e.Code != int(sentCode(code)) {
 				t.Errorf("%d is counted as %d", code, e.Code)
 			}
 		}

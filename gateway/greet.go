@@ -108,7 +108,7 @@ func (s *session) begin(watch *peer.Watch, intents uint64, greeting []byte) wire
 	s.alive()
 	s.sending.Go(func() {
 		defer watch.Close()
-		s.end(s.tell(watch, greeting))
+		s.end(s.stream(watch, greeting))
 	})
 	return goesOn
 }

@@ -89,7 +89,7 @@ func (s *session) leave(code wire.Code) {
 // end closes the connection and returns at once. Calls after the first do nothing.
 func (s *session) end(code wire.Code) {
 	s.ending.Do(func() {
-		s.gateway.log.Debug("gateway connection ends", "address", s.address, "code", int(told(code)))
+		s.gateway.log.Debug("gateway connection ends", "address", s.address, "code", int(sentCode(code)))
 		s.gateway.counters.end(code)
 		s.cancel()
 		s.closing.Go(func() {
@@ -112,7 +112,7 @@ func (s *session) end(code wire.Code) {
 				_ = s.conn.CloseNow()
 				return
 			}
-			_ = s.conn.Close(statusOf(code), told(code).Reason())
+			_ = s.conn.Close(statusOf(code), sentCode(code).Reason())
 		})
 	})
 }
@@ -203,8 +203,8 @@ func (s *session) alive() {
 	s.overdue.Reset(s.gateway.options.Heartbeat * 3 / 2)
 }
 
-// tell sends until the connection ends, and says why it did.
-func (s *session) tell(watch *peer.Watch, greeting []byte) wire.Code {
+// stream sends until the connection ends, and says why it did.
+func (s *session) stream(watch *peer.Watch, greeting []byte) wire.Code {
 	for watch.Replaying() && s.ctx.Err() == nil {
 		if code := s.dispatch(watch); code != goesOn {
 			return code

@@ -25,7 +25,7 @@ func TestCloseInOrder(t *testing.T) {
 		}
 		return ctx.Err()
 	})
-	tells := start(t, k, kapi.Spec{}, func(ctx context.Context, _ kapi.Handle) error {
+	fails := start(t, k, kapi.Spec{}, func(ctx context.Context, _ kapi.Handle) error {
 		<-ctx.Done()
 		return errors.New("half done")
 	})
@@ -56,7 +56,7 @@ func TestCloseInOrder(t *testing.T) {
 		state  string
 	}{
 		obeys.ID:    {kapi.StatusFailed, "kapi was stopped"},
-		tells.ID:    {kapi.StatusFailed, "kapi was stopped: half done"},
+		fails.ID:    {kapi.StatusFailed, "kapi was stopped: half done"},
 		finishes.ID: {kapi.StatusCompleted, ""},
 	} {
 		if a := ends[id]; a.Status != want.status || a.State != want.state {

@@ -15,8 +15,8 @@ import (
 type watched struct {
 	beat  uint64
 	since time.Duration
-	// told is when that was last handed on; 0 is never.
-	told time.Duration
+	// handedOn is when that was last handed on; 0 is never.
+	handedOn time.Duration
 	// heard: this peer has itself seen a renewal.
 	heard bool
 }
@@ -44,7 +44,7 @@ func (s *sweeper) watch(known map[string]*examined) error {
 	for _, before := range handed {
 		if w := seen[before.Runner]; w.beat == before.Beat {
 			w.since -= rules.SilentAt(before, w.since, o.awake(), known[before.Runner].Lease)
-			w.told = before.SinceBoot
+			w.handedOn = before.SinceBoot
 			seen[before.Runner] = w
 		}
 	}
@@ -80,7 +80,7 @@ func (s *sweeper) remember(known map[string]*examined) error {
 	for id, x := range known {
 		w := s.watched[id]
 		switch {
-		case x.stands(), w.told != 0 && now-w.told < x.Lease/3:
+		case x.stands(), w.handedOn != 0 && now-w.handedOn < x.Lease/3:
 			continue
 		case w.heard && now-w.since < x.Lease: // it is not silent
 			continue
@@ -104,7 +104,7 @@ func (s *sweeper) remember(known map[string]*examined) error {
 	s.startOver = false
 	for _, o := range news {
 		w := s.watched[o.Runner]
-		w.told = now
+		w.handedOn = now
 		s.watched[o.Runner] = w
 	}
 	return nil

@@ -96,7 +96,7 @@ func TestSkipped(t *testing.T) {
 		v.load(store.Snapshot{Head: store.Head{Epoch: "e"}})
 		type reader struct {
 			*Watch
-			since, told uint64
+			since, known uint64
 		}
 		var readers []*reader
 		seq := uint64(0)
@@ -114,9 +114,9 @@ func TestSkipped(t *testing.T) {
 				return false
 			} else {
 				skipped := r.pass(e)
-				r.told += 1 + skipped
-				if e.Seq-r.since != r.told {
-					t.Fatalf("at seq %d, since %d, it knows of %d", e.Seq, r.since, r.told)
+				r.known += 1 + skipped
+				if e.Seq-r.since != r.known {
+					t.Fatalf("at seq %d, since %d, it knows of %d", e.Seq, r.since, r.known)
 				}
 			}
 			return true
@@ -146,8 +146,8 @@ func TestSkipped(t *testing.T) {
 		for _, r := range readers {
 			for read(r) {
 			}
-			if r.told != seq-r.since {
-				t.Fatalf("of %d changes it knows of %d", seq-r.since, r.told)
+			if r.known != seq-r.since {
+				t.Fatalf("of %d changes it knows of %d", seq-r.since, r.known)
 			}
 		}
 	})

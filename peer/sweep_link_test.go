@@ -17,8 +17,8 @@ type link struct {
 	oneMachine bool
 	// disguise changes what the peer says of its own runner.
 	disguise func(*store.RunnerRecord)
-	// retell changes what the peer reads of all runners.
-	retell func(*store.RunnerRecord)
+	// alter changes what the peer reads of all runners.
+	alter func(*store.RunnerRecord)
 
 	mu     sync.Mutex
 	calls  map[string]int
@@ -120,8 +120,8 @@ func (l *link) Runners(ctx context.Context, ids []string) ([]store.RunnerRecord,
 	}
 	all, err := l.Store.Runners(ctx, ids)
 	for i := range all {
-		if l.retell != nil {
-			l.retell(&all[i])
+		if l.alter != nil {
+			l.alter(&all[i])
 		}
 	}
 	return all, err

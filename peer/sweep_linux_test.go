@@ -60,7 +60,7 @@ func TestDeadRunner(t *testing.T) {
 					s.link.oneMachine = tt.oneMachine
 					if tt.after > 0 {
 						s.uptime = time.Minute
-						s.link.retell = func(r *store.RunnerRecord) { r.HeardAt -= (2 * s.uptime).Milliseconds() }
+						s.link.alter = func(r *store.RunnerRecord) { r.HeardAt -= (2 * s.uptime).Milliseconds() }
 					}
 					runner := neighbour()
 					tt.change(&runner)

@@ -152,7 +152,7 @@ func TestWallClocks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(_ *testing.T, s *scene) {
-				s.link.retell = func(r *store.RunnerRecord) { r.HeardAt = says.UnixMilli() }
+				s.link.alter = func(r *store.RunnerRecord) { r.HeardAt = says.UnixMilli() }
 				runner := stranger()
 				left := s.leave(runner, func(r *store.Record) {
 					r.CreatedAt, r.UpdatedAt, r.StartedAt = says.UnixMilli(), says.UnixMilli(), says.UnixMilli()

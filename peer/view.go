@@ -20,17 +20,17 @@ type view struct {
 	// lose is told, likewise, of what another history lacks that was ongoing before.
 	lose func(store.Record)
 
-	mu       sync.RWMutex
-	head     store.Head
-	entries  map[string]*entry
-	keys     map[string]string   // key -> id of the action that holds it
-	waiting  map[string]struct{} // ids of the actions that wait for keys
-	watches  map[*Watch]struct{}
-	journal  journal             // what the watches may still have to tell
-	changed  chan struct{}       // closed, and replaced, when there is something new in it
-	listings map[string]*Listing // of head, by sender, as far as they were asked for; "" has all
-	told     uint64              // entries that were ever added to the journal
-	seen     seen
+	mu         sync.RWMutex
+	head       store.Head
+	entries    map[string]*entry
+	keys       map[string]string   // key -> id of the action that holds it
+	waiting    map[string]struct{} // ids of the actions that wait for keys
+	watches    map[*Watch]struct{}
+	journal    journal             // what the watches may still have to tell
+	changed    chan struct{}       // closed, and replaced, when there is something new in it
+	listings   map[string]*Listing // of head, by sender, as far as they were asked for; "" has all
+	journalled uint64              // entries that were ever added to the journal
+	seen       seen
 }
 
 func newView(notice func(*store.Record), lose func(store.Record)) *view {
@@ -59,8 +59,8 @@ func (v *view) apply(page store.Page) {
 				if e == nil { // it has ended
 					e = &entry{Record: *r}
 				}
-				v.told++
-				e.nth = v.told
+				v.journalled++
+				e.nth = v.journalled
 				v.journal.add(e)
 				news = true
 			}
@@ -68,7 +68,7 @@ func (v *view) apply(page store.Page) {
 		}
 	}
 	if news {
-		v.tell()
+		v.wake()
 	}
 	if page.Seq > v.head.Seq {
 		v.head.Seq = page.Seq
@@ -140,8 +140,8 @@ func (v *view) put(r *store.Record) {
 	}
 }
 
-// tell wakes the watchers, and keeps their journal small.
-func (v *view) tell() {
+// wake wakes the watchers, and keeps their journal small.
+func (v *view) wake() {
 	close(v.changed)
 	v.changed = make(chan struct{})
 	if !v.journal.full() {

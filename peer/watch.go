@@ -115,7 +115,7 @@ func (w *Watch) begin(ctx context.Context) error {
 	}
 	w.Epoch, w.Seq = w.view.head.Epoch, w.view.head.Seq
 	w.at.Store(w.Seq)
-	w.nth = w.view.told
+	w.nth = w.view.journalled
 	w.view.watches[w] = struct{}{}
 	return nil
 }

@@ -39,8 +39,8 @@ func (g *gate) pass() error {
 	return nil
 }
 
-// tell says how an attempt ended.
-func (g *gate) tell(err error) {
+// note says how an attempt ended.
+func (g *gate) note(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err == nil || !passes(err) { // what doesn't pass by itself is nobody else's affair

@@ -19,7 +19,7 @@ func TestGate(t *testing.T) {
 			t.Fatalf("before any attempt: %v", err)
 		}
 		for pause := firstPause; pause < 3*lastPause; pause *= 2 {
-			g.tell(io.EOF)
+			g.note(io.EOF)
 			if err := g.pass(); !errors.Is(err, io.EOF) {
 				t.Fatalf("right after an attempt that failed: %v", err)
 			}
@@ -35,7 +35,7 @@ func TestGate(t *testing.T) {
 				t.Error("two attempts were let through")
 			}
 		}
-		g.tell(nil)
+		g.note(nil)
 		for range 3 {
 			if err := g.pass(); err != nil {
 				t.Errorf("after one that succeeded: %v", err)
@@ -47,7 +47,7 @@ func TestGate(t *testing.T) {
 // What is wrong for good is told to each who asks: it may be wrong for one of them alone.
 func TestGateStaysOpen(t *testing.T) {
 	var g gate
-	g.tell(&pgconn.PgError{Code: "28P01"})
+	g.note(&pgconn.PgError{Code: "28P01"})
 	if err := g.pass(); err != nil {
 		t.Errorf("after a wrong password: %v", err)
 	}

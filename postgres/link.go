@@ -134,7 +134,7 @@ func (l *link) connect() {
 		defer cancel()
 		defer close(a.done)
 		a.conn, a.cluster, a.err = connect(ctx, l.config, g)
-		l.gate.tell(a.err)
+		l.gate.note(a.err)
 	})
 }
 

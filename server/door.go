@@ -53,25 +53,25 @@ func newDoor(o Options) *door {
 	}
 }
 
-// enter finds out who asks, and tells how they stand with their limit. stranger says why it is not
+// enter finds out who asks, and writes how they stand with their limit. stranger says why it is not
 // known who asks; limited, that they asked too often. foreign marks what a browser sends for a page of
 // another origin.
 func (d *door) enter(rt *route, c *call, foreign bool) (stranger, limited error) {
 	if rt.probe || rt.page { // nobody pays: an answer costs no more than a refusal
-		d.tell(c)
+		d.writeAddressLimit(c)
 		return nil, nil
 	}
 	var a allowance
 	c.who, a, stranger = d.identify(c.Request, reportOn(rt, c), foreign)
 	c.w.who = c.who
-	a.tell(c.w.Header())
+	a.writeHeaders(c.w.Header())
 	return stranger, a.refusal()
 }
 
-// tell tells how the address stands, for a request that is charged to nobody.
-func (d *door) tell(c *call) {
+// writeAddressLimit writes how the address stands, for a request that is charged to nobody.
+func (d *door) writeAddressLimit(c *call) {
 	if c.w.Header().Get("X-RateLimit-Limit") == "" {
-		d.perAddress.peek(address(c.Request)).tell(c.w.Header())
+		d.perAddress.peek(address(c.Request)).writeHeaders(c.w.Header())
 	}
 }
 

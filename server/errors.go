@@ -103,6 +103,6 @@ func (s *Server) panicked(c *call, v any) {
 		s.report(c, c.w.status, err, "stack", string(debug.Stack()))
 		panic(http.ErrAbortHandler)
 	}
-	s.door.tell(c)
+	s.door.writeAddressLimit(c)
 	s.failReported(c, http.StatusInternalServerError, "Internal Server Error", err, "stack", string(debug.Stack()))
 }

@@ -43,6 +43,6 @@ func (s *Server) misdirected(w *recorder, asked, r *http.Request) {
 	if !s.hosts.Answer(asked) {
 		host = asked.Host
 	}
-	s.door.perAddress.peek(address(r)).tell(w.Header())
+	s.door.perAddress.peek(address(r)).writeHeaders(w.Header())
 	s.fail(&call{Request: r, w: w}, wire.WrongHost(host))
 }

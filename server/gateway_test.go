@@ -155,12 +155,12 @@ func TestGatewayIsMounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var told struct{ URL string }
-	decode(t, resp, &told)
-	if want := "ws" + strings.TrimPrefix(web.URL, "http") + "/deep/down/gateway"; told.URL != want {
-		t.Fatalf("told %s, want %s", told.URL, want)
+	var found struct{ URL string }
+	decode(t, resp, &found)
+	if want := "ws" + strings.TrimPrefix(web.URL, "http") + "/deep/down/gateway"; found.URL != want {
+		t.Fatalf("found %s, want %s", found.URL, want)
 	}
-	conn, _, err := websocket.Dial(t.Context(), told.URL+"?v=4&encoding=json", nil)
+	conn, _, err := websocket.Dial(t.Context(), found.URL+"?v=4&encoding=json", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,16 +54,16 @@ func TestOwnActions(t *testing.T) {
 	}
 
 	// What a refusal says of another's action, and of one's own.
-	var told struct{ Action map[string]any }
+	var refusal struct{ Action map[string]any }
 	w := start("run", `{"title":"t","keys":["taken"]}`)
 	want(t, w, 409, 20001, "held by action "+another.Action.ID)
-	if err := json.Unmarshal(w.Body.Bytes(), &told); err != nil || strings.Contains(w.Body.String(), "secret") {
+	if err := json.Unmarshal(w.Body.Bytes(), &refusal); err != nil || strings.Contains(w.Body.String(), "secret") {
 		t.Errorf("%s (%v)", w.Body, err)
 	}
-	runner, _ := told.Action["runner"].(map[string]any)
-	if got := keysOf(told.Action); !reflect.DeepEqual(got, []string{"id", "keys", "runner", "status", "title"}) ||
+	runner, _ := refusal.Action["runner"].(map[string]any)
+	if got := keysOf(refusal.Action); !reflect.DeepEqual(got, []string{"id", "keys", "runner", "status", "title"}) ||
 		!reflect.DeepEqual(keysOf(runner), []string{"heard_at", "host"}) || runner["heard_at"].(float64) < 1 {
-		t.Errorf("of another's it says %v", told.Action)
+		t.Errorf("of another's it says %v", refusal.Action)
 	}
 	if w := start("run", `{"title":"t","keys":["mine"]}`); !strings.Contains(w.Body.String(), `"created_at"`) {
 		t.Errorf("of one's own it says %s", w.Body)

@@ -57,7 +57,7 @@ type allowance struct {
 // take takes one request from the client's bucket, if there is one.
 func (l *limits) take(client string) allowance { return l.look(client, 1) }
 
-// peek tells whether take would be allowed.
+// peek reports whether take would be allowed.
 func (l *limits) peek(client string) allowance {
 	a := l.look(client, 0)
 	a.ok = a.of == nil || a.left > 1-1e-9 // take overlooks as much, which rounding costs
@@ -104,8 +104,8 @@ func (l *limits) sweep(now time.Time) {
 	}
 }
 
-// tell writes the five headers. Reset is when the whole burst is there again.
-func (a allowance) tell(h http.Header) {
+// writeHeaders writes the five headers. Reset is when the whole burst is there again.
+func (a allowance) writeHeaders(h http.Header) {
 	if a.of == nil {
 		return
 	}

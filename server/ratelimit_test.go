@@ -206,7 +206,7 @@ func TestRateOptions(t *testing.T) {
 	}
 }
 
-func TestLimitsAreToldOnEveryResponse(t *testing.T) {
+func TestLimitsAreOnEveryResponse(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	a := f.start("reshard")
 	for _, target := range []string{"/kapi/actions", "/kapi/actions/" + a.ID, "/kapi/actions/x", "/kapi/actions?q", "/x", "//", "/healthz", "/readyz"} {

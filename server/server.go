@@ -244,7 +244,7 @@ func (s *Server) answer(rt *route, w *recorder, r *http.Request) {
 func (s *Server) admit(rt *route, c *call) (handler, error) {
 	foreign := s.foreign(rt, c)
 	if foreign && c.Method != http.MethodGet && c.Method != http.MethodHead {
-		s.door.tell(c)
+		s.door.writeAddressLimit(c)
 		return nil, wire.CrossOrigin
 	}
 	stranger, limited := s.door.enter(rt, c, foreign)

@@ -128,14 +128,14 @@ func (s *Server) whoHas(c *call, secret string) (auth.Identity, error) {
 	cookie := &http.Cookie{Name: auth.Cookie, Value: secret}
 	if cookie.Valid() != nil { // it could not come back as it is
 		a := s.door.perAddress.take(address(c.Request))
-		a.tell(c.w.Header())
+		a.writeHeaders(c.w.Header())
 		return auth.Identity{}, errors.Join(a.refusal(), auth.ErrInvalidToken)
 	}
 	r := c.Clone(c.Context())
 	r.Body = http.NoBody
 	r.Header = http.Header{"Cookie": {cookie.Name + "=" + cookie.Value}}
 	who, allowance, err := s.door.identify(r, "", false)
-	allowance.tell(c.w.Header())
+	allowance.writeHeaders(c.w.Header())
 	switch {
 	case allowance.refusal() != nil:
 		return who, allowance.refusal()
@@ -160,7 +160,7 @@ func (s *Server) signOut(c *call) error {
 		s.log.InfoContext(c.Context(), "signed out on the page", "session", id, "address", c.RemoteAddr)
 	} else if c.Header.Get(auth.SessionHeader) != "" {
 		a := s.door.perAddress.take(address(c.Request))
-		a.tell(c.w.Header())
+		a.writeHeaders(c.w.Header())
 		if err := a.refusal(); err != nil {
 			return err
 		}

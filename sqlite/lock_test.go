@@ -145,20 +145,20 @@ func TestTogether(t *testing.T) {
 		c.expect("ready")
 	}
 	for _, c := range all {
-		c.tell("go")
+		c.send("go")
 	}
 	epoch := all[0].hear()
 	for _, c := range all[1:] {
 		c.expect(epoch)
 	}
 	for i, c := range all {
-		c.tell(string(rune('a' + i)))
+		c.send(string(rune('a' + i)))
 	}
 	for _, c := range all {
 		c.hear()
 	}
 	for _, c := range all {
-		c.tell("")
+		c.send("")
 		c.expect("10")
 	}
 	s := openFor(t, path)

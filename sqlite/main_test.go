@@ -140,8 +140,8 @@ func (c *child) expect(line string) {
 	}
 }
 
-// tell lets the child go on.
-func (c *child) tell(line string) {
+// send lets the child go on.
+func (c *child) send(line string) {
 	c.t.Helper()
 	if _, err := fmt.Fprintln(c.in, line); err != nil {
 		c.t.Fatalf("the child %q doesn't listen: %v; it says: %s", c.name, err, c.said.String())

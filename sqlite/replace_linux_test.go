@@ -187,9 +187,9 @@ func TestReplacedBesideALog(t *testing.T) {
 			makeStore(t, other, "there")
 			before := startChild(t, "committer", path)
 			before.expect("ready")
-			before.tell("go")
+			before.send("go")
 			before.hear()
-			before.tell("here")
+			before.send("here")
 			before.expect("1")
 			put(t, other, path)
 
@@ -205,7 +205,7 @@ func TestReplacedBesideALog(t *testing.T) {
 				}
 				opened <- s
 			}()
-			before.tell("") // it looks, and notices
+			before.send("") // it looks, and notices
 			before.expect("1")
 			s := kapitest.Receive(t, opened, "Open")
 			if s == nil {
@@ -213,7 +213,7 @@ func TestReplacedBesideALog(t *testing.T) {
 			}
 			defer closeStore(t, s)
 			wantIDs(t, s, "there")
-			before.tell("more")
+			before.send("more")
 			before.expect("2")
 			wantIDs(t, s, "there", "more")
 			before.end()

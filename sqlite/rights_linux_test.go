@@ -33,8 +33,8 @@ func TestRootMakesAStore(t *testing.T) {
 	wantIDs(t, openFor(t, path), "a")
 }
 
-// TestRootIsToldWhoseRights: root that isn't let in where somebody else isn't is told why.
-func TestRootIsToldWhoseRights(t *testing.T) {
+// TestRootLearnsWhoseRights: root that isn't let in where somebody else isn't learns why.
+func TestRootLearnsWhoseRights(t *testing.T) {
 	asRoot(t)
 	path := strangersStore(t, 0o600)
 	above := filepath.Join(t.TempDir(), "roots")

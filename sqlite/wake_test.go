@@ -53,11 +53,11 @@ func TestWokenByAnotherProcess(t *testing.T) {
 	woken := listen(t, s)
 	other := startChild(t, "committer", path)
 	other.expect("ready")
-	other.tell("go")
+	other.send("go")
 	other.expect(headOf(t, s).Epoch)
 	for _, id := range []string{"a", "b", "c"} {
 		drain(woken)
-		other.tell(id)
+		other.send(id)
 		other.hear()
 		kapitest.Receive(t, woken, "a wake-up by another process")
 	}

@@ -35,9 +35,9 @@ type bars struct {
 	stop     context.CancelFunc
 	drawing  sync.WaitGroup
 
-	mu   sync.Mutex
-	rows *rows
-	told bool // there is a line to be shown above the rows
+	mu      sync.Mutex
+	rows    *rows
+	printed bool // there is a line to be shown above the rows
 }
 
 // canDraw returns the terminal that w is, nil if it is none that can be drawn on.
@@ -74,7 +74,7 @@ func (b *bars) show(a kapi.Action, settled bool) error {
 	b.rows.update(time.Now(), a)
 	if settled {
 		_, _ = fmt.Fprintln(b.progress, changeLine(a)) // it fails if the terminal is gone
-		b.told = true
+		b.printed = true
 	}
 	return b.lost()
 }
@@ -113,10 +113,10 @@ func (b *bars) draw(ctx context.Context) {
 		}
 		b.mu.Lock()
 		lines := b.rows.lines(time.Now(), width, height)
-		told := b.told
-		b.told = false
+		printed := b.printed
+		b.printed = false
 		b.mu.Unlock()
-		if told || !slices.Equal(lines, *b.drawn.Load()) {
+		if printed || !slices.Equal(lines, *b.drawn.Load()) {
 			b.redraw(lines)
 		}
 	}

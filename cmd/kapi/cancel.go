@@ -53,7 +53,7 @@ func (a *app) kill(ctx context.Context, p place, id string) error {
 		return err
 	}
 	for _, process := range killed.Unsure {
-		a.tell("process %s may be part of it, and was left alone", process)
+		a.eprintf("process %s may be part of it, and was left alone", process)
 	}
 	if len(killed.Processes) == 0 && (killed.Hidden || len(killed.Unsure) > 0) {
 		return fmt.Errorf("what is left of it can't be told from other processes, or is not shown to this user: nothing was killed")

@@ -24,7 +24,7 @@ func (c *dismissCmd) Run(a *app) error {
 				return err
 			}
 			if action.NotProvenDead {
-				a.tell("warning: %s was not proven dead: its work may still be going on, and its keys are free now", called(action))
+				a.eprintf("warning: %s was not proven dead: its work may still be going on, and its keys are free now", called(action))
 			}
 			return writeln(a.stdout, "dismissed %s, which had failed%s", plain(called(action)), reason(action.State))
 		})

@@ -105,10 +105,10 @@ func (a *app) complain(err error) {
 	switch {
 	case err == nil, is[exitStatus](err):
 	case errors.As(err, &noCommand):
-		noCommand.tell(a.stderr)
+		noCommand.printCommands(a.stderr)
 	case errors.As(err, &held):
-		a.tell("%s", a.describeHeld(held))
+		a.eprintf("%s", a.describeHeld(held))
 	default:
-		a.tell("%v", err)
+		a.eprintf("%v", err)
 	}
 }

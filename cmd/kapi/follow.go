@@ -31,7 +31,7 @@ func (j *job) follow(ctx context.Context, tree *supervise.Tree) supervise.Result
 			case <-limit:
 				j.late = true
 				tree.Stop()
-				j.app.tell("the time limit of %v is over: stopping the command", j.Timeout)
+				j.app.eprintf("the time limit of %v is over: stopping the command", j.Timeout)
 				return
 			case <-ended:
 				ended = nil
@@ -56,18 +56,18 @@ func (j *job) follow(ctx context.Context, tree *supervise.Tree) supervise.Result
 func (j *job) mustStop(over context.Context, cause error) bool {
 	switch {
 	case errors.Is(cause, kapi.ErrGivenUp):
-		j.app.tell("action %s was given up, as nothing was heard of this host for long; its command goes on and its keys stay held", j.id)
+		j.app.eprintf("action %s was given up, as nothing was heard of this host for long; its command goes on and its keys stay held", j.id)
 		if !j.dismissed(over) {
 			return false
 		}
-		j.app.tell("action %s was dismissed, so its keys may be another's: stopping the command", j.id)
+		j.app.eprintf("action %s was dismissed, so its keys may be another's: stopping the command", j.id)
 	case errors.Is(cause, kapi.ErrLost) && cause != kapi.ErrLost: //nolint:errorlint // it says more
 		j.lost = true
-		j.app.tell("action %s: %v: stopping the command", j.id, cause)
+		j.app.eprintf("action %s: %v: stopping the command", j.id, cause)
 	case errors.Is(cause, kapi.ErrLost):
-		j.app.tell("action %s was dismissed or taken over, so its keys may be another's: stopping the command", j.id)
+		j.app.eprintf("action %s was dismissed or taken over, so its keys may be another's: stopping the command", j.id)
 	default:
-		j.app.tell("action %s was %v: stopping the command", j.id, cause)
+		j.app.eprintf("action %s was %v: stopping the command", j.id, cause)
 	}
 	return true
 }

@@ -122,13 +122,13 @@ func (j *job) do(spec kapi.Spec) error {
 	}
 	interrupted := j.awaitOutput()
 	unrecorded := without(err, j.err)
-	j.tellUnrecorded(unrecorded)
+	j.warnUnrecorded(unrecorded)
 	if j.result == nil {
 		j.undo()
 		return cmp.Or(j.err, errNotRun)
 	}
 	if j.err != nil && unrecorded == nil && len(spec.Keys) > 0 && !spec.ReleaseOnFailure && !j.lost {
-		j.app.tell("the action failed and keeps its key, so that somebody looks at it first; to free it: %s dismiss %s%s",
+		j.app.eprintf("the action failed and keeps its key, so that somebody looks at it first; to free it: %s dismiss %s%s",
 			j.app.self(), j.app.storeArgument(), j.id)
 	}
 	return cmp.Or(interrupted, exitWith(j.code()))
@@ -136,16 +136,16 @@ func (j *job) do(spec kapi.Spec) error {
 
 // retrying says that the server doesn't take the start, while there is hope that it will.
 func (j *job) retrying(err error, within time.Duration) {
-	j.app.tell("the command is not started yet: %v; trying for %v, or until Ctrl-C", err, within)
+	j.app.eprintf("the command is not started yet: %v; trying for %v, or until Ctrl-C", err, within)
 }
 
 // reporting says that the server is lost, or found again, while the command goes on.
 func (j *job) reporting(id string, err error) {
 	if err != nil {
-		j.app.tell("what the command does can't be reported, and is kept until it can: %v", err)
+		j.app.eprintf("what the command does can't be reported, and is kept until it can: %v", err)
 		return
 	}
-	j.app.tell("action %s is reported on again", id)
+	j.app.eprintf("action %s is reported on again", id)
 }
 
 // operate is the action's operation.
@@ -167,7 +167,7 @@ func (j *job) operate(ctx context.Context, h kapi.Handle) error {
 func (j *job) conduct(ctx context.Context, h kapi.Handle) error {
 	j.id = h.ID()
 	for _, a := range h.Dismissed() {
-		j.app.tell("dismissed action %s, which had failed at %s%s", called(a), localTime(a.UpdatedAt), reason(a.State))
+		j.app.eprintf("dismissed action %s, which had failed at %s%s", called(a), localTime(a.UpdatedAt), reason(a.State))
 	}
 	if err := j.begin(); err != nil {
 		return err
@@ -176,13 +176,13 @@ func (j *job) conduct(ctx context.Context, h kapi.Handle) error {
 	j.tracker.Store(tracker)
 	socket, err := notify.Listen(j.faults, outerSocket(), func(datagram []byte) { tracker.Notice(progress.ParseNotice(datagram)) })
 	if err != nil {
-		j.app.tell("the command can't report its progress by itself: %v", err)
+		j.app.eprintf("the command can't report its progress by itself: %v", err)
 	}
 	if socket != nil {
 		defer socket.Close()
 	}
 	if err := supervise.Unseen(); err != nil && j.Timeout > 0 {
-		j.app.tell("the time limit will reach the command itself only, not what it starts: %v", err)
+		j.app.eprintf("the time limit will reach the command itself only, not what it starts: %v", err)
 	}
 	recorder := j.recorder()
 	j.tree, err = supervise.Start(j.command(h, tracker, socket, recorder))
@@ -222,7 +222,7 @@ func (j *job) command(h kapi.Handle, tracker *progress.Tracker, socket *notify.S
 		Grace: max(j.Grace, 1), // 0 is its default
 		TTY:   j.tty(), Line: tracker.Line, Terminal: tracker.Terminal,
 		Coverage: j.pattern.Coverage(),
-		Warn:     func(err error) { j.app.tell("%v", err) },
+		Warn:     func(err error) { j.app.eprintf("%v", err) },
 		Left:     func(r supervise.Result, left []supervise.Process) { tracker.Left(waitsFor(r, left)) },
 		Faults:   j.faults,
 	}

@@ -29,11 +29,11 @@ func (c *lsCmd) Run(a *app) error {
 			return writeJSON(a.stdout, actions)
 		case len(actions) == 0:
 			// Not on stdout: who counts lines there must get 0.
-			a.tell("no ongoing actions in %s", p)
+			a.eprintf("no ongoing actions in %s", p)
 			return nil
 		}
 		if err := p.hear(ctx, actions); err != nil {
-			a.tell("when runners were last heard is as of the last change: %v", err)
+			a.eprintf("when runners were last heard is as of the last change: %v", err)
 		}
 		return a.table(actions, time.Now())
 	})

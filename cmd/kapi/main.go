@@ -74,7 +74,7 @@ func kapiMain() int {
 // main runs a command line, and returns what to exit with.
 func (a *app) main(args []string) int {
 	a.faults = fault.NewNet(func(p *fault.Panic) {
-		a.tellFault(p)
+		a.printFault(p)
 		os.Exit(exitFault)
 	})
 	a.secrets = secretsOf(args, os.Environ())

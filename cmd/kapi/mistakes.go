@@ -165,8 +165,8 @@ type noCommandError struct{ node *kong.Node }
 
 func (e *noCommandError) Error() string { return "which command?" }
 
-// tell lists the commands that there are.
-func (e *noCommandError) tell(w io.Writer) {
+// printCommands lists the commands that there are.
+func (e *noCommandError) printCommands(w io.Writer) {
 	path := e.node.FullPath()
 	fmt.Fprintf(w, "kapi: a command is missing: %s COMMAND ...\n\n", path)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

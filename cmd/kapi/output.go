@@ -17,7 +17,7 @@ func (j *job) awaitOutput() error {
 	for {
 		select {
 		case <-j.tree.Written():
-			j.tellLost()
+			j.warnOfLoss()
 			return nil
 		default:
 		}
@@ -39,14 +39,14 @@ func (j *job) awaitOutput() error {
 	}
 }
 
-// tellLost says what could not be passed on, and makes that a failure: a socket may have broken when the
+// warnOfLoss says what could not be passed on, and makes that a failure: a socket may have broken when the
 // end was recorded already.
-func (j *job) tellLost() {
+func (j *job) warnOfLoss() {
 	lost := j.tree.Lost()
 	if lost == nil {
 		return
 	}
-	j.app.tell("output of the command was lost: %v", lost)
+	j.app.eprintf("output of the command was lost: %v", lost)
 	j.result.Lost = lost
 }
 

@@ -96,7 +96,7 @@ func (a *app) placeOf(ctx context.Context, t terms) (place, error) {
 		return nil, err
 	}
 	if host := readableOnTheWay(a.server); host != "" && a.token != "" {
-		a.tell("warning: the token goes to %s over http, so whoever is on the way can read it; use https://", host)
+		a.eprintf("warning: the token goes to %s over http, so whoever is on the way can read it; use https://", host)
 	}
 	return &remote{c, a.server, a.faults}, nil
 }

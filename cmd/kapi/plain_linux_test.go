@@ -46,13 +46,13 @@ func TestNothingRawOnATerminal(t *testing.T) {
 		t.Errorf("%d lines: %q", n, out.String())
 	}
 	out.Reset()
-	a.tell("an id: %s; an error: %v", hostile, errors.New(hostile))
+	a.eprintf("an id: %s; an error: %v", hostile, errors.New(hostile))
 	a.complain(fmt.Errorf("server: %w", errors.New(hostile)))
 	a.complain(errors.Join(errors.New(hostile), errors.Join(errors.New(hostile))))
 	a.complain(&kapi.HeldError{Key: hostile, Holder: hostileAction()})
-	told := strings.TrimSuffix(out.String(), "\n")
-	if isHostile(told) || strings.Contains(told, "\nkapi: e") || strings.Count(told, "\n") != 6 {
-		t.Errorf("%s", told)
+	printed := strings.TrimSuffix(out.String(), "\n")
+	if isHostile(printed) || strings.Contains(printed, "\nkapi: e") || strings.Count(printed, "\n") != 6 {
+		t.Errorf("%s", printed)
 	}
 }
 

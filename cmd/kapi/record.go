@@ -23,7 +23,7 @@ func (j *job) awaitRecord(done <-chan error) error {
 	began := time.Now()
 	patience := time.NewTimer(silently)
 	defer patience.Stop()
-	told, givenUp := false, false
+	warned, givenUp := false, false
 	for {
 		select {
 		case err := <-done:
@@ -33,14 +33,14 @@ func (j *job) awaitRecord(done <-chan error) error {
 			if j.result != nil {
 				how = "has ended (" + j.result.String() + ")"
 			}
-			j.app.tell("the command %s, but the end of action %s can't be recorded yet; trying %s until Ctrl-C", how, j.id, j.tried())
-			told = true
+			j.app.eprintf("the command %s, but the end of action %s can't be recorded yet; trying %s until Ctrl-C", how, j.id, j.tried())
+			warned = true
 		case sig := <-j.signals.C():
 			number, ok := sig.(syscall.Signal)
 			typed := number == syscall.SIGINT || number == syscall.SIGQUIT
 			givenUp = givenUp || ok && ends(number) && (!typed || time.Since(began) > settling)
 		}
-		if told && givenUp {
+		if warned && givenUp {
 			go j.faults.Try(j.place.close) // do returns, as nothing is waited for any more
 			return <-done
 		}
@@ -55,15 +55,15 @@ func (j *job) tried() string {
 	return fmt.Sprintf("for %v, or", j.EndTimeout)
 }
 
-// tellUnrecorded says that the end of the action is not what the record has. kapi exits as the command
+// warnUnrecorded says that the end of the action is not what the record has. kapi exits as the command
 // did all the same: whoever started it asked for that.
-func (j *job) tellUnrecorded(err error) {
+func (j *job) warnUnrecorded(err error) {
 	switch {
 	case err == nil:
 	case j.result != nil && (errors.Is(err, kapi.ErrUnavailable) || is[*fault.Panic](err)):
-		j.app.tell("the command has ended (%s), but that is on no record: %v", j.result, err)
+		j.app.eprintf("the command has ended (%s), but that is on no record: %v", j.result, err)
 	default:
-		j.app.tell("%v", err)
+		j.app.eprintf("%v", err)
 	}
 }
 
@@ -102,6 +102,6 @@ func (j *job) undo() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if _, err := j.place.Dismiss(ctx, j.id, "kapi run, whose command never ran"); err != nil && !errors.Is(err, kapi.ErrUnknown) {
-		j.app.tell("action %s holds its keys, although nothing was run: %v", j.id, err)
+		j.app.eprintf("action %s holds its keys, although nothing was run: %v", j.id, err)
 	}
 }

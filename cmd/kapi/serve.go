@@ -219,7 +219,7 @@ func (c *serveCmd) logger(a *app) *slog.Logger {
 	return slog.New(slog.NewTextHandler(logWriter{a}, options))
 }
 
-// A logWriter is stderr, for the lines of a log: without secrets, and, as tell has it, fit for a terminal.
+// A logWriter is stderr, for the lines of a log: without secrets, and, as eprintf has it, fit for a terminal.
 type logWriter struct{ app *app }
 
 // Write implements io.Writer.

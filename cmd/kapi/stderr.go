@@ -14,14 +14,14 @@ import (
 // lines is a text of kapi's own that has several; all that is from elsewhere in it is plain.
 type lines string
 
-// tell writes to stderr. There are as many lines as the format has, and those of arguments that are lines: no
+// eprintf writes to stderr. There are as many lines as the format has, and those of arguments that are lines: no
 // other text makes one, so that none looks as if kapi had said it.
-func (a *app) tell(format string, args ...any) {
+func (a *app) eprintf(format string, args ...any) {
 	for i, arg := range args {
 		switch arg := arg.(type) {
 		case lines:
 		case error:
-			args[i] = lines(strings.Join(told(arg), "\n"))
+			args[i] = lines(strings.Join(errorLines(arg), "\n"))
 		case fmt.Stringer:
 			args[i] = plain(arg.String())
 		case string:
@@ -35,13 +35,13 @@ func (a *app) tell(format string, args ...any) {
 	_, _ = io.WriteString(a.stderr, b.String())
 }
 
-// told is a line for each of the errors that were joined in err.
-func told(err error) (all []string) {
+// errorLines is a line for each of the errors that were joined in err.
+func errorLines(err error) (all []string) {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // itself, not what it wraps
 		var texts []string
 		for _, e := range joined.Unwrap() {
 			texts = append(texts, e.Error())
-			all = append(all, told(e)...)
+			all = append(all, errorLines(e)...)
 		}
 		if strings.Join(texts, "\n") == err.Error() {
 			return all
@@ -62,7 +62,7 @@ type aside struct {
 	written chan struct{} // closed when all is written
 }
 
-// speakAside makes tell return at once, until done is called; that waits until all is said, unless
+// speakAside makes eprintf return at once, until done is called; that waits until all is said, unless
 // it is in haste.
 func (a *app) speakAside(faults *fault.Net) (done func(haste bool)) {
 	direct := a.stderr

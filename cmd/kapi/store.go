@@ -57,7 +57,7 @@ func (a *app) openStore(ctx context.Context, log *slog.Logger) (store, error) {
 			return nil, fmt.Errorf("store %s: %w: %w", path, kapi.ErrUnavailable, err)
 		}
 	}
-	warn := func(text string) { a.tell("%s", text) }
+	warn := func(text string) { a.eprintf("%s", text) }
 	if log != nil {
 		warn = func(text string) { log.Warn(text) }
 	}
@@ -225,7 +225,7 @@ func (a *app) each(ids []string, f func(id string) error) error {
 		case errors.Is(err, kapi.ErrUnavailable), errors.Is(err, context.Canceled), exitCode(err) == exitForbidden:
 			return err // the others would fare no better
 		case err != nil:
-			a.tell("%s: %v", shownID(id), err)
+			a.eprintf("%s: %v", shownID(id), err)
 			failed = exitStatus(exitOther)
 		}
 	}

@@ -76,7 +76,7 @@ func (c *tokenLsCmd) Run(a *app) error {
 			return err
 		}
 		if len(tokens) == 0 {
-			a.tell("no tokens in %s", storeName(s))
+			a.eprintf("no tokens in %s", storeName(s))
 			return nil
 		}
 		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)

@@ -104,7 +104,7 @@ func (j *job) over(err error) error {
 // say tells what is no fault, so to people only: cron would send a mail.
 func (j *job) say(format string, args ...any) {
 	if term.IsTerminal(int(os.Stderr.Fd())) {
-		j.app.tell(format, args...)
+		j.app.eprintf(format, args...)
 	}
 }
 
@@ -131,7 +131,7 @@ func (ending) begin([]kapi.Action) {}
 
 func (e ending) show(a kapi.Action, settled bool) error {
 	if settled && a.Status != kapi.StatusCompleted {
-		e.app.tell("action %s failed: %s", called(a), stateText(a.State))
+		e.app.eprintf("action %s failed: %s", called(a), stateText(a.State))
 	}
 	return nil
 }

@@ -253,7 +253,7 @@ func TestDefaultTitle(t *testing.T) {
 	}
 }
 
-func TestTellIsPlainAndOneLineEach(t *testing.T) {
+func TestErrorsArePlainAndOneLineEach(t *testing.T) {
 	var b strings.Builder
 	a := &app{stderr: &b, stdout: io.Discard}
 	a.complain(errors.Join(errors.New("one\x1b[2J"), errors.New("two")))
@@ -270,7 +270,7 @@ func TestAside(t *testing.T) {
 	a := &app{stderr: w}
 	done := a.speakAside(nil)
 	for i := range 2 * unwritten { // the later ones are dropped
-		a.tell("line %d", i)
+		a.eprintf("line %d", i)
 	}
 	heard := make(chan []byte)
 	go func() {
@@ -278,7 +278,7 @@ func TestAside(t *testing.T) {
 		heard <- all
 	}()
 	done(false)
-	a.tell("directly")
+	a.eprintf("directly")
 	_ = w.Close()
 	lines := strings.Split(string(<-heard), "\n")
 	for i, line := range lines[:unwritten] {

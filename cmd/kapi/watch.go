@@ -162,7 +162,7 @@ func (w *watcher) missed(ongoing []kapi.Action) (err error) {
 		if slices.Contains(w.ids, id) {
 			err = fmt.Errorf("action %s: %w", id, errMissed)
 		} else if len(w.ids) == 0 {
-			w.app.tell("action %s: %v", id, errMissed)
+			w.app.eprintf("action %s: %v", id, errMissed)
 		}
 	}
 	return err

@@ -42,10 +42,10 @@ func (r *recorder) begin(pid int) {
 		return
 	}
 	if err := proc.Unproven(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		r.app.tell("if kapi is killed, that is noticed by its silence alone, which takes minutes: %v", err)
+		r.app.eprintf("if kapi is killed, that is noticed by its silence alone, which takes minutes: %v", err)
 	}
 	if err != nil {
-		r.app.tell("if kapi is killed, what is left of the command may not be recognised: %v", err)
+		r.app.eprintf("if kapi is killed, what is left of the command may not be recognised: %v", err)
 	}
 }
 

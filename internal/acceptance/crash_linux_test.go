@@ -56,7 +56,7 @@ type crash struct {
 	seq   uint64
 	// slowest is the longest that a dead worker's action stayed active.
 	slowest time.Duration
-	told    int
+	events  int
 }
 
 // TestCrash kills processes at random moments while they work, and checks after each
@@ -81,7 +81,7 @@ func TestCrash(t *testing.T) {
 		}
 	}
 	t.Logf("%d rounds, %d events told, %d changes; dead workers' actions failed after %v at most",
-		rounds, c.told, c.seq, c.slowest)
+		rounds, c.events, c.seq, c.slowest)
 }
 
 func (c *crash) round(t *testing.T, next fate) {
@@ -177,7 +177,7 @@ func (c *crash) inspect(t *testing.T, h *history, died map[int]bool) {
 	}
 	h.inspect(t, "sqlite:"+c.store.Path(), c.seq, died)
 	c.seq = feed(t, c.store, c.seq).Seq
-	c.told += h.count
+	c.events += h.count
 }
 
 // inspect opens a new peer, which settles what is left at once, and compares what is in the store

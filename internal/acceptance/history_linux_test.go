@@ -14,8 +14,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A told is what one worker told of one action.
-type told struct {
+// An account is what one worker said of one action.
+type account struct {
 	worker    int
 	start     *event
 	step      int // of the last report, -1 if none
@@ -27,14 +27,14 @@ type told struct {
 // the dismissal by somebody else's start, which nobody tells.
 type history struct {
 	mu       sync.Mutex
-	actions  map[string]*told
+	actions  map[string]*account
 	refusals []event
 	inherits []event
 	faults   []string
 	count    int
 }
 
-func newHistory() *history { return &history{actions: map[string]*told{}} }
+func newHistory() *history { return &history{actions: map[string]*account{}} }
 
 func (h *history) add(worker int, e event) {
 	h.mu.Lock()
@@ -53,7 +53,7 @@ func (h *history) add(worker int, e event) {
 	}
 	a := h.actions[e.ID]
 	if a == nil {
-		a = &told{worker: worker}
+		a = &account{worker: worker}
 		h.actions[e.ID] = a
 	}
 	switch e.What {
@@ -114,7 +114,7 @@ func (h *history) audit(t *testing.T, records []store.Record, died map[int]bool)
 }
 
 // compare says what of an action was told and is not so.
-func (a *told) compare(r *store.Record, died bool) (faults []string) {
+func (a *account) compare(r *store.Record, died bool) (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	if a.start != nil && a.start.Seq != r.Fence {
 		fault("its start had fence %d, now it has %d", a.start.Seq, r.Fence)
@@ -141,7 +141,7 @@ func (a *told) compare(r *store.Record, died bool) (faults []string) {
 
 // compareState checks the last report of a dead worker: that which was told last, or the
 // next, which was not told any more.
-func (a *told) compareState(r *store.Record) []string {
+func (a *account) compareState(r *store.Record) []string {
 	if a.start == nil {
 		return nil
 	}
@@ -159,7 +159,7 @@ type hold struct {
 }
 
 // overlaps finds keys that had two holders at once.
-func overlaps(records []store.Record, actions map[string]*told) (faults []string) {
+func overlaps(records []store.Record, actions map[string]*account) (faults []string) {
 	holds := map[string][]hold{}
 	for i := range records {
 		r := &records[i]
@@ -182,7 +182,7 @@ func overlaps(records []store.Record, actions map[string]*told) (faults []string
 	return faults
 }
 
-func heldUntil(r *store.Record, a *told) uint64 {
+func heldUntil(r *store.Record, a *account) uint64 {
 	switch {
 	case r.Status == kapi.StatusFailed && !a.start.Release:
 		return math.MaxUint64
@@ -199,13 +199,13 @@ func heldUntil(r *store.Record, a *told) uint64 {
 func (h *history) allKeys(t *testing.T, list []kapi.Action) {
 	t.Helper()
 	for _, a := range list {
-		told := h.actions[a.ID]
-		if told == nil || told.start == nil {
+		account := h.actions[a.ID]
+		if account == nil || account.start == nil {
 			continue
 		}
-		if want := told.start.Keys; told.start.Release && len(a.Keys) > 0 || !told.start.Release && !slices.Equal(a.Keys, want) {
+		if want := account.start.Keys; account.start.Release && len(a.Keys) > 0 || !account.start.Release && !slices.Equal(a.Keys, want) {
 			t.Errorf("failed action %s was started with the keys %q (released on failure: %v) and holds %q",
-				a.ID, want, told.start.Release, a.Keys)
+				a.ID, want, account.start.Release, a.Keys)
 		}
 	}
 }

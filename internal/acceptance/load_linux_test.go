@@ -18,14 +18,14 @@ type load struct {
 	head    store.Head // of the store, before
 	workers []*process
 	history *history
-	told    chan struct{} // one for each event
+	events  chan struct{} // one for each event
 	heard   sync.WaitGroup
 }
 
 // startLoad starts workers, each of which waits for the store for one of these times.
 func startLoad(t *testing.T, store string, timeouts ...string) *load {
 	t.Helper()
-	l := &load{t: t, store: store, history: newHistory(), told: make(chan struct{}, 1<<20)}
+	l := &load{t: t, store: store, history: newHistory(), events: make(chan struct{}, 1<<20)}
 	l.head = l.now()
 	witnesses := t.TempDir()
 	for _, timeout := range timeouts {
@@ -45,7 +45,7 @@ func (l *load) listen(worker int, p *process) {
 			continue
 		}
 		l.history.add(worker, e)
-		l.told <- struct{}{}
+		l.events <- struct{}{}
 	}
 }
 
@@ -55,7 +55,7 @@ func (l *load) await(n int) {
 	end := time.After(kapitest.Patience)
 	for i := range n {
 		select {
-		case <-l.told:
+		case <-l.events:
 		case <-end:
 			for i, p := range l.workers {
 				l.t.Logf("worker %d: %s", i, p.stderr)

@@ -119,8 +119,8 @@ func (r *resharding) inStep() {
 		if len(list) != 1 || list[0].Progress == nil {
 			return false
 		}
-		told := int(*list[0].Progress*reshardSlots + 0.5)
-		return told >= moved-2 && told <= moved && regexp.MustCompile(`^\d+$`).MatchString(list[0].State)
+		shown := int(*list[0].Progress*reshardSlots + 0.5)
+		return shown >= moved-2 && shown <= moved && regexp.MustCompile(`^\d+$`).MatchString(list[0].State)
 	})
 }
 

@@ -103,7 +103,7 @@ func (r *restart) ended() {
 		r.t.Errorf("the action ended as %+v", a)
 	}
 	// Who was away while the database was is told of the newest only, so nothing is done before it is back.
-	told := r.toldUntil(a.ID, kapi.StatusFailed)
+	statuses := r.statusesUntil(a.ID, kapi.StatusFailed)
 	if _, stderr, code := r.installation.run("dismiss", a.ID); code != 0 {
 		r.t.Errorf("kapi dismiss exits with %d: %s", code, stderr)
 	}
@@ -111,22 +111,22 @@ func (r *restart) ended() {
 	if n := r.seen.gapsSeen(); n > 0 {
 		r.t.Errorf("the gateway's client missed something %d times", n)
 	}
-	told = append(told, r.toldUntil(a.ID, kapi.StatusAborted)...)
-	if len(told) != 2 {
-		r.t.Errorf("kapi watch told of the statuses %v, want failed and aborted", told)
+	statuses = append(statuses, r.statusesUntil(a.ID, kapi.StatusAborted)...)
+	if len(statuses) != 2 {
+		r.t.Errorf("kapi watch shows the statuses %v, want failed and aborted", statuses)
 	}
 	r.watch.kill()
 }
 
-// toldUntil returns the statuses that kapi watch tells of an action, up to this one.
-func (r *restart) toldUntil(id string, last kapi.Status) (told []kapi.Status) {
+// statusesUntil returns the statuses that kapi watch shows of an action, up to this one.
+func (r *restart) statusesUntil(id string, last kapi.Status) (statuses []kapi.Status) {
 	r.t.Helper()
-	for told == nil || told[len(told)-1] != last {
-		if a := r.action(r.watch.line()); a.ID == id && (told == nil || told[len(told)-1] != a.Status) {
-			told = append(told, a.Status)
+	for statuses == nil || statuses[len(statuses)-1] != last {
+		if a := r.action(r.watch.line()); a.ID == id && (statuses == nil || statuses[len(statuses)-1] != a.Status) {
+			statuses = append(statuses, a.Status)
 		}
 	}
-	return told
+	return statuses
 }
 
 // TestRestartUnderLoad: the database is killed again and again while many processes change things,

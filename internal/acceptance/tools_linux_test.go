@@ -69,7 +69,7 @@ func TestToolsShowTheirProgress(t *testing.T) {
 			if code := run.wait(); code != 0 {
 				t.Fatalf("it exits with %d: %s%s", code, said(), run.stderr)
 			}
-			var told []string
+			var shown []string
 			last, between := 0.0, map[float64]bool{}
 			for {
 				a := k.action(watch.line())
@@ -77,7 +77,7 @@ func TestToolsShowTheirProgress(t *testing.T) {
 					continue
 				}
 				if a.Progress != nil {
-					told = append(told, fmt.Sprint(*a.Progress))
+					shown = append(shown, fmt.Sprint(*a.Progress))
 					if *a.Progress < last {
 						t.Errorf("after %v came %v", last, *a.Progress)
 					}
@@ -93,7 +93,7 @@ func TestToolsShowTheirProgress(t *testing.T) {
 				}
 			}
 			if len(between) < 2 || last < 0.97 {
-				t.Errorf("its progress was %v", told)
+				t.Errorf("its progress was %v", shown)
 			}
 			watch.signal(syscall.SIGINT)
 			watch.wait()

@@ -96,7 +96,7 @@ func workerMain(args []string) error {
 	return errors.Join(err, w.peer.Close())
 }
 
-func (w *worker) tell(e event) {
+func (w *worker) emit(e event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.out.Encode(e); err != nil { // one write
@@ -106,7 +106,7 @@ func (w *worker) tell(e event) {
 }
 
 func (w *worker) violated(format string, args ...any) {
-	w.tell(event{What: violation, Text: fmt.Sprintf(format, args...)})
+	w.emit(event{What: violation, Text: fmt.Sprintf(format, args...)})
 }
 
 // A job is one operation of a worker.
@@ -135,7 +135,7 @@ func (w *worker) work(ctx context.Context) {
 	var held *kapi.HeldError
 	switch {
 	case errors.As(err, &held):
-		w.tell(event{What: refused, ID: held.Holder.ID, Keys: []string{held.Key}})
+		w.emit(event{What: refused, ID: held.Holder.ID, Keys: []string{held.Key}})
 		select {
 		case <-time.After(afterRefusal):
 		case <-ctx.Done():
@@ -165,7 +165,7 @@ func (w *worker) insist(f func() error) error {
 func (j *job) do() (id string, status kapi.Status, err error) {
 	err = j.worker.peer.Do(context.Background(), j.spec, func(_ context.Context, h kapi.Handle) error {
 		id = h.ID()
-		j.tellStart(id, h.Fence())
+		j.emitStart(id, h.Fence())
 		return j.run(h)
 	})
 	if errors.Is(err, errBoom) {
@@ -184,7 +184,7 @@ func (j *job) start() (id string, status kapi.Status, err error) {
 	if err != nil {
 		return "", 0, err
 	}
-	j.tellStart(a.ID, a.Seq)
+	j.emitStart(a.ID, a.Seq)
 	<-done
 	for {
 		now, err := j.worker.get(a.ID)
@@ -210,8 +210,8 @@ func (w *worker) get(id string) (a kapi.Action, err error) {
 	return a, err
 }
 
-func (j *job) tellStart(id string, fence uint64) {
-	j.worker.tell(event{
+func (j *job) emitStart(id string, fence uint64) {
+	j.worker.emit(event{
 		What: started, ID: id, Seq: fence, Keys: j.spec.Keys, Release: j.spec.ReleaseOnFailure, Steps: j.steps,
 	})
 }
@@ -224,20 +224,20 @@ func (j *job) run(h kapi.Handle) error {
 	}
 	defer free()
 	for _, id := range leftovers {
-		j.worker.tell(event{What: inherited, ID: id, Seq: h.Fence()})
+		j.worker.emit(event{What: inherited, ID: id, Seq: h.Fence()})
 	}
 	for step := 1; step <= j.steps; step++ {
 		h.SetProgress(float64(step) / 4)
 		if err := j.worker.insist(func() error { return h.Impacted(said(step, j.steps)) }); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
-		j.worker.tell(event{What: reported, ID: h.ID(), Step: step})
+		j.worker.emit(event{What: reported, ID: h.ID(), Step: step})
 	}
 	if j.steps > 0 {
 		if err := j.worker.insist(h.Recovered); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
-		j.worker.tell(event{What: reported, ID: h.ID(), Step: j.steps + 1})
+		j.worker.emit(event{What: reported, ID: h.ID(), Step: j.steps + 1})
 	}
 	if j.fails {
 		return errBoom
@@ -257,7 +257,7 @@ func said(step, steps int) string {
 func (w *worker) settle(id string, status kapi.Status, spec kapi.Spec) {
 	e := event{What: ended, ID: id, Status: status}
 	if status != kapi.StatusFailed {
-		w.tell(e)
+		w.emit(e)
 		return
 	}
 	if a, err := w.get(id); err == nil {
@@ -265,7 +265,7 @@ func (w *worker) settle(id string, status kapi.Status, spec kapi.Spec) {
 	} else if !errors.Is(err, kapi.ErrUnknown) || spec.ReleaseOnFailure {
 		w.violated("read the failed action %s: %v", id, err)
 	}
-	w.tell(e)
+	w.emit(e)
 	if rand.IntN(3) == 0 {
 		return
 	}
@@ -277,7 +277,7 @@ func (w *worker) settle(id string, status kapi.Status, spec kapi.Spec) {
 		return err
 	}); {
 	case err == nil:
-		w.tell(event{What: dismissed, ID: id, Seq: a.Seq})
+		w.emit(event{What: dismissed, ID: id, Seq: a.Seq})
 	case tries > 1 && errors.Is(err, kapi.ErrUnknown): // it was this one, of whose outcome nobody knew
 	case !errors.Is(err, kapi.ErrUnknown) || spec.ReleaseOnFailure:
 		w.violated("dismiss %s: %v", id, err)

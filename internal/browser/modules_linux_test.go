@@ -77,7 +77,7 @@ func merges(t *testing.T, b *tab) {
 		},
 	} {
 		got := evaluate[string](b, module("model.js")+`.then(({ Model }) => {
-			const news = [], m = new Model({ changed() {}, told: (_, what) => news.push(what) });
+			const news = [], m = new Model({ changed() {}, news: (_, what) => news.push(what) });
 			const a = (id, seq, status = 1) => ({ id, seq, status, title: id, description: "", keys: [], created_at: seq, updated_at: seq });
 			`+tt.script+`;
 			const ongoing = [...m.entries.values()].filter((e) => !e.ended).map((e) => e.id + e.action.seq).sort().join(" ");
@@ -93,7 +93,7 @@ func merges(t *testing.T, b *tab) {
 func historyIsBounded(t *testing.T, b *tab) {
 	t.Helper()
 	got := evaluate[string](b, module("model.js")+`.then(({ Model }) => {
-		const m = new Model({ changed() {}, told() {} });
+		const m = new Model({ changed() {}, news() {} });
 		for (let i = 1; i <= 20000; i++) {
 			m.update({ id: "x", seq: i, status: i === 5000 ? 2 : 1, title: "x", description: "", keys: [], created_at: 0, updated_at: 100 * i, progress: i / 20000, state: "step " + i });
 		}
@@ -118,7 +118,7 @@ func listOrders(t *testing.T, b *tab) {
 	}
 	got := evaluate[string](b, fmt.Sprintf(`Promise.all([%s, %s]).then(([{ Model }, { List }]) => {
 		let list;
-		const m = new Model({ changed: (entry) => list.changed(entry), told() {} });
+		const m = new Model({ changed: (entry) => list.changed(entry), news() {} });
 		list = new List(m, () => {});
 		const a = (id, seq, state, status = 1) => ({ id, seq, status, state, title: id, description: "", keys: [], created_at: 1, updated_at: 1 });
 		m.list([a("x", 1, "fits"), a("y", 2, "no")], "e", 2);
@@ -203,7 +203,7 @@ func heartbeats(t *testing.T, b *tab) {
 func oneAction(t *testing.T, b *tab) {
 	t.Helper()
 	got := evaluate[string](b, fmt.Sprintf(`Promise.all([%s, %s]).then(([{ Model }, { Detail }]) => {
-		const m = new Model({ changed() {}, told() {} }), detail = new Detail(m);
+		const m = new Model({ changed() {}, news() {} }), detail = new Detail(m);
 		const start = Date.now() - 7200e3, begun = { runner: { host: "db1", heard_at: start } };
 		const a = (seq, more) => ({ id: "x", seq, status: 1, title: "x", description: "", keys: [], created_at: start, updated_at: start + 1000 * seq, progress: 0.1, ...more });
 		const names = () => [...detail.parts.facts.children].filter((fact) => !fact.hidden).map((fact) => fact.firstElementChild.textContent).join();

@@ -113,9 +113,9 @@ func TestRevoked(t *testing.T) {
 	s.kapi("token", "revoke", s.tokenID())
 	b.await("the page asks again, and says why", `document.querySelector("#sign-in-view").checkVisibility()
 		&& document.querySelector("#sign-in-view").textContent.includes("not valid any more") && !document.querySelector("#body").checkVisibility()`)
-	if told := evaluate[string](b, `[document.title, decodeURIComponent(document.querySelector("link[rel=icon]").href).includes("<text"),
-		document.querySelector("#question").open, document.documentElement.outerHTML.includes("secret")].join()`); told != "kapi,false,false,false" {
-		t.Errorf("title, icon, question, document: %s", told)
+	if shown := evaluate[string](b, `[document.title, decodeURIComponent(document.querySelector("link[rel=icon]").href).includes("<text"),
+		document.querySelector("#question").open, document.documentElement.outerHTML.includes("secret")].join()`); shown != "kapi,false,false,false" {
+		t.Errorf("title, icon, question, document: %s", shown)
 	}
 	b.quiet()
 }

@@ -216,11 +216,11 @@ func (f *front) signsOut(b *tab) {
 	f.goWrong(theGateway, nil)
 	evaluate[bool](b, `(window.before = true, new BroadcastChannel("kapi `+underPrefix+`/").postMessage("out"), true)`)
 	b.await("another tab has signed out", `!window.before && document.querySelector("#live-text").textContent === "Live"`)
-	evaluate[bool](b, `(BroadcastChannel.prototype.postMessage = function (what) { sessionStorage.setItem("told", this.name + " " + what) }, true)`)
+	evaluate[bool](b, `(BroadcastChannel.prototype.postMessage = function (what) { sessionStorage.setItem("posted", this.name + " " + what) }, true)`)
 	b.do(click(`document.querySelector("#sign-out")`))
 	b.await("signed out", `document.querySelector("#sign-in-view").checkVisibility()`)
-	if told := evaluate[string](b, `sessionStorage.getItem("told")`); told != "kapi "+underPrefix+"/ out" {
-		b.t.Errorf("the other tabs were told %q", told)
+	if posted := evaluate[string](b, `sessionStorage.getItem("posted")`); posted != "kapi "+underPrefix+"/ out" {
+		b.t.Errorf("the other tabs were sent %q", posted)
 	}
 	if path := strings.TrimPrefix(evaluate[string](b, `location.pathname`), underPrefix); path != "/" {
 		b.t.Errorf("it is at %s", path)

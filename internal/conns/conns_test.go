@@ -205,12 +205,12 @@ func TestDefaults(t *testing.T) {
 // A connection of the gateway is told why, and the room is there at once.
 func TestOnCrowded(t *testing.T) {
 	s := newSet(Limits{Total: 2, PerAddress: 1})
-	told := 0
+	calls := 0
 	first := s.come(1, "192.0.2.1")[0]
-	first.OnCrowded(func() { told++ })
+	first.OnCrowded(func() { calls++ })
 	second := s.come(1, "192.0.2.1")
-	if told != 1 || open([]*Conn{first}) != 1 || open(second) != 1 {
-		t.Errorf("told %d times", told)
+	if calls != 1 || open([]*Conn{first}) != 1 || open(second) != 1 {
+		t.Errorf("called %d times", calls)
 	}
 	s.expect(t, 1, 0, 1)
 	first.SignedIn("too late")

@@ -33,13 +33,13 @@ type Panic struct {
 func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
 
 // A Net catches panics. Its methods may be called concurrently. A nil Net catches none.
-type Net struct{ told func(*Panic) }
+type Net struct{ onPanic func(*Panic) }
 
-// NewNet returns a Net that calls told with each panic, in the goroutine that panicked, which may
-// hold locks then: told must not wait for anything.
-func NewNet(told func(*Panic)) *Net { return &Net{told} }
+// NewNet returns a Net that calls onPanic with each panic, in the goroutine that panicked, which may
+// hold locks then: onPanic must not wait for anything.
+func NewNet(onPanic func(*Panic)) *Net { return &Net{onPanic} }
 
-// Try calls f. If f panics, that is told and returned.
+// Try calls f. If f panics, the panic is handed to onPanic and returned.
 func (n *Net) Try(f func()) (caught *Panic) {
 	if n == nil {
 		f()
@@ -48,7 +48,7 @@ func (n *Net) Try(f func()) (caught *Panic) {
 	defer func() {
 		if v := recover(); v != nil {
 			caught = &Panic{v, debug.Stack()}
-			n.told(caught)
+			n.onPanic(caught)
 		}
 	}()
 	f()

@@ -10,17 +10,17 @@ import (
 )
 
 func TestTry(t *testing.T) {
-	var told []*Panic
-	n := NewNet(func(p *Panic) { told = append(told, p) })
-	if p := n.Try(func() {}); p != nil || len(told) != 0 {
-		t.Errorf("no panic is caught as %v, told %v", p, told)
+	var panics []*Panic
+	n := NewNet(func(p *Panic) { panics = append(panics, p) })
+	if p := n.Try(func() {}); p != nil || len(panics) != 0 {
+		t.Errorf("no panic is caught as %v, passed on as %v", p, panics)
 	}
 	p := n.Try(func() { panic("boo") })
 	if p == nil || p.Value != "boo" || p.Error() != "panic: boo" || !strings.Contains(string(p.Stack), "TestTry") {
 		t.Fatalf("caught %+v", p)
 	}
-	if len(told) != 1 || told[0] != p {
-		t.Errorf("told %v, want what was caught", told)
+	if len(panics) != 1 || panics[0] != p {
+		t.Errorf("passed on %v, want what was caught", panics)
 	}
 	if p := n.Try(func() { panic(nil) }); p == nil { //nolint:govet // that is what is tried
 		t.Error("a panic with nil is not caught")

@@ -17,7 +17,7 @@ func Eventually(t testing.TB, what string, holds func() bool, states ...func() s
 	t.Helper()
 	for end := time.Now().Add(Patience); !holds(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("after %v still not so: %s%s", Patience, what, told(states))
+			t.Fatalf("after %v still not so: %s%s", Patience, what, describe(states))
 		}
 	}
 }
@@ -36,12 +36,12 @@ func Receive[T any](t testing.TB, c <-chan T, what string, states ...func() stri
 	select {
 	case v = <-c:
 	case <-time.After(Patience):
-		t.Fatalf("waited %v for %s%s", Patience, what, told(states))
+		t.Fatalf("waited %v for %s%s", Patience, what, describe(states))
 	}
 	return v
 }
 
-func told(states []func() string) (text string) {
+func describe(states []func() string) (text string) {
 	for _, state := range states {
 		text += "\n" + state()
 	}

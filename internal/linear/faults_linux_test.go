@@ -62,7 +62,7 @@ func (r *round) troublePeers(kills, freezes int) {
 		r.at(when, func() {
 			r.note("kill %d", slot)
 			p := r.slots[slot]
-			r.recorder.kills(p.told)
+			r.recorder.kills(p.account)
 			p.kill()
 			r.launch(slot) // the same slot, but a new peer
 		})
@@ -90,7 +90,7 @@ func (r *round) awaitPeers() {
 	deadline := time.After(patience)
 	for slot, p := range r.slots {
 		select {
-		case <-p.told.begun:
+		case <-p.account.begun:
 		case <-deadline:
 			r.t.Fatalf("peer %d makes no calls after %v", slot, patience)
 		}
@@ -122,7 +122,7 @@ func run(t *testing.T, store backend, seed uint64, b bug) (*round, *model, []ope
 	}
 	<-time.After(time.Until(began.Add(length)))
 	for _, p := range r.slots {
-		r.recorder.leaves(p.told)
+		r.recorder.leaves(p.account)
 		p.leave(t)
 	}
 	closing := operation{from: now()}

@@ -141,26 +141,26 @@ func (m *model) refuses(w *world, o *operation) bool {
 // report: with the right fence, and while the action is active, or for the end once more.
 func (m *model) report(w *world, o *operation) (bool, *world) {
 	r := w.records[o.action]
-	told := o.Outcome
+	outcome := o.Outcome
 	switch {
 	case r == nil:
-		return told == unknown || told == uncertain, w
+		return outcome == unknown || outcome == uncertain, w
 	case o.Fence != r.fence:
-		return told == stale || told == unknown && !r.ongoing() || told == uncertain, w
+		return outcome == stale || outcome == unknown && !r.ongoing() || outcome == uncertain, w
 	case r.active():
 		next := r.reported(&o.call)
-		if told == uncertain {
+		if outcome == uncertain {
 			return true, m.with(w, o.action, next)
 		}
 		return m.acknowledged(w, o, next)
-	case told == uncertain:
+	case outcome == uncertain:
 		return true, w
 	case r.status == kapi.StatusFailed:
-		return told == badMove || told == fine && o.Status == kapi.StatusFailed, w
+		return outcome == badMove || outcome == fine && o.Status == kapi.StatusFailed, w
 	}
 	again := r.status == kapi.StatusCompleted && o.Status == kapi.StatusCompleted ||
 		r.status == kapi.StatusAborted && o.Status == kapi.StatusFailed
-	return told == unknown || told == fine && again, w
+	return outcome == unknown || outcome == fine && again, w
 }
 
 // acknowledged takes a report that was answered with success, if the answer is right.

@@ -131,11 +131,11 @@ func (p *member) begin(c call) func(*answer) {
 	p.n++
 	n := p.n
 	p.mu.Unlock()
-	p.tell(line{N: n, At: at, Call: &c})
-	return func(a *answer) { p.tell(line{N: n, At: now(), Answer: a}) }
+	p.emit(line{N: n, At: at, Call: &c})
+	return func(a *answer) { p.emit(line{N: n, At: now(), Answer: a}) }
 }
 
-func (p *member) tell(l line) {
+func (p *member) emit(l line) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.out.Encode(l); err != nil { // one write

@@ -18,12 +18,12 @@ const patience = 60 * time.Second
 
 // A process is a peer in a process of its own.
 type process struct {
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	stderr bytes.Buffer // read it when it has ended
-	told   *told
-	reap   func()        // waits for the end; may be called again
-	ended  chan struct{} // closed then
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	stderr  bytes.Buffer // read it when it has ended
+	account *account
+	reap    func()        // waits for the end; may be called again
+	ended   chan struct{} // closed then
 }
 
 // launch starts a peer, whose calls r takes down.
@@ -38,7 +38,7 @@ func launch(t *testing.T, r *recorder, slot int, s settings) *process {
 	cmd.Env = append(os.Environ(), peerVariable+"="+string(text), "GORACE=atexit_sleep_ms=0 halt_on_error=1")
 	// It ends with the test binary, even where that is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	p := &process{cmd: cmd, told: r.process(slot), ended: make(chan struct{})}
+	p := &process{cmd: cmd, account: r.process(slot), ended: make(chan struct{})}
 	cmd.Stderr = &p.stderr
 	if p.stdin, err = cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func launch(t *testing.T, r *recorder, slot int, s settings) *process {
 			if err != nil {
 				return // the process was killed in a last line: then its call had not begun, or not returned
 			}
-			r.add(p.told, text)
+			r.add(p.account, text)
 		}
 	}()
 	p.reap = sync.OnceFunc(func() {

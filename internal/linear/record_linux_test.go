@@ -14,17 +14,17 @@ import (
 // A recorder takes down what the processes of one history tell.
 type recorder struct {
 	mu        sync.Mutex
-	processes []*told
+	processes []*account
 }
 
-// told is what one process told.
-type told struct {
+// An account is what one process said.
+type account struct {
 	slot   int
 	killed int64 // when it was about to be, 0 if it was not
 	left   int64 // when it was told to end by itself
 	calls  map[int]*pending
 	faults []string
-	begun  chan struct{} // closed when it told something
+	begun  chan struct{} // closed when it said something
 }
 
 type pending struct {
@@ -33,28 +33,28 @@ type pending struct {
 	from, to int64
 }
 
-func (r *recorder) process(slot int) *told {
+func (r *recorder) process(slot int) *account {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := &told{slot: slot, calls: map[int]*pending{}, begun: make(chan struct{})}
+	p := &account{slot: slot, calls: map[int]*pending{}, begun: make(chan struct{})}
 	r.processes = append(r.processes, p)
 	return p
 }
 
-func (r *recorder) kills(p *told) {
+func (r *recorder) kills(p *account) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.killed = now()
 }
 
-func (r *recorder) leaves(p *told) {
+func (r *recorder) leaves(p *account) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.left = now()
 }
 
 // add takes a line down.
-func (r *recorder) add(p *told, text string) {
+func (r *recorder) add(p *account, text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var l line
@@ -123,7 +123,7 @@ func (r *recorder) operations(closing operation) (all []operation) {
 // ends returns what may have ended an action beside its peer's own word: it was killed, or it
 // was not sure of the start, so that nothing ran, and settled that or left. What is stored at the
 // end tells whether that came to pass.
-func (p *told) ends(o *operation, s *sight) (all []operation) {
+func (p *account) ends(o *operation, s *sight) (all []operation) {
 	by := operation{call: call{Title: o.Title}, client: nobody, to: forever}
 	if s.Status == kapi.StatusFailed {
 		by.seq = s.Seq // nothing comes after it but a dismissal

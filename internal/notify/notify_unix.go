@@ -48,7 +48,7 @@ type Socket struct {
 	folder folder
 	conn   *net.UnixConn
 	outer  *net.UnixConn // nil: nobody is forwarded to
-	tell   func([]byte)
+	handle func([]byte)
 	marker []byte // what Close sends to itself, behind all else
 	closed chan struct{}
 	once   sync.Once
@@ -57,12 +57,12 @@ type Socket struct {
 	stopSweep chan struct{}
 }
 
-// Listen makes a socket and calls tell with each datagram, from one goroutine, until Close.
+// Listen makes a socket and calls handle with each datagram, from one goroutine, until Close.
 // Each is sent on to forward, an address as in NOTIFY_SOCKET, with the descriptors that go
-// with it; "" is nobody. The slice is only valid during the call. A datagram over which tell panics
+// with it; "" is nobody. The slice is only valid during the call. A datagram over which handle panics
 // is lost, if faults catches that.
-func Listen(faults *fault.Net, forward string, tell func([]byte)) (*Socket, error) {
-	s := &Socket{tell: tell, closed: make(chan struct{}), stopSweep: make(chan struct{}), marker: []byte(rand.Text())}
+func Listen(faults *fault.Net, forward string, handle func([]byte)) (*Socket, error) {
+	s := &Socket{handle: handle, closed: make(chan struct{}), stopSweep: make(chan struct{}), marker: []byte(rand.Text())}
 	if err := s.listen(); err != nil {
 		return nil, fmt.Errorf("make a notify socket: %w", err)
 	}
@@ -121,7 +121,7 @@ func (s *Socket) read() {
 		if s.outer != nil {
 			s.forward(buf[:n], oob[:oobn])
 		}
-		s.tell(buf[:n])
+		s.handle(buf[:n])
 	}
 }
 
@@ -161,7 +161,7 @@ func descriptors(oob []byte) (fds []int) {
 	return fds
 }
 
-// Close returns when what was sent before was told, and removes the socket.
+// Close returns when what was sent before was handled, and removes the socket.
 func (s *Socket) Close() {
 	s.once.Do(func() {
 		if self, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.Address(), Net: "unixgram"}); err == nil {

@@ -21,13 +21,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A told is what was told.
-type told struct {
+// A received is the datagrams that came.
+type received struct {
 	mu  sync.Mutex
 	all []string
 }
 
-func (t *told) add(datagram []byte) {
+func (t *received) add(datagram []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.all = append(t.all, string(datagram))
@@ -45,9 +45,9 @@ func send(t *testing.T, address, text string) {
 	}
 }
 
-// What was sent before Close is told, and forwarded, and in order.
+// What was sent before Close is handled, and forwarded, and in order.
 func TestSocket(t *testing.T) {
-	var outer, inner told
+	var outer, inner received
 	manager, err := Listen(nil, "", outer.add)
 	if err != nil {
 		t.Fatal(err)
@@ -237,7 +237,7 @@ func TestSweepRaces(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 50 {
-				var got told
+				var got received
 				s, err := Listen(nil, "", got.add)
 				if err != nil {
 					t.Error(err)
@@ -268,7 +268,7 @@ func TestSystemdNotify(t *testing.T) {
 		t.Fatal("systemd-notify is missing: install the package systemd")
 	}
 	for _, forwarded := range []bool{false, true} {
-		var got, outer told
+		var got, outer received
 		forward := ""
 		if forwarded {
 			manager, err := Listen(nil, "", outer.add)
@@ -300,7 +300,7 @@ func TestSystemdNotify(t *testing.T) {
 
 // A manager that has gone, or never reads, must not hold up the command.
 func TestForwardingToNobody(t *testing.T) {
-	var got told
+	var got received
 	s, err := Listen(nil, filepath.Join(t.TempDir(), "nobody"), got.add)
 	if err != nil {
 		t.Fatal(err)

@@ -15,17 +15,17 @@ const (
 	maxCommand = 32
 )
 
-// Coverage is which lines of a stream are told, and when.
+// Coverage is which lines of a stream are emitted, and when.
 type Coverage int
 
 const (
 	// SomeLines is for a guess: those at the end of each piece of a flood stand for the rest of
-	// it. One that has not ended is told at a Pause.
+	// it. One that has not ended is emitted at a Pause.
 	SomeLines Coverage = iota
-	// AllLines is for what may stand on any line. One that has not ended is told at a Pause,
+	// AllLines is for what may stand on any line. One that has not ended is emitted at a Pause,
 	// and again if it goes on after that.
 	AllLines
-	// AllLinesOnce is for counting: each line is told exactly once, when it has ended.
+	// AllLinesOnce is for counting: each line is emitted exactly once, when it has ended.
 	AllLinesOnce
 )
 
@@ -39,11 +39,11 @@ type Scanner struct {
 	Line func(line []byte)
 	// Terminal is told what the terminal's progress escape says.
 	Terminal func(TerminalProgress)
-	// Coverage says which lines are told, and when.
+	// Coverage says which lines are emitted, and when.
 	Coverage Coverage
 
 	line    []byte
-	told    bool // the line was told before its end
+	emitted bool // the line was emitted before its end
 	state   escape
 	c2      bool // the last byte began a control character of U+0080 to U+009F
 	command []byte
@@ -103,17 +103,17 @@ func plainLength(p []byte) int {
 	return len(p)
 }
 
-// Pause tells the line that has not ended yet. It is for a stream that has been quiet for a
+// Pause emits the line that has not ended yet. It is for a stream that has been quiet for a
 // moment, so that what stands there is what its reader sees.
 func (s *Scanner) Pause() {
 	if s.Pending() {
-		s.tell()
-		s.told = true
+		s.emit()
+		s.emitted = true
 	}
 }
 
-// Pending reports whether Pause would tell something.
-func (s *Scanner) Pending() bool { return s.Coverage != AllLinesOnce && !s.told && len(s.line) > 0 }
+// Pending reports whether Pause would emit something.
+func (s *Scanner) Pending() bool { return s.Coverage != AllLinesOnce && !s.emitted && len(s.line) > 0 }
 
 // Flush ends the last line of a stream.
 func (s *Scanner) Flush() {
@@ -253,7 +253,7 @@ func (s *Scanner) show(p []byte) {
 	}
 	if len(p) > 0 {
 		s.line = append(s.line, p...)
-		s.told = false
+		s.emitted = false
 	}
 }
 
@@ -267,13 +267,13 @@ func (s *Scanner) longest() int {
 
 // end ends the line.
 func (s *Scanner) end() {
-	if !s.told {
-		s.tell()
+	if !s.emitted {
+		s.emit()
 	}
-	s.line, s.told = s.line[:0], false
+	s.line, s.emitted = s.line[:0], false
 }
 
-func (s *Scanner) tell() {
+func (s *Scanner) emit() {
 	if s.Line != nil && len(bytes.TrimSpace(s.line)) > 0 {
 		s.Line(s.line)
 	}

@@ -10,18 +10,18 @@ import (
 	"unicode/utf8"
 )
 
-// scan writes the stream in pieces of a size and returns what was told.
-func scan(in string, piece int, coverage Coverage) (told []string) {
+// scan writes the stream in pieces of a size and returns what was emitted.
+func scan(in string, piece int, coverage Coverage) (emitted []string) {
 	s := Scanner{
 		Coverage: coverage,
-		Line:     func(line []byte) { told = append(told, Text(line, maxLine)) },
-		Terminal: func(p TerminalProgress) { told = append(told, fmt.Sprintf("<%d %v>", p.State, p.Progress)) },
+		Line:     func(line []byte) { emitted = append(emitted, Text(line, maxLine)) },
+		Terminal: func(p TerminalProgress) { emitted = append(emitted, fmt.Sprintf("<%d %v>", p.State, p.Progress)) },
 	}
 	for p := range slices.Chunk([]byte(in), max(piece, 1)) {
 		_, _ = s.Write(p)
 	}
 	s.Flush()
-	return told
+	return emitted
 }
 
 func TestScanner(t *testing.T) {
@@ -84,7 +84,7 @@ func TestScannerLongLines(t *testing.T) {
 				}
 			}
 			if want := []int{most - 1, most, most, most, 3}; !slices.Equal(lengths, want) {
-				t.Errorf("%d, in pieces of %d: told %v bytes, want %v", coverage, piece, lengths, want)
+				t.Errorf("%d, in pieces of %d: emitted %v bytes, want %v", coverage, piece, lengths, want)
 			}
 		}
 	}
@@ -114,17 +114,17 @@ func TestScannerFlood(t *testing.T) {
 	}
 	flood.WriteString(" \n\r\n\n")
 	for _, coverage := range []Coverage{AllLines, AllLinesOnce} {
-		if told := scan(flood.String(), 1<<16, coverage); len(told) != 100_000 {
-			t.Errorf("told %d lines, want every one", len(told))
+		if emitted := scan(flood.String(), 1<<16, coverage); len(emitted) != 100_000 {
+			t.Errorf("emitted %d lines, want every one", len(emitted))
 		}
 	}
-	told := scan(flood.String(), 1<<16, SomeLines)
-	if len(told) > 1000 || told[len(told)-1] != "line 99999" || told[len(told)-2] != "line 99998" {
-		t.Errorf("told %d lines, the last ones %q", len(told), told[max(len(told)-3, 0):])
+	emitted := scan(flood.String(), 1<<16, SomeLines)
+	if len(emitted) > 1000 || emitted[len(emitted)-1] != "line 99999" || emitted[len(emitted)-2] != "line 99998" {
+		t.Errorf("emitted %d lines, the last ones %q", len(emitted), emitted[max(len(emitted)-3, 0):])
 	}
-	for _, line := range told {
+	for _, line := range emitted {
 		if !strings.HasPrefix(line, "line ") || strings.Count(line, "line") != 1 {
-			t.Fatalf("told %q, which was never a line", line)
+			t.Fatalf("emitted %q, which was never a line", line)
 		}
 	}
 }
@@ -132,9 +132,9 @@ func TestScannerFlood(t *testing.T) {
 // What goes over from one piece to the next must not be lost where lines are skipped.
 func TestScannerFloodSeams(t *testing.T) {
 	one := strings.Repeat("a short line\n", 1000)
-	told := scan("begin"+one+"\x1b]9;4;1;5"+"\aend", len("begin"+one)+9, SomeLines)
-	if len(told) < 2 || told[0] != "begina short line" || told[len(told)-2] != "<1 0.05>" || told[len(told)-1] != "end" {
-		t.Errorf("told %q", told)
+	emitted := scan("begin"+one+"\x1b]9;4;1;5"+"\aend", len("begin"+one)+9, SomeLines)
+	if len(emitted) < 2 || emitted[0] != "begina short line" || emitted[len(emitted)-2] != "<1 0.05>" || emitted[len(emitted)-1] != "end" {
+		t.Errorf("emitted %q", emitted)
 	}
 }
 
@@ -150,19 +150,19 @@ func TestScannerFloodOfEscapes(t *testing.T) {
 		{"at the start", "\x1b]9;4;1;42\a" + colours},
 	} {
 		for _, piece := range []int{len(c.in), 8192, 8191} {
-			told := scan(c.in, piece, SomeLines)
+			emitted := scan(c.in, piece, SomeLines)
 			n := 0
-			for _, line := range told {
+			for _, line := range emitted {
 				switch line {
 				case "<1 0.42>":
 					n++
 				case "red":
 				default:
-					t.Errorf("%s, in pieces of %d: told %q", c.name, piece, line)
+					t.Errorf("%s, in pieces of %d: emitted %q", c.name, piece, line)
 				}
 			}
-			if n != 1 || len(told) > 500 {
-				t.Errorf("%s, in pieces of %d: told %d times, among %d lines", c.name, piece, n, len(told))
+			if n != 1 || len(emitted) > 500 {
+				t.Errorf("%s, in pieces of %d: emitted %d times, among %d lines", c.name, piece, n, len(emitted))
 			}
 		}
 	}
@@ -194,14 +194,14 @@ func testMemoryIsBounded(t *testing.T, begin string, coverage Coverage) {
 func TestScannerGigabyte(t *testing.T) {
 	block := bytes.Repeat([]byte("50% "), 1<<18)
 	for coverage, size := range map[Coverage]int{SomeLines: 1 << 30, AllLines: 1 << 25, AllLinesOnce: 1 << 25} {
-		var told []string
-		s := Scanner{Coverage: coverage, Line: func(line []byte) { told = append(told, string(line)) }}
+		var emitted []string
+		s := Scanner{Coverage: coverage, Line: func(line []byte) { emitted = append(emitted, string(line)) }}
 		for range size / len(block) {
 			_, _ = s.Write(block)
 		}
 		_, _ = s.Write([]byte("\nend\n"))
-		if want := []string{string(block[:s.longest()]), "end"}; !slices.Equal(told, want) {
-			t.Errorf("%d: told %d lines, want 2", coverage, len(told))
+		if want := []string{string(block[:s.longest()]), "end"}; !slices.Equal(emitted, want) {
+			t.Errorf("%d: emitted %d lines, want 2", coverage, len(emitted))
 		}
 	}
 }
@@ -214,8 +214,8 @@ func TestPause(t *testing.T) {
 
 func testPause(t *testing.T, coverage Coverage) {
 	t.Helper()
-	var told []string
-	s := Scanner{Coverage: coverage, Line: func(line []byte) { told = append(told, string(line)) }}
+	var emitted []string
+	s := Scanner{Coverage: coverage, Line: func(line []byte) { emitted = append(emitted, string(line)) }}
 	write := func(p string) { _, _ = s.Write([]byte(p)) }
 	write("\r10%")
 	if !s.Pending() {
@@ -230,23 +230,23 @@ func testPause(t *testing.T, coverage Coverage) {
 	write("%")
 	s.Pause()
 	write(" of all\n")
-	if want := []string{"10%", "20%", "20% of all"}; !slices.Equal(told, want) {
-		t.Errorf("told %q, want %q", told, want)
+	if want := []string{"10%", "20%", "20% of all"}; !slices.Equal(emitted, want) {
+		t.Errorf("emitted %q, want %q", emitted, want)
 	}
 }
 
 // What is counted must not be told before its end, or it would be told twice.
 func TestPauseOfWhatIsCounted(t *testing.T) {
-	var told []string
-	s := Scanner{Coverage: AllLinesOnce, Line: func(line []byte) { told = append(told, string(line)) }}
+	var emitted []string
+	s := Scanner{Coverage: AllLinesOnce, Line: func(line []byte) { emitted = append(emitted, string(line)) }}
 	_, _ = s.Write([]byte("moved"))
 	if s.Pending() {
 		t.Error("something is pending")
 	}
 	s.Pause()
 	_, _ = s.Write([]byte(" a\n"))
-	if want := []string{"moved a"}; !slices.Equal(told, want) {
-		t.Errorf("told %q, want %q", told, want)
+	if want := []string{"moved a"}; !slices.Equal(emitted, want) {
+		t.Errorf("emitted %q, want %q", emitted, want)
 	}
 }
 
@@ -318,7 +318,7 @@ func FuzzScanner(f *testing.F) {
 		f.Add([]byte(seed), 3)
 	}
 	f.Fuzz(func(t *testing.T, in []byte, piece int) {
-		collect := func(piece int) (told []string, s *Scanner) {
+		collect := func(piece int) (emitted []string, s *Scanner) {
 			s = &Scanner{Coverage: AllLinesOnce}
 			s.Line = func(line []byte) {
 				if bytes.ContainsAny(line, "\x1b\r\n\x00") {
@@ -326,19 +326,19 @@ func FuzzScanner(f *testing.F) {
 				}
 				text := Text(line, 200)
 				checkText(t, text)
-				told = append(told, text)
+				emitted = append(emitted, text)
 			}
 			s.Terminal = func(p TerminalProgress) {
 				if p.State < 0 || p.State > 4 || p.Progress > 1 {
 					t.Errorf("got %+v", p)
 				}
-				told = append(told, fmt.Sprint(p))
+				emitted = append(emitted, fmt.Sprint(p))
 			}
 			for p := range slices.Chunk(in, max(piece, 1)) {
 				_, _ = s.Write(p)
 			}
 			s.Flush()
-			return told, s
+			return emitted, s
 		}
 		whole, s := collect(len(in))
 		pieces, _ := collect(1 + piece&7)

@@ -274,7 +274,7 @@ func (t *Tracker) Run(ctx context.Context) {
 		defer timer.Stop()
 		look = timer.C
 	}
-	told := ""
+	last := ""
 	for {
 		select {
 		case <-look:
@@ -283,7 +283,7 @@ func (t *Tracker) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		told = t.tellTrouble(told)
+		last = t.reportTrouble(last)
 	}
 }
 
@@ -295,9 +295,9 @@ func (t *Tracker) lookForStall() {
 	}
 }
 
-// tellTrouble reports the worst trouble, or that there is none any more, if that is new. An
+// reportTrouble reports the worst trouble, or that there is none any more, if that is new. An
 // error needs no answer: the reporter knows, and what is said next says it too.
-func (t *Tracker) tellTrouble(told string) string {
+func (t *Tracker) reportTrouble(last string) string {
 	t.mu.Lock()
 	worst := ""
 	for _, reason := range t.troubles {
@@ -307,7 +307,7 @@ func (t *Tracker) tellTrouble(told string) string {
 	}
 	t.mu.Unlock()
 	switch {
-	case worst == told:
+	case worst == last:
 	case worst == "":
 		_ = t.reporter.Recovered()
 	default:

@@ -13,20 +13,20 @@ import (
 
 // A log is a Reporter that writes down what it is told.
 type log struct {
-	mu   sync.Mutex
-	told []string
+	mu    sync.Mutex
+	calls []string
 }
 
 func (l *log) add(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.told = append(l.told, fmt.Sprintf(format, args...))
+	l.calls = append(l.calls, fmt.Sprintf(format, args...))
 }
 
 func (l *log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Join(l.told, ", ")
+	return strings.Join(l.calls, ", ")
 }
 
 func (l *log) SetProgress(p float64)        { l.add("%v", p) }
@@ -117,7 +117,7 @@ func TestTrackerTroubles(t *testing.T) {
 				t.Errorf("got %s, want %s", got, want)
 			}
 			l.mu.Lock()
-			l.told = nil
+			l.calls = nil
 			l.mu.Unlock()
 		}
 		tracker.Notice(ParseNotice([]byte("STATUS=a")))

@@ -125,7 +125,7 @@ func (s *script) lookup(id string) (r store.Record, ok bool) {
 // then compares what there is with what a line says.
 func (s *script) then(p *phrase) {
 	subject := p.first("action")
-	if got := s.told(subject); got != "" {
+	if got := s.effect(subject); got != "" {
 		s.check(s.at, "then "+got, s.at.text)
 		clear(p.words)
 		return
@@ -142,8 +142,8 @@ func (s *script) then(p *phrase) {
 	clear(p.words)
 }
 
-// told returns what the last transaction did, "" if it is not what a script asks for.
-func (s *script) told(subject string) string {
+// effect returns what the last transaction did, "" if it is not what a script asks for.
+func (s *script) effect(subject string) string {
 	var got []string
 	switch pl := s.last; {
 	case pl == nil:

@@ -124,7 +124,7 @@ func runScript(t *testing.T, file string) {
 			for _, s.at = range cases[title] {
 				s.run()
 			}
-			if s.commit(); !s.tells {
+			if s.commit(); !s.expects {
 				s.bad("the case expects nothing")
 			}
 		})
@@ -146,9 +146,9 @@ type script struct {
 	seq      uint64
 	now      int64
 
-	batch []step
-	last  *Plan // of the last transaction
-	tells bool  // the case expects something
+	batch   []step
+	last    *Plan // of the last transaction
+	expects bool  // the case expects something
 }
 
 // A step is a change of a transaction that has not been committed.
@@ -166,7 +166,7 @@ func (s *script) bad(format string, args ...any) {
 
 func (s *script) check(at sentence, got, want string) {
 	s.t.Helper()
-	if s.tells = true; got != want {
+	if s.expects = true; got != want {
 		s.t.Errorf("%s:%d: %s\n\t got: %s\n\twant: %s", s.file, at.number, at.text, cmp.Or(got, "(done)"), cmp.Or(want, "(done)"))
 	}
 }
@@ -187,7 +187,7 @@ func (s *script) run() {
 	switch {
 	case do != nil:
 		s.batch = append(s.batch, step{s.at, want, do})
-		s.tells = s.tells || arrow
+		s.expects = s.expects || arrow
 	case joined:
 		s.bad("not a change")
 	case verb == "look":

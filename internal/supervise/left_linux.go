@@ -8,8 +8,8 @@ import (
 // lookAtLeft is how often what the command has left running is looked at.
 const lookAtLeft = time.Second
 
-// tellLeft tells, when the command itself has ended, what the tree is still waited for.
-func (t *Tree) tellLeft() {
+// notifyLeft says, when the command itself has ended, what the tree is still waited for.
+func (t *Tree) notifyLeft() {
 	if t.left == nil {
 		return
 	}
@@ -22,7 +22,7 @@ func (t *Tree) tellLeft() {
 	}
 	tick := time.NewTicker(lookAtLeft)
 	defer tick.Stop()
-	var told []Process
+	var last []Process
 	for {
 		select {
 		case <-tick.C:
@@ -30,8 +30,8 @@ func (t *Tree) tellLeft() {
 			return
 		}
 		status, left, ok := t.child.remaining()
-		if ok && len(left) > 0 && !slices.Equal(left, told) {
-			told = left
+		if ok && len(left) > 0 && !slices.Equal(left, last) {
+			last = left
 			t.left(newResult(status, nil, ""), left)
 		}
 	}

@@ -2,8 +2,8 @@
 
 package supervise
 
-// tellLeft tells nothing: what a command starts is not known here.
-func (t *Tree) tellLeft() {}
+// notifyLeft does nothing: what a command starts is not known here.
+func (t *Tree) notifyLeft() {}
 
 // Unseen is nil: nobody expects to reach more than the command itself here.
 func Unseen() error { return nil }

@@ -62,7 +62,7 @@ func TestStopOfATreeThatKeepsForking(t *testing.T) {
 
 // A nested kapi run passes the signal on to its own command; two would mean
 // "at once" to many programs.
-func TestStopOfANestedRunTellsItsCommandOnce(t *testing.T) {
+func TestStopOfANestedRunSignalsItsCommandOnce(t *testing.T) {
 	self, counter := selfAs(t, "supervise"), selfAs(t, "count")
 	h := supervised(t, withGrace("1h"), "sh", "-c", `exec `+self+` sh -c 'exec `+counter+`' 3>/dev/null`)
 	pid, err := strconv.Atoi(h.word(1))

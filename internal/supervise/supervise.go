@@ -194,7 +194,7 @@ func (t *Tree) run(over func()) {
 	}
 	t.faults.Go(&wg, t.passSignals)
 	t.faults.Go(&wg, t.end)
-	t.faults.Go(&wg, t.tellLeft)
+	t.faults.Go(&wg, t.notifyLeft)
 	t.faults.Go(&wg, func() { t.output.mirror(t.gone) })
 	var status syscall.WaitStatus
 	var err error

@@ -25,7 +25,7 @@ export class Detail {
     this.id = id;
     this.entry = undefined;
     this.drawnAt = 0;
-    this.told = undefined;
+    this.drawnStatus = undefined;
     this.parts.chart.replaceChildren();
     show(this.root, id !== undefined);
     this.tick(api.now(), false);
@@ -64,9 +64,9 @@ export class Detail {
     this.#paintButtons(a, now);
     this.#paintFacts(entry, now, stale);
     const at = performance.now();
-    if (at - this.drawnAt >= drawEvery || this.told !== a.status) {
+    if (at - this.drawnAt >= drawEvery || this.drawnStatus !== a.status) {
       this.drawnAt = at;
-      this.told = a.status;
+      this.drawnStatus = a.status;
       this.#paintHistory(entry, now);
       this.#paintCommands(a);
     }

@@ -16,7 +16,7 @@ import { Announcer, Notices, Tab } from "./tab.js";
 import { nameOf, second, shellQuote } from "./text.js";
 
 const announcer = new Announcer();
-const model = new Model({ changed, told });
+const model = new Model({ changed, news });
 const list = new List(model, wake);
 const detail = new Detail(model);
 const hearing = new Hearing(model);
@@ -79,7 +79,7 @@ function tabSoon() {
   }, 200);
 }
 
-function told(entry, what) {
+function news(entry, what) {
   const title = nameOf(entry.action);
   const words = { unseen: "has ended", impacted: "is impacted", recovered: "has recovered", failed: "has failed", completed: "has completed", aborted: "was aborted" };
   announce(`${title} ${words[what]}`);

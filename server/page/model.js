@@ -79,7 +79,7 @@ class Entry {
 }
 
 export class Model {
-  // on has changed(entry), for every change, and told(entry, what), for what is news: "failed",
+  // on has changed(entry), for every change, and news(entry, what), for what is news: "failed",
   // "impacted", "recovered", "completed", "aborted", or "unseen" for an ending that was missed.
   constructor(on) {
     this.on = on;
@@ -149,9 +149,9 @@ export class Model {
 
   #tell(entry, before) {
     const { status } = entry.action;
-    if (status === Status.failed) this.on.told(entry, "failed");
-    else if (status === Status.impacted) this.on.told(entry, "impacted");
-    else if (before?.status === Status.impacted) this.on.told(entry, "recovered");
+    if (status === Status.failed) this.on.news(entry, "failed");
+    else if (status === Status.impacted) this.on.news(entry, "impacted");
+    else if (before?.status === Status.impacted) this.on.news(entry, "recovered");
   }
 
   // heard takes note of when a runner was last heard, as it is known now, by the server's clock.
@@ -175,7 +175,7 @@ export class Model {
     if (how === "unseen") entry.action = action;
     else entry.take(action, entry.endedAt);
     this.on.changed(entry);
-    this.on.told(entry, how);
+    this.on.news(entry, how);
   }
 
   // settle gives up on what the gateway did not tell of.

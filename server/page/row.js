@@ -95,9 +95,9 @@ export class Row {
     this.card = stamp("row");
     this.parts = {};
     for (const part of this.card.querySelectorAll("[data-part]")) this.parts[part.dataset.part] = part;
-    const { description } = this.parts, told = this.entry.action.description;
-    text(description, plain(told));
-    show(description, told !== "");
+    const { description } = this.parts, words = this.entry.action.description;
+    text(description, plain(words));
+    show(description, words !== "");
   }
 
   paint(now, performanceNow, stale) {
