@@ -39,7 +39,7 @@ func readers() error {
 		case "expect":
 			all.expect(n)
 			fmt.Println("expects")
-			if err := all.report(); err != nil {
+			if err := all.printLatencies(); err != nil {
 				return err
 			}
 		}
@@ -193,7 +193,7 @@ func (a *audience) expect(updates int) {
 	a.next.Store(0)
 }
 
-func (a *audience) report() error {
+func (a *audience) printLatencies() error {
 	select {
 	case <-a.done:
 	case <-time.After(time.Minute):

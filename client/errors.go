@@ -65,8 +65,8 @@ func (c *Client) refusal(resp *http.Response, data []byte) error {
 	switch {
 	case resp.StatusCode == http.StatusTooManyRequests:
 		return c.limited(resp, &body)
-	case resp.StatusCode >= 500 && body.Report != "":
-		return unavailable("server %s: it answered %s (report %s)", c.base, resp.Status, body.Report)
+	case resp.StatusCode >= 500 && body.Incident != "":
+		return unavailable("server %s: it answered %s (incident %s)", c.base, resp.Status, body.Incident)
 	case resp.StatusCode >= 500:
 		return unavailable("server %s: it answered %s", c.base, resp.Status)
 	case resp.StatusCode == http.StatusNotFound && body.Message != "":

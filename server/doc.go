@@ -46,7 +46,7 @@
 // # What goes wrong
 //
 // Every refusal is a JSON object: {"code", "message"} where the client is at fault;
-// {"message", "report"} where it is not, with the same report in the log; and
+// {"message", "report"} where it is not, report being the id that the log has as incident; and
 // {"message", "retry_after", "global"} past a rate limit. The codes are kAPI's;
 // docs/rest.md has the table of them.
 //

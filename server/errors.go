@@ -34,9 +34,9 @@ func (s *Server) fail(c *call, err error) {
 		c.w.sendJSON(own.Status, own)
 	case isUnavailable(err):
 		c.w.Header().Set("Retry-After", retryAfter)
-		s.failReported(c, http.StatusServiceUnavailable, "Service Unavailable", err)
+		s.failWithIncident(c, http.StatusServiceUnavailable, "Service Unavailable", err)
 	default:
-		s.failReported(c, http.StatusInternalServerError, "Internal Server Error", err)
+		s.failWithIncident(c, http.StatusInternalServerError, "Internal Server Error", err)
 	}
 }
 
@@ -59,13 +59,13 @@ func isUnavailable(err error) bool {
 	return false
 }
 
-// failReported answers with nothing but the id under which the log says more.
-func (s *Server) failReported(c *call, status int, message string, err error, more ...any) {
-	c.w.sendJSON(status, wire.Failure{Message: message, Report: s.report(c, status, err, more...)})
+// failWithIncident answers with nothing but the id of an incident, under which the log says more.
+func (s *Server) failWithIncident(c *call, status int, message string, err error, more ...any) {
+	c.w.sendJSON(status, wire.Failure{Message: message, Incident: s.logIncident(c, status, err, more...)})
 }
 
-// report logs err and returns the id it has there.
-func (s *Server) report(c *call, status int, err error, more ...any) string {
+// logIncident logs err as an incident and returns its id.
+func (s *Server) logIncident(c *call, status int, err error, more ...any) string {
 	id := rand.Text()[:12]
 	level := slog.LevelError
 	switch {
@@ -76,7 +76,7 @@ func (s *Server) report(c *call, status int, err error, more ...any) string {
 		level = slog.LevelWarn
 	}
 	s.log.Log(c.Context(), level, "request failed", append([]any{
-		"report", id, "method", c.Method, "path", c.URL.Path, "status", status, "error", err,
+		"incident", id, "method", c.Method, "path", c.URL.Path, "status", status, "error", err,
 	}, more...)...)
 	return id
 }
@@ -100,9 +100,9 @@ func (s *Server) finish(w *recorder, r *http.Request) {
 func (s *Server) panicked(c *call, v any) {
 	err := fmt.Errorf("panic: %v", v)
 	if c.w.status != 0 { // too late to say anything but that it is cut off
-		s.report(c, c.w.status, err, "stack", string(debug.Stack()))
+		s.logIncident(c, c.w.status, err, "stack", string(debug.Stack()))
 		panic(http.ErrAbortHandler)
 	}
 	s.door.writeAddressLimit(c)
-	s.failReported(c, http.StatusInternalServerError, "Internal Server Error", err, "stack", string(debug.Stack()))
+	s.failWithIncident(c, http.StatusInternalServerError, "Internal Server Error", err, "stack", string(debug.Stack()))
 }

@@ -196,7 +196,7 @@ func TestBodyThatBreaksOff(t *testing.T) {
 	}
 }
 
-func TestFaultsAreReported(t *testing.T) {
+func TestFaultsAreIncidents(t *testing.T) {
 	for _, c := range []struct {
 		fault  error
 		status int
@@ -220,8 +220,8 @@ func TestFaultsAreReported(t *testing.T) {
 			if w.Code != c.status || (w.Header().Get("Retry-After") != "") != (c.status == 503) {
 				t.Errorf("%s, %v: %d %v", path, c.fault, w.Code, w.Header())
 			}
-			line := f.log.line(t, reportOf(t, w))
-			if line["level"] != c.level || !strings.Contains(fmt.Sprint(line["error"]), c.fault.Error()) {
+			line := f.log.line(t, incidentOf(t, w))
+			if line["incident"] != incidentOf(t, w) || line["level"] != c.level || !strings.Contains(fmt.Sprint(line["error"]), c.fault.Error()) {
 				t.Errorf("%s, %v: log %v", path, c.fault, line)
 			}
 		}
@@ -246,11 +246,13 @@ func TestClosedPeer(t *testing.T) {
 	}
 }
 
-func reportOf(t *testing.T, w *httptest.ResponseRecorder) string {
+func incidentOf(t *testing.T, w *httptest.ResponseRecorder) string {
 	t.Helper()
-	var body struct{ Report string }
-	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || body.Report == "" {
-		t.Fatalf("no report in %s (%v)", w.Body, err)
+	var body struct {
+		Incident string `json:"report"`
 	}
-	return body.Report
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || body.Incident == "" {
+		t.Fatalf("no incident in %s (%v)", w.Body, err)
+	}
+	return body.Incident
 }

@@ -114,9 +114,9 @@ func (s *Server) readyz(c *call) error {
 	ctx, cancel := context.WithTimeout(c.Context(), readyWithin)
 	defer cancel()
 	if err := s.peer.Ready(ctx); err != nil {
-		report := s.report(c, http.StatusServiceUnavailable, err)
+		incident := s.logIncident(c, http.StatusServiceUnavailable, err)
 		c.w.Header().Set("Retry-After", retryAfter)
-		c.w.send(http.StatusServiceUnavailable, textType, []byte("not ready: the store can't be read (report "+report+")\n"))
+		c.w.send(http.StatusServiceUnavailable, textType, []byte("not ready: the store can't be read (incident "+incident+")\n"))
 		return nil
 	}
 	c.w.send(http.StatusOK, textType, []byte("ok\n"))

@@ -249,7 +249,7 @@ func golden(t *testing.T, name string, w *httptest.ResponseRecorder) {
 	got := w.Body.String()
 	for _, c := range [][2]string{
 		{`"(id|report)":"[a-z0-9A-Z]+"`, `"$1":"..."`},
-		{`report [A-Z0-9]+`, `report ...`},
+		{`incident [A-Z0-9]+`, `incident ...`},
 		{`"host":"[^"]*"`, `"host":"..."`},
 		{`evil.example:\d+`, `evil.example`},
 		{`(?i)\\"(gzip|iso-8859-1)\\"`, `"..."`},

@@ -271,7 +271,7 @@ func (m *tried) learnsNothing(t *testing.T, r row, k kind, w *httptest.ResponseR
 
 // same reports whether two answers can't be told from each other.
 func same(a, b *httptest.ResponseRecorder) bool {
-	report := regexp.MustCompile(`"report":"[A-Z0-9]+"`)
-	plain := func(w *httptest.ResponseRecorder) []byte { return report.ReplaceAll(w.Body.Bytes(), nil) }
+	incident := regexp.MustCompile(`"report":"[A-Z0-9]+"`)
+	plain := func(w *httptest.ResponseRecorder) []byte { return incident.ReplaceAll(w.Body.Bytes(), nil) }
 	return a.Code == b.Code && fmt.Sprint(a.Header()) == fmt.Sprint(b.Header()) && bytes.Equal(plain(a), plain(b))
 }

@@ -18,7 +18,7 @@ func TestPanics(t *testing.T) {
 	if w.Code != 500 || w.Header().Get("X-RateLimit-Limit") != "20" {
 		t.Errorf("%d %v", w.Code, w.Header())
 	}
-	line := f.log.line(t, reportOf(t, w))
+	line := f.log.line(t, incidentOf(t, w))
 	if line["error"] != "panic: oh no" || !strings.Contains(fmt.Sprint(line["stack"]), "byName") {
 		t.Errorf("log: %v", line)
 	}
@@ -55,7 +55,7 @@ func TestWhoHungUpIsNoIncident(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	f.store.failWith(fmt.Errorf("%w: interrupted", kapi.ErrUnavailable))
 	w := send(f, request("GET", "/kapi/actions", "", "Authorization: Bearer admin").WithContext(cancelled(t)))
-	if line := f.log.line(t, reportOf(t, w)); line["level"] != "DEBUG" {
+	if line := f.log.line(t, incidentOf(t, w)); line["level"] != "DEBUG" {
 		t.Errorf("log: %v", line)
 	}
 }

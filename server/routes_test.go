@@ -257,8 +257,8 @@ func TestProbes(t *testing.T) {
 	if w.Code != 503 || w.Header().Get("Retry-After") == "" {
 		t.Errorf("%d, %v", w.Code, w.Header())
 	}
-	_, report, _ := strings.Cut(strings.TrimSuffix(w.Body.String(), ")\n"), "report ")
-	if line := f.log.line(t, report); !strings.Contains(fmt.Sprint(line["error"]), "the disk is gone") {
+	_, incident, _ := strings.Cut(strings.TrimSuffix(w.Body.String(), ")\n"), "incident ")
+	if line := f.log.line(t, incident); !strings.Contains(fmt.Sprint(line["error"]), "the disk is gone") {
 		t.Errorf("log: %v", line)
 	}
 }

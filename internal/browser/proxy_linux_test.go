@@ -115,7 +115,7 @@ func TestBehindProxy(t *testing.T) {
 
 	f.goWrong(theList, unavailable)
 	b.visit(f.URL + underPrefix + "/")
-	b.await("it says why there is nothing", says("#loading", "Service Unavailable (report r1"))
+	b.await("it says why there is nothing", says("#loading", "Service Unavailable (incident r1"))
 	f.goWrong(theList, answers(200, "text/html", "<h1>Who are you?</h1>"))
 	b.await("that is not kapi", says("#loading", "is not kapi"))
 	f.goWrong(theList, nil)

@@ -20,14 +20,14 @@ import (
 
 // A helper is a helper process under test.
 type helper struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	in     io.WriteCloser
-	lines  chan string
-	report *os.File
+	t       *testing.T
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	lines   chan string
+	results *os.File
 
-	reports *json.Decoder
-	first   *report // once it was read
+	outcomes *json.Decoder
+	first    *outcome // once it was read
 }
 
 // supervised starts a helper that supervises a command; set may change its
@@ -47,7 +47,7 @@ func startHelper(t *testing.T, role string, set func(*exec.Cmd), args ...string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &helper{t: t, cmd: exec.Command(self, args...), lines: make(chan string, 1000), report: r}
+	h := &helper{t: t, cmd: exec.Command(self, args...), lines: make(chan string, 1000), results: r}
 	h.cmd.Env = append(os.Environ(), helperVariable+"="+role, "GORACE=atexit_sleep_ms=0")
 	h.cmd.Stderr = os.Stderr
 	h.cmd.ExtraFiles = []*os.File{w}
@@ -129,10 +129,10 @@ func (h *helper) signal(sig syscall.Signal) {
 }
 
 // ended waits for the end of the tree.
-func (h *helper) ended() report {
+func (h *helper) ended() outcome {
 	h.t.Helper()
 	if h.first == nil {
-		h.reports = json.NewDecoder(h.report)
+		h.outcomes = json.NewDecoder(h.results)
 		r := h.next()
 		h.first = &r
 	}
@@ -140,7 +140,7 @@ func (h *helper) ended() report {
 }
 
 // done waits until all was written.
-func (h *helper) done() report {
+func (h *helper) done() outcome {
 	h.t.Helper()
 	r := h.ended()
 	if r.Err == "" {
@@ -152,10 +152,10 @@ func (h *helper) done() report {
 	return r
 }
 
-func (h *helper) next() (r report) {
+func (h *helper) next() (r outcome) {
 	h.t.Helper()
-	_ = h.report.SetReadDeadline(time.Now().Add(deadline))
-	if err := h.reports.Decode(&r); err != nil {
+	_ = h.results.SetReadDeadline(time.Now().Add(deadline))
+	if err := h.outcomes.Decode(&r); err != nil {
 		h.t.Fatalf("no report: %v", err)
 	}
 	return r

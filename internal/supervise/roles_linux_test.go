@@ -36,9 +36,9 @@ const (
 	stopSignal = syscall.SIGVTALRM
 )
 
-// report is what a supervising helper writes to its file 3: when the tree has ended, and again when
+// outcome is what a supervising helper writes to its file 3: when the tree has ended, and again when
 // all was written.
-type report struct {
+type outcome struct {
 	Result Result
 	Text   string
 	Err    string
@@ -48,7 +48,7 @@ type report struct {
 }
 
 // lose puts an error into the report, which JSON can't have in the result.
-func (r *report) lose(err error) {
+func (r *outcome) lose(err error) {
 	r.Result.Lost = nil
 	if err != nil {
 		r.Lost = err.Error()
@@ -83,7 +83,7 @@ func runHelper() {
 func helpSupervise(args []string) {
 	out := os.NewFile(3, "report")
 	syscall.CloseOnExec(3)
-	r := report{}
+	r := outcome{}
 	send := json.NewEncoder(out).Encode
 	defer func() { _ = send(r) }()
 	signals := Catch()

@@ -166,17 +166,17 @@ func HeldByOther(e *kapi.HeldError) HeldByAnother {
 	return HeldByAnother{HeldBy(e), holder}
 }
 
-// A Failure answers a request that could not be served: the log says more under the id of the report.
+// A Failure answers a request that could not be served. It names the incident under which the log says more.
 type Failure struct {
-	Message string `json:"message"`
-	Report  string `json:"report"`
+	Message  string `json:"message"`
+	Incident string `json:"report"` // the name that clients of kAPI know
 }
 
 // An Answer is any answer of status 300 and above, as a client reads it.
 type Answer struct {
-	Code    int
-	Message string
-	Report  string
+	Code     int
+	Message  string
+	Incident string `json:"report"`
 	// RetryAfter is that of a Limited.
 	RetryAfter float64 `json:"retry_after"`
 	// Of what is held.

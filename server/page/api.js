@@ -83,7 +83,7 @@ function refusal(response, text) {
     return new ApiError(response.status, 0, "The server takes this page for another site’s. A proxy in front of it must pass the Host header on.");
   }
   let message = said.message || `The server answers ${response.status} ${response.statusText}`.trim();
-  if (said.report) message += ` (report ${said.report} in the server’s log)`;
+  if (said.report) message += ` (incident ${said.report} in the server’s log)`;
   return new ApiError(response.status, said.code ?? 0, message, said.retry_after);
 }
 
