@@ -92,7 +92,7 @@ func listen(h http.Handler) (address string, err error) {
 
 // serveGateway is kapi's own way, from the commit on.
 func serveGateway(peer joined) error {
-	address, err := listen(server.New(peer.Peer, server.Options{Authenticate: anybody, Rate: -1, RatePerAddress: -1}))
+	address, err := listen(server.New(peer.Peer, server.Options{Authenticate: anybody, RateLimit: -1, RateLimitAddress: -1}))
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func serveLists(peer joined) error {
 		return err
 	}
 	check := auth.NewAuthenticator(peer.store).Authenticate
-	kapiServer := server.New(peer.Peer, server.Options{Authenticate: check, Rate: -1, RatePerAddress: -1})
+	kapiServer := server.New(peer.Peer, server.Options{Authenticate: check, RateLimit: -1, RateLimitAddress: -1})
 	time.Sleep(2 * time.Second) // progress and state have come
 	get := func(header http.Header) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(http.MethodGet, "/v4/kapi/actions", nil)

@@ -23,7 +23,8 @@ type Options struct {
 	// 15 s; it is used for the gateway's connections too. A redirect that would take the token to
 	// another host, or from https to http, is refused whatever its CheckRedirect says.
 	HTTP *http.Client
-	// EndTimeout is for how long Do tries to report the end of its operation; 0 is no limit.
+	// EndTimeout is for how long Do tries to report the end of its operation. 0, the default, and
+	// negative are off.
 	EndTimeout time.Duration
 	// Retrying is told, once a start, that Do's start was not answered as it should be, why, and for
 	// how long it is asked for again. It must not block. Nil: nobody is.

@@ -41,7 +41,7 @@ func TestCrowdedByUnknown(t *testing.T) {
 // has identified is no stranger's.
 func TestCrowdedServer(t *testing.T) {
 	b := newBench(t, Options{})
-	set := conns.New(conns.Limits{Total: 100, PerAddress: 3})
+	set := conns.New(conns.Limits{MaxConnections: 100, MaxConnectionsAddress: 3})
 	web := httptest.NewUnstartedServer(b.gateway)
 	web.Listener = set.Listener(web.Listener)
 	web.Config.ConnContext = set.ConnContext

@@ -33,12 +33,13 @@ type Options struct {
 	Authenticate func(*http.Request) (auth.Identity, error)
 	// Logger takes errors and, at debug level, every connection. Nil is slog.Default().
 	Logger *slog.Logger
-	// Heartbeat is how often a client is to send one; 0 is 30 s. One that is half that
-	// time overdue ends the connection.
+	// Heartbeat is how often a client is to send one; 0 is 30 s, negative is off: clients are asked for
+	// one every 30 s, and none is overdue. A heartbeat that is half that time overdue ends the
+	// connection.
 	Heartbeat time.Duration
-	// IdentifyWithin is how long a client may take to identify or resume; 0 is 15 s.
+	// IdentifyWithin is how long a client may take to identify or resume; 0 is 15 s, negative is off.
 	IdentifyWithin time.Duration
-	// DrainWithin is how long a client may leave a message untaken; 0 is 30 s.
+	// DrainWithin is how long a client may leave a message untaken; 0 is 30 s, negative is off.
 	DrainWithin time.Duration
 	// Counters, if set, is where the gateway counts what it does.
 	Counters *Counters
@@ -58,6 +59,31 @@ const (
 	maxUnknown = 4096
 )
 
+// never is a limit that is off. No connection lasts as long.
+const never = 100 * 365 * 24 * time.Hour
+
+// limits replaces what is 0 by its default and what is off by never. It returns how long a client may
+// give no sign of life.
+func (o *Options) limits() (overdue time.Duration) {
+	const heartbeat = 30 * time.Second
+	set := func(d *time.Duration, standard time.Duration) {
+		switch {
+		case *d == 0:
+			*d = standard
+		case *d < 0:
+			*d = never
+		}
+	}
+	set(&o.IdentifyWithin, 15*time.Second)
+	set(&o.DrainWithin, 30*time.Second)
+	if o.Heartbeat < 0 { // never is more than timers of clients hold
+		o.Heartbeat = heartbeat
+		return never
+	}
+	set(&o.Heartbeat, heartbeat)
+	return o.Heartbeat * 3 / 2
+}
+
 // A Gateway serves connections. Its methods may be called concurrently.
 type Gateway struct {
 	peer     *peer.Peer
@@ -73,6 +99,7 @@ type Gateway struct {
 	sessions map[*session]struct{}
 	unknown  list.List      // sessions that have not identified, oldest first
 	most     int            // the limit of unknown
+	overdue  time.Duration  // without a sign of life
 	closed   chan struct{}  // by Close
 	all      sync.WaitGroup // sessions, and the rechecking
 	checking bool
@@ -90,18 +117,11 @@ func New(p *peer.Peer, o Options) *Gateway {
 	if o.Counters == nil {
 		o.Counters = new(Counters)
 	}
-	set := func(d *time.Duration, standard time.Duration) {
-		if *d <= 0 {
-			*d = standard
-		}
-	}
-	set(&o.Heartbeat, 30*time.Second)
-	set(&o.IdentifyWithin, 15*time.Second)
-	set(&o.DrainWithin, 30*time.Second)
+	overdue := o.limits()
 	g := &Gateway{
 		peer: p, options: o, log: o.Logger, counters: o.Counters,
 		grants: map[string]*grant{}, sessions: map[*session]struct{}{}, closed: make(chan struct{}),
-		most: maxUnknown,
+		most: maxUnknown, overdue: overdue,
 	}
 	g.checks.slots = make(chan struct{}, checksAtOnce)
 	g.checks.ctx, g.checks.cancel = context.WithCancel(context.Background())

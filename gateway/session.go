@@ -200,7 +200,7 @@ func (s *session) handle(frame []byte) wire.Code {
 
 // alive notes a sign of life.
 func (s *session) alive() {
-	s.overdue.Reset(s.gateway.options.Heartbeat * 3 / 2)
+	s.overdue.Reset(s.gateway.overdue)
 }
 
 // stream sends until the connection ends, and says why it did.

@@ -137,7 +137,7 @@ func TestValues(t *testing.T) {
 
 // What a server's connections count is there, if it is asked for.
 func TestConnections(t *testing.T) {
-	limits := server.LimitConnections(server.ConnectionLimits{Total: 2, PerAddress: 1, Logger: slog.New(slog.DiscardHandler)})
+	limits := server.LimitConnections(server.ConnectionLimits{MaxConnections: 2, MaxConnectionsAddress: 1, Logger: slog.New(slog.DiscardHandler)})
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -9,26 +9,27 @@ import (
 	"github.com/kettubot/kapi/internal/proc"
 )
 
-// Options are what Open may be told. The zero value is right for most programs.
+// Options are what Open may be told. The zero value is right for most programs. A limit of 0 is the
+// default, and a negative one is off, or refused with a *kapi.InvalidError where it says that it can't be off.
 type Options struct {
 	// Logger takes what admins and operators may want to know later: who dismissed
 	// what, panics, an unreachable store. Nil is slog.Default().
 	Logger *slog.Logger
 	// Lease is how long a runner may stay silent before its actions are shown as
-	// impacted. At least 1 s; 0 is 15 s.
+	// impacted. At least 1 s; 0 is 15 s; it can't be off.
 	Lease time.Duration
 	// GiveUp is how long a runner may stay silent before its actions fail, unless it is
-	// provably alive. At least Lease; 0 is 2 min, or Lease if that is longer.
+	// provably alive. At least Lease; 0 is 2 min, or Lease if that is longer; it can't be off.
 	GiveUp time.Duration
-	// Grace is how long Close waits for operations that were asked to stop. 0 is 10 s,
-	// negative is not at all.
+	// Grace is how long Close waits for operations that were asked to stop; 0 is 10 s,
+	// negative is off: it doesn't wait.
 	Grace time.Duration
 	// StoreTimeout is how long a change waits for a store that is locked or out of
-	// reach before it is refused with ErrUnavailable. 0 is 5 s. Reading
+	// reach before it is refused with ErrUnavailable; 0 is 5 s; it can't be off. Reading
 	// (10 s) and renewing the lease (a third of it) take no longer, however large it is.
 	StoreTimeout time.Duration
 	// EndTimeout is for how long the end of an operation is tried again while the store
-	// can't take it. 0 is until Close.
+	// can't take it. 0, the default, and negative are off: until Close.
 	EndTimeout time.Duration
 
 	// How long reading may take, and renewing the lease: a connection over which nothing comes any

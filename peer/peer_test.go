@@ -224,6 +224,8 @@ func TestInvalid(t *testing.T) {
 	}
 	for _, options := range []peer.Options{
 		{Lease: time.Millisecond},
+		{Lease: -1},
+		{GiveUp: -1},
 		{Lease: time.Minute, GiveUp: time.Second},
 		{StoreTimeout: -1},
 	} {
@@ -233,5 +235,8 @@ func TestInvalid(t *testing.T) {
 	}
 	if k := openPeer(t, newStore(t), peer.Options{Lease: 10 * time.Minute}); k.Self().Lease != 10*time.Minute {
 		t.Errorf("lease %v", k.Self().Lease)
+	}
+	for _, off := range []peer.Options{{Grace: -1}, {EndTimeout: -1}} {
+		openPeer(t, newStore(t), off)
 	}
 }

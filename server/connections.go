@@ -9,17 +9,17 @@ import (
 	"github.com/kettubot/kapi/internal/conns"
 )
 
-// ConnectionLimits are the options of LimitConnections.
+// ConnectionLimits are the options of LimitConnections. A limit of 0 is the default, and a negative one is off.
 type ConnectionLimits struct {
-	// Total is how many may be open; 0 is three quarters of the process's limit of open files, at most
-	// 16,384; negative is no limit. Three quarters are reserved for clients that have shown a valid
+	// MaxConnections is how many may be open; 0 is three quarters of the process's limit of open files, at most
+	// 16,384; negative is off. Three quarters are reserved for clients that have shown a valid
 	// token and one for strangers, which every client is at first. Either side may use what the other
 	// doesn't need.
-	Total int
-	// PerAddress is how many of them strangers from one address or IPv6 network (/64) may have; 0 is
-	// half of Total, at most 1,024; negative is no limit.
-	PerAddress int
-	// TrustedProxies are exempt from PerAddress.
+	MaxConnections int
+	// MaxConnectionsAddress is how many of them strangers from one address or IPv6 network (/64) may have; 0 is
+	// half of MaxConnections, at most 1,024; negative is off.
+	MaxConnectionsAddress int
+	// TrustedProxies are exempt from MaxConnectionsAddress.
 	TrustedProxies []netip.Prefix
 	// Logger takes failures to accept and closings to make room, each at most every ten seconds. Nil
 	// is slog.Default().
@@ -40,7 +40,7 @@ type Connections struct{ set *conns.Set }
 // LimitConnections returns Connections with none open.
 func LimitConnections(l ConnectionLimits) *Connections {
 	return &Connections{conns.New(conns.Limits{
-		Total: l.Total, PerAddress: l.PerAddress, Logger: l.Logger,
+		MaxConnections: l.MaxConnections, MaxConnectionsAddress: l.MaxConnectionsAddress, Logger: l.Logger,
 		Exempt: func(ip netip.Addr) bool { return contains(l.TrustedProxies, ip) },
 	})}
 }

@@ -52,7 +52,7 @@ func idle(t *testing.T, web *httptest.Server, n int) (all []net.Conn) {
 func TestConnectionsOfStrangersMakeRoom(t *testing.T) {
 	for _, overTLS := range []bool{false, true} {
 		f := newFixture(t, server.Options{})
-		web, connections := limitedWeb(t, f, server.ConnectionLimits{Total: 40, PerAddress: 8}, overTLS)
+		web, connections := limitedWeb(t, f, server.ConnectionLimits{MaxConnections: 40, MaxConnectionsAddress: 8}, overTLS)
 		client := web.Client()
 		ask := func(token string) {
 			t.Helper()
@@ -89,7 +89,7 @@ func TestConnectionsOfStrangersMakeRoom(t *testing.T) {
 // A trusted proxy may have as many connections as there is room for.
 func TestConnectionsOfProxies(t *testing.T) {
 	web, connections := limitedWeb(t, newFixture(t, server.Options{}), server.ConnectionLimits{
-		Total: 40, PerAddress: 8, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		MaxConnections: 40, MaxConnectionsAddress: 8, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}, false)
 	idle(t, web, 30)
 	kapitest.Eventually(t, "all are open", func() bool { return connections.Stats().Strangers == 30 })

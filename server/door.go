@@ -35,18 +35,18 @@ func newDoor(o Options) *door {
 			*rate = standard
 		}
 	}
-	set(&o.Rate, 100)
-	set(&o.RatePerAddress, 20)
-	if o.Burst <= 0 {
-		o.Burst = int(min(math.Ceil(2*o.Rate), math.MaxInt32))
+	set(&o.RateLimit, 100)
+	set(&o.RateLimitAddress, 20)
+	if o.RateBurst == 0 {
+		o.RateBurst = int(min(math.Ceil(2*o.RateLimit), math.MaxInt32))
 	}
-	atOnce := int(min(math.Ceil(o.RatePerAddress), math.MaxInt32))
+	atOnce := int(min(math.Ceil(o.RateLimitAddress), math.MaxInt32))
 	return &door{
 		authenticate: o.Authenticate,
-		perIdentity:  newLimits("identity", true, o.Rate, o.Burst),
-		perAction:    newLimits("action", false, o.Rate, o.Burst),
-		perAddress:   newLimits("address", true, o.RatePerAddress, atOnce),
-		perForeign:   newLimits("foreign", true, o.RatePerAddress, atOnce),
+		perIdentity:  newLimits("identity", true, o.RateLimit, o.RateBurst),
+		perAction:    newLimits("action", false, o.RateLimit, o.RateBurst),
+		perAddress:   newLimits("address", true, o.RateLimitAddress, atOnce),
+		perForeign:   newLimits("foreign", true, o.RateLimitAddress, atOnce),
 		proven:       newProven(provenEach),
 		reporters:    newProven(maxProven),
 		unproven:     make(chan struct{}, maxUnproven),

@@ -130,7 +130,7 @@ func TestTokensOfTheStore(t *testing.T) {
 // address, whether their token was seen before or not.
 func TestFloodOfWrongTokens(t *testing.T) {
 	tokens := newTokens(t)
-	h := limited(server.Options{Authenticate: auth.NewAuthenticator(tokens).Authenticate, RatePerAddress: 0.001})
+	h := limited(server.Options{Authenticate: auth.NewAuthenticator(tokens).Authenticate, RateLimitAddress: 0.001})
 	good, _ := tokens.add(t, auth.TypeUser)
 	if w := send(h, nothing(good)); w.Code != 404 || w.Header().Get("X-RateLimit-Bucket") != "identity" {
 		t.Fatalf("%d %v", w.Code, w.Header())
@@ -241,7 +241,7 @@ func TestForeignPagesUseUpNothing(t *testing.T) {
 
 func TestWhoWasRevokedIsAStranger(t *testing.T) {
 	var revoked atomic.Bool
-	h := limited(server.Options{RatePerAddress: 1, Authenticate: func(r *http.Request) (auth.Identity, error) {
+	h := limited(server.Options{RateLimitAddress: 1, Authenticate: func(r *http.Request) (auth.Identity, error) {
 		if revoked.Load() {
 			return auth.Identity{}, auth.ErrInvalidToken
 		}

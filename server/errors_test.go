@@ -13,7 +13,7 @@ import (
 )
 
 func TestRefusals(t *testing.T) {
-	f := newFixture(t, server.Options{MaxBody: 64, RatePerAddress: -1})
+	f := newFixture(t, server.Options{MaxBody: 64, RateLimitAddress: -1})
 	running := "/v4/kapi/actions/" + f.start("reshard").ID
 	const (
 		admin  = "Authorization: Bearer admin"

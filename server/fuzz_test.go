@@ -28,7 +28,7 @@ func FuzzRequest(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Cleanup(func() { k.Close() })
-	h := server.New(k, server.Options{Authenticate: byName, Logger: quiet, Rate: -1, RatePerAddress: -1, MaxBody: 256})
+	h := server.New(k, server.Options{Authenticate: byName, Logger: quiet, RateLimit: -1, RateLimitAddress: -1, MaxBody: 256})
 
 	f.Add("GET", "/v4/kapi/actions", "", "Bearer admin", "", `"x"`, "", "")
 	f.Add("GET", "/v4/kapi/actions", "", "", "sess=admin", `*`, "", "")

@@ -14,7 +14,7 @@ import (
 
 // Half of a session is nothing, nor is it anything elsewhere.
 func TestHalfASession(t *testing.T) {
-	d, other := newDoor(t, server.Options{RatePerAddress: -1}), newDoor(t, server.Options{})
+	d, other := newDoor(t, server.Options{RateLimitAddress: -1}), newDoor(t, server.Options{})
 	secret, token := d.tokens.add(t, auth.TypeUser)
 	s, second := d.signIn(secret), d.signIn(secret)
 	for name, tt := range map[string]struct {
@@ -130,7 +130,7 @@ func TestSessionsAreNotForEmbedders(t *testing.T) {
 
 // A cookie that proved itself with its other half proves nothing for the same with a guess.
 func TestGuessingHalvesIsLimited(t *testing.T) {
-	d := newDoor(t, server.Options{RatePerAddress: 3})
+	d := newDoor(t, server.Options{RateLimitAddress: 3})
 	secret, _ := d.tokens.add(t, auth.TypeUser)
 	s := d.signIn(secret)
 	if got := d.list(s.headers()...); got != 200 {
@@ -157,7 +157,7 @@ func TestGuessingHalvesIsLimited(t *testing.T) {
 // Neither can halves be guessed by signing out; whoever has them signs out whatever others do at the
 // address.
 func TestSignOutIsLimited(t *testing.T) {
-	d := newDoor(t, server.Options{RatePerAddress: 3})
+	d := newDoor(t, server.Options{RateLimitAddress: 3})
 	secret, _ := d.tokens.add(t, auth.TypeUser)
 	s, other := d.signIn(secret), d.signIn(secret)
 	wrong := s.forged(other)
@@ -177,7 +177,7 @@ func TestSignOutIsLimited(t *testing.T) {
 
 // Guessing is charged like everywhere else.
 func TestSignInIsLimited(t *testing.T) {
-	d := newDoor(t, server.Options{RatePerAddress: 3})
+	d := newDoor(t, server.Options{RateLimitAddress: 3})
 	refused, began := 0, time.Now()
 	for range 200 {
 		wrong, _, err := auth.New("nobody", auth.TypeUser, auth.Admin, 0)

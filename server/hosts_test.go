@@ -19,9 +19,9 @@ import (
 // send every header that a proxy sends. It learns nothing, and uses nothing up.
 func TestReboundPage(t *testing.T) {
 	f := newFixture(t, server.Options{
-		Hosts:          []string{"kapi.example"},
-		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		RatePerAddress: 2, Page: server.Page{SignIn: auth.NewAuthenticator(newTokens(t))},
+		Hosts:            []string{"kapi.example"},
+		TrustedProxies:   []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		RateLimitAddress: 2, Page: server.Page{SignIn: auth.NewAuthenticator(newTokens(t))},
 		Metrics: http.NotFoundHandler(),
 	})
 	running := f.start("reshard")
@@ -64,7 +64,7 @@ func TestReboundPage(t *testing.T) {
 func TestHosts(t *testing.T) {
 	f := newFixture(t, server.Options{
 		Hosts:          []string{"Kapi.Example", "10.0.0.9"},
-		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, RatePerAddress: -1,
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, RateLimitAddress: -1,
 	})
 	web := httptest.NewServer(f)
 	defer web.Close()

@@ -129,7 +129,7 @@ func newTried(t *testing.T) *tried {
 		w.Header().Set("Content-Type", "text/plain")
 		fmt.Fprint(w, "kapi_starts_total 0\n")
 	})
-	d := newDoor(t, server.Options{Metrics: metrics, Logger: slog.New(slog.DiscardHandler), Rate: -1, RatePerAddress: -1})
+	d := newDoor(t, server.Options{Metrics: metrics, Logger: slog.New(slog.DiscardHandler), RateLimit: -1, RateLimitAddress: -1})
 	m := &tried{door: d, tokens: d.secrets()}
 	m.restart()
 	return m

@@ -179,7 +179,7 @@ func TestOpenAPIRoutes(t *testing.T) {
 		t.Fatal(err)
 	}
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/plain") })
-	f := newFixture(t, server.Options{RatePerAddress: -1, Metrics: metrics, Page: server.Page{SignIn: auth.NewAuthenticator(newTokens(t))}})
+	f := newFixture(t, server.Options{RateLimitAddress: -1, Metrics: metrics, Page: server.Page{SignIn: auth.NewAuthenticator(newTokens(t))}})
 	fill := strings.NewReplacer("{id}", "nothing", "page/{hash}/{file}", pageFiles(t, f)[0])
 	for template, item := range doc.Paths.Map() {
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {

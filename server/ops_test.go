@@ -72,7 +72,7 @@ type mounted struct {
 // mount has a server listen. Since another's sessions began, an action did.
 func mount(t *testing.T) *mounted {
 	t.Helper()
-	d := newDoor(t, server.Options{Rate: -1, RatePerAddress: -1})
+	d := newDoor(t, server.Options{RateLimit: -1, RateLimitAddress: -1})
 	web := httptest.NewServer(d)
 	t.Cleanup(func() {
 		if err := d.Handler.(*documented).Close(kapitest.Within(t)); err != nil {

@@ -218,7 +218,7 @@ func TestPageUnderAPrefix(t *testing.T) {
 // However few requests an address may make, the page is whole.
 func TestPageHasNoLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // so that no time passes
-		f := &fixture{t: t, Handler: &documented{t, limited(server.Options{RatePerAddress: 0.001}).(*server.Server)}}
+		f := &fixture{t: t, Handler: &documented{t, limited(server.Options{RateLimitAddress: 0.001}).(*server.Server)}}
 		names := append(pageFiles(t, f), "")
 		for range 50 {
 			for _, name := range names {

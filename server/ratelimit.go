@@ -35,9 +35,9 @@ type limits struct {
 	swept  time.Time
 }
 
-// newLimits returns nil for a rate that is negative or infinite.
+// newLimits returns nil for a rate that is negative or infinite, and for a negative burst.
 func newLimits(name string, global bool, perSecond float64, burst int) *limits {
-	if perSecond <= 0 || math.IsInf(perSecond, 0) || math.IsNaN(perSecond) {
+	if perSecond <= 0 || burst < 0 || math.IsInf(perSecond, 0) || math.IsNaN(perSecond) {
 		return nil
 	}
 	return &limits{

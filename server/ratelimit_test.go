@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,7 +47,7 @@ func expectLimit(t *testing.T, w *httptest.ResponseRecorder, limit, remaining in
 	}
 }
 
-func TestRatePerIdentity(t *testing.T) {
+func TestRateLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := limited(server.Options{})
 		start := time.Now()
@@ -77,7 +78,7 @@ func TestRatePerIdentity(t *testing.T) {
 	})
 }
 
-func TestRatePerAddress(t *testing.T) {
+func TestRateLimitAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := limited(server.Options{})
 		from := func(address, name string) *httptest.ResponseRecorder {
@@ -122,7 +123,7 @@ func TestRatePerAddress(t *testing.T) {
 func TestRetryAfterIsEnough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, perSecond := range []float64{0.1, 1, 3, 7, 20, 33.3, 100, 999} {
-			h := limited(server.Options{Rate: perSecond, Burst: 1, RatePerAddress: perSecond})
+			h := limited(server.Options{RateLimit: perSecond, RateBurst: 1, RateLimitAddress: perSecond})
 			for _, name := range []string{"admin", ""} {
 				for range 20 {
 					w := send(h, nothing(name))
@@ -175,15 +176,16 @@ func TestRateOptions(t *testing.T) {
 		identity, other string
 	}{
 		{server.Options{}, "200", "20"},
-		{server.Options{Rate: 5}, "10", "20"},
-		{server.Options{Rate: 0.2}, "1", "20"},
-		{server.Options{Burst: 7}, "7", "20"},
-		{server.Options{Rate: 5, Burst: 3, RatePerAddress: 2.5}, "3", "3"},
-		{server.Options{RatePerAddress: 0.1}, "200", "1"},
-		{server.Options{Rate: -1}, "", "20"},
-		{server.Options{Rate: -1, Burst: 5}, "", "20"},
-		{server.Options{RatePerAddress: -1}, "200", ""},
-		{server.Options{Rate: -1, RatePerAddress: -1}, "", ""},
+		{server.Options{RateLimit: 5}, "10", "20"},
+		{server.Options{RateLimit: 0.2}, "1", "20"},
+		{server.Options{RateBurst: 7}, "7", "20"},
+		{server.Options{RateLimit: 5, RateBurst: 3, RateLimitAddress: 2.5}, "3", "3"},
+		{server.Options{RateLimitAddress: 0.1}, "200", "1"},
+		{server.Options{RateLimit: -1}, "", "20"},
+		{server.Options{RateLimit: -1, RateBurst: 5}, "", "20"},
+		{server.Options{RateLimitAddress: -1}, "200", ""},
+		{server.Options{RateBurst: -1}, "", "20"},
+		{server.Options{RateLimit: -1, RateLimitAddress: -1}, "", ""},
 	} {
 		h := limited(c.o)
 		for range 2 {
@@ -202,6 +204,16 @@ func TestRateOptions(t *testing.T) {
 					t.Fatalf("no limit, and yet %d", w.Code)
 				}
 			}
+		}
+	}
+}
+
+func TestMaxBody(t *testing.T) {
+	long := `{"title":"t"` + strings.Repeat(" ", 64<<10) + `}`
+	for maximum, want := range map[int64]int{0: 413, -1: 201, 100_000: 201} {
+		f := newFixture(t, server.Options{MaxBody: maximum})
+		if w := f.send("POST", "/v4/kapi/actions", long, "Authorization: Bearer admin", "Content-Type: application/json"); w.Code != want {
+			t.Errorf("%d: got %d %s, want %d", maximum, w.Code, w.Body, want)
 		}
 	}
 }

@@ -308,7 +308,7 @@ func TestIdempotencyKey(t *testing.T) {
 
 // A flood by one token doesn't keep its runners from saying that they are alive.
 func TestReportsHaveTheirOwnLimit(t *testing.T) {
-	f := newFixture(t, server.Options{Rate: 0.001, Burst: 3})
+	f := newFixture(t, server.Options{RateLimit: 0.001, RateBurst: 3})
 	r := f.begin(`{"title":"t"}`)
 	for f.as("admin", "GET", "/v4/kapi/actions").Code != 429 {
 		time.Sleep(0)
@@ -320,7 +320,7 @@ func TestReportsHaveTheirOwnLimit(t *testing.T) {
 // Who has not reported on an action with its fence pays as for any other request, and takes
 // nothing from who has.
 func TestStrangersReportsCount(t *testing.T) {
-	f := newFixture(t, server.Options{Rate: 0.001, Burst: 5})
+	f := newFixture(t, server.Options{RateLimit: 0.001, RateBurst: 5})
 	r := f.begin(`{"title":"t"}`)
 	path := "/v4/kapi/actions/" + r.Action.ID
 	for _, who := range []string{"owner", "plain"} {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/netip"
 	"path"
@@ -19,7 +20,7 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// Options of New. Only Authenticate is required.
+// Options of New. Only Authenticate is required. A limit of 0 is the default, and a negative one is off.
 type Options struct {
 	// Authenticate says who sent a request; it is called for every one but the probes and the
 	// page's files, concurrently. It should be cheap for credentials that are not valid: a stranger is
@@ -30,17 +31,17 @@ type Options struct {
 	Authenticate func(*http.Request) (auth.Identity, error)
 	// Logger takes errors and, at debug level, every request. Nil is slog.Default().
 	Logger *slog.Logger
-	// Rate is how many requests a second each identity has on average; 0 is 100,
-	// negative is no limit (a command line on which 0 is no limit passes -1).
-	Rate float64
-	// Burst is how many it has at once; 0 is twice Rate, and at least 1.
-	Burst int
-	// RatePerAddress is how many requests a second each client address has, at once
-	// too, for requests without a valid token; 0 is 20, negative is no limit. Probes, the page's
+	// RateLimit is how many requests a second each identity has on average; 0 is 100, negative is off.
+	RateLimit float64
+	// RateBurst is how many it has at once; 0 is twice RateLimit, and at least 1; negative is off, and
+	// then so is RateLimit.
+	RateBurst int
+	// RateLimitAddress is how many requests a second each client address has, at once
+	// too, for requests without a valid token; 0 is 20, negative is off. Probes, the page's
 	// files and handshakes of the gateway are charged to nobody. What a browser sends for a page of
 	// another origin has the same limit again, by identity or address. Addresses of one IPv6 network
 	// (/64) count as one. Behind a proxy, name it in TrustedProxies.
-	RatePerAddress float64
+	RateLimitAddress float64
 	// Gateway is what the gateway may be told; its Authenticate and Logger are these.
 	Gateway gateway.Options
 	// Page says how the web page is served; as it is, to whoever Authenticate knows by a
@@ -60,7 +61,7 @@ type Options struct {
 	// server on loopback needs them: else any web page can have its own name stand for 127.0.0.1 and is of one
 	// origin with the server.
 	Hosts []string
-	// MaxBody is how long a request's body may be, in bytes; 0 is 64 KiB.
+	// MaxBody is how long a request's body may be, in bytes; 0 is 64 KiB, negative is off.
 	MaxBody int64
 }
 
@@ -96,8 +97,8 @@ func New(p *peer.Peer, o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.MaxBody <= 0 {
-		o.MaxBody = 64 << 10
+	if o.MaxBody = cmp.Or(o.MaxBody, 64<<10); o.MaxBody < 0 {
+		o.MaxBody = math.MaxInt64
 	}
 	hosts, wrong, ok := origin.NewHosts(o.Hosts)
 	if !ok {

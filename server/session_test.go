@@ -114,7 +114,7 @@ func heard(t *testing.T, conn *websocket.Conn) string {
 
 // The gateway wants both halves, too, and closes what a session has opened when that ends.
 func TestSessionOnTheGateway(t *testing.T) {
-	d := newDoor(t, server.Options{RatePerAddress: -1})
+	d := newDoor(t, server.Options{RateLimitAddress: -1})
 	web := httptest.NewServer(d)
 	defer web.Close()
 	defer func() {

@@ -136,7 +136,7 @@ func TestSignIn(t *testing.T) {
 }
 
 func TestSignInIsRefused(t *testing.T) {
-	d := newDoor(t, server.Options{RatePerAddress: -1, MaxBody: 1000})
+	d := newDoor(t, server.Options{RateLimitAddress: -1, MaxBody: 1000})
 	secret, _ := d.tokens.add(t, auth.TypeUser)
 	plain, _ := d.tokens.addWith(t, auth.TypeUser, 0, 0)
 	expired, token := d.tokens.addWith(t, auth.TypeUser, auth.Admin, time.Millisecond)

@@ -182,7 +182,7 @@ func TestMetricsListenerHasLimits(t *testing.T) {
 	if status, _ := s.ask("GET", s.metrics, "", ""); status != 200 {
 		t.Errorf("a scrape: %d", status)
 	}
-	if !strings.Contains(s.log.String(), "limit=64 limit_address=16") {
+	if !strings.Contains(s.log.String(), "max_connections=64 max_connections_address=16") {
 		t.Errorf("the log doesn't tell of it:\n%s", s.log)
 	}
 }

@@ -219,7 +219,7 @@ func (j *job) command(h kapi.Handle, tracker *progress.Tracker, socket *notify.S
 		Env:    supervise.Environ(j.app.environ(j.place, j.PassToken), j.app.ownVariables, h.ID(), h.Fence(), r.nonce, address),
 		Record: r.begin,
 		Action: h.ID(), Signals: j.signals, Quiesce: j.place.quiesce,
-		Grace: max(j.Grace, 1), // 0 is its default
+		Grace: orOff(&j.Grace),
 		TTY:   j.tty(), Line: tracker.Line, Terminal: tracker.Terminal,
 		Coverage: j.pattern.Coverage(),
 		Warn:     func(err error) { j.app.eprintf("%v", err) },

@@ -24,7 +24,7 @@ type cli struct {
 	StoreSchema string `placeholder:"NAME" help:"The schema of a PostgreSQL store. The default is kapi."`
 	StoreListen string `placeholder:"DSN" help:"The PostgreSQL database itself, to listen for changes, if --store goes through a PgBouncer."`
 
-	StoreTimeout time.Duration `default:"5s" placeholder:"DURATION" help:"How long a start, or another change, waits for a store that is locked or can't be reached, before it is refused (default: ${default})."`
+	StoreTimeout time.Duration `default:"5s" placeholder:"DURATION" help:"How long a start, or another change, waits for a store that is locked or can't be reached, before it is refused; it can't be off (default: ${default})."`
 
 	Server string `placeholder:"URL" help:"A kapi server to use instead of a store, for run, ls, watch, dismiss and cancel."`
 	Token_ string `name:"token" placeholder:"T" help:"Token for --server; best given as the variable."`

@@ -46,7 +46,7 @@ func (c *serveCmd) serveMetrics(handler http.Handler, log *slog.Logger) (stop fu
 		return nil, listenError("--metrics-listen", c.MetricsListen, err)
 	}
 	listener = server.LimitConnections(server.ConnectionLimits{
-		Total: metricsConnections, PerAddress: metricsConnectionsAddress, Logger: log,
+		MaxConnections: metricsConnections, MaxConnectionsAddress: metricsConnectionsAddress, Logger: log,
 	}).Listener(listener)
 	log.Info("kapi serves metrics", "address", "http://"+listener.Addr().String()+"/metrics")
 	mux := http.NewServeMux()

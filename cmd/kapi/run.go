@@ -30,14 +30,14 @@ type runCmd struct {
 	Total    float64 `placeholder:"N" help:"What --progress counts against."`
 	TTY      *bool   `name:"tty" negatable:"" help:"Give the command a pseudo-terminal for its output. The default is to where its output goes to one, --no-tty to never."`
 
-	Timeout      time.Duration `placeholder:"DURATION" help:"Stop the command after this long; kapi then exits with 124."`
-	Grace        time.Duration `default:"10s" placeholder:"DURATION" help:"How long the command may take to end once it is asked to, before it is killed (default: ${default})."`
-	Stall        time.Duration `placeholder:"DURATION" help:"Show the action as impacted while neither its progress nor its state has moved for this long."`
+	Timeout      time.Duration `placeholder:"DURATION" help:"Stop the command after this long; kapi then exits with 124. 0 is off (the default)."`
+	Grace        time.Duration `default:"10s" placeholder:"DURATION" help:"How long the command may take to end once it is asked to, before it is killed; 0 is off: it is killed at once (default: ${default})."`
+	Stall        time.Duration `placeholder:"DURATION" help:"Show the action as impacted while neither its progress nor its state has moved for this long; 0 is off (the default)."`
 	LeaveRunning bool          `help:"If kapi run itself is killed, leave running what the command has started, instead of asking it to end. Its output is not looked at then."`
 
 	PassToken bool `help:"Let the command have the token, in $KAPI_TOKEN: a kapi inside it needs that, if it is to use the same server."`
 
-	EndTimeout time.Duration `default:"10m" placeholder:"DURATION" help:"For how long the end of the command is tried to be recorded, if store or server can't be reached then; 0 is no limit (default: ${default})."`
+	EndTimeout time.Duration `default:"10m" placeholder:"DURATION" help:"For how long the end of the command is tried to be recorded, if store or server can't be reached then; 0 is off: without end (default: ${default})."`
 
 	Command []string `arg:"" passthrough:"partial" name:"command" help:"The command and its arguments, best behind --."`
 

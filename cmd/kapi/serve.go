@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -23,21 +22,17 @@ import (
 )
 
 type serveCmd struct {
-	Listen           string   `default:"127.0.0.1:4080" placeholder:"HOST:PORT" help:"Where to listen (default: ${default})."`
-	MetricsListen    string   `placeholder:"HOST:PORT" help:"Where to serve GET /metrics without a token, too; others may be able to reach it."`
-	Host             []string `placeholder:"NAME" help:"A host name that is answered for, besides localhost, 127.0.0.1, [::1] and the address that a request came to; others are refused (421). May be repeated. Without one, a server on loopback answers for these alone, and one that listens elsewhere for any."`
-	TLSCert          string   `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM) to serve https and wss with. The file is read again when it changes."`
-	TLSKey           string   `name:"tls-key" placeholder:"FILE" help:"Private key (PEM) of --tls-cert."`
-	TrustedProxy     []string `placeholder:"CIDR" help:"Addresses of proxies in front, whose X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-Prefix are believed. May be repeated."`
-	Insecure         bool     `help:"Allow to listen where other machines can reach it: without TLS they can read the tokens on the way."`
-	LogFormat        string   `enum:"text,json" default:"text" help:"Format of the log on stderr: text or json."`
-	LogLevel         string   `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug (every request), info, warn or error."`
-	RateLimit        float64  `default:"100" placeholder:"N" help:"Requests a second and token; 0 is off (default: ${default})."`
-	RateBurst        int      `placeholder:"N" help:"Requests that a token may have at once (default: twice the rate limit)."`
-	RateLimitAddress float64  `default:"20" placeholder:"N" help:"Requests a second and address without a valid token; 0 is off (default: ${default})."`
+	Listen        string   `default:"127.0.0.1:4080" placeholder:"HOST:PORT" help:"Where to listen (default: ${default})."`
+	MetricsListen string   `placeholder:"HOST:PORT" help:"Where to serve GET /metrics without a token, too; others may be able to reach it."`
+	Host          []string `placeholder:"NAME" help:"A host name that is answered for, besides localhost, 127.0.0.1, [::1] and the address that a request came to; others are refused (421). May be repeated. Without one, a server on loopback answers for these alone, and one that listens elsewhere for any."`
+	TLSCert       string   `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM) to serve https and wss with. The file is read again when it changes."`
+	TLSKey        string   `name:"tls-key" placeholder:"FILE" help:"Private key (PEM) of --tls-cert."`
+	TrustedProxy  []string `placeholder:"CIDR" help:"Addresses of proxies in front, whose X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-Prefix are believed. May be repeated."`
+	Insecure      bool     `help:"Allow to listen where other machines can reach it: without TLS they can read the tokens on the way."`
+	LogFormat     string   `enum:"text,json" default:"text" help:"Format of the log on stderr: text or json."`
+	LogLevel      string   `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug (every request), info, warn or error."`
 
-	MaxConnections        *int `placeholder:"N" help:"Connections at once; for one more, a stranger's is closed. 0 is off (default: three quarters of the open files that the system allows, at most 16384)."`
-	MaxConnectionsAddress *int `placeholder:"N" help:"Connections at once and address without a valid token; those of --trusted-proxy don't count. 0 is off (default: half of --max-connections, at most 1024)."`
+	limitFlags
 }
 
 const (
@@ -65,17 +60,7 @@ func (c *serveCmd) Validate() error {
 			return fmt.Errorf("--trusted-proxy %s: not an address or a network like 10.0.0.0/8", text)
 		}
 	}
-	for name, rate := range map[string]float64{"rate-limit": c.RateLimit, "rate-limit-address": c.RateLimitAddress, "rate-burst": float64(c.RateBurst)} {
-		if !(rate >= 0) || math.IsInf(rate, 0) {
-			return fmt.Errorf("--%s must be a number from 0, not %v", name, rate)
-		}
-	}
-	for name, n := range map[string]*int{"max-connections": c.MaxConnections, "max-connections-address": c.MaxConnectionsAddress} {
-		if n != nil && *n < 0 {
-			return fmt.Errorf("--%s must be a number from 0, not %d", name, *n)
-		}
-	}
-	return nil
+	return c.check()
 }
 
 func (c *serveCmd) Run(a *app) error {
@@ -101,7 +86,9 @@ func (c *serveCmd) Run(a *app) error {
 	}
 	defer supervise.HoldStops(s.quiesce)()
 	defer s.close()
-	connections := c.connections(log)
+	limits := c.limitFlags.connections()
+	limits.TrustedProxies, limits.Logger = c.proxies(), log
+	connections := server.LimitConnections(limits)
 	listener, address, err := c.listen(certs, connections)
 	if err != nil {
 		return err
@@ -120,40 +107,17 @@ func (c *serveCmd) Run(a *app) error {
 		return errors.Join(err, listener.Close())
 	}
 	authenticator := auth.NewAuthenticator(s.store)
-	handler := server.New(s.Peer, server.Options{
-		Authenticate:   authenticator.Authenticate,
-		Logger:         log,
-		Rate:           orOff(c.RateLimit),
-		Burst:          c.RateBurst,
-		RatePerAddress: orOff(c.RateLimitAddress),
-		TrustedProxies: c.proxies(),
-		Hosts:          c.hosts(c.Listen, listener.Addr()),
-		Gateway:        gateway.Options{Counters: &counters},
-		Metrics:        measured,
-		Page:           server.Page{SignIn: authenticator},
-	})
+	options := c.requests()
+	options.Authenticate, options.Page = authenticator.Authenticate, server.Page{SignIn: authenticator}
+	options.Logger, options.Metrics, options.Gateway = log, measured, gateway.Options{Counters: &counters}
+	options.TrustedProxies, options.Hosts = c.proxies(), c.hosts(c.Listen, listener.Addr())
+	handler := server.New(s.Peer, options)
 	if err := a.invite(authenticator, handler, address); err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	srv := newHTTPServer(handler, log)
 	srv.ConnContext = connections.ConnContext
 	return serve(ctx, srv, listener, handler.Close, log)
-}
-
-func (c *serveCmd) connections(log *slog.Logger) *server.Connections {
-	option := func(flag *int) int {
-		switch {
-		case flag == nil:
-			return 0
-		case *flag == 0:
-			return -1
-		}
-		return *flag
-	}
-	return server.LimitConnections(server.ConnectionLimits{
-		Total: option(c.MaxConnections), PerAddress: option(c.MaxConnectionsAddress),
-		TrustedProxies: c.proxies(), Logger: log,
-	})
 }
 
 // listen listens, with TLS if there are certs, and returns the URL of that.
@@ -199,14 +163,6 @@ func parseProxy(text string) (netip.Prefix, error) {
 		return netip.PrefixFrom(ip, ip.BitLen()), nil
 	}
 	return netip.ParsePrefix(text)
-}
-
-// orOff turns a flag, where 0 is off, into an option, where 0 is the default.
-func orOff(rate float64) float64 {
-	if rate == 0 {
-		return -1
-	}
-	return rate
 }
 
 func (c *serveCmd) logger(a *app) *slog.Logger {

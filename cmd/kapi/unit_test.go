@@ -112,9 +112,10 @@ func TestVariablesCount(t *testing.T) {
 	if c := parse("watch"); !c.Watch.JSON {
 		t.Error("watch: no JSON")
 	}
+	burst := 7
 	want := serveCmd{
 		Listen: "[::1]:1", TLSCert: "c.pem", TLSKey: "k.pem", TrustedProxy: []string{"10.0.0.0/8", "::1"}, Host: []string{"kapi.example", "10.0.0.7"},
-		Insecure: true, LogFormat: "json", LogLevel: "warn", RateLimit: 0, RateBurst: 7, RateLimitAddress: 0.5,
+		Insecure: true, LogFormat: "json", LogLevel: "warn", limitFlags: limitFlags{RateLimit: 0, RateBurst: &burst, RateLimitAddress: 0.5},
 	}
 	if c := parse("serve"); !reflect.DeepEqual(c.Serve, want) {
 		t.Errorf("serve: %+v", c.Serve)

@@ -19,14 +19,14 @@ import (
 
 // Limits of a Set.
 type Limits struct {
-	// Total is the limit in all; 0 is Default, negative is no limit. Three quarters are reserved for
+	// MaxConnections is the limit in all; 0 is Default, negative is off. Three quarters are reserved for
 	// clients that are signed in and one for strangers, which every client is at first. Either side
 	// may use what the other doesn't need.
-	Total int
-	// PerAddress is the limit for strangers from one address or IPv6 network (/64); 0 is half of
-	// Total, at most 1024; negative is no limit.
-	PerAddress int
-	// Exempt reports whether PerAddress doesn't apply to an address; nil: it applies to all.
+	MaxConnections int
+	// MaxConnectionsAddress is the limit for strangers from one address or IPv6 network (/64); 0 is half of
+	// MaxConnections, at most 1024; negative is off.
+	MaxConnectionsAddress int
+	// Exempt reports whether MaxConnectionsAddress doesn't apply to an address; nil: it applies to all.
 	Exempt func(netip.Addr) bool
 	// Logger takes failures to accept and closings to make room, each at most every ten seconds. Nil
 	// is slog.Default().
@@ -79,13 +79,13 @@ type Stats struct {
 
 // New returns a Set without connections.
 func New(l Limits) *Set {
-	if l.Total == 0 {
-		l.Total = Default()
+	if l.MaxConnections == 0 {
+		l.MaxConnections = Default()
 	}
-	if l.PerAddress == 0 {
-		l.PerAddress = maxDefaultAddress
-		if l.Total > 0 {
-			l.PerAddress = max(min(l.Total/2, maxDefaultAddress), 1)
+	if l.MaxConnectionsAddress == 0 {
+		l.MaxConnectionsAddress = maxDefaultAddress
+		if l.MaxConnections > 0 {
+			l.MaxConnectionsAddress = max(min(l.MaxConnections/2, maxDefaultAddress), 1)
 		}
 	}
 	if l.Logger == nil {
@@ -152,9 +152,9 @@ func (s *Set) admit(raw net.Conn) *Conn {
 	s.mu.Lock()
 	var victim *Conn
 	switch {
-	case s.limits.PerAddress > 0 && !exempt && s.strangers.count(from) >= s.limits.PerAddress:
+	case s.limits.MaxConnectionsAddress > 0 && !exempt && s.strangers.count(from) >= s.limits.MaxConnectionsAddress:
 		victim = s.strangers.of[from].first(now)
-	case s.limits.Total > 0 && s.strangers.n+s.signedIn.n >= s.limits.Total:
+	case s.limits.MaxConnections > 0 && s.strangers.n+s.signedIn.n >= s.limits.MaxConnections:
 		victim = s.superfluous(now)
 	}
 	s.strangers.add(c, from)
@@ -170,7 +170,7 @@ func (s *Set) admit(raw net.Conn) *Conn {
 	if say > 0 {
 		now := s.Stats()
 		s.log.Warn("connections are closed to make room for others", "closed", say, "last", victim.RemoteAddr().String(),
-			"strangers", now.Strangers, "signed_in", now.SignedIn, "limit", s.limits.Total, "limit_address", s.limits.PerAddress)
+			"strangers", now.Strangers, "signed_in", now.SignedIn, "max_connections", s.limits.MaxConnections, "max_connections_address", s.limits.MaxConnectionsAddress)
 	}
 	return c
 }
@@ -178,7 +178,7 @@ func (s *Set) admit(raw net.Conn) *Conn {
 // superfluous returns the connection to close when there are too many in all: one of the address, or
 // the identity, that has most.
 func (s *Set) superfluous(now time.Time) *Conn {
-	if s.signedIn.n == 0 || s.strangers.n > s.limits.Total/4 {
+	if s.signedIn.n == 0 || s.strangers.n > s.limits.MaxConnections/4 {
 		return s.strangers.biggest().first(now)
 	}
 	return s.signedIn.biggest().idlest()

@@ -85,8 +85,8 @@ func (s *set) expect(t *testing.T, strangers, signedIn, closed int) {
 
 // However many connections an attacker opens, a client at the same address gets in, and stays once it
 // has signed in.
-func TestPerAddress(t *testing.T) {
-	s := newSet(Limits{Total: 100, PerAddress: 10})
+func TestMaxConnectionsAddress(t *testing.T) {
+	s := newSet(Limits{MaxConnections: 100, MaxConnectionsAddress: 10})
 	admins := s.signIn(20, "192.0.2.1", "admin") // these have room of their own
 	attack := s.come(10, "192.0.2.1")
 	s.expect(t, 10, 20, 0)
@@ -112,7 +112,7 @@ func TestPerAddress(t *testing.T) {
 // that in all.
 func TestAddresses(t *testing.T) {
 	proxies := netip.MustParsePrefix("10.0.0.0/8")
-	s := newSet(Limits{Total: 40, PerAddress: 4, Exempt: proxies.Contains})
+	s := newSet(Limits{MaxConnections: 40, MaxConnectionsAddress: 4, Exempt: proxies.Contains})
 	six := append(s.come(3, "[2001:db8:1:2::1]"), s.come(3, "[2001:db8:1:2:ffff::7]")...)
 	four := append(s.come(3, "192.0.2.1"), s.come(3, "[::ffff:192.0.2.1]")...)
 	proxied := s.come(20, "10.1.2.3")
@@ -129,7 +129,7 @@ func TestAddresses(t *testing.T) {
 // attacker no advantage over a client that has just connected.
 func TestWhoGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSet(Limits{Total: 100, PerAddress: 3})
+		s := newSet(Limits{MaxConnections: 100, MaxConnectionsAddress: 3})
 		all := s.come(3, "192.0.2.1")
 		busy, idle, late := all[0], all[1], all[2]
 		gone := func(c *Conn) bool { return c.Conn.(*wire).closed }
@@ -156,7 +156,7 @@ func TestWhoGoesFirst(t *testing.T) {
 // Signed-in clients keep their room, and strangers theirs, or nobody new could sign in. That holds even
 // if a token without permissions opens all the connections it can.
 func TestRoomForBoth(t *testing.T) {
-	s := newSet(Limits{Total: 100, PerAddress: 50})
+	s := newSet(Limits{MaxConnections: 100, MaxConnectionsAddress: 50})
 	admins := s.signIn(5, "192.0.2.1", "admin")
 	strangers := append(s.come(50, "192.0.2.2"), s.come(50, "192.0.2.3")...)
 	if open(admins) != 5 || open(strangers) != 95 {
@@ -181,7 +181,7 @@ func TestRoomForBoth(t *testing.T) {
 }
 
 func TestNoLimits(t *testing.T) {
-	s := newSet(Limits{Total: -1, PerAddress: -1})
+	s := newSet(Limits{MaxConnections: -1, MaxConnectionsAddress: -1})
 	if n := open(s.come(5000, "192.0.2.1")); n != 5000 {
 		t.Errorf("%d are open", n)
 	}
@@ -194,17 +194,17 @@ func TestDefaults(t *testing.T) {
 		want = int(min(files/4*3, 16384))
 	}
 	s := New(Limits{})
-	if s.limits.Total != want || s.limits.PerAddress != min(want/2, 1024) {
+	if s.limits.MaxConnections != want || s.limits.MaxConnectionsAddress != min(want/2, 1024) {
 		t.Errorf("%+v, with %d open files", s.limits, files)
 	}
-	if s := New(Limits{Total: 100}); s.limits.PerAddress != 50 {
+	if s := New(Limits{MaxConnections: 100}); s.limits.MaxConnectionsAddress != 50 {
 		t.Errorf("%+v", s.limits)
 	}
 }
 
 // A connection of the gateway is told why, and the room is there at once.
 func TestOnCrowded(t *testing.T) {
-	s := newSet(Limits{Total: 2, PerAddress: 1})
+	s := newSet(Limits{MaxConnections: 2, MaxConnectionsAddress: 1})
 	calls := 0
 	first := s.come(1, "192.0.2.1")[0]
 	first.OnCrowded(func() { calls++ })
@@ -220,7 +220,7 @@ func TestOnCrowded(t *testing.T) {
 
 // A connection is found through TLS, and without one nothing happens.
 func TestOf(t *testing.T) {
-	s := newSet(Limits{Total: 2})
+	s := newSet(Limits{MaxConnections: 2})
 	c := s.come(1, "192.0.2.1")[0]
 	for _, conn := range []net.Conn{c, tls.Server(c, &tls.Config{})} {
 		if Of(s.ConnContext(t.Context(), conn)) != c {
@@ -253,7 +253,7 @@ func (f *failing) Accept() (net.Conn, error) {
 // That there are no files left is logged, now and then, and counted, and idle strangers make room.
 func TestFailuresToAccept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSet(Limits{Total: 1000, PerAddress: 1000})
+		s := newSet(Limits{MaxConnections: 1000, MaxConnectionsAddress: 1000})
 		admin, strangers := s.signIn(1, "192.0.2.1", "admin"), s.come(40, "192.0.2.1")
 		l := s.Listener(&failing{errs: []error{syscall.EMFILE, syscall.ENFILE, syscall.ECONNABORTED, syscall.EMFILE}})
 		for i, left := range []int{24, 8, 8, 0} {
@@ -279,7 +279,7 @@ func TestFailuresToAccept(t *testing.T) {
 // Closing to make room isn't silent either, nor does it fill the log.
 func TestCrowdedIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSet(Limits{Total: 10, PerAddress: 5})
+		s := newSet(Limits{MaxConnections: 10, MaxConnectionsAddress: 5})
 		s.come(1000, "192.0.2.1")
 		time.Sleep(time.Minute)
 		s.come(1, "192.0.2.1")
@@ -291,7 +291,7 @@ func TestCrowdedIsLogged(t *testing.T) {
 
 // Real connections, all at once: whatever comes and goes, the count is right in the end.
 func TestManyComeAndGo(t *testing.T) {
-	s := New(Limits{Total: 50, PerAddress: 20, Logger: slog.New(slog.DiscardHandler)})
+	s := New(Limits{MaxConnections: 50, MaxConnectionsAddress: 20, Logger: slog.New(slog.DiscardHandler)})
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -83,7 +83,7 @@ type Command struct {
 	// if this process ends meanwhile, the command is not run. (On systems other than Linux it is
 	// running by then.)
 	Record func(pid int)
-	// Grace is how long after Stop the tree is killed; 0 is 10 seconds.
+	// Grace is how long after Stop the tree is killed; 0 is 10 seconds, negative is off: at once.
 	Grace time.Duration
 }
 
