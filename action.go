@@ -8,21 +8,18 @@ import (
 // An Action is the record of one operation that is going on, as kAPI's clients see
 // it: kAPI's seven fields in kAPI's order, then kapi's own.
 type Action struct {
-	// ID is random (at least 128 bits), URL-safe, never reused, and does not begin
-	// with a dash.
+	// ID is random (128 bits or more), URL-safe, never reused, and does not begin with a dash.
 	ID string `json:"id"`
 	// Title has 1 to 200 code points. It never changes.
 	Title string `json:"title"`
-	// CreatedAt is in milliseconds since 1970-01-01 UTC, by the wall clock of the
-	// peer that started the action. It never changes.
+	// CreatedAt is in milliseconds since 1970-01-01 UTC, by the clock of the peer that started it. It never changes.
 	CreatedAt int64  `json:"created_at"`
 	Status    Status `json:"status"`
 	// Description has at most 2,000 code points and may be empty. It never changes.
 	Description string `json:"description"`
 	// Progress is 0 to 1, nil while it is unknown.
 	Progress *float64 `json:"progress,omitempty"`
-	// State says what the operation is doing now, or why it failed: at most 500
-	// code points, empty while there is nothing to say.
+	// State says what the operation is doing now, or why it failed, in at most 500 code points. It may be empty.
 	State string `json:"state,omitempty"`
 
 	// Seq is the number of the store's change that made the action what it is here.
@@ -37,13 +34,22 @@ type Action struct {
 	Runner *Runner `json:"runner,omitempty"`
 	// CancelRequestedAt is when somebody asked the runner to stop, 0 if nobody did.
 	CancelRequestedAt int64 `json:"cancel_requested_at,omitempty"`
-	// ExitCode is that of the command an action wraps, nil before it ended and for
-	// actions that wrap none.
-	ExitCode *int `json:"exit_code,omitempty"`
-	// NotProvenDead is true for a failed action whose work may still be going on: it was failed
-	// for silence, or given up, or outlived its peer. It keeps its keys until an admin dismisses
-	// it (the last update says it once more), or until its work is proven to have ended.
+	// ExitCode is that of the command an action wraps, nil before it has ended and where there is none.
+	ExitCode    *int   `json:"exit_code,omitempty"`
+	CancelledBy string `json:"cancelled_by,omitempty"` // who asked the runner to stop, for people
+	// WaitsFor is what is in the way of a pending action that has not got its keys, nil if nothing is.
+	WaitsFor *WaitsFor `json:"waits_for,omitempty"`
+	// NotProvenDead is true for an action that failed without proof that its work has ended. It keeps its
+	// keys until that is proven or an admin dismisses it; the last update says it once more.
 	NotProvenDead bool `json:"not_proven_dead,omitempty"`
+}
+
+// A WaitsFor is the first key that an action waits for and does not get, and the action that holds it,
+// or came before to wait for it; Action and Title are empty for a transaction that claims the key.
+type WaitsFor struct {
+	Key    string `json:"key,omitempty"`
+	Action string `json:"action,omitempty"` // its id
+	Title  string `json:"title,omitempty"`
 }
 
 // A Runner is the process that does the work of an action.

@@ -22,7 +22,15 @@ var wireActions = map[string]Action{
 		Description: "all guilds", Progress: new(0.25), State: "retrying shard 4", Seq: 41,
 		Keys: []string{"audit", "deploy"}, UpdatedAt: 1700000005000, StartedAt: 1700000000001,
 		Runner:            &Runner{ID: "r1", Host: "bot-1", PID: 4711, HeardAt: 1700000004000},
-		CancelRequestedAt: 1700000004500, ExitCode: new(0),
+		CancelRequestedAt: 1700000004500, ExitCode: new(0), CancelledBy: "ops (t1)",
+	},
+	"waiting": {
+		ID: "a5", Title: "Deploy", CreatedAt: 1700000000000, State: `waits for "Resharding" (a1)`, Seq: 11,
+		UpdatedAt: 1700000000000, WaitsFor: &WaitsFor{Key: "reshard", Action: "a1", Title: "Resharding"},
+	},
+	"not_proven_dead": {
+		ID: "a6", Title: "Backup", CreatedAt: 1700000000000, Status: StatusFailed, State: "no word; not proven dead", Seq: 12,
+		Keys: []string{"backup"}, UpdatedAt: 1700000009000, StartedAt: 1700000000000, NotProvenDead: true,
 	},
 	"completed": {
 		ID: "a3", Title: "Backup", CreatedAt: 1700000000000, Status: StatusCompleted, Progress: new(1.0), Seq: 9,

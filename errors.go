@@ -60,10 +60,6 @@ type HeldError struct {
 	Key string
 	// Holder is the action that holds it, with its runner's current HeardAt.
 	Holder Action
-	// NotProvenDead is true for a holder that was failed for silence, or outlived the
-	// closing of its peer: its work may still be going on, so it isn't dismissed on the
-	// way (Spec.DismissFailed).
-	NotProvenDead bool
 	// Waited is for how long the start was willing to wait (see Spec.Wait).
 	Waited time.Duration
 	// Circular is true for a Holder that the start is part of, or that waits for such (see
@@ -86,7 +82,11 @@ func (e *HeldError) Error() string {
 	if e.Waiting() {
 		return fmt.Sprintf("key %q is waited for by action %s (%s)%s", e.Key, e.Holder.ID, e.Holder.Title, circle)
 	}
-	return fmt.Sprintf("key %q is %sheld by action %s (%s, %s)%s", e.Key, still, e.Holder.ID, e.Holder.Title, e.Holder.Status, circle)
+	status := ", " + e.Holder.Status.String()
+	if e.Holder.Status == StatusPending && e.Holder.CreatedAt == 0 { // no more is known of it than its id and title
+		status = ""
+	}
+	return fmt.Sprintf("key %q is %sheld by action %s (%s%s)%s", e.Key, still, e.Holder.ID, e.Holder.Title, status, circle)
 }
 
 // Waiting reports whether the Holder does not hold the key, but came before to wait for it.

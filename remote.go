@@ -7,8 +7,7 @@ type Remote struct {
 	Action Action `json:"action"`
 	// Fence goes with every report. It is a new one when the keys that were waited for have come.
 	Fence uint64 `json:"fence"`
-	// LeaseMS is how many milliseconds may pass from one report to the next before the
-	// action is shown as impacted.
+	// LeaseMS is how many milliseconds may pass between reports before the action is shown as impacted.
 	LeaseMS int64 `json:"lease_ms"`
 }
 

@@ -46,10 +46,10 @@ func (s Status) String() string {
 // Valid reports whether s is one of the six statuses.
 func (s Status) Valid() bool { return s >= StatusPending && s <= StatusCompleted }
 
-// Active reports whether the work of the action may still be going on (0, 1, 2).
+// Active reports whether the work may still be going on (0, 1, 2).
 func (s Status) Active() bool { return s >= StatusPending && s <= StatusImpacted }
 
-// Ongoing reports whether the action is listed, as it is not disposed (0, 1, 2, 3).
+// Ongoing reports whether the action is listed: not disposed (0 to 3).
 func (s Status) Ongoing() bool { return s >= StatusPending && s <= StatusFailed }
 
 // CanBecome reports whether an action may move from s to next, which is never s itself.

@@ -244,7 +244,7 @@ func (b *bare) bindInsert(stmt *sqlite.Stmt, w *write, now int64) {
 	stmt.BindText(9, w.key)
 	stmt.BindInt64(10, now)
 	b.bindRest(stmt, 11, now)
-	stmt.BindText(24, "")
+	stmt.BindText(25, "")
 }
 
 func (b *bare) bindUpdate(stmt *sqlite.Stmt, w *write, now int64) {
@@ -259,7 +259,7 @@ func (b *bare) bindUpdate(stmt *sqlite.Stmt, w *write, now int64) {
 	stmt.BindText(5, keys)
 	stmt.BindInt64(6, now)
 	b.bindRest(stmt, 7, now)
-	stmt.BindText(20, w.id)
+	stmt.BindText(21, w.id)
 }
 
 func (b *bare) bindRest(stmt *sqlite.Stmt, at int, now int64) {
@@ -276,6 +276,7 @@ func (b *bare) bindRest(stmt *sqlite.Stmt, at int, now int64) {
 	stmt.BindText(at+10, "")
 	stmt.BindText(at+11, "")
 	stmt.BindInt64(at+12, 0)
+	stmt.BindText(at+13, "")
 }
 
 func (b *bare) bindRunner(stmt *sqlite.Stmt, now int64) {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/kettubot/kapi"
@@ -15,7 +13,7 @@ import (
 // lookEvery is how often one that waits looks whether it is its turn, where the gateway doesn't say.
 const lookEvery = time.Second
 
-// await waits until a queued action has its keys and is running; otherwise it is given up, for
+// await waits until a queued action has its keys and is running; otherwise it leaves the queue, for
 // the reason that is returned. The answers to its reports say whether it has; the gateway only
 // makes it look sooner.
 func (h *handle) await(ctx context.Context, spec kapi.Spec) error {
@@ -81,11 +79,12 @@ func (h *handle) begin(ctx context.Context, spec kapi.Spec) (began bool, err err
 	case err != nil:
 		return false, err
 	case answer.Cancel:
-		return false, &kapi.CancelledError{}
+		return false, &kapi.CancelledError{By: answer.CancelledBy}
 	case answer.Status == kapi.StatusRunning: // the answer to that was lost
 		h.started.Fence = h.queueFence()
 		return true, nil
 	case len(answer.Keys) == 0:
+		h.waitsFor = answer.WaitsFor
 		if spec.DismissFailed {
 			var gone []kapi.Action
 			gone, err = h.client.dismissHolders(ctx, spec.Keys)
@@ -115,7 +114,7 @@ func (h *handle) queueFence() uint64 {
 	return h.started.Fence
 }
 
-// leaveQueue gives the action up, for a reason, which it returns.
+// leaveQueue withdraws the action, for a reason, which it returns.
 func (h *handle) leaveQueue(reason error) error {
 	if errors.Is(reason, kapi.ErrLost) {
 		return reason
@@ -136,58 +135,24 @@ func (h *handle) leaveQueue(reason error) error {
 	return reason
 }
 
-// refusal says what the action waits for, as the refusal of its start would have.
+// refusal says what the action waits for, as the refusal of its start would have. Of an action that the
+// token may not know it has the id and the title, and takes it for the holder.
 func (h *handle) refusal(spec kapi.Spec) error {
+	w := h.waitsFor
+	if w == nil || w.Action == "" {
+		return fmt.Errorf("its turn did not come within %v", spec.Wait)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	ongoing, err := h.client.List(ctx)
 	if err != nil {
 		return err
 	}
-	state := ""
+	held := &kapi.HeldError{Key: w.Key, Holder: kapi.Action{ID: w.Action, Title: w.Title, Keys: []string{w.Key}}, Waited: spec.Wait}
 	for _, a := range ongoing {
-		if a.ID == h.ID() {
-			state = a.State
+		if a.ID == w.Action {
+			held.Holder = a
 		}
 	}
-	refused := func(key string, a kapi.Action) error {
-		return &kapi.HeldError{Key: key, Holder: a, NotProvenDead: a.NotProvenDead, Waited: spec.Wait}
-	}
-	for _, key := range spec.Keys {
-		for _, a := range ongoing {
-			if a.ID != h.ID() && slices.Contains(a.Keys, key) {
-				return refused(key, a)
-			}
-		}
-	}
-	for _, a := range ongoing {
-		if a.ID != h.ID() && strings.Contains(state, `" (`+a.ID+")") { // behind whom it waits
-			return refused(spec.Keys[0], a)
-		}
-	}
-	if a, ok := inTheWay(state, spec.Keys); ok {
-		return refused(spec.Keys[0], a)
-	}
-	return fmt.Errorf("its turn did not come within %v", spec.Wait)
-}
-
-// inTheWay returns what the state of an action that waits for keys says of the one in its way, where the token may
-// know no more of that.
-func inTheWay(state string, keys []string) (a kapi.Action, ok bool) {
-	for start, status := range map[string]kapi.Status{
-		`waits for "`: kapi.StatusRunning, `waits until "`: kapi.StatusFailed, `waits behind "`: kapi.StatusPending,
-	} {
-		rest, is := strings.CutPrefix(state, start)
-		end := strings.LastIndex(rest, `" (`)
-		if !is || end < 0 {
-			continue
-		}
-		id, _, _ := strings.Cut(rest[end+len(`" (`):], ")")
-		a = kapi.Action{ID: id, Title: rest[:end], Status: status}
-		if status != kapi.StatusPending {
-			a.Keys = keys
-		}
-		return a, true
-	}
-	return a, false
+	return held
 }

@@ -13,9 +13,8 @@ import (
 )
 
 // Do starts an action, runs its operation here, reports on it, and returns when the server has
-// taken its end. Of a *kapi.CancelledError, which may end the operation's context, the server doesn't
-// tell whose wish it was. The error is the start's, or the operation's, or says that the end could
-// not be recorded. When ctx ends, the operation is asked to stop, and waited for.
+// taken its end. The error is the start's, or the operation's, or says that the end could not be
+// recorded. When ctx ends, the operation is asked to stop, and waited for.
 //
 // A server that can't be reached keeps an operation from being started, but not from going
 // on: what is to be said is kept and said again until the server takes it (see
@@ -69,9 +68,6 @@ func (h *handle) finish(ctx context.Context, err error) error {
 	if err != nil {
 		state := kapi.FailureState(ctx, err)
 		final.status, final.state = kapi.StatusFailed, &state
-		if cancelled := (&kapi.CancelledError{}).Error(); state == cancelled {
-			final.state = nil // the server says whose wish it was
-		}
 	}
 	var deadline <-chan time.Time
 	if h.client.endTimeout > 0 {

@@ -94,7 +94,7 @@ func TestDoFails(t *testing.T) {
 		t.Errorf("returns %v", err)
 	}
 	var held *kapi.HeldError
-	if err := c.Do(t.Context(), start, fail); !errors.As(err, &held) || held.Key != `a"key` || held.Holder.State != "oops" || held.NotProvenDead {
+	if err := c.Do(t.Context(), start, fail); !errors.As(err, &held) || held.Key != `a"key` || held.Holder.State != "oops" || held.Holder.NotProvenDead {
 		t.Errorf("the key is kept: %v", err)
 	}
 	start.DismissFailed = true
@@ -174,7 +174,7 @@ func TestDoContextEnds(t *testing.T) {
 	}{
 		"cancelled": {
 			func(op kapi.Handle) error { _, err := h.peer.Cancel(ctx, op.ID(), "ada"); return err },
-			func(err error) bool { return errors.As(err, &cancelled) },
+			func(err error) bool { return errors.As(err, &cancelled) && cancelled.By == "ada" },
 		},
 		"ended by another": {
 			func(op kapi.Handle) error {

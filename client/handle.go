@@ -17,9 +17,10 @@ type handle struct {
 	started   kapi.Remote
 	dismissed []kapi.Action
 	cancel    context.CancelCauseFunc
-	wake      chan struct{} // something is new; holds one
-	link      link          // of the one goroutine that reports
-	granted   uint64        // the fence that came with the keys that it waited for; of that goroutine, too
+	wake      chan struct{}  // something is new; holds one
+	link      link           // of the one goroutine that reports
+	granted   uint64         // the fence that came with the keys that it waited for; of that goroutine, too
+	waitsFor  *kapi.WaitsFor // what the last answer said while it waited; of that goroutine, too
 
 	mu   sync.Mutex
 	says saying

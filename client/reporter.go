@@ -72,7 +72,7 @@ func (h *handle) attempt(ctx context.Context, s saying, reset bool) (kapi.Action
 	}
 	a, asked, err := h.client.Report(ctx, h.ID(), r)
 	if asked {
-		h.cancel(&kapi.CancelledError{})
+		h.cancel(&kapi.CancelledError{By: a.CancelledBy})
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = unavailable("server %s: it does not answer", h.client.base)

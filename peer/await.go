@@ -12,7 +12,7 @@ import (
 
 // What a runner of this process does while its action is in the queue (rules/queue.go).
 
-// await waits until the action has its keys and is running. Otherwise it is given up.
+// await waits until the action has its keys and is running. Otherwise it leaves the queue.
 func (r *run) await(limit time.Duration) error {
 	p, h := r.peer, r.handle
 	var over <-chan time.Time
@@ -83,7 +83,7 @@ func (r *run) begin() (bool, error) {
 	}
 }
 
-// leaveQueue gives the action up, for a reason, which it returns.
+// leaveQueue withdraws the action, for a reason, which it returns.
 func (r *run) leaveQueue(reason error) error {
 	h := r.handle
 	if !h.seal() { // Close has done it
@@ -107,10 +107,9 @@ func (r *run) leaveQueue(reason error) error {
 
 // refusal says what an action waits for, as the refusal of its start would have.
 func (p *Peer) refusal(id string, waited time.Duration) error {
-	if r, ok := p.view.Get(id); ok {
-		if held := rules.WaitsFor(p.view, &r); held != nil {
-			held.Waited = waited
-			return p.explain(held)
+	if r, ok := p.view.Get(id); ok && r.WaitsFor != nil {
+		if holder, ok := p.view.Get(r.WaitsFor.Action); ok {
+			return p.explain(&kapi.HeldError{Key: r.WaitsFor.Key, Holder: holder.Shown(), Waited: waited})
 		}
 	}
 	return fmt.Errorf("its turn did not come within %v", waited)

@@ -67,7 +67,7 @@ func (p *Peer) abandon() {
 				return
 			}
 			state := kapi.ErrStopped.Error() + "; " + rules.NotProvenDead
-			rep := h.again(rules.Report{Status: kapi.StatusFailed, State: &state, GoesOn: true})
+			rep := h.again(rules.Report{Status: kapi.StatusFailed, State: &state, NotProvenDead: true})
 			if err := p.commits.commit(ctx, h.change(rep)); err != nil {
 				p.log.Error("an operation outlived the grace period and this could not be recorded",
 					"action", h.id, "error", err)

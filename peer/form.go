@@ -45,6 +45,8 @@ func tidyRecord(r *store.Record) error {
 		return notOurs("id", r.ID)
 	case r.Runner != nil && !store.IsID(r.Runner.ID):
 		return notOurs("runner", r.Runner.ID)
+	case r.WaitsFor != nil && r.WaitsFor.Action != "" && !store.IsID(r.WaitsFor.Action):
+		return notOurs("action that is waited for", r.WaitsFor.Action)
 	case !r.Status.Valid():
 		return notOurs("status", fmt.Sprint(int(r.Status)))
 	}
@@ -53,6 +55,10 @@ func tidyRecord(r *store.Record) error {
 	r.State = fit(r.State, wellformed.MaxState)
 	r.Silence = fit(r.Silence, wellformed.MaxState)
 	r.CancelledBy = fit(r.CancelledBy, wellformed.MaxState)
+	r.NotProvenDead = r.NotProvenDead && !r.LateEnd // older kapis left both
+	if w := r.WaitsFor; w != nil {
+		r.WaitsFor = &kapi.WaitsFor{Key: fit(w.Key, wellformed.MaxKey), Action: w.Action, Title: fit(w.Title, wellformed.MaxTitle)}
+	}
 	if r.Runner != nil && r.Runner.Host != fit(r.Runner.Host, maxHost) {
 		runner := *r.Runner
 		runner.Host = fit(runner.Host, maxHost)

@@ -26,6 +26,7 @@ func TestTidy(t *testing.T) {
 		"a runner of another": func(r *store.Record) { r.Runner.ID = "r\nid" },
 		"a status":            func(r *store.Record) { r.Status = 6 },
 		"a status below":      func(r *store.Record) { r.Status = -1 },
+		"an obstacle":         func(r *store.Record) { r.WaitsFor = &kapi.WaitsFor{Key: "k", Action: "x;reboot"} },
 	} {
 		r := whole()
 		spoil(&r)
@@ -44,8 +45,13 @@ func TestTidy(t *testing.T) {
 	for _, p := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 7, -1, 0.5} {
 		r := whole()
 		r.Title, r.Description, r.State, r.Runner.Host, r.Progress = "\xff\x00"+long, long, long, long, &p
+		shared := &kapi.WaitsFor{Key: "k", Title: long}
+		r.WaitsFor = shared
 		if err := tidyRecord(&r); err != nil {
 			t.Fatal(err)
+		}
+		if utf8.RuneCountInString(r.WaitsFor.Title) != wellformed.MaxTitle || shared.Title != long {
+			t.Error("what is waited for has a title that is too long, or was changed where others see it")
 		}
 		if n := utf8.RuneCountInString(r.Title); n != wellformed.MaxTitle || !strings.HasPrefix(r.Title, "\uFFFD\uFFFDé") || !utf8.ValidString(r.Title) {
 			t.Errorf("the title has %d characters: %q", n, r.Title)
@@ -55,6 +61,16 @@ func TestTidy(t *testing.T) {
 		}
 		if _, err := json.Marshal(r.Shown()); err != nil {
 			t.Errorf("progress %v: %v", p, err)
+		}
+	}
+}
+
+// An older kapi left the mark on an action that reported its end after all.
+func TestTidyLateEnd(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		r := store.Record{Action: kapi.Action{ID: "a", Status: kapi.StatusFailed, NotProvenDead: true}, LateEnd: late}
+		if err := tidyRecord(&r); err != nil || r.NotProvenDead == late {
+			t.Errorf("ended after all %v: not proven dead %v (error: %v)", late, r.NotProvenDead, err)
 		}
 	}
 }

@@ -171,7 +171,7 @@ func (o *operations) notice(r *store.Record) {
 	case h == nil:
 	case r.RunnerID() != o.runner, r.Status == kapi.StatusAborted:
 		h.cancel(kapi.ErrLost)
-	case r.WorkMayGoOn():
+	case r.NotProvenDead:
 		h.cancel(kapi.ErrGivenUp)
 	case r.Status.Active() && r.CancelRequestedAt != 0:
 		h.cancel(&kapi.CancelledError{By: r.CancelledBy})

@@ -101,7 +101,7 @@ func TestHeld(t *testing.T) {
 	if !errors.As(err, &held) {
 		t.Fatalf("error %v, want a HeldError", err)
 	}
-	if held.Key != "y" || held.Holder.ID != a.ID || held.Holder.Title != "first" || held.NotProvenDead ||
+	if held.Key != "y" || held.Holder.ID != a.ID || held.Holder.Title != "first" || held.Holder.NotProvenDead ||
 		held.Holder.Runner == nil || held.Holder.Runner.HeardAt < a.Runner.HeardAt {
 		t.Errorf("held by %+v", held)
 	}

@@ -26,7 +26,7 @@ func (o *operations) lose(r store.Record) {
 	case h == nil || r.RunnerID() != o.runner:
 	case r.Status.Active() && r.Status != kapi.StatusPending:
 		o.lost[r.ID] = r
-	default: // it has not begun, or is given up: nothing was half done, or somebody has to look
+	default: // it has not begun, or is not proven dead: nothing was half done, or somebody has to look
 		h.cancel(fmt.Errorf("%w: the store was replaced, and doesn't know of it", kapi.ErrLost))
 	}
 }

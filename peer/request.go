@@ -40,8 +40,8 @@ func (p *Peer) cancelBy(ctx context.Context, about rules.Change) (kapi.Action, e
 	return a, nil
 }
 
-// GiveUp fails an impacted action at once, whose runner can't be asked to stop any more. Its work
-// may still be going on, so it keeps its keys. by names who gives it up. The error is as of
+// GiveUp fails an impacted action at once, whose runner can't be asked to stop any more. It is not
+// proven dead, so it keeps its keys. by names who gives it up. The error is as of
 // Cancel.
 func (p *Peer) GiveUp(ctx context.Context, id, by string) (kapi.Action, error) {
 	return p.giveUp(ctx, rules.Change{ID: id, By: by})

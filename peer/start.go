@@ -14,7 +14,7 @@ import (
 const busyPause = 50 * time.Millisecond
 
 // commitStart commits a start. While a transaction that is open claims one of its keys, it is
-// tried again; once, too, if the holder of a key turns out to be dead or given up.
+// tried again; once, too, if the holder of a key turns out to be dead.
 func (p *Peer) commitStart(ctx context.Context, start rules.Change) (*submission, error) {
 	patience := time.NewTimer(p.opts.StoreTimeout)
 	defer patience.Stop()

@@ -48,7 +48,7 @@ type sweeper struct {
 	// lastLook is when the sweeper last looked; a gap means that it did not watch.
 	lastLook  time.Duration
 	lastPurge time.Duration
-	// lastProof is when work that may go on after its failure was last looked for.
+	// lastProof is when failed actions that are not proven dead were last looked at.
 	lastProof time.Duration
 }
 
@@ -142,7 +142,7 @@ func (s *sweeper) forget() {
 	s.startOver = true
 }
 
-// proofEvery is how often failed actions are looked at again whose work may still be going on.
+// proofEvery is how often failed actions that are not proven dead are looked at again.
 const proofEvery = 5 * time.Second
 
 // others returns the actions of other runners that are to be judged. It settles what is this
@@ -158,7 +158,7 @@ func (s *sweeper) others(now time.Duration) (others []*entry) {
 		case e.Runner == nil:
 		case e.Runner.ID == s.self.ID:
 			s.settleOwn(e)
-		case e.Status.Active(), proof && e.WorkMayGoOn():
+		case e.Status.Active(), proof && e.NotProvenDead:
 			others = append(others, e)
 		}
 	}
@@ -183,7 +183,7 @@ func (s *sweeper) settleOwn(e *entry) {
 	running := s.ops.has(e.ID)
 	rep, ended := s.ops.said(e.ID)
 	now, ok := s.view.Get(e.ID) // it may have ended since e was read
-	if running || !ok || !now.Status.Active() && !(ended && now.WorkMayGoOn()) {
+	if running || !ok || !now.Status.Active() && !(ended && now.NotProvenDead) {
 		return
 	}
 	if !ended {
@@ -244,8 +244,8 @@ func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
 			s.endSurvivors(v.entry, v.survivors)
 		}
 		switch record := &v.submission.Record; { // as it is now; the entry's is what was judged
-		case v.Verdict.Proven != "" && !record.GivenUp:
-			s.log.Info("the work of an action that was given up is known to have ended", "action", v.ID, "title", v.Title, "why", v.Verdict.Proven)
+		case v.Verdict.Proven != "" && !record.NotProvenDead && !record.LateEnd:
+			s.log.Info("the work of an action that was not proven dead is known to have ended", "action", v.ID, "title", v.Title, "why", v.Verdict.Proven)
 		case v.Verdict.Failure != "" && record.Status == kapi.StatusFailed:
 			s.log.Warn("action failed for its runner", "action", v.ID, "title", v.Title, "why", v.Verdict.Failure)
 		}

@@ -360,12 +360,14 @@ func TestVerdictsAreLogged(t *testing.T) {
 		runner := neighbour()
 		runner.PID = noSuchPID
 		dead := s.leave(runner, func(*store.Record) {})
-		givenUp := s.leave(runner, func(r *store.Record) { r.Status, r.GivenUp, r.Keys = kapi.StatusFailed, true, []string{"another"} })
+		givenUp := s.leave(runner, func(r *store.Record) {
+			r.Status, r.NotProvenDead, r.Keys = kapi.StatusFailed, true, []string{"another"}
+		})
 		s.at(7 * time.Second) // those that were given up are looked at every five
 		s.want(dead.ID, kapi.StatusFailed, died(noSuchPID))
 		for id, want := range map[string]string{
 			dead.ID:    "action failed for its runner",
-			givenUp.ID: "the work of an action that was given up is known to have ended",
+			givenUp.ID: "the work of an action that was not proven dead is known to have ended",
 		} {
 			if got := strings.Count(log.String(), fmt.Sprintf("msg=%q action=%s", want, id)); got != 1 {
 				t.Errorf("the log says %q %d times:\n%s", want, got, log.String())

@@ -12,19 +12,21 @@ import (
 // format is the first byte of what encode makes. Whoever adds to a record adds to a new format, and
 // goes on reading the old one.
 const (
-	format     = 2
-	senderless = 1 // the format before
+	format     = 3
+	waitless   = 2 // the format before: without what is waited for
+	senderless = 1 // the one before that: without sender, too
 )
 
 const (
 	flagReleaseOnFailure = 1 << iota
-	flagGivenUp
+	flagNotProvenDead
 	flagLateEnd
 	flagLeaveRunning
 	flagDismissFailed
 	flagProgress // there is one
 	flagExitCode
 	flagRunner
+	flagWaitsFor
 )
 
 var (
@@ -61,7 +63,11 @@ func encode(b []byte, r *store.Record) []byte {
 			b = appendString(b, s)
 		}
 	}
-	return appendString(b, r.Sender)
+	b = appendString(b, r.Sender)
+	if w := r.WaitsFor; w != nil {
+		b = appendString(appendString(appendString(b, w.Key), w.Action), w.Title)
+	}
+	return b
 }
 
 func appendString(b []byte, s string) []byte {
@@ -74,13 +80,14 @@ func flags(r *store.Record) (f uint64) {
 		flag uint64
 	}{
 		{r.ReleaseOnFailure, flagReleaseOnFailure},
-		{r.GivenUp, flagGivenUp},
+		{r.NotProvenDead, flagNotProvenDead},
 		{r.LateEnd, flagLateEnd},
 		{r.LeaveRunning, flagLeaveRunning},
 		{r.DismissFailed, flagDismissFailed},
 		{r.Progress != nil, flagProgress},
 		{r.ExitCode != nil, flagExitCode},
 		{r.Runner != nil, flagRunner},
+		{r.WaitsFor != nil, flagWaitsFor},
 	} {
 		if is.so {
 			f |= is.flag
@@ -91,12 +98,12 @@ func flags(r *store.Record) (f uint64) {
 
 // decode reads what encode made. All strings of the record share one copy of data.
 func decode(data []byte) (r store.Record, err error) {
-	if len(data) == 0 || data[0] != format && data[0] != senderless {
+	if len(data) == 0 || data[0] < senderless || data[0] > format {
 		return r, errFormat
 	}
 	d := decoder{rest: data[1:], text: string(data)}
 	f := d.uvarint()
-	if f >= flagRunner<<1 {
+	if f >= flagWaitsFor<<1 || f&flagWaitsFor != 0 && data[0] <= waitless {
 		return r, errFormat
 	}
 	r.Seq, r.Status, r.Fence, r.Ticket = d.uvarint(), kapi.Status(d.uvarint()), d.uvarint(), d.uvarint()
@@ -118,8 +125,11 @@ func decode(data []byte) (r store.Record, err error) {
 	if data[0] != senderless {
 		r.Sender = d.string()
 	}
+	if f&flagWaitsFor != 0 {
+		r.WaitsFor = &kapi.WaitsFor{Key: d.string(), Action: d.string(), Title: d.string()}
+	}
 	r.ReleaseOnFailure = f&flagReleaseOnFailure != 0
-	r.GivenUp = f&flagGivenUp != 0
+	r.NotProvenDead = f&flagNotProvenDead != 0
 	r.LateEnd = f&flagLateEnd != 0
 	r.LeaveRunning = f&flagLeaveRunning != 0
 	r.DismissFailed = f&flagDismissFailed != 0

@@ -18,22 +18,20 @@ func whole() store.Record {
 			ID: "id", Title: "Tïtle", CreatedAt: 1, Status: kapi.StatusImpacted, Description: "description",
 			Progress: &progress, State: "state", Seq: math.MaxUint64, Keys: []string{"a", "b"}, UpdatedAt: math.MaxInt64,
 			StartedAt: 3, Runner: &kapi.Runner{ID: "runner", Host: "host", PID: 4, HeardAt: 5},
-			CancelRequestedAt: math.MinInt64, ExitCode: &code,
+			CancelRequestedAt: math.MinInt64, CancelledBy: "somebody", ExitCode: &code, NotProvenDead: true,
+			WaitsFor: &kapi.WaitsFor{Key: "key", Action: "action", Title: "title"},
 		},
-		Fence: 6, ReleaseOnFailure: true, LeaveRunning: true, Silence: "silence", GivenUp: true, LateEnd: true,
-		Waits: []string{"c"}, Ticket: 7, DismissFailed: true, CancelledBy: "somebody", Sender: "sender",
+		Fence: 6, ReleaseOnFailure: true, LeaveRunning: true, Silence: "silence", LateEnd: true,
+		Waits: []string{"c"}, Ticket: 7, DismissFailed: true, Sender: "sender",
 	}
 }
 
 func TestEncoding(t *testing.T) {
 	full := whole()
-	for _, of := range []any{full, full.Action, *full.Runner} {
+	for _, of := range []any{full, full.Action, *full.Runner, *full.WaitsFor} {
 		v := reflect.ValueOf(of)
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name
-			if name == "NotProvenDead" { // Record.Shown says it
-				continue
-			}
 			if v.Field(i).IsZero() {
 				t.Errorf("the test leaves %s.%s out", v.Type(), name)
 			}
@@ -73,17 +71,22 @@ func TestFormat(t *testing.T) {
 	const written = "\x01\xff\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02\x06\a\x02\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01\x06" +
 		"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01?\xd0\x00\x00\x00\x00\x00\x00\x01\x02id\x06Tïtle\vdescription\x05state\asilence" +
 		"\bsomebody\x06runner\x04host\b\n\x02\x01a\x01b\x01\x01c"
-	senderless := whole()
+	waitless := whole()
+	waitless.WaitsFor = nil
+	senderless := waitless
 	senderless.Sender = ""
-	for data, want := range map[string]store.Record{written: senderless, "\x02" + written[1:] + "\x06sender": whole()} {
+	for data, want := range map[string]store.Record{
+		written: senderless, "\x02" + written[1:] + "\x06sender": waitless,
+		"\x03\xff\x03" + written[3:] + "\x06sender\x03key\x06action\x05title": whole(),
+	} {
 		if r, err := decode([]byte(data)); err != nil || !reflect.DeepEqual(r, want) {
 			t.Errorf("%+v, %v; want %+v", r, err, want)
 		}
 	}
-	if _, err := decode([]byte("\x03" + written[1:])); !errors.Is(err, errFormat) {
+	if _, err := decode([]byte("\x04" + written[1:])); !errors.Is(err, errFormat) {
 		t.Errorf("of a later format: %v", err)
 	}
-	if _, err := decode([]byte{format, 0x80, 2}); !errors.Is(err, errFormat) { // bit 8
+	if _, err := decode([]byte{format, 0x80, 4}); !errors.Is(err, errFormat) { // bit 9
 		t.Errorf("with a flag that has no meaning yet: %v", err)
 	}
 }

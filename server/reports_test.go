@@ -129,7 +129,8 @@ func TestWaits(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	first := f.begin(`{"title":"first","keys":["k"]}`)
 	r := f.begin(`{"title":"second","keys":["k"],"wait":true}`)
-	if a := r.Action; a.Status != kapi.StatusPending || len(a.Keys) != 0 || a.State != `waits for "first" (`+first.Action.ID+")" {
+	if a := r.Action; a.Status != kapi.StatusPending || len(a.Keys) != 0 || a.State != `waits for "first" (`+first.Action.ID+")" ||
+		a.WaitsFor == nil || *a.WaitsFor != (kapi.WaitsFor{Key: "k", Action: first.Action.ID, Title: "first"}) {
 		t.Errorf("it is born as %+v", a)
 	}
 	report := func(fence uint64, fields string) (got struct {

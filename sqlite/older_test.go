@@ -59,3 +59,35 @@ func openOlder(t *testing.T, more string) {
 	mustInsert(t, s, "a")
 	wantSame(t, headOf(t, openFor(t, path)), headOf(t, s))
 }
+
+// An older kapi changes a row and leaves what it waits for as it was: that is not believed.
+func TestWaitsForOfAnOlderKapi(t *testing.T) {
+	path := newPath(t)
+	s := openFor(t, path)
+	waiting := store.Record{
+		Action: kapi.Action{Seq: 1, ID: "a", Title: "a", Keys: []string{}, WaitsFor: &kapi.WaitsFor{Key: "k", Action: "b", Title: "Backup"}},
+		Fence:  1, Ticket: 1, Waits: []string{"k"},
+	}
+	err := s.Commit(kapitest.Within(t), store.Batch{}, func(l store.Loaded) (store.Writes, error) {
+		waiting.Seq = l.Seq + 1
+		return store.Writes{Head: waiting.Seq, Insert: []store.Record{waiting}}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func() *kapi.WaitsFor {
+		t.Helper()
+		snapshot, err := s.Snapshot(kapitest.Within(t))
+		if err != nil || len(snapshot.Records) != 1 {
+			t.Fatalf("%d records, %v", len(snapshot.Records), err)
+		}
+		return snapshot.Records[0].WaitsFor
+	}
+	if w := read(); w == nil || *w != *waiting.WaitsFor {
+		t.Errorf("it waits for %+v", w)
+	}
+	script(t, path, "UPDATE head SET seq = seq + 1", "UPDATE actions SET seq = (SELECT seq FROM head), keys = 'k', waits = ''")
+	if w := read(); w != nil {
+		t.Errorf("it still waits for %+v", w)
+	}
+}

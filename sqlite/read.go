@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -16,23 +15,12 @@ import (
 const (
 	selectHead = `SELECT epoch, seq, purged, min_report, min_start FROM head`
 
-	columns = `seq, id, title, description, created_at, status, progress, state, keys, updated_at, started_at,
-		runner, host, pid, heard_at, cancel_requested_at, cancelled_by, exit_code, fence, flags, silence, waits, ticket, sender`
-
 	selectOngoing = `SELECT ` + columns + ` FROM actions WHERE status < 4`
 	selectSince   = `SELECT ` + columns + ` FROM actions WHERE seq > ? ORDER BY seq`
 	selectOne     = `SELECT ` + columns + ` FROM actions WHERE id = ?`
 	selectBeat    = `SELECT beat FROM runners WHERE id = ?`
 	selectSecret  = `SELECT signing FROM secrets`
 	selectRunner  = `SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work FROM runners WHERE id = ?`
-)
-
-const (
-	flagReleaseOnFailure = 1 << iota
-	flagGivenUp
-	flagLateEnd
-	flagLeaveRunning
-	flagDismissFailed
 )
 
 // Snapshot implements store.Store.
@@ -193,42 +181,4 @@ func each(c *sqlite.Conn, query string, bind, f func(*sqlite.Stmt)) error {
 		}
 		f(stmt)
 	}
-}
-
-// scanRecord reads a row of columns.
-func scanRecord(stmt *sqlite.Stmt) store.Record {
-	flags := stmt.ColumnInt64(19)
-	r := store.Record{
-		Action: kapi.Action{
-			Seq: uint64(stmt.ColumnInt64(0)), ID: stmt.ColumnText(1), Title: stmt.ColumnText(2),
-			Description: stmt.ColumnText(3), CreatedAt: stmt.ColumnInt64(4), Status: kapi.Status(stmt.ColumnInt(5)),
-			State: stmt.ColumnText(7), Keys: strings.Fields(stmt.ColumnText(8)),
-			UpdatedAt: stmt.ColumnInt64(9), StartedAt: stmt.ColumnInt64(10), CancelRequestedAt: stmt.ColumnInt64(15),
-		},
-		CancelledBy: stmt.ColumnText(16), Fence: uint64(stmt.ColumnInt64(18)), Silence: stmt.ColumnText(20),
-		ReleaseOnFailure: flags&flagReleaseOnFailure != 0,
-		GivenUp:          flags&flagGivenUp != 0,
-		LateEnd:          flags&flagLateEnd != 0,
-		LeaveRunning:     flags&flagLeaveRunning != 0,
-		DismissFailed:    flags&flagDismissFailed != 0,
-		Ticket:           uint64(stmt.ColumnInt64(22)),
-		Sender:           stmt.ColumnText(23),
-	}
-	if waits := stmt.ColumnText(21); waits != "" {
-		r.Waits = strings.Fields(waits)
-	}
-	if !stmt.ColumnIsNull(6) {
-		p := stmt.ColumnFloat(6)
-		r.Progress = &p
-	}
-	if !stmt.ColumnIsNull(11) {
-		r.Runner = &kapi.Runner{
-			ID: stmt.ColumnText(11), Host: stmt.ColumnText(12), PID: stmt.ColumnInt(13), HeardAt: stmt.ColumnInt64(14),
-		}
-	}
-	if !stmt.ColumnIsNull(17) {
-		code := stmt.ColumnInt(17)
-		r.ExitCode = &code
-	}
-	return r
 }

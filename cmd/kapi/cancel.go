@@ -31,7 +31,7 @@ func (c *cancelCmd) Run(a *app) error {
 				if err != nil {
 					return err
 				}
-				return writeln(a.stdout, "gave up %s; its work may still be going on, so it keeps its keys until it is dismissed", plain(called(action)))
+				return writeln(a.stdout, "gave up %s; it is not proven dead, so it keeps its keys until it is dismissed", plain(called(action)))
 			}
 			action, err := p.Cancel(ctx, id, me())
 			if err != nil {

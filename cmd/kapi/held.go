@@ -18,8 +18,7 @@ func (a *app) describeHeld(e *kapi.HeldError) lines {
 	case e.Waited > 0:
 		how = fmt.Sprintf("still held after %v", e.Waited)
 	}
-	fmt.Fprintf(&b, "key %q is %s by action %s, ", e.Key, how, plain(called(h)))
-	fmt.Fprint(&b, howLong(h))
+	fmt.Fprintf(&b, "key %q is %s by action %s%s", e.Key, how, plain(called(h)), howLong(h))
 	if h.Runner != nil {
 		fmt.Fprintf(&b, " on %s", plain(h.Runner.Host))
 		if h.Runner.PID != 0 { // of a runner that reports over REST nobody knows it
@@ -39,8 +38,8 @@ func (a *app) describeHeld(e *kapi.HeldError) lines {
 	case e.Circular:
 		b.WriteString("\nthis command is itself part of that action, so waiting for it would never end")
 	}
-	if e.NotProvenDead {
-		b.WriteString("\nthat it is dead is not proven: look whether its work still goes on before you free the key")
+	if h.NotProvenDead {
+		b.WriteString("\nit is not proven dead: look whether its work is still going on before you free the key")
 	}
 	if h.Status == kapi.StatusFailed {
 		fmt.Fprintf(&b, "\nto free the key: %s dismiss %s%s", a.self(), a.storeArgument(), shellQuote(plain(h.ID)))
@@ -54,11 +53,13 @@ func howLong(h kapi.Action) string {
 	since := max(h.StartedAt, h.CreatedAt)
 	switch {
 	case h.Status == kapi.StatusFailed && h.UpdatedAt == 0:
-		return "which failed"
+		return ", which failed"
 	case h.Status == kapi.StatusFailed:
-		return "which failed at " + localTime(h.UpdatedAt)
+		return ", which failed at " + localTime(h.UpdatedAt)
+	case since == 0 && h.Status == kapi.StatusPending:
+		return "" // no more is known of it than its id and title
 	case since == 0:
-		return "which is " + h.Status.String()
+		return ", which is " + h.Status.String()
 	}
-	return fmt.Sprintf("%s since %s", h.Status, localTime(since))
+	return fmt.Sprintf(", %s since %s", h.Status, localTime(since))
 }

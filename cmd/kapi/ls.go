@@ -49,7 +49,7 @@ func (a *app) table(actions []kapi.Action, now time.Time) error {
 		}
 		cells := []string{
 			plain(action.ID), action.Status.String(), progressText(action.Progress),
-			plain(action.Title), stateText(action.State), strings.Join(keys, " "),
+			plain(action.Title), saying(action), strings.Join(keys, " "),
 			runnerText(action.Runner), heardText(now, action), localTime(action.CreatedAt), ageText(now, action.CreatedAt),
 		}
 		for i, cell := range cells {

@@ -114,8 +114,8 @@ func (r *rows) line(now time.Time, row *row, width, titles int) string {
 	if left != "" || width >= 79 {
 		c.add("", fit(left, leftCell))
 	}
-	if a.State != "" {
-		c.add("", stateText(a.State))
+	if text := saying(a); text != "" {
+		c.add("", text)
 	}
 	return c.String()
 }

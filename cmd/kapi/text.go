@@ -100,6 +100,19 @@ func timeIn(zone *time.Location, t time.Time) string { return t.In(zone).Format(
 // people read them in their own zone.
 func stateText(state string) string { return stateIn(time.Local, state) }
 
+// saying is the state of an action, and whether it was asked to stop meanwhile, and by whom.
+func saying(a kapi.Action) string {
+	parts := []string{stateText(a.State)}
+	switch {
+	case a.CancelRequestedAt == 0 || !a.Status.Active():
+	case a.CancelledBy == "":
+		parts = append(parts, "asked to stop")
+	default:
+		parts = append(parts, "asked to stop by "+plain(a.CancelledBy))
+	}
+	return strings.TrimPrefix(strings.Join(parts, "; "), "; ")
+}
+
 // reason ends a sentence with the state, if there is one: a report over REST may have none.
 func reason(state string) string {
 	if state == "" {

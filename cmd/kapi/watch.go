@@ -209,8 +209,8 @@ func changeLine(action kapi.Action) string {
 	}
 	parts = append(parts, plain(action.Title))
 	line := strings.Join(parts, " ")
-	if action.State != "" {
-		line += ": " + stateText(action.State)
+	if text := saying(action); text != "" {
+		line += ": " + text
 	}
 	return line
 }

@@ -40,6 +40,11 @@ func texts(t *testing.T, b *tab) {
 		`t.stateText("since 2026-11-26T04:10:00Z;").replace(t.localTime(Date.parse("2026-11-26T04:10:00Z")), "then")`: "since then;",
 		`String(t.notProvenDead({ status: 3, not_proven_dead: true }))`:                                               "true",
 		`String(t.notProvenDead({ status: 3, state: "x; not proven dead" }))`:                                         "false",
+		`t.waitsText({})`: "",
+		`t.waitsText({ waits_for: { key: "k", action: "id", title: "Re\nindex" } })`:                               "Re index (id), for key k",
+		`t.waitsText({ waits_for: { key: "k" } })`:                                                                 "key k",
+		`t.askedText({ cancel_requested_at: 1e12, cancelled_by: "o\u202eps" }).replace(t.localTime(1e12), "then")`: `then, by o\u202eps`,
+		`t.askedText({ cancel_requested_at: 1e12 }).replace(t.localTime(1e12), "then")`:                            "then",
 	} {
 		if got := evaluate[string](b, module("text.js")+`.then((t) => `+script+`)`); got != want {
 			t.Errorf("%s: %q, want %q", script, got, want)

@@ -44,6 +44,15 @@ func (b *block) String() string {
 	return "waits for " + name
 }
 
+// waitsFor is what an action that waits says of the block, for programs. String is for people.
+func (b *block) waitsFor() *kapi.WaitsFor {
+	w := &kapi.WaitsFor{Key: b.key}
+	if b.holder != nil {
+		w.Action, w.Title = b.holder.ID, b.holder.Title
+	}
+	return w
+}
+
 // refusal is what a start is told that doesn't wait.
 func (b *block) refusal() error {
 	if b.holder == nil {
@@ -53,7 +62,7 @@ func (b *block) refusal() error {
 }
 
 func (b *block) held() *kapi.HeldError {
-	return &kapi.HeldError{Key: b.key, Holder: b.holder.Shown(), NotProvenDead: b.holder.WorkMayGoOn(), Circular: b.circular}
+	return &kapi.HeldError{Key: b.key, Holder: b.holder.Shown(), Circular: b.circular}
 }
 
 func byTicket(a, b *store.Record) int { return cmp.Compare(a.Ticket, b.Ticket) }
@@ -80,26 +89,16 @@ func (w wanted) by(keys []string) (b *block) {
 	return b
 }
 
-// WaitsFor returns what the start of an action that waits would be refused with now; nil if only a
-// transaction is in its way that is open, or nothing.
-func WaitsFor(world Picture, r *store.Record) *kapi.HeldError {
-	for _, key := range r.Waits {
-		if holder, held := world.Get(world.Holder(key)); held {
-			return (&block{key: key, holder: &holder}).held()
-		}
+// tell has an action that waits say what for; b is nil if nothing is in its way. It is false if that is
+// what it says already.
+func (b *block) tell(r *store.Record) bool {
+	state, waits := "", (*kapi.WaitsFor)(nil)
+	if b != nil {
+		state, waits = cutState(b.String()), b.waitsFor()
 	}
-	waiters := world.Waiting()
-	slices.SortFunc(waiters, byTicket)
-	ahead := wanted{}
-	for _, other := range waiters {
-		if other.Eligible() && other.Ticket < r.Ticket {
-			ahead.add(other)
-		}
-	}
-	if b := ahead.by(r.Waits); b != nil {
-		return b.held()
-	}
-	return nil
+	same := r.State == state && (waits == r.WaitsFor || waits != nil && r.WaitsFor != nil && *waits == *r.WaitsFor)
+	r.State, r.WaitsFor = state, waits
+	return !same
 }
 
 // Stalled reports whether somebody waits for keys that nobody holds: they were claimed by a

@@ -143,7 +143,7 @@ func (pl *Plan) put(r store.Record) store.Record {
 		pl.keys[key] = r.ID
 	}
 	pl.queues = pl.queues || r.Waiting()
-	pl.moved = pl.moved || r.Queued() || old != nil && (old.Status != r.Status || old.WorkMayGoOn() != r.WorkMayGoOn())
+	pl.moved = pl.moved || r.Queued() || old != nil && (old.Status != r.Status || old.NotProvenDead != r.NotProvenDead)
 	if t := pl.touched[r.ID]; t != nil {
 		t.Record = r
 	} else {

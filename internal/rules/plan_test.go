@@ -163,9 +163,9 @@ func checkHeld(t *testing.T, err error, key, holder string) *kapi.HeldError {
 func TestPlanDismissFailed(t *testing.T) {
 	known := held("known", kapi.StatusFailed, 3, "k1", "k2")
 	late := held("late", kapi.StatusFailed, 4, "k3")
-	late.GivenUp, late.LateEnd = true, true
+	late.LateEnd = true
 	silent := held("silent", kapi.StatusFailed, 5, "k4")
-	silent.GivenUp = true
+	silent.NotProvenDead = true
 	v := aWorld(known, late, silent, held("busy", kapi.StatusImpacted, 6, "k5"))
 
 	for _, tt := range []struct {
@@ -197,8 +197,8 @@ func TestPlanDismissFailed(t *testing.T) {
 				t.Errorf("dismissed %v, want %v", ids, tt.dismissed)
 			}
 			if tt.key != "" {
-				if he := checkHeld(t, c.Err, tt.key, v.Holder(tt.key)); he.NotProvenDead != tt.unproven {
-					t.Errorf("not proven dead: %v", he.NotProvenDead)
+				if he := checkHeld(t, c.Err, tt.key, v.Holder(tt.key)); he.Holder.NotProvenDead != tt.unproven {
+					t.Errorf("not proven dead: %v", he.Holder.NotProvenDead)
 				}
 				if len(records) != 0 {
 					t.Errorf("a refused start changes %+v", records)

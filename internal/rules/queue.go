@@ -59,7 +59,7 @@ func (pl *Plan) blocked(keys []string, dismissFailed bool, ahead wanted) (b *blo
 			continue
 		}
 		holder := pl.lookup(id)
-		if !dismissFailed || holder.Status != kapi.StatusFailed || holder.WorkMayGoOn() {
+		if !dismissFailed || holder.Status != kapi.StatusFailed || holder.NotProvenDead {
 			return &block{key: key, holder: holder}, nil
 		}
 		if !slices.ContainsFunc(dismiss, func(r *store.Record) bool { return r.ID == id }) {
@@ -76,7 +76,7 @@ func (pl *Plan) circular(keys, within []string) *block {
 	own := func(keys []string) *block {
 		for _, key := range keys {
 			if id := pl.holder(key); slices.Contains(within, id) {
-				if holder := pl.lookup(id); holder.Status.Active() || holder.WorkMayGoOn() {
+				if holder := pl.lookup(id); holder.Status.Active() || holder.NotProvenDead {
 					return &block{key: key, holder: holder, circular: true}
 				}
 			}
@@ -102,12 +102,34 @@ func (pl *Plan) circular(keys, within []string) *block {
 	return b
 }
 
-// advance gives free keys to those who wait for them, and says of the others what for.
+// advance gives free keys to those who wait for them, and has the others say what for.
 func (pl *Plan) advance() {
 	for again := true; again; {
 		again = pl.advanceOnce()
 	}
+	pl.tellPassedOver()
 	pl.moved = false
+}
+
+// tellPassedOver has those that are passed over say what they would wait for.
+func (pl *Plan) tellPassedOver() {
+	ahead := wanted{}
+	for _, waiter := range pl.waiters() {
+		if waiter.Eligible() {
+			ahead.add(waiter)
+			continue
+		}
+		b, _ := pl.blocked(waiter.Waits, false, ahead)
+		pl.tell(*waiter, b)
+	}
+}
+
+// tell has an action that waits say what for: nothing, if b is nil.
+func (pl *Plan) tell(r store.Record, b *block) {
+	if b.tell(&r) {
+		touch(&r, pl.now, false)
+		pl.put(r)
+	}
 }
 
 // advanceOnce is true if it freed keys that somebody may wait for whom it had passed already.
@@ -121,11 +143,7 @@ func (pl *Plan) advanceOnce() (freed bool) {
 		b, dismissed := pl.blocked(next.Waits, next.DismissFailed, ahead)
 		if b != nil {
 			ahead.add(waiter)
-			if state := cutState(b.String()); state != next.State {
-				next.State = state
-				touch(&next, pl.now, false)
-				pl.put(next)
-			}
+			pl.tell(next, b)
 		}
 		for _, holder := range dismissed { // for those ahead, too
 			gone := *holder
@@ -139,7 +157,7 @@ func (pl *Plan) advanceOnce() (freed bool) {
 			continue
 		}
 		next.Keys, next.Waits = next.Waits, nil
-		next.State = ""
+		next.State, next.WaitsFor = "", nil
 		next.Fence = pl.seq + 1
 		touch(&next, pl.now, false)
 		pl.put(next)

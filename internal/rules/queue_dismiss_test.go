@@ -16,7 +16,7 @@ func TestQueueDismissesFailed(t *testing.T) {
 	l.want("b pending k/", "c pending /k")
 }
 
-// Work that was given up, and is heard to have ended, is dismissed by who waits to do that.
+// What was not proven dead, and is heard to have ended, is dismissed by who waits to do that.
 func TestQueueDismissesWhatEndedLate(t *testing.T) {
 	l := newLine(t)
 	wants := l.queueing("b", "k")

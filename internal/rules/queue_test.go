@@ -190,7 +190,7 @@ func TestQueueNotForOneself(t *testing.T) {
 		{"who waits is silent, but may come back", silent, []string{"j", "m"}, []string{"a"}, "m", "w", true},
 		{"who waits is about to leave", cancelled, []string{"j", "m"}, []string{"a"}, "", "", false},
 		{"it has failed, and somebody may dismiss it", failure(true), []string{"k"}, []string{"a"}, "", "", false},
-		{"it was given up, and goes on", failure(false), []string{"k"}, []string{"a"}, "k", "a", true},
+		{"it is not proven dead", failure(false), []string{"k"}, []string{"a"}, "k", "a", true},
 		{"it is part of nothing", nil, []string{"k", "m", "n"}, nil, "", "", false},
 	} {
 		for _, wait := range []bool{true, false} {

@@ -24,9 +24,8 @@ type Report struct {
 	Progress      *float64
 	State         *string
 	ExitCode      *int
-	// GoesOn is set with status 3 by a runner that gives up on work which it could
-	// not stop.
-	GoesOn bool
+	// NotProvenDead is set with status 3 by a runner that could not stop its work.
+	NotProvenDead bool
 }
 
 // applyReport applies what a runner says.
@@ -60,7 +59,7 @@ func applyReport(r *store.Record, rep Report, now int64) error {
 				return kapi.ErrWaiting
 			}
 		case kapi.StatusFailed:
-			giveUp(r, rep.State, now)
+			withdraw(r, rep.State, now)
 			return nil
 		}
 	}
@@ -79,7 +78,7 @@ func applyReport(r *store.Record, rep Report, now int64) error {
 		moveTo(r, rep.Status, now)
 		changed = true
 		if rep.Status == kapi.StatusFailed {
-			r.GivenUp = rep.GoesOn
+			r.NotProvenDead = rep.NotProvenDead
 			releaseIfDeclared(r)
 		}
 	}
@@ -107,21 +106,21 @@ func reportProgress(r *store.Record, rep Report) (changed bool) {
 	return *before != *r.Progress
 }
 
-// reportAfterFailure hears out the runner of an action that was given up: its end
+// reportAfterFailure hears out the runner of an action that was not proven dead: its end
 // is noted once. The status stays 3 and the keys stay held, because an admin has to
 // look.
 func reportAfterFailure(r *store.Record, rep Report, now int64) error {
 	final := rep.Status == kapi.StatusFailed || rep.Status == kapi.StatusCompleted
 	switch {
-	case final && r.WorkMayGoOn():
-		r.LateEnd = true
+	case final && r.NotProvenDead:
+		r.LateEnd, r.NotProvenDead = true, false
 		r.ExitCode = rep.ExitCode
 		r.State = cutState("finished after it was given up: " + lateEnd(rep))
 		touch(r, now, true)
 		return nil
 	case final && (r.LateEnd || rep.Status == kapi.StatusFailed):
 		return errUnchanged // a final report, repeated
-	case r.WorkMayGoOn():
+	case r.NotProvenDead:
 		return kapi.ErrGivenUp
 	case rep.Status != 0:
 		return &kapi.MoveError{From: r.Status, To: rep.Status}
@@ -190,7 +189,7 @@ func requestCancel(r *store.Record, by string, now int64) error {
 	return nil
 }
 
-// giveUpBy fails an impacted action that nobody can end otherwise. Its work may go on, so it
+// giveUpBy fails an impacted action that nobody can end otherwise. It is not proven dead, so it
 // keeps its keys.
 func giveUpBy(r *store.Record, by string, now int64) error {
 	shown := r.Shown()
@@ -201,14 +200,14 @@ func giveUpBy(r *store.Record, by string, now int64) error {
 		return &kapi.NotCancellableError{Reason: "it has failed already and can only be dismissed"}
 	case r.Queued():
 		reason := "given up by " + by
-		giveUp(r, &reason, now)
+		withdraw(r, &reason, now)
 		return nil
 	case shown.Status != kapi.StatusImpacted && r.Silence == "":
 		return &kapi.NotCancellableError{Reason: "only an impacted action can be given up, and this one is " + shown.Status.String()}
 	}
 	r.CancelRequestedAt, r.CancelledBy = now, by
 	moveTo(r, kapi.StatusFailed, now)
-	r.GivenUp = true
+	r.NotProvenDead = true
 	r.State = cutState(fmt.Sprintf("given up by %s; %s; before that: %s", by, NotProvenDead, shown.State))
 	touch(r, now, false)
 	return nil
@@ -217,21 +216,21 @@ func giveUpBy(r *store.Record, by string, now int64) error {
 // admits says whether a report names the ticket of an action that has not begun.
 func admits(r *store.Record, rep Report) bool { return r.Queued() && rep.Fence == r.Ticket }
 
-// giveUp ends an action that never began: 0 to 3 to 4 at once, as nobody has to look first.
-func giveUp(r *store.Record, state *string, now int64) {
+// withdraw ends an action that never began: 0 to 3 to 4 at once, as nobody has to look first.
+func withdraw(r *store.Record, state *string, now int64) {
 	moveTo(r, kapi.StatusFailed, now)
 	if state != nil {
 		r.State = cutState(*state)
 	}
 	moveTo(r, kapi.StatusAborted, now)
-	r.Waits = nil
+	r.Waits, r.WaitsFor = nil, nil
 	touch(r, now, false)
 }
 
 // releaseIfDeclared frees the keys of a failed action that was declared to do so, if its work is
 // known to have ended.
 func releaseIfDeclared(r *store.Record) {
-	if r.ReleaseOnFailure && !r.GivenUp {
+	if r.ReleaseOnFailure && !r.NotProvenDead {
 		r.Keys = nil
 	}
 }

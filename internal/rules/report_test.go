@@ -36,7 +36,9 @@ func aRecord(s kapi.Status) store.Record {
 	return r
 }
 
-func givenUp(r *store.Record) { r.Status, r.GivenUp, r.State = kapi.StatusFailed, true, "no word" }
+func givenUp(r *store.Record) {
+	r.Status, r.NotProvenDead, r.State = kapi.StatusFailed, true, "no word"
+}
 
 // Every move a runner can report, from every status, is as the table says.
 func TestReportMoves(t *testing.T) {
@@ -110,8 +112,8 @@ func TestReport(t *testing.T) {
 		},
 		{
 			name: "failure with the work going on keeps them all the same", before: func(r *store.Record) { r.ReleaseOnFailure = true },
-			rep:   Report{Fence: 7, Status: kapi.StatusFailed, GoesOn: true},
-			after: func(r *store.Record) { r.Status, r.GivenUp = kapi.StatusFailed, true },
+			rep:   Report{Fence: 7, Status: kapi.StatusFailed, NotProvenDead: true},
+			after: func(r *store.Record) { r.Status, r.NotProvenDead = kapi.StatusFailed, true },
 		},
 		{
 			name: "completion frees the keys", rep: Report{Fence: 7, Status: kapi.StatusCompleted},
@@ -182,8 +184,8 @@ func TestReportAfterGivenUp(t *testing.T) {
 			if !reflect.DeepEqual(r.ExitCode, rep.ExitCode) {
 				t.Errorf("exit code %v", r.ExitCode)
 			}
-			if r.WorkMayGoOn() {
-				t.Error("the work is known to have ended, but may go on")
+			if r.NotProvenDead {
+				t.Error("the work is known to have ended, but it is not proven dead")
 			}
 			rep.State = new("said twice")
 			if err := applyReport(&r, rep, now+1); !errors.Is(err, errUnchanged) || r.State != want {

@@ -32,7 +32,7 @@ func aChange(t *rapid.T, r *store.Record) Change {
 		Fence:         fence,
 		Status:        rapid.SampledFrom([]kapi.Status{0, 0, 1, 2, 3, 4, 5}).Draw(t, "status"),
 		ResetProgress: rapid.IntRange(0, 4).Draw(t, "reset") == 0,
-		GoesOn:        rapid.Bool().Draw(t, "goes on"),
+		NotProvenDead: rapid.Bool().Draw(t, "not proven dead"),
 	}
 	rep.Progress = rapid.Ptr(rapid.Float64(), true).Draw(t, "progress")
 	rep.State = rapid.Ptr(rapid.String(), true).Draw(t, "state")
@@ -75,7 +75,7 @@ func checkInvariants(t *rapid.T, before, after *store.Record, resets bool) {
 		fail("what never changes")
 	case !b.Status.Active() && !reflect.DeepEqual(b.Progress, a.Progress):
 		fail("progress after the end")
-	case !b.Status.Active() && b.State != a.State && (!before.WorkMayGoOn() || !after.LateEnd):
+	case !b.Status.Active() && b.State != a.State && (!before.NotProvenDead || !after.LateEnd):
 		fail("state after the end")
 	case a.Progress != nil && !(*a.Progress >= 0 && *a.Progress <= 1):
 		fail("progress out of range")
@@ -85,15 +85,15 @@ func checkInvariants(t *rapid.T, before, after *store.Record, resets bool) {
 		fail("a state that is not fit")
 	case b.StartedAt != 0 && b.StartedAt != a.StartedAt:
 		fail("started twice")
-	case after.LateEnd && !after.GivenUp:
-		fail("a late end of what was not given up")
+	case after.LateEnd && after.NotProvenDead:
+		fail("what has reported its end is not proven dead")
 	}
 	freed := len(b.Keys) > 0 && len(a.Keys) == 0
 	ended := b.Status.Active() && !a.Status.Active() || b.Status == kapi.StatusFailed && a.Status == kapi.StatusAborted
 	switch {
 	case freed && !ended:
 		fail("keys freed before the end")
-	case freed && a.Status == kapi.StatusFailed && (!after.ReleaseOnFailure || after.GivenUp):
+	case freed && a.Status == kapi.StatusFailed && (!after.ReleaseOnFailure || after.NotProvenDead):
 		fail("keys freed by a failure that holds them")
 	case len(a.Keys) > len(b.Keys):
 		fail("keys gained")

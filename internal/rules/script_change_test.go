@@ -113,7 +113,7 @@ func refusal(err error) string {
 	case errors.As(err, &held):
 		how := map[bool]string{true: "waited for", false: "held"}[held.Waiting()]
 		text := fmt.Sprintf("%s is %s by %s", held.Key, how, held.Holder.ID)
-		if held.NotProvenDead {
+		if held.Holder.NotProvenDead {
 			text += ", not proven dead"
 		}
 		if held.Circular {
@@ -181,7 +181,7 @@ func (s *script) report(id string, p *phrase) func(*Plan) string {
 	} else {
 		c.Report.Status = status
 	}
-	c.Report.GoesOn, c.Report.ResetProgress = p.has("goes-on"), p.has("reset")
+	c.Report.NotProvenDead, c.Report.ResetProgress = p.has("not-proven-dead"), p.has("reset")
 	if text, ok := p.text("progress"); ok {
 		c.Report.Progress = new(must[float64](s, text)(strconv.ParseFloat(text, 64)))
 	}

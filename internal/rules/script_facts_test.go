@@ -21,9 +21,10 @@ func (s *script) record(id string, p *phrase) store.Record {
 	r := store.Record{
 		Action: kapi.Action{
 			ID: id, Title: "t", Status: status, Keys: p.list("holds"), CreatedAt: s.now, UpdatedAt: s.now,
-			Runner: &kapi.Runner{ID: runnerOf(id), Host: "h", PID: 1, HeardAt: s.now},
+			NotProvenDead: p.has("not-proven-dead"),
+			Runner:        &kapi.Runner{ID: runnerOf(id), Host: "h", PID: 1, HeardAt: s.now},
 		},
-		Fence: s.seq, Waits: p.list("waits"), GivenUp: p.has("given-up"), LateEnd: p.has("ended-late"),
+		Fence: s.seq, Waits: p.list("waits"), LateEnd: p.has("ended-late"),
 		ReleaseOnFailure: p.has("releases"), DismissFailed: p.has("may-dismiss"),
 	}
 	if status != kapi.StatusPending {
@@ -216,7 +217,6 @@ func (s *script) facts(r *store.Record, wanted map[string]string) map[string]str
 	always("holds", strings.Join(r.Keys, ","), len(r.Keys) > 0)
 	always("waits", strings.Join(r.Waits, ","), len(r.Waits) > 0)
 	always("queued", "", r.Queued() && !r.Waiting())
-	always("given-up", "", r.GivenUp)
 	always("ended-late", "", r.LateEnd)
 	always("cancelled-by", r.CancelledBy, r.CancelRequestedAt != 0)
 	always("not-proven-dead", "", r.NotProvenDead)
@@ -224,6 +224,11 @@ func (s *script) facts(r *store.Record, wanted map[string]string) map[string]str
 		always("silent", "", r.Silence != "")
 	}
 	asked("state", r.State, true)
+	asked("waits-for", "nothing", r.Waiting())
+	if w := r.WaitsFor; w != nil { // what has its keys must not say it
+		asked("waits-for", strings.TrimSuffix(w.Key+":"+w.Action, ":"), r.Waiting())
+		always("waits-for", w.Key, !r.Waiting())
+	}
 	asked("progress", "unknown", true)
 	if r.Progress != nil {
 		asked("progress", strconv.FormatFloat(*r.Progress, 'g', -1, 64), true)

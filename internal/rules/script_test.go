@@ -29,7 +29,7 @@ import (
 //
 //	start ID [wants KEYS] [pending] [may-wait] [may-dismiss] [within IDS] [asks REQUEST [by NAME] [body=TEXT]] [unjudged] FACT...
 //	adopt ID wants KEYS         A start that an embedder's transaction has recorded.
-//	report ID [STATUS] [progress=P] [reset] [state=TEXT] [exit=N] [goes-on] [stale|by-ticket] [heard] [of-sender=ID]
+//	report ID [STATUS] [progress=P] [reset] [state=TEXT] [exit=N] [not-proven-dead] [stale|by-ticket] [heard] [of-sender=ID]
 //	judge ID [gone|alive] [stopped] [restarted] [silent=TIME] [left=NAME] [maybe-left=NAME] [hidden] [renewed] [of-runner=ID]
 //	restore ID [stale]          Its runner has renewed its lease.
 //	dismiss ID
@@ -53,7 +53,7 @@ import (
 //
 // These FACTs are told in full: a case fails if an action holds a key and the script does not say so.
 //
-//	holds KEYS, waits KEYS, silent, given-up, ended-late, cancelled-by=NAME
+//	holds KEYS, waits KEYS, silent, not-proven-dead, ended-late, cancelled-by=NAME
 //	queued                      It has its keys and has not begun.
 //
 // These are compared only where the script names them. An AGE is how long ago something was. Not all
@@ -66,7 +66,7 @@ import (
 // Beside actions, "then" knows these:
 //
 //	then ID forgotten           The store has no trace of it.
-//	then ID shown STATUS ...    As people see it. Here not-proven-dead is a fact, too.
+//	then ID shown STATUS ...    As people see it.
 //	then wrote IDS              What the last transaction wrote, in the order of seq, or nothing.
 //	then dismissed ID for ID    What it dismissed for one that waits.
 //	then adopted IDS            Which recorded starts it took over.

@@ -69,17 +69,17 @@ type Verdict struct {
 	Failure string
 	// ended is set with Failure when the work is known to have ended.
 	ended bool
-	// Proven, of an action that was given up, says how its work is known to have ended.
+	// Proven, of an action that was not proven dead, says how its work is known to have ended.
 	Proven string
 	// blind is set with Silence if nothing is known but that.
 	blind bool
 }
 
-// Judge decides what the evidence means for an action that is active, or was given up.
+// Judge decides what the evidence means for an action that is active, or failed and is not proven dead.
 func Judge(r *store.Record, ev Evidence) Verdict {
 	dead := ev.Life == LifeGone && (ev.Restarted || ev.Remains.none())
 	switch {
-	case r.WorkMayGoOn() && dead:
+	case r.NotProvenDead && dead:
 		return Verdict{Proven: ev.death()}
 	case !r.Status.Active():
 		return Verdict{}
@@ -144,13 +144,13 @@ func (ev Evidence) leftBehind(how string, left []Process) string {
 // applyVerdict applies a verdict to the newest version of the record.
 func applyVerdict(r *store.Record, v Verdict, now int64) error {
 	switch {
-	case v.Proven != "" && r.WorkMayGoOn():
+	case v.Proven != "" && r.Status == kapi.StatusFailed && r.NotProvenDead:
 		proveEnded(r, v.Proven, now)
 		return nil
 	case !r.Status.Active():
 		return errUnchanged
 	case v.Failure != "" && r.Queued():
-		giveUp(r, &v.Failure, now) // it never began, so nobody has to look first
+		withdraw(r, &v.Failure, now) // it never began, so nobody has to look first
 		return nil
 	case v.Failure != "":
 		moveTo(r, kapi.StatusFailed, now)
@@ -158,7 +158,7 @@ func applyVerdict(r *store.Record, v Verdict, now int64) error {
 			v.Failure += "; it last said: " + r.State
 		}
 		r.State = cutState(v.Failure)
-		r.GivenUp = !v.ended
+		r.NotProvenDead = !v.ended
 		releaseIfDeclared(r)
 	case v.Silence != "" && Replaces(r, v, now):
 		r.Silence = v.Silence
@@ -172,10 +172,10 @@ func applyVerdict(r *store.Record, v Verdict, now int64) error {
 	return nil
 }
 
-// proveEnded takes back that the work may go on: what the action was declared to do when it
+// proveEnded takes back that the action was not proven dead: what it was declared to do when it
 // fails is done now.
 func proveEnded(r *store.Record, how string, now int64) {
-	r.GivenUp = false
+	r.NotProvenDead = false
 	r.State = cutState(fmt.Sprintf("its work is known to have ended: %s; before that: %s", how, r.State))
 	releaseIfDeclared(r)
 	touch(r, now, false)

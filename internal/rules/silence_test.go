@@ -33,14 +33,14 @@ func TestJudge(t *testing.T) {
 	}}
 	dead := outcome{"dead", Verdict{Failure: "its runner died: process 4711 on bot-1 is gone", ended: true}}
 	restarted := outcome{"restarted", Verdict{Failure: "its runner died: bot-1 was restarted", ended: true}}
-	unproven := outcome{"given up", Verdict{Failure: noWordText + "; not proven dead"}}
+	unproven := outcome{"not proven dead", Verdict{Failure: noWordText + "; not proven dead"}}
 
 	const gone = "its runner (process 4711 on bot-1) is gone; "
 	maybe := outcome{"may live", Verdict{Silence: gone + "may still be running: 12 (redis-cli)"}}
-	notProven := outcome{"given up", Verdict{Failure: gone + "may still be running: 12 (redis-cli); not proven dead"}}
+	notProven := outcome{"not proven dead", Verdict{Failure: gone + "may still be running: 12 (redis-cli); not proven dead"}}
 	unseen := gone + "what it started may still be running, and can't be seen from here"
 	hidden := outcome{"hidden", Verdict{Silence: unseen}}
-	hiddenLong := outcome{"given up", Verdict{Failure: unseen + "; not proven dead"}}
+	hiddenLong := outcome{"not proven dead", Verdict{Failure: unseen + "; not proven dead"}}
 
 	silences := []time.Duration{0, aLease - 1, aLease, aGiveUp - 1, aGiveUp, 24 * time.Hour}
 	for _, tt := range []struct {
@@ -100,7 +100,7 @@ func TestJudge(t *testing.T) {
 						want = nothing
 					}
 					if s == kapi.StatusFailed && want.v.ended {
-						r.GivenUp = true
+						r.NotProvenDead = true
 						want.v = Verdict{Proven: strings.TrimPrefix(want.v.Failure, "its runner died: ")}
 					}
 					if got := Judge(&r, ev); got != want.v {
@@ -164,10 +164,10 @@ func TestAccept(t *testing.T) {
 			},
 		},
 		{
-			name: "given up keeps the keys", before: func(r *store.Record) { r.ReleaseOnFailure = true },
+			name: "not proven dead keeps the keys", before: func(r *store.Record) { r.ReleaseOnFailure = true },
 			v: Verdict{Failure: "not proven dead"},
 			after: func(r *store.Record) {
-				r.Status, r.State, r.GivenUp = kapi.StatusFailed, "not proven dead; it last said: slot 5", true
+				r.Status, r.State, r.NotProvenDead = kapi.StatusFailed, "not proven dead; it last said: slot 5", true
 			},
 		},
 		{

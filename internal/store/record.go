@@ -17,10 +17,7 @@ type Record struct {
 	// Silence, if not empty, says why the action is shown as impacted although its
 	// runner never said so. The runner's next report clears it.
 	Silence string
-	// GivenUp is true for an action that was failed while its work was not known to
-	// have ended; its keys stay held whatever ReleaseOnFailure says.
-	GivenUp bool
-	// LateEnd is true once the runner of a given-up action reported its end after all.
+	// LateEnd is true once the runner of an action that was not proven dead reported its end after all.
 	LateEnd bool
 	// Waits are the keys that a pending action is queued for: all that its start wanted. It
 	// is empty once the action holds them.
@@ -33,15 +30,12 @@ type Record struct {
 	DismissFailed bool
 	// Sender is the id of who started it by way of a server, "" of all others.
 	Sender string
-	// CancelledBy names who asked the runner to stop.
-	CancelledBy string
 }
 
 // Shown returns the action as people see it: a silent one is impacted and says why.
 // A pending one stays pending, because kAPI knows no move from 0 to 2.
 func (r *Record) Shown() kapi.Action {
 	a := r.Action
-	a.NotProvenDead = r.WorkMayGoOn() || r.Status == kapi.StatusAborted && r.GivenUp && !r.LateEnd
 	if r.Silence == "" || !a.Status.Active() {
 		return a
 	}
@@ -58,12 +52,6 @@ func (r *Record) RunnerID() string {
 		return ""
 	}
 	return r.Runner.ID
-}
-
-// WorkMayGoOn reports whether the action failed without its work being known to
-// have ended.
-func (r *Record) WorkMayGoOn() bool {
-	return r.Status == kapi.StatusFailed && r.GivenUp && !r.LateEnd
 }
 
 // Queued reports whether the action is in the queue, or has its keys from there and has not

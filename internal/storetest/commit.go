@@ -72,7 +72,7 @@ func testRoundTrip(t *testing.T, b Backend) {
 	}
 	for flags := range 8 {
 		r := bare("flags " + string(rune('0'+flags)))
-		r.ReleaseOnFailure, r.GivenUp, r.LateEnd, r.LeaveRunning = flags&1 != 0, flags&2 != 0, flags&4 != 0, flags&8 != 0
+		r.ReleaseOnFailure, r.NotProvenDead, r.LateEnd, r.LeaveRunning = flags&1 != 0, flags&2 != 0, flags&4 != 0, flags&8 != 0
 		records = append(records, r)
 	}
 	written := insert(t, stores[0], records...)

@@ -242,7 +242,7 @@ func testFailedHolders(t *testing.T, b Backend) {
 	}
 	var held *kapi.HeldError
 	if _, err := begin(within(t), peers[1], kapi.Spec{Title: "refused", Keys: []string{"b"}}); !errors.As(err, &held) ||
-		held.Holder.ID != a.ID || held.Holder.Status != kapi.StatusFailed || held.NotProvenDead {
+		held.Holder.ID != a.ID || held.Holder.Status != kapi.StatusFailed || held.Holder.NotProvenDead {
 		t.Errorf("a start with a key that a failed action holds: %v; want it refused, naming that one", err)
 	}
 	// Refused for another key, it dismisses nothing.
@@ -298,7 +298,7 @@ func testCancelElsewhere(t *testing.T, b Backend) {
 		}
 		op.end(t, context.Canceled)
 		got := find(t, peers[1], op.action.ID)
-		if got == nil || got.Status != kapi.StatusFailed || !strings.Contains(got.State, "cancelled by Zoë") {
+		if got == nil || got.Status != kapi.StatusFailed || got.CancelledBy != "Zoë" || !strings.Contains(got.State, "cancelled by Zoë") {
 			t.Errorf("a cancelled operation ended as %+v, want it failed, cancelled by Zoë", got)
 		}
 		var refusal *kapi.NotCancellableError
@@ -363,8 +363,8 @@ func testCloseFails(t *testing.T, b Backend) {
 	}
 	_, err = begin(within(t), other, kapi.Spec{Title: "next", Keys: []string{"k"}, DismissFailed: true})
 	var held *kapi.HeldError
-	if !errors.As(err, &held) || !held.NotProvenDead {
-		t.Errorf("a start with the key of work that may go on: %v; want it refused as not proven dead", err)
+	if !errors.As(err, &held) || !held.Holder.NotProvenDead {
+		t.Errorf("a start with the key of what is not proven dead: %v; want it refused as not proven dead", err)
 	}
 	op.finish <- nil
 	receive(t, op.done, "the stubborn operation to return")

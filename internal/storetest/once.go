@@ -116,9 +116,9 @@ func testAllOrNone(t *testing.T, b Backend) {
 		if !errors.As(err, &held) {
 			t.Fatalf("Start with keys %v, of which m is held: %v, want a *HeldError", keys, err)
 		}
-		if held.Key != "m" || held.Holder.ID != holder.action.ID || held.NotProvenDead {
+		if held.Key != "m" || held.Holder.ID != holder.action.ID || held.Holder.NotProvenDead {
 			t.Errorf("the refusal names key %q, holder %s, not proven dead %v; want m, %s, false",
-				held.Key, held.Holder.ID, held.NotProvenDead, holder.action.ID)
+				held.Key, held.Holder.ID, held.Holder.NotProvenDead, holder.action.ID)
 		}
 	}
 	if n := len(list(t, peers[1])); n != 1 {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -65,7 +64,8 @@ func testQueue(t *testing.T, b Backend) {
 	for i, title := range []string{"first", "second", "third"} {
 		q := queue(t, within(t), peers[i], kapi.Spec{Title: title, Keys: []string{"k", title}})
 		a := find(t, peers[(i+1)%3], q.id)
-		if a == nil || a.Status != kapi.StatusPending || len(a.Keys) != 0 || a.StartedAt != 0 || !strings.HasSuffix(a.State, "("+holder.action.ID+")") {
+		if a == nil || a.Status != kapi.StatusPending || len(a.Keys) != 0 || a.StartedAt != 0 ||
+			a.WaitsFor == nil || *a.WaitsFor != (kapi.WaitsFor{Key: "k", Action: holder.action.ID, Title: "holder"}) {
 			t.Fatalf("who waits is listed as %+v", a)
 		}
 		waiters = append(waiters, q)
@@ -83,12 +83,15 @@ func testQueue(t *testing.T, b Backend) {
 		}
 		fence = h.Fence()
 		a := find(t, peers[(i+2)%3], q.id)
-		if a == nil || a.Status != kapi.StatusRunning || !slices.Contains(a.Keys, "k") || a.State != "" {
+		if a == nil || a.Status != kapi.StatusRunning || !slices.Contains(a.Keys, "k") || a.State != "" || a.WaitsFor != nil {
 			t.Errorf("whose turn it is, is listed as %+v", a)
 		}
 		for _, later := range waiters[i+1:] {
 			if len(later.began) != 0 {
 				t.Error("somebody overtook")
+			}
+			if a := find(t, peers[(i+1)%3], later.id); a == nil || a.WaitsFor == nil || a.WaitsFor.Action != q.id {
+				t.Errorf("whose turn comes later is listed as %+v, want it to wait for %s", a, q.id)
 			}
 		}
 		h.SetProgress(0.5)
@@ -167,12 +170,16 @@ func testLeaveQueue(t *testing.T, b Backend) {
 	q = queue(t, within(t), peers[1], spec)
 	holder.end(t, errors.New("broken"))
 	for end := time.Now().Add(deadline); ; time.Sleep(time.Millisecond) {
-		if a := find(t, peers[1], q.id); a != nil && strings.Contains(a.State, "is dismissed, which failed") {
+		if a := find(t, peers[1], holder.action.ID); a != nil && a.Status == kapi.StatusFailed {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatal("it doesn't say that it waits for a dismissal")
+			t.Fatal("the holder has not failed")
 		}
+	}
+	wantWait := kapi.WaitsFor{Key: "k", Action: holder.action.ID, Title: "holder"}
+	if a := find(t, peers[1], q.id); a == nil || a.WaitsFor == nil || *a.WaitsFor != wantWait || len(q.began) != 0 {
+		t.Errorf("who waits for what has failed is listed as %+v", a)
 	}
 	if _, err := peers[0].Dismiss(within(t), holder.action.ID, "Zoë"); err != nil {
 		t.Error(err)

@@ -135,11 +135,12 @@ func full(id string) store.Record {
 			Description: "moves 4096 slots\nto a new node", Progress: &progress, State: "slot 17",
 			Keys: []string{"reshard", "deploy/eu-1"}, UpdatedAt: 1_700_000_000_002, StartedAt: 1_700_000_000_003,
 			Runner:            &kapi.Runner{ID: "runner-1", Host: "db1.example", PID: 4711, HeardAt: 1_700_000_000_004},
-			CancelRequestedAt: 1_700_000_000_005, ExitCode: &code,
+			CancelRequestedAt: 1_700_000_000_005, CancelledBy: "Zoë", ExitCode: &code, NotProvenDead: true,
+			WaitsFor: &kapi.WaitsFor{Key: "Ünicode", Action: "b", Title: "two\nlines"},
 		},
-		Fence: 7, ReleaseOnFailure: true, Silence: "no word from db1.example", GivenUp: true, LateEnd: true, LeaveRunning: true,
+		Fence: 7, ReleaseOnFailure: true, Silence: "no word from db1.example", LateEnd: true, LeaveRunning: true,
 		Waits: []string{"guild:81384788765712384", "Ünicode"}, Ticket: 5, DismissFailed: true,
-		CancelledBy: "Zoë", Sender: "mfrggzdfmztwq2lk",
+		Sender: "mfrggzdfmztwq2lk",
 	}
 }
 
@@ -192,7 +193,10 @@ func show(r store.Record) string {
 	if r.ExitCode != nil {
 		fmt.Fprintf(&b, "exit code %d ", *r.ExitCode)
 	}
-	r.Progress, r.Runner, r.ExitCode = nil, nil, nil
+	if r.WaitsFor != nil {
+		fmt.Fprintf(&b, "waits for %+v ", *r.WaitsFor)
+	}
+	r.Progress, r.Runner, r.ExitCode, r.WaitsFor = nil, nil, nil, nil
 	type plain store.Record // without Action's methods
 	return b.String() + fmt.Sprintf("%+v", plain(r))
 }

@@ -193,7 +193,7 @@ func (a *Answer) Err() error {
 		return &kapi.InvalidError{Field: field, Reason: reason}
 	case codeHeld:
 		if a.Action != nil {
-			return &kapi.HeldError{Key: a.Key, Holder: *a.Action, NotProvenDead: a.Action.NotProvenDead, Circular: a.Circular}
+			return &kapi.HeldError{Key: a.Key, Holder: *a.Action, Circular: a.Circular}
 		}
 	case codeMove:
 		return a.move()

@@ -5,8 +5,8 @@ import { chart } from "./chart.js";
 import { $, attribute, command, h, keep, show, text } from "./dom.js";
 import { endText, endWord, paintGauge, paintKeys, paintStatus } from "./row.js";
 import {
-  Status, active, capital, elapsed, heardText, leftText, localTime, nameOf, notProvenDead, ongoing, plainLines, runnerText,
-  shellQuote, stateText, statusNames, whyNotCancel, whyNotDismiss,
+  Status, active, askedText, capital, elapsed, heardText, leftText, localTime, nameOf, notProvenDead, ongoing, plainLines, runnerText,
+  shellQuote, stateText, statusNames, waitsText, whyNotCancel, whyNotDismiss,
 } from "./text.js";
 
 // drawEvery is how often the chart is drawn at most, in milliseconds: with each tick of a second.
@@ -96,7 +96,8 @@ export class Detail {
       [last, when(a.updated_at)],
       ["Runner", runnerText(a.runner) || "none yet"],
       ["Last heard", a.runner ? [when(entry.heardAt), heard].filter(Boolean).join(", ") : ""],
-      ["Asked to stop", a.cancel_requested_at ? when(a.cancel_requested_at) : ""],
+      ["Waits for", waitsText(a)],
+      ["Asked to stop", a.cancel_requested_at ? askedText(a, { date: true }) : ""],
       ["Exit code", a.exit_code === undefined ? "" : String(a.exit_code)],
       ["Seq", String(a.seq)],
     ];

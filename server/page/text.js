@@ -104,8 +104,22 @@ export function runnerText(runner) {
   return runner.pid ? `${plain(runner.host)}, process ${runner.pid}` : plain(runner.host);
 }
 
-// notProvenDead: it failed without having been seen to end, so its work may still be going on.
+// notProvenDead: it failed without proof that its work has ended.
 export const notProvenDead = (a) => a.not_proven_dead === true;
+
+// askedText says when an action was asked to stop, and by whom.
+export function askedText(a, options) {
+  const by = a.cancelled_by ? `, by ${plain(a.cancelled_by)}` : "";
+  return localTime(a.cancel_requested_at, options) + by;
+}
+
+// waitsText names what a pending action waits for.
+export function waitsText(a) {
+  const w = a.waits_for;
+  if (!w) return "";
+  if (!w.action) return `key ${plain(w.key)}`;
+  return `${nameOf(w)} (${plain(w.action)})${w.key ? `, for key ${plain(w.key)}` : ""}`;
+}
 
 // startOf is since when it has been going.
 const startOf = (a) => a.started_at ?? a.created_at;
@@ -129,5 +143,5 @@ export function whyNotDismiss(a) {
 export function whyNotCancel(a, now) {
   if (!ongoing(a.status)) return "It has ended.";
   if (a.status === Status.failed) return "It has failed already, and can only be dismissed.";
-  return a.cancel_requested_at ? `It was asked to stop at ${localTime(a.cancel_requested_at, { now })}.` : "";
+  return a.cancel_requested_at ? `It was asked to stop at ${askedText(a, { now })}.` : "";
 }
