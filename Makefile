@@ -1,4 +1,5 @@
 # make run    build ./bin/kapi and start `kapi serve` (ARGS="--flag ..." is passed on)
+# make check  lint and the fast packages in under a minute; says what it leaves out; installs nothing
 # make test   everything that must hold: set-up, lint, cross builds, tests
 # make soak   the tests with their long loops: some three hours on two cores
 # make bench  the measurements of bench/
@@ -25,7 +26,7 @@ RACE := CGO_ENABLED=1 GOFLAGS=$(VCS) go test -race -vet=off -shuffle=on
 # The modules beside the main one that hold packages; tools/ only pins versions.
 MODULES := $(filter-out tools,$(patsubst %/go.mod,%,$(wildcard */go.mod examples/*/go.mod)))
 
-.PHONY: help run build test soak bench bench-page pictures notices lint lint-openapi cross modules deps clean
+.PHONY: help run build check test soak bench bench-page pictures notices lint lint-openapi cross modules deps clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -40,6 +41,14 @@ build:
 # the screenshots of the page above all, is under bin/_artifacts.
 LONG := ./internal/acceptance ./postgres ./internal/browser ./cmd/kapi ./sqlite
 LAST := ./internal/linear
+
+# What needs a database, a browser or the built program is left out, and so are races (a C compiler finds
+# them), the cross builds and the other modules.
+SLOW := $(LONG) $(LAST) ./internal/pgtest
+
+check: lint
+	go test -vet=off -timeout 2m $(filter-out $(SLOW:./%=github.com/kettubot/kapi/%),$(shell go list ./...))
+	@echo "make check leaves out $(SLOW:./%=%), the race detector, cross builds and the other modules: make test has them"
 
 test: deps lint build cross modules
 	@rm -rf bin/_artifacts && mkdir -p bin/_artifacts

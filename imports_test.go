@@ -38,7 +38,7 @@ var may = map[string][]string{
 	"internal/notify":     {"internal/fault", "golang.org/x/sys"},
 	"internal/nofile":     {},
 	"internal/supervise":  {"internal/fault", "internal/nofile", "internal/proc", "internal/progress", "github.com/creack/pty", "golang.org/x/sys", "golang.org/x/term"},
-	"internal/storetest":  {".", "peer", "internal/store", "pgregory.net/rapid"},
+	"internal/storetest":  {".", "auth", "peer", "internal/store", "pgregory.net/rapid"},
 	"internal/origin":     {},
 	"internal/scheme":     {},
 	"internal/conns":      {},

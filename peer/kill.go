@@ -47,12 +47,21 @@ func (p *Peer) Kill(ctx context.Context, id, by string) (Killed, error) {
 			return killed, err
 		}
 	}
+	if err := killed.kill(work); err != nil {
+		return killed, err
+	}
+	p.log.Warn("action killed", "action", id, "title", r.Title, "by", by, "processes", killed.Processes)
+	return killed, nil
+}
+
+// kill sends SIGKILL to all that is certainly part of a work, and notes what it did.
+func (killed *Killed) kill(work proc.Work) error {
 	refused := map[int]error{}
 	const rounds = 5 // what is started while the killing goes on is killed, too
 	for round := range rounds {
 		table, err := proc.ReadTable()
 		if err != nil {
-			return killed, fmt.Errorf("look for its processes: %w", err)
+			return fmt.Errorf("look for its processes: %w", err)
 		}
 		remains := table.Remains(work)
 		killed.Unsure = strings.Split(rules.NameProcesses(processes(remains.Maybe)), ", ")
@@ -77,10 +86,9 @@ func (p *Peer) Kill(ctx context.Context, id, by string) (Killed, error) {
 		}
 	}
 	for _, err := range refused {
-		return killed, err
+		return err
 	}
-	p.log.Warn("action killed", "action", id, "title", r.Title, "by", by, "processes", killed.Processes)
-	return killed, nil
+	return nil
 }
 
 // workOn returns what is recorded of an action's processes, which must be of this machine.

@@ -47,19 +47,9 @@ func writeManual(w io.Writer, root *kong.Node) error {
 		m.flags(c.Flags)
 	}
 	m.line(".SH EXIT STATUS")
-	for _, e := range [][2]string{
-		{"0", "success; or as the command that was run"},
-		{"1", "any other error, an unknown id included"},
-		{"64", "wrong usage"},
-		{"69", "store or server can't be reached: the command was not started"},
-		{"75", "the key is held"},
-		{"77", "token missing or not allowed"},
-		{"124", "the time limit ran out"},
-		{"126, 127", "the command can't be executed, doesn't exist"},
-		{"128+N", "killed by signal N"},
-	} {
-		m.line(".TP\n.B " + roff(e[0]))
-		m.text(e[1])
+	for _, e := range exitCodes() {
+		m.line(".TP\n.B " + roff(e.code))
+		m.text(e.when)
 	}
 	return m.err
 }

@@ -50,7 +50,7 @@ func (c *runCmd) Help() string {
 
 CMD's output and signals pass through. How far it is, is taken from what it says: to $KAPI_NOTIFY (systemd's notify protocol), in the terminal's progress escape, as --progress tells, or from a percentage on lines that are alike. It finds its action in $KAPI_ACTION and $KAPI_FENCE, and those around it in $KAPI_WITHIN. The action ends when every process that CMD started has ended, and fails if CMD did; its state then has the exit status or the signal, and the last line of stderr.
 
-Exit codes: CMD's own; 128+N if it was killed by signal N; 127 if it doesn't exist, 126 if it can't be executed; 124 if its --timeout ran out; 1 if it was cancelled and then ended with 0; 75 if another action holds a key (stderr says which); 69 if store or server can't be reached; 64 if the usage is wrong; 1 for any other error.`
+` + exitHelp()
 }
 
 // AfterApply is called by kong.

@@ -2,15 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"syscall"
 	"time"
 
 	"github.com/kettubot/kapi/auth"
@@ -71,12 +68,9 @@ func (c *serveCmd) Run(a *app) error {
 	if err := errors.Join(c.checkListen(), c.checkMetricsListen()); err != nil {
 		return err
 	}
-	var certs *certificates
-	if c.TLSCert != "" {
-		var err error
-		if certs, err = loadCertificates(c.TLSCert, c.TLSKey, log); err != nil {
-			return err
-		}
+	certs, err := c.certificates(log)
+	if err != nil {
+		return err
 	}
 	ctx, stop := untilSignal()
 	defer stop()
@@ -86,9 +80,7 @@ func (c *serveCmd) Run(a *app) error {
 	}
 	defer supervise.HoldStops(s.quiesce)()
 	defer s.close()
-	limits := c.limitFlags.connections()
-	limits.TrustedProxies, limits.Logger = c.proxies(), log
-	connections := server.LimitConnections(limits)
+	connections := c.limitConnections(log)
 	listener, address, err := c.listen(certs, connections)
 	if err != nil {
 		return err
@@ -107,10 +99,8 @@ func (c *serveCmd) Run(a *app) error {
 		return errors.Join(err, listener.Close())
 	}
 	authenticator := auth.NewAuthenticator(s.store)
-	options := c.requests()
-	options.Authenticate, options.Page = authenticator.Authenticate, server.Page{SignIn: authenticator}
-	options.Logger, options.Metrics, options.Gateway = log, measured, gateway.Options{Counters: &counters}
-	options.TrustedProxies, options.Hosts = c.proxies(), c.hosts(c.Listen, listener.Addr())
+	options := c.options(authenticator, listener.Addr(), log)
+	options.Gateway, options.Metrics = gateway.Options{Counters: &counters}, measured
 	handler := server.New(s.Peer, options)
 	if err := a.invite(authenticator, handler, address); err != nil {
 		return errors.Join(err, listener.Close())
@@ -120,34 +110,26 @@ func (c *serveCmd) Run(a *app) error {
 	return serve(ctx, srv, listener, handler.Close, log)
 }
 
-// listen listens, with TLS if there are certs, and returns the URL of that.
-func (c *serveCmd) listen(certs *certificates, connections *server.Connections) (net.Listener, string, error) {
-	listener, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return nil, "", listenError("--listen", c.Listen, err)
+// certificates returns those of --tls-cert, nil without it.
+func (c *serveCmd) certificates(log *slog.Logger) (*certificates, error) {
+	if c.TLSCert == "" {
+		return nil, nil
 	}
-	listener = connections.Listener(listener)
-	switch {
-	case certs != nil:
-		listener = tls.NewListener(listener, certs.config())
-		return listener, "https://" + listener.Addr().String(), nil
-	}
-	return listener, "http://" + listener.Addr().String(), nil
+	return loadCertificates(c.TLSCert, c.TLSKey, log)
 }
 
-// hosts are those that are answered for by what listens there, none for any.
-func (c *serveCmd) hosts(listen string, address net.Addr) []string {
-	at, ok := address.(*net.TCPAddr)
-	if len(c.Host) == 0 && ok && !at.IP.IsLoopback() {
-		return nil
-	}
-	hosts := append([]string{"localhost"}, c.Host...)
-	if host, _, err := net.SplitHostPort(listen); err == nil {
-		if name, ok := origin.Name(host); ok { // whoever named it there need not name it again
-			hosts = append(hosts, name)
-		}
-	}
-	return hosts
+// options are the server's, as the flags say.
+func (c *serveCmd) options(authenticator *auth.Authenticator, listens net.Addr, log *slog.Logger) server.Options {
+	o := c.requests()
+	o.Authenticate, o.Page = authenticator.Authenticate, server.Page{SignIn: authenticator}
+	o.TrustedProxies, o.Hosts, o.Logger = c.proxies(), c.hosts(c.Listen, listens), log
+	return o
+}
+
+func (c *serveCmd) limitConnections(log *slog.Logger) *server.Connections {
+	limits := c.limitFlags.connections()
+	limits.TrustedProxies, limits.Logger = c.proxies(), log
+	return server.LimitConnections(limits)
 }
 
 func (c *serveCmd) proxies() (all []netip.Prefix) {
@@ -186,45 +168,6 @@ func (w logWriter) Write(line []byte) (int, error) {
 	}
 	_, err := w.app.stderr.Write(text)
 	return len(line), err
-}
-
-// checkListen refuses an address that others can reach, unless that is wanted.
-func (c *serveCmd) checkListen() error {
-	host, _, err := net.SplitHostPort(c.Listen)
-	if err != nil {
-		return usage("--listen %s: not HOST:PORT, like 127.0.0.1:4080", c.Listen)
-	}
-	if c.Insecure || c.TLSCert != "" || isLoopback(host) {
-		return nil
-	}
-	return usage("--listen %s: other machines could reach it, and without TLS the tokens can be read on the way; "+
-		"use --tls-cert and --tls-key, a loopback address with a TLS proxy before it, or --insecure", c.Listen)
-}
-
-func isLoopback(host string) bool {
-	if host == "" {
-		return false
-	}
-	addresses, err := net.LookupIP(host)
-	for _, ip := range addresses {
-		if !ip.IsLoopback() {
-			return false
-		}
-	}
-	return err == nil && len(addresses) > 0
-}
-
-// listenError drops what net says around the reason.
-func listenError(flag, address string, err error) error {
-	var sys *os.SyscallError
-	if errors.As(err, &sys) {
-		err = sys.Err
-	}
-	wayOut := ""
-	if host, _, splitErr := net.SplitHostPort(address); splitErr == nil && errors.Is(err, syscall.EADDRINUSE) {
-		wayOut = fmt.Sprintf("; %s %s takes a port that is free", flag, net.JoinHostPort(host, "0"))
-	}
-	return fmt.Errorf("can't listen on %s: %w%s", address, err, wayOut)
 }
 
 // newHTTPServer returns a server that no client can keep busy for long.

@@ -179,7 +179,12 @@ func (s *stage) play(dies func(*stage) []int) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	first.wait()
+	s.guards()
+}
 
+// guards checks that the key is held as long as the worker lives.
+func (s *stage) guards() {
+	t := s.t
 	for range 2 { // the first one may be refused before anybody looked
 		code, said := s.again("k")
 		if code != 75 {
@@ -307,68 +312,6 @@ func programOf(pid int) string {
 	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	program, _, _ := strings.Cut(string(line), "\x00")
 	return program
-}
-
-// TestKilledEarly: kapi run is killed at the earliest moment that its command can choose, and
-// by one that leaves a daemon behind and ends.
-func TestKilledEarly(t *testing.T) {
-	t.Parallel()
-	binary := buildKapi(t)
-	for name, command := range map[string]string{
-		"at once":       `exec >/dev/null 2>&1; kill -9 $PPID; exec sleep %s`,
-		"a daemon left": `exec >/dev/null 2>&1; env -i A=b setsid sleep %s & sleep 0.02`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := &stage{t: t, binary: binary, dir: t.TempDir()}
-			s.store = "sqlite:" + filepath.Join(s.dir, "kapi.db")
-			long := strconv.FormatInt(1_000_000*int64(os.Getpid()%2000)+10_000+sleeps.Add(1), 10)
-			first := s.kapi(0, "--key", "k", "--leave-running", "--", "sh", "-c", fmt.Sprintf(command, long))
-			first.gather()
-			if name == "a daemon left" {
-				kapitest.Eventually(t, "the daemon is there", func() bool { return workerOf(t, first.pid(), "sleep", long) != 0 })
-				s.awaitRecorded(first, workerOf(t, first.pid(), "sleep", long))
-				for _, pid := range append([]int{first.pid()}, descendants(t, first.pid())...) {
-					if programOf(pid) == s.binary || programOf(pid) == "" {
-						_ = syscall.Kill(pid, syscall.SIGKILL)
-					}
-				}
-			}
-			first.wait()
-			worker := anywhere(t, "sleep", long)
-			if worker == 0 {
-				t.Fatal("there is no worker")
-			}
-			t.Cleanup(func() { _ = syscall.Kill(worker, syscall.SIGKILL) })
-			for range 3 {
-				if code, said := s.again("k"); code != 75 {
-					t.Fatalf("beside a worker that lives a second start exits with %d: %s", code, said)
-				}
-				time.Sleep(300 * time.Millisecond)
-			}
-			_ = syscall.Kill(worker, syscall.SIGKILL)
-			kapitest.Eventually(t, "the key is free", func() bool {
-				code, _ := s.again("k")
-				return code == 0
-			})
-		})
-	}
-}
-
-// anywhere returns the pid of a process of this machine, 0 if there is none.
-func anywhere(t *testing.T, program, argument string) (pid int) {
-	t.Helper()
-	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		line, _ := os.ReadFile(file)
-		if string(line) == program+"\x00"+argument+"\x00" {
-			pid, _ = strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		}
-	}
-	return pid
 }
 
 // TestBootIDOfItsOwn: a runner in a container with a boot id and processes of its own shares the store.

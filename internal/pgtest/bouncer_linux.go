@@ -59,14 +59,21 @@ logfile = %s
 		_ = cmd.Wait()
 	})
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	awaitBouncer(t, address, filepath.Join(folder, "log"))
+	return address
+}
+
+// awaitBouncer waits until something listens at an address.
+func awaitBouncer(t testing.TB, address, logFile string) {
+	t.Helper()
 	for end := time.Now().Add(deadline); ; time.Sleep(20 * time.Millisecond) {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			_ = conn.Close()
-			return address
+			return
 		}
 		if time.Now().After(end) {
-			log, _ := os.ReadFile(filepath.Join(folder, "log"))
+			log, _ := os.ReadFile(logFile)
 			t.Fatalf("PgBouncer is not ready: %v: %s", err, log)
 		}
 	}

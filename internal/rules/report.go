@@ -63,7 +63,16 @@ func applyReport(r *store.Record, rep Report, now int64) error {
 			return nil
 		}
 	}
-	changed := r.Silence != ""
+	if !applyFields(r, rep, now) {
+		return errUnchanged
+	}
+	touch(r, now, true)
+	return nil
+}
+
+// applyFields writes what an admissible report says into the record. It reports whether that changed anything.
+func applyFields(r *store.Record, rep Report, now int64) (changed bool) {
+	changed = r.Silence != ""
 	r.Silence = ""
 	changed = reportProgress(r, rep) || changed
 	if rep.State != nil {
@@ -82,11 +91,7 @@ func applyReport(r *store.Record, rep Report, now int64) error {
 			releaseIfDeclared(r)
 		}
 	}
-	if !changed {
-		return errUnchanged
-	}
-	touch(r, now, true)
-	return nil
+	return changed
 }
 
 // reportProgress applies the rule that progress never goes back by itself.

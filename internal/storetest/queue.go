@@ -166,8 +166,12 @@ func testLeaveQueue(t *testing.T, b Backend) {
 	}
 	testQueueRefuses(t, peers, holder)
 
-	// A failed holder keeps its keys until somebody dismisses it.
-	q = queue(t, within(t), peers[1], spec)
+	testQueueBehindFailed(t, peers, holder)
+}
+
+// testQueueBehindFailed: a failed holder keeps its keys until somebody dismisses it.
+func testQueueBehindFailed(t *testing.T, peers []*peer.Peer, holder *operation) {
+	q := queue(t, within(t), peers[1], kapi.Spec{Title: "waits", Keys: []string{"k"}})
 	holder.end(t, errors.New("broken"))
 	for end := time.Now().Add(deadline); ; time.Sleep(time.Millisecond) {
 		if a := find(t, peers[1], holder.action.ID); a != nil && a.Status == kapi.StatusFailed {

@@ -39,7 +39,17 @@ type testCase struct {
 
 // Run runs the suite.
 func Run(t *testing.T, b Backend) {
-	cases := []testCase{
+	for _, c := range append(storeCases(), engineCases()...) {
+		if c.several && b.Single {
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) { c.run(t, b) })
+	}
+}
+
+// storeCases are about what the Store interface promises.
+func storeCases() []testCase {
+	return []testCase{
 		{name: "store/empty", run: testEmpty},
 		{name: "store/round trip of every field", run: testRoundTrip},
 		{name: "store/update of every field", run: testUpdate},
@@ -59,6 +69,11 @@ func Run(t *testing.T, b Backend) {
 		{name: "store/runner in a commit", run: testRunnerInCommit},
 		{name: "store/answers", run: testAnswers},
 		{name: "store/secret", run: testSecret},
+		{name: "store/tokens", run: testTokens},
+		{name: "store/tokens outlive their handle", run: testTokensReopen, several: true},
+		{name: "store/ids of tokens", run: testTokenIDs},
+		{name: "store/sessions", run: testSessions},
+		{name: "store/tokens authenticate", run: testTokensAuthenticate},
 		{name: "store/purge", run: testPurge},
 		{name: "store/purge forgets runners", run: testPurgeForgetsRunners},
 		{name: "store/purge of tombstones from the future", run: testPurgeFuture},
@@ -67,6 +82,12 @@ func Run(t *testing.T, b Backend) {
 		{name: "store/context ends at the lock", run: testContextEndsAtLock},
 		{name: "store/reading while another writes", run: testReadDuringWrite, several: true},
 		{name: "store/reopen", run: testReopen, several: true},
+	}
+}
+
+// engineCases are about what the engine promises on top of a store.
+func engineCases() []testCase {
+	return []testCase{
 		{name: "engine/once", run: testOnce},
 		{name: "engine/all keys or none", run: testAllOrNone},
 		{name: "engine/read your writes at every peer", run: testReadYourWrites},
@@ -80,12 +101,6 @@ func Run(t *testing.T, b Backend) {
 		{name: "engine/the queue in order", run: testQueueInOrder},
 		{name: "engine/close fails what does not stop", run: testCloseFails, several: true},
 		{name: "engine/model", run: testModel},
-	}
-	for _, c := range cases {
-		if c.several && b.Single {
-			continue
-		}
-		t.Run(c.name, func(t *testing.T) { c.run(t, b) })
 	}
 }
 

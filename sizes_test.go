@@ -1,0 +1,117 @@
+package kapi_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What CONTRIBUTING.md says of files and functions, in lines.
+const (
+	longestFile, longestTestFile = 300, 400
+	longestFunction              = 50
+	// Of a test, without its tables, and without functions in it, which count by themselves.
+	longestTestFunction = 60
+)
+
+// longer may be longer than that, each for its reason.
+var longer = map[string]string{
+	"postgres/statements.go newStatements": "a table of the SQL",
+}
+
+// TestFilesAndFunctionsFit: a file or function that outgrows its limit has a part that wants a name.
+func TestFilesAndFunctionsFit(t *testing.T) {
+	unused := map[string]bool{}
+	for name := range longer {
+		unused[name] = true
+	}
+	fits := func(name string, lines, longest int) {
+		if lines <= longest {
+			return
+		}
+		if longer[name] == "" {
+			t.Errorf("%s has %d lines, want at most %d", name, lines, longest)
+		}
+		delete(unused, name)
+	}
+	for _, f := range goFiles(t) {
+		file, function := longestFile, longestFunction
+		if f.test {
+			file, function = longestTestFile, longestTestFunction
+		}
+		fits(f.name, f.line(f.tree.FileEnd)-1, file)
+		name := ""
+		ast.Inspect(f.tree, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.FuncDecl:
+				if name = f.name + " " + n.Name.Name; n.Body != nil {
+					fits(name, f.lines(n.Body), function)
+				}
+			case *ast.FuncLit:
+				fits(name, f.lines(n.Body), function)
+			}
+			return true
+		})
+	}
+	for name := range unused {
+		t.Errorf("%s fits by now: take it out of the exceptions", name)
+	}
+}
+
+// A goFile is one of the module's own.
+type goFile struct {
+	name string
+	test bool
+	set  *token.FileSet
+	tree *ast.File
+}
+
+// goFiles parses all of the repository, the other modules in it too, but for what is generated.
+func goFiles(t *testing.T) (all []goFile) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata"):
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(path, ".go"):
+			return nil
+		}
+		f := goFile{name: filepath.ToSlash(path), test: strings.HasSuffix(path, "_test.go"), set: token.NewFileSet()}
+		if f.tree, err = parser.ParseFile(f.set, path, nil, parser.ParseComments); err == nil && !ast.IsGenerated(f.tree) {
+			all = append(all, f)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 100 {
+		t.Fatalf("there are %d files: is this the root of the repository?", len(all))
+	}
+	return all
+}
+
+func (f goFile) line(p token.Pos) int { return f.set.Position(p).Line }
+
+// lines counts those of a function's body; in a test, those that are left without its tables and functions.
+func (f goFile) lines(body *ast.BlockStmt) int {
+	lines := f.line(body.Rbrace) - f.line(body.Lbrace) - 1
+	if !f.test {
+		return lines
+	}
+	ast.Inspect(body, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CompositeLit, *ast.FuncLit, *ast.BasicLit:
+			lines -= f.line(n.End()) - f.line(n.Pos())
+			return false
+		}
+		return true
+	})
+	return lines
+}
