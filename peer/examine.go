@@ -110,7 +110,7 @@ func (s *sweeper) examineAll(entries []*entry, runners []store.RunnerRecord) (ma
 		}
 		known[id] = &examined{Evidence: s.examine(r), record: r, work: workOf(r)}
 	}
-	if err := s.watch(known); err != nil {
+	if err := s.measureSilence(known); err != nil {
 		return nil, err
 	}
 	for _, x := range known {

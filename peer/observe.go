@@ -21,9 +21,9 @@ type watched struct {
 	heard bool
 }
 
-// watch says of each runner for how long it is silent. What others have watched counts for a
+// measureSilence says of each runner for how long it is silent. What others have watched counts for a
 // runner that this peer sees for the first time.
-func (s *sweeper) watch(known map[string]*examined) error {
+func (s *sweeper) measureSilence(known map[string]*examined) error {
 	o := s.opts
 	seen := make(map[string]watched, len(known))
 	var unknown []string // to this peer, and to the kernel

@@ -154,11 +154,11 @@ func (p *Peer) Get(ctx context.Context, id string) (kapi.Action, error) {
 		return kapi.Action{}, kapi.ErrUnknown
 	}
 	a := r.Shown()
-	return a, p.hear(&a)
+	return a, p.refreshHeard(&a)
 }
 
-// hear brings the HeardAt of the action's runner up to date.
-func (p *Peer) hear(a *kapi.Action) error {
+// refreshHeard brings the HeardAt of the action's runner up to date.
+func (p *Peer) refreshHeard(a *kapi.Action) error {
 	if a.Runner == nil {
 		return nil
 	}

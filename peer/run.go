@@ -100,7 +100,7 @@ func (p *Peer) launch(ctx context.Context, spec kapi.Spec, op kapi.Operation) (*
 func (p *Peer) explain(err error) error {
 	var held *kapi.HeldError
 	if errors.As(err, &held) {
-		if err := p.hear(&held.Holder); err != nil {
+		if err := p.refreshHeard(&held.Holder); err != nil {
 			p.log.Warn("when the holder of a key was last heard can't be read", "error", err)
 		}
 	}

@@ -38,7 +38,7 @@ func (s Sender) Get(ctx context.Context, id string) (kapi.Action, error) {
 		return kapi.Action{}, kapi.ErrUnknown
 	}
 	a := r.Shown()
-	return a, s.peer.hear(&a)
+	return a, s.peer.refreshHeard(&a)
 }
 
 // Report is Peer.Report, of the sender's own.

@@ -137,14 +137,14 @@ func tooNew(version, known int) error {
 
 // admit says what the least versions that a schema wants mean for this one: whether it may start
 // actions, and report.
-func (s *Store) admit(report, start int) (noStarts, err error) {
-	s.least.Store(int64(report))
+func (s *Store) admit(minReport, minStart int) (noStarts, err error) {
+	s.least.Store(int64(minReport))
 	switch {
-	case report > s.version:
-		return nil, tooNew(report, s.version)
-	case start > s.version:
+	case minReport > s.version:
+		return nil, tooNew(minReport, s.version)
+	case minStart > s.version:
 		return fmt.Errorf("%w: a newer kapi has changed it (it wants schema %d, this one knows %d): "+
-			"this one still reports what it runs, and starts nothing more; use the newer one", kapi.ErrUnavailable, start, s.version), nil
+			"this one still reports what it runs, and starts nothing more; use the newer one", kapi.ErrUnavailable, minStart, s.version), nil
 	}
 	return nil, nil
 }

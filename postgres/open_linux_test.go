@@ -166,10 +166,10 @@ func TestNewerWhileOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	storetest.Versions(t, open, func(report, start int) {
+	storetest.Versions(t, open, func(minReport, minStart int) {
 		t.Helper()
 		n := len(steps)
-		server.Exec(t, database, fmt.Sprintf("UPDATE kapi.version SET version = %d; UPDATE kapi.head SET min_report = %d, min_start = %d", n+1, n+report, n+start))
+		server.Exec(t, database, fmt.Sprintf("UPDATE kapi.version SET version = %d; UPDATE kapi.head SET min_report = %d, min_start = %d", n+1, n+minReport, n+minStart))
 	})
 }
 

@@ -160,15 +160,15 @@ const pageRoom = 1024
 // be started, if so.
 func (s *Store) scanPage(rows pgx.Rows, since uint64) (page store.Page, noStarts, err error) {
 	var seq, purged int64
-	var report, start int
+	var minReport, minStart int
 	var goesOn bool
 	var data pgtype.DriverBytes
 	for rows.Next() {
 		if rows.RawValues()[0] != nil {
-			if err := rows.Scan(&page.Epoch, &seq, &purged, &goesOn, nil, &report, &start); err != nil {
+			if err := rows.Scan(&page.Epoch, &seq, &purged, &goesOn, nil, &minReport, &minStart); err != nil {
 				return page, nil, err
 			}
-			if noStarts, err = s.admit(report, start); err != nil {
+			if noStarts, err = s.admit(minReport, minStart); err != nil {
 				return page, nil, err
 			}
 			continue

@@ -100,8 +100,8 @@ func (s *Store) record(ctx context.Context, tx pgx.Tx, d *peer.Prepared) (xid st
 // check refuses a transaction that is on another database, and returns its number.
 func (s *Store) check(ctx context.Context, tx pgx.Tx, epoch string) (xid string, err error) {
 	var there string
-	var report, start int
-	err = tx.QueryRow(ctx, s.sql.epochAndXID).Scan(&there, &xid, &report, &start)
+	var minReport, minStart int
+	err = tx.QueryRow(ctx, s.sql.epochAndXID).Scan(&there, &xid, &minReport, &minStart)
 	var refused *pgconn.PgError
 	switch {
 	case errors.As(err, &refused) && (refused.Code == "42P01" || refused.Code == "3F000"), err == nil && there != epoch:
@@ -109,7 +109,7 @@ func (s *Store) check(ctx context.Context, tx pgx.Tx, epoch string) (xid string,
 	case err != nil:
 		return "", err
 	}
-	noStarts, err := s.admit(report, start)
+	noStarts, err := s.admit(minReport, minStart)
 	return xid, errors.Join(noStarts, err)
 }
 

@@ -111,9 +111,9 @@ func (s *Store) tryWrite(ctx context.Context, moved bool, f func(*file, *sqlite.
 // mayStart refuses starts where a newer kapi says that this one knows too little for them.
 func (f *file) mayStart(c *sqlite.Conn) (refusal, err error) {
 	h, err := readHead(c)
-	if err == nil && h.start > f.schema {
+	if err == nil && h.minStart > f.schema {
 		refusal = fmt.Errorf("%w: a newer kapi has changed it (it wants schema %d, this one knows %d): "+
-			"this one still reports what it runs, and starts nothing more; use the newer one", kapi.ErrUnavailable, h.start, f.schema)
+			"this one still reports what it runs, and starts nothing more; use the newer one", kapi.ErrUnavailable, h.minStart, f.schema)
 	}
 	return refusal, err
 }

@@ -181,9 +181,9 @@ func TestNewerWhileOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	storetest.Versions(t, open, func(report, start int) {
+	storetest.Versions(t, open, func(minReport, minStart int) {
 		t.Helper()
 		n := len(steps)
-		script(t, path, fmt.Sprintf("UPDATE head SET min_report = %d, min_start = %d", n+report, n+start), fmt.Sprintf("PRAGMA user_version = %d", n+1))
+		script(t, path, fmt.Sprintf("UPDATE head SET min_report = %d, min_start = %d", n+minReport, n+minStart), fmt.Sprintf("PRAGMA user_version = %d", n+1))
 	})
 }

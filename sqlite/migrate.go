@@ -111,7 +111,7 @@ func missing(c *sqlite.Conn) ([]string, error) {
 	case version <= known:
 		return steps[version:], nil
 	}
-	if h, err := readHead(c); err != nil || h.report > known {
+	if h, err := readHead(c); err != nil || h.minReport > known {
 		return nil, tooNew(version, known)
 	}
 	return nil, nil

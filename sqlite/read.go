@@ -109,8 +109,8 @@ func (s *Store) read(ctx context.Context, f func(*sqlite.Conn) error) error {
 // admit refuses a file that a newer kapi has meanwhile made one in which this one must not report.
 func (f *file) admit(c *sqlite.Conn) error {
 	h, err := readHead(c)
-	if err == nil && h.report > f.schema {
-		err = tooNew(h.report, f.schema)
+	if err == nil && h.minReport > f.schema {
+		err = tooNew(h.minReport, f.schema)
 	}
 	return err
 }
@@ -130,7 +130,7 @@ func (s *Store) fail(err error) error {
 // A headRow is the head, with the least versions of the schema that may report and start.
 type headRow struct {
 	store.Head
-	report, start int64
+	minReport, minStart int64
 }
 
 func readHead(c *sqlite.Conn) (h headRow, err error) {
@@ -138,7 +138,7 @@ func readHead(c *sqlite.Conn) (h headRow, err error) {
 		h.Head = store.Head{
 			Epoch: stmt.ColumnText(0), Seq: uint64(stmt.ColumnInt64(1)), Purged: uint64(stmt.ColumnInt64(2)),
 		}
-		h.report, h.start = stmt.ColumnInt64(3), stmt.ColumnInt64(4)
+		h.minReport, h.minStart = stmt.ColumnInt64(3), stmt.ColumnInt64(4)
 	})
 	if err == nil {
 		err = checkHead(h.Head)

@@ -65,7 +65,7 @@ func newBars(terminal *os.File) *bars {
 func (b *bars) begin(ongoing []kapi.Action) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.rows.keep(ongoing)
+	b.rows.retain(ongoing)
 }
 
 func (b *bars) show(a kapi.Action, settled bool) error {

@@ -11,9 +11,9 @@ import (
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
-// follow waits for the end of the command's tree, and stops it when its time is over or its
+// awaitTree waits for the end of the command's tree, and stops it when its time is over or its
 // action is no longer to go on.
-func (j *job) follow(ctx context.Context, tree *supervise.Tree) supervise.Result {
+func (j *job) awaitTree(ctx context.Context, tree *supervise.Tree) supervise.Result {
 	over, end := context.WithCancel(context.Background())
 	var limit <-chan time.Time
 	if j.Timeout > 0 {

@@ -11,7 +11,7 @@ import (
 
 // When runners were last heard is no change, so lists tell it as of the last change.
 
-func (s *session) hear(ctx context.Context, actions []kapi.Action) error {
+func (s *session) refreshHeard(ctx context.Context, actions []kapi.Action) error {
 	heard := map[string]int64{}
 	var ids []string
 	for _, action := range actions {
@@ -33,8 +33,8 @@ func (s *session) hear(ctx context.Context, actions []kapi.Action) error {
 	return nil
 }
 
-// hear asks a server for each action that is going on, up to a number that no rate limit minds.
-func (r *remote) hear(ctx context.Context, actions []kapi.Action) error {
+// refreshHeard asks a server for each action that is going on, up to a number that no rate limit minds.
+func (r *remote) refreshHeard(ctx context.Context, actions []kapi.Action) error {
 	const most, atOnce = 100, 8
 	asked := 0
 	g, ctx := errgroup.WithContext(ctx)

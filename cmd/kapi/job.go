@@ -192,8 +192,8 @@ func (j *job) conduct(ctx context.Context, h kapi.Handle) error {
 	tracking, stopTracking := context.WithCancel(context.Background())
 	defer stopTracking()
 	j.faults.Go(&j.tracking, func() { tracker.Run(tracking) })
-	j.faults.Go(&j.tracking, func() { recorder.follow(tracking) })
-	result := j.follow(ctx, j.tree)
+	j.faults.Go(&j.tracking, func() { recorder.recordGroups(tracking) })
+	result := j.awaitTree(ctx, j.tree)
 	j.result = &result
 	if socket != nil {
 		socket.Close() // what was said last counts

@@ -32,7 +32,7 @@ func (c *lsCmd) Run(a *app) error {
 			a.eprintf("no ongoing actions in %s", p)
 			return nil
 		}
-		if err := p.hear(ctx, actions); err != nil {
+		if err := p.refreshHeard(ctx, actions); err != nil {
 			a.eprintf("when runners were last heard is as of the last change: %v", err)
 		}
 		return a.table(actions, time.Now())

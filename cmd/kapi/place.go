@@ -26,8 +26,8 @@ type place interface {
 	Dismiss(ctx context.Context, id, by string) (kapi.Action, error)
 	Cancel(ctx context.Context, id, by string) (kapi.Action, error)
 	GiveUp(ctx context.Context, id, by string) (kapi.Action, error)
-	// hear brings up to date when the runners of the actions were last heard.
-	hear(context.Context, []kapi.Action) error
+	// refreshHeard brings up to date when the runners of the actions were last heard.
+	refreshHeard(context.Context, []kapi.Action) error
 	// follow begins to watch: what is ongoing, and then every change.
 	follow(context.Context) (now []kapi.Action, changes changes, err error)
 	// do starts an action, runs its operation and reports its end, as peer.Peer.Do.

@@ -30,8 +30,8 @@ func newRows(colour bool) *rows {
 	return &rows{byID: map[string]*row{}, colour: colour, bar: mpb.BarStyle().Build()}
 }
 
-// keep forgets all but these.
-func (r *rows) keep(ongoing []kapi.Action) {
+// retain forgets all but these.
+func (r *rows) retain(ongoing []kapi.Action) {
 	for id := range r.byID {
 		if !slices.ContainsFunc(ongoing, func(a kapi.Action) bool { return a.ID == id }) {
 			delete(r.byID, id)

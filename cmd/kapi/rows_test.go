@@ -65,7 +65,7 @@ soon`},
 			t.Errorf("%d x %d: got\n%s\nwant\n%s", c.width, c.height, got, want)
 		}
 	}
-	r.keep([]kapi.Action{{ID: "4"}})
+	r.retain([]kapi.Action{{ID: "4"}})
 	if got := r.lines(noon, 40, 5); len(got) != 1 || !strings.HasPrefix(got[0], "soon") {
 		t.Errorf("after a gap: %q", got)
 	}

@@ -75,10 +75,10 @@ func (j *job) turns(spec kapi.Spec) error {
 		case !errors.As(err, &held) || held.Waited != 0 || held.Circular || spec.Wait != 0:
 			return j.over(err)
 		case j.Wait.wanted:
-			j.say("waiting: %s", j.app.describeHeld(held))
+			j.remarkf("waiting: %s", j.app.describeHeld(held))
 			spec.Wait = j.Wait.duration()
 		case j.Join && held.Holder.Status.Active():
-			j.say("joining: %s", j.app.describeHeld(held))
+			j.remarkf("joining: %s", j.app.describeHeld(held))
 			if err := j.join(held.Holder.ID); !errors.Is(err, kapi.ErrUnknown) {
 				return j.over(err)
 			}
@@ -101,8 +101,8 @@ func (j *job) over(err error) error {
 	return err
 }
 
-// say tells what is no fault, so to people only: cron would send a mail.
-func (j *job) say(format string, args ...any) {
+// remarkf prints what is no fault, so on a terminal only: cron would send a mail.
+func (j *job) remarkf(format string, args ...any) {
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		j.app.eprintf(format, args...)
 	}

@@ -56,9 +56,9 @@ const (
 	lastLook  = 5 * time.Second
 )
 
-// follow records what groups and sessions the command makes, until ctx ends. It costs as much as the
+// recordGroups records what groups and sessions the command makes, until ctx ends. It costs as much as the
 // command has processes.
-func (r *recorder) follow(ctx context.Context) {
+func (r *recorder) recordGroups(ctx context.Context) {
 	if r.work.Root.PID == 0 {
 		return
 	}

@@ -38,8 +38,8 @@ const (
 	maxDefaultAddress = 1024
 	// idleAfter is how long a stranger may be silent before it counts as idle.
 	idleAfter = 5 * time.Second
-	// sayEvery bounds what is logged.
-	sayEvery = 10 * time.Second
+	// logEvery bounds what is logged.
+	logEvery = 10 * time.Second
 	// roomForFiles is how many strangers are closed when the process runs out of open files.
 	roomForFiles = 16
 )
@@ -63,8 +63,8 @@ type Set struct {
 	signedIn  side
 	closed    uint64
 	failures  uint64
-	failing   saying
-	crowded   saying
+	failing   throttle
+	crowded   throttle
 }
 
 // Stats is what a Set counts.
@@ -164,12 +164,12 @@ func (s *Set) admit(raw net.Conn) *Conn {
 	}
 	victim.group.side.remove(victim)
 	s.closed++
-	say := s.crowded.note(now)
+	times := s.crowded.note(now)
 	s.mu.Unlock()
 	victim.makeRoom()
-	if say > 0 {
+	if times > 0 {
 		now := s.Stats()
-		s.log.Warn("connections are closed to make room for others", "closed", say, "last", victim.RemoteAddr().String(),
+		s.log.Warn("connections are closed to make room for others", "closed", times, "last", victim.RemoteAddr().String(),
 			"strangers", now.Strangers, "signed_in", now.SignedIn, "max_connections", s.limits.MaxConnections, "max_connections_address", s.limits.MaxConnectionsAddress)
 	}
 	return c
@@ -217,29 +217,29 @@ func (s *Set) failed(err error) {
 		s.closed++
 		victims = append(victims, victim)
 	}
-	say := s.failing.note(now)
+	times := s.failing.note(now)
 	s.mu.Unlock()
 	for _, victim := range victims {
 		victim.makeRoom()
 	}
-	if say > 0 {
+	if times > 0 {
 		now := s.Stats()
-		s.log.Error("connections can't be accepted", "error", err, "times", say, "strangers", now.Strangers, "signed_in", now.SignedIn)
+		s.log.Error("connections can't be accepted", "error", err, "times", times, "strangers", now.Strangers, "signed_in", now.SignedIn)
 	}
 }
 
-// A saying is a message that is logged now and then.
-type saying struct {
+// A throttle is a message that is logged now and then.
+type throttle struct {
 	last time.Time
 	n    int
 }
 
 // note counts one more event. It returns how many there were since the last message if one is due, or 0.
-func (s *saying) note(now time.Time) (say int) {
+func (s *throttle) note(now time.Time) (times int) {
 	s.n++
-	if !s.last.IsZero() && now.Sub(s.last) < sayEvery {
+	if !s.last.IsZero() && now.Sub(s.last) < logEvery {
 		return 0
 	}
-	say, s.n, s.last = s.n, 0, now
-	return say
+	times, s.n, s.last = s.n, 0, now
+	return times
 }

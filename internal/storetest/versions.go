@@ -15,7 +15,7 @@ import (
 // Versions checks what becomes of a build whose store is taken over by a newer one. raise makes the
 // schema one version later than this build's; by report and start it says how far above this build's
 // the least versions are that may report, and start.
-func Versions(t *testing.T, open func() (store.Store, error), raise func(report, start int)) {
+func Versions(t *testing.T, open func() (store.Store, error), raise func(minReport, minStart int)) {
 	k := versionsPeer(t, open)
 	going := start(t, k, kapi.Spec{Title: "going", Keys: []string{"going"}})
 	failing := start(t, k, kapi.Spec{Title: "failing", Keys: []string{"failing"}})
