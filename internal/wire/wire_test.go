@@ -18,14 +18,16 @@ func ptr[T any](v T) *T { return &v }
 func TestFrames(t *testing.T) {
 	identify := NewIdentify("Bearer a", IntentInternal)
 	resume := NewResume("Bearer a", "e.64.x", 1<<62)
-	user := User{ID: "1", Name: "<ada>", Permissions: auth.Admin}
+	user := NewUser(auth.Identity{ID: "1", Type: auth.TypeBot, Name: "<ada>", Permissions: auth.Admin})
+	nameless := NewUser(auth.Identity{ID: "1", Type: "robot"})
 	for want, got := range map[string][]byte{
 		`{"op":3,"d":{"heartbeat_interval":30000}}`: Encode(OpHello, Hello{30000}),
 		`{"op":1,"d":0}`: Encode(OpHeartbeat, Heartbeat(0)),
-		`{"op":4,"d":{"intents":64,"properties":{"browser":"kapi"},"token":"Bearer a"}}`:                               Encode(OpIdentify, identify),
-		`{"op":5,"d":{"seq":4611686018427387904,"session_id":"e.64.x","token":"Bearer a"}}`:                            Encode(OpResume, resume),
-		`{"op":0,"t":"READY","s":7,"d":{"user":{"id":"1","name":"\u003cada\u003e","permissions":8},"session_id":"x"}}`: Dispatch(TypeReady, 7, NewReady(user, "x")),
-		`{"op":0,"t":"RESUMED","s":0,"d":{}}`:                                                                          Dispatch(TypeResumed, 0, Ready{}),
+		`{"op":4,"d":{"intents":64,"properties":{"browser":"kapi"},"token":"Bearer a"}}`:                                      Encode(OpIdentify, identify),
+		`{"op":5,"d":{"seq":4611686018427387904,"session_id":"e.64.x","token":"Bearer a"}}`:                                   Encode(OpResume, resume),
+		`{"op":0,"t":"READY","s":7,"d":{"user":{"id":"1","type":"bot","perms":8,"name":"\u003cada\u003e"},"session_id":"x"}}`: Dispatch(TypeReady, 7, NewReady(user, "x")),
+		`{"op":0,"t":"READY","s":7,"d":{"user":{"id":"1","type":"user","perms":0},"session_id":"x"}}`:                         Dispatch(TypeReady, 7, NewReady(nameless, "x")),
+		`{"op":0,"t":"RESUMED","s":0,"d":{}}`: Dispatch(TypeResumed, 0, Ready{}),
 	} {
 		if string(got) != want {
 			t.Errorf("got  %s\nwant %s", got, want)
