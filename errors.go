@@ -94,10 +94,15 @@ func (e *HeldError) Waiting() bool {
 	return e.Holder.Status == StatusPending && !slices.Contains(e.Holder.Keys, e.Key)
 }
 
-// An InvalidError says which field of a request is wrong, and why.
+// An InvalidError says which field of a request is wrong, and why; Field is "" for all of it.
 type InvalidError struct{ Field, Reason string }
 
-func (e *InvalidError) Error() string { return e.Field + " " + e.Reason }
+func (e *InvalidError) Error() string {
+	if e.Field == "" {
+		return e.Reason
+	}
+	return e.Field + " " + e.Reason
+}
 
 // A MoveError refuses a move that the table does not have, or, From and To the same, a report after failure.
 type MoveError struct{ From, To Status }

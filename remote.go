@@ -8,7 +8,8 @@ type Remote struct {
 	// Fence goes with every report. It is a new one when the keys that were waited for have come.
 	Fence uint64 `json:"fence"`
 	// LeaseMS is how many milliseconds may pass between reports before the action is shown as impacted.
-	LeaseMS int64 `json:"lease_ms"`
+	LeaseMS   int64    `json:"lease_ms"`
+	Dismissed []Action `json:"dismissed,omitempty"` // by the start (Spec.DismissFailed), as they were before
 }
 
 // A Report is what the runner of an action says of it.

@@ -25,9 +25,8 @@ type Spec struct {
 	// repeat. Only when the work is known to have ended: never for silence alone.
 	ReleaseOnFailure bool
 	// DismissFailed dismisses, in the transaction of the start, failed actions that hold the same keys, if
-	// their work is known to have ended (see Handle.Dismissed). None is dismissed if the start is refused.
-	// One that waits dismisses them when they are all that holds its keys, for those ahead of it too; the
-	// log of the peer that does it says so.
+	// their work is known to have ended (see Handle.Dismissed); none if the start is refused. One that waits
+	// dismisses them when they are all that holds its keys, for those ahead of it too; a peer's log says so.
 	DismissFailed bool
 	// Wait lets the action wait its turn if one of its keys is held: it is pending then, holds
 	// nothing, and gets all its keys in the transaction that frees them, before whoever comes

@@ -27,7 +27,7 @@ var (
 	ErrExpiredToken = errors.New("token expired")
 	// ErrForbidden: the token is valid, but its owner may not do this. A server decides that, never
 	// an Authenticator.
-	ErrForbidden = errors.New("not allowed: actions are for admins only")
+	ErrForbidden = errors.New("not allowed")
 	// ErrUnknownToken is what a store of tokens answers when it has none with that id.
 	ErrUnknownToken = errors.New("unknown token")
 )

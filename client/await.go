@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/wire"
 )
 
@@ -25,7 +26,7 @@ func (h *handle) await(ctx context.Context, spec kapi.Spec) error {
 	}
 	for {
 		pause := min(h.renewEvery(), lookEvery)
-		began, err := h.begin(ctx, spec)
+		began, err := h.begin(ctx)
 		switch {
 		case began:
 			h.link.up()
@@ -43,7 +44,7 @@ func (h *handle) await(ctx context.Context, spec kapi.Spec) error {
 		case <-h.wake:
 		case <-over:
 			look.Stop()
-			switch began, err := h.begin(ctx, spec); {
+			switch began, err := h.begin(ctx); {
 			case began: // in the last moment
 				return nil
 			case err != nil && !errors.Is(err, kapi.ErrUnavailable):
@@ -59,7 +60,7 @@ func (h *handle) await(ctx context.Context, spec kapi.Spec) error {
 }
 
 // begin reports that it is there, and, if it has its keys, that it begins.
-func (h *handle) begin(ctx context.Context, spec kapi.Spec) (began bool, err error) {
+func (h *handle) begin(ctx context.Context) (began bool, err error) {
 	report := func(r kapi.Report) (wire.Reported, error) {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
@@ -85,12 +86,7 @@ func (h *handle) begin(ctx context.Context, spec kapi.Spec) (began bool, err err
 		return true, nil
 	case len(answer.Keys) == 0:
 		h.waitsFor = answer.WaitsFor
-		if spec.DismissFailed {
-			var gone []kapi.Action
-			gone, err = h.client.dismissHolders(ctx, spec.Keys)
-			h.dismissed = append(h.dismissed, gone...)
-		}
-		return false, err
+		return false, nil
 	}
 	h.granted = answer.Fence
 	running := kapi.StatusRunning
@@ -127,7 +123,9 @@ func (h *handle) leaveQueue(reason error) error {
 		answer, err = h.client.report(ctx, h.ID(), kapi.Report{Fence: h.started.Fence, Status: &status, State: &state})
 	}
 	if err == nil && answer.Status == kapi.StatusFailed { // that it began was taken, and not answered
-		_, err = h.client.Dismiss(ctx, h.ID(), "")
+		if _, err = h.client.Dismiss(ctx, h.ID(), ""); errors.Is(err, auth.ErrForbidden) {
+			return errors.Join(reason, leftFailed(h.ID(), err))
+		}
 	}
 	if err != nil && !errors.Is(err, kapi.ErrUnknown) { // the server does it when it has heard nothing for long
 		return errors.Join(reason, fmt.Errorf("take action %s from the queue: %w", h.ID(), err))

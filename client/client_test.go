@@ -84,6 +84,8 @@ func authenticate(r *http.Request) (auth.Identity, error) {
 		return auth.Identity{ID: "1", Name: "ada", Permissions: auth.Admin}, nil
 	case "Bearer plain":
 		return auth.Identity{ID: "2", Name: "bob"}, nil
+	case "Bearer run":
+		return auth.Identity{ID: "3", Name: "ci", Permissions: auth.RunActions}, nil
 	case "Bearer expired":
 		return auth.Identity{}, auth.ErrExpiredToken
 	case "":

@@ -173,7 +173,7 @@ func lost(err error) error {
 	case wire.CodeToken:
 		return auth.ErrInvalidToken
 	case wire.CodeForbidden:
-		return auth.ErrForbidden
+		return wire.NotAllowed(auth.Admin)
 	case wire.CodeSeq, wire.CodeTimeout:
 		return kapi.ErrGap
 	case wire.CodeNotIdentified, wire.CodeVersion, wire.CodeIntents:

@@ -20,13 +20,13 @@ import (
 // on: what is to be said is kept and said again until the server takes it (see
 // Options.Reporting). The end is tried for Options.EndTimeout, or until the client is closed.
 func (c *Client) Do(ctx context.Context, spec kapi.Spec, op kapi.Operation) error {
-	r, dismissed, err := c.startOnce(ctx, spec)
+	r, err := c.startOnce(ctx, spec)
 	if err != nil {
 		return err
 	}
 	running, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	h := newHandle(c, r, dismissed, cancel)
+	h := newHandle(c, r, cancel)
 	stop := context.AfterFunc(ctx, func() { cancel(fmt.Errorf("stopped by its caller: %w", context.Cause(ctx))) })
 	defer stop()
 

@@ -222,36 +222,6 @@ func TestReportingOfTheEnd(t *testing.T) {
 	}
 }
 
-// A dropper breaks off the second POST of a start.
-type dropper struct{ posts atomic.Int32 }
-
-func (d *dropper) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/kapi/actions") && d.posts.Add(1) == 2 {
-		return nil, &net.OpError{Op: "read", Err: io.ErrUnexpectedEOF}
-	}
-	return http.DefaultTransport.RoundTrip(r)
-}
-
-func TestDismissedBeforeTheStartIsRepeated(t *testing.T) {
-	h := newHost(t)
-	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	_ = h.peer.Do(t.Context(), kapi.Spec{Title: "old", Keys: []string{"k"}}, func(context.Context, kapi.Handle) error { return io.ErrClosedPipe })
-	c, err := client.New("http://"+h.address, "admin", client.Options{HTTP: &http.Client{Transport: &dropper{}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	err = c.Do(t.Context(), kapi.Spec{Title: "T", Keys: []string{"k"}, DismissFailed: true}, func(_ context.Context, op kapi.Handle) error {
-		if n := len(op.Dismissed()); n != 1 {
-			t.Errorf("it knows of %d that were dismissed", n)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
-	}
-}
-
 // A forgetter loses the answer to the first report that an action begins.
 type forgetter struct{ done atomic.Bool }
 

@@ -13,14 +13,13 @@ import (
 // Every report says all that there is to say. So one that was lost, or arrives late, is made
 // up for by the next.
 type handle struct {
-	client    *Client
-	started   kapi.Remote
-	dismissed []kapi.Action
-	cancel    context.CancelCauseFunc
-	wake      chan struct{}  // something is new; holds one
-	link      link           // of the one goroutine that reports
-	granted   uint64         // the fence that came with the keys that it waited for; of that goroutine, too
-	waitsFor  *kapi.WaitsFor // what the last answer said while it waited; of that goroutine, too
+	client   *Client
+	started  kapi.Remote
+	cancel   context.CancelCauseFunc
+	wake     chan struct{}  // something is new; holds one
+	link     link           // of the one goroutine that reports
+	granted  uint64         // the fence that came with the keys that it waited for; of that goroutine, too
+	waitsFor *kapi.WaitsFor // what the last answer said while it waited; of that goroutine, too
 
 	mu   sync.Mutex
 	says saying
@@ -48,8 +47,8 @@ type waiting struct {
 	done    chan error
 }
 
-func newHandle(c *Client, r kapi.Remote, dismissed []kapi.Action, cancel context.CancelCauseFunc) *handle {
-	h := &handle{client: c, started: r, dismissed: dismissed, cancel: cancel, wake: make(chan struct{}, 1)}
+func newHandle(c *Client, r kapi.Remote, cancel context.CancelCauseFunc) *handle {
+	h := &handle{client: c, started: r, cancel: cancel, wake: make(chan struct{}, 1)}
 	h.link.notify = func(err error) { c.reporting(h.ID(), err) }
 	return h
 }
@@ -60,7 +59,7 @@ func (h *handle) Fence() uint64 { return h.started.Fence }
 
 func (h *handle) Action() kapi.Action { return h.started.Action }
 
-func (h *handle) Dismissed() []kapi.Action { return h.dismissed }
+func (h *handle) Dismissed() []kapi.Action { return h.started.Dismissed }
 
 func (h *handle) SetProgress(p float64) {
 	if math.IsNaN(p) {

@@ -9,11 +9,11 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"os"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/backoff"
 	"github.com/kettubot/kapi/internal/wellformed"
 	"github.com/kettubot/kapi/internal/wire"
@@ -23,39 +23,18 @@ import (
 // start that is repeated starts once; "" is none. Of an action that waits its turn (Spec.Wait) the
 // caller has to report that it begins when it has its keys. Spec.LeaveRunning means nothing here.
 //
-// The error may be a *kapi.HeldError or a *kapi.InvalidError. One that wraps kapi.ErrUnavailable may
+// The error may be a *kapi.HeldError or a *kapi.InvalidError, or, of Spec.DismissFailed with a token that
+// may not dismiss, wrap auth.ErrForbidden. One that wraps kapi.ErrUnavailable may
 // mean that the action was started and the answer lost (not if it says 429): an idempotency key makes
 // it safe to ask again.
 func (c *Client) Start(ctx context.Context, spec kapi.Spec, idempotencyKey string) (kapi.Remote, error) {
-	r, _, err := c.start(ctx, start{spec, idempotencyKey})
-	return r, err
+	return c.start(ctx, start{spec, idempotencyKey})
 }
 
 // A start is what is asked of the server.
 type start struct {
 	kapi.Spec
 	idempotencyKey string
-}
-
-// start starts an action, and returns too what was dismissed for it.
-func (c *Client) start(ctx context.Context, s start) (r kapi.Remote, dismissed []kapi.Action, err error) {
-	const rounds = 8 // others may start, and fail, in between
-	for range rounds {
-		r, err = c.post(ctx, s)
-		var held *kapi.HeldError
-		if !s.DismissFailed || !errors.As(err, &held) {
-			return r, dismissed, err
-		}
-		gone, dismissErr := c.dismissHolders(ctx, s.Keys)
-		dismissed = append(dismissed, gone...)
-		if dismissErr != nil {
-			return r, dismissed, dismissErr
-		}
-		if len(gone) == 0 {
-			return r, dismissed, err
-		}
-	}
-	return r, dismissed, err
 }
 
 // check refuses what package encoding/json would alter on the way.
@@ -72,7 +51,7 @@ func (s *start) check() error {
 	return nil
 }
 
-func (c *Client) post(ctx context.Context, s start) (kapi.Remote, error) {
+func (c *Client) start(ctx context.Context, s start) (kapi.Remote, error) {
 	if err := s.check(); err != nil {
 		return kapi.Remote{}, err
 	}
@@ -97,54 +76,38 @@ func thisHost() string {
 	return name
 }
 
-// dismissHolders dismisses those that hold the keys, if all of them have failed for good.
-func (c *Client) dismissHolders(ctx context.Context, keys []string) (gone []kapi.Action, err error) {
-	ongoing, err := c.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var holders []kapi.Action
-	for _, a := range ongoing {
-		if !slices.ContainsFunc(a.Keys, func(key string) bool { return slices.Contains(keys, key) }) {
-			continue
-		}
-		if a.Status != kapi.StatusFailed || a.NotProvenDead {
-			return nil, nil
-		}
-		holders = append(holders, a)
-	}
-	for _, a := range holders {
-		_, err := c.Dismiss(ctx, a.ID, "")
-		if errors.Is(err, kapi.ErrUnknown) { // somebody else has
-			continue
-		}
-		if err != nil {
-			return gone, err
-		}
-		gone = append(gone, a)
-	}
-	return gone, nil
-}
-
 var errMaybeStarted = errors.New("it is not known whether the action was started: if it is on the list, dismiss it when it has failed")
 
-// withdraw takes a start back whose answer was not waited for.
+// withdraw takes a start back whose answer was not waited for. With its idempotency key there is only one:
+// it was done, or is done now, so that it dismisses nothing and frees its keys when it fails.
 func (c *Client) withdraw(s start) error {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
-	s.DismissFailed = false
-	r, _, err := c.start(ctx, s) // it was done, or is done now: with this key there is only one
+	anew := s
+	anew.DismissFailed, anew.ReleaseOnFailure = false, true
+	r, err := c.start(ctx, anew)
+	if errors.Is(err, kapi.ErrOtherRequest) { // it was done as it was asked for
+		r, err = c.start(ctx, s)
+	}
 	if err == nil {
 		status, state := kapi.StatusFailed, "withdrawn before it began"
 		_, _, err = c.Report(ctx, r.Action.ID, kapi.Report{Fence: r.Fence, Status: &status, State: &state})
-	}
-	if err == nil {
-		_, err = c.Dismiss(ctx, r.Action.ID, "")
+		if err == nil {
+			_, err = c.Dismiss(ctx, r.Action.ID, "")
+		}
+		if errors.Is(err, auth.ErrForbidden) {
+			return leftFailed(r.Action.ID, err)
+		}
 	}
 	if errors.Is(err, kapi.ErrUnavailable) || ctx.Err() != nil {
 		return errMaybeStarted
 	}
 	return nil
+}
+
+// leftFailed tells of an action that came to nothing, of a runner whose token may not dismiss.
+func leftFailed(id string, err error) error {
+	return fmt.Errorf("action %s never began and is left failed; an admin must dismiss it: %w", id, err)
 }
 
 const (
@@ -155,7 +118,7 @@ const (
 
 // startOnce is start for Do, with an idempotency key of its own: it does not leave an action behind
 // whose start was done, but not answered, if that can be helped.
-func (c *Client) startOnce(ctx context.Context, spec kapi.Spec) (r kapi.Remote, dismissed []kapi.Action, err error) {
+func (c *Client) startOnce(ctx context.Context, spec kapi.Spec) (r kapi.Remote, err error) {
 	s := start{spec, rand.Text()}
 	// A server that was reached is worth asking again, and may have done what left this machine.
 	var reached, left atomic.Bool
@@ -168,9 +131,7 @@ func (c *Client) startOnce(ctx context.Context, spec kapi.Spec) (r kapi.Remote, 
 	deadline := time.Now().Add(startWithin)
 	for pauses := backoff.New(firstPause, lastPause); ; {
 		left.Store(false)
-		var gone []kapi.Action
-		r, gone, err = c.tryStart(traced, s)
-		dismissed = append(dismissed, gone...)
+		r, err = c.tryStart(traced, s)
 		var limited *limitedError
 		var wait time.Duration
 		if errors.As(err, &limited) {
@@ -181,13 +142,13 @@ func (c *Client) startOnce(ctx context.Context, spec kapi.Spec) (r kapi.Remote, 
 		now := time.Now()
 		switch {
 		case err == nil:
-			return r, dismissed, nil
+			return r, nil
 		case ctx.Err() != nil && maybe:
-			return r, dismissed, errors.Join(err, c.withdraw(s))
+			return r, errors.Join(err, c.withdraw(s))
 		case ctx.Err() != nil, !reached.Load():
-			return r, dismissed, err
+			return r, err
 		case !errors.Is(err, kapi.ErrUnavailable), now.After(deadline), now.Add(wait).After(deadline):
-			return r, dismissed, inDoubt(err, maybe)
+			return r, inDoubt(err, maybe)
 		case !warned:
 			warned = true
 			c.retrying(err, startWithin)
@@ -200,14 +161,14 @@ func (c *Client) startOnce(ctx context.Context, spec kapi.Spec) (r kapi.Remote, 
 }
 
 // tryStart is start, within askTimeout.
-func (c *Client) tryStart(ctx context.Context, s start) (r kapi.Remote, dismissed []kapi.Action, err error) {
+func (c *Client) tryStart(ctx context.Context, s start) (r kapi.Remote, err error) {
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	r, dismissed, err = c.start(asking, s)
+	r, err = c.start(asking, s)
 	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		err = unavailable("server %s: no answer within %v", c.base, askTimeout)
 	}
-	return r, dismissed, err
+	return r, err
 }
 
 // inDoubt adds to err that an earlier try may have started the action. A held key rules that out: the

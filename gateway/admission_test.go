@@ -59,7 +59,7 @@ func TestNoConnection(t *testing.T) {
 			t.Fatalf("%s: %v, %v", query, resp, err)
 		}
 		body, _ := io.ReadAll(resp.Body)
-		if want := fmt.Sprintf(`{"code":50003,"message":"Bad query: encoding must be json, not \"%s\""}`, encoding); resp.StatusCode != 400 || strings.TrimSpace(string(body)) != want {
+		if want := fmt.Sprintf(`{"code":50003,"message":"Bad query: encoding must be json, not \"%[1]s\"","field":"encoding","reason":"must be json, not \"%[1]s\""}`, encoding); resp.StatusCode != 400 || strings.TrimSpace(string(body)) != want {
 			t.Errorf("%s: %s %s, want %s", query, resp.Status, body, want)
 		}
 	}

@@ -183,7 +183,7 @@ func admissible(r *http.Request) (host string, err error) {
 	}
 	for _, encoding := range r.URL.Query()["encoding"] {
 		if encoding != "json" {
-			return "", wire.BadQuery.Because(fmt.Sprintf("encoding must be json, not %.100q", encoding))
+			return "", wire.BadQuery.About("encoding", fmt.Sprintf("must be json, not %.100q", encoding))
 		}
 	}
 	return host, nil

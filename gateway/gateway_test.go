@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/wire"
 )
@@ -72,12 +74,64 @@ func TestNotAdmin(t *testing.T) {
 	c.next(1, "")
 }
 
+// READY says who identified, as kAPI's documents have a user, and no more.
 func TestReady(t *testing.T) {
 	b := newBench(t, Options{})
-	for _, token := range []string{"a.d.min", "Bearer a.d.min", "bearer a.d.min", "b.o.t", "Bot b.o.t"} {
-		_, d := b.dial().identify(fmt.Sprintf(`{"op":4,"d":{"token":%q,"intents":127,"properties":{"os":"x"}}}`, token))
-		if d.User["id"] == "" || d.User["token"] != nil || d.User["options"] != nil {
-			t.Errorf("%s: user %v", token, d.User)
+	b.tokens["Bearer na.me.less"] = auth.Identity{ID: "4"} // an embedder's own
+	type m = map[string]any
+	ada, bot := m{"id": "1", "type": "user", "perms": 8.0, "name": "ada"}, m{"id": "2", "type": "bot", "perms": 4.0, "name": "bot"}
+	for token, want := range map[string]m{
+		"a.d.min": ada, "Bearer a.d.min": ada, "bearer a.d.min": ada, "b.o.t": bot, "Bot b.o.t": bot,
+		"na.me.less": {"id": "4", "type": "user", "perms": 0.0},
+	} {
+		intents := 127
+		if want["perms"] == 0.0 {
+			intents = 63
+		}
+		_, d := b.dial().identify(fmt.Sprintf(`{"op":4,"d":{"token":%q,"intents":%d,"properties":{"os":"x"}}}`, token, intents))
+		if !reflect.DeepEqual(d.User, want) {
+			t.Errorf("%s: user %v, want %v", token, d.User, want)
+		}
+	}
+}
+
+// Connections with one token have sessions of their own, and each is resumed as itself, again and again.
+func TestSessionsOfOneToken(t *testing.T) {
+	b := newBench(t, Options{})
+	seen := map[string]uint64{}
+	for range 3 {
+		c := b.dial()
+		seq, d := c.identify(identifyAdmin)
+		if _, taken := seen[d.SessionID]; taken {
+			t.Errorf("two have the session %s", d.SessionID)
+		}
+		seen[d.SessionID] = seq
+		b.do(nil) // so that each has another seq
+		_ = c.conn.CloseNow()
+	}
+	for range 2 {
+		for id, seq := range seen {
+			c := b.dial()
+			c.next(3, "")
+			c.send(fmt.Sprintf(`{"op":5,"d":{"token":"a.d.min","session_id":%q,"seq":%d}}`, id, seq))
+			missed, at := 0, seq
+			for {
+				f, err := c.read()
+				if err != nil {
+					t.Fatalf("resumed from %d: %v", seq, err)
+				}
+				if f.T == "RESUMED" {
+					break
+				}
+				if missed++; *f.S <= at {
+					t.Errorf("resumed from %d it is told of %d after %d", seq, *f.S, at)
+				}
+				at = *f.S
+			}
+			if missed == 0 {
+				t.Errorf("resumed from %d it is told nothing", seq)
+			}
+			_ = c.conn.CloseNow()
 		}
 	}
 }
@@ -130,6 +184,9 @@ func TestCloseCodes(t *testing.T) {
 		"resume another's":       {[]string{resume("b.o.t", admins.SessionID, 0)}, wire.CodeTimeout},
 		"resume with bad token":  {[]string{resume("x", admins.SessionID, 0)}, wire.CodeToken},
 		"resume garbage":         {[]string{resume("a.d.min", "x", 0)}, wire.CodeTimeout},
+		"resume a forged nonce":  {[]string{resume("a.d.min", strings.Replace(admins.SessionID, ".64.", ".64.A", 1), 0)}, wire.CodeTimeout},
+		"resume a cut session":   {[]string{resume("a.d.min", admins.SessionID[:len(admins.SessionID)-9], 0)}, wire.CodeTimeout},
+		"resume no session":      {[]string{resume("a.d.min", "", 0)}, wire.CodeTimeout},
 		"resume forged intents":  {[]string{resume("a.d.min", strings.Replace(admins.SessionID, ".64.", ".65.", 1), 0)}, wire.CodeTimeout},
 		"resume another history": {[]string{resume("a.d.min", "x"+admins.SessionID, 0)}, wire.CodeTimeout},
 		"too long":               {[]string{`{"op":1,"d":"` + strings.Repeat("x", maxFrame) + `"}`}, wire.CodeLimit},

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
 	"encoding/base64"
 	"strconv"
 	"strings"
@@ -35,8 +36,7 @@ func (s *session) identify(m wire.Message) wire.Code {
 	if err != nil {
 		return s.failed("begin to watch", err)
 	}
-	user := wire.User{ID: who.ID, Name: who.Name, Permissions: who.Permissions}
-	ready := wire.NewReady(user, s.sessionID(watch.Epoch, intents, who))
+	ready := wire.NewReady(wire.NewUser(who), s.newSessionID(watch.Epoch, intents, who))
 	var seq uint64
 	if intents&wire.IntentInternal != 0 { // how many changes there were is for admins only, too
 		seq = watch.Seq
@@ -113,22 +113,27 @@ func (s *session) begin(watch *peer.Watch, intents uint64, greeting []byte) wire
 	return goesOn
 }
 
-// sessionID binds the epoch and the intents to who identified, so that any peer can take the
-// session up, and nobody else's token can.
-func (s *session) sessionID(epoch string, intents uint64, who auth.Identity) string {
-	plain := epoch + "." + strconv.FormatUint(intents, 10)
+// newSessionID returns an id that no other connection has.
+func (s *session) newSessionID(epoch string, intents uint64, who auth.Identity) string {
+	return s.sessionID(epoch, intents, rand.Text(), who)
+}
+
+// sessionID binds the epoch, the intents and what is random to who identified, so that any peer can take
+// the session up, and nobody else's token can.
+func (s *session) sessionID(epoch string, intents uint64, random string, who auth.Identity) string {
+	plain := epoch + "." + strconv.FormatUint(intents, 10) + "." + random
 	mac := s.gateway.peer.Sign("gateway session", plain, who.ID)
 	return plain + "." + base64.RawURLEncoding.EncodeToString(mac)
 }
 
 func (s *session) openSessionID(id string, who auth.Identity) (epoch string, intents uint64, ok bool) {
 	parts := strings.Split(id, ".")
-	if len(parts) != 3 {
+	if len(parts) != 4 {
 		return "", 0, false
 	}
 	intents, err := strconv.ParseUint(parts[1], 10, 64)
 	if err != nil {
 		return "", 0, false
 	}
-	return parts[0], intents, hmac.Equal([]byte(s.sessionID(parts[0], intents, who)), []byte(id))
+	return parts[0], intents, hmac.Equal([]byte(s.sessionID(parts[0], intents, parts[2], who)), []byte(id))
 }

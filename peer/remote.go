@@ -69,7 +69,7 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (kapi.Remote, e
 		}
 		return again, nil
 	}
-	return rules.Remote(&c.Record, p.opts.Lease), nil
+	return rules.Started(&c.Outcome, p.opts.Lease), nil
 }
 
 // Report takes what a runner elsewhere says, renews its lease, and returns the action after

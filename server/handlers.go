@@ -7,7 +7,6 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
-	"github.com/kettubot/kapi/internal/wire"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -79,7 +78,11 @@ func (s *Server) get(c *call) error {
 }
 
 func (s *Server) dismiss(c *call) error {
-	if _, err := readJSON[struct{}](c, s.options.MaxBody); err != nil {
+	f, err := readFields(c, s.options.MaxBody)
+	if err == nil {
+		err = f.Done()
+	}
+	if err != nil {
 		return err
 	}
 	if _, err := s.peer.Dismiss(c.Context(), c.PathValue("id"), by(c.who)); err != nil {
@@ -90,7 +93,11 @@ func (s *Server) dismiss(c *call) error {
 }
 
 func (s *Server) cancel(c *call) error {
-	body, err := readJSON[wire.Cancel](c, s.options.MaxBody)
+	f, err := readFields(c, s.options.MaxBody)
+	if err != nil {
+		return err
+	}
+	body, err := f.Cancel()
 	if err != nil {
 		return err
 	}

@@ -30,32 +30,39 @@ func everyone(request, body, status, elsewhere string) row {
 }
 
 const (
-	forbidden = "403 forbidden"
-	foreign   = "403 crossorigin"
+	needsAdmin   = "403 needsadmin"
+	needsMetrics = "403 needsmetrics"
+	needsRun     = "403 needsrun"
+	foreign      = "403 crossorigin"
 )
 
 // matrix has every route, those with {/v4} both with and without it, and those with GET with HEAD, too.
 func matrix() []row {
 	const fence = `{"fence":{fence},"state":"other"}`
 	return []row{
-		{"GET {/v4}/kapi/actions", "", "401", forbidden, forbidden, "200", "200", ""},
-		{"POST {/v4}/kapi/actions", `{"title":"mine"}`, "401", forbidden, forbidden, "201", "201", foreign},
-		{"POST {/v4}/kapi/actions", `{"title":"mine","keys":["{key}"]}`, "401", forbidden, forbidden, "409", "409", foreign},
-		{"GET {/v4}/kapi/actions/{another's}", "", "401", forbidden, forbidden, "404 unknown", "200", ""},
-		{"GET {/v4}/kapi/actions/nosuchaction", "", "401", forbidden, forbidden, "404 unknown", "404 unknown", ""},
-		{"PATCH {/v4}/kapi/actions/{another's}", fence, "401", forbidden, forbidden, "404", "200", foreign},
-		{"PATCH {/v4}/kapi/actions/{another's}", `{"fence":99}`, "401", forbidden, forbidden, "404", "409", foreign},
-		{"PATCH {/v4}/kapi/actions/nosuchaction", fence, "401", forbidden, forbidden, "404", "404", foreign},
-		{"POST {/v4}/kapi/actions/{another's}/cancel", "", "401", forbidden, forbidden, "404 unknown", "202", foreign},
-		{"POST {/v4}/kapi/actions/{failed}/cancel", "", "401", forbidden, forbidden, "404 unknown", "409 notcancellable", foreign},
-		{"POST {/v4}/kapi/actions/nosuchaction/cancel", "", "401", forbidden, forbidden, "404 unknown", "404 unknown", foreign},
-		{"POST {/v4}/kapi/actions/{another's}/cancel", `{"give_up":true}`, "401", forbidden, forbidden, "404 unknown", "409", foreign},
-		{"POST {/v4}/kapi/actions/{impacted}/cancel", `{"give_up":true}`, "401", forbidden, forbidden, "404 unknown", "202", foreign},
-		{"POST {/v4}/kapi/actions/nosuchaction/cancel", `{"give_up":true}`, "401", forbidden, forbidden, "404 unknown", "404 unknown", foreign},
-		{"POST {/v4}/kapi/actions/{failed}/dismiss", "", "401", forbidden, forbidden, forbidden, "204", foreign},
-		{"POST {/v4}/kapi/actions/{another's}/dismiss", "", "401", forbidden, forbidden, forbidden, "409 notfailed", foreign},
-		{"POST {/v4}/kapi/actions/nosuchaction/dismiss", "", "401", forbidden, forbidden, forbidden, "404 unknown", foreign},
-		{"GET /metrics", "", "401", forbidden, "200", forbidden, "200", ""},
+		{"GET {/v4}/kapi/actions", "", "401", needsRun, needsRun, "200", "200", ""},
+		{"POST {/v4}/kapi/actions", `{"title":"mine"}`, "401", needsRun, needsRun, "201", "201", foreign},
+		{"POST {/v4}/kapi/actions", `{"title":"mine","keys":["{key}"]}`, "401", needsRun, needsRun, "409", "409", foreign},
+		// To have a start dismiss is to dismiss.
+		{"POST {/v4}/kapi/actions", `{"title":"mine","dismiss_failed":true}`, "401", needsRun, needsRun, needsAdmin, "201", foreign},
+		{"POST {/v4}/kapi/actions", `{"title":"mine","keys":["{failed key}"],"dismiss_failed":true}`, "401", needsRun, needsRun, needsAdmin, "201", foreign},
+		{"POST {/v4}/kapi/actions", `{"title":"mine","keys":["{key}"],"dismiss_failed":true}`, "401", needsRun, needsRun, needsAdmin, "409", foreign},
+		{"POST {/v4}/kapi/actions", `{"title":"mine","keys":["{failed key}"],"dismiss_failed":false}`, "401", needsRun, needsRun, "409", "409", foreign},
+		{"GET {/v4}/kapi/actions/{another's}", "", "401", needsRun, needsRun, "404 unknown", "200", ""},
+		{"GET {/v4}/kapi/actions/nosuchaction", "", "401", needsRun, needsRun, "404 unknown", "404 unknown", ""},
+		{"PATCH {/v4}/kapi/actions/{another's}", fence, "401", needsRun, needsRun, "404", "200", foreign},
+		{"PATCH {/v4}/kapi/actions/{another's}", `{"fence":99}`, "401", needsRun, needsRun, "404", "409", foreign},
+		{"PATCH {/v4}/kapi/actions/nosuchaction", fence, "401", needsRun, needsRun, "404", "404", foreign},
+		{"POST {/v4}/kapi/actions/{another's}/cancel", "", "401", needsRun, needsRun, "404 unknown", "202", foreign},
+		{"POST {/v4}/kapi/actions/{failed}/cancel", "", "401", needsRun, needsRun, "404 unknown", "409 notcancellable", foreign},
+		{"POST {/v4}/kapi/actions/nosuchaction/cancel", "", "401", needsRun, needsRun, "404 unknown", "404 unknown", foreign},
+		{"POST {/v4}/kapi/actions/{another's}/cancel", `{"give_up":true}`, "401", needsRun, needsRun, "404 unknown", "409", foreign},
+		{"POST {/v4}/kapi/actions/{impacted}/cancel", `{"give_up":true}`, "401", needsRun, needsRun, "404 unknown", "202", foreign},
+		{"POST {/v4}/kapi/actions/nosuchaction/cancel", `{"give_up":true}`, "401", needsRun, needsRun, "404 unknown", "404 unknown", foreign},
+		{"POST {/v4}/kapi/actions/{failed}/dismiss", "", "401", needsAdmin, needsAdmin, needsAdmin, "204", foreign},
+		{"POST {/v4}/kapi/actions/{another's}/dismiss", "", "401", needsAdmin, needsAdmin, needsAdmin, "409 notfailed", foreign},
+		{"POST {/v4}/kapi/actions/nosuchaction/dismiss", "", "401", needsAdmin, needsAdmin, needsAdmin, "404 unknown", foreign},
+		{"GET /metrics", "", "401", needsMetrics, "200", needsMetrics, "200", ""},
 		everyone("GET {/v4}/gateway", "", "200", ""),
 		everyone("GET /healthz", "", "200", ""),
 		everyone("GET /readyz", "", "200", ""),
@@ -66,9 +73,9 @@ func matrix() []row {
 		everyone("POST /page/session", "{}", "401 notoken", foreign),
 		everyone("POST /page/session", `{"token":"{wrong}"}`, "401 invalid", foreign),
 		everyone("POST /page/session", `{"token":"{expired}"}`, "401 expired", foreign),
-		everyone("POST /page/session", `{"token":"{plain}"}`, forbidden, foreign),
-		everyone("POST /page/session", `{"token":"{metrics}"}`, forbidden, foreign),
-		everyone("POST /page/session", `{"token":"{run}"}`, forbidden, foreign),
+		everyone("POST /page/session", `{"token":"{plain}"}`, needsAdmin, foreign),
+		everyone("POST /page/session", `{"token":"{metrics}"}`, needsAdmin, foreign),
+		everyone("POST /page/session", `{"token":"{run}"}`, needsAdmin, foreign),
 		everyone("POST /page/session", `{"token":"{admin}"}`, "200", foreign),
 		everyone("POST /page/session", `{"code":"x"}`, "401", foreign),
 		everyone("DELETE /page/session", "", "204", foreign),
@@ -149,7 +156,7 @@ func (m *tried) restart() {
 		return r
 	}
 	m.running = begin(`{"title":"covert title","description":"secret","keys":["` + key + `"]}`)
-	failed := begin(`{"title":"covert failure","description":"secret"}`)
+	failed := begin(`{"title":"covert failure","description":"secret","keys":["failed` + key + `"]}`)
 	impacted := begin(`{"title":"covert trouble","description":"secret"}`)
 	m.failed, m.impacted = failed.Action.ID, impacted.Action.ID
 	for id, body := range map[string]string{
@@ -161,7 +168,7 @@ func (m *tried) restart() {
 		expectStatus(m.t, w, 200)
 	}
 	pairs := []string{
-		"{another's}", m.running.Action.ID, "{failed}", m.failed, "{impacted}", m.impacted, "{fence}", fmt.Sprint(m.running.Fence), "{key}", key,
+		"{another's}", m.running.Action.ID, "{failed}", m.failed, "{impacted}", m.impacted, "{fence}", fmt.Sprint(m.running.Fence), "{key}", key, "{failed key}", "failed" + key,
 		"page/{file}", pageFiles(m.t, m.fixture)[0],
 	}
 	for name, secret := range m.tokens {
@@ -254,7 +261,7 @@ func (m *tried) learnsNothing(t *testing.T, r row, k kind, w *httptest.ResponseR
 			t.Errorf("a page of another origin may read it: %v", w.Header())
 		}
 	}
-	held := strings.Contains(r.body, "{key}") && w.Code == 409
+	held := strings.Contains(r.body, "key}") && w.Code == 409
 	if k.as == "admin" && (w.Code < 400 || held) {
 		return
 	}

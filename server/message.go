@@ -61,40 +61,47 @@ func (w *recorder) sendJSON(status int, v any) error {
 	return nil
 }
 
-// readJSON reads the body of c into a T. Without a body, which then needs no
-// Content-Type either, it is the zero T.
-func readJSON[T any](c *call, limit int64) (T, error) {
-	var v T
+// readFields reads the body of c. Without a body, which then needs no Content-Type either, they are nil.
+func readFields(c *call, limit int64) (wire.Fields, error) {
 	// The inner writer, because MaxBytesReader tells net/http's own to hang up.
 	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, limit))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return v, wire.TooLarge.Because(fmt.Sprintf("it has more than %d bytes", tooLarge.Limit))
+		return nil, wire.TooLarge.Because(fmt.Sprintf("it has more than %d bytes", tooLarge.Limit))
 	case err != nil:
-		return v, wire.BadBody.Because("it could not be read to its end")
+		return nil, wire.BadBody.Because("it could not be read to its end")
 	}
 	if body = bytes.TrimPrefix(body, byteOrderMark); len(body) == 0 {
-		return v, nil
+		return nil, nil
 	}
 	if err := checkType(c, jsonType); err != nil {
-		return v, err
+		return nil, err
 	}
 	if wide(body) {
-		return v, wire.BadBody.Because("it is UTF-16 or UTF-32, and must be UTF-8")
+		return nil, wire.BadBody.Because("it is UTF-16 or UTF-32, and must be UTF-8")
 	}
 	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
-		return v, wire.BadBody.Because("it must be a JSON object")
+		return nil, wire.BadBody.Because("it must be a JSON object")
 	}
+	var f wire.Fields
 	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&v); err != nil {
-		return v, wire.BadBody.Because(fmt.Sprintf("%.200s", strings.TrimPrefix(err.Error(), "json: ")))
+	if err := d.Decode(&f); err != nil {
+		return nil, wire.BadBody.Because(fmt.Sprintf("%.200s", err))
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return v, wire.BadBody.Because("something follows the JSON object")
+		return nil, wire.BadBody.Because("something follows the JSON object")
 	}
-	return v, nil
+	return f, nil
+}
+
+// needFields is readFields of a body that must be there.
+func needFields(c *call, limit int64) (wire.Fields, error) {
+	f, err := readFields(c, limit)
+	if err == nil && f == nil {
+		err = wire.BadBody.Because("there is none")
+	}
+	return f, err
 }
 
 // checkType refuses a body that is not of this type, in UTF-8 and as it is.
@@ -142,7 +149,7 @@ func checkQuery(raw string) error {
 		}
 	}
 	if len(values) > 0 {
-		return wire.BadQuery.Because(fmt.Sprintf("unknown parameter %.100q", first))
+		return wire.BadQuery.With(fmt.Sprintf("unknown parameter %.100q", first), wire.Facts{Field: first, Reason: "is unknown"})
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func TestMetrics(t *testing.T) {
 		{"GET", "/metrics", "", 401, "notoken"},
 		{"GET", "/metrics", "wrong", 401, "invalid"},
 		{"GET", "/metrics", "expired", 401, "expired"},
-		{"GET", "/metrics", "plain", 403, "forbidden"},
+		{"GET", "/metrics", "plain", 403, "needsmetrics"},
 		{"GET", "/metrics?limit=1", "admin", 400, "query"},
 		{"POST", "/metrics", "admin", 405, "method"},
 		{"GET", "/v4/metrics", "admin", 404, "noroute"},

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/wellformed"
 	"github.com/kettubot/kapi/internal/wire"
 	"github.com/kettubot/kapi/peer"
@@ -17,30 +18,24 @@ import (
 
 // What programs elsewhere say of the work that they do.
 
-// readFields reads a body that must be there.
-func readFields(c *call, limit int64) (wire.Fields, error) {
-	f, err := readJSON[wire.Fields](c, limit)
-	if err == nil && f == nil {
-		err = wire.BadBody.Because("there is none")
-	}
-	return f, err
-}
-
-const maxIdempotencyKey = 255
+const (
+	idempotencyKey    = "Idempotency-Key"
+	maxIdempotencyKey = 255
+)
 
 // start starts an action whose work is done by whoever asks for it.
 func (s *Server) start(c *call) error {
-	f, err := readFields(c, s.options.MaxBody)
+	f, err := needFields(c, s.options.MaxBody)
 	if err != nil {
 		return err
 	}
 	spec := peer.RemoteSpec{Sender: c.who.ID}
-	if keys := c.Header.Values("Idempotency-Key"); len(keys) > 0 {
+	if keys := c.Header.Values(idempotencyKey); len(keys) > 0 {
 		if len(keys) > 1 || keys[0] == "" || len(keys[0]) > maxIdempotencyKey {
-			return wire.BadBody.Because(fmt.Sprintf("the Idempotency-Key must be one, of 1 to %d bytes", maxIdempotencyKey))
+			return wire.BadBody.About(idempotencyKey, fmt.Sprintf("must be one, of 1 to %d bytes", maxIdempotencyKey))
 		}
 		if flaw := wellformed.Text(keys[0]); flaw != "" {
-			return wire.BadBody.Because("the Idempotency-Key " + flaw)
+			return wire.BadBody.About(idempotencyKey, flaw)
 		}
 		same, err := json.Marshal(f) // with its fields in order
 		if err != nil {
@@ -52,6 +47,9 @@ func (s *Server) start(c *call) error {
 	asked, err := f.Start()
 	if err != nil {
 		return err
+	}
+	if asked.DismissFailed && !c.who.Permissions.Has(auth.Admin) {
+		return wire.Forbidden(auth.Admin) // whoever holds the keys, and whether anybody does
 	}
 	spec.Spec, spec.Pending = asked.Spec(), asked.Pending()
 	spec.Host = cmp.Or(spec.Host, hostOf(c.Request))
@@ -73,7 +71,7 @@ func hostOf(r *http.Request) string {
 
 // reportAction takes what a runner says of its action.
 func (s *Server) reportAction(c *call) error {
-	f, err := readFields(c, s.options.MaxBody)
+	f, err := needFields(c, s.options.MaxBody)
 	if err != nil {
 		return err
 	}

@@ -266,8 +266,11 @@ func (s *Server) admit(rt *route, c *call) (handler, error) {
 
 // allow checks what every route of the API asks of a request.
 func (s *Server) allow(rt *route, c *call) error {
-	if !c.who.Permissions.Has(cmp.Or(rt.needs, auth.Admin)) || c.onlyItsOwn() && c.who.ID == "" {
-		return auth.ErrForbidden
+	if needs := cmp.Or(rt.needs, auth.Admin); !c.who.Permissions.Has(needs) {
+		return wire.Forbidden(needs)
+	}
+	if c.onlyItsOwn() && c.who.ID == "" {
+		return wire.Forbidden(auth.Admin) // nothing is its own
 	}
 	return checkQuery(c.URL.RawQuery)
 }

@@ -85,7 +85,7 @@ func (s *Server) readSignIn(c *call) (given wire.SignIn, isForm bool, err error)
 		given.Token, err = s.readForm(c)
 		isForm = true
 	} else {
-		given, err = readJSON[wire.SignIn](c, s.maxSignIn())
+		given, err = s.readSecret(c)
 	}
 	switch {
 	case err != nil:
@@ -102,11 +102,19 @@ func (s *Server) readSignIn(c *call) (given wire.SignIn, isForm bool, err error)
 	return given, isForm, nil
 }
 
+func (s *Server) readSecret(c *call) (wire.SignIn, error) {
+	f, err := readFields(c, s.maxSignIn())
+	if err != nil {
+		return wire.SignIn{}, err
+	}
+	return f.SignIn()
+}
+
 // maxSignIn bounds what strangers send to sign in, which nobody is charged for: a token has some 100 bytes.
 func (s *Server) maxSignIn() int64 { return min(s.options.MaxBody, 4<<10) }
 
 func (s *Server) readForm(c *call) (token string, err error) {
-	// The inner writer for the same reason as in readJSON.
+	// The inner writer for the same reason as in readFields.
 	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, s.maxSignIn()))
 	if err != nil {
 		return "", wire.TooLarge.Because(fmt.Sprintf("it can't be read, or has more than %d bytes", s.maxSignIn()))
@@ -142,7 +150,7 @@ func (s *Server) whoHas(c *call, secret string) (auth.Identity, error) {
 	case err != nil:
 		return who, err
 	case !who.Permissions.Has(auth.Admin):
-		return who, auth.ErrForbidden
+		return who, wire.Forbidden(auth.Admin)
 	}
 	return who, nil
 }

@@ -25,7 +25,7 @@ func TestStartRefusesWhatIsNoUnicode(t *testing.T) {
 	} {
 		want(t, f.post(c.body), 400, 50004, c.says)
 	}
-	want(t, f.post(`{"title":"t"}`, "Idempotency-Key: caf\xe9"), 400, 50004, "the Idempotency-Key is not valid UTF-8: byte 4 is 0xe9")
+	want(t, f.post(`{"title":"t"}`, "Idempotency-Key: caf\xe9"), 400, 50004, "Idempotency-Key is not valid UTF-8: byte 4 is 0xe9")
 	all, err := f.peer.List(context.Background())
 	if err != nil || len(all) > 0 {
 		t.Errorf("%v was started (%v)", all, err)

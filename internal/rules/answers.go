@@ -33,7 +33,7 @@ func (pl *Plan) keepAnswer(c *Change, o *Outcome) error {
 	if c.Asked == nil {
 		return nil
 	}
-	body, err := json.Marshal(Remote(&o.Record, pl.limits.Lease))
+	body, err := json.Marshal(Started(o, pl.limits.Lease))
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,14 @@ func (pl *Plan) keepAnswer(c *Change, o *Outcome) error {
 	return nil
 }
 
-// Remote is what the start of an action for a runner elsewhere is answered, and each of its reports.
+// Started is what the start of an action for a runner elsewhere is answered.
+func Started(o *Outcome, lease time.Duration) kapi.Remote {
+	r := Remote(&o.Record, lease)
+	r.Dismissed = o.Dismissed
+	return r
+}
+
+// Remote is what each of its reports is answered.
 func Remote(r *store.Record, lease time.Duration) kapi.Remote {
 	return kapi.Remote{Action: r.Shown(), Fence: r.Fence, LeaseMS: lease.Milliseconds()}
 }

@@ -89,9 +89,9 @@ func (w wanted) by(keys []string) (b *block) {
 	return b
 }
 
-// tell has an action that waits say what for; b is nil if nothing is in its way. It is false if that is
+// explain has an action that waits say what for; b is nil if nothing is in its way. It is false if that is
 // what it says already.
-func (b *block) tell(r *store.Record) bool {
+func (b *block) explain(r *store.Record) bool {
 	state, waits := "", (*kapi.WaitsFor)(nil)
 	if b != nil {
 		state, waits = cutState(b.String()), b.waitsFor()

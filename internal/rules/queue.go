@@ -107,12 +107,12 @@ func (pl *Plan) advance() {
 	for again := true; again; {
 		again = pl.advanceOnce()
 	}
-	pl.tellPassedOver()
+	pl.explainPassedOver()
 	pl.moved = false
 }
 
-// tellPassedOver has those that are passed over say what they would wait for.
-func (pl *Plan) tellPassedOver() {
+// explainPassedOver has those that are passed over say what they would wait for.
+func (pl *Plan) explainPassedOver() {
 	ahead := wanted{}
 	for _, waiter := range pl.waiters() {
 		if waiter.Eligible() {
@@ -120,13 +120,13 @@ func (pl *Plan) tellPassedOver() {
 			continue
 		}
 		b, _ := pl.blocked(waiter.Waits, false, ahead)
-		pl.tell(*waiter, b)
+		pl.explain(*waiter, b)
 	}
 }
 
-// tell has an action that waits say what for: nothing, if b is nil.
-func (pl *Plan) tell(r store.Record, b *block) {
-	if b.tell(&r) {
+// explain has an action that waits say what for: nothing, if b is nil.
+func (pl *Plan) explain(r store.Record, b *block) {
+	if b.explain(&r) {
 		touch(&r, pl.now, false)
 		pl.put(r)
 	}
@@ -143,7 +143,7 @@ func (pl *Plan) advanceOnce() (freed bool) {
 		b, dismissed := pl.blocked(next.Waits, next.DismissFailed, ahead)
 		if b != nil {
 			ahead.add(waiter)
-			pl.tell(next, b)
+			pl.explain(next, b)
 		}
 		for _, holder := range dismissed { // for those ahead, too
 			gone := *holder

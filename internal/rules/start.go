@@ -109,6 +109,6 @@ func (pl *Plan) enqueue(c *Change, b *block) store.Record {
 	r.Status, r.StartedAt = kapi.StatusPending, 0
 	r.Waits, r.Keys = r.Keys, nil
 	r.Ticket, r.DismissFailed = r.Fence, c.DismissFailed
-	b.tell(&r)
+	b.explain(&r)
 	return pl.put(r)
 }

@@ -8,11 +8,6 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// A Cancel is the body of POST /kapi/actions/{id}/cancel, which may be left out.
-type Cancel struct {
-	GiveUp bool `json:"give_up"`
-}
-
 // A Reported is the answer to PATCH /kapi/actions/{id}, as a client reads it: the action's fields, and
 // what its runner is to know beside them.
 type Reported struct {
@@ -53,13 +48,7 @@ type Gateway struct {
 	URL string `json:"url"`
 }
 
-// A SignIn is the body of POST /page/session: a token, or the code of a link.
-type SignIn struct {
-	Token string `json:"token"`
-	Code  string `json:"code"`
-}
-
-// A SignedIn answers it, beside the cookie that it sets.
+// A SignedIn answers a SignIn, beside the cookie that it sets.
 type SignedIn struct {
 	Session   string `json:"session"`    // what the page sends with each request
 	ExpiresAt int64  `json:"expires_at"` // in milliseconds since 1970

@@ -14,14 +14,49 @@ import (
 type Refusal struct {
 	Status  int    `json:"-"` // of HTTP
 	Code    int    `json:"code"`
-	Message string `json:"message"`
+	Message string `json:"message"` // for people
+	Facts
+}
+
+// Facts are what a program needs to know of a refusal. Each belongs to one code, or two.
+type Facts struct {
+	// Field, of 50003 and 50004, names what is wrong: a field of the body, a parameter of the query or
+	// a header. It is "" if all of it is wrong.
+	Field string `json:"field,omitempty"`
+	// Reason says what is wrong with Field; of 20004, why the action can't be cancelled.
+	Reason string `json:"reason,omitempty"`
+	// From and To, of 20003, are the status of the action and the one that was reported. They are the
+	// same if the action takes no such report, whatever its status.
+	From *kapi.Status `json:"from,omitempty"`
+	To   *kapi.Status `json:"to,omitempty"`
+	// Waiting, of 20003, tells kapi.ErrWaiting from a move that there isn't.
+	Waiting bool `json:"waiting,omitempty"`
+	// NotProvenDead, of 20003, tells kapi.ErrGivenUp from a failure that was final.
+	NotProvenDead bool `json:"not_proven_dead,omitempty"`
+	// Fence, of 20002, is the report's, if no runner of the action was ever given it.
+	Fence *uint64 `json:"fence,omitempty"`
+	// Needs, of 50002, is the permission that the token lacks.
+	Needs auth.Permissions `json:"needs,omitempty"`
 }
 
 func (e *Refusal) Error() string { return e.Message }
 
-// Because adds what exactly is wrong.
-func (e *Refusal) Because(reason string) error {
-	return &Refusal{e.Status, e.Code, e.Message + ": " + reason}
+// With adds what exactly is wrong, for people and for programs.
+func (e *Refusal) With(reason string, facts Facts) error {
+	return &Refusal{e.Status, e.Code, e.Message + ": " + reason, facts}
+}
+
+// Because is With, without facts.
+func (e *Refusal) Because(reason string) error { return e.With(reason, Facts{}) }
+
+// About is With, for a field.
+func (e *Refusal) About(field, reason string) error {
+	return e.With(field+" "+reason, Facts{Field: field, Reason: reason})
+}
+
+// plain returns a refusal that has no facts.
+func plain(status, code int, message string) *Refusal {
+	return &Refusal{Status: status, Code: code, Message: message}
 }
 
 // The codes of errors (kAPI's document, "Error codes", and kapi's own).
@@ -45,22 +80,34 @@ const (
 
 // What a server refuses by itself.
 var (
-	NoRoute     = &Refusal{http.StatusNotFound, 0, "No such route"}
-	BadMethod   = &Refusal{http.StatusMethodNotAllowed, 0, "Method not allowed"}
-	Unknown     = &Refusal{http.StatusNotFound, codeUnknown, "Unknown action"}
-	CrossOrigin = &Refusal{http.StatusForbidden, codeForbidden, "Request from another origin refused"}
-	BadLink     = &Refusal{http.StatusUnauthorized, codeInvalidToken, "Link not valid: it was used already, or is too old"}
-	BadQuery    = &Refusal{http.StatusBadRequest, codeQuery, "Bad query"}
-	BadBody     = &Refusal{http.StatusBadRequest, codeBody, "Bad body"}
-	TooLarge    = &Refusal{http.StatusRequestEntityTooLarge, codeBody, "Bad body"}
-	OnlyHTTP1   = &Refusal{http.StatusBadRequest, 0, "A connection to the gateway begins with HTTP/1.1"}
-	BadType     = &Refusal{http.StatusUnsupportedMediaType, codeType, "Wrong content type"}
+	NoRoute     = plain(http.StatusNotFound, 0, "No such route")
+	BadMethod   = plain(http.StatusMethodNotAllowed, 0, "Method not allowed")
+	Unknown     = plain(http.StatusNotFound, codeUnknown, "Unknown action")
+	CrossOrigin = plain(http.StatusForbidden, codeForbidden, "Request from another origin refused")
+	BadLink     = plain(http.StatusUnauthorized, codeInvalidToken, "Link not valid: it was used already, or is too old")
+	BadQuery    = plain(http.StatusBadRequest, codeQuery, "Bad query")
+	BadBody     = plain(http.StatusBadRequest, codeBody, "Bad body")
+	TooLarge    = plain(http.StatusRequestEntityTooLarge, codeBody, "Bad body")
+	OnlyHTTP1   = plain(http.StatusBadRequest, 0, "A connection to the gateway begins with HTTP/1.1")
+	BadType     = plain(http.StatusUnsupportedMediaType, codeType, "Wrong content type")
 )
 
 // WrongHost refuses a request for a host that the server doesn't answer for.
 func WrongHost(host string) error {
-	return (&Refusal{http.StatusMisdirectedRequest, codeHost, "Misdirected request"}).Because(
+	return plain(http.StatusMisdirectedRequest, codeHost, "Misdirected request").Because(
 		fmt.Sprintf("this server doesn't answer for %.100q; name it with kapi serve --host (server.Options.Hosts in a program of your own)", host))
+}
+
+// Forbidden refuses what takes a permission that the token lacks.
+func Forbidden(needs auth.Permissions) error {
+	name := strings.ToUpper(needs.String())
+	switch needs {
+	case auth.ReadMetrics:
+		name = "READ_METRICS"
+	case auth.RunActions:
+		name = "RUN_ACTIONS"
+	}
+	return &Refusal{http.StatusForbidden, codeForbidden, "This needs the permission " + name, Facts{Needs: needs}}
 }
 
 // refusals is the one table of errors that are no more than themselves. It is read both ways: a server
@@ -68,19 +115,25 @@ func WrongHost(host string) error {
 // is given the first.
 var refusals = []struct {
 	err error
-	Refusal
+	*Refusal
 }{
-	{auth.ErrNoToken, Refusal{http.StatusUnauthorized, codeNoToken, "No token"}},
-	{auth.ErrInvalidToken, Refusal{http.StatusUnauthorized, codeInvalidToken, "Token not valid"}},
-	{auth.ErrUnknownToken, Refusal{http.StatusUnauthorized, codeInvalidToken, "Token not valid"}},
-	{auth.ErrExpiredToken, Refusal{http.StatusUnauthorized, codeExpiredToken, "Token expired"}},
-	{auth.ErrForbidden, Refusal{http.StatusForbidden, codeForbidden, "Actions are for admins only"}},
-	{kapi.ErrUnknown, *Unknown},
-	{kapi.ErrGivenUp, Refusal{http.StatusConflict, codeMove, "The action was given up for silence: only its end can still be reported"}},
-	{kapi.ErrWaiting, Refusal{http.StatusConflict, codeMove, badMove + kapi.ErrWaiting.Error()}},
-	{kapi.ErrStaleFence, Refusal{http.StatusConflict, codeStaleFence, "Stale fence: another runner holds the action"}},
-	{kapi.ErrOtherRequest, Refusal{http.StatusConflict, codeOtherRequest, "The Idempotency-Key was used with another body"}},
-	{kapi.ErrNotFailed, Refusal{http.StatusConflict, codeNotFailed, "Only failed actions can be dismissed"}},
+	{auth.ErrNoToken, plain(http.StatusUnauthorized, codeNoToken, "No token")},
+	{auth.ErrInvalidToken, plain(http.StatusUnauthorized, codeInvalidToken, "Token not valid")},
+	{auth.ErrUnknownToken, plain(http.StatusUnauthorized, codeInvalidToken, "Token not valid")},
+	{auth.ErrExpiredToken, plain(http.StatusUnauthorized, codeExpiredToken, "Token expired")},
+	{auth.ErrForbidden, plain(http.StatusForbidden, codeForbidden, "Not allowed")},
+	{kapi.ErrUnknown, Unknown},
+	{kapi.ErrGivenUp, &Refusal{
+		http.StatusConflict, codeMove, "The action was given up for silence: only its end can still be reported",
+		Facts{From: new(kapi.StatusFailed), To: new(kapi.StatusFailed), NotProvenDead: true},
+	}},
+	{kapi.ErrWaiting, &Refusal{
+		http.StatusConflict, codeMove, badMove + kapi.ErrWaiting.Error(),
+		Facts{From: new(kapi.StatusPending), To: new(kapi.StatusRunning), Waiting: true},
+	}},
+	{kapi.ErrStaleFence, plain(http.StatusConflict, codeStaleFence, "Stale fence: another runner holds the action")},
+	{kapi.ErrOtherRequest, plain(http.StatusConflict, codeOtherRequest, "The Idempotency-Key was used with another body")},
+	{kapi.ErrNotFailed, plain(http.StatusConflict, codeNotFailed, "Only failed actions can be dismissed")},
 }
 
 // What stands before the text of an error that says more than its code.
@@ -88,7 +141,6 @@ const (
 	badMove      = "Move not allowed: "
 	unknownFence = "Unknown fence: "
 	notCancelled = "Can't be cancelled: "
-	badBody      = "Bad body: "
 )
 
 // Refused returns what the client is told if err is its fault, else nil. A *kapi.HeldError has more to
@@ -100,26 +152,35 @@ func Refused(err error) *Refusal {
 	}
 	var no *kapi.NotCancellableError
 	if errors.As(err, &no) {
-		return &Refusal{http.StatusConflict, codeNotCancelled, notCancelled + no.Reason}
+		return &Refusal{http.StatusConflict, codeNotCancelled, notCancelled + no.Reason, Facts{Reason: no.Reason}}
 	}
 	var fence *kapi.FenceError
 	if errors.As(err, &fence) {
-		return &Refusal{http.StatusConflict, codeStaleFence, unknownFence + fence.Error()}
+		return &Refusal{http.StatusConflict, codeStaleFence, unknownFence + fence.Error(), Facts{Fence: &fence.Fence}}
 	}
 	var move *kapi.MoveError
 	if errors.As(err, &move) {
-		return &Refusal{http.StatusConflict, codeMove, badMove + move.Error()}
+		return &Refusal{http.StatusConflict, codeMove, badMove + move.Error(), Facts{From: &move.From, To: &move.To}}
 	}
 	var invalid *kapi.InvalidError
 	if errors.As(err, &invalid) {
-		return &Refusal{http.StatusBadRequest, codeBody, badBody + invalid.Error()}
+		return invalidBody(invalid)
 	}
-	for i := range refusals {
-		if errors.Is(err, refusals[i].err) {
-			return &refusals[i].Refusal
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			return r.Refusal
 		}
 	}
 	return nil
+}
+
+// invalidBody names the field as JSON has it: what is wrong with one key is wrong with the keys.
+func invalidBody(e *kapi.InvalidError) *Refusal {
+	field := e.Field
+	if field == "key" {
+		field = "keys"
+	}
+	return &Refusal{BadBody.Status, BadBody.Code, BadBody.Message + ": " + e.Error(), Facts{Field: field, Reason: e.Reason}}
 }
 
 // A Held answers a start whose key is held. Its status is 409.
@@ -170,55 +231,4 @@ func HeldByOther(e *kapi.HeldError) HeldByAnother {
 type Failure struct {
 	Message  string `json:"message"`
 	Incident string `json:"report"` // the name that clients of kAPI know
-}
-
-// An Answer is any answer of status 300 and above, as a client reads it.
-type Answer struct {
-	Code     int
-	Message  string
-	Incident string `json:"report"`
-	// RetryAfter is that of a Limited.
-	RetryAfter float64 `json:"retry_after"`
-	// Of what is held.
-	Action   *kapi.Action
-	Key      string
-	Circular bool
-}
-
-// Err is the error that the code stands for, nil if it is none of the client's.
-func (a *Answer) Err() error {
-	switch a.Code {
-	case codeBody:
-		field, reason, _ := strings.Cut(strings.TrimPrefix(a.Message, badBody), " ")
-		return &kapi.InvalidError{Field: field, Reason: reason}
-	case codeHeld:
-		if a.Action != nil {
-			return &kapi.HeldError{Key: a.Key, Holder: *a.Action, Circular: a.Circular}
-		}
-	case codeMove:
-		return a.move()
-	case codeNotCancelled:
-		return &kapi.NotCancellableError{Reason: strings.TrimPrefix(a.Message, notCancelled)}
-	}
-	for _, r := range refusals {
-		if r.Code == a.Code {
-			return r.err
-		}
-	}
-	return nil
-}
-
-// move remakes the refusal of a report that comes too late, or asks for what can't be.
-func (a *Answer) move() error {
-	if strings.HasSuffix(a.Message, kapi.ErrWaiting.Error()) {
-		return kapi.ErrWaiting
-	}
-	for from := kapi.StatusPending; from <= kapi.StatusCompleted; from++ {
-		for to := kapi.StatusPending; to <= kapi.StatusCompleted; to++ {
-			if e := (&kapi.MoveError{From: from, To: to}); strings.HasSuffix(a.Message, e.Error()) {
-				return e
-			}
-		}
-	}
-	return kapi.ErrGivenUp
 }

@@ -21,11 +21,11 @@ func (f Fields) take(name string, v any) (given bool, err error) {
 		return false, nil
 	}
 	if isNull(raw) {
-		return false, BadBody.Because(name + " must not be null")
+		return false, BadBody.About(name, "must not be null")
 	}
 	delete(f, name)
 	if err := json.Unmarshal(raw, v); err != nil {
-		return false, BadBody.Because(fmt.Sprintf("%s must be %s", name, wanted(v)))
+		return false, BadBody.About(name, "must be "+wanted(v))
 	}
 	return true, nil
 }
@@ -34,7 +34,7 @@ func (f Fields) take(name string, v any) (given bool, err error) {
 // which makes one key of two.
 func (f Fields) takeExact(name string, v any) error {
 	if flaw := wellformed.JSON(f[name]); flaw != "" {
-		return BadBody.Because(name + " " + flaw)
+		return BadBody.About(name, flaw)
 	}
 	_, err := f.take(name, v)
 	return err
@@ -57,10 +57,11 @@ func wanted(v any) string {
 	return "a whole number, not negative"
 }
 
-// done refuses what was not taken.
-func (f Fields) done() error {
+// Done refuses what was not taken.
+func (f Fields) Done() error {
 	if len(f) == 0 {
 		return nil
 	}
-	return BadBody.Because(fmt.Sprintf("unknown field %.100q", slices.Min(slices.Collect(maps.Keys(f)))))
+	name := slices.Min(slices.Collect(maps.Keys(f)))
+	return BadBody.With(fmt.Sprintf("unknown field %.100q", name), Facts{Field: name, Reason: "is unknown"})
 }

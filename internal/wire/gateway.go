@@ -145,11 +145,21 @@ type Ready struct {
 	SessionID string          `json:"session_id,omitempty"`
 }
 
-// A User is what a client is told of whom it identified as.
+// A User is what a client is told of whom it identified as, as kAPI's documents have a user.
 type User struct {
 	ID          string           `json:"id"`
-	Name        string           `json:"name"`
-	Permissions auth.Permissions `json:"permissions"`
+	Type        auth.Type        `json:"type"`
+	Permissions auth.Permissions `json:"perms"`
+	Name        string           `json:"name,omitempty"`
+}
+
+// NewUser returns who's User. One without a type, of an embedder's own, is a person.
+func NewUser(who auth.Identity) User {
+	u := User{ID: who.ID, Type: who.Type, Permissions: who.Permissions, Name: who.Name}
+	if !u.Type.Valid() {
+		u.Type = auth.TypeUser
+	}
+	return u
 }
 
 // NewReady returns the data of READY.

@@ -6,8 +6,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// The bodies of a start and of a report: what a client sends and how a server reads it. A new field
-// goes into the type and into its reading.
+// The bodies of requests: what a client sends and how a server reads it. A new field goes into the type
+// and into its reading.
 
 // A Start is the body of POST /kapi/actions.
 type Start struct {
@@ -15,6 +15,7 @@ type Start struct {
 	Description      string   `json:"description,omitempty"`
 	Keys             []string `json:"keys,omitempty"`
 	ReleaseOnFailure bool     `json:"release_on_failure,omitempty"`
+	DismissFailed    bool     `json:"dismiss_failed,omitempty"`
 	// Status is pending or running; nil is running.
 	Status *kapi.Status `json:"status,omitempty"`
 	Within []string     `json:"within,omitempty"`
@@ -27,8 +28,8 @@ type Start struct {
 func NewStart(spec kapi.Spec) Start {
 	return Start{
 		Title: spec.Title, Description: spec.Description, Keys: spec.Keys,
-		ReleaseOnFailure: spec.ReleaseOnFailure, Within: spec.Within, Wait: spec.Wait != 0,
-		Host: spec.Host,
+		ReleaseOnFailure: spec.ReleaseOnFailure, DismissFailed: spec.DismissFailed, Within: spec.Within,
+		Wait: spec.Wait != 0, Host: spec.Host,
 	}
 }
 
@@ -43,6 +44,7 @@ func (f Fields) Start() (Start, error) {
 		{"description", &s.Description},
 		{"keys", &s.Keys},
 		{"release_on_failure", &s.ReleaseOnFailure},
+		{"dismiss_failed", &s.DismissFailed},
 		{"status", &s.Status},
 		{"wait", &s.Wait},
 		{"within", &s.Within},
@@ -52,11 +54,11 @@ func (f Fields) Start() (Start, error) {
 			return Start{}, err
 		}
 	}
-	if err := f.done(); err != nil {
+	if err := f.Done(); err != nil {
 		return Start{}, err
 	}
 	if s.Status != nil && *s.Status != kapi.StatusPending && *s.Status != kapi.StatusRunning {
-		return Start{}, BadBody.Because(fmt.Sprintf("status must be 0 or 1, not %d", int(*s.Status)))
+		return Start{}, BadBody.About("status", fmt.Sprintf("must be 0 or 1, not %d", int(*s.Status)))
 	}
 	return s, nil
 }
@@ -65,7 +67,7 @@ func (f Fields) Start() (Start, error) {
 func (s *Start) Spec() kapi.Spec {
 	spec := kapi.Spec{
 		Title: s.Title, Description: s.Description, Keys: s.Keys,
-		ReleaseOnFailure: s.ReleaseOnFailure, Within: s.Within, Host: s.Host,
+		ReleaseOnFailure: s.ReleaseOnFailure, DismissFailed: s.DismissFailed, Within: s.Within, Host: s.Host,
 	}
 	if s.Wait {
 		spec.Wait = -1
@@ -105,7 +107,7 @@ func (f Fields) Report() (Report, error) {
 	if given, err := f.take("fence", &r.Fence); err != nil {
 		return Report{}, err
 	} else if !given {
-		return Report{}, BadBody.Because("fence is missing")
+		return Report{}, BadBody.About("fence", "is missing")
 	}
 	if _, err := f.take("status", &r.Status); err != nil {
 		return Report{}, err
@@ -125,7 +127,7 @@ func (f Fields) Report() (Report, error) {
 	if _, err := f.take("exit_code", &r.ExitCode); err != nil {
 		return Report{}, err
 	}
-	if err := f.done(); err != nil {
+	if err := f.Done(); err != nil {
 		return Report{}, err
 	}
 	return r, nil
@@ -142,4 +144,34 @@ func (r *Report) Said() kapi.Report {
 		said.Progress = *r.Progress
 	}
 	return said
+}
+
+// A Cancel is the body of POST /kapi/actions/{id}/cancel, which may be left out.
+type Cancel struct {
+	GiveUp bool `json:"give_up"`
+}
+
+// Cancel reads a cancel, and takes its fields out.
+func (f Fields) Cancel() (c Cancel, err error) {
+	if _, err := f.take("give_up", &c.GiveUp); err != nil {
+		return c, err
+	}
+	return c, f.Done()
+}
+
+// A SignIn is the body of POST /page/session: a token, or the code of a link.
+type SignIn struct {
+	Token string `json:"token"`
+	Code  string `json:"code"`
+}
+
+// SignIn reads a sign-in, and takes its fields out.
+func (f Fields) SignIn() (s SignIn, err error) {
+	if _, err := f.take("token", &s.Token); err != nil {
+		return s, err
+	}
+	if _, err := f.take("code", &s.Code); err != nil {
+		return s, err
+	}
+	return s, f.Done()
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -17,14 +18,16 @@ func ptr[T any](v T) *T { return &v }
 func TestFrames(t *testing.T) {
 	identify := NewIdentify("Bearer a", IntentInternal)
 	resume := NewResume("Bearer a", "e.64.x", 1<<62)
-	user := User{ID: "1", Name: "<ada>", Permissions: auth.Admin}
+	user := NewUser(auth.Identity{ID: "1", Type: auth.TypeBot, Name: "<ada>", Permissions: auth.Admin})
+	nameless := NewUser(auth.Identity{ID: "1", Type: "robot"})
 	for want, got := range map[string][]byte{
 		`{"op":3,"d":{"heartbeat_interval":30000}}`: Encode(OpHello, Hello{30000}),
 		`{"op":1,"d":0}`: Encode(OpHeartbeat, Heartbeat(0)),
-		`{"op":4,"d":{"intents":64,"properties":{"browser":"kapi"},"token":"Bearer a"}}`:                               Encode(OpIdentify, identify),
-		`{"op":5,"d":{"seq":4611686018427387904,"session_id":"e.64.x","token":"Bearer a"}}`:                            Encode(OpResume, resume),
-		`{"op":0,"t":"READY","s":7,"d":{"user":{"id":"1","name":"\u003cada\u003e","permissions":8},"session_id":"x"}}`: Dispatch(TypeReady, 7, NewReady(user, "x")),
-		`{"op":0,"t":"RESUMED","s":0,"d":{}}`:                                                                          Dispatch(TypeResumed, 0, Ready{}),
+		`{"op":4,"d":{"intents":64,"properties":{"browser":"kapi"},"token":"Bearer a"}}`:                                      Encode(OpIdentify, identify),
+		`{"op":5,"d":{"seq":4611686018427387904,"session_id":"e.64.x","token":"Bearer a"}}`:                                   Encode(OpResume, resume),
+		`{"op":0,"t":"READY","s":7,"d":{"user":{"id":"1","type":"bot","perms":8,"name":"\u003cada\u003e"},"session_id":"x"}}`: Dispatch(TypeReady, 7, NewReady(user, "x")),
+		`{"op":0,"t":"READY","s":7,"d":{"user":{"id":"1","type":"user","perms":0},"session_id":"x"}}`:                         Dispatch(TypeReady, 7, NewReady(nameless, "x")),
+		`{"op":0,"t":"RESUMED","s":0,"d":{}}`:                                                                                 Dispatch(TypeResumed, 0, Ready{}),
 	} {
 		if string(got) != want {
 			t.Errorf("got  %s\nwant %s", got, want)
@@ -63,8 +66,8 @@ func TestFrames(t *testing.T) {
 func TestStart(t *testing.T) {
 	for want, spec := range map[string]kapi.Spec{
 		`{"title":"t"}`: {Title: "t"},
-		`{"title":"t","description":"d","keys":["a","b"],"release_on_failure":true,"within":["x"],"wait":true,"host":"ci-7"}`: {
-			Title: "t", Description: "d", Keys: []string{"a", "b"}, ReleaseOnFailure: true, Within: []string{"x"}, Wait: -1, Host: "ci-7",
+		`{"title":"t","description":"d","keys":["a","b"],"release_on_failure":true,"dismiss_failed":true,"within":["x"],"wait":true,"host":"ci-7"}`: {
+			Title: "t", Description: "d", Keys: []string{"a", "b"}, ReleaseOnFailure: true, DismissFailed: true, Within: []string{"x"}, Wait: -1, Host: "ci-7",
 		},
 	} {
 		got := encode(NewStart(spec))
@@ -108,29 +111,47 @@ func TestReport(t *testing.T) {
 func TestFieldsRefused(t *testing.T) {
 	start := func(f Fields) error { _, err := f.Start(); return err }
 	report := func(f Fields) error { _, err := f.Report(); return err }
+	cancel := func(f Fields) error { _, err := f.Cancel(); return err }
+	signIn := func(f Fields) error { _, err := f.SignIn(); return err }
 	for _, c := range []struct {
-		read       func(Fields) error
-		body, want string
+		read                func(Fields) error
+		body, field, reason string
 	}{
-		{start, `{"within":1,"wait":1,"title":"t"}`, "wait must be true or false"},
-		{start, `{"within":"x"}`, "within must be a list of strings"},
-		{start, `{"title":null}`, "title must not be null"},
-		{start, `{"keys":["\ud800"]}`, "keys is not valid Unicode"},
-		{start, `{"status":-1,"odd":1}`, `unknown field "odd"`},
-		{start, `{"status":-1}`, "status must be 0 or 1, not -1"},
-		{start, `{"status":"x"}`, "status must be a whole number, not negative"},
-		{report, `{"status":1}`, "fence is missing"},
-		{report, `{"fence":-1}`, "fence must be a whole number, not negative"},
-		{report, `{"fence":1,"progress":"x"}`, "progress must be a number"},
-		{report, `{"fence":1,"state":1}`, "state must be a string"},
-		{start, `{"title":"t","host":1}`, "host must be a string"},
-		{start, `{"title":"t","host":"\ud800"}`, "host is not valid Unicode"},
-		{report, `{"fence":1,"exit_code":"x"}`, "exit_code must be a whole number, not negative"},
-		{report, `{"fence":1,"exit_code":null}`, "exit_code must not be null"},
-		{report, `{"fence":1,"b":1,"a":1}`, `unknown field "a"`},
+		{start, `{"within":1,"wait":1,"title":"t"}`, "wait", "must be true or false"},
+		{start, `{"within":"x"}`, "within", "must be a list of strings"},
+		{start, `{"title":null}`, "title", "must not be null"},
+		{start, `{"keys":["\ud800"]}`, "keys", "is not valid Unicode"},
+		{start, `{"status":-1,"odd":1}`, "odd", "is unknown"},
+		{start, `{"status":-1}`, "status", "must be 0 or 1, not -1"},
+		{start, `{"status":"x"}`, "status", "must be a whole number, not negative"},
+		{start, `{"dismiss_failed":1}`, "dismiss_failed", "must be true or false"},
+		{report, `{"status":1}`, "fence", "is missing"},
+		{report, `{"fence":-1}`, "fence", "must be a whole number, not negative"},
+		{report, `{"fence":1,"progress":"x"}`, "progress", "must be a number"},
+		{report, `{"fence":1,"state":1}`, "state", "must be a string"},
+		{start, `{"title":"t","host":1}`, "host", "must be a string"},
+		{start, `{"title":"t","host":"\ud800"}`, "host", "is not valid Unicode"},
+		{report, `{"fence":1,"exit_code":"x"}`, "exit_code", "must be a whole number, not negative"},
+		{report, `{"fence":1,"exit_code":null}`, "exit_code", "must not be null"},
+		{report, `{"fence":1,"b":1,"a":1}`, "a", "is unknown"},
+		{cancel, `{"give_up":null}`, "give_up", "must not be null"},
+		{cancel, `{"Give_Up":true}`, "Give_Up", "is unknown"},
+		{signIn, `{"token":1}`, "token", "must be a string"},
+		{signIn, `{"code":1}`, "code", "must be a string"},
+		{Fields.Done, `{"force":true}`, "force", "is unknown"},
 	} {
-		if err := c.read(fieldsOf(t, []byte(c.body))); err == nil || !strings.HasPrefix(err.Error(), "Bad body: "+c.want) {
-			t.Errorf("%s: %v, want %s", c.body, err, c.want)
+		err := c.read(fieldsOf(t, []byte(c.body)))
+		var refused *Refusal
+		if !errors.As(err, &refused) || refused.Code != 50004 || refused.Field != c.field || !strings.HasPrefix(refused.Reason, c.reason) {
+			t.Errorf("%s: %+v, want %s %s", c.body, refused, c.field, c.reason)
+			continue
+		}
+		said := "Bad body: " + refused.Field + " " + refused.Reason
+		if c.reason == "is unknown" {
+			said = `Bad body: unknown field "` + c.field + `"`
+		}
+		if refused.Message != said {
+			t.Errorf("%s: it says %q, want %q", c.body, refused.Message, said)
 		}
 	}
 }

@@ -79,7 +79,7 @@ function refusal(response, text) {
   try {
     said = JSON.parse(text) ?? {};
   } catch { /* said below */ }
-  if (said.code === 50002 && /another origin/.test(said.message)) { // the same code as for who is no admin
+  if (said.code === 50002 && said.needs === undefined) { // for want of a permission it says which
     return new ApiError(response.status, 0, "The server takes this page for another site’s. A proxy in front of it must pass the Host header on.");
   }
   let message = said.message || `The server answers ${response.status} ${response.statusText}`.trim();

@@ -97,8 +97,24 @@ func TestStart(t *testing.T) {
 
 	bad := must[*api.StartActionResponse](t, 400)(c.StartActionWithResponse(t.Context(), nil, api.Start{Title: "Bad", Keys: &[]api.Key{"re shard"}})).JSON400
 	expect(t, "code", bad.Code, 50004)
+	expect(t, "field", *bad.Field, "keys")
+	expect(t, "reason", *bad.Reason, `"re shard" must not have spaces or control characters`)
 	form := must[*api.StartActionResponse](t, 415)(c.StartActionWithBodyWithResponse(t.Context(), nil, "text/plain", strings.NewReader("x"))).JSON415
 	expect(t, "code", form.Code, 50005)
+}
+
+func TestDismissFailed(t *testing.T) {
+	c := as(t, "DRIVE_ADMIN")
+	old := start(t, c, "Old", "half-done")
+	failed := api.ReportStatus(api.Failed)
+	must[*api.ReportActionResponse](t, 200)(c.ReportActionWithResponse(t.Context(), old.Action.Id, api.Report{Fence: old.Fence, Status: &failed}))
+	yes := true
+	body := api.Start{Title: "New", Keys: &[]api.Key{"half-done"}, DismissFailed: &yes}
+	started := must[*api.StartActionResponse](t, 201)(c.StartActionWithResponse(t.Context(), nil, body)).JSON201
+	expect(t, "how many were dismissed", len(*started.Dismissed), 1)
+	expect(t, "which", (*started.Dismissed)[0].Id, old.Action.Id)
+	completed := api.ReportStatus(api.Completed)
+	must[*api.ReportActionResponse](t, 200)(c.ReportActionWithResponse(t.Context(), started.Action.Id, api.Report{Fence: started.Fence, Status: &completed}))
 }
 
 func TestIdempotencyKey(t *testing.T) {
@@ -168,6 +184,11 @@ func TestCancelAndDismiss(t *testing.T) {
 	must[*api.ReportActionResponse](t, 200)(c.ReportActionWithResponse(t.Context(), id, api.Report{Fence: started.Fence, Status: &failed}))
 	over := must[*api.CancelActionResponse](t, 409)(c.CancelActionWithResponse(t.Context(), id, api.CancelActionJSONRequestBody{})).JSON409
 	expect(t, "code", over.Code, 20004)
+	expect(t, "reason", *over.Reason, "it has failed already and can only be dismissed")
+	again := must[*api.ReportActionResponse](t, 409)(c.ReportActionWithResponse(t.Context(), id, api.Report{Fence: started.Fence})).JSON409
+	expect(t, "code", again.Code, 20003)
+	expect(t, "from", *again.From, api.Failed)
+	expect(t, "to", *again.To, api.Failed)
 	must[*api.DismissActionResponse](t, 204)(c.DismissActionWithResponse(t.Context(), id, api.DismissActionJSONRequestBody{}))
 	gone := must[*api.DismissActionResponse](t, 404)(c.DismissActionWithResponse(t.Context(), id, api.DismissActionJSONRequestBody{})).JSON404
 	expect(t, "code", gone.Code, 10015)
@@ -181,6 +202,7 @@ func TestTokens(t *testing.T) {
 	expect(t, "WWW-Authenticate", string(none.Headers401.WWWAuthenticate), "Bearer")
 	plain := must[*api.ListActionsResponse](t, 403)(as(t, "DRIVE_PLAIN").ListActionsWithResponse(t.Context(), nil))
 	expect(t, "code", plain.JSON403.Code, 50002)
+	expect(t, "needs", *plain.JSON403.Needs, 1<<30)
 }
 
 // One address is enough for all routes: generators take no notice of an operation's own servers.
