@@ -1,53 +1,73 @@
-package sqlite
+package sqlite_test
 
 import (
+	"context"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"testing"
 
-	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/peer"
+	"github.com/kettubot/kapi/server"
+	"github.com/kettubot/kapi/sqlite"
 )
 
-// The mark changes with every commit, whoever makes it, and with nothing else.
-func TestGlance(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "kapi.db")
-	a, b := openFor(t, path), openFor(t, path)
-	glance := func() store.Mark {
-		t.Helper()
-		m, ok := a.Glance()
-		if !ok {
-			t.Fatal("there is nothing to be seen")
+// BenchmarkGlance asks for a list that has not changed, at the peer and over HTTP (a 304), with a glance and from
+// the same store without one. README.md has the figures.
+func BenchmarkGlance(b *testing.B) {
+	for name, hide := range map[string]func(*sqlite.Store) peer.Store{
+		"glance": func(s *sqlite.Store) peer.Store { return s },
+		"query":  func(s *sqlite.Store) peer.Store { return struct{ peer.Store }{s} },
+	} {
+		p := glanced(b, hide)
+		b.Run("peer/"+name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := p.ListJSON(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		s := server.New(p, server.Options{RateLimit: -1, Authenticate: func(*http.Request) (auth.Identity, error) {
+			return auth.Identity{Permissions: auth.Admin}, nil
+		}})
+		ask := func(etag string) *httptest.ResponseRecorder {
+			r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/v4/kapi/actions", nil)
+			r.Header.Set("If-None-Match", etag)
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			return w
 		}
-		if other, ok := b.Glance(); !ok || other != m {
-			t.Fatalf("two stores on one file see %v, and %v, %v", m, other, ok)
-		}
-		return m
-	}
-	before := glance()
-	for i, st := range []*Store{a, b, b, a} {
-		if _, err := st.Snapshot(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if glance() != before {
-			t.Errorf("%d: reading changes the mark", i)
-		}
-		if err := st.Renew(t.Context(), store.RunnerRecord{ID: "r"}); err != nil {
-			t.Fatal(err)
-		}
-		after := glance()
-		if after == before {
-			t.Errorf("%d: a commit doesn't change the mark", i)
-		}
-		before = after
+		etag := ask("").Header().Get("ETag")
+		b.Run("304/"+name, func(b *testing.B) {
+			for b.Loop() {
+				if w := ask(etag); w.Code != http.StatusNotModified {
+					b.Fatal(w.Code, w.Body)
+				}
+			}
+		})
 	}
 }
 
-func TestGlanceInMemory(t *testing.T) {
-	s, err := OpenMemory()
+// glanced opens a peer on a store of its own with one action.
+func glanced(b *testing.B, hide func(*sqlite.Store) peer.Store) *peer.Peer {
+	b.Helper()
+	s, err := sqlite.Open(filepath.Join(b.TempDir(), "kapi.db"))
 	if err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
-	defer s.Close()
-	if m, ok := s.Glance(); ok {
-		t.Errorf("a store in memory has a mark: %v", m)
+	p, err := peer.Open(b.Context(), hide(s), peer.Options{})
+	if err != nil {
+		b.Fatal(err)
 	}
+	b.Cleanup(func() { _ = p.Close() })
+	_, err = p.Start(b.Context(), kapi.Spec{Title: "Resharding"}, func(ctx context.Context, _ kapi.Handle) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return p
 }
