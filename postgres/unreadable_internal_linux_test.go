@@ -9,7 +9,7 @@ import (
 // What another build has left in the tables is refused, and it is said what.
 func TestUnreadable(t *testing.T) {
 	for sql, why := range map[string]string{
-		`UPDATE kapi.actions SET data = '\x03' || data WHERE id = 'b'`:    "the action with seq 2: its row can't be read: this kapi doesn't know its format",
+		`UPDATE kapi.actions SET data = '\x7f' || data WHERE id = 'b'`:    "the action with seq 2: its row can't be read: this kapi doesn't know its format",
 		`UPDATE kapi.actions SET data = data || '\x00' WHERE id = 'b'`:    "the action with seq 2: its row can't be read: it is broken off",
 		`ALTER TABLE kapi.actions RENAME COLUMN data TO written_by_other`: "its tables are not this kapi's, but of another build",
 	} {

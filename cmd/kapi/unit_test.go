@@ -216,8 +216,9 @@ func TestDescribeHeld(t *testing.T) {
 			kapi.HeldError{Key: "k", Holder: kapi.Action{ID: "id", Title: "T", CreatedAt: 1795467840000, State: "waits for it"}},
 			`key "k" is waited for by action id (T), pending since 2026-11-23 21:04:00 UTC: waits for it`,
 		},
-		{"not proven dead", kapi.HeldError{Key: "k", Holder: kapi.Action{NotProvenDead: true,
-			ID: "id", Title: "T", Status: kapi.StatusFailed, UpdatedAt: 1795467850000, State: "no word", Runner: runner,
+		{"not proven dead", kapi.HeldError{Key: "k", Holder: kapi.Action{
+			NotProvenDead: true,
+			ID:            "id", Title: "T", Status: kapi.StatusFailed, UpdatedAt: 1795467850000, State: "no word", Runner: runner,
 		}}, `key "k" is held by action id (T), which failed at 2026-11-23 21:04:10 UTC on db1, pid 7, last heard at 2026-11-23 21:04:10 UTC: no word
 it is not proven dead: look whether its work is still going on before you free the key
 to free the key: kapi dismiss --store 'sqlite:/a b' id
