@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// lookAtLeft is how often what the command has left running is looked at.
+// lookAtLeft is how often the remaining processes are listed.
 const lookAtLeft = time.Second
 
 // notifyLeft says, when the command itself has ended, what the tree is still waited for.

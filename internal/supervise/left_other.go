@@ -5,5 +5,5 @@ package supervise
 // notifyLeft does nothing: what a command starts is not known here.
 func (t *Tree) notifyLeft() {}
 
-// Unseen is nil: nobody expects to reach more than the command itself here.
+// Unseen returns nil: on these systems only the command itself is ever signalled.
 func Unseen() error { return nil }
