@@ -22,7 +22,7 @@ import (
 // noticing that.
 const reshardSlots = 2002
 
-// TestReshard is what kapi was made for: an operator's resharding, seen by an admin.
+// TestReshard tests the problem that kapi was made for: an operator's resharding, seen by an admin.
 func TestReshard(t *testing.T) {
 	t.Parallel()
 	binary := buildKapi(t)

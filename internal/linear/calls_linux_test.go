@@ -70,7 +70,7 @@ func (l *lane) report(c call, g grant) {
 	done(answered(err, after.Action))
 }
 
-// clear gets a holder out of the way.
+// clear dismisses a failed holder, and completes one whose work is done elsewhere.
 func (l *lane) clear(holder kapi.Action) {
 	if holder.Status == kapi.StatusFailed {
 		l.dismiss(holder.ID, holder.Title)

@@ -206,7 +206,7 @@ func (m *model) describe(w *world) string {
 func picture(t *testing.T, m *model, all []operation, info porcupine.LinearizationInfo) {
 	t.Helper()
 	dir := t.ArtifactDir()
-	if f := flag.Lookup("test.artifacts"); f == nil || f.Value.String() != "true" { // otherwise the folder is removed
+	if f := flag.Lookup("test.artifacts"); f == nil || f.Value.String() != "true" { // the test's own folder would be removed
 		var err error
 		if dir, err = os.MkdirTemp("", "kapi-linear-"); err != nil {
 			t.Fatal(err)
@@ -226,7 +226,7 @@ func picture(t *testing.T, m *model, all []operation, info porcupine.Linearizati
 	if err := os.WriteFile(text, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
 		t.Errorf("no history: %v", err)
 	}
-	t.Logf("the picture is in %s; the history, and what has no place in it, in %s", html, text)
+	t.Logf("picture: %s; history, with the operations that don't fit: %s", html, text)
 }
 
 // summary counts the operations of a history by kind.

@@ -61,7 +61,7 @@ func (d *database) trouble(r *round) {
 	}
 	crashes := int(d.seed % 2)
 	if r.bug == tooEarly {
-		crashes = 2 // crashes test durability
+		crashes = 2 // only crashes reveal this bug
 	}
 	for range crashes {
 		r.at(r.when(), func() { d.crash(r) })

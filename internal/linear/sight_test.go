@@ -9,7 +9,7 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// What kapi writes into the state of an action whose runner no longer does.
+// What kapi writes into the state of an action when its runner no longer reports.
 const (
 	runnerDied        = "its runner died: "
 	lastSaid          = "; it last said: "

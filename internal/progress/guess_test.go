@@ -77,7 +77,7 @@ func TestGuessWaysOfWriting(t *testing.T) {
 		}
 	}
 	if got := believed("進捗 １０％", "進捗 ３０．５％", "進捗 ５０％"); got != "- 30.5 50" {
-		t.Errorf("digits of full width: got %s", got)
+		t.Errorf("full-width digits: got %s", got)
 	}
 }
 
@@ -96,7 +96,7 @@ func TestGuessFrames(t *testing.T) {
 		{"%[2]s.py ....... [ %[1]d%%]", "- - - - 50 60 70 80"}, // pytest
 		{"%d%% free on %s", "- - - - - - - -"},
 		{"%[2]s %[1]d%%", "- - - - - - - -"},          // a list of anything
-		{"%[2]s (%[1]d%%)", "- - - - - - - -"},        // what git says of renames
+		{"%[2]s (%[1]d%%)", "- - - - - - - -"},        // git's renames
 		{"%[2]s [%[1]d%%] ok", "- - - - - - - -"},     // in the middle
 		{"x [%[1]d%%] %[2]s", "- - - - - - - -"},      //
 		{"[cpu %[1]d%%] %[2]s", "- - - - - - - -"},    //

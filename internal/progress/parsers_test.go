@@ -212,7 +212,7 @@ func TestGuessForgets(t *testing.T) {
 		g.Read([]byte(strings.Repeat("x", i) + " 10%"))
 	}
 	if len(g.shapes) != maxShapes {
-		t.Errorf("%d shapes", len(g.shapes))
+		t.Errorf("got %d shapes", len(g.shapes))
 	}
 	if hint, _ := g.Read([]byte(strings.Repeat("x", 999) + " 20%")); hint != Advanced {
 		t.Error("the newest shape was forgotten")
@@ -229,7 +229,7 @@ func FuzzGuess(f *testing.F) {
 			}
 		}
 		if len(g.shapes) > maxShapes {
-			t.Errorf("%d shapes", len(g.shapes))
+			t.Errorf("got %d shapes", len(g.shapes))
 		}
 	})
 }

@@ -219,12 +219,12 @@ func testPause(t *testing.T, coverage Coverage) {
 	write := func(p string) { _, _ = s.Write([]byte(p)) }
 	write("\r10%")
 	if !s.Pending() {
-		t.Error("nothing is pending")
+		t.Error("Pending is false")
 	}
 	s.Pause()
 	s.Pause()
 	if s.Pending() {
-		t.Error("something is pending")
+		t.Error("Pending is true")
 	}
 	write("\r20")
 	write("%")
@@ -241,7 +241,7 @@ func TestPauseOfWhatIsCounted(t *testing.T) {
 	s := Scanner{Coverage: AllLinesOnce, Line: func(line []byte) { emitted = append(emitted, string(line)) }}
 	_, _ = s.Write([]byte("moved"))
 	if s.Pending() {
-		t.Error("something is pending")
+		t.Error("Pending is true")
 	}
 	s.Pause()
 	_, _ = s.Write([]byte(" a\n"))

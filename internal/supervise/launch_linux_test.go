@@ -81,7 +81,7 @@ func TestCommandThatCannotBeExecuted(t *testing.T) {
 			t.Errorf("%sgot %q", before, r.Err)
 		}
 		if alive(pid) {
-			t.Error("its process is left")
+			t.Error("the command's process still exists")
 		}
 	}
 }
@@ -236,7 +236,7 @@ func TestAdoptedCommand(t *testing.T) {
 		h.signalGroup(syscall.SIGCONT) // harmless
 		for _, pid := range h.children() {
 			if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); strings.TrimSpace(string(name)) == "sleep" {
-				_ = syscall.Kill(pid, syscall.SIGKILL) // it counts now
+				_ = syscall.Kill(pid, syscall.SIGKILL) // kapi waits for it now
 			}
 		}
 		fmt.Fprintln(h.in, "go")

@@ -208,7 +208,7 @@ func TestStopSignalIsPassedOn(t *testing.T) {
 	kapitest.Eventually(t, "the command is stopped", func() bool { return state(words[0]) == "T" })
 	fmt.Fprintln(w, "fg")
 	h.expect("on")
-	kapitest.Eventually(t, "the command goes on", func() bool { return state(words[0]) == "S" })
+	kapitest.Eventually(t, "the command continues", func() bool { return state(words[0]) == "S" })
 	_ = syscall.Kill(pid, syscall.SIGTERM)
 	if r := h.done(); r.Result.Signal != syscall.SIGTERM {
 		t.Errorf("got %q, want a death by SIGTERM", r.Text)
@@ -260,7 +260,7 @@ func TestHasExited(t *testing.T) {
 	defer func() { _ = cmd.Wait() }()
 	c := &child{pid: cmd.Process.Pid}
 	if c.hasExited() {
-		t.Error("it has not exited")
+		t.Error("hasExited returned true before the command exited")
 	}
 	in.Close()
 	kapitest.Eventually(t, "end of the command", c.hasExited)

@@ -1,23 +1,23 @@
 // Package supervise runs one command as a child process and stays with it
 // until everything that the command started has ended:
 //
-//   - [Look] finds the program, before anything is promised to anybody;
-//   - [Catch] takes over this process's signals, so that none is lost between
-//     then and the start of the child;
+//   - [Look] finds the program, so that a wrong name fails before anything is recorded;
+//   - [Catch] takes over this process's signals, so that none is lost before the
+//     child starts;
 //   - [Environ] makes the child's environment;
 //   - [Start] starts the child, [Tree.Wait] waits for all of it, [Tree.Stop]
-//     asks it to end and, after a grace period, makes it end;
+//     asks it to end and kills it after a grace period;
 //   - [Result] says how it ended, for people and as an exit code.
 //
-// The child has this process's standard input itself, and stays in its process
+// The child has this process's own standard input, and stays in its process
 // group and session, so that a terminal's Ctrl-C and Ctrl-Z reach it as if kapi
-// were not there. Its output is looked at on the way, and passed on byte for byte:
-// through a pseudo-terminal where it goes to a terminal, else through a pipe.
+// were not there. Its output is scanned and passed on byte for byte, through a
+// pseudo-terminal if it goes to a terminal, otherwise through a pipe.
 //
-// On Linux "everything that the command started" is exact: this process, or an adopter, is the
-// reaper of all its descendants, daemons included. Elsewhere it is the command
-// itself and whoever holds its output open. A process may supervise one
-// tree, and must not start other children meanwhile.
+// On Linux "everything that the command started" is exact: this process, or an
+// adopter, is the reaper of all its descendants, including daemons. Elsewhere it
+// means the command itself and any process that holds its output open. A process may
+// supervise one tree at a time, and must not start other children meanwhile.
 package supervise
 
 import (

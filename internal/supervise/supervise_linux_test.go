@@ -52,7 +52,7 @@ func TestInputAndOutputAreTheSameFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	// What this test was started with is open everywhere.
+	// Descriptors that this test was started with are open in every process.
 	const list = "readlink /proc/self/fd/0 /proc/self/fd/1; ls /proc/self/fd"
 	plain := exec.Command("sh", "-c", list)
 	plain.Stdin, plain.Stderr = in, os.Stderr
@@ -98,7 +98,7 @@ func TestModeOfInputIsKept(t *testing.T) {
 	w.Close()
 	h.done()
 	if blocking() {
-		t.Error("the input was made to block")
+		t.Error("the input was made blocking")
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/kettubot/kapi/internal/proc"
 )
 
-// A process is a process of the machine.
+// A process is any process of this machine.
 type process struct {
 	pid, parent int
 	// start is its start time, which differs from that of a later process with the same pid; 0 if it

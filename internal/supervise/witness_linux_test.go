@@ -170,7 +170,7 @@ func TestWitnessGoesByAnotherName(t *testing.T) {
 		}
 	}
 	if files, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(w), "fd")); err != nil || len(files) > 0 {
-		t.Errorf("it has %d files open: %v", len(files), err)
+		t.Errorf("the witness has %d files open: %v", len(files), err)
 	}
 	h.nothingElse()
 }
