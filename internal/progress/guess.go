@@ -27,8 +27,8 @@ const (
 )
 
 // A Guess reads progress from a percentage ("42%") on lines of one shape, or in one frame. It believes
-// a shape once its value has grown, so "100% packet loss" is not progress, but a first growth to 100%
-// doesn't count. It is for one goroutine.
+// a shape once its value has grown, unless the first growth is to 100%: so "100% packet loss" is not
+// progress. It is for one goroutine.
 type Guess struct {
 	shapes   []*shape // the newest last
 	frames   [frames]shape

@@ -27,9 +27,8 @@ type Reading struct {
 }
 
 // ParsePattern parses an expression in Go's syntax (RE2). Its named groups are percent, or done and
-// total; and optionally state. If total isn't 0, the group done is counted against it; an expression
-// with a single unnamed group and no other needs no name for it, and without a group each match counts
-// one.
+// total; and optionally state. If total isn't 0, done is counted against it: a single unnamed group
+// then stands for done, and without such a group each match counts as one.
 func ParsePattern(expression string, total float64) (*Pattern, error) {
 	re, err := regexp.Compile(expression)
 	if err != nil {
