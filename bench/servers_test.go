@@ -239,7 +239,7 @@ func serveLists(peer joined) error {
 	}
 	check := auth.NewAuthenticator(peer.store).Authenticate
 	kapiServer := server.New(peer.Peer, server.Options{Authenticate: check, RateLimit: -1, RateLimitAddress: -1})
-	time.Sleep(2 * time.Second) // progress and state have come
+	time.Sleep(2 * time.Second) // until progress and state have been published
 	get := func(header http.Header) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(http.MethodGet, "/v4/kapi/actions", nil)
 		r.Header = header

@@ -80,7 +80,7 @@ func TestCrash(t *testing.T) {
 			t.Fatalf("in round %d: %s", i, next)
 		}
 	}
-	t.Logf("%d rounds, %d events told, %d changes; dead workers' actions failed after %v at most",
+	t.Logf("%d rounds, %d events, %d changes; dead workers' actions failed after %v at most",
 		rounds, c.events, c.seq, c.slowest)
 }
 

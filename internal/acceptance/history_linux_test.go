@@ -113,7 +113,7 @@ func (h *history) audit(t *testing.T, records []store.Record, died map[int]bool)
 	}
 }
 
-// compare says what of an action was told and is not so.
+// compare returns the ways in which the stored action differs from the reports.
 func (a *account) compare(r *store.Record, died bool) (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	if a.start != nil && a.start.Seq != r.Fence {
@@ -139,8 +139,8 @@ func (a *account) compare(r *store.Record, died bool) (faults []string) {
 	return faults
 }
 
-// compareState checks the last report of a dead worker: that which was told last, or the
-// next, which was not told any more.
+// compareState checks the last report of a dead worker: it must be the one last told, or the next,
+// which could not be told any more.
 func (a *account) compareState(r *store.Record) []string {
 	if a.start == nil {
 		return nil

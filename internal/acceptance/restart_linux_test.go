@@ -102,7 +102,8 @@ func (r *restart) ended() {
 	if a.ExitCode == nil || *a.ExitCode != 3 {
 		r.t.Errorf("the action ended as %+v", a)
 	}
-	// Who was away while the database was is told of the newest only, so nothing is done before it is back.
+	// Whoever was away during the outage gets only the newest state, so the dismissal waits until watch
+	// is back.
 	statuses := r.statusesUntil(a.ID, kapi.StatusFailed)
 	if _, stderr, code := r.installation.run("dismiss", a.ID); code != 0 {
 		r.t.Errorf("kapi dismiss exited with %d: %s", code, stderr)

@@ -185,7 +185,7 @@ func (s *stage) play(dies func(*stage) []int) {
 // guards checks that the key is held as long as the worker lives.
 func (s *stage) guards() {
 	t := s.t
-	for range 2 { // the first one may be refused before anybody looked
+	for range 2 { // the first may be refused before anybody looked
 		code, said := s.again("k")
 		if code != 75 {
 			t.Fatalf("while the worker lives, a second start exited with %d: %s", code, said)
@@ -314,8 +314,8 @@ func programOf(pid int) string {
 	return program
 }
 
-// TestBootIDOfItsOwn: a runner in a container with a boot id and processes of its own shares the store.
-// Nobody outside takes it for one of another boot.
+// TestBootIDOfItsOwn shares the store with a runner in a container with a boot id and processes of its
+// own. Nobody outside takes it for a runner of an earlier boot.
 func TestBootIDOfItsOwn(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {

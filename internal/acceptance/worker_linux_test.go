@@ -279,7 +279,7 @@ func (w *worker) settle(id string, status kapi.Status, spec kapi.Spec) {
 	}); {
 	case err == nil:
 		w.emit(event{What: dismissed, ID: id, Seq: a.Seq})
-	case tries > 1 && errors.Is(err, kapi.ErrUnknown): // it was this one, of whose outcome nobody knew
+	case tries > 1 && errors.Is(err, kapi.ErrUnknown): // an earlier try did it, though its outcome was not known
 	case !errors.Is(err, kapi.ErrUnknown) || spec.ReleaseOnFailure:
 		w.violated("dismiss %s: %v", id, err)
 	}

@@ -19,7 +19,7 @@ func TestFactsAreFields(t *testing.T) {
 	b.await("both are there", row("Says so")+" && "+row("Is so"))
 	for title, warned := range map[string]string{"Says so": "false", "Is so": "true"} {
 		b.act(row(title))
-		b.await("it is asked about", `document.querySelector("#question").open`)
+		b.await("the question is open", `document.querySelector("#question").open`)
 		if got := evaluate[string](b, `String(document.querySelector("#question .warning").checkVisibility())`); got != warned {
 			b.t.Errorf("dismissing %q is warned of: %s", title, got)
 		}

@@ -40,7 +40,8 @@ const (
 	idleAfter = 5 * time.Second
 	// logEvery bounds what is logged.
 	logEvery = 10 * time.Second
-	// roomForFiles is how many strangers are closed when the process runs out of open files.
+	// roomForFiles is how many strangers' connections are closed when the process runs out of open
+	// files.
 	roomForFiles = 16
 )
 
@@ -234,7 +235,8 @@ type throttle struct {
 	n    int
 }
 
-// note counts one more event. It returns how many there were since the last message if one is due, or 0.
+// note counts one more event. If a message is due it returns the number of events since the last
+// message, otherwise 0.
 func (s *throttle) note(now time.Time) (times int) {
 	s.n++
 	if !s.last.IsZero() && now.Sub(s.last) < logEvery {

@@ -87,7 +87,7 @@ func (s *set) expect(t *testing.T, strangers, signedIn, closed int) {
 // has signed in.
 func TestMaxConnectionsAddress(t *testing.T) {
 	s := newSet(Limits{MaxConnections: 100, MaxConnectionsAddress: 10})
-	admins := s.signIn(20, "192.0.2.1", "admin") // these have room of their own
+	admins := s.signIn(20, "192.0.2.1", "admin") // signed-in clients have room of their own
 	attack := s.come(10, "192.0.2.1")
 	s.expect(t, 10, 20, 0)
 	other := s.come(10, "192.0.2.2")

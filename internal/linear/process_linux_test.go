@@ -20,7 +20,7 @@ const patience = 60 * time.Second
 type process struct {
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
-	stderr  bytes.Buffer // read it when it has ended
+	stderr  bytes.Buffer // read it only after the process has ended
 	account *account
 	reap    func()        // waits for the end; may be called again
 	ended   chan struct{} // closed then

@@ -53,7 +53,7 @@ func (r *recorder) leaves(p *account) {
 	p.left = now()
 }
 
-// add takes a line down.
+// add records a line.
 func (r *recorder) add(p *account, text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -120,9 +120,9 @@ func (r *recorder) operations(closing operation) (all []operation) {
 	return append(all, closing)
 }
 
-// ends returns what may have ended an action beside its peer's own word: it was killed, or it
-// was not sure of the start, so that nothing ran, and settled that or left. What is stored at the
-// end tells whether that came to pass.
+// ends returns what may have ended an action other than a report of its peer: the peer was killed, or
+// was not sure that the start was committed, so it ran nothing and then failed the action or left. What
+// is stored at the end tells whether that happened.
 func (p *account) ends(o *operation, s *sight) (all []operation) {
 	by := operation{call: call{Title: o.Title}, client: nobody, to: forever}
 	if s.Status == kapi.StatusFailed {

@@ -47,9 +47,9 @@ const (
 type Socket struct {
 	folder folder
 	conn   *net.UnixConn
-	outer  *net.UnixConn // nil: nobody is forwarded to
+	outer  *net.UnixConn // nil: nothing is forwarded
 	handle func([]byte)
-	marker []byte // what Close sends to itself, behind all else
+	marker []byte // sent by Close to its own socket, after everything else
 	closed chan struct{}
 	once   sync.Once
 

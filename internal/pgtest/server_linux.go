@@ -249,7 +249,8 @@ func (s *Server) DSN(database string) string {
 // Address returns the TCP address; only with Options.TCP.
 func (s *Server) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
-// Database makes an empty database, also for tests that run at once, which is dropped with t, and returns its name.
+// Database creates an empty database, which is dropped when t ends, and returns its name. Tests may run
+// in parallel.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", s.number.Add(1))

@@ -53,8 +53,7 @@ func (r *Record) RunnerID() string {
 	return r.Runner.ID
 }
 
-// Queued reports whether the action is in the queue, or has its keys from there and has not
-// begun.
+// Queued reports whether the action is in the queue, or got its keys from the queue and has not begun.
 func (r *Record) Queued() bool { return r.Ticket != 0 && r.Status == kapi.StatusPending }
 
 // Waiting reports whether the action is in the queue and doesn't have its keys yet.

@@ -16,8 +16,7 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// testReadYourWrites: what one peer has acknowledged is at once in the list of every
-// other.
+// testReadYourWrites: what one peer has acknowledged is immediately in the list of every other.
 func testReadYourWrites(t *testing.T, b Backend) {
 	peers := b.peers(t, 3)
 	for i := range 15 {
@@ -138,8 +137,8 @@ func picture(t *testing.T, w *peer.Watch, seq uint64) map[string]string {
 	return all
 }
 
-// testFailedHolders: a failed action keeps its keys until it is dismissed, by a start that
-// was told to do so too; one that releases them doesn't.
+// testFailedHolders: a failed action keeps its keys until it is dismissed, which a start can do if
+// asked to. An action that releases its keys on failure doesn't keep them.
 func testFailedHolders(t *testing.T, b Backend) {
 	peers := b.peers(t, 2)
 	keys := []string{"a", "b"}
@@ -152,7 +151,7 @@ func testFailedHolders(t *testing.T, b Backend) {
 	var held *kapi.HeldError
 	if _, err := begin(within(t), peers[1], kapi.Spec{Title: "refused", Keys: []string{"b"}}); !errors.As(err, &held) ||
 		held.Holder.ID != a.ID || held.Holder.Status != kapi.StatusFailed || held.Holder.NotProvenDead {
-		t.Errorf("a start with a key that a failed action holds: %v; want it refused, naming that one", err)
+		t.Errorf("a start with a key of a failed action: %v; want a refusal that names that action", err)
 	}
 	// If another key refuses it, a start dismisses nothing.
 	blocker := start(t, peers[0], kapi.Spec{Title: "blocker", Keys: []string{"c"}})

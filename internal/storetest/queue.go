@@ -65,7 +65,7 @@ func testQueue(t *testing.T, b Backend) {
 		a := find(t, peers[(i+1)%3], q.id)
 		if a == nil || a.Status != kapi.StatusPending || len(a.Keys) != 0 || a.StartedAt != 0 ||
 			a.WaitsFor == nil || *a.WaitsFor != (kapi.WaitsFor{Key: "k", Action: holder.action.ID, Title: "holder"}) {
-			t.Fatalf("who waits is listed as %+v", a)
+			t.Fatalf("the waiting action is listed as %+v", a)
 		}
 		waiters = append(waiters, q)
 	}
@@ -83,7 +83,7 @@ func testQueue(t *testing.T, b Backend) {
 		fence = h.Fence()
 		a := find(t, peers[(i+2)%3], q.id)
 		if a == nil || a.Status != kapi.StatusRunning || !slices.Contains(a.Keys, "k") || a.State != "" || a.WaitsFor != nil {
-			t.Errorf("whose turn it is, is listed as %+v", a)
+			t.Errorf("the action that got its turn is listed as %+v", a)
 		}
 		for _, later := range waiters[i+1:] {
 			if len(later.began) != 0 {

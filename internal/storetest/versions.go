@@ -12,9 +12,9 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// Versions checks what becomes of a build whose store is taken over by a newer one. raise makes the
-// schema one version later than this build's; by report and start it says how far above this build's
-// the least versions are that may report, and start.
+// Versions checks what a build does when a newer one takes over its store. raise sets the schema's
+// version to one above this build's. Its arguments are how far above this build's version the least
+// versions are that may report and may start.
 func Versions(t *testing.T, open func() (store.Store, error), raise func(minReport, minStart int)) {
 	k := versionsPeer(t, open)
 	going := start(t, k, kapi.Spec{Title: "going", Keys: []string{"going"}})

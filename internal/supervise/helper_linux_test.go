@@ -128,7 +128,7 @@ func (h *helper) signal(sig syscall.Signal) {
 	}
 }
 
-// ended waits for the end of the tree.
+// ended returns the report on the end of the tree.
 func (h *helper) ended() outcome {
 	h.t.Helper()
 	if h.first == nil {
@@ -139,7 +139,7 @@ func (h *helper) ended() outcome {
 	return *h.first
 }
 
-// done waits until all was written.
+// done waits until all output has been written.
 func (h *helper) done() outcome {
 	h.t.Helper()
 	r := h.ended()

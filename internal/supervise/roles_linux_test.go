@@ -47,7 +47,7 @@ type outcome struct {
 	Lines  []string
 }
 
-// lose puts an error into the report, which JSON can't have in the result.
+// lose moves an error from the result, where JSON can't encode it, to the report.
 func (r *outcome) lose(err error) {
 	r.Result.Lost = nil
 	if err != nil {

@@ -60,8 +60,8 @@ func TestStopOfATreeThatKeepsForking(t *testing.T) {
 	}
 }
 
-// A nested kapi run passes the signal on to its own command; two would mean
-// "at once" to many programs.
+// A nested kapi run passes the signal on to its own command, which must get it once: many programs take
+// a second one to mean "at once".
 func TestStopOfANestedRunSignalsItsCommandOnce(t *testing.T) {
 	self, counter := selfAs(t, "supervise"), selfAs(t, "count")
 	h := supervised(t, withGrace("1h"), "sh", "-c", `exec `+self+` sh -c 'exec `+counter+`' 3>/dev/null`)
