@@ -1,11 +1,11 @@
-# make run    build ./bin/kapi and start `kapi serve` (ARGS="--flag ..." is passed on)
-# make check  lint and the fast packages in under a minute; says what it leaves out; installs nothing
-# make test   everything that must hold: set-up, lint, cross builds, tests
-# make soak   the tests with their long loops: some three hours on two cores
-# make bench  the measurements of bench/
-# make bench-page  the web page with 1,000 actions, in a real browser
-# make pictures    take the pictures of the documentation anew
-# make notices     write cmd/kapi/notices.txt anew: the licences of what is linked into kapi
+# make run    build ./bin/kapi and run `kapi serve` (ARGS="--flag ..." adds flags)
+# make check  lint and test the fast packages, in under a minute; installs nothing, says what it omits
+# make test   all checks: install test dependencies, lint, cross-build, test
+# make soak   the tests with long loops: about three hours on two cores
+# make bench  the benchmarks in bench/
+# make bench-page  benchmark the web page with 1,000 actions, in a real browser
+# make pictures    retake the screenshots in the documentation
+# make notices     regenerate cmd/kapi/notices.txt: the licences of everything linked into kapi
 # make lint   go vet, gofumpt, staticcheck
 # make lint-openapi   run redocly's linter on docs/openapi.yaml; needs npm
 # make build  build ./bin/kapi, a static binary
@@ -42,8 +42,8 @@ build:
 LONG := ./internal/acceptance ./postgres ./internal/browser ./cmd/kapi ./sqlite
 LAST := ./internal/linear
 
-# What needs a database, a browser or the built program is left out, and so are races (a C compiler finds
-# them), the cross builds and the other modules.
+# Packages that need a database, a browser or the built program are omitted, and so are the race detector
+# (which needs a C compiler), the cross builds and the other modules.
 SLOW := $(LONG) $(LAST) ./internal/pgtest
 
 check: lint

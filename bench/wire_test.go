@@ -81,7 +81,7 @@ func (w *wire) carry(conn net.Conn, server string) {
 	back.Wait()
 }
 
-// A counting reader counts what it read.
+// A counting reader counts the bytes that it reads.
 type counting struct {
 	io.Reader
 	count func(n int)

@@ -14,7 +14,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// An account is what one worker said of one action.
+// An account is what one worker reported of one action.
 type account struct {
 	worker    int
 	start     *event

@@ -18,7 +18,7 @@ type load struct {
 	head    store.Head // of the store, at the beginning
 	workers []*process
 	history *history
-	events  chan struct{} // one for each event
+	events  chan struct{} // receives once per event
 	heard   sync.WaitGroup
 }
 

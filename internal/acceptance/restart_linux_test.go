@@ -114,12 +114,12 @@ func (r *restart) ended() {
 	}
 	statuses = append(statuses, r.statusesUntil(a.ID, kapi.StatusAborted)...)
 	if len(statuses) != 2 {
-		r.t.Errorf("kapi watch shows the statuses %v, want failed and aborted", statuses)
+		r.t.Errorf("kapi watch showed the statuses %v, want failed and aborted", statuses)
 	}
 	r.watch.kill()
 }
 
-// statusesUntil returns the statuses that kapi watch shows of an action, up to this one.
+// statusesUntil returns the statuses that kapi watch shows for an action, up to last.
 func (r *restart) statusesUntil(id string, last kapi.Status) (statuses []kapi.Status) {
 	r.t.Helper()
 	for statuses == nil || statuses[len(statuses)-1] != last {

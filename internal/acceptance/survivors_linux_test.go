@@ -182,7 +182,7 @@ func (s *stage) play(dies func(*stage) []int) {
 	s.guards()
 }
 
-// guards checks that the key is held as long as the worker lives.
+// guards checks that the key is held while the worker lives.
 func (s *stage) guards() {
 	t := s.t
 	for range 2 { // the first may be refused before anybody looked

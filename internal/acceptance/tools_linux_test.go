@@ -93,7 +93,7 @@ func TestToolsShowTheirProgress(t *testing.T) {
 				}
 			}
 			if len(between) < 2 || last < 0.97 {
-				t.Errorf("its progress was %v", shown)
+				t.Errorf("the progress was %v", shown)
 			}
 			watch.signal(syscall.SIGINT)
 			watch.wait()

@@ -115,7 +115,7 @@ func TestRevoked(t *testing.T) {
 		&& document.querySelector("#sign-in-view").textContent.includes("not valid any more") && !document.querySelector("#body").checkVisibility()`)
 	if shown := evaluate[string](b, `[document.title, decodeURIComponent(document.querySelector("link[rel=icon]").href).includes("<text"),
 		document.querySelector("#question").open, document.documentElement.outerHTML.includes("secret")].join()`); shown != "kapi,false,false,false" {
-		t.Errorf("title, icon, question, document: %s", shown)
+		t.Errorf("got title, badge on the icon, open question, secret in the document: %s", shown)
 	}
 	b.quiet()
 }

@@ -115,7 +115,7 @@ func TestBehindProxy(t *testing.T) {
 
 	f.goWrong(theList, unavailable)
 	b.visit(f.URL + underPrefix + "/")
-	b.await("it says why there is nothing", says("#loading", "Service Unavailable (incident r1"))
+	b.await("the page says why there is no list", says("#loading", "Service Unavailable (incident r1"))
 	f.goWrong(theList, answers(200, "text/html", "<h1>Who are you?</h1>"))
 	b.await("the page says that the answer is not kapi's", says("#loading", "is not kapi"))
 	f.goWrong(theList, nil)

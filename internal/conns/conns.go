@@ -19,14 +19,14 @@ import (
 
 // Limits of a Set.
 type Limits struct {
-	// MaxConnections is the limit in all; 0 is Default, negative is off. Three quarters are reserved for
-	// clients that are signed in and one for strangers, which every client is at first. Either side
-	// may use what the other doesn't need.
+	// MaxConnections is the limit for all connections; 0 means Default, negative is off. Three quarters
+	// are reserved for signed-in clients, one quarter for strangers, which every client is at first.
+	// Either side may use what the other doesn't need.
 	MaxConnections int
-	// MaxConnectionsAddress is the limit for strangers from one address or IPv6 network (/64); 0 is half of
-	// MaxConnections, at most 1024; negative is off.
+	// MaxConnectionsAddress is the limit for strangers from one address or IPv6 network (/64); 0 means
+	// half of MaxConnections, at most 1024; negative is off.
 	MaxConnectionsAddress int
-	// Exempt reports whether MaxConnectionsAddress doesn't apply to an address; nil: it applies to all.
+	// Exempt reports whether MaxConnectionsAddress doesn't apply to an address. If nil, it applies to all.
 	Exempt func(netip.Addr) bool
 	// Logger logs failures to accept, and closings to make room, each at most every ten seconds. If
 	// nil, slog.Default() is used.
@@ -38,7 +38,7 @@ const (
 	maxDefaultAddress = 1024
 	// idleAfter is how long a stranger may be silent before it counts as idle.
 	idleAfter = 5 * time.Second
-	// logEvery bounds what is logged.
+	// logEvery is the least time between two log messages of one kind.
 	logEvery = 10 * time.Second
 	// roomForFiles is how many strangers' connections are closed when the process runs out of open
 	// files.
@@ -229,7 +229,7 @@ func (s *Set) failed(err error) {
 	}
 }
 
-// A throttle is a message that is logged now and then.
+// A throttle limits how often a message is logged.
 type throttle struct {
 	last time.Time
 	n    int

@@ -210,7 +210,7 @@ func TestOnCrowded(t *testing.T) {
 	first.OnCrowded(func() { calls++ })
 	second := s.come(1, "192.0.2.1")
 	if calls != 1 || open([]*Conn{first}) != 1 || open(second) != 1 {
-		t.Errorf("called %d times", calls)
+		t.Errorf("OnCrowded's function was called %d times", calls)
 	}
 	s.expect(t, 1, 0, 1)
 	first.SignedIn("too late")

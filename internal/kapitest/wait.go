@@ -17,7 +17,7 @@ func Eventually(t testing.TB, what string, holds func() bool, states ...func() s
 	t.Helper()
 	for end := time.Now().Add(Patience); !holds(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("after %v still not so: %s%s", Patience, what, describe(states))
+			t.Fatalf("after %v, this does not hold: %s%s", Patience, what, describe(states))
 		}
 	}
 }

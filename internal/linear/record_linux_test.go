@@ -17,14 +17,14 @@ type recorder struct {
 	processes []*account
 }
 
-// An account is what one process said.
+// An account is what one process reported.
 type account struct {
 	slot   int
 	killed int64 // when it was about to be killed, 0 if it was not
 	left   int64 // when it was told to end by itself
 	calls  map[int]*pending
 	faults []string
-	begun  chan struct{} // closed when it said something
+	begun  chan struct{} // closed at the first line
 }
 
 type pending struct {

@@ -57,10 +57,10 @@ type Socket struct {
 	stopSweep chan struct{}
 }
 
-// Listen makes a socket and calls handle with each datagram, from one goroutine, until Close.
-// Each is sent on to forward, an address as in NOTIFY_SOCKET, with the descriptors that go
-// with it; "" is nobody. The slice is only valid during the call. A datagram over which handle panics
-// is lost, if faults catches that.
+// Listen makes a socket and calls handle with each datagram, from one goroutine, until Close. The slice
+// is valid only during the call. Each datagram is also forwarded, with its descriptors, to forward, an
+// address as in NOTIFY_SOCKET; "" is none. If handle panics and faults catches that, only this datagram
+// is lost.
 func Listen(faults *fault.Net, forward string, handle func([]byte)) (*Socket, error) {
 	s := &Socket{handle: handle, closed: make(chan struct{}), stopSweep: make(chan struct{}), marker: []byte(rand.Text())}
 	if err := s.listen(); err != nil {
@@ -161,7 +161,8 @@ func descriptors(oob []byte) (fds []int) {
 	return fds
 }
 
-// Close returns when what was sent before was handled, and removes the socket.
+// Close removes the socket. It first waits until all datagrams sent before have been handled, for a
+// second at most.
 func (s *Socket) Close() {
 	s.once.Do(func() {
 		if self, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.Address(), Net: "unixgram"}); err == nil {

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A received is the datagrams that came.
+// A received collects the datagrams that handle was called with.
 type received struct {
 	mu  sync.Mutex
 	all []string
@@ -45,7 +45,7 @@ func send(t *testing.T, address, text string) {
 	}
 }
 
-// What was sent before Close is handled, and forwarded, and in order.
+// Datagrams sent before Close are handled and forwarded, in order.
 func TestSocket(t *testing.T) {
 	var outer, inner received
 	manager, err := Listen(nil, "", outer.add)

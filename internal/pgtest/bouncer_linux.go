@@ -63,7 +63,7 @@ logfile = %s
 	return address
 }
 
-// awaitBouncer waits until something listens at an address.
+// awaitBouncer waits until PgBouncer listens at an address.
 func awaitBouncer(t testing.TB, address, logFile string) {
 	t.Helper()
 	for end := time.Now().Add(deadline); ; time.Sleep(20 * time.Millisecond) {

@@ -14,15 +14,15 @@ const (
 	maxCommand = 32
 )
 
-// Coverage is which lines of a stream are emitted, and when.
+// Coverage says which lines of a stream are emitted, and when.
 type Coverage int
 
 const (
-	// SomeLines is for a guess: those at the end of each piece of a flood stand for the rest of
-	// it. One that has not ended is emitted at a Pause.
+	// SomeLines is for a guess: in a flood, only the lines at the end of each piece are emitted. An
+	// unfinished line is emitted by Pause.
 	SomeLines Coverage = iota
-	// AllLines is for what may stand on any line. One that has not ended is emitted at a Pause,
-	// and again if it goes on after that.
+	// AllLines emits every line. An unfinished line is emitted by Pause, and again if it continues
+	// after that.
 	AllLines
 	// AllLinesOnce is for counting: each line is emitted exactly once, when it has ended.
 	AllLinesOnce
@@ -102,8 +102,8 @@ func plainLength(p []byte) int {
 	return len(p)
 }
 
-// Pause emits the line that has not ended yet. It is for a stream that has been quiet for a
-// moment, so that what stands there is what its reader sees.
+// Pause emits the unfinished line. It is called when a stream has been quiet for a moment, so that this
+// line is what a reader sees now.
 func (s *Scanner) Pause() {
 	if s.Pending() {
 		s.emit()
@@ -111,7 +111,7 @@ func (s *Scanner) Pause() {
 	}
 }
 
-// Pending reports whether Pause would emit something.
+// Pending reports whether Pause would emit a line.
 func (s *Scanner) Pending() bool { return s.Coverage != AllLinesOnce && !s.emitted && len(s.line) > 0 }
 
 // Flush ends the last line of a stream.

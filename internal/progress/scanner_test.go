@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// scan writes the stream in pieces of a size and returns what was emitted.
+// scan writes the stream in pieces of the given size and returns what was emitted.
 func scan(in string, piece int, coverage Coverage) (emitted []string) {
 	s := Scanner{
 		Coverage: coverage,
@@ -115,7 +115,7 @@ func TestScannerFlood(t *testing.T) {
 	flood.WriteString(" \n\r\n\n")
 	for _, coverage := range []Coverage{AllLines, AllLinesOnce} {
 		if emitted := scan(flood.String(), 1<<16, coverage); len(emitted) != 100_000 {
-			t.Errorf("emitted %d lines, want every one", len(emitted))
+			t.Errorf("emitted %d lines, want all", len(emitted))
 		}
 	}
 	emitted := scan(flood.String(), 1<<16, SomeLines)
@@ -124,7 +124,7 @@ func TestScannerFlood(t *testing.T) {
 	}
 	for _, line := range emitted {
 		if !strings.HasPrefix(line, "line ") || strings.Count(line, "line") != 1 {
-			t.Fatalf("emitted %q, which was never a line", line)
+			t.Fatalf("emitted %q, which is not a line of the input", line)
 		}
 	}
 }

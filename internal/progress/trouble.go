@@ -77,8 +77,8 @@ func (t *Tracker) lookForStall() {
 	}
 }
 
-// reportTrouble reports the worst trouble, or that there is none any more, if that is new. An
-// error needs no answer: the reporter knows, and what is said next says it too.
+// reportTrouble reports the worst trouble, or that there is none any more, if that changed. It ignores
+// errors: the reporter knows of them, and the next report will run into them, too.
 func (t *Tracker) reportTrouble(last string) string {
 	t.mu.Lock()
 	worst := ""

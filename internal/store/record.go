@@ -16,7 +16,8 @@ type Record struct {
 	// Silence, if not empty, says why the action is shown as impacted although its runner never said
 	// so. The runner's next report clears it.
 	Silence string
-	// LateEnd is true once the runner of an action that was not proven dead reported its end after all.
+	// LateEnd is true once the runner of an action that was failed as not proven dead has reported its
+	// end after all.
 	LateEnd bool
 	// Waits are the keys that a pending action is queued for: all that its start asked for. It is empty
 	// once the action holds them.

@@ -272,7 +272,7 @@ func testCloseFails(t *testing.T, b Backend) {
 	_, err = begin(within(t), other, kapi.Spec{Title: "next", Keys: []string{"k"}, DismissFailed: true})
 	var held *kapi.HeldError
 	if !errors.As(err, &held) || !held.Holder.NotProvenDead {
-		t.Errorf("a start with the key of what is not proven dead: %v; want it refused as not proven dead", err)
+		t.Errorf("a start with the key of an action not proven dead: %v; want it refused as such", err)
 	}
 	op.finish <- nil
 	receive(t, op.done, "the stubborn operation to return")

@@ -90,7 +90,7 @@ func testQueue(t *testing.T, b Backend) {
 				t.Error("a later start overtook")
 			}
 			if a := find(t, peers[(i+1)%3], later.id); a == nil || a.WaitsFor == nil || a.WaitsFor.Action != q.id {
-				t.Errorf("whose turn comes later is listed as %+v, want it to wait for %s", a, q.id)
+				t.Errorf("a later action is listed as %+v, want it to wait for %s", a, q.id)
 			}
 		}
 		h.SetProgress(0.5)
@@ -168,7 +168,7 @@ func testLeaveQueue(t *testing.T, b Backend) {
 	testQueueBehindFailed(t, peers, holder)
 }
 
-// testQueueBehindFailed: a failed holder keeps its keys until somebody dismisses it.
+// testQueueBehindFailed: a failed holder keeps waiting actions waiting until it is dismissed.
 func testQueueBehindFailed(t *testing.T, peers []*peer.Peer, holder *operation) {
 	q := queue(t, within(t), peers[1], kapi.Spec{Title: "waits", Keys: []string{"k"}})
 	holder.end(t, errors.New("broken"))
@@ -182,7 +182,7 @@ func testQueueBehindFailed(t *testing.T, peers []*peer.Peer, holder *operation) 
 	}
 	wantWait := kapi.WaitsFor{Key: "k", Action: holder.action.ID, Title: "holder"}
 	if a := find(t, peers[1], q.id); a == nil || a.WaitsFor == nil || *a.WaitsFor != wantWait || len(q.began) != 0 {
-		t.Errorf("who waits for what has failed is listed as %+v", a)
+		t.Errorf("the action that waits for a failed one is listed as %+v", a)
 	}
 	if _, err := peers[0].Dismiss(within(t), holder.action.ID, "Zoë"); err != nil {
 		t.Error(err)

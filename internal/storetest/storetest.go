@@ -46,7 +46,7 @@ func Run(t *testing.T, b Backend) {
 	}
 }
 
-// storeCases are about what the Store interface promises.
+// storeCases returns the cases about the promises of the Store interface.
 func storeCases() []testCase {
 	return []testCase{
 		{name: "store/empty", run: testEmpty},
@@ -84,7 +84,7 @@ func storeCases() []testCase {
 	}
 }
 
-// engineCases are about what the engine promises on top of a store.
+// engineCases returns the cases about what the engine promises on top of a store.
 func engineCases() []testCase {
 	return []testCase{
 		{name: "engine/once", run: testOnce},

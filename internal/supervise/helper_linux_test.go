@@ -27,7 +27,7 @@ type helper struct {
 	results *os.File
 
 	outcomes *json.Decoder
-	first    *outcome // once it was read
+	first    *outcome // nil until it is read
 }
 
 // supervised starts a helper that supervises a command. Unless nil, set may change the helper's
@@ -128,7 +128,7 @@ func (h *helper) signal(sig syscall.Signal) {
 	}
 }
 
-// ended returns the report on the end of the tree.
+// ended returns the outcome when the tree has ended.
 func (h *helper) ended() outcome {
 	h.t.Helper()
 	if h.first == nil {

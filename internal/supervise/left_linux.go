@@ -8,7 +8,7 @@ import (
 // lookAtLeft is how often the remaining processes are listed.
 const lookAtLeft = time.Second
 
-// notifyLeft says, when the command itself has ended, what the tree is still waited for.
+// notifyLeft reports, once the command itself has ended, which processes the tree still waits for.
 func (t *Tree) notifyLeft() {
 	if t.left == nil {
 		return

@@ -2,7 +2,7 @@
 
 package supervise
 
-// notifyLeft does nothing: what a command starts is not known here.
+// notifyLeft does nothing: a command's processes are not tracked here.
 func (t *Tree) notifyLeft() {}
 
 // Unseen returns nil: on these systems only the command itself is ever signalled.

@@ -36,8 +36,8 @@ const (
 	stopSignal = syscall.SIGVTALRM
 )
 
-// outcome is what a supervising helper writes to its file 3: when the tree has ended, and again when
-// all was written.
+// outcome is what a supervising helper writes to its descriptor 3: once when the tree has ended, and
+// again when all output has been written.
 type outcome struct {
 	Result Result
 	Text   string
@@ -47,7 +47,7 @@ type outcome struct {
 	Lines  []string
 }
 
-// lose moves an error from the result, where JSON can't encode it, to the report.
+// lose moves an error from the result, where JSON can't encode it, to the outcome.
 func (r *outcome) lose(err error) {
 	r.Result.Lost = nil
 	if err != nil {

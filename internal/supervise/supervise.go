@@ -80,7 +80,7 @@ type Command struct {
 	// command: if this process ends meanwhile, the command is never run. On systems other than Linux
 	// the command already runs by then.
 	Record func(pid int)
-	// Grace is how long after Stop the tree is killed; 0 is 10 seconds, negative is off: at once.
+	// Grace is how long after Stop the tree is killed; 0 means 10 seconds, negative means at once.
 	Grace time.Duration
 }
 

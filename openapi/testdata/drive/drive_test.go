@@ -160,10 +160,10 @@ func TestCancelAndDismiss(t *testing.T) {
 	running := must[*api.DismissActionResponse](t, 409)(c.DismissActionWithResponse(t.Context(), id, api.DismissActionJSONRequestBody{})).JSON409
 	expect(t, "code", running.Code, 20000)
 	asked := must[*api.CancelActionResponse](t, 202)(c.CancelActionWithResponse(t.Context(), id, api.CancelActionJSONRequestBody{})).JSON202
-	expect(t, "when it was asked", asked.CancelRequestedAt != nil, true)
+	expect(t, "cancel_requested_at is present", asked.CancelRequestedAt != nil, true)
 	answer := must[*api.ReportActionResponse](t, 200)(c.ReportActionWithResponse(t.Context(), id, api.Report{Fence: started.Fence})).JSON200
 	expect(t, "cancel", bool(*answer.Cancel), true)
-	expect(t, "id", answer.Id, id) // what an action has, a report's answer has too
+	expect(t, "id", answer.Id, id) // the response to a report has all fields of the action
 
 	failed := api.ReportStatus(api.Failed)
 	must[*api.ReportActionResponse](t, 200)(c.ReportActionWithResponse(t.Context(), id, api.Report{Fence: started.Fence, Status: &failed}))
