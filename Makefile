@@ -1,29 +1,29 @@
-# make run    build ./bin/kapi and start `kapi serve` (ARGS="--flag ..." is passed on)
-# make check  lint and the fast packages in under a minute; says what it leaves out; installs nothing
-# make test   everything that must hold: set-up, lint, cross builds, tests
-# make soak   the tests with their long loops: some three hours on two cores
-# make bench  the measurements of bench/
-# make bench-page  the web page with 1,000 actions, in a real browser
-# make pictures    take the pictures of the documentation anew
-# make notices     write cmd/kapi/notices.txt anew: the licences of what is linked into kapi
+# make run    build ./bin/kapi and run `kapi serve` (ARGS="--flag ..." adds flags)
+# make check  lint and test the fast packages, in under a minute; installs nothing, says what it omits
+# make test   all checks: install test dependencies, lint, cross-build, test
+# make soak   the tests with long loops: about three hours on two cores
+# make bench  the benchmarks in bench/
+# make bench-page  benchmark the web page with 1,000 actions, in a real browser
+# make pictures    retake the screenshots in the documentation
+# make notices     regenerate cmd/kapi/notices.txt: the licences of everything linked into kapi
 # make lint   go vet, gofumpt, staticcheck
-# make lint-openapi   redocly's linter on docs/openapi.yaml; needs npm
-# make build  ./bin/kapi, a static binary
-# make clean  remove what the above made here
+# make lint-openapi   run redocly's linter on docs/openapi.yaml; needs npm
+# make build  build ./bin/kapi, a static binary
+# make clean  remove bin/
 
-# Without a commit to name, or in a checkout that git distrusts because another
-# user owns it, the binary bears no version.
+# The binary has no version if there is no commit, or if git distrusts the checkout because
+# another user owns it.
 VCS := -buildvcs=$(if $(shell git rev-parse --verify --quiet HEAD 2>/dev/null),auto,false)
 
-# One set of build flags for all but the race detector, which needs cgo: each
-# further set would have the database engine compiled once more.
+# One set of build flags for everything except the race detector, which needs cgo: with each
+# further set the database engine would be compiled again.
 export CGO_ENABLED := 0
 export GOFLAGS := -trimpath $(VCS)
 
 TOOL := go tool -modfile=tools/go.mod
 RACE := CGO_ENABLED=1 GOFLAGS=$(VCS) go test -race -vet=off -shuffle=on
 
-# The modules beside the main one that hold packages; tools/ only pins versions.
+# All other modules with packages; tools/ only pins versions.
 MODULES := $(filter-out tools,$(patsubst %/go.mod,%,$(wildcard */go.mod examples/*/go.mod)))
 
 .PHONY: help run build check test soak bench bench-page pictures notices lint lint-openapi cross modules deps clean
@@ -37,13 +37,13 @@ run: build
 build:
 	go build -ldflags '-s -w' -o bin/kapi ./cmd/kapi
 
-# The long packages first. The last keeps all cores busy by itself. What the tests leave to be looked at,
-# the screenshots of the page above all, is under bin/_artifacts.
+# The slowest packages run first; the last one keeps all cores busy by itself. The tests leave
+# artifacts, mainly screenshots of the page, under bin/_artifacts.
 LONG := ./internal/acceptance ./postgres ./internal/browser ./cmd/kapi ./sqlite
 LAST := ./internal/linear
 
-# What needs a database, a browser or the built program is left out, and so are races (a C compiler finds
-# them), the cross builds and the other modules.
+# Packages that need a database, a browser or the built program are omitted, and so are the race detector
+# (which needs a C compiler), the cross builds and the other modules.
 SLOW := $(LONG) $(LAST) ./internal/pgtest
 
 check: lint
@@ -55,8 +55,8 @@ test: deps lint build cross modules
 	$(RACE) -timeout 20m -artifacts -outputdir "$(CURDIR)/bin" $(LONG) $$(go list ./... | grep -v $(LAST:.%=%))
 	$(RACE) -timeout 20m -artifacts -outputdir "$(CURDIR)/bin" $(LAST)
 
-# One package at a time: the crash tests hold kapi to its seconds, which a machine that
-# fuzzes beside them does not.
+# One package at a time: the crash tests check how many seconds kapi takes, which fuzzing at the
+# same time would disturb.
 soak: deps
 	KAPI_SOAK=1 $(RACE) -p 1 -timeout 4h ./...
 
@@ -66,7 +66,7 @@ bench:
 bench-page: deps
 	go test -run xxx -bench Page -benchtime 1x -timeout 20m ./internal/browser
 
-# By way of another file, as the old one is needed to build.
+# Through a temporary file, as the build needs the old one.
 notices:
 	go run ./internal/notices ./cmd/kapi > cmd/kapi/notices.txt.new
 	mv cmd/kapi/notices.txt.new cmd/kapi/notices.txt
@@ -80,7 +80,7 @@ lint:
 	go vet ./...
 	$(TOOL) staticcheck ./...
 
-# The same rules hold in make test, by linters in Go: see openapi/lint_test.go.
+# make test checks the same rules with linters written in Go: see openapi/lint_test.go.
 lint-openapi:
 	npx --yes @redocly/cli@2.77.0 lint --extends recommended-strict docs/openapi.yaml
 
@@ -88,7 +88,7 @@ cross:
 	GOOS=darwin GOARCH=arm64 go build -o /dev/null ./...
 	GOOS=windows GOARCH=amd64 go build -o /dev/null ./...
 
-# Not from the cache, which knows nothing of the files that a test reads in another module.
+# Without the test cache, which ignores files that a test reads in another module.
 modules:
 	@set -e; for m in $(MODULES); do \
 		echo "go vet, go build, go test: $$m"; go -C $$m vet ./...; go -C $$m build -o /dev/null ./...; \

@@ -15,11 +15,11 @@ import (
 	"github.com/coder/websocket"
 )
 
-// BenchmarkAttack measures what an admin waits for the list of 100 actions while a stranger at the same
-// address attacks: with 30 requests a second without a token, with 100 handshakes of the gateway a
+// BenchmarkAttack measures how long an admin waits for the list of 100 actions while a stranger at the
+// same address attacks: with 30 requests a second without a token, with 100 gateway handshakes a
 // second, half of them for a foreign page, with 1,500 idle connections, and with all three; and over
-// TLS, with 2,000 requests over HTTP/2 that never end. The service has the limits that it has by default,
-// and 1,024 open files.
+// TLS, with 2,000 requests over HTTP/2 that never end. The service has its default limits, and 1,024
+// open files.
 func BenchmarkAttack(b *testing.B) {
 	kapi := build(b)
 	few := []string{"sh", "-c", `ulimit -n 1024 && exec "$@"`, "sh", kapi}
@@ -41,7 +41,7 @@ func BenchmarkAttack(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// attacked measures at rest, and under each of the attacks, and stops the service.
+// attacked measures the admin's requests at rest and under each attack, then stops the service.
 func (s *service) attacked(prefix, secret string, attacks map[string][]func(context.Context)) {
 	defer s.stop()
 	admin := &asking{s, secret, s.transport()}
@@ -54,7 +54,7 @@ func (s *service) attacked(prefix, secret string, attacks map[string][]func(cont
 	}
 }
 
-// under measures while the attacks go on.
+// under measures the admin's requests while the attacks run.
 func (s *service) under(admin *asking, attacks []func(context.Context)) float64 {
 	ctx, cancel := context.WithCancel(s.b.Context())
 	var all sync.WaitGroup
@@ -63,11 +63,11 @@ func (s *service) under(admin *asking, attacks []func(context.Context)) float64 
 	for _, attack := range attacks {
 		all.Go(func() { attack(ctx) })
 	}
-	time.Sleep(3 * time.Second) // that all 1,500 are open, and buckets are empty
+	time.Sleep(3 * time.Second) // until all 1,500 are open and the rate limits are used up
 	return admin.p99()
 }
 
-// every calls f at this pace until ctx ends.
+// every calls f at this interval until ctx ends.
 func every(ctx context.Context, pause time.Duration, f func(i int)) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
@@ -80,7 +80,7 @@ func every(ctx context.Context, pause time.Duration, f func(i int)) {
 	}
 }
 
-// requests asks 30 times a second, with wrong tokens and without any.
+// requests sends 30 requests a second, with wrong tokens and without any.
 func (s *service) requests(ctx context.Context) {
 	transport := new(http.Transport)
 	defer transport.CloseIdleConnections()
@@ -100,7 +100,7 @@ func (s *service) requests(ctx context.Context) {
 	})
 }
 
-// handshakes opens 100 connections of the gateway a second and leaves them open.
+// handshakes opens 100 gateway connections a second and leaves them open.
 func (s *service) handshakes(ctx context.Context) {
 	var open []*websocket.Conn
 	every(ctx, time.Second/100, func(i int) {
@@ -117,7 +117,8 @@ func (s *service) handshakes(ctx context.Context) {
 	}
 }
 
-// idleConnections opens 1,500 and keeps them; those that are closed are opened again, 100 a second.
+// idleConnections opens 1,500 connections and keeps them; those that are closed are reopened, 100 a
+// second.
 func (s *service) idleConnections(ctx context.Context) {
 	var open []net.Conn
 	dial := func(int) {
@@ -139,8 +140,8 @@ func (s *service) idleConnections(ctx context.Context) {
 	}
 }
 
-// streams opens 20 connections of HTTP/2, with 100 requests each that send a token by and by; those that
-// are answered are sent again, 100 a second.
+// streams opens 20 HTTP/2 connections with 100 requests each, which never finish sending a token. A
+// request that is answered is sent again within 20 seconds, at most 100 a second in all.
 func (s *service) streams(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -155,7 +156,7 @@ func (s *service) streams(ctx context.Context) {
 	}
 }
 
-// neverEnding begins to sign in on the page, until it is answered or ctx ends.
+// neverEnding begins to sign in on the page without ending the request, until it is answered or ctx ends.
 func (s *service) neverEnding(ctx context.Context, transport *http.Transport) {
 	body, more := io.Pipe()
 	defer more.Close()
@@ -170,15 +171,15 @@ func (s *service) neverEnding(ctx context.Context, transport *http.Transport) {
 	}
 }
 
-// An asking is an admin who asks for the list, again and again.
+// An asking is an admin who requests the list repeatedly.
 type asking struct {
 	*service
 	secret string
 	*http.Transport
 }
 
-// p99 returns what 99 of 100 requests take at most, in milliseconds. One in ten goes over a connection
-// of its own. None may be refused.
+// p99 returns the 99th percentile of the request times, in milliseconds. One request in ten uses a new
+// connection. None may be refused.
 func (a *asking) p99() float64 {
 	const requests, pause = 600, 12 * time.Millisecond // within the rate limit
 	var took []float64

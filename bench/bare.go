@@ -16,12 +16,12 @@ import (
 	store "github.com/kettubot/kapi/sqlite"
 )
 
-// maxBatch is the engine's cap on the changes of one transaction.
+// maxBatch is the engine's limit of changes per transaction.
 const maxBatch = 256
 
-// A bare is what the engine is measured against: one goroutine that writes what callers
-// hand it, up to maxBatch in one transaction, through the statements and the driver that
-// package sqlite uses. It knows no rules, no view and no errors but the driver's.
+// A bare is the baseline for the engine: one goroutine that writes the callers' changes, up to maxBatch
+// per transaction, with the statements and the driver of package sqlite. It has no rules, no view and
+// no errors but the driver's.
 type bare struct {
 	conn  *sqlite.Conn
 	wake  *os.File
@@ -37,7 +37,7 @@ type bare struct {
 	pid    int64
 }
 
-// A write is one change of one action, and the channel on which its caller waits.
+// A write is one change of one action, with the channel on which its caller waits.
 type write struct {
 	kind kind
 	id   string
@@ -49,16 +49,16 @@ type write struct {
 type kind int
 
 const (
-	begins  kind = iota // inserts the action and its key, born running
+	begins  kind = iota // inserts the action, already running, and its key
 	reports             // updates the action
-	ends                // updates the action for the last time, deletes its key
+	ends                // updates the action for the last time, and deletes its key
 )
 
 const title, state = "A lifecycle", "the one state change"
 
-// openBare makes a store at path, and opens it bare.
+// openBare creates a store at path, and opens it as a bare.
 func openBare(path string) (*bare, error) {
-	s, err := store.Open(path) // for the schema
+	s, err := store.Open(path) // creates the schema
 	if err != nil {
 		return nil, err
 	}
@@ -93,9 +93,9 @@ func (b *bare) Close() error {
 	return errors.Join(b.conn.Close(), b.wake.Close())
 }
 
-// lifecycle starts an action, changes its state and ends it. Acknowledged, the change is
-// waited for and costs a write of its own; otherwise it rides along with the end, unless
-// flushed: then it is written beside, and nobody waits for it.
+// lifecycle starts an action, changes its state and ends it. If acknowledged, the change is a write of
+// its own that lifecycle waits for. If flushed, it is a write of its own that nobody waits for.
+// Otherwise it is written with the end.
 func (b *bare) lifecycle(key string, acknowledged, flushed bool) error {
 	id := strings.ToLower(rand.Text())
 	if err := b.do(&write{kind: begins, id: id, key: key}); err != nil {
@@ -177,7 +177,7 @@ func (b *bare) readHead() error {
 	}
 }
 
-// save writes in the order in which package sqlite does.
+// save writes in the same order as package sqlite.
 func (b *bare) save(batch []*write, now int64) error {
 	starts := false
 	for _, w := range batch {
@@ -219,7 +219,7 @@ func (b *bare) save(batch []*write, now int64) error {
 	return b.run(updateHead, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, b.seq) })
 }
 
-// run runs a cached statement that returns nothing.
+// run runs a cached statement that returns no rows.
 func (b *bare) run(query string, bind func(*sqlite.Stmt)) error {
 	stmt, err := b.conn.Prepare(query)
 	if err != nil {

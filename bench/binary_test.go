@@ -19,9 +19,9 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// BenchmarkRun measures what `kapi run -- true` takes beyond `true`: on a store that is
-// there, on one that has to be made, and while `kapi serve` has it open; and what
-// `flock FILE true` takes. The five alternate.
+// BenchmarkRun measures how much longer `kapi run -- true` takes than `true`: on an existing store, on
+// a new one, and while `kapi serve` has the store open; and how long `flock FILE true` takes. The five
+// alternate.
 func BenchmarkRun(b *testing.B) {
 	const rounds = 31
 	kapi := build(b)
@@ -52,9 +52,8 @@ func BenchmarkRun(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkServe measures `kapi serve` over 1,000 actions that another process runs: how
-// long from its exec to the first 200 of /readyz, how much memory is resident then and
-// after 50 lists, and how large the binary is.
+// BenchmarkServe measures `kapi serve` over 1,000 actions that another process runs: the time from exec
+// to the first 200 of /readyz, the resident memory then and after 50 lists, and the size of the binary.
 func BenchmarkServe(b *testing.B) {
 	const starts = 11
 	kapi := build(b)
@@ -90,7 +89,7 @@ func BenchmarkServe(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// build makes the binary as it is released.
+// build builds the binary the way it is released.
 func build(b *testing.B) string {
 	path, err := kapitest.Build(b.TempDir())
 	if err != nil {
@@ -99,7 +98,7 @@ func build(b *testing.B) string {
 	return path
 }
 
-// timed returns how many milliseconds a command takes.
+// timed runs a command and returns its duration in milliseconds.
 func timed(b *testing.B, name string, args ...string) float64 {
 	cmd := exec.Command(name, args...)
 	cmd.Stderr = os.Stderr
@@ -112,33 +111,33 @@ func timed(b *testing.B, name string, args ...string) float64 {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// A service is a `kapi serve` that is ready.
+// A service is a running `kapi serve` that is ready.
 type service struct {
 	b     *testing.B
 	cmd   *exec.Cmd
 	url   string
-	trust *tls.Config // nil: it speaks plain HTTP
-	ready float64     // ms from exec
+	trust *tls.Config // nil: plain HTTP
+	ready float64     // ms from exec until ready
 }
 
-// transport makes one that reaches the service, over HTTP/2 if that has TLS.
+// transport returns a transport for the service, which uses HTTP/2 if the service has TLS.
 func (s *service) transport() *http.Transport {
 	return &http.Transport{TLSClientConfig: s.trust.Clone(), ForceAttemptHTTP2: true}
 }
 
-// serve starts one without rate limits.
+// serve starts a service without rate limits.
 func serve(b *testing.B, kapi, path string) *service {
 	return serveBy(b, path, "env", "KAPI_RATE_LIMIT=0", "KAPI_RATE_LIMIT_ADDRESS=0", kapi)
 }
 
-// serveBy starts one by a command to which the arguments of kapi are added.
+// serveBy starts a service by a command, to which kapi's arguments are appended.
 func serveBy(b *testing.B, path string, args ...string) *service {
 	s := &service{b: b}
 	s.start(path, args...)
 	return s
 }
 
-// serveTLS is serveBy, over TLS.
+// serveTLS is serveBy over TLS.
 func serveTLS(b *testing.B, path string, args ...string) *service {
 	cert, key, trust := certificate(b)
 	s := &service{b: b, trust: trust}
@@ -153,7 +152,7 @@ func (s *service) start(path string, args ...string) {
 		b.Fatal(err)
 	}
 	address := listener.Addr().String()
-	_ = listener.Close() // free for the service; nobody else asks for that one port
+	_ = listener.Close() // nothing else asks for this port
 	if s.url = "http://" + address; s.trust != nil {
 		s.url = "https://" + address
 	}
@@ -189,7 +188,7 @@ func (s *service) stop() {
 	}
 }
 
-// list reads the list of all actions.
+// list requests the list of all actions.
 func (s *service) list(secret string) {
 	req, err := http.NewRequest(http.MethodGet, s.url+"/v4/kapi/actions", nil)
 	if err != nil {
@@ -206,7 +205,7 @@ func (s *service) list(secret string) {
 	}
 }
 
-// resident returns the megabytes (10^6 bytes) that the kernel counts as resident.
+// resident returns the resident memory in megabytes (10^6 bytes).
 func (s *service) resident() float64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// certificate makes the files of one for 127.0.0.1, and what trusts it.
+// certificate makes the files of a certificate for 127.0.0.1, and a client configuration that trusts it.
 func certificate(b *testing.B) (cert, key string, trust *tls.Config) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// BenchmarkCost tells what a lifecycle over PostgreSQL costs, and so what saturates: processor
-// time of the peer and of the server's processes, transactions, round trips and bytes between the
-// two, bytes of WAL, and how much of the time the server spends in fsync. One "turn" is a change
-// of the direction in which bytes go over a connection and back: what a network's latency counts.
+// BenchmarkCost measures what a lifecycle over PostgreSQL costs, and so what limits it: processor time
+// of the peer and of the server's processes, transactions, round trips and bytes between the two, bytes
+// of WAL, and the share of time that the server spends in fsync. One "turn" is a change of direction on
+// a connection and back, which costs one network latency.
 func BenchmarkCost(b *testing.B) {
 	for _, callers := range []int{1, 8, 64, 512} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
@@ -63,7 +63,7 @@ func cost(b *testing.B, peer *peer.Peer, server *pgtest.Server, database string,
 	rate := round(b, callers, perCaller, doNothing(peer))
 	took := time.Since(began)
 	ours, theirs = cpu(b, os.Getpid())-ours, cpuOfServer(b, server)-theirs
-	time.Sleep(2 * time.Second) // a process of the server's tells what it did a second later
+	time.Sleep(2 * time.Second) // a server process reports its statistics up to a second later
 	bytesNow, inSyncNow := wal()
 	n := float64(callers * perCaller)
 	b.ReportMetric(rate, "kapi/s")
@@ -74,11 +74,11 @@ func cost(b *testing.B, peer *peer.Peer, server *pgtest.Server, database string,
 	b.ReportMetric((bytesNow-bytes)/n, "B-WAL/lifecycle")
 }
 
-// cpu is the processor time that a process has used.
+// cpu returns the processor time that a process has used.
 func cpu(b *testing.B, pid int) time.Duration {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0 // it has ended
+		return 0 // the process has ended
 	}
 	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 	user, _ := strconv.Atoi(fields[11])
@@ -89,7 +89,7 @@ func cpu(b *testing.B, pid int) time.Duration {
 	return time.Duration(user+system) * time.Second / 100 // USER_HZ
 }
 
-// cpuOfServer is that of a server's processes.
+// cpuOfServer returns the processor time of all of a server's processes.
 func cpuOfServer(b *testing.B, server *pgtest.Server) time.Duration {
 	sum := cpu(b, server.PID())
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", server.PID()))

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestStatementsAreTheStores: the bare loop is only a measure of the engine as long as it
-// runs what package sqlite runs.
+// TestStatementsAreTheStores checks that the bare loop runs the same SQL as package sqlite; otherwise
+// it would not be a baseline.
 func TestStatementsAreTheStores(t *testing.T) {
 	theirs := constants(t, "../sqlite")
 	for name, ours := range map[string]string{
@@ -55,7 +55,7 @@ func numbers(t *testing.T, name string) map[string]string {
 	return values
 }
 
-// declared adds the constants that a file declares at its top level.
+// declared adds the constants declared at a file's top level.
 func declared(t *testing.T, name string, exprs map[string]ast.Expr) {
 	file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
 	if err != nil {
@@ -75,7 +75,7 @@ func declared(t *testing.T, name string, exprs map[string]ast.Expr) {
 	}
 }
 
-// text evaluates a sum of string literals and names of such sums; "" for all else.
+// text evaluates a concatenation of string literals and constants; it returns "" for anything else.
 func text(exprs map[string]ast.Expr, expr ast.Expr) string {
 	switch e := expr.(type) {
 	case *ast.BasicLit:

@@ -11,9 +11,9 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// BenchmarkDrivers runs the writes of lifecycles in batches of 128 through the driver that
-// package sqlite uses, and through database/sql over the same translation of SQLite. It
-// says why the store isn't written against database/sql.
+// BenchmarkDrivers runs the writes of lifecycles in batches of 128 through the driver that package
+// sqlite uses, and through database/sql over the same translation of SQLite to Go. It is the reason why
+// the store doesn't use database/sql.
 func BenchmarkDrivers(b *testing.B) {
 	for b.Loop() {
 		loop, err := openBare(filepath.Join(b.TempDir(), "zombiezen.db"))
@@ -37,14 +37,14 @@ func BenchmarkDrivers(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// batches returns how many lifecycles a second commit takes.
+// batches returns how many lifecycles a second commit handles.
 func batches(b *testing.B, commit func([]*write) error) float64 {
 	const size, times = 128, 40
 	began := time.Now()
 	for i := range times {
 		starts, stops := make([]*write, size), make([]*write, size)
 		for j := range size {
-			// Unlike those of the other benchmark, these ids needn't be random.
+			// Unlike in BenchmarkLifecycles, these ids needn't be random.
 			id, key := fmt.Sprintf("%d-%06d-%06d", began.UnixNano(), i, j), fmt.Sprintf("key-%d", j)
 			starts[j], stops[j] = &write{kind: begins, id: id, key: key}, &write{kind: ends, id: id, key: key}
 		}
@@ -57,7 +57,7 @@ func batches(b *testing.B, commit func([]*write) error) float64 {
 	return size * times / time.Since(began).Seconds()
 }
 
-// A sqlLoop is a bare loop's commit over database/sql.
+// A sqlLoop is the commit of a bare, over database/sql.
 type sqlLoop struct {
 	*bare // for the values
 	conn  *sql.Conn

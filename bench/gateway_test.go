@@ -15,12 +15,12 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// connections is how many clients a server of the fan-out has.
+// connections is how many clients each server of BenchmarkFanOut has.
 const connections = 10_000
 
-// BenchmarkFanOut measures how long an update takes to all of 10,000 connections in another
-// process, beside a bare loop over the same WebSocket library, and beside bare TCP with a
-// goroutine a connection. kapi's time has the commit in it, with its fsync.
+// BenchmarkFanOut measures how long an update takes to reach all of 10,000 connections in another
+// process, beside a bare loop over the same WebSocket library, and beside bare TCP with a goroutine per
+// connection. kapi's time includes the commit with its fsync.
 func BenchmarkFanOut(b *testing.B) {
 	for b.Loop() {
 		stages := map[string]*stage{}
@@ -32,7 +32,8 @@ func BenchmarkFanOut(b *testing.B) {
 
 		all := map[string][]float64{}
 		var ofWebSocket, ofTCP []float64
-		// One at a time: of what comes faster than it can be told, kapi's readers get the newest.
+		// One at a time: kapi's readers get only the newest of updates that come faster than they can
+		// be sent.
 		for range 25 {
 			took := map[string]float64{}
 			for kind, s := range stages {
@@ -60,7 +61,7 @@ func BenchmarkFanOut(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// A stage is a server and its readers, each a process.
+// A stage is a server and its readers, each a process of its own.
 type stage struct {
 	server, readers *other
 	perConnection   float64 // KiB resident in the server
@@ -75,7 +76,7 @@ func newStage(b *testing.B, kind string) *stage {
 	}
 	time.Sleep(5 * time.Second)
 	s.perConnection = float64(s.resident()-before) / connections
-	s.publish(1, 0) // what is done but once
+	s.publish(1, 0) // warms up
 	return s
 }
 
@@ -92,7 +93,7 @@ type spread struct {
 	bytes             int
 }
 
-// publish sends so many updates to all, and says how long they took.
+// publish sends the updates to all connections, and returns how long they took to arrive.
 func (s *stage) publish(updates int, pause time.Duration) (d spread) {
 	s.readers.ask("expect %d", updates)
 	s.server.ask("publish %d %v", updates, pause)
@@ -102,8 +103,8 @@ func (s *stage) publish(updates int, pause time.Duration) (d spread) {
 	return d
 }
 
-// BenchmarkList measures GET /v4/kapi/actions with 1,000 actions under wrk, beside a handler
-// that checks the same token and writes the same answer from memory.
+// BenchmarkList measures GET /v4/kapi/actions with 1,000 actions under wrk, beside a handler that
+// checks the same token and writes the same response from memory.
 func BenchmarkList(b *testing.B) {
 	wrk, err := exec.LookPath("wrk")
 	if err != nil {
@@ -150,8 +151,8 @@ func BenchmarkList(b *testing.B) {
 	}
 }
 
-// BenchmarkWatch measures the whole way of a change, from the call that makes it to package
-// client in another process: commit, feed, frame, client.
+// BenchmarkWatch measures the whole path of a change, from the call that makes it to package client in
+// another process: commit, feed, frame, client.
 func BenchmarkWatch(b *testing.B) {
 	const changes = 500
 	for b.Loop() {
@@ -187,7 +188,7 @@ func BenchmarkWatch(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// startOne starts an action that goes on until the process ends.
+// startOne starts an action that runs until the process ends.
 func startOne(peer *peer.Peer, i int) error {
 	spec := kapi.Spec{
 		Title: "Resharding the cluster", Description: "Moves slots to the node that was added",

@@ -17,18 +17,16 @@ import (
 	"github.com/kettubot/kapi/sqlite"
 )
 
-// pairs is how many rounds of the engine alternate with as many of the bare loop. What
-// disturbs the machine then disturbs both, and the median of the ratios is steady where
-// neither rate is.
+// pairs is how many rounds of the engine alternate with rounds of the bare loop. A disturbance of the
+// machine then affects both, so the median of the ratios is stable even if the rates are not.
 const pairs = 15
 
-// BenchmarkLifecycles compares durable lifecycles per second: start acknowledged, one
-// state change, end acknowledged, each caller with a key of its own. One operation of the
-// benchmark is a whole comparison.
+// BenchmarkLifecycles compares durable lifecycles per second: start acknowledged, one state change, end
+// acknowledged, with a key per caller. One operation of the benchmark is a whole comparison.
 //
-// In "state" the change is Handle.SetState, which rides along with the end; in "impacted" it
-// is Handle.Impacted, which is acknowledged by itself. The bare loop writes as many rows
-// as the engine did in the round before, which is counted by seq.
+// In "state" the change is Handle.SetState, which is written with the end; in "impacted" it is
+// Handle.Impacted, which is acknowledged by itself. The bare loop writes as many rows as the engine did
+// in the round before, which is known from the seq.
 func BenchmarkLifecycles(b *testing.B) {
 	for _, change := range []string{"state", "impacted"} {
 		for _, callers := range []int{1, 64, 512} {
@@ -80,12 +78,12 @@ func compare(b *testing.B, callers int, acknowledged bool) {
 	bare := func() float64 {
 		extra := rows - 2
 		return round(b, callers, perCaller, func(key string, n int) error {
-			// Spread evenly: the n-th is one too many as often as extra says.
+			// Spreads extra evenly: it is the share of lifecycles that write one more row.
 			flushed := int(float64(n+1)*extra) > int(float64(n)*extra)
 			return loop.lifecycle(key, acknowledged, flushed)
 		})
 	}
-	engine() // warm up
+	engine() // warms up
 	bare()
 	counted.commits.Store(0)
 	loop.commits.Store(0)
@@ -104,7 +102,7 @@ func compare(b *testing.B, callers int, acknowledged bool) {
 	b.ReportMetric(lifecycles*median(written)/float64(loop.commits.Load()), "bare-rows/commit")
 }
 
-// counted counts what the engine commits.
+// A counted store counts what the engine commits.
 type counted struct {
 	store.Store
 	commits atomic.Int64
@@ -115,8 +113,8 @@ func (c *counted) Commit(ctx context.Context, b store.Batch, decide func(store.L
 	return c.Store.Commit(ctx, b, decide)
 }
 
-// round runs perCaller lifecycles by each of callers and returns how many a second were
-// done. n counts them all.
+// round has each of callers run perCaller lifecycles, and returns how many were done per second. n
+// counts all of them.
 func round(b *testing.B, callers, perCaller int, lifecycle func(key string, n int) error) float64 {
 	began := time.Now()
 	if err := drive(callers, perCaller, lifecycle); err != nil {
@@ -125,7 +123,7 @@ func round(b *testing.B, callers, perCaller int, lifecycle func(key string, n in
 	return float64(callers*perCaller) / time.Since(began).Seconds()
 }
 
-// drive runs perCaller lifecycles by each of callers; a caller's error is its last.
+// drive has each of callers run perCaller lifecycles; a caller stops at its first error.
 func drive(callers, perCaller int, lifecycle func(key string, n int) error) error {
 	var all sync.WaitGroup
 	var count atomic.Int64
@@ -154,7 +152,7 @@ func seqOf(b *testing.B, peer *peer.Peer) uint64 {
 
 func median(values []float64) float64 { return quantile(values, 0.5) }
 
-// quantile returns the value below which the share q of values lies.
+// quantile returns the q-quantile of values.
 func quantile(values []float64, q float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]

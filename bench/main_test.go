@@ -17,8 +17,8 @@ import (
 	"github.com/kettubot/kapi/sqlite"
 )
 
-// The test binary is also the other process that some measurements need: with a role in
-// its environment it plays that, on the store named beside it if it needs one, until stdin ends.
+// The test binary is also the other process that some measurements need. If its environment names a
+// role it plays that, until stdin ends, on the store that is named too if the role needs one.
 const (
 	roleVariable  = "KAPI_BENCH_ROLE"
 	storeVariable = "KAPI_BENCH_STORE"
@@ -41,19 +41,19 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// A joined is a process's part in a store.
+// A joined is a peer of this process, with its store.
 type joined struct {
 	*peer.Peer
 	store anyStore
 }
 
-// An anyStore is either of kapi's.
+// An anyStore is one of kapi's two stores.
 type anyStore interface {
 	store.Store
 	auth.Tokens
 }
 
-// openStore opens what is at a path, or a DSN.
+// openStore opens the store at a path or a DSN.
 func openStore(at string) (anyStore, error) {
 	if strings.HasPrefix(at, "postgres:") {
 		return postgres.Open(context.Background(), at, postgres.Options{})
@@ -76,7 +76,7 @@ func onStore(role func(joined) error) func() error {
 	}
 }
 
-// watch prints when it saw which state, in nanoseconds since 1970.
+// watch prints each state with the time at which it saw it, in nanoseconds since 1970.
 func watch(peer joined) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -101,7 +101,7 @@ func watch(peer joined) error {
 	}
 }
 
-// idle prints how many microseconds of CPU the peer used from "ready" to the end of stdin.
+// idle prints how many microseconds of CPU the peer used between "ready" and the end of stdin.
 func idle(joined) error {
 	var before, after syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {

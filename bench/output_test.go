@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// BenchmarkOutput measures how fast the output of a command comes through `kapi run`, which
-// reads it for progress, beside `producer | cat >/dev/null`; and how much memory that takes at a
-// gigabyte and more. The two alternate. There is so much output that the start of kapi itself, which
-// Run measures, doesn't count.
+// BenchmarkOutput measures how fast a command's output passes through `kapi run`, which reads it for
+// progress, beside `producer | cat >/dev/null`; and how much memory that takes for a gigabyte and more.
+// The two alternate. There is so much output that the start of kapi, which BenchmarkRun measures,
+// doesn't matter.
 func BenchmarkOutput(b *testing.B) {
 	const rounds = 21
 	kapi := build(b)

@@ -17,9 +17,9 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// BenchmarkVisibility measures how long a change at one process takes to reach a watcher
-// in another, from the call that makes it (so that the fsync is in it) and from its
-// acknowledgement. Changes come at random moments.
+// BenchmarkVisibility measures how long a change by one process takes to reach a watcher in another,
+// both from the call that makes it (which includes the fsync) and from its acknowledgement. Changes
+// come at random moments.
 func BenchmarkVisibility(b *testing.B) {
 	onEachStore(b, func(b *testing.B, at string) {
 		for b.Loop() {
@@ -29,7 +29,7 @@ func BenchmarkVisibility(b *testing.B) {
 	})
 }
 
-// onEachStore runs a measurement on a new SQLite file, and on a new PostgreSQL database.
+// onEachStore runs a measurement on a new SQLite file and on a new PostgreSQL database.
 func onEachStore(b *testing.B, f func(b *testing.B, at string)) {
 	b.Run("sqlite", func(b *testing.B) { f(b, filepath.Join(b.TempDir(), "kapi.db")) })
 	b.Run("postgres", func(b *testing.B) {
@@ -70,7 +70,7 @@ func visibility(b *testing.B, at string) {
 	other.stop()
 	var fromCall, fromAck []float64
 	for i, at := range seen {
-		if at != 0 { // else a newer one overtook it, which is all that a watcher is promised
+		if at != 0 { // otherwise a newer one replaced it: a watcher gets only the newest
 			fromCall = append(fromCall, float64(at-called[i].UnixNano())/1e6)
 			fromAck = append(fromAck, float64(at-acknowledged[i].UnixNano())/1e6)
 		}
@@ -83,8 +83,8 @@ func visibility(b *testing.B, at string) {
 	b.ReportMetric(quantile(fromAck, 0.99), "p99-ms-from-ack")
 }
 
-// BenchmarkIdle measures what a peer costs that does nothing, in percent of a core: alone,
-// and while another process runs 1,000 actions.
+// BenchmarkIdle measures what an idle peer costs, in percent of a core: alone, and while another
+// process runs 1,000 actions.
 func BenchmarkIdle(b *testing.B) {
 	for _, actions := range []int{0, 1000} {
 		b.Run(fmt.Sprintf("actions=%d", actions), func(b *testing.B) {
@@ -119,7 +119,7 @@ func openPeer(b *testing.B, at string) *peer.Peer {
 	return peer
 }
 
-// hold keeps actions going in this process until the benchmark ends.
+// hold runs actions in this process until the benchmark ends.
 func hold(b *testing.B, path string, actions int) {
 	peer := openPeer(b, path)
 	for i := range actions {
@@ -129,7 +129,7 @@ func hold(b *testing.B, path string, actions int) {
 	}
 }
 
-// An other is another process on the store.
+// An other is another process on the same store.
 type other struct {
 	b     *testing.B
 	stdin io.WriteCloser
@@ -169,7 +169,7 @@ func (o *other) line() string {
 	return o.lines.Text()
 }
 
-// ask tells the other process to do something, and returns what it answers.
+// ask sends a command to the other process and returns its answer.
 func (o *other) ask(format string, args ...any) string {
 	o.send(format, args...)
 	return o.line()

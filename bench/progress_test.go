@@ -10,8 +10,7 @@ import (
 	"github.com/kettubot/kapi/sqlite"
 )
 
-// BenchmarkProgress reports from the hottest loop, over a real file to which the engine
-// publishes meanwhile.
+// BenchmarkProgress reports from a tight loop, on a real file to which the engine publishes meanwhile.
 func BenchmarkProgress(b *testing.B) {
 	b.Run("same", func(b *testing.B) {
 		operate(b, func(h kapi.Handle) {
@@ -24,7 +23,7 @@ func BenchmarkProgress(b *testing.B) {
 		operate(b, func(h kapi.Handle) {
 			p := 0.0
 			for b.Loop() {
-				p += 1e-10 // stays below 1 for longer than any run
+				p += 1e-10 // stays below 1 for longer than any run lasts
 				h.SetProgress(p)
 			}
 		})

@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// readers plays many clients, as cheaply as can be, so that the servers are what is measured.
-// It does what stdin says: "connect ADDRESS KIND COUNT", with KIND tcp for no handshake, or
-// "expect COUNT", the updates that each is to be sent; then it prints how long they took to
-// come, in ms: p50, p99, the longest; and how many bytes one has.
+// readers plays many clients, as cheaply as possible, so that the servers are what is measured. It
+// reads commands from stdin: "connect ADDRESS KIND COUNT", where KIND tcp means no handshake, and
+// "expect COUNT", the number of updates that each connection will get. It then prints how long they
+// took to arrive, in ms: p50, p99, the maximum; and the bytes of one update.
 func readers() error {
 	fmt.Println("ready")
 	in := bufio.NewScanner(os.Stdin)
@@ -57,7 +57,7 @@ type audience struct {
 	lost  atomic.Pointer[error]
 }
 
-// heartbeats come before the gateway's 45 seconds are over.
+// heartbeats is an interval shorter than the gateway's 45 seconds.
 const heartbeats = 25 * time.Second
 
 func (a *audience) connect(address, kind string, n int) error {
@@ -119,7 +119,7 @@ func open(address, kind string) (net.Conn, *bufio.Reader, error) {
 	}
 }
 
-// masked is a short message on its way from a client; a mask of zeros changes nothing.
+// masked returns a short message framed as a client sends it; a mask of zeros changes nothing.
 func masked(text string) []byte {
 	return append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...)
 }
@@ -167,7 +167,7 @@ func (a *audience) follow(r *bufio.Reader) error {
 		buffer = frame
 		i := bytes.Index(frame, []byte(stamp))
 		if i < 0 {
-			continue // an answer to a heartbeat
+			continue // the answer to a heartbeat
 		}
 		now := time.Now().UnixNano()
 		var at int64
@@ -186,7 +186,7 @@ func (a *audience) follow(r *bufio.Reader) error {
 	}
 }
 
-// expect must not be called while updates come.
+// expect must not be called while updates are arriving.
 func (a *audience) expect(updates int) {
 	a.took = make([]int64, a.size*updates)
 	a.done = make(chan struct{})
@@ -197,7 +197,7 @@ func (a *audience) printLatencies() error {
 	select {
 	case <-a.done:
 	case <-time.After(time.Minute):
-		err := errors.New("and none has ended")
+		err := errors.New("and no connection has ended")
 		if lost := a.lost.Load(); lost != nil {
 			err = *lost
 		}

@@ -17,8 +17,8 @@ import (
 	"github.com/riverqueue/river/rivertype"
 )
 
-// The settings of River's own benchmark (`river bench`), save for the cooldown, which is the
-// least that River takes, and for the connections, of which it has no opinion; more are slower here.
+// The settings of River's own benchmark (`river bench`), except for the cooldown, which is River's
+// minimum, and the number of connections, for which it has no setting; more are slower here.
 const (
 	riverCooldown = time.Millisecond
 	riverPoll     = 20 * time.Millisecond
@@ -26,11 +26,10 @@ const (
 	riverConns    = 32
 )
 
-// A way is how River is used. Which is the fastest depends on the number of callers, so all are
-// tried.
+// A way is a way to use River. Which is fastest depends on the number of callers, so all are measured.
 type way struct {
-	// grouped callers hand their jobs to one goroutine, which inserts what waits (InsertMany).
-	// Otherwise each inserts its own. River has no such thing itself.
+	// grouped callers pass their jobs to one goroutine, which inserts all that are waiting
+	// (InsertMany). Otherwise each caller inserts its own. River itself doesn't group.
 	grouped bool
 	// ends is how a caller learns of the end.
 	ends end
@@ -39,13 +38,14 @@ type way struct {
 type end int
 
 const (
-	// byEvent: from a subscription, which tells of it once the completer has recorded it. That
-	// works in batches: of 100 or more every 50 ms, of fewer every 250 ms.
+	// byEvent: from a subscription, which reports the end once the completer has recorded it. The
+	// completer works in batches: of 100 or more every 50 ms, of fewer every 250 ms.
 	byEvent end = iota
-	// byWorker: the worker records it in a transaction of its own (JobCompleteTx).
+	// byWorker: from the worker, which records the end in a transaction of its own (JobCompleteTx).
 	byWorker
-	// nobodyWaits: callers start one after the other, each with a key of its own, and the round is
-	// over when the subscription has told of all ends. So there are more under way than callers.
+	// nobodyWaits: not at all. Callers start one job after the other, each with a key of its own, and
+	// the round is over when the subscription has reported all ends. So more jobs than callers are
+	// under way.
 	nobodyWaits
 )
 
@@ -65,11 +65,11 @@ type queue struct {
 
 	inserts chan *insertion
 	waiting sync.Map      // key -> chan struct{}, closed at the end
-	ended   atomic.Uint64 // as far as is known to be on disk
+	ended   atomic.Uint64 // known to be on disk
 	served  sync.WaitGroup
 }
 
-// lifecycleArgs are a job's: the key, which is unique until the job has ended.
+// lifecycleArgs are a job's arguments: the key, which is unique until the job has ended.
 type lifecycleArgs struct {
 	Key string `json:"key"`
 }
@@ -83,7 +83,7 @@ func (lifecycleArgs) InsertOpts() river.InsertOpts {
 	}}}
 }
 
-// openRiver makes River's tables in a database, and starts it.
+// openRiver creates River's tables in a database and starts it.
 func openRiver(b *testing.B, dsn string, w way) *queue {
 	ctx := context.Background()
 	config, err := pgxpool.ParseConfig(dsn)
@@ -132,7 +132,7 @@ func (q *queue) Close(b *testing.B) {
 	q.pool.Close()
 }
 
-// lifecycle inserts a job with a key, and waits for its end if somebody does.
+// lifecycle inserts a job with a key and, unless nobody waits, waits for its end.
 func (q *queue) lifecycle(key string, n int) error {
 	if q.way.ends == nobodyWaits {
 		return q.insert(lifecycleArgs{fmt.Sprintf("%s-%d", key, n)})
@@ -177,7 +177,7 @@ func (q *queue) release(key string) {
 	}
 }
 
-// An insertion is a job that somebody waits for to be inserted.
+// An insertion is a job whose caller waits for its insertion.
 type insertion struct {
 	args lifecycleArgs
 	err  chan error
@@ -193,7 +193,7 @@ func (q *queue) insert(args lifecycleArgs) error {
 	return refused(result, err)
 }
 
-// insertLoop inserts what waits, all at once.
+// insertLoop inserts all waiting jobs at once.
 func (q *queue) insertLoop() {
 	for first := range q.inserts {
 		group := []*insertion{first}
@@ -217,7 +217,7 @@ func (q *queue) insertLoop() {
 
 func refused(result *rivertype.JobInsertResult, err error) error {
 	if err == nil && result.UniqueSkippedAsDuplicate {
-		err = fmt.Errorf("job %d has the key", result.Job.ID)
+		err = fmt.Errorf("job %d holds the key", result.Job.ID)
 	}
 	return err
 }

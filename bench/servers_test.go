@@ -23,11 +23,11 @@ import (
 	"github.com/kettubot/kapi/server"
 )
 
-// stamp is what stands before the time at which an update was published, in nanoseconds.
+// stamp precedes the time at which an update was published, in nanoseconds.
 const stamp = "at="
 
-// publishers plays a server that tells all its connections of updates. It does what stdin
-// says: "publish COUNT PAUSE" or "resident".
+// publishers plays a server that sends updates to all its connections. It reads commands from stdin:
+// "publish COUNT PAUSE" and "resident".
 func publishers(address string, publish func(stamp string) error) error {
 	fmt.Println("ready")
 	fmt.Println(address)
@@ -71,7 +71,7 @@ func residentKiB() (kib int, err error) {
 	return kib, err
 }
 
-// anybody is let in with the token that the readers have.
+// anybody accepts the token that the readers have.
 func anybody(r *http.Request) (auth.Identity, error) {
 	if r.Header.Get("Authorization") != "Bearer "+benchToken {
 		return auth.Identity{}, auth.ErrInvalidToken
@@ -90,7 +90,7 @@ func listen(h http.Handler) (address string, err error) {
 	return listener.Addr().String(), nil
 }
 
-// serveGateway is kapi's own way, from the commit on.
+// serveGateway serves kapi's own gateway, including the commits.
 func serveGateway(peer joined) error {
 	address, err := listen(server.New(peer.Peer, server.Options{Authenticate: anybody, RateLimit: -1, RateLimitAddress: -1}))
 	if err != nil {
@@ -102,7 +102,7 @@ func serveGateway(peer joined) error {
 	})
 }
 
-// A bareFrame is what the bare servers send: as many bytes as kapi does.
+// A bareFrame is what the bare servers send: as many bytes as kapi sends.
 func bareFrame(seq int, stamp string) []byte {
 	now := time.Now().UnixMilli()
 	data, err := json.Marshal(map[string]any{"op": 0, "t": "KAPI_ACTION_UPDATE", "s": seq, "d": kapi.Action{
@@ -123,7 +123,7 @@ func hostname() string {
 
 var bareReady = []byte(`{"op":0,"t":"READY","s":0,"d":{}}`)
 
-// bareWebSocket tells all connections of the same library in a loop, and does nothing else.
+// bareWebSocket sends to all connections of the same library in a loop, and does nothing else.
 func bareWebSocket() error {
 	var mu sync.Mutex
 	var all []*websocket.Conn
@@ -165,7 +165,7 @@ func bareWebSocket() error {
 	})
 }
 
-// bareTCP has a goroutine for each connection, which writes what it is given.
+// bareTCP has a goroutine per connection, which writes what it is given.
 func bareTCP() error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -211,7 +211,7 @@ func bareTCP() error {
 	})
 }
 
-// framed is a text message on its way from a WebSocket server.
+// framed returns a text message framed as a WebSocket server sends it.
 func framed(text []byte) []byte {
 	frame := []byte{0x81}
 	if len(text) < 126 {
@@ -222,8 +222,8 @@ func framed(text []byte) []byte {
 	return append(frame, text...)
 }
 
-// serveLists serves kapi's list of 1,000 actions at one address; and at another the same
-// headers and bytes, from memory, to whom the same check lets in.
+// serveLists serves kapi's list of 1,000 actions at one address, and the same headers and bytes from
+// memory at another, after the same check of the token.
 func serveLists(peer joined) error {
 	for i := range 1000 {
 		if err := startOne(peer.Peer, i); err != nil {
@@ -239,7 +239,7 @@ func serveLists(peer joined) error {
 	}
 	check := auth.NewAuthenticator(peer.store).Authenticate
 	kapiServer := server.New(peer.Peer, server.Options{Authenticate: check, RateLimit: -1, RateLimitAddress: -1})
-	time.Sleep(2 * time.Second) // progress and state have come
+	time.Sleep(2 * time.Second) // until progress and state have been published
 	get := func(header http.Header) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(http.MethodGet, "/v4/kapi/actions", nil)
 		r.Header = header
@@ -253,7 +253,7 @@ func serveLists(peer joined) error {
 	header.Set("If-None-Match", etag)
 	unchanged := get(header)
 	if full.Code != http.StatusOK || unchanged.Code != http.StatusNotModified {
-		return fmt.Errorf("answers %d, %d", full.Code, unchanged.Code)
+		return fmt.Errorf("got status %d and %d", full.Code, unchanged.Code)
 	}
 	own, err := listen(kapiServer)
 	if err != nil {

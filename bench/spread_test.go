@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// BenchmarkSpread compares callers at one peer with as many that are spread over eight, on one
-// PostgreSQL server. Every peer is a process of its own, that of the one included; the eight
-// follow what each other does. The keys are all different.
+// BenchmarkSpread compares callers at one peer with the same number spread over eight peers, on one
+// PostgreSQL server. Every peer is a process of its own. The eight peers follow each other's changes.
+// All keys are different.
 func BenchmarkSpread(b *testing.B) {
 	const peers = 8
 	for _, callers := range []int{64, 512} {
@@ -44,8 +44,8 @@ func spreadOver(b *testing.B, dsn string, peers int) []*other {
 	return others
 }
 
-// together has callers spread over processes, and returns how many lifecycles a second they
-// have in all.
+// together has callers spread over processes, and returns how many lifecycles a second they achieve in
+// total.
 func together(b *testing.B, others []*other, callers, perCaller int) float64 {
 	began := time.Now()
 	for i, o := range others {
@@ -59,8 +59,8 @@ func together(b *testing.B, others []*other, callers, perCaller int) float64 {
 	return float64(callers*perCaller) / time.Since(began).Seconds()
 }
 
-// lifecycles runs some whenever it is told to: a number that its keys begin with, how many callers,
-// how many each.
+// lifecycles runs lifecycles for each line on stdin: a number for the prefix of the keys, how many
+// callers, how many each.
 func lifecycles(peer joined) error {
 	do := doNothing(peer.Peer)
 	fmt.Println("ready")

@@ -1,7 +1,7 @@
 package bench
 
-// The statements of package sqlite, copied, because the bare loop must not run through any
-// code of kapi. TestStatementsAreTheStore's fails when they drift.
+// The statements of package sqlite, copied, because the bare loop must not run any of kapi's code.
+// TestStatementsAreTheStores fails when they drift.
 const (
 	columns = `seq, id, title, description, created_at, status, progress, state, keys, updated_at, started_at,
 		runner, host, pid, heard_at, cancel_requested_at, cancelled_by, exit_code, fence, flags, silence, waits, ticket, waits_for, sender`

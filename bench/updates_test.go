@@ -10,8 +10,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// BenchmarkUpdates measures how many reports of progress a second come to the store, from
-// operations that each have something new 20 times a second; ten of those are published.
+// BenchmarkUpdates measures how many progress reports a second reach the store, from operations that
+// each have new progress 20 times a second, ten of which are published.
 func BenchmarkUpdates(b *testing.B) {
 	for _, actions := range []int{1000, 5000} {
 		b.Run(fmt.Sprintf("actions=%d", actions), func(b *testing.B) {
@@ -41,7 +41,7 @@ func BenchmarkUpdates(b *testing.B) {
 	}
 }
 
-// report makes progress until it is stopped.
+// report makes progress until stop or ctx ends.
 func report(ctx, stop context.Context, h kapi.Handle) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

@@ -14,28 +14,28 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// startServer starts a PostgreSQL that syncs to disk, as it comes: synchronous_commit is on, the
-// buffers are the 128 MB that PostgreSQL takes by default.
+// startServer starts a PostgreSQL server that syncs to disk, with default settings: synchronous_commit
+// is on, shared_buffers is 128 MB.
 func startServer(b *testing.B) *pgtest.Server {
 	return pgtest.For(b, pgtest.Options{Durable: true, Settings: map[string]string{
 		"shared_buffers": "128MB", "max_connections": "200", "track_wal_io_timing": "on",
 	}})
 }
 
-// versus is how many rounds of kapi alternate with as many of River, of about a second each.
+// versus is how many rounds of kapi alternate with rounds of River, of about a second each.
 const versus = 7
 
 // BenchmarkRiver compares lifecycles per second with those of River's unique jobs, on the same
-// PostgreSQL server, in databases of their own. A lifecycle is, for both:
+// PostgreSQL server, in separate databases. For both, a lifecycle is:
 //
 //   - a start with a key, refused if it is held; on disk before the caller goes on;
 //   - the work, which is nothing, begun by one worker;
 //   - the end and with it the key's release; on disk before the caller is told.
 //
-// That is Peer.Do here. There it is Insert with UniqueOpts over all states but the final ones,
-// a fetch, which is on disk as well, and a completion, of which the caller learns in one of
-// several ways (see way). In those called "unawaited" the callers of neither wait for the end: it
-// is Peer.Start here, and the round is over when all have ended.
+// For kapi that is Peer.Do. For River it is Insert with UniqueOpts over all states but the final ones,
+// a fetch, which is on disk as well, and a completion, of which the caller learns in one of several
+// ways (see way). In the ways called "unawaited", callers of neither wait for the end: for kapi that is
+// Peer.Start, and the round is over when all have ended.
 func BenchmarkRiver(b *testing.B) {
 	for _, callers := range []int{64, 512} {
 		for _, w := range []way{
@@ -80,7 +80,7 @@ func compareRiver(b *testing.B, callers int, w way) {
 	b.ReportMetric(median(ratios), "ratio")
 }
 
-// doNothing is a lifecycle without a change.
+// doNothing returns a lifecycle without a change.
 func doNothing(peer *peer.Peer) func(key string, n int) error {
 	operation := func(context.Context, kapi.Handle) error { return nil }
 	return func(key string, _ int) error {
@@ -88,7 +88,7 @@ func doNothing(peer *peer.Peer) func(key string, n int) error {
 	}
 }
 
-// startNothing is one whose end nobody waits for.
+// startNothing returns a lifecycle whose end nobody waits for.
 func startNothing(peer *peer.Peer) func(key string, n int) error {
 	operation := func(context.Context, kapi.Handle) error { return nil }
 	return func(key string, n int) error {
@@ -97,7 +97,7 @@ func startNothing(peer *peer.Peer) func(key string, n int) error {
 	}
 }
 
-// untilAllEnded measures rounds that last until all that was started has ended.
+// untilAllEnded measures rounds that last until everything started has ended.
 func untilAllEnded(b *testing.B, callers int, lifecycle func(string, int) error, ended func() uint64) func(int) float64 {
 	return func(perCaller int) float64 {
 		goal := ended() + uint64(callers*perCaller)
@@ -110,7 +110,7 @@ func untilAllEnded(b *testing.B, callers int, lifecycle func(string, int) error,
 	}
 }
 
-// aSecond warms up, and returns how many lifecycles a caller has in a second.
+// aSecond warms up, and returns how many lifecycles each caller does in a second.
 func aSecond(callers int, rate func(perCaller int) float64) int {
 	rate(max(2, 1000/callers))
 	return max(2, int(rate(max(2, 2000/callers)))/callers)

@@ -12,13 +12,13 @@ import (
 	"testing"
 )
 
-// A wire is a way to a server on which it is counted what goes over it.
+// A wire is a connection to a server that counts the bytes and turns on it.
 type wire struct {
 	folder          string
 	up, down, turns atomic.Int64
 }
 
-// tap makes a wire to the server of a DSN, which names a socket.
+// tap makes a wire to the server of a DSN that names a socket.
 func tap(b *testing.B, dsn string) *wire {
 	server, err := url.Parse(dsn)
 	if err != nil {
@@ -62,7 +62,7 @@ func (w *wire) carry(conn net.Conn, server string) {
 	if err != nil {
 		return
 	}
-	var asked atomic.Bool // the last that went was a question
+	var asked atomic.Bool // the last bytes went to the server
 	var back sync.WaitGroup
 	back.Go(func() {
 		_, _ = io.Copy(conn, counting{other, func(n int) {
@@ -81,7 +81,7 @@ func (w *wire) carry(conn net.Conn, server string) {
 	back.Wait()
 }
 
-// A counting reader counts what it read.
+// A counting reader counts the bytes that it reads.
 type counting struct {
 	io.Reader
 	count func(n int)

@@ -12,11 +12,11 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// otherKeys is the label of refusals by keys that aren't told apart. A key of that name is
-// counted with them.
+// otherKeys is the label for refusals by keys that have no label of their own. A key with this name is
+// counted there, too.
 const otherKeys = "other"
 
-// A collector turns what was counted into metrics, at each scrape.
+// A collector converts counts into metrics, at each scrape.
 type collector struct {
 	peer    *peer.Peer
 	gateway *gateway.Counters
@@ -31,8 +31,8 @@ type collector struct {
 	connections, frames, coalesced, ended *prometheus.Desc
 }
 
-// Collector returns a collector of a peer's metrics and, if counters is not nil, of those of
-// the gateways that count in it. To have several peers in one registry, tell them apart with
+// Collector returns a collector of a peer's metrics and, if counters is not nil, of those of the
+// gateways that count in it. To use several peers in one registry, distinguish them with
 // prometheus.WrapRegistererWith.
 func Collector(p *peer.Peer, counters *gateway.Counters) prometheus.Collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
@@ -40,27 +40,27 @@ func Collector(p *peer.Peer, counters *gateway.Counters) prometheus.Collector {
 	}
 	return &collector{
 		peer: p, gateway: counters, version: version(),
-		build:   desc("build_info", "Always 1; the labels say which kapi this is and what built it.", "version", "goversion"),
+		build:   desc("build_info", "Always 1; the labels are the versions of kapi and of Go.", "version", "goversion"),
 		actions: desc("actions", "Ongoing actions by status, as this peer knows them.", "status"),
 
 		starts:   desc("starts_total", "Actions that this peer started. A sum over peers counts each once."),
-		ends:     desc("ends_total", "Ends of actions that this peer recorded, by the status that they ended in; what failed and was dismissed counts as failed and as aborted. A sum over peers counts each once.", "status"),
-		refusals: desc("refusals_total", "Starts that this peer refused because an ongoing action held a key, by that key; keys after the first 100 count as other. A sum over peers counts each once.", "key"),
+		ends:     desc("ends_total", "Ends of actions that this peer recorded, by final status. An action that failed and was dismissed counts once as failed and once as aborted. A sum over peers counts each once.", "status"),
+		refusals: desc("refusals_total", "Starts that this peer refused because an ongoing action held a key, by that key; keys beyond the first 100 count as other. A sum over peers counts each once.", "key"),
 
-		seenStarts: desc("seen_starts_total", "Actions that this peer saw being started, whichever peer did it. All peers count the same ones: don't sum."),
-		seenEnds:   desc("seen_ends_total", "Ends of actions that this peer saw, whichever peer recorded them. All peers count the same ones: don't sum.", "status"),
+		seenStarts: desc("seen_starts_total", "Actions that this peer saw being started, by any peer. All peers count the same actions: don't sum."),
+		seenEnds:   desc("seen_ends_total", "Ends of actions that this peer saw, recorded by any peer. All peers count the same ends: don't sum.", "status"),
 
-		batches:      desc("commit_batches_total", "Transactions of this peer by outcome: written, empty (nothing to write, so nothing was synced), failed.", "outcome"),
-		batchChanges: desc("commit_batch_changes", "Changes in each written transaction."),
-		batchSeconds: desc("commit_duration_seconds", "Time of each written transaction, from asking for the store's write lock until it was on disk."),
+		batches:      desc("commit_batches_total", "Transactions of this peer by outcome: written, empty (nothing to write or sync), failed.", "outcome"),
+		batchChanges: desc("commit_batch_changes", "Changes per written transaction."),
+		batchSeconds: desc("commit_duration_seconds", "Duration of each written transaction, from requesting the store's write lock until it is on disk."),
 
-		lag: desc("feed_lag_seconds", "Time from each change by another peer to when this peer knew of it, by the wall clocks of both; never below 0."),
-		age: desc("feed_age_seconds", "Time since this peer last knew all that the store has. Around 1 or below, unless the store can't be read."),
+		lag: desc("feed_lag_seconds", "Time from a change by another peer until this peer knew of it, by the wall clocks of both; never below 0."),
+		age: desc("feed_age_seconds", "Time since this peer was last up to date with the store. At most about 1, unless the store can't be read."),
 		seq: desc("feed_seq", "Number of the newest change that this peer knows of."),
 
 		connections: desc("gateway_connections", "Open connections to the gateway."),
-		frames:      desc("gateway_frames_sent_total", "Messages that the gateway sent, one for each connection that it was sent to."),
-		coalesced:   desc("gateway_coalesced_total", "Updates that connections were not sent because newer ones of the actions replaced them before the connections had taken what came before."),
+		frames:      desc("gateway_frames_sent_total", "Messages that the gateway sent; a message to several connections counts once for each."),
+		coalesced:   desc("gateway_coalesced_total", "Updates that were not sent to a connection because a newer update of the same action replaced them while they waited."),
 		ended:       desc("gateway_closed_total", "Connections that ended, by close code and reason.", "code", "reason"),
 	}
 }
@@ -135,7 +135,7 @@ func (c *collector) collectGateway(to sink) {
 	}
 }
 
-// A sink takes the metrics of one scrape.
+// A sink receives the metrics of one scrape.
 type sink chan<- prometheus.Metric
 
 func (s sink) gauge(d *prometheus.Desc, v float64, labels ...string) {
@@ -162,7 +162,7 @@ func total(h peer.Histogram) (n uint64) {
 	return n
 }
 
-// version is that of kapi in this program, whose own it may be or not.
+// version returns kapi's version, whether kapi is this program's main module or a dependency.
 func version() string {
 	const path = "github.com/kettubot/kapi"
 	info, ok := debug.ReadBuildInfo()

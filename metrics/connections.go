@@ -6,13 +6,13 @@ import (
 	"github.com/kettubot/kapi/server"
 )
 
-// Connections returns a collector of a server's counts of connections.
+// Connections returns a collector of a server's connection counts.
 func Connections(c *server.Connections) prometheus.Collector {
 	return &connections{
 		of:       c,
-		open:     prometheus.NewDesc("kapi_connections", "Open connections: signed_in, whose client has shown a valid token, and stranger.", []string{"client"}, nil),
-		closed:   prometheus.NewDesc("kapi_connections_closed_total", "Connections that were closed to make room for others.", nil, nil),
-		failures: prometheus.NewDesc("kapi_accept_failures_total", "Failures to accept a connection, as when there are too many open files.", nil, nil),
+		open:     prometheus.NewDesc("kapi_connections", "Open connections: signed_in if the client has shown a valid token, otherwise stranger.", []string{"client"}, nil),
+		closed:   prometheus.NewDesc("kapi_connections_closed_total", "Connections closed to make room for others.", nil, nil),
+		failures: prometheus.NewDesc("kapi_accept_failures_total", "Failures to accept a connection, for example because of too many open files.", nil, nil),
 	}
 }
 

@@ -1,10 +1,10 @@
-// Package metrics exports what a peer, its gateway and its server count to Prometheus. It is a package of
-// its own so that who doesn't want it doesn't link the Prometheus client.
+// Package metrics exports the counts of a peer, its gateway and its server to Prometheus. It is
+// separate so that programs without it don't link the Prometheus client.
 //
-// # Serve them
+// # Serve the metrics
 //
-// [Handler] answers with all of it, and with what the Go runtime and the process say of
-// themselves. Package server puts it behind its door, at GET /metrics, for admins:
+// [Handler] serves all of them, and the metrics of the Go runtime and the process. Package server
+// offers it to admins at GET /metrics:
 //
 //	var counters gateway.Counters
 //	handler := server.New(peer, server.Options{
@@ -17,16 +17,15 @@
 //
 //	registry.MustRegister(metrics.Collector(peer, &counters))
 //
-// [Connections] are those of a server that limits them.
+// [Connections] adds those of a server that limits its connections.
 //
-// docs/metrics.md has a table of them and says what each one counts exactly.
+// docs/metrics.md lists all metrics and defines what each one counts.
 //
 // # Promises
 //
-//   - No label holds an id, a title or a state. Keys are in one, kapi_refusals_total: the
-//     first 100 of them that were refused.
-//   - Counters grow from the time that the peer was opened. Those of starts, ends and refusals
-//     count what this peer did, so a sum over all peers counts each once; those of what it has
-//     seen count what all peers did.
-//   - A scrape asks the store nothing, and so answers in an outage too.
+//   - No label holds an id, a title or a state. Only kapi_refusals_total has keys in a label: the
+//     first 100 that were refused.
+//   - Counters start at 0 when the peer is opened. Those of starts, ends and refusals count what this
+//     peer did, so a sum over all peers counts each once. Those named seen count what all peers did.
+//   - A scrape doesn't access the store, so it also works during an outage.
 package metrics

@@ -12,10 +12,9 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// Handler answers any request with what Collector and more (Connections, for one) collect, and with the
-// metrics of the Go runtime and the process. It asks nobody who they are: package server does
-// (Options.Metrics). What can't be collected is logged and left out; a nil log is
-// slog.Default().
+// Handler serves the metrics of Collector and of more (such as Connections), and those of the Go
+// runtime and the process. It doesn't authenticate anybody: package server does (Options.Metrics).
+// Metrics that can't be collected are logged and left out. If log is nil, slog.Default() is used.
 func Handler(p *peer.Peer, counters *gateway.Counters, log *slog.Logger, more ...prometheus.Collector) http.Handler {
 	if log == nil {
 		log = slog.Default()

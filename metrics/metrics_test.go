@@ -46,7 +46,7 @@ func newPeer(t *testing.T) *peer.Peer {
 	return k
 }
 
-// busy is a peer that has done one of everything.
+// busy returns a peer that has done one of everything.
 func busy(t *testing.T) *peer.Peer {
 	t.Helper()
 	k := newPeer(t)
@@ -63,7 +63,7 @@ func busy(t *testing.T) *peer.Peer {
 	return k
 }
 
-// scrape returns the text, and its values by series.
+// scrape returns the response and its values by series.
 func scrape(t *testing.T, k *peer.Peer, counters *gateway.Counters) (string, map[string]string) {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -122,11 +122,11 @@ func TestValues(t *testing.T) {
 		}
 	}
 	if age, err := strconv.ParseFloat(values["kapi_feed_age_seconds"], 64); err != nil || age < 0 || age > 30 {
-		t.Errorf("the age is %v, %v", age, err)
+		t.Errorf("feed_age_seconds is %v, %v", age, err)
 	}
 	for _, name := range []string{"go_goroutines", "process_cpu_seconds_total"} {
 		if values[name] == "" {
-			t.Errorf("there is no %s", name)
+			t.Errorf("series %s is missing", name)
 		}
 	}
 	build := regexp.MustCompile(`kapi_build_info\{goversion="go1\.[^"]+",version="[^"]+"\} 1\n`)
@@ -135,7 +135,7 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// What a server's connections count is there, if it is asked for.
+// A server's connection counts are included if they are added.
 func TestConnections(t *testing.T) {
 	limits := server.LimitConnections(server.ConnectionLimits{MaxConnections: 2, MaxConnectionsAddress: 1, Logger: slog.New(slog.DiscardHandler)})
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
@@ -165,7 +165,7 @@ func TestConnections(t *testing.T) {
 		"kapi_connections_closed_total 2", "kapi_accept_failures_total 0",
 	} {
 		if !strings.Contains(w.Body.String(), "\n"+want+"\n") {
-			t.Errorf("no %s in\n%s", want, w.Body)
+			t.Errorf("missing %s in\n%s", want, w.Body)
 		}
 	}
 }
@@ -178,7 +178,7 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// The table of docs/metrics.md has what there is: names, types and labels.
+// The table in docs/metrics.md matches the metrics: names, types and labels.
 func TestDocumented(t *testing.T) {
 	text, values := scrape(t, busy(t), new(gateway.Counters))
 	exposed := map[string]string{}
@@ -203,7 +203,7 @@ func TestDocumented(t *testing.T) {
 	}
 }
 
-// describe returns a type and its labels, which stand in text as the pattern says.
+// describe returns a type and its labels, which pattern finds in text.
 func describe(kind, text, pattern string) string {
 	words := []string{}
 	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
@@ -213,7 +213,7 @@ func describe(kind, text, pattern string) string {
 	return strings.Join(append([]string{kind}, words...), " ")
 }
 
-// Programs that have a registry add kapi to it: without a gateway, and more than once.
+// A program's own registry can include kapi, without a gateway and more than once.
 func TestCollector(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	for _, name := range []string{"a", "b"} {
@@ -232,11 +232,11 @@ func TestCollector(t *testing.T) {
 		}
 	}
 	if len(families) != 13 {
-		t.Errorf("%d families", len(families))
+		t.Errorf("got %d metric families", len(families))
 	}
 }
 
-// After the peer was closed it still says what it has done.
+// After the peer has been closed, its metrics are still served.
 func TestClosed(t *testing.T) {
 	k := busy(t)
 	if err := k.Close(); err != nil {

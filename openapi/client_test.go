@@ -19,7 +19,7 @@ import (
 	"github.com/oapi-codegen/oapi-codegen/v2/pkg/codegen"
 	"github.com/oapi-codegen/oapi-codegen/v2/pkg/util"
 
-	// The generated client imports them.
+	// The generated client imports this package.
 	_ "github.com/oapi-codegen/nullable"
 	_ "github.com/oapi-codegen/runtime"
 
@@ -31,8 +31,8 @@ import (
 
 const document = "../docs/openapi.yaml"
 
-// TestClient has the generated client drive a server, at the path that the file's first server has, which is
-// what programs have for a default: testdata/drive says how.
+// TestClient has the generated client drive a server, with the path of the first server in the file,
+// which is the default of such programs. testdata/drive has the calls.
 func TestClient(t *testing.T) {
 	doc, err := util.LoadSwagger(document)
 	if err != nil {
@@ -43,7 +43,7 @@ func TestClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	address, tokens := serve(t)
-	// go vet wants a folder for each package.
+	// go vet needs a folder for each package.
 	drive := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-vet=off", "-overlay", overlay(t, generate(t)), "./testdata/drive")
 	drive.Env = append(os.Environ(), "DRIVE_URL="+address+base.Path, "DRIVE_ADMIN="+tokens["admin"], "DRIVE_PLAIN="+tokens["plain"])
 	if out, err := drive.CombinedOutput(); err != nil {
@@ -51,7 +51,7 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// TestClientOf32Bits: a type as wide as the machine's word can't hold a time on a machine of 32 bits.
+// TestClientOf32Bits checks that no time is of type int, which can't hold one on a 32-bit machine.
 func TestClientOf32Bits(t *testing.T) {
 	files := token.NewFileSet()
 	file, err := parser.ParseFile(files, "api.go", generate(t), 0)
@@ -83,7 +83,7 @@ func TestClientOf32Bits(t *testing.T) {
 	})
 }
 
-// generate returns the client's source.
+// generate returns the source of the client.
 func generate(t *testing.T) string {
 	t.Helper()
 	doc, err := util.LoadSwagger(document)
@@ -101,7 +101,7 @@ func generate(t *testing.T) string {
 	return source
 }
 
-// overlay makes source the package testdata/drive/api for the go command, and returns the file that says so.
+// overlay returns an overlay file that makes source the package testdata/drive/api for the go command.
 func overlay(t *testing.T, source string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -121,7 +121,8 @@ func overlay(t *testing.T, source string) string {
 	return filepath.Join(dir, "overlay.json")
 }
 
-// serve starts a server, and returns its address, a token of an admin, and a plain one, without permissions.
+// serve starts a server, and returns its address and two tokens: an admin's, and one without
+// permissions.
 func serve(t *testing.T) (address string, tokens map[string]string) {
 	t.Helper()
 	store, err := sqlite.OpenMemory()

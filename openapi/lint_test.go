@@ -16,15 +16,15 @@ import (
 	"github.com/speakeasy-api/openapi/openapi/linter/rules"
 )
 
-// TestLint holds the file to what redocly's linter recommends, by linters in Go. `make lint-openapi` runs
-// redocly's own, which needs npm.
+// TestLint checks the file by the rules that redocly's linter recommends, with linters written in Go.
+// `make lint-openapi` runs redocly's own, which needs npm.
 func TestLint(t *testing.T) {
 	for _, fault := range lint(t, text(t)) {
 		t.Error(fault)
 	}
 }
 
-// TestLintNotices: each of these faults, made in the file, is found.
+// TestLintNotices checks that each of these faults is found when it is put into the file.
 func TestLintNotices(t *testing.T) {
 	good := text(t)
 	for rule, fault := range map[string]struct{ old, new string }{
@@ -43,10 +43,10 @@ func TestLintNotices(t *testing.T) {
 	} {
 		bad := strings.Replace(good, fault.old, fault.new, 1)
 		if bad == good {
-			t.Errorf("%s: the file has no %q", rule, fault.old)
+			t.Errorf("%s: the file does not contain %q", rule, fault.old)
 		}
 		if found := lint(t, bad); !slices.ContainsFunc(found, func(err error) bool { return strings.Contains(err.Error(), rule) }) {
-			t.Errorf("%s is not found, but %v", rule, found)
+			t.Errorf("%s was not found, only %v", rule, found)
 		}
 	}
 }
@@ -81,7 +81,7 @@ func lint(t *testing.T, text string) (faults []error) {
 	return append(faults, out.Results...)
 }
 
-// valid checks the structure, the references and the examples, and what no linter in Go has a rule for.
+// valid checks the structure, references and examples, and rules for which there is no linter in Go.
 func valid(text string) error {
 	doc, err := openapi3.NewLoader().LoadFromData([]byte(text))
 	if err != nil {
@@ -106,7 +106,7 @@ func valid(text string) error {
 	return errors.Join(append(faults, err)...)
 }
 
-// recommended registers what redocly recommends; its names stand behind.
+// recommended registers the rules that redocly recommends; the comments are redocly's names for them.
 func recommended(r *linter.Registry[*openapi.OpenAPI]) {
 	r.Register(&rules.PathParamsRule{})             // path-parameters-defined
 	r.Register(&rules.PathDeclarationsRule{})       // path-declaration-must-exist

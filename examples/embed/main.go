@@ -1,10 +1,10 @@
-// Embed is a service that runs its own resharding as an action, and lets admins watch and
-// dismiss it over REST.
+// Embed is a service that runs its own resharding as an action, and lets admins watch and dismiss it
+// over REST.
 //
 //	go run ./examples/embed
 //
-// prints an admin token and the address; POST /reshard starts the resharding, and a second
-// POST while it goes on is answered with 409 and who holds the key.
+// prints an admin token and the address. POST /reshard starts the resharding; a second POST while it
+// runs is answered with 409 and says who holds the key.
 package main
 
 import (
@@ -47,7 +47,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer p.Close() // asks operations to stop, waits the grace period
+	defer p.Close() // asks operations to stop, and waits for the grace period
 
 	secret, token, err := auth.New("example", auth.TypeUser, auth.Admin, time.Hour)
 	if err != nil {
@@ -60,7 +60,7 @@ func run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("/", server.New(p, server.Options{
 		Authenticate: auth.NewAuthenticator(store).Authenticate,
-		Hosts:        []string{"localhost"}, // on loopback, so that no web page gets in by a name of its own
+		Hosts:        []string{"localhost"}, // on loopback, so that a web page can't reach it under a name of its own
 	}))
 	mux.HandleFunc("POST /reshard", func(w http.ResponseWriter, r *http.Request) { startReshard(p, w, r) })
 
@@ -79,8 +79,8 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// storePath is in a folder where only this user can make files: in one that is everybody's, another could
-// have made a store of that name before, and would read what is kept in it.
+// storePath returns a path in a folder where only this user can create files. In a shared folder,
+// another user could have created a store of that name, and would be able to read it.
 func storePath() (string, error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
@@ -103,7 +103,7 @@ func startReshard(p *peer.Peer, w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// reshard moves slots. It hands its fence to whatever must refuse a stale holder.
+// reshard moves slots. It passes its fence to whatever must refuse a stale holder.
 func reshard(ctx context.Context, h kapi.Handle) error {
 	const slots = 60
 	for slot := range slots {
@@ -116,7 +116,7 @@ func reshard(ctx context.Context, h kapi.Handle) error {
 	return nil // completed
 }
 
-// moveSlot stands for the real work.
+// moveSlot stands in for the real work.
 func moveSlot(ctx context.Context, _ int, _ uint64) error {
 	select {
 	case <-time.After(time.Second):

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestStoreIsTheUsersOwn: nobody else can have made it before, or read it.
+// TestStoreIsTheUsersOwn checks that nobody else can create or read the store.
 func TestStoreIsTheUsersOwn(t *testing.T) {
 	home := t.TempDir()
 	for _, name := range []string{"HOME", "AppData", "XDG_CONFIG_HOME"} {
@@ -20,7 +20,7 @@ func TestStoreIsTheUsersOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.HasPrefix(path, filepath.Join(home, "own")) {
-		t.Errorf("it is %s", path)
+		t.Errorf("the store is at %s", path)
 	}
 	info, err := os.Stat(filepath.Dir(path))
 	if err != nil {

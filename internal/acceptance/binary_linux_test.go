@@ -16,7 +16,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// buildKapi returns the binary as users have it.
+// buildKapi returns the binary, built the way it is released.
 func buildKapi(t *testing.T) string {
 	t.Helper()
 	path, err := kapitest.Build(t.TempDir())
@@ -26,28 +26,28 @@ func buildKapi(t *testing.T) string {
 	return path
 }
 
-// An installation is a kapi binary and the store it is used with.
+// An installation is a kapi binary with a store.
 type installation struct {
 	t      *testing.T
 	binary string
 	store  string
 	env    []string
 
-	// Of kapi serve.
+	// Set by serve:
 	url, token string
 }
 
 func install(t *testing.T, binary string) *installation {
 	t.Helper()
 	k := &installation{t: t, binary: binary, store: "sqlite:" + filepath.Join(t.TempDir(), "kapi.db")}
-	// Each flag may be given as a variable, and none is to come from who runs the test.
+	// Flags can be set by environment variables; those of whoever runs the test must not apply.
 	k.env = slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		return strings.HasPrefix(entry, "KAPI_") || strings.HasPrefix(entry, "TERM=") || strings.HasPrefix(entry, "NO_COLOR=")
 	})
 	return k
 }
 
-// start starts a command of kapi on the store. words are the command's, and may be two.
+// start starts a command of kapi on the store. words is the command, of one or two words.
 func (k *installation) start(words string, args ...string) *process {
 	k.t.Helper()
 	argv := append(strings.Fields(words), "--store", k.store)
@@ -66,13 +66,13 @@ func (k *installation) run(words string, args ...string) (stdout, stderr string,
 	return strings.Join(lines(), "\n"), p.stderr.String(), code
 }
 
-// serve starts kapi serve, with an admin's token.
+// serve starts kapi serve, and creates an admin's token.
 func (k *installation) serve() {
 	k.t.Helper()
 	k.serveOnly()
 	token, stderr, code := k.run("token create", "--name", "test", "--perms", "admin")
 	if code != 0 || token == "" {
-		k.t.Fatalf("kapi token create exits with %d: %s", code, stderr)
+		k.t.Fatalf("kapi token create exited with %d: %s", code, stderr)
 	}
 	k.token = token
 }
@@ -83,7 +83,7 @@ func (k *installation) serveOnly(args ...string) *process {
 	p := k.start("serve", append([]string{"--listen", "127.0.0.1:0"}, args...)...)
 	p.gather()
 	address := regexp.MustCompile(`address=(http://\S+)`)
-	kapitest.Eventually(k.t, "kapi serve says where", func() bool {
+	kapitest.Eventually(k.t, "kapi serve prints its address", func() bool {
 		said := address.FindStringSubmatch(p.stderr.String())
 		if said != nil {
 			k.url = said[1]
@@ -93,7 +93,7 @@ func (k *installation) serveOnly(args ...string) *process {
 	return p
 }
 
-// request asks kapi serve, as the admin.
+// request sends a request to kapi serve as the admin.
 func (k *installation) request(method, path string) (status int, body []byte) {
 	k.t.Helper()
 	req, err := http.NewRequestWithContext(k.t.Context(), method, k.url+path, http.NoBody)
@@ -101,7 +101,7 @@ func (k *installation) request(method, path string) (status int, body []byte) {
 		k.t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+k.token)
-	req.Close = true // no connection is left for goleak to find
+	req.Close = true // so that goleak finds no connection
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		k.t.Fatal(err)
@@ -113,12 +113,12 @@ func (k *installation) request(method, path string) (status int, body []byte) {
 	return resp.StatusCode, body
 }
 
-// list is what GET /v4/kapi/actions answers.
+// list returns the response to GET /v4/kapi/actions.
 func (k *installation) list() (actions []kapi.Action) {
 	k.t.Helper()
 	status, body := k.request(http.MethodGet, "/v4/kapi/actions")
 	if status != http.StatusOK {
-		k.t.Fatalf("the list is answered %d: %s", status, body)
+		k.t.Fatalf("got status %d for the list: %s", status, body)
 	}
 	k.decode(body, &actions)
 	return actions
@@ -134,11 +134,11 @@ func (k *installation) refusal(method, path string, wantStatus, wantCode int) {
 	}
 	k.decode(body, &refused)
 	if status != wantStatus || refused.Code != wantCode || refused.Message == "" {
-		k.t.Errorf("%s %s is answered %d %s, not %d with code %d", method, path, status, body, wantStatus, wantCode)
+		k.t.Errorf("%s %s: got %d %s, want %d with code %d", method, path, status, body, wantStatus, wantCode)
 	}
 }
 
-// action reads a line of kapi watch --json.
+// action parses a line of kapi watch --json.
 func (k *installation) action(line string) (a kapi.Action) {
 	k.t.Helper()
 	k.decode([]byte(line), &a)

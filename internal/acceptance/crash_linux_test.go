@@ -27,20 +27,20 @@ const (
 	workers     = 3
 )
 
-// A fate is what becomes of the others when one worker was killed.
+// A fate is what happens to the other workers when one was killed.
 type fate string
 
 const (
-	othersGoOn   fate = "the others go on"
+	othersGoOn   fate = "the others continue"
 	othersLeave  fate = "the others leave"
-	othersDieToo fate = "the others die, too"
+	othersDieToo fate = "the others die too"
 )
 
-// fates come in turns. Where others go on, their next look is waited for, up to a second.
+// fates alternate. If the others continue, their next check takes up to a second.
 var fates = []fate{othersGoOn, othersLeave, othersDieToo, othersLeave, othersDieToo}
 
-// settleWithin is how soon a peer that is alive fails what a dead runner left. make test runs
-// packages beside each other, so a process may wait for a processor longer than that.
+// settleWithin is how soon a living peer fails what a dead runner left. make test runs packages in
+// parallel, so a process may wait longer than that for a processor.
 func settleWithin() time.Duration {
 	if os.Getenv("KAPI_SOAK") != "" {
 		return 2 * time.Second
@@ -48,19 +48,19 @@ func settleWithin() time.Duration {
 	return 10 * time.Second
 }
 
-// A crash is the store and what was seen of it, over all rounds.
+// A crash is the store, and what was seen of it in all rounds.
 type crash struct {
 	dir   string
-	store *sqlite.Store // only looked into: no peer is behind it
+	store *sqlite.Store // read directly, without a peer
 	epoch string
 	seq   uint64
-	// slowest is the longest that a dead worker's action stayed active.
+	// slowest is the longest time for which a dead worker's action stayed active.
 	slowest time.Duration
 	events  int
 }
 
-// TestCrash kills processes at random moments while they work, and checks after each
-// time that what they were told is so.
+// TestCrash kills processes at random moments while they work, and each time checks that what they were
+// told is true.
 func TestCrash(t *testing.T) {
 	rounds := crashRounds
 	if os.Getenv("KAPI_SOAK") != "" {
@@ -77,10 +77,10 @@ func TestCrash(t *testing.T) {
 		next := fates[i%len(fates)]
 		c.round(t, next)
 		if t.Failed() {
-			t.Fatalf("in round %d, where %s", i, next)
+			t.Fatalf("in round %d: %s", i, next)
 		}
 	}
-	t.Logf("%d rounds, %d events told, %d changes; dead workers' actions failed after %v at most",
+	t.Logf("%d rounds, %d events, %d changes; dead workers' actions failed after %v at most",
 		rounds, c.events, c.seq, c.slowest)
 }
 
@@ -99,7 +99,7 @@ func (c *crash) round(t *testing.T, next fate) {
 		all[i] = role(t, "worker", []string{"sqlite:" + c.store.Path(), witnesses})
 		listeners.Go(func() { h.listen(t, i, all[i], kill, func() { once.Do(func() { close(enough) }) }) })
 	}
-	kapitest.Receive(t, enough, "the workers to get on", all[0].stderr.String, all[1].stderr.String, all[2].stderr.String)
+	kapitest.Receive(t, enough, "the workers to make progress", all[0].stderr.String, all[1].stderr.String, all[2].stderr.String)
 	<-time.After(time.Duration(rand.IntN(3000)) * time.Microsecond) // so that it isn't always just after an event
 	died := map[int]bool{rand.IntN(workers): true}
 	if next == othersDieToo {
@@ -114,7 +114,7 @@ func (c *crash) round(t *testing.T, next fate) {
 	}
 	for i, p := range all {
 		if died[i] {
-			_ = p.wait() // its last lines are its listener's to read
+			_ = p.wait() // the listener must read its last lines
 			continue
 		}
 		_ = p.stdin.Close()
@@ -126,12 +126,13 @@ func (c *crash) round(t *testing.T, next fate) {
 	c.inspect(t, h, died)
 }
 
-// listen hears a worker out, and says when all together have told enough.
+// listen reads a worker's events to the end, and calls enough when all workers together have sent the
+// wanted number.
 func (h *history) listen(t *testing.T, worker int, p *process, wanted int, enough func()) {
 	for line := range p.lines {
 		var e event
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			t.Errorf("worker %d said %q: %v", worker, line, err)
+			t.Errorf("worker %d wrote %q: %v", worker, line, err)
 			continue
 		}
 		h.add(worker, e)
@@ -144,11 +145,11 @@ func (h *history) listen(t *testing.T, worker int, p *process, wanted int, enoug
 	}
 }
 
-// awaitFailure waits until the peers that are alive have failed what the dead one left.
+// awaitFailure waits until the living peers have failed the dead worker's actions.
 func (c *crash) awaitFailure(t *testing.T, pid int, killed time.Time) {
 	t.Helper()
 	mine := func(r *store.Record) bool { return r.Runner != nil && r.Runner.PID == pid && r.Fence > c.seq }
-	kapitest.Eventually(t, "the dead worker's actions are active no more", func() bool {
+	kapitest.Eventually(t, "the dead worker's actions are no longer active", func() bool {
 		for _, r := range feed(t, c.store, c.seq).Records {
 			if mine(&r) && r.Status.Active() {
 				return false
@@ -163,25 +164,25 @@ func (c *crash) awaitFailure(t *testing.T, pid int, killed time.Time) {
 		took := time.UnixMilli(r.UpdatedAt).Sub(killed)
 		c.slowest = max(c.slowest, took)
 		if took > settleWithin() {
-			t.Errorf("action %s failed %v after its runner had died, %v at most were promised", r.ID, took, settleWithin())
+			t.Errorf("action %s failed %v after its runner had died, want at most %v", r.ID, took, settleWithin())
 		}
 	}
 }
 
-// inspect compares, in the same history.
+// inspect checks that the store continues the same history, and compares it with the events.
 func (c *crash) inspect(t *testing.T, h *history, died map[int]bool) {
 	t.Helper()
 	page := feed(t, c.store, c.seq)
 	if page.Epoch != c.epoch || page.Seq < c.seq {
-		t.Errorf("the store was at %d of %s, now it is at %d of %s", c.seq, c.epoch, page.Seq, page.Epoch)
+		t.Errorf("the store was at seq %d of epoch %s, now it is at %d of %s", c.seq, c.epoch, page.Seq, page.Epoch)
 	}
 	h.inspect(t, "sqlite:"+c.store.Path(), c.seq, died)
 	c.seq = feed(t, c.store, c.seq).Seq
 	c.events += h.count
 }
 
-// inspect opens a new peer, which settles what is left at once, and compares what is in the store
-// since a seq with what was told. In the end all is dismissed, and nothing may be left.
+// inspect opens a new peer, which settles at once what is left, and compares the store's changes since
+// a seq with the events. At the end it dismisses everything, and nothing may be left.
 func (h *history) inspect(t *testing.T, place string, since uint64, died map[int]bool) {
 	t.Helper()
 	ctx := context.Background()
@@ -217,9 +218,9 @@ func (h *history) inspect(t *testing.T, place string, since uint64, died map[int
 	}
 	spec := kapi.Spec{Title: "All keys at once", Keys: crashKeys}
 	if err := peer.Do(ctx, spec, func(context.Context, kapi.Handle) error { return nil }); err != nil {
-		t.Errorf("after all was dismissed: %v", err)
+		t.Errorf("after everything was dismissed: %v", err)
 	}
 	if list, err := peer.List(ctx); err != nil || len(list) > 0 {
-		t.Errorf("after all was dismissed, there are %+v (%v)", list, err)
+		t.Errorf("after everything was dismissed, the list is %+v (%v)", list, err)
 	}
 }

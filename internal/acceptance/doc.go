@@ -1,20 +1,20 @@
-// Package acceptance holds tests alone: those that need several processes, or the built
-// binary, to say whether kapi keeps what it promises.
+// Package acceptance has only tests: those that need several processes, or the built binary, to check
+// what kapi promises.
 //
-//   - crash: rounds of processes that work on shared keys, one of them killed at a random
-//     moment; nothing acknowledged is missing, no key ever had two holders.
-//   - truth: what a peer says of a runner that is stopped, killed, a zombie, of another PID
-//     namespace, or gone while its command lives on.
-//   - restart, failover: the PostgreSQL under it all is stopped, killed, or killed for good and its
-//     synchronous standby promoted, while commands run and processes work; nothing acknowledged is
-//     missing, and what runs goes on.
-//   - surroundings: kapi run where the kernel says no: few descriptors, few threads, no
-//     pseudo-terminal, no /proc, system calls that a sandbox refuses.
-//   - reshard: kapi run around a resharding of a Redis Cluster of real nodes, seen over
-//     REST by an admin.
+//   - crash: rounds of processes that work on shared keys, of which one is killed at a random
+//     moment. Nothing acknowledged is missing, and no key ever had two holders.
+//   - truth: what a peer says of a runner that is stopped, killed, a zombie, in another PID
+//     namespace, or dead while its command lives on.
+//   - restart, failover: the PostgreSQL server is stopped or killed and restarted, or killed and
+//     replaced by its synchronous standby, while commands run and processes work. Nothing
+//     acknowledged is missing, and running commands continue.
+//   - surroundings: kapi run where the kernel refuses things: few descriptors, few threads, no
+//     pseudo-terminals, no /proc, system calls that a sandbox blocks.
+//   - reshard: kapi run around a resharding of a Redis Cluster of real nodes, observed by an
+//     admin over REST.
 //
-// The other processes are the test binary itself, in a role (see roles), and kapi as
-// built for users. A test ends every process that it started, by its pid.
+// The other processes are the test binary, in a role (see roles), and kapi as it is released. A
+// test ends every process that it started, by its pid.
 //
 // With KAPI_SOAK set there are many more rounds.
 package acceptance

@@ -22,11 +22,11 @@ type follower struct {
 	served sync.WaitGroup
 
 	mu      sync.Mutex
-	actions map[string]kapi.Action // as last told
+	actions map[string]kapi.Action // as of the last update
 	gaps    int
 }
 
-// follow begins to watch, and watches anew after each gap, until the test ends.
+// follow begins to watch, and begins anew after each gap, until the test ends.
 func follow(t *testing.T, k *installation) *follower {
 	t.Helper()
 	c, err := client.New(k.url, k.token, client.Options{})
@@ -65,7 +65,7 @@ func (f *follower) serve(ctx context.Context, watch *client.Watch) {
 		f.mu.Lock()
 		f.gaps++
 		f.mu.Unlock()
-		for watch = nil; watch == nil; <-time.After(100 * time.Millisecond) { // the server may just not have the store
+		for watch = nil; watch == nil; <-time.After(100 * time.Millisecond) { // the server may not have reached the store yet
 			if watch, err = f.client.Watch(ctx); err != nil && !errors.Is(err, kapi.ErrUnavailable) {
 				if ctx.Err() == nil {
 					f.t.Errorf("a new watch: %v", err)
@@ -94,7 +94,7 @@ func (f *follower) note(a kapi.Action) {
 	}
 }
 
-// await waits until an action of that title was told to be so.
+// await waits until an action of that title has been seen to satisfy is.
 func (f *follower) await(title, what string, is func(kapi.Action) bool) (found kapi.Action) {
 	f.t.Helper()
 	kapitest.Eventually(f.t, title+" is seen "+what, func() bool {
@@ -123,10 +123,10 @@ func atProgress(p float64) func(kapi.Action) bool {
 	}
 }
 
-// echoer is a command that reports the percentages it reads, and fails when there are no more.
+// echoer is a command that reports the percentages it reads, and fails at end of file.
 var echoer = []string{"sh", "-c", `while read n; do printf '\033]9;4;1;%d\a' $n; done; exit 3`}
 
-// say has an echoer report.
+// say has an echoer report a percentage.
 func (p *process) say(percent string) {
 	p.t.Helper()
 	if _, err := io.WriteString(p.stdin, percent+"\n"); err != nil {
@@ -134,8 +134,8 @@ func (p *process) say(percent string) {
 	}
 }
 
-// TestFailover: the database is killed under load, and its synchronous standby promoted. Nothing
-// that was acknowledged is missing, a new epoch begins, and what is running goes on and ends there.
+// TestFailover kills the database under load and promotes its synchronous standby. Nothing acknowledged
+// is missing, a new epoch begins, and running commands continue and end there.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	binary := buildKapi(t)
@@ -161,7 +161,7 @@ func failOver(t *testing.T, binary string, primary, standby *pgtest.Server) {
 	long.say("25")
 	before := seen.await("long", "running", atProgress(0.25))
 	watch := k.start("watch", "--json", before.ID)
-	for !atProgress(0.25)(k.action(watch.line())) { // it has begun, too
+	for !atProgress(0.25)(k.action(watch.line())) { // watch has begun, too
 	}
 	l := startLoad(t, k.store, "500ms", "5s", "1m")
 	l.await(60)
@@ -172,26 +172,26 @@ func failOver(t *testing.T, binary string, primary, standby *pgtest.Server) {
 		t.Fatal(err)
 	}
 	l.await(60)
-	after := seen.await("long", "going on", atProgress(0.5))
+	after := seen.await("long", "still running", atProgress(0.5))
 	if after.ID != before.ID || after.Seq < before.Seq+1<<20 {
-		t.Errorf("it was %+v, and is %+v: not the same in a new epoch", before, after)
+		t.Errorf("it was %+v and is %+v, want the same in a new epoch", before, after)
 	}
 	if seen.gapsSeen() == 0 {
-		t.Error("the gateway's clients did not start anew")
+		t.Error("the gateway's client did not begin a new session")
 	}
 	_ = long.stdin.Close()
 	if code := long.wait(); code != 3 {
-		t.Errorf("kapi run exits with %d: %s", code, long.stderr)
+		t.Errorf("kapi run exited with %d: %s", code, long.stderr)
 	}
 	seen.await("long", "failed", inStatus(kapi.StatusFailed))
-	for a := before; a.Status != kapi.StatusFailed; { // it goes on over the gap, and ends with the action
+	for a := before; a.Status != kapi.StatusFailed; { // watch continues over the gap, and ends with the action
 		a = k.action(watch.line())
 	}
 	if code := watch.wait(); code != 3 {
-		t.Errorf("kapi watch exits with %d: %s", code, watch.stderr)
+		t.Errorf("kapi watch exited with %d: %s", code, watch.stderr)
 	}
 	if _, stderr, code := k.run("dismiss", before.ID); code != 0 {
-		t.Errorf("kapi dismiss exits with %d: %s", code, stderr)
+		t.Errorf("kapi dismiss exited with %d: %s", code, stderr)
 	}
 	seen.await("long", "dismissed", inStatus(kapi.StatusAborted))
 	l.end()

@@ -14,8 +14,8 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// TestKilledCommand: kapi run is killed, on this machine. The others fail its action at once, and its
-// key is held until somebody looks, or free if that was declared.
+// TestKilledCommand kills kapi run on this machine. The others fail its action at once. Its key is held
+// until somebody dismisses the action, or free if the start said so.
 func TestKilledCommand(t *testing.T) {
 	t.Parallel()
 	k := install(t, buildKapi(t))
@@ -31,7 +31,7 @@ func TestKilledCommand(t *testing.T) {
 		a = awaitAction(t, peer, a.ID, "failed", inStatus(kapi.StatusFailed))
 		failedWithin(t, a, killed)
 		if !strings.HasPrefix(a.State, fmt.Sprintf("its runner died: process %d on ", run.pid())) {
-			t.Errorf("the reason is %q", a.State)
+			t.Errorf("got the reason %q", a.State)
 		}
 		if release {
 			mustBeFree(t, peer)
@@ -48,13 +48,14 @@ func onlyAction(t *testing.T, peer *peer.Peer) kapi.Action {
 	t.Helper()
 	list, err := peer.List(t.Context())
 	if err != nil || len(list) != 1 {
-		t.Fatalf("there are %+v (%v), want one action", list, err)
+		t.Fatalf("the list is %+v (%v), want one action", list, err)
 	}
 	return list[0]
 }
 
-// TestFrozenCommand: kapi run stands still on another machine, as it seems, for longer than its lease.
-// It is given up and dismissed, and the key is another's; when it goes on it stops its command.
+// TestFrozenCommand freezes a kapi run that seems to be on another machine, for longer than its lease.
+// It is given up and dismissed, and another start gets the key. When it continues, it stops its
+// command.
 func TestFrozenCommand(t *testing.T) {
 	t.Parallel()
 	k := install(t, buildKapi(t))
@@ -72,7 +73,7 @@ func TestFrozenCommand(t *testing.T) {
 	}
 	a = awaitAction(t, peer, a.ID, "given up", inStatus(kapi.StatusFailed)) // its lease is 15 s
 	if !strings.Contains(a.State, "not proven dead") {
-		t.Errorf("the reason is %q", a.State)
+		t.Errorf("got the reason %q", a.State)
 	}
 	mustHold(t, peer, a.ID)
 	if _, err := peer.Dismiss(t.Context(), a.ID, "the test"); err != nil {
@@ -83,15 +84,15 @@ func TestFrozenCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code := run.wait(); code != 128+int(syscall.SIGTERM) {
-		t.Errorf("it ends with %d", code)
+		t.Errorf("kapi run exited with %d", code)
 	}
 	want := fmt.Sprintf("kapi: action %s was dismissed or taken over, so its keys may be another's: stopping the command\n", a.ID)
 	if !strings.Contains(run.stderr.String(), want) {
-		t.Errorf("it says %q, want %q", run.stderr, want)
+		t.Errorf("kapi run wrote %q, want %q", run.stderr, want)
 	}
 }
 
-// find returns the descendant of a process that runs a program.
+// find returns a descendant of the process that runs a program.
 func (p *process) find(program string) int {
 	p.t.Helper()
 	program, err := filepath.EvalSymlinks(program)

@@ -14,17 +14,17 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// An account is what one worker said of one action.
+// An account is what one worker reported of one action.
 type account struct {
 	worker    int
 	start     *event
 	step      int // of the last report, -1 if none
 	end       *event
-	dismissed uint64 // the seq, 0 if it didn't tell
+	dismissed uint64 // the seq, 0 if it was not reported
 }
 
-// A history is what the workers of a round told. Of one action, one worker tells all but
-// the dismissal by somebody else's start, which nobody tells.
+// A history is what the workers of a round reported. Everything about an action is reported by one
+// worker, except a dismissal by another worker's start, which nobody reports.
 type history struct {
 	mu       sync.Mutex
 	actions  map[string]*account
@@ -68,8 +68,8 @@ func (h *history) add(worker int, e event) {
 	}
 }
 
-// audit compares what was told with what the store has, when all workers have ended.
-// died are the workers that were killed.
+// audit compares the reports with the store after all workers have ended. died are the workers that
+// were killed.
 func (h *history) audit(t *testing.T, records []store.Record, died map[int]bool) {
 	t.Helper()
 	for _, fault := range h.faults {
@@ -85,27 +85,27 @@ func (h *history) audit(t *testing.T, records []store.Record, died map[int]bool)
 		}
 		seqs[r.Seq] = true
 		if r.Status.Active() {
-			t.Errorf("action %s of process %d is %s, without a runner: %+v", r.ID, r.Runner.PID, r.Status, r)
+			t.Errorf("action %s of process %d is %s although no runner is left: %+v", r.ID, r.Runner.PID, r.Status, r)
 		}
 	}
 	for id, a := range h.actions {
 		r := byID[id]
 		if r == nil {
-			t.Errorf("action %s is missing, of which was told: %+v", id, a)
+			t.Errorf("action %s is missing; reported: %+v", id, a)
 			continue
 		}
 		for _, fault := range a.compare(r, died[a.worker]) {
-			t.Errorf("action %s: %s; told: %+v, start %+v, end %+v; stored: %+v", id, fault, a, a.start, a.end, r)
+			t.Errorf("action %s: %s; reported: %+v, start %+v, end %+v; stored: %+v", id, fault, a, a.start, a.end, r)
 		}
 	}
 	for _, e := range h.refusals {
 		if byID[e.ID] == nil {
-			t.Errorf("a start was refused for the action %s, which never was", e.ID)
+			t.Errorf("a start was refused because of action %s, which never existed", e.ID)
 		}
 	}
 	for _, e := range h.inherits {
 		if r := byID[e.ID]; r == nil || r.Status != kapi.StatusAborted || r.Seq >= e.Seq {
-			t.Errorf("the start of fence %d was given a key of action %s, which had died and was not dismissed: %+v", e.Seq, e.ID, r)
+			t.Errorf("the start with fence %d got a key of action %s, which had died and was not dismissed: %+v", e.Seq, e.ID, r)
 		}
 	}
 	for _, fault := range overlaps(records, h.actions) {
@@ -113,7 +113,7 @@ func (h *history) audit(t *testing.T, records []store.Record, died map[int]bool)
 	}
 }
 
-// compare says what of an action was told and is not so.
+// compare returns the ways in which the stored action differs from the reports.
 func (a *account) compare(r *store.Record, died bool) (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	if a.start != nil && a.start.Seq != r.Fence {
@@ -121,12 +121,12 @@ func (a *account) compare(r *store.Record, died bool) (faults []string) {
 	}
 	switch {
 	case a.end == nil && !died:
-		fault("its worker lives and never told its end")
+		fault("its worker lives and did not report the end")
 	case a.end == nil && r.Status == kapi.StatusFailed && strings.HasPrefix(r.State, "its runner died"):
 		faults = append(faults, a.compareState(r)...)
-	case a.end == nil: // the end, or a dismissal, was not told any more
+	case a.end == nil: // the end, or a dismissal, could not be reported any more
 		if r.Status == kapi.StatusFailed && r.State != errBoom.Error() {
-			fault("failed for another reason than its worker's death or its own")
+			fault("failed for a reason other than its worker's death or its own")
 		}
 	case a.end.Status == kapi.StatusCompleted && r.Status != kapi.StatusCompleted:
 		fault("its completion was lost")
@@ -139,8 +139,8 @@ func (a *account) compare(r *store.Record, died bool) (faults []string) {
 	return faults
 }
 
-// compareState checks the last report of a dead worker: that which was told last, or the
-// next, which was not told any more.
+// compareState checks the last report of a dead worker: it must be the one last told, or the next,
+// which could not be told any more.
 func (a *account) compareState(r *store.Record) []string {
 	if a.start == nil {
 		return nil
@@ -149,10 +149,10 @@ func (a *account) compareState(r *store.Record) []string {
 	if last == said(a.step, a.start.Steps) || last == said(a.step+1, a.start.Steps) {
 		return nil
 	}
-	return []string{fmt.Sprintf("its last report was lost: told step %d of %d", a.step, a.start.Steps)}
+	return []string{fmt.Sprintf("its last report was lost: step %d of %d", a.step, a.start.Steps)}
 }
 
-// A hold is the time, in seqs, for which an action had a key.
+// A hold is the time, in seqs, for which an action held a key.
 type hold struct {
 	id       string
 	from, to uint64
@@ -165,7 +165,7 @@ func overlaps(records []store.Record, actions map[string]*account) (faults []str
 		r := &records[i]
 		a := actions[r.ID]
 		if a == nil || a.start == nil {
-			continue // what it held is told by nobody
+			continue // nobody reported what it held
 		}
 		for _, key := range a.start.Keys {
 			holds[key] = append(holds[key], hold{r.ID, r.Fence, heldUntil(r, a)})
@@ -189,13 +189,13 @@ func heldUntil(r *store.Record, a *account) uint64 {
 	case a.start.Release && a.end != nil && a.end.Seq != 0:
 		return a.end.Seq // freed by the failure, before the dismissal
 	case a.start.Release && r.Status == kapi.StatusAborted:
-		return r.Fence // when it failed was not told
+		return r.Fence // nobody reported when it failed
 	default:
 		return r.Seq
 	}
 }
 
-// allKeys checks that what is ongoing holds the keys that it should.
+// allKeys checks that ongoing actions hold the keys that they should.
 func (h *history) allKeys(t *testing.T, list []kapi.Action) {
 	t.Helper()
 	for _, a := range list {
@@ -210,7 +210,7 @@ func (h *history) allKeys(t *testing.T, list []kapi.Action) {
 	}
 }
 
-// feed reads all that changed since a seq.
+// feed reads all changes since a seq.
 func feed(t *testing.T, store store.Store, since uint64) store.Page {
 	t.Helper()
 	page, err := store.Feed(context.Background(), since)

@@ -11,18 +11,18 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A load is workers on one store that may go away, and what they have told.
+// A load is workers on a store that may be unavailable at times, and what they have reported.
 type load struct {
 	t       *testing.T
 	store   string
-	head    store.Head // of the store, before
+	head    store.Head // of the store, at the beginning
 	workers []*process
 	history *history
-	events  chan struct{} // one for each event
+	events  chan struct{} // receives once per event
 	heard   sync.WaitGroup
 }
 
-// startLoad starts workers, each of which waits for the store for one of these times.
+// startLoad starts one worker for each timeout, which is how long it waits for the store.
 func startLoad(t *testing.T, store string, timeouts ...string) *load {
 	t.Helper()
 	l := &load{t: t, store: store, history: newHistory(), events: make(chan struct{}, 1<<20)}
@@ -41,7 +41,7 @@ func (l *load) listen(worker int, p *process) {
 	for line := range p.lines {
 		var e event
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			l.t.Errorf("worker %d said %q: %v", worker, line, err)
+			l.t.Errorf("worker %d wrote %q: %v", worker, line, err)
 			continue
 		}
 		l.history.add(worker, e)
@@ -49,7 +49,7 @@ func (l *load) listen(worker int, p *process) {
 	}
 }
 
-// await waits for so many more events.
+// await waits for n more events.
 func (l *load) await(n int) {
 	l.t.Helper()
 	end := time.After(kapitest.Patience)
@@ -60,12 +60,12 @@ func (l *load) await(n int) {
 			for i, p := range l.workers {
 				l.t.Logf("worker %d: %s", i, p.stderr)
 			}
-			l.t.Fatalf("the workers don't get on: of %d events, %d came in %v", n, i, kapitest.Patience)
+			l.t.Fatalf("the workers make no progress: of %d events, %d came within %v", n, i, kapitest.Patience)
 		}
 	}
 }
 
-// end has the workers end their work, and compares what they told with what the store has.
+// end has the workers finish, and compares what they reported with the store.
 func (l *load) end() {
 	l.t.Helper()
 	for _, p := range l.workers {
@@ -81,7 +81,7 @@ func (l *load) end() {
 	l.t.Logf("%d events told", l.history.count)
 }
 
-// now is how far the store is.
+// now returns the store's current head.
 func (l *load) now() store.Head {
 	l.t.Helper()
 	store, err := openStore(l.store)

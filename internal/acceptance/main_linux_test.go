@@ -12,17 +12,17 @@ import (
 	"github.com/kettubot/kapi/internal/pgtest"
 )
 
-// roleVariable tells a process that was started from the test binary what to be.
+// roleVariable names the role of a process started from the test binary.
 const roleVariable = "ACCEPTANCE_ROLE"
 
-// roles are what a process started from the test binary may be.
+// roles are the roles of processes started from the test binary.
 var roles = map[string]func(args []string) error{
 	"worker": workerMain,
 	"runner": runnerMain,
 	"within": withinMain,
 }
 
-// database is for the tests that do it no harm.
+// database is for tests that do it no harm.
 var database *pgtest.Server
 
 func TestMain(m *testing.M) {

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// Revoked at one peer, a token must be refused this soon by the others, and its connections ended.
+	// A token revoked at one peer must be refused by the others this soon, and its connections closed.
 	revokedWithin = time.Second
 	cutWithin     = 5 * time.Second
 )
@@ -30,14 +30,14 @@ type dispatch struct {
 	D  json.RawMessage `json:"d"`
 }
 
-// A listener is a client of the gateway that does no more than it is told to.
+// A listener is a client of the gateway that does only what the test tells it to.
 type listener struct {
 	t    *testing.T
 	conn *websocket.Conn
 	seq  uint64 // of the last dispatch
 }
 
-// dial connects to the gateway of one server, and says a first message.
+// dial connects to a server's gateway, and sends a first message.
 func dial(t *testing.T, k *installation, op int, data map[string]any) *listener {
 	t.Helper()
 	ctx := kapitest.Within(t)
@@ -49,7 +49,7 @@ func dial(t *testing.T, k *installation, op int, data map[string]any) *listener 
 	t.Cleanup(func() { _ = conn.CloseNow() })
 	l := &listener{t: t, conn: conn}
 	if hello, err := l.read(); err != nil || hello.Op != 3 {
-		t.Fatalf("it says hello with %+v (%v)", hello, err)
+		t.Fatalf("got %+v (%v), want a hello", hello, err)
 	}
 	data["token"] = k.token
 	message, err := json.Marshal(map[string]any{"op": op, "d": data})
@@ -72,15 +72,15 @@ func (l *listener) read() (d dispatch, err error) {
 	return d, err
 }
 
-// next returns the next dispatch, whose seq must not be behind.
+// next returns the next dispatch, whose seq must not go back.
 func (l *listener) next() dispatch {
 	l.t.Helper()
 	d, err := l.read()
 	if err != nil || d.Op != 0 {
-		l.t.Fatalf("the gateway says %+v (%v)", d, err)
+		l.t.Fatalf("got %+v (%v), want a dispatch", d, err)
 	}
 	if d.S < l.seq {
-		l.t.Errorf("seq %d comes after %d", d.S, l.seq)
+		l.t.Errorf("got seq %d after %d", d.S, l.seq)
 	}
 	l.seq = d.S
 	return d
@@ -94,7 +94,7 @@ func identify(t *testing.T, k *installation) (l *listener, session string) {
 		SessionID string `json:"session_id"`
 	}
 	if d := l.next(); d.T != "READY" || json.Unmarshal(d.D, &ready) != nil || ready.SessionID == "" {
-		t.Fatalf("it is ready with %+v", d)
+		t.Fatalf("got %+v, want a READY", d)
 	}
 	return l, ready.SessionID
 }
@@ -104,12 +104,12 @@ func (l *listener) update() (a kapi.Action) {
 	l.t.Helper()
 	d := l.next()
 	if err := json.Unmarshal(d.D, &a); err != nil || d.T != "KAPI_ACTION_UPDATE" || a.Seq != d.S {
-		l.t.Fatalf("instead of an update: %+v", d)
+		l.t.Fatalf("got %+v, want an update", d)
 	}
 	return a
 }
 
-// serveMore starts more kapi serve on the same store.
+// serveMore starts another kapi serve on the same store.
 func (k *installation) serveMore() (*installation, *process) {
 	k.t.Helper()
 	more := &installation{t: k.t, binary: k.binary, store: k.store, env: k.env, token: k.token}
@@ -130,8 +130,8 @@ func (k *installation) client() *client.Client {
 	return c
 }
 
-// TestThreeServers: three kapi serve on one database. A client of one sees what is changed at
-// another; when its own is killed it goes on at the third, and misses nothing.
+// TestThreeServers runs three kapi serve on one database. A client of one sees changes made at another.
+// When its own server is killed, it continues at the third, and misses nothing.
 func TestThreeServers(t *testing.T) {
 	t.Parallel()
 	first := install(t, buildKapi(t))
@@ -152,11 +152,11 @@ func TestThreeServers(t *testing.T) {
 	}
 	one := start("one")
 	if a := listener.update(); a.ID != one.Action.ID || a.Status != kapi.StatusRunning {
-		t.Errorf("the second server tells of %+v", a)
+		t.Errorf("the second server sent %+v", a)
 	}
 	process.signal(syscall.SIGKILL)
 	if _, err := listener.read(); err == nil {
-		t.Error("its connection outlives a server")
+		t.Error("the connection outlived its server")
 	}
 
 	two := start("two")
@@ -174,23 +174,23 @@ func TestThreeServers(t *testing.T) {
 		status kapi.Status
 	}{{one.Action.ID, completed}, {two.Action.ID, completed}, {three.Action.ID, kapi.StatusRunning}} {
 		if a := resumed.update(); a.ID != want.id || a.Status != want.status {
-			t.Errorf("the third server tells of %+v, want %+v", a, want)
+			t.Errorf("the third server sent %+v, want %+v", a, want)
 		}
 	}
 	if d := resumed.next(); d.T != "RESUMED" {
-		t.Errorf("after all that it says %+v", d)
+		t.Errorf("got %+v after everything else", d)
 	}
 	revokeEverywhere(t, first, third, resumed)
 }
 
-// revokeEverywhere revokes the token, and checks how soon another server has noticed.
+// revokeEverywhere revokes the token, and checks how soon another server refuses it.
 func revokeEverywhere(t *testing.T, here, there *installation, open *listener) {
 	t.Helper()
 	if status, body := there.request(http.MethodGet, "/v4/kapi/actions"); status != http.StatusOK {
-		t.Fatalf("a token made elsewhere is answered %d: %s", status, body)
+		t.Fatalf("got %d for a token created at another server: %s", status, body)
 	}
 	listed, _, code := here.run("token ls")
-	_, row, _ := strings.Cut(listed, "\n") // behind the heading
+	_, row, _ := strings.Cut(listed, "\n") // after the heading
 	id, _, _ := strings.Cut(row, " ")
 	if code != 0 || id == "" {
 		t.Fatalf("kapi token ls exits with %d: %s", code, listed)
@@ -203,19 +203,19 @@ func revokeEverywhere(t *testing.T, here, there *installation, open *listener) {
 		began := time.Now()
 		status, _ := there.request(http.MethodGet, "/v4/kapi/actions")
 		if status == http.StatusOK && began.Sub(revoked) > revokedWithin {
-			t.Errorf("a request %v after the token was revoked is answered", began.Sub(revoked))
+			t.Errorf("a request %v after the token was revoked was not refused", began.Sub(revoked))
 		}
 		return status == http.StatusUnauthorized
 	})
 	for {
 		if _, err := open.read(); err != nil {
 			if code := websocket.CloseStatus(err); code != 4004 {
-				t.Errorf("the connection is closed with %v", err)
+				t.Errorf("the connection was closed with %v", err)
 			}
 			break
 		}
 	}
 	if took := time.Since(revoked); took > cutWithin+settleWithin() {
-		t.Errorf("the connection was ended after %v", took)
+		t.Errorf("the connection was closed after %v", took)
 	}
 }

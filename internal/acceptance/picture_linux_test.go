@@ -23,10 +23,9 @@ import (
 	"github.com/kettubot/kapi/sqlite"
 )
 
-// TestPicture has a watcher and runners at the far end of a bad network, before a server that
-// is killed and started again, while actions change all the time. Whenever these pause, the
-// watcher's picture is the store's: nothing was missed, no ending of any action either, and
-// no seq or progress ever fell.
+// TestPicture runs a watcher and runners over a bad network, against a server that is killed and
+// restarted, while actions change all the time. Whenever the changes pause, the watcher's picture
+// equals the store: it has missed nothing, including endings, and no seq or progress ever decreased.
 func TestPicture(t *testing.T) {
 	t.Parallel()
 	rounds := 12
@@ -42,7 +41,7 @@ func TestPicture(t *testing.T) {
 	s.end()
 }
 
-// A scene is a server with all that goes on around it.
+// A scene is a server with everything around it.
 type scene struct {
 	*installation
 	serving *process
@@ -52,7 +51,7 @@ type scene struct {
 	near, far *badnet.Proxy
 	picture   *picture
 
-	quiet sync.RWMutex // held by those who change something, and by who wants peace
+	quiet sync.RWMutex // held for reading by those who change something, for writing by those who need quiet
 	stop  context.CancelFunc
 	work  sync.WaitGroup
 }
@@ -124,13 +123,13 @@ func (s *scene) startServer() {
 	})
 }
 
-// fault does something bad, and says what.
+// fault injects a fault, and returns its description.
 func (s *scene) fault() string {
 	s.t.Helper()
 	switch rand.N(4) {
 	case 0:
 		s.near.Cut(false)
-		return "hanging up"
+		return "a hang-up"
 	case 1:
 		s.near.Cut(true)
 		return "a reset"
@@ -146,7 +145,7 @@ func (s *scene) fault() string {
 	return "a restart of the server"
 }
 
-// churn starts and ends actions on the store itself.
+// churn starts and ends actions directly on the store.
 func (s *scene) churn(ctx context.Context) {
 	for ctx.Err() == nil {
 		s.quiet.RLock()
@@ -160,9 +159,9 @@ func (s *scene) churn(ctx context.Context) {
 	}
 }
 
-var errWork = errors.New("it went wrong")
+var errWork = errors.New("something failed")
 
-// reporter is either kind of handle.
+// A reporter is either kind of handle.
 type reporter interface {
 	SetProgress(float64)
 	SetState(string)
@@ -187,12 +186,12 @@ func work(h reporter) error {
 	return nil
 }
 
-// settle notes how an action ended, and dismisses most of those that failed.
+// settle records how an action ended, and dismisses most failed ones.
 func (s *scene) settle(id string, err error) {
 	switch {
 	case err == nil:
 		s.picture.expect(id, kapi.StatusCompleted)
-	case errors.Is(err, errWork) && err.Error() == errWork.Error(): // nothing went wrong with the record
+	case errors.Is(err, errWork) && err.Error() == errWork.Error(): // recording the end went well
 		if rand.N(10) == 0 {
 			return
 		}
@@ -205,7 +204,7 @@ func (s *scene) settle(id string, err error) {
 	}
 }
 
-// runElsewhere is churn by a program that has only the server, over a worse network.
+// runElsewhere is churn by a program that only has the server, over a worse network.
 func (s *scene) runElsewhere(ctx context.Context, c *client.Client) {
 	for ctx.Err() == nil {
 		s.quiet.RLock()
@@ -219,7 +218,7 @@ func (s *scene) runElsewhere(ctx context.Context, c *client.Client) {
 	}
 }
 
-// disturb cuts the runners off from time to time.
+// disturb cuts off the runners from time to time.
 func (s *scene) disturb(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
@@ -230,7 +229,7 @@ func (s *scene) disturb(ctx context.Context) {
 	}
 }
 
-// compare waits, while nothing changes, until the picture is the store's.
+// compare waits, while nothing changes, until the picture equals the store.
 func (s *scene) compare(when string) {
 	s.t.Helper()
 	s.quiet.Lock()
@@ -248,13 +247,13 @@ func (s *scene) compare(when string) {
 		if maps.Equal(got, want) && missed == "" {
 			return true
 		}
-		if s.t.Failed() { // which has been said already
+		if s.t.Failed() { // that was reported already
 			s.t.FailNow()
 		}
 		return false
 	}, func() string {
 		got, missed := s.picture.now()
-		return fmt.Sprintf("the watcher sees %v, the store has %v; ending not seen: %s", got, want, missed)
+		return fmt.Sprintf("the watcher sees %v, the store has %v; missed ending: %s", got, want, missed)
 	})
 }
 
@@ -272,7 +271,7 @@ func encoded(a kapi.Action) string {
 	return string(data)
 }
 
-// A picture is what a watcher believes.
+// A picture is the watcher's view of the actions.
 type picture struct {
 	t     *testing.T
 	watch *client.Watch
@@ -305,7 +304,7 @@ func watchPicture(t *testing.T, c *client.Client) *picture {
 				return
 			}
 			if err != nil {
-				t.Errorf("the watch ends: %v", err)
+				t.Errorf("the watch ended: %v", err)
 				return
 			}
 			p.update(a)
@@ -333,14 +332,14 @@ func (p *picture) update(a kapi.Action) {
 	p.endings[a.ID] = a.Status
 }
 
-// expect says how an action has ended.
+// expect records how an action has ended.
 func (p *picture) expect(id string, status kapi.Status) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.expected[id] = status
 }
 
-// now returns what is believed to be ongoing, and an ending that was not seen.
+// now returns the actions believed to be ongoing, and an ending that was not seen.
 func (p *picture) now() (ongoing map[string]string, missed string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -353,7 +352,7 @@ func (p *picture) now() (ongoing map[string]string, missed string) {
 		case !seen:
 			missed = id
 		case got != want:
-			p.t.Errorf("action %s ended as %v, and was seen to end as %v", id, want, got)
+			p.t.Errorf("action %s ended as %v, but was seen to end as %v", id, want, got)
 		default:
 			delete(p.expected, id)
 			delete(p.endings, id)

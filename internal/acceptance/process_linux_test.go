@@ -17,19 +17,19 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A process is one that a test started. It is killed, if need be, when the test ends.
+// A process is one that a test started. It is killed when the test ends, unless it has ended.
 type process struct {
 	t     *testing.T
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	// lines are what it wrote to its standard output; closed at its end.
+	// lines are its lines of standard output; closed at its end.
 	lines  chan string
 	stderr *kapitest.Output
-	ended  chan struct{} // closed once it was reaped
+	ended  chan struct{} // closed once it has been reaped
 	reap   func()        // waits for its end; may be called again
 }
 
-// role starts the test binary in a role. wrap, if any, is a command that runs it.
+// role starts the test binary in a role. wrap, if not empty, is a command to run it with.
 func role(t *testing.T, name string, args []string, wrap ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
@@ -40,12 +40,12 @@ func role(t *testing.T, name string, args []string, wrap ...string) *process {
 	return roleIn(t, name, os.Environ(), argv...)
 }
 
-// roleIn starts the test binary in a role and an environment. The program that argv begins with may be
-// another one, that runs it.
+// roleIn starts the test binary in a role, with an environment. argv may begin with another program
+// that runs the test binary.
 func roleIn(t *testing.T, name string, env []string, argv ...string) *process {
 	t.Helper()
 	cmd := exec.Command(argv[0], argv[1:]...)
-	// Without this the race detector has each process wait a second at its end.
+	// Otherwise the race detector makes each process wait a second at its end.
 	cmd.Env = append(env, roleVariable+"="+name, "GORACE=atexit_sleep_ms=0 halt_on_error=1")
 	return start(t, cmd)
 }
@@ -82,15 +82,15 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 	return p
 }
 
-// dieWithTest has a process end with the test binary, even where that is killed.
+// dieWithTest makes a process die with the test binary, even if that is killed.
 func dieWithTest(cmd *exec.Cmd) {
-	// The signal comes when the starting thread ends, and Go keeps its threads. It ends
-	// the process alone; but then its group is an orphan, and where one of the group is
-	// stopped, the kernel has them all hang up.
+	// The signal is sent when the starting thread ends, and Go keeps its threads. It kills only this
+	// process. Its group is then orphaned, and if a member of it is stopped, the kernel sends SIGHUP to
+	// all of them.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }
 
-// readLines drops a last line that the process was killed in.
+// readLines drops an incomplete last line, which the process was killed in.
 func (p *process) readLines(from io.Reader) {
 	r := bufio.NewReader(from)
 	for {
@@ -111,7 +111,7 @@ func (p *process) signal(sig syscall.Signal) {
 	}
 }
 
-// kill ends the process if it hasn't ended, and reaps it. What it still said is lost.
+// kill ends the process if it hasn't ended, and reaps it. Its remaining output is lost.
 func (p *process) kill() {
 	select {
 	case <-p.ended:
@@ -126,12 +126,12 @@ func (p *process) kill() {
 	p.reap()
 }
 
-// wait waits for the process to end by itself and returns its exit code. Its lines must be
-// read by somebody, or be few.
+// wait waits for the process to end by itself and returns its exit code. Somebody must read its lines,
+// or there must be few.
 func (p *process) wait() int {
 	p.t.Helper()
 	timeout := time.AfterFunc(kapitest.Patience, func() {
-		p.t.Errorf("%s didn't end within %v", p.cmd, kapitest.Patience)
+		p.t.Errorf("%s did not end within %v", p.cmd, kapitest.Patience)
 		_ = p.cmd.Process.Kill()
 	})
 	defer timeout.Stop()
@@ -146,17 +146,17 @@ func (p *process) line() string {
 	case line, ok := <-p.lines:
 		if !ok {
 			p.reap()
-			p.t.Fatalf("%s ended (%v) without saying what was waited for: %s", p.cmd, p.cmd.ProcessState, p.stderr)
+			p.t.Fatalf("%s ended (%v) without writing another line: %s", p.cmd, p.cmd.ProcessState, p.stderr)
 		}
 		return line
 	case <-time.After(kapitest.Patience):
-		p.t.Fatalf("%s said nothing for %v: %s", p.cmd, kapitest.Patience, p.stderr)
+		p.t.Fatalf("%s wrote nothing for %v: %s", p.cmd, kapitest.Patience, p.stderr)
 	}
 	return ""
 }
 
-// gather reads the lines that are left as they come. The function it returns waits for
-// the last one.
+// gather reads the remaining lines as they come. The function it returns waits for the last one and
+// returns all.
 func (p *process) gather() func() []string {
 	var lines []string
 	done := make(chan struct{})
@@ -172,16 +172,16 @@ func (p *process) gather() func() []string {
 	}
 }
 
-// descendants returns the pids of a process's children, theirs, and so on.
+// descendants returns the pids of a process's children, their children, and so on.
 func descendants(t *testing.T, pid int) (pids []int) {
 	t.Helper()
-	// One file a thread, because any of them may have forked.
+	// There is one file per thread, as any of them may have forked.
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		content, _ := os.ReadFile(file) // a thread may have ended
+		content, _ := os.ReadFile(file) // the thread may have ended
 		for field := range strings.FieldsSeq(string(content)) {
 			child, err := strconv.Atoi(field)
 			if err != nil {

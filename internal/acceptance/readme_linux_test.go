@@ -12,15 +12,15 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A step is a command of a console block, and what is shown of what it prints.
+// A step is a command in a console block, with the output shown for it.
 type step struct {
 	command string
 	shows   []string
 }
 
-// consoleSteps returns what the console blocks of a document have.
+// consoleSteps returns the steps in a document's console blocks.
 func consoleSteps(text string) (steps []step) {
-	inside, goesOn, document := false, false, false // a here-document, that is
+	inside, goesOn, document := false, false, false // document: inside a here-document
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
 		command, isCommand := strings.CutPrefix(line, "$ ")
@@ -47,16 +47,17 @@ func consoleSteps(text string) (steps []step) {
 	return steps
 }
 
-// What README prints of one run is another in the next: ids, fences, processes, times, places.
+// What differs between two runs of README: ids, fences, processes, times, places.
 var (
 	varying = regexp.MustCompile(`\b[a-z2-7]{26}\b|"fence":\d+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC|\bvm/\d+|\bprocess \d+ on vm\b|\bon vm, pid \d+|\b\d+s\b|sqlite:\S+|\.\.\.| +`)
 	named   = regexp.MustCompile(`^(?:[a-z2-7]{26}|"fence":\d+)$`)
 )
 
-// names are the ids, fences and addresses that a document has, and what they are in this run.
+// names maps the ids, fences and addresses in a document to those in this run.
 type names map[string]string
 
-// pattern is what a line that is shown looks like; the names that it brings have groups, in order.
+// pattern returns a regular expression for a line shown. Names that are new in the line are its groups,
+// in order.
 func (known names) pattern(line string) (re *regexp.Regexp, fresh []string) {
 	b, at := strings.Builder{}, 0
 	for _, m := range varying.FindAllStringIndex(line, -1) {
@@ -73,7 +74,7 @@ func (known names) pattern(line string) (re *regexp.Regexp, fresh []string) {
 			b.WriteString(` +`)
 		case strings.HasPrefix(word, "sqlite:"):
 			b.WriteString(`sqlite:\S+`)
-		default: // numbers, and the name of the host
+		default: // numbers, and the host's name
 			word = regexp.MustCompile(`\d+`).ReplaceAllString(word, `\d+`)
 			b.WriteString(regexp.MustCompile(`\bvm\b`).ReplaceAllString(word, `\S+`))
 		}
@@ -83,7 +84,7 @@ func (known names) pattern(line string) (re *regexp.Regexp, fresh []string) {
 	return regexp.MustCompile("^" + b.String() + " *$"), fresh
 }
 
-// match tells whether a command printed what is shown of it, and takes in the names that are new.
+// match says whether a command printed what is shown for it, and records the names that are new.
 func (known names) match(shows, printed []string) bool {
 	if len(shows) != len(printed) {
 		return false
@@ -105,7 +106,7 @@ func (known names) match(shows, printed []string) bool {
 	return true
 }
 
-// here makes a command of a document one of this run.
+// here translates a document's command to this run's names.
 func (known names) here(command string) string {
 	for id, now := range known {
 		command = strings.ReplaceAll(command, id, now)
@@ -113,15 +114,15 @@ func (known names) here(command string) string {
 	return command
 }
 
-// staying are the commands that go on, and what they print first.
+// staying are the commands that keep running, with the output that they begin with.
 var staying = map[string]*regexp.Regexp{
 	"kapi serve": regexp.MustCompile(`(?s)This link signs you in, once,.*\n +http://(127\.0\.0\.1:\d+)/\S+\r?\n`),
 	"make run":   regexp.MustCompile(`(?s)This link signs you in, once,.*\n +http://(127\.0\.0\.1:\d+)/\S+\r?\n`),
 	"go run .":   regexp.MustCompile(`(?s)curl -X POST http://\S+\r?\ncurl -H 'Authorization: Bearer \S+' http://(\S+)/v4/kapi/actions\r?\n`),
 }
 
-// TestReadme does what README says, in its order, as somebody does who has a checkout and an empty folder
-// beside it. Only the ports are others, as these may be taken.
+// TestReadme does what README says, in its order, as a user with a checkout and an empty folder beside
+// it. Only the ports differ, as README's may be taken.
 func TestReadme(t *testing.T) {
 	folder := t.TempDir()
 	checkout := filepath.Join(folder, "kapi")
@@ -151,7 +152,7 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// TestDocs does what the console blocks of the pages say for which one server is enough.
+// TestDocs does what the other pages' console blocks say, if one server is enough for them.
 func TestDocs(t *testing.T) {
 	root, err := kapitest.Root()
 	if err != nil {
@@ -180,7 +181,8 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// exitShown returns what the first of the steps is to exit with: what an echo behind it shows, or 0.
+// exitShown returns the exit code expected of the first step: the one that an echo after it shows, or
+// 0.
 func exitShown(steps []step) (code int) {
 	if len(steps) > 1 && steps[1].command == "echo $?" {
 		fmt.Sscan(steps[1].shows[0], &code)
@@ -188,7 +190,7 @@ func exitShown(steps []step) (code int) {
 	return code
 }
 
-// attempt runs a command. What looks at the list may have to look again, until it is as README shows it.
+// attempt runs a command. If it shows the list, attempt repeats it until the list is as shown.
 func attempt(t *testing.T, sh *shell, known names, s step, want int) {
 	t.Helper()
 	s.command = known.here(s.command)
@@ -202,17 +204,17 @@ func attempt(t *testing.T, sh *shell, known names, s step, want int) {
 		case !matches && looks && sh.patient():
 			again = true
 		case !matches:
-			t.Fatalf("$ %s\nprinted\n%s\nand should print\n%s", s.command, strings.Join(printed, "\n"), strings.Join(s.shows, "\n"))
+			t.Fatalf("$ %s\nprinted\n%s\nwant\n%s", s.command, strings.Join(printed, "\n"), strings.Join(s.shows, "\n"))
 		}
 	}
 }
 
-// try does what the embedder's program prints.
+// try does what the embedding program prints.
 func try(t *testing.T, sh *shell, address string) {
 	t.Helper()
 	code, printed := sh.run("curl -X POST http://" + address + "/reshard")
 	if text := strings.Join(printed, "\n"); code != 0 || !strings.HasPrefix(text, "started ") {
-		t.Errorf("the embedder's program answers %d, %s", code, text)
+		t.Errorf("got %d, %s from the embedding program", code, text)
 	}
 }
 
@@ -223,14 +225,14 @@ func replaceIn(t *testing.T, path, from, to string) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(text), from) {
-		t.Fatalf("%s has no %s", path, from)
+		t.Fatalf("%s does not contain %s", path, from)
 	}
 	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(text), from, to)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// copyCheckout copies the module's source, without what is built in it.
+// copyCheckout copies the module's source, without what was built in it.
 func copyCheckout(t *testing.T, to string) {
 	t.Helper()
 	from, err := kapitest.Root()

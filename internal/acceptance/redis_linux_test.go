@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// Milliseconds. A new cluster is up sooner with the short one; with the long one
-	// a busy machine doesn't make its nodes give each other up.
+	// In milliseconds. With the short timeout a new cluster is up sooner; with the long one, the nodes
+	// don't declare each other dead on a busy machine.
 	joiningTimeout = "1000"
 	steadyTimeout  = "60000"
 )
@@ -75,7 +75,7 @@ func (c *cluster) steady() {
 	}
 }
 
-// startNode tries again where somebody was faster to take the ports.
+// startNode starts a node, and tries again if another process took its ports.
 func startNode(t *testing.T) *node {
 	t.Helper()
 	for _, program := range []string{"redis-server", "redis-cli"} {
@@ -102,7 +102,7 @@ func startNode(t *testing.T) *node {
 	return nil
 }
 
-// awaitReady reads the log of a redis-server, and goes on reading it.
+// awaitReady reads a redis-server's log until it is ready, and continues to read it.
 func awaitReady(t *testing.T, p *process) (log func() string, ready bool) {
 	t.Helper()
 	up := make(chan struct{})
@@ -160,22 +160,22 @@ func (c *cluster) cli(args ...string) (out string, code int) {
 func (c *cluster) mustCLI(args ...string) {
 	c.t.Helper()
 	if out, code := c.cli(args...); code != 0 {
-		c.t.Fatalf("redis-cli --cluster %q exits with %d:\n%s", args, code, out)
+		c.t.Fatalf("redis-cli --cluster %q exited with %d:\n%s", args, code, out)
 	}
 }
 
-// slots is how many hash slots a node has, as far as it knows itself.
+// slots returns how many hash slots the node believes to have.
 func (n *node) slots() (count int) {
 	n.t.Helper()
 	for line := range strings.Lines(n.ask("CLUSTER", "NODES")) {
 		fields := strings.Fields(line)
-		const fixed = 8 // the fields before the slots
+		const fixed = 8 // fields before the slots
 		if len(fields) < fixed || !slices.Contains(strings.Split(fields[2], ","), "myself") {
 			continue
 		}
 		for _, slots := range fields[fixed:] {
 			if strings.HasPrefix(slots, "[") {
-				continue // on its way
+				continue // being migrated
 			}
 			from, to, ok := strings.Cut(slots, "-")
 			if !ok {
@@ -191,7 +191,7 @@ func (n *node) number(text string) int {
 	n.t.Helper()
 	number, err := strconv.Atoi(text)
 	if err != nil {
-		n.t.Fatalf("the Redis node %s says %v", n.address, err)
+		n.t.Fatalf("the Redis node %s returned: %v", n.address, err)
 	}
 	return number
 }

@@ -17,12 +17,12 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// reshardSlots is how many hash slots the new node is to get; of this many, redis-cli
-// doesn't round one away. It is stopped when half of them have moved: the other half must
-// take longer than it takes to notice that.
+// reshardSlots is how many hash slots the new node gets; redis-cli doesn't round this number down. The
+// test stops redis-cli when half of them have moved, so moving the other half must take longer than
+// noticing that.
 const reshardSlots = 2002
 
-// TestReshard is what kapi was made for: an operator's resharding, seen by an admin.
+// TestReshard tests the problem that kapi was made for: an operator's resharding, seen by an admin.
 func TestReshard(t *testing.T) {
 	t.Parallel()
 	binary := buildKapi(t)
@@ -40,7 +40,7 @@ func TestReshard(t *testing.T) {
 	})
 }
 
-// A resharding is one that kapi run does, half done and halted.
+// A resharding is one under kapi run, halted half way.
 type resharding struct {
 	*installation
 	cluster *cluster
@@ -49,13 +49,13 @@ type resharding struct {
 	output  func() []string
 	child   int // redis-cli
 	action  kapi.Action
-	first   kapi.Action // as all began with it
-	// all and one watch everything, and the action.
+	first   kapi.Action // as every view first showed it
+	// all is a watch of everything, one a watch of the action.
 	all, one *process
-	updates  []kapi.Action // that one told, when all was over
+	updates  []kapi.Action // what one printed; set when everything is over
 }
 
-// startResharding starts one, seen through all of kapi, and halts it half way.
+// startResharding starts a resharding, checks it through all of kapi, and halts it half way.
 func startResharding(t *testing.T, binary string) *resharding {
 	t.Helper()
 	r := beginResharding(t, binary)
@@ -63,22 +63,22 @@ func startResharding(t *testing.T, binary string) *resharding {
 	r.settle()
 	r.action = r.ongoing()
 	if r.first = r.update(r.all); r.first.ID != r.action.ID || r.first.Status != kapi.StatusRunning {
-		t.Errorf("kapi watch began with %+v", r.first)
+		t.Errorf("kapi watch first printed %+v", r.first)
 	}
 	r.watchOne()
 	return r
 }
 
-// settle waits until what redis-cli has said before it was halted is on the list.
+// settle waits until everything that redis-cli said before it was halted is in the list.
 func (r *resharding) settle() {
 	r.t.Helper()
 	var seq uint64
 	since := time.Now()
-	kapitest.Eventually(r.t, "the action is at rest", func() bool {
+	kapitest.Eventually(r.t, "the action no longer changes", func() bool {
 		if list := r.list(); len(list) == 1 && list[0].Seq != seq {
 			seq, since = list[0].Seq, time.Now()
 		}
-		return time.Since(since) > 500*time.Millisecond // reports are published every 100
+		return time.Since(since) > 500*time.Millisecond // reports are published every 100 ms
 	})
 }
 
@@ -86,11 +86,11 @@ func (r *resharding) watchOne() {
 	r.t.Helper()
 	r.one = r.start("watch", "--json", r.action.ID)
 	if first := r.update(r.one); first.ID != r.action.ID || first.Status != kapi.StatusRunning {
-		r.t.Errorf("kapi watch %s began with %+v", r.action.ID, first)
+		r.t.Errorf("kapi watch %s first printed %+v", r.action.ID, first)
 	}
 }
 
-// beginResharding starts one; flags are for kapi run.
+// beginResharding starts a resharding; flags are for kapi run.
 func beginResharding(t *testing.T, binary string, flags ...string) *resharding {
 	t.Helper()
 	r := &resharding{installation: install(t, binary), cluster: startCluster(t, 3)}
@@ -110,11 +110,11 @@ func beginResharding(t *testing.T, binary string, flags ...string) *resharding {
 	return r
 }
 
-// inStep waits until the progress fits the slots that have moved.
+// inStep waits until the progress matches the slots that have moved.
 func (r *resharding) inStep() {
 	r.t.Helper()
 	moved := r.target.slots()
-	kapitest.Eventually(r.t, "the progress is in step", func() bool {
+	kapitest.Eventually(r.t, "the progress matches the moved slots", func() bool {
 		list := r.list()
 		if len(list) != 1 || list[0].Progress == nil {
 			return false
@@ -124,13 +124,13 @@ func (r *resharding) inStep() {
 	})
 }
 
-// grows checks that progress never fell, and came to its end.
+// grows checks that the progress never decreased, and reached its end.
 func (r *resharding) grows(updates []kapi.Action) {
 	r.t.Helper()
 	last, distinct := 0.0, 0
 	for _, a := range updates {
 		if a.Progress == nil || *a.Progress < last {
-			r.t.Errorf("after %v the progress is %v", last, a.Progress)
+			r.t.Errorf("the progress went from %v to %v", last, a.Progress)
 			continue
 		}
 		if *a.Progress > last {
@@ -143,10 +143,10 @@ func (r *resharding) grows(updates []kapi.Action) {
 	}
 }
 
-// endCommand ends what kapi run runs: it would outlive kapi run, and keep its output open.
+// endCommand ends the command of kapi run, which would otherwise outlive it and keep its output open.
 func (r *resharding) endCommand() {
 	if r.t.Failed() {
-		r.t.Logf("kapi run said on stderr: %s", r.run.stderr)
+		r.t.Logf("kapi run wrote to stderr: %s", r.run.stderr)
 	}
 	select {
 	case <-r.run.ended:
@@ -158,7 +158,7 @@ func (r *resharding) endCommand() {
 	}
 }
 
-// halt stops redis-cli half way, so that no test needs to be faster than it.
+// halt stops redis-cli half way, so that no test depends on being faster.
 func (r *resharding) halt() {
 	r.t.Helper()
 	kapitest.Eventually(r.t, "half of the slots have moved", func() bool { return r.target.slots() >= reshardSlots/2 })
@@ -171,12 +171,12 @@ func (r *resharding) halt() {
 		})
 	}
 	if moved := r.target.slots(); r.child == 0 || moved >= reshardSlots {
-		r.t.Fatalf("%d of %d slots had moved before redis-cli (of the processes %v) could be stopped: reshardSlots is too small",
+		r.t.Fatalf("%d of %d slots had moved before redis-cli (one of the processes %v) could be stopped: reshardSlots is too small",
 			moved, reshardSlots, pids)
 	}
 }
 
-// ongoing returns the one action on the list, which must be running.
+// ongoing returns the only action in the list, which must be running.
 func (r *resharding) ongoing() kapi.Action {
 	r.t.Helper()
 	list := r.list()
@@ -196,16 +196,17 @@ func (r *resharding) update(watch *process) kapi.Action {
 	return r.installation.action(watch.line())
 }
 
-// refused starts it once more, which must be refused, and why must match a pattern.
+// refused starts the resharding again, and checks that it is refused with a message that matches a
+// pattern.
 func (r *resharding) refused(pattern string) {
 	r.t.Helper()
 	marker := filepath.Join(r.t.TempDir(), "ran")
 	stdout, stderr, code := r.installation.run("run", "--key", key, "--title", "Resharding", "--", "touch", marker)
 	if code != 75 || stdout != "" || !regexp.MustCompile(pattern).MatchString(stderr) {
-		r.t.Errorf("a second run exits with %d and says %q%q, not %q", code, stdout, stderr, pattern)
+		r.t.Errorf("a second run exited with %d and wrote %q%q, want %q", code, stdout, stderr, pattern)
 	}
 	if _, err := os.Stat(marker); err == nil {
-		r.t.Error("the second run was refused, and ran")
+		r.t.Error("the second run was refused, but ran")
 	}
 }
 
@@ -214,20 +215,20 @@ func (r *resharding) mustRun(command ...string) {
 	r.t.Helper()
 	stdout, stderr, code := r.installation.run("run", append([]string{"--key", key, "--"}, command...)...)
 	if code != 0 {
-		r.t.Errorf("%q with the freed key exits with %d: %s%s", command, code, stdout, stderr)
+		r.t.Errorf("%q with the freed key exited with %d: %s%s", command, code, stdout, stderr)
 	}
 }
 
-// over checks that the action is gone, after a last update of that status.
+// over checks that the action is gone, after a last update with that status.
 func (r *resharding) over(last kapi.Status) {
 	r.t.Helper()
 	if list := r.list(); len(list) > 0 {
-		r.t.Errorf("when all is over, the list is %+v", list)
+		r.t.Errorf("at the end, the list is %+v", list)
 	}
 	path := "/v4/kapi/actions/" + r.action.ID
 	r.refusal(http.MethodGet, path, http.StatusNotFound, 10015)
 	r.refusal(http.MethodPost, path+"/dismiss", http.StatusNotFound, 10015)
-	// The next action's end comes after all that there is of this one.
+	// The end of the next action comes after all updates of this one.
 	r.mustRun("true")
 	seq, status := r.first.Seq, r.first.Status
 	for {
@@ -244,37 +245,37 @@ func (r *resharding) over(last kapi.Status) {
 		seq, status = a.Seq, a.Status
 	}
 	if status != last {
-		r.t.Errorf("its last update was %d, not %d", status, last)
+		r.t.Errorf("its last update had status %d, want %d", status, last)
 	}
 	r.all.signal(syscall.SIGINT)
 	if code := r.all.wait(); code != 130 {
-		r.t.Errorf("kapi watch, after Ctrl-C, exits with %d: %s", code, r.all.stderr)
+		r.t.Errorf("kapi watch exited with %d after Ctrl-C: %s", code, r.all.stderr)
 	}
 }
 
-// ends expects kapi run, and kapi watch ID, to exit with a code, and returns the last
-// update that the latter printed.
+// ends checks that kapi run and kapi watch ID exit with a code, and returns the last update that the
+// latter printed.
 func (r *resharding) ends(want int) (last kapi.Action) {
 	r.t.Helper()
 	if code := r.run.wait(); code != want {
-		r.t.Errorf("kapi run exits with %d, not %d: %s", code, want, r.run.stderr)
+		r.t.Errorf("kapi run exited with %d, want %d: %s", code, want, r.run.stderr)
 	}
 	watched := r.one.gather()
 	r.updates = nil
 	if code := r.one.wait(); code != want {
-		r.t.Errorf("kapi watch %s exits with %d, not %d: %s", r.action.ID, code, want, r.one.stderr)
+		r.t.Errorf("kapi watch %s exited with %d, want %d: %s", r.action.ID, code, want, r.one.stderr)
 	}
 	for _, line := range watched() {
 		last = r.installation.action(line)
 		r.updates = append(r.updates, last)
 	}
 	if last.ID != r.action.ID || last.ExitCode == nil || *last.ExitCode != want {
-		r.t.Errorf("when it had ended with %d, kapi watch %s printed %+v", want, r.action.ID, last)
+		r.t.Errorf("after the end with %d, kapi watch %s printed %+v", want, r.action.ID, last)
 	}
 	return last
 }
 
-// held is the beginning of a refusal.
+// held returns a pattern for the beginning of a refusal.
 func (r *resharding) held() string {
 	return fmt.Sprintf(`^kapi: key "%s" is held by action %s \(Resharding\), `, key, r.action.ID)
 }
@@ -298,12 +299,12 @@ func reshardToItsEnd(t *testing.T, binary string) {
 		}
 	}
 	if got := r.target.slots(); moved != reshardSlots || got != reshardSlots {
-		t.Errorf("of %d slots redis-cli told that it moves %d, and the new node has %d", reshardSlots, moved, got)
+		t.Errorf("want %d slots moved; redis-cli printed %d moves, and the new node has %d slots", reshardSlots, moved, got)
 	}
 	r.cluster.audit()
 }
 
-// A node that hangs makes the resharding hang, which is alive and doesn't advance.
+// If a node hangs the resharding hangs too: it is alive, but makes no progress.
 func reshardWithStoppedNode(t *testing.T, binary string) {
 	r := beginResharding(t, binary, "--stall", "300ms")
 	kapitest.Eventually(t, "some slots have moved", func() bool { return r.target.slots() >= reshardSlots/20 })
@@ -335,7 +336,7 @@ func reshardKilled(t *testing.T, binary string) {
 	dismiss := "/v4/kapi/actions/" + r.action.ID + "/dismiss"
 	r.refusal(http.MethodPost, dismiss, http.StatusConflict, 20000)
 	if now := r.ongoing(); now.Seq != r.action.Seq {
-		t.Errorf("the refused dismissal made %+v of %+v", now, r.action)
+		t.Errorf("after the refused dismissal: got %+v, want %+v", now, r.action)
 	}
 	if err := syscall.Kill(r.child, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -350,13 +351,13 @@ func reshardKilled(t *testing.T, binary string) {
 	r.refused("(?s)" + r.held() + `which failed at .*: ` + regexp.QuoteMeta(reason) +
 		`\n.*kapi dismiss --store \S+ ` + r.action.ID + `\n.*--release-on-failure`)
 	if status, body := r.request(http.MethodPost, dismiss); status != http.StatusNoContent || len(body) > 0 {
-		t.Errorf("the dismissal is answered %d %q", status, body)
+		t.Errorf("got %d %q for the dismissal", status, body)
 	}
 	r.over(kapi.StatusAborted)
 	if got := r.target.slots(); got < reshardSlots/2 || got >= reshardSlots {
-		t.Errorf("of %d slots the new node has %d, after redis-cli was killed half way", reshardSlots, got)
+		t.Errorf("of %d slots, the new node has %d after redis-cli was killed half way", reshardSlots, got)
 	}
-	// What redis-cli hadn't told every node, they tell each other.
+	// The nodes tell each other what redis-cli had not told all of them.
 	kapitest.Eventually(t, "the Redis nodes agree", func() bool {
 		out, _ := r.cluster.cli("check", r.target.address)
 		return strings.Contains(out, "All nodes agree about slots configuration")

@@ -13,14 +13,14 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A reply is one in Redis's serialization protocol, RESP: a status, an error, a number or
-// a string. No command that is used here answers anything else.
+// A reply is a reply in Redis's serialization protocol, RESP: a status, an error, a number or a string.
+// The commands used here return nothing else.
 type reply struct {
-	kind byte // '+', '-', ':' or '$'; 0 if there is no such key
+	kind byte // '+', '-', ':' or '$'; 0 if the key does not exist
 	text string
 }
 
-// talk sends commands to a Redis node and reads its replies, all in one go.
+// talk sends commands to a Redis node, all at once, and then reads its replies.
 func talk(address string, commands [][]string) (replies []reply, err error) {
 	conn, err := net.DialTimeout("tcp", address, kapitest.Patience)
 	if err != nil {
@@ -30,7 +30,7 @@ func talk(address string, commands [][]string) (replies []reply, err error) {
 	if err := conn.SetDeadline(time.Now().Add(kapitest.Patience)); err != nil {
 		return nil, err
 	}
-	// Redis reads on while its replies wait, so all may be written first.
+	// Redis keeps reading while its replies wait, so all commands may be written first.
 	w := bufio.NewWriter(conn)
 	for _, command := range commands {
 		fmt.Fprintf(w, "*%d\r\n", len(command))
@@ -67,7 +67,7 @@ func readReply(r *bufio.Reader) (reply, error) {
 		return got, nil
 	case '$':
 	default:
-		return reply{}, fmt.Errorf("not RESP, or not a kind that is known: %q", line)
+		return reply{}, fmt.Errorf("not RESP, or an unknown type: %q", line)
 	}
 	size, err := strconv.Atoi(got.text)
 	if err != nil {
@@ -82,7 +82,7 @@ func readReply(r *bufio.Reader) (reply, error) {
 	return got, err
 }
 
-// ask has a node answer one command, which must not fail.
+// ask has a node run one command, which must not fail.
 func (n *node) ask(command ...string) string {
 	n.t.Helper()
 	replies, err := talk(n.address, [][]string{command})
@@ -95,8 +95,8 @@ func (n *node) ask(command ...string) string {
 	return replies[0].text
 }
 
-// askAll has each command answered by the node that has its key: those that the first one
-// asked doesn't have go where it says.
+// askAll has each command run by the node that has its key: a command that the first node doesn't have
+// the key for is sent where that node says.
 func (c *cluster) askAll(commands [][]string) []reply {
 	c.t.Helper()
 	answers := make([]reply, len(commands))
@@ -127,7 +127,7 @@ func (c *cluster) askAll(commands [][]string) []reply {
 			return answers
 		}
 	}
-	c.t.Fatalf("after %d rounds Redis still sends us elsewhere: %v", rounds, answers[0])
+	c.t.Fatalf("after %d rounds Redis still redirects: %v", rounds, answers[0])
 	return nil
 }
 
@@ -149,10 +149,10 @@ func (c *cluster) load() {
 	}
 }
 
-// audit checks that Redis has every key with its value, each once, and is well.
+// audit checks that Redis has every key with its value, each once, and is healthy.
 func (c *cluster) audit() {
 	c.t.Helper()
-	kapitest.Eventually(c.t, "redis-cli --cluster check is happy", func() bool {
+	kapitest.Eventually(c.t, "redis-cli --cluster check succeeds", func() bool {
 		out, code := c.cli("check", c.nodes[0].address)
 		return code == 0 && strings.Contains(out, "All 16384 slots covered")
 	})
@@ -165,7 +165,7 @@ func (c *cluster) audit() {
 		if got.kind != '$' || got.text != redisValue(i) {
 			lost++
 			if lost < 10 {
-				c.t.Errorf("the key %s should be %q and is %q", redisKey(i), redisValue(i), got.text)
+				c.t.Errorf("key %s: want %q, got %q", redisKey(i), redisValue(i), got.text)
 			}
 		}
 	}
@@ -174,6 +174,6 @@ func (c *cluster) audit() {
 		stored += n.number(n.ask("DBSIZE"))
 	}
 	if lost > 0 || stored != redisKeys {
-		c.t.Errorf("of %d keys, %d were lost; the nodes have %d together", redisKeys, lost, stored)
+		c.t.Errorf("of %d keys, %d were lost; the nodes have %d in total", redisKeys, lost, stored)
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/kettubot/kapi/internal/pgtest"
 )
 
-// TestRestart: the database is stopped as an admin does it, and killed, and comes back. What is
-// running goes on, what it reports and how it ends follows, starts wait or are refused, and who
-// watches misses nothing.
+// TestRestart stops the database as an admin would, or kills it, and restarts it. Running commands
+// continue, their reports and ends are recorded afterwards, starts wait or are refused, and watchers
+// miss nothing.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	binary := buildKapi(t)
@@ -27,7 +27,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// A restart is one of the database, under a command that goes on.
+// A restart is a restart of the database while a command runs.
 type restart struct {
 	*installation
 	server *pgtest.Server
@@ -47,7 +47,7 @@ func (r *restart) play() {
 	run.gather()
 	run.say("25")
 	r.seen.await(r.title, "running", atProgress(0.25))
-	for !atProgress(0.25)(r.action(r.watch.line())) { // it has begun, too
+	for !atProgress(0.25)(r.action(r.watch.line())) { // watch has begun, too
 	}
 
 	r.down()
@@ -56,14 +56,14 @@ func (r *restart) play() {
 	patient := r.start("run", "--store-timeout", "1m", "--title", "patient "+r.title, "--", "echo", "it runs")
 	r.up()
 	if line := patient.line(); line != "it runs" {
-		r.t.Errorf("a start that waits says %q", line)
+		r.t.Errorf("a start that waits printed %q", line)
 	}
 	if code := patient.wait(); code != 0 {
-		r.t.Errorf("a start that waits exits with %d: %s", code, patient.stderr)
+		r.t.Errorf("a start that waits exited with %d: %s", code, patient.stderr)
 	}
 	r.seen.await("patient "+r.title, "at its end", inStatus(kapi.StatusCompleted))
-	r.seen.await(r.title, "going on", atProgress(0.5))
-	for !atProgress(0.5)(r.action(r.watch.line())) { // it has found the database again, too
+	r.seen.await(r.title, "still running", atProgress(0.5))
+	for !atProgress(0.5)(r.action(r.watch.line())) { // watch has reconnected, too
 	}
 
 	r.down()
@@ -73,7 +73,7 @@ func (r *restart) play() {
 	})
 	r.up()
 	if code := run.wait(); code != 3 {
-		r.t.Errorf("kapi run exits with %d: %s", code, run.stderr)
+		r.t.Errorf("kapi run exited with %d: %s", code, run.stderr)
 	}
 	r.ended()
 }
@@ -85,27 +85,28 @@ func (r *restart) up() {
 	}
 }
 
-// refused checks what a start says that doesn't wait for long.
+// refused checks the message of a start that doesn't wait long.
 func (r *restart) refused() {
 	r.t.Helper()
 	stdout, stderr, code := r.run("run", "--store-timeout", "300ms", "--", "echo", "started")
 	want := regexp.MustCompile(`^kapi: store postgres://127\.0\.0\.1:\d+/postgres: store not available: [^\n]*connection refused[^\n]*\n$`)
 	if code != 69 || stdout != "" || !want.MatchString(stderr) {
-		r.t.Errorf("without a database a start exits with %d and says %q and %q", code, stdout, stderr)
+		r.t.Errorf("without a database a start exited with %d and wrote %q and %q", code, stdout, stderr)
 	}
 }
 
-// ended checks that everybody was told of the end, and missed nothing.
+// ended checks that every watcher was told of the end, and missed nothing.
 func (r *restart) ended() {
 	r.t.Helper()
 	a := r.seen.await(r.title, "failed", inStatus(kapi.StatusFailed))
 	if a.ExitCode == nil || *a.ExitCode != 3 {
 		r.t.Errorf("the action ended as %+v", a)
 	}
-	// Who was away while the database was is told of the newest only, so nothing is done before it is back.
+	// Whoever was away during the outage gets only the newest state, so the dismissal waits until watch
+	// is back.
 	statuses := r.statusesUntil(a.ID, kapi.StatusFailed)
 	if _, stderr, code := r.installation.run("dismiss", a.ID); code != 0 {
-		r.t.Errorf("kapi dismiss exits with %d: %s", code, stderr)
+		r.t.Errorf("kapi dismiss exited with %d: %s", code, stderr)
 	}
 	r.seen.await(r.title, "dismissed", inStatus(kapi.StatusAborted))
 	if n := r.seen.gapsSeen(); n > 0 {
@@ -113,12 +114,12 @@ func (r *restart) ended() {
 	}
 	statuses = append(statuses, r.statusesUntil(a.ID, kapi.StatusAborted)...)
 	if len(statuses) != 2 {
-		r.t.Errorf("kapi watch shows the statuses %v, want failed and aborted", statuses)
+		r.t.Errorf("kapi watch showed the statuses %v, want failed and aborted", statuses)
 	}
 	r.watch.kill()
 }
 
-// statusesUntil returns the statuses that kapi watch shows of an action, up to this one.
+// statusesUntil returns the statuses that kapi watch shows for an action, up to last.
 func (r *restart) statusesUntil(id string, last kapi.Status) (statuses []kapi.Status) {
 	r.t.Helper()
 	for statuses == nil || statuses[len(statuses)-1] != last {
@@ -129,8 +130,8 @@ func (r *restart) statusesUntil(id string, last kapi.Status) (statuses []kapi.St
 	return statuses
 }
 
-// TestRestartUnderLoad: the database is killed again and again while many processes change things,
-// and comes back. Nothing that was acknowledged is missing, in the same epoch.
+// TestRestartUnderLoad kills and restarts the database repeatedly while many processes make changes.
+// Nothing acknowledged is missing, in the same epoch.
 func TestRestartUnderLoad(t *testing.T) {
 	t.Parallel()
 	server := pgtest.For(t, pgtest.Options{Durable: true, TCP: true, Settings: map[string]string{"max_connections": "60"}})

@@ -16,8 +16,8 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// Short limits, so that a test sees both run out. Between them there is time for a look, which a busy
-// machine makes late.
+// Short limits, so that a test sees both expire. Between them there is time for a check, which may be
+// late on a busy machine.
 const (
 	lease  = time.Second
 	giveUp = 5 * time.Second
@@ -29,9 +29,8 @@ const (
 	key          = "reshard"
 )
 
-// runnerMain takes a store. It starts one action, says its id, and works until its
-// standard input ends; a line there has it stop itself like Ctrl-Z does. It says why its context
-// ended, if it did.
+// runnerMain takes a store. It starts one action, prints its id, and works until standard input ends;
+// for each line there it stops itself as Ctrl-Z would. If its context ends, it prints why.
 func runnerMain(args []string) error {
 	store, err := openStore(args[0])
 	if err != nil {
@@ -64,14 +63,13 @@ func runnerMain(args []string) error {
 	return errors.Join(err, peer.Close())
 }
 
-// startRunner returns a runner, its action, and a peer that watches it, whose part the
-// test plays.
+// startRunner returns a runner, its action, and a peer of the test's that watches it.
 func startRunner(t *testing.T, store string, wrap ...string) (*process, kapi.Action, *peer.Peer) {
 	t.Helper()
 	runner := role(t, "runner", []string{store}, wrap...)
 	id := runner.line()
 	peer := openPeer(t, store)
-	return runner, awaitAction(t, peer, id, "running as it said", asItSaid), peer
+	return runner, awaitAction(t, peer, id, "running as reported", asItSaid), peer
 }
 
 func asItSaid(a kapi.Action) bool {
@@ -103,18 +101,18 @@ func openPeer(t *testing.T, place string) *peer.Peer {
 	return peer
 }
 
-// awaitAction waits until an ongoing action is as it should be.
+// awaitAction waits until an ongoing action satisfies is.
 func awaitAction(t *testing.T, peer *peer.Peer, id, what string, is func(kapi.Action) bool) (a kapi.Action) {
 	t.Helper()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("waited for %s; last it was %+v", what, a)
+			t.Logf("waited for %s; last seen: %+v", what, a)
 		}
 	})
 	kapitest.Eventually(t, "action "+id+" is "+what, func() bool {
 		var err error
 		if a, err = peer.Get(context.Background(), id); err != nil {
-			t.Fatalf("action %s, waited for to be %s: %v", id, what, err)
+			t.Fatalf("waited for action %s to be %s: %v", id, what, err)
 		}
 		return is(a)
 	})
@@ -133,7 +131,7 @@ func inStatus(s kapi.Status) func(kapi.Action) bool {
 	return func(a kapi.Action) bool { return a.Status == s }
 }
 
-// mustHold checks that nobody else gets the key, and is told by whom it is held.
+// mustHold checks that nobody else gets the key, and that the refusal names its holder.
 func mustHold(t *testing.T, peer *peer.Peer, id string) {
 	t.Helper()
 	err := tryKey(peer)

@@ -17,7 +17,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A shell runs commands on a terminal of its own, one after the other, as if they were typed.
+// A shell runs commands one after the other on a terminal of its own, as if they were typed.
 type shell struct {
 	t        *testing.T
 	commands *os.File
@@ -26,8 +26,8 @@ type shell struct {
 	began    time.Time
 }
 
-// loop runs what comes on file descriptor 3, and prints the exit code of each behind a mark. Each finds the
-// exit code of the one before in $?.
+// loop runs the commands that arrive on descriptor 3, and prints the exit code of each after a mark.
+// Each command finds the exit code of the one before in $?.
 const loop = `code=0
 while IFS= read -r -d '' -u 3 command; do
 	(exit $code)
@@ -66,13 +66,14 @@ func newShell(t *testing.T, folder string, env []string) *shell {
 	}()
 	t.Cleanup(func() {
 		ours.Close()
-		// Of what stays in the foreground, too. The terminal is read to its end when all have gone.
+		// Commands that stay in the foreground are ended, too. The terminal reaches its end when all
+		// processes are gone.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 		_ = cmd.Wait()
 		select {
 		case <-done:
 		case <-time.After(kapitest.Patience):
-			t.Errorf("somebody is left on a terminal")
+			t.Errorf("a process is left on the terminal")
 		}
 		terminal.Close()
 		<-done
@@ -106,7 +107,7 @@ func (sh *shell) run(command string) (code int, printed []string) {
 	return code, strings.Split(text, "\n")
 }
 
-// stay runs a command that goes on, and returns the address that it has printed.
+// stay starts a command that keeps running, and returns the address that it printed.
 func (sh *shell) stay(command string) (address string) {
 	sh.t.Helper()
 	sh.give(command)
@@ -116,7 +117,7 @@ func (sh *shell) stay(command string) (address string) {
 			sh.t.Logf("$ %s\n%s", command, sh.output.String()[sh.read:])
 		}
 	})
-	kapitest.Eventually(sh.t, command+" has printed what it is to", func() bool {
+	kapitest.Eventually(sh.t, command+" has printed its address", func() bool {
 		output := sh.output.String()[sh.read:]
 		found = staying[command].FindStringSubmatch(output)
 		if found == nil && mark.MatchString(output) {
@@ -133,7 +134,7 @@ func (sh *shell) patient() bool {
 	return time.Since(sh.began) < kapitest.Patience
 }
 
-// newcomer returns the environment of somebody who has Go, and has never used kapi.
+// newcomer returns the environment of a user who has Go and never used kapi.
 func newcomer(t *testing.T, home string) []string {
 	t.Helper()
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
@@ -151,7 +152,7 @@ func newcomer(t *testing.T, home string) []string {
 	return append(env,
 		"HOME="+home, "TMPDIR="+temporary, "TZ=UTC", "PWD="+home,
 		"GOCACHE="+where[0], "GOMODCACHE="+where[1], "GOPATH="+where[2],
-		// kapi's modules are there already: nothing depends on a network.
+		// kapi's modules are in the module cache, so no network is needed.
 		"GOPROXY=file://"+filepath.Join(where[1], "cache", "download")+","+where[3], "GONOSUMDB=*",
 	)
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/kettubot/kapi/sqlite"
 )
 
-// onEachStore runs a test on a SQLite file, and on a PostgreSQL database that syncs to disk. What
-// store is given is what --store takes.
+// onEachStore runs a test on a SQLite file, and on a PostgreSQL database that syncs to disk. store is a
+// value for --store.
 func onEachStore(t *testing.T, f func(t *testing.T, store string)) {
 	t.Parallel()
 	t.Run("SQLite", func(t *testing.T) {
@@ -30,7 +30,7 @@ func inFile(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(),
 
 func inDatabase(t *testing.T) string { return database.DSN(database.Database(t)) }
 
-// openStore opens what --store would.
+// openStore opens the store that --store names.
 func openStore(store string) (store.Store, error) {
 	if path, ok := strings.CutPrefix(store, "sqlite:"); ok {
 		return sqlite.Open(path)

@@ -15,24 +15,24 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A usage is a way to use kapi run. Its script is told in $MARKS where to say that it ran.
+// A usage is a way to use kapi run. Its script appends to the file $MARKS to show that it ran.
 type usage struct {
 	name   string
 	flags  []string
 	script string
 	// late: its time limit ends it.
 	late bool
-	// far: by way of a server.
+	// far: it goes through a server.
 	far bool
 }
 
-// forks tries to have many processes for a while, and doesn't mind if it can't.
+// forks tries to run many processes for a while, and ignores failures.
 const forks = `(for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24; do sleep 0.3 & done) 2>/dev/null; `
 
 const (
 	works = `echo began >>$MARKS; ` + forks + `for p in 10 20 30 40 50; do echo $p%; done; echo ended >>$MARKS`
 	lasts = `echo began >>$MARKS; echo $$ >>$MARKS; (exec sleep 1000) & (exec sleep 1001) & wait; wait; exec sleep 1002`
-	// alone is lasts without other processes.
+	// alone is lasts without further processes.
 	alone = `echo began >>$MARKS; echo $$ >>$MARKS; exec sleep 1000`
 )
 
@@ -47,17 +47,17 @@ var usages = []usage{
 	{name: "server, timeout", flags: []string{"--timeout", "200ms", "--grace", "200ms"}, script: lasts, late: true, far: true},
 }
 
-// surrounding is what kapi run finds.
+// A surrounding is what kapi run finds around it.
 type surrounding struct {
 	name   string
-	limits []string // as withinMain takes them
-	// blind: no process but the command itself can be found.
+	limits []string // in the form that withinMain takes
+	// blind: no process except the command itself can be found.
 	blind bool
 	// alone: the command may be unable to start another process.
 	alone bool
-	// tight: kapi may be unable to begin at all.
+	// tight: kapi may be unable to start at all.
 	tight bool
-	// says is what is on standard error of what ran with --tty.
+	// says is what appears on standard error with --tty if the command runs.
 	says string
 }
 
@@ -92,9 +92,9 @@ func surroundings() []surrounding {
 	return all
 }
 
-// TestSurroundings runs commands where the kernel refuses things. Whatever it is, kapi exits with 0
-// only if the command ran and ended with 0; once that has begun kapi is there to its end; a time limit
-// is kept, or it is said that it can't be; and where nothing was run nothing holds the key.
+// TestSurroundings runs commands where the kernel refuses things. In every case, kapi exits with 0 only
+// if the command ran and exited with 0; once the command has begun, kapi lives to its end; a time limit
+// is kept, or kapi says that it can't be; and if nothing was run, nothing holds the key.
 func TestSurroundings(t *testing.T) {
 	t.Parallel()
 	dir := openFolder(t)
@@ -111,7 +111,7 @@ func TestSurroundings(t *testing.T) {
 			k.env = append(k.env, "TMPDIR="+dir, "XDG_RUNTIME_DIR=")
 			k.serve()
 			for _, file := range []string{dir, filepath.Join(dir, "kapi.db")} {
-				for _, name := range siblings(t, file) { // whoever it is that kapi runs as then
+				for _, name := range siblings(t, file) { // whichever user kapi runs as then
 					if err := os.Chmod(name, 0o777); err != nil {
 						t.Fatal(err)
 					}
@@ -138,7 +138,7 @@ func openFolder(t *testing.T) string {
 	return dir
 }
 
-// siblings are the files whose names begin with that of a file.
+// siblings returns the files whose names begin with that of a file.
 func siblings(t *testing.T, file string) []string {
 	t.Helper()
 	names, err := filepath.Glob(file + "*")
@@ -175,11 +175,11 @@ func (k *installation) runWithin(t *testing.T, s surrounding, u usage, marks str
 	began, ended := strings.HasPrefix(string(content), "began\n"), strings.HasSuffix(string(content), "ended\n")
 	defer func() {
 		if t.Failed() {
-			t.Logf("it exits with %d, the command says %q, standard error:\n%s", code, content, said)
+			t.Logf("exit code %d, the command wrote %q, standard error:\n%s", code, content, said)
 		}
 	}()
 	if (code == 0) != ended {
-		t.Error("exit code 0 and a command that has done its work are not the same")
+		t.Error("the exit code is 0 although the command did not finish, or the other way round")
 	}
 	crashed := strings.Contains(said, "goroutine ") || strings.Contains(said, "fatal error: ")
 	switch {
@@ -188,21 +188,21 @@ func (k *installation) runWithin(t *testing.T, s surrounding, u usage, marks str
 			t.Error("the command was not run")
 		}
 		if said == "" {
-			t.Error("it doesn't say why the command was not run")
+			t.Error("kapi did not say why the command was not run")
 		}
 	case crashed:
 		t.Error("kapi crashed while the command ran")
 	case u.late && code != 124:
 		t.Error("the time limit was not kept")
 	case u.late && s.blind && !strings.Contains(said, "the time limit will reach the command itself only"):
-		t.Error("it doesn't say what the time limit won't reach")
+		t.Error("kapi did not say what the time limit won't reach")
 	case slices.Contains(u.flags, "--tty") && !strings.Contains(said, s.says):
-		t.Errorf("it doesn't say %q", s.says)
+		t.Errorf("kapi did not say %q", s.says)
 	}
-	if u.late || began { // the action is there, or is completed; what it says is not looked at here
+	if u.late || began { // the action may be ongoing, or completed; its fields are not checked here
 		return
 	}
 	if _, stderr, code := k.run("run", "--key", filepath.Base(marks), "--", "true"); code != 0 {
-		t.Errorf("nothing was run, and the key is held all the same: %s", stderr)
+		t.Errorf("nothing was run, but the key is held: %s", stderr)
 	}
 }

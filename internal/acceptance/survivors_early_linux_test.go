@@ -12,8 +12,8 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// TestKilledEarly: kapi run is killed at the earliest moment that its command can choose, and
-// by one that leaves a daemon behind and ends.
+// TestKilledEarly has kapi run killed at the earliest moment that its command can choose, also by a
+// command that leaves a daemon and ends.
 func TestKilledEarly(t *testing.T) {
 	t.Parallel()
 	binary := buildKapi(t)
@@ -45,7 +45,7 @@ func TestKilledEarly(t *testing.T) {
 			t.Cleanup(func() { _ = syscall.Kill(worker, syscall.SIGKILL) })
 			for range 3 {
 				if code, said := s.again("k"); code != 75 {
-					t.Fatalf("beside a worker that lives a second start exits with %d: %s", code, said)
+					t.Fatalf("while the worker lives, a second start exited with %d: %s", code, said)
 				}
 				time.Sleep(300 * time.Millisecond)
 			}
@@ -58,7 +58,7 @@ func TestKilledEarly(t *testing.T) {
 	}
 }
 
-// anywhere returns the pid of a process of this machine, 0 if there is none.
+// anywhere returns the pid of such a process on this machine, 0 if there is none.
 func anywhere(t *testing.T, program, argument string) (pid int) {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")

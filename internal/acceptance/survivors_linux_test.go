@@ -21,18 +21,18 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A survivor is a worker that outlives the kapi run which started it.
+// A survivor is a worker that outlives the kapi run that started it.
 type survivor struct {
 	name string
-	// hides is put before the worker's command: what makes it hard to recognise.
+	// hides precedes the worker's command, and makes it hard to recognise.
 	hides []string
-	// user runs kapi, 0 is root. looks is who starts the second one.
+	// user runs kapi; 0 is root. looks starts the second one.
 	user, looks int
 	// setUID: the worker belongs to root whoever starts it.
 	setUID bool
-	// nested: the worker is that of a kapi run inside.
+	// nested: the worker is that of a nested kapi run.
 	nested bool
-	// apart: that one doesn't know of the kapi around it.
+	// apart: the nested one doesn't know of the outer one.
 	apart bool
 }
 
@@ -56,7 +56,7 @@ var survivors = []survivor{
 	{name: "a user's, and another looks", user: someUser, looks: anotherUser},
 }
 
-// deaths are who is killed, of what kapi run has started: a shell, and below it the worker.
+// deaths are which of kapi run's processes are killed: there is a shell, and below it the worker.
 var deaths = []struct {
 	name string
 	of   func(s *stage) []int
@@ -66,8 +66,8 @@ var deaths = []struct {
 	{"all but the worker", func(s *stage) []int { return s.others }},
 }
 
-// TestSurvivors: kapi run is killed, and what does the work lives on. However that hides, and whoever
-// looks, nobody starts a second one beside it; and when it ends the key is free.
+// TestSurvivors kills kapi run while the process that does the work lives on. However that process
+// hides, and whoever looks, nobody can start a second one beside it; when it ends, the key is free.
 func TestSurvivors(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -84,7 +84,7 @@ func TestSurvivors(t *testing.T) {
 		for _, death := range deaths {
 			for _, store := range []string{"SQLite", "PostgreSQL"} {
 				if store == "PostgreSQL" && (sv.user+sv.looks != 0 || !often && death.name != "all but the worker") {
-					continue // the test's database is for its own user only
+					continue // the test's database accepts only its own user
 				}
 				t.Run(fmt.Sprintf("%s, %s killed, %s", sv.name, death.name, store), func(t *testing.T) {
 					t.Parallel()
@@ -100,7 +100,7 @@ func TestSurvivors(t *testing.T) {
 	}
 }
 
-// setUIDSleep returns a sleep that is root's, whoever starts it.
+// setUIDSleep returns a sleep that runs as root, whoever starts it.
 func setUIDSleep(t *testing.T, dir string) string {
 	t.Helper()
 	var fs unix.Statfs_t
@@ -135,10 +135,10 @@ type stage struct {
 	binary, dir, store, sleep string
 	runners                   []int // kapi's processes
 	shell, worker             int
-	others                    []int // all but the worker
+	others                    []int // all except the worker
 }
 
-// sleeps tells one worker from the others on this machine.
+// sleeps makes each worker's arguments unique on this machine.
 var sleeps atomic.Int64
 
 func (s *stage) play(dies func(*stage) []int) {
@@ -182,22 +182,22 @@ func (s *stage) play(dies func(*stage) []int) {
 	s.guards()
 }
 
-// guards checks that the key is held as long as the worker lives.
+// guards checks that the key is held while the worker lives.
 func (s *stage) guards() {
 	t := s.t
-	for range 2 { // the first one may be refused before anybody looked
+	for range 2 { // the first may be refused before anybody looked
 		code, said := s.again("k")
 		if code != 75 {
-			t.Fatalf("beside a worker that lives a second start exits with %d: %s", code, said)
+			t.Fatalf("while the worker lives, a second start exited with %d: %s", code, said)
 		}
 		time.Sleep(500 * time.Millisecond)
 	}
 	if code, said := s.again("k"); code != 75 || !strings.Contains(said, "still running") && !strings.Contains(said, "still be running") {
-		t.Errorf("a second start exits with %d and says %q", code, said)
+		t.Errorf("a second start exited with %d and wrote %q", code, said)
 	}
 	if s.nested {
 		if code, said := s.again("inner"); code != 75 {
-			t.Errorf("a second start of the inner one exits with %d: %s", code, said)
+			t.Errorf("a second start of the nested one exited with %d: %s", code, said)
 		}
 	}
 	if err := syscall.Kill(s.worker, 0); err != nil {
@@ -213,8 +213,8 @@ func (s *stage) guards() {
 	})
 }
 
-// awaitRecorded waits until the store has the process group and the session of the worker, if they are
-// not those of kapi, which has looked then.
+// awaitRecorded waits until the store has the worker's process group and session, if they differ from
+// kapi's. Then kapi has seen the worker.
 func (s *stage) awaitRecorded(kapi *process, worker int) {
 	s.t.Helper()
 	var want []*regexp.Regexp
@@ -234,7 +234,7 @@ func (s *stage) awaitRecorded(kapi *process, worker int) {
 	defer store.Close()
 	defer func() {
 		if s.t.Failed() {
-			s.t.Logf("of %d, kapi says: %s; the store has: %s", worker, kapi.stderr, workIn(s.t, store))
+			s.t.Logf("worker %d; kapi wrote: %s; the store has: %s", worker, kapi.stderr, workIn(s.t, store))
 		}
 	}()
 	kapitest.Eventually(s.t, "kapi has recorded the worker", func() bool {
@@ -286,7 +286,7 @@ func (s *stage) again(key string) (code int, said string) {
 	return code, p.stderr.String()
 }
 
-// share lets every user at the store.
+// share makes the store accessible to every user.
 func (s *stage) share() {
 	for _, file := range siblings(s.t, filepath.Join(s.dir, "kapi.db")) {
 		if err := os.Chmod(file, 0o666); err != nil {
@@ -295,7 +295,7 @@ func (s *stage) share() {
 	}
 }
 
-// workerOf returns the pid of the worker below a process, 0 if it isn't there yet.
+// workerOf returns the pid of the worker below a process, 0 if it doesn't exist yet.
 func workerOf(t *testing.T, pid int, sleep, long string) int {
 	t.Helper()
 	for _, pid := range descendants(t, pid) {
@@ -307,15 +307,15 @@ func workerOf(t *testing.T, pid int, sleep, long string) int {
 	return 0
 }
 
-// programOf returns what a process was started as.
+// programOf returns a process's argv[0].
 func programOf(pid int) string {
 	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	program, _, _ := strings.Cut(string(line), "\x00")
 	return program
 }
 
-// TestBootIDOfItsOwn: a runner in a container with a boot id and processes of its own shares the store.
-// Nobody outside takes it for one of another boot.
+// TestBootIDOfItsOwn shares the store with a runner in a container with a boot id and processes of its
+// own. Nobody outside takes it for a runner of an earlier boot.
 func TestBootIDOfItsOwn(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
@@ -332,12 +332,12 @@ func TestBootIDOfItsOwn(t *testing.T) {
 	inside.Env = k.env
 	first := start(t, inside)
 	if line := first.line(); line != "began" {
-		t.Fatalf("the container says %q: %s", line, first.stderr)
+		t.Fatalf("the container printed %q: %s", line, first.stderr)
 	}
-	k.serve() // somebody who looks all the time
+	k.serve() // a peer that looks all the time
 	for range 6 {
 		if _, said, code := k.run("run", "--key", "k", "--", "true"); code != 75 {
-			t.Fatalf("beside a runner in a container a second start exits with %d: %s", code, said)
+			t.Fatalf("beside a runner in a container, a second start exited with %d: %s", code, said)
 		}
 		time.Sleep(500 * time.Millisecond)
 	}
@@ -345,6 +345,6 @@ func TestBootIDOfItsOwn(t *testing.T) {
 	first.gather()
 	first.wait()
 	if _, said, code := k.run("run", "--key", "k", "--", "true"); code != 0 {
-		t.Errorf("after its end a start exits with %d: %s", code, said)
+		t.Errorf("after its end, a start exited with %d: %s", code, said)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A terminal has a program on it, and knows what its user would see.
+// A terminal runs a program, and knows what its user would see.
 type terminal struct {
 	t      *testing.T
 	cmd    *exec.Cmd
@@ -24,8 +24,8 @@ type terminal struct {
 	raw     strings.Builder
 	rows    [][]rune
 	x, y    int
-	escape  string // the one that has begun
-	erased  int    // how often rows were taken back
+	escape  string // the unfinished escape sequence
+	erased  int    // how often rows were erased
 	overrun bool   // a line was wider than the terminal
 	done    chan struct{}
 }
@@ -50,7 +50,7 @@ func (k *installation) onTerminal(width, height int, args ...string) *terminal {
 	return term
 }
 
-// resize tells the terminal, and the program on it, how large it is now.
+// resize changes the terminal's size, and the program is told.
 func (t *terminal) resize(width, height int) {
 	t.t.Helper()
 	t.mu.Lock()
@@ -121,7 +121,7 @@ func (t *terminal) control(sequence string) {
 	}
 }
 
-// screen is what is to be seen, down to the cursor.
+// screen returns what can be seen, down to the cursor.
 func (t *terminal) screen() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -32,8 +32,8 @@ func drip(t *testing.T) string {
 	return s.URL
 }
 
-// TestToolsShowTheirProgress runs real tools, unchanged: what they show on the way is the
-// action's progress.
+// TestToolsShowTheirProgress runs real, unmodified tools: the progress that they show becomes the
+// action's.
 func TestToolsShowTheirProgress(t *testing.T) {
 	t.Parallel()
 	binary := buildKapi(t)
@@ -59,7 +59,7 @@ func TestToolsShowTheirProgress(t *testing.T) {
 			t.Parallel()
 			k := install(t, binary)
 			watch := k.start("watch", "--json")
-			began := k.start("run", "--", "sleep", "0.2") // so that watch is there when it matters
+			began := k.start("run", "--", "sleep", "0.2") // so that watch has begun when it matters
 			if code := began.wait(); code != 0 {
 				t.Fatal(began.stderr)
 			}
@@ -67,7 +67,7 @@ func TestToolsShowTheirProgress(t *testing.T) {
 			run := k.start("run", args...)
 			said := run.gather()
 			if code := run.wait(); code != 0 {
-				t.Fatalf("it exits with %d: %s%s", code, said(), run.stderr)
+				t.Fatalf("exited with %d: %s%s", code, said(), run.stderr)
 			}
 			var shown []string
 			last, between := 0.0, map[float64]bool{}
@@ -79,7 +79,7 @@ func TestToolsShowTheirProgress(t *testing.T) {
 				if a.Progress != nil {
 					shown = append(shown, fmt.Sprint(*a.Progress))
 					if *a.Progress < last {
-						t.Errorf("after %v came %v", last, *a.Progress)
+						t.Errorf("the progress went from %v to %v", last, *a.Progress)
 					}
 					if last = *a.Progress; last > 0 && last < 1 {
 						between[last] = true
@@ -93,7 +93,7 @@ func TestToolsShowTheirProgress(t *testing.T) {
 				}
 			}
 			if len(between) < 2 || last < 0.97 {
-				t.Errorf("its progress was %v", shown)
+				t.Errorf("the progress was %v", shown)
 			}
 			watch.signal(syscall.SIGINT)
 			watch.wait()

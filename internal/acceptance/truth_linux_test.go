@@ -15,7 +15,7 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// TestStoppedRunner: who is provably alive is never failed for silence.
+// TestStoppedRunner checks that a runner that is provably alive is never failed for silence.
 func TestStoppedRunner(t *testing.T) { onEachStore(t, stoppedRunner) }
 
 func stoppedRunner(t *testing.T, store string) {
@@ -25,7 +25,7 @@ func stoppedRunner(t *testing.T, store string) {
 	wantPrefix := "no word from " + a.Runner.Host + " since "
 	wantSuffix := fmt.Sprintf("; process %d is stopped", runner.pid())
 	if !strings.HasPrefix(a.State, wantPrefix) || !strings.HasSuffix(a.State, wantSuffix) {
-		t.Errorf("the reason is %q, not %q...%q", a.State, wantPrefix, wantSuffix)
+		t.Errorf("got the reason %q, want %q...%q", a.State, wantPrefix, wantSuffix)
 	}
 	watch, err := peer.Watch(t.Context())
 	if err != nil {
@@ -35,11 +35,11 @@ func stoppedRunner(t *testing.T, store string) {
 	long, cancel := context.WithTimeout(t.Context(), 3*giveUp)
 	defer cancel()
 	if a, err := watch.Next(long); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("while it stayed stopped it became %+v (%v)", a, err)
+		t.Errorf("while it was stopped, it became %+v (%v)", a, err)
 	}
 	mustHold(t, peer, a.ID)
 	runner.signal(syscall.SIGCONT)
-	awaitAction(t, peer, a.ID, "what it was before", asItSaid)
+	awaitAction(t, peer, a.ID, "as it was before", asItSaid)
 	_ = runner.stdin.Close()
 	awaitEnd(t, peer, a.ID)
 	if code := runner.wait(); code != 0 {
@@ -47,7 +47,7 @@ func stoppedRunner(t *testing.T, store string) {
 	}
 }
 
-// TestZombieRunner: a process that nobody has reaped yet is dead.
+// TestZombieRunner checks that a process that nobody has reaped yet counts as dead.
 func TestZombieRunner(t *testing.T) { onEachStore(t, zombieRunner) }
 
 func zombieRunner(t *testing.T, store string) {
@@ -57,26 +57,26 @@ func zombieRunner(t *testing.T, store string) {
 	a = awaitAction(t, peer, a.ID, "failed", inStatus(kapi.StatusFailed))
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", runner.pid()))
 	if err != nil || !strings.Contains(string(stat), ") Z ") {
-		t.Fatalf("the runner should be a zombie: %q, %v", stat, err)
+		t.Fatalf("the runner is not a zombie: %q, %v", stat, err)
 	}
 	failedWithin(t, a, killed)
 	want := fmt.Sprintf("its runner died: process %d on %s is gone; it last said: %s", runner.pid(), a.Runner.Host, lastState)
 	if a.State != want {
-		t.Errorf("the reason is %q, not %q", a.State, want)
+		t.Errorf("got the reason %q, want %q", a.State, want)
 	}
-	mustBeFree(t, peer) // as it was declared to release its keys, and is proven dead
+	mustBeFree(t, peer) // it was declared to release its keys on failure, and is proven dead
 }
 
-// failedWithin checks that a failure was found in time.
+// failedWithin checks that the failure was found in time.
 func failedWithin(t *testing.T, a kapi.Action, since time.Time) {
 	t.Helper()
 	if took := time.UnixMilli(a.UpdatedAt).Sub(since); took > settleWithin() {
-		t.Errorf("it failed %v after its runner had died, %v at most were promised", took, settleWithin())
+		t.Errorf("it failed %v after its runner had died, want at most %v", took, settleWithin())
 	}
 }
 
-// elsewhere runs a command in a PID namespace of its own, as in a container; behind a
-// shell, because the first process of a namespace can't stop itself.
+// elsewhere is a command that runs another in a PID namespace of its own, as a container does. A shell
+// is in between, because the first process of a namespace can't stop itself.
 func elsewhere() []string {
 	argv := []string{"unshare"}
 	if os.Geteuid() != 0 {
@@ -85,7 +85,7 @@ func elsewhere() []string {
 	return append(argv, "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", `"$@"; exit`, "sh")
 }
 
-// TestRunnerElsewhere: a pid of another PID namespace proves nothing, so a runner that was
+// TestRunnerElsewhere checks that a pid of another PID namespace proves nothing: a runner that was
 // killed there is only silent.
 func TestRunnerElsewhere(t *testing.T) { onEachStore(t, runnerElsewhere) }
 
@@ -103,7 +103,7 @@ func runnerElsewhere(t *testing.T, store string) {
 	killed := time.Now()
 	a = silentThenFailed(t, watch)
 	if took := time.UnixMilli(a.UpdatedAt).Sub(killed); took < giveUp-lease {
-		t.Errorf("it was failed after %v", took)
+		t.Errorf("it failed after %v", took)
 	}
 	mustHold(t, peer, a.ID)
 	if _, err := peer.Dismiss(t.Context(), a.ID, "the test"); err != nil {
@@ -112,7 +112,7 @@ func runnerElsewhere(t *testing.T, store string) {
 	mustBeFree(t, peer)
 }
 
-// silentThenFailed expects these two changes and no others.
+// silentThenFailed checks that the watch shows these two changes and no others.
 func silentThenFailed(t *testing.T, watch *peer.Watch) kapi.Action {
 	t.Helper()
 	ctx := kapitest.Within(t)
@@ -135,7 +135,8 @@ func silentThenFailed(t *testing.T, watch *peer.Watch) kapi.Action {
 	return second
 }
 
-// TestGivenUpRunner: one that was given up and did go on can still say how it ended, once.
+// TestGivenUpRunner checks that a runner that was given up but continued can still report its end,
+// once.
 func TestGivenUpRunner(t *testing.T) { onEachStore(t, givenUpRunner) }
 
 func givenUpRunner(t *testing.T, store string) {
@@ -150,7 +151,7 @@ func givenUpRunner(t *testing.T, store string) {
 	runner.thaw()
 	_ = runner.stdin.Close()
 	if code := runner.wait(); code == 0 || !strings.Contains(runner.stderr.String(), kapi.ErrGivenUp.Error()) {
-		t.Errorf("the runner ended with %d and was not told that it had been given up: %s", code, runner.stderr)
+		t.Errorf("the runner exited with %d and was not told that it had been given up: %s", code, runner.stderr)
 	}
 	a = awaitAction(t, peer, a.ID, "as the runner ended after all", func(a kapi.Action) bool {
 		return a.State == "finished after it was given up: completed"
@@ -161,7 +162,7 @@ func givenUpRunner(t *testing.T, store string) {
 	mustHold(t, peer, a.ID)
 }
 
-// thaw lets what a runner elsewhere has stopped go on.
+// thaw continues what a runner elsewhere has stopped.
 func (p *process) thaw() {
 	p.t.Helper()
 	for _, pid := range descendants(p.t, p.pid()) {
@@ -171,8 +172,8 @@ func (p *process) thaw() {
 	}
 }
 
-// TestDismissedRunner: one that was given up and dismissed while it was frozen has lost its key, maybe
-// to another. When it goes on its context ends, and what it reports changes nothing.
+// TestDismissedRunner: a runner that was given up and dismissed while it was frozen has lost its key,
+// possibly to another. When it continues, its context ends, and its reports change nothing.
 func TestDismissedRunner(t *testing.T) { onEachStore(t, dismissedRunner) }
 
 func dismissedRunner(t *testing.T, store string) {
@@ -200,7 +201,7 @@ func dismissedRunner(t *testing.T, store string) {
 	}
 	runner.thaw()
 	if said := runner.line(); said != kapi.ErrLost.Error() {
-		t.Errorf("thawed, its context ended with %q", said)
+		t.Errorf("after the thaw, its context ended with %q", said)
 	}
 	_ = runner.stdin.Close()
 	if code := runner.wait(); code == 0 {
@@ -215,10 +216,10 @@ func dismissedRunner(t *testing.T, store string) {
 			t.Fatal(err)
 		}
 		if b.ID == next.ID && !b.Status.Ongoing() {
-			break // what the stale holder reported before it ended would have come by now
+			break // a report of the stale holder would have arrived by now
 		}
 		if b.ID == a.ID && b.Status != kapi.StatusAborted {
-			t.Errorf("after it was dismissed it became %+v", b)
+			t.Errorf("after the dismissal it became %+v", b)
 		}
 	}
 }

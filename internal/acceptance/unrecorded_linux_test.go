@@ -12,8 +12,8 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// TestUnrecordedEnd: the store is gone when the command ends. Who asks kapi to end by then, at whatever
-// moment, doesn't wait for the store to come back, and is told that the end is on no record.
+// TestUnrecordedEnd removes the store before the command ends. If kapi is then asked to end, at
+// whatever moment, it doesn't wait for the store, and says that the end is not on record.
 func TestUnrecordedEnd(t *testing.T) {
 	t.Parallel()
 	binary := buildKapi(t)
@@ -33,14 +33,14 @@ func TestUnrecordedEnd(t *testing.T) {
 					return err != nil
 				})
 				if late {
-					kapitest.Eventually(t, "it says what it waits for", func() bool {
+					kapitest.Eventually(t, "kapi says what it waits for", func() bool {
 						return strings.Contains(run.stderr.String(), "can't be recorded yet")
 					})
 				}
-				time.Sleep(200 * time.Millisecond) // a signal of the same moment could be the command's own
+				time.Sleep(200 * time.Millisecond) // a signal at the same moment could count as the command's
 				run.signal(sig)
 				if code := run.wait(); code != 3 || !strings.Contains(run.stderr.String(), "the command has ended (exit status 3), but that is on no record") {
-					t.Errorf("it exits with %d and says: %s", code, run.stderr)
+					t.Errorf("exited with %d and wrote: %s", code, run.stderr)
 				}
 			})
 		}

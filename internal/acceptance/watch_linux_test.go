@@ -33,8 +33,8 @@ func matches(expression string) func(string) bool {
 	return regexp.MustCompile(`(?m)` + expression).MatchString
 }
 
-// On a terminal kapi watch draws what is ongoing in place, below what has ended, and leaves
-// nothing of it behind.
+// On a terminal kapi watch draws ongoing actions in place, below those that have ended, and removes
+// them at the end.
 func TestWatchOnTerminal(t *testing.T) {
 	t.Parallel()
 	k := install(t, buildKapi(t))
@@ -88,17 +88,17 @@ func TestWatchOnTerminal(t *testing.T) {
 		wait()
 	}
 	if !matches(`\A.* completed 42% reshard: a node is slow\nkapi: stopped \(interrupt\)\n\z`)(term.screen()) {
-		t.Errorf("it leaves behind:\n%s", term.screen())
+		t.Errorf("the screen at the end:\n%s", term.screen())
 	}
 	if term.overrun {
 		t.Error("a line was too wide")
 	}
 	if !strings.Contains(term.raw.String(), "\x1b[33mimpacted\x1b[0m") {
-		t.Error("nothing is in colour")
+		t.Error("there are no colours")
 	}
 }
 
-// What changes all the time is not drawn all the time.
+// What changes all the time is not redrawn all the time.
 func TestWatchDrawsSeldom(t *testing.T) {
 	t.Parallel()
 	k := install(t, buildKapi(t))
@@ -125,14 +125,14 @@ func TestWatchDrawsSeldom(t *testing.T) {
 	term.await("the ending", matches(`completed busy: step 499\n\z`))
 	term.end()
 	if most := int(time.Since(began)/(100*time.Millisecond)) + 4; term.erased > most {
-		t.Errorf("drawn %d times, may be %d", term.erased, most)
+		t.Errorf("drawn %d times, want at most %d", term.erased, most)
 	}
 	if strings.Contains(term.raw.String(), "\x1b[3") {
-		t.Error("in colour, with NO_COLOR")
+		t.Error("there are colours in spite of NO_COLOR")
 	}
 }
 
-// Watching one action, or on a terminal that can't go back, or in JSON.
+// Watching one action, on a terminal that can't move the cursor, or in JSON.
 func TestWatchOneOnTerminal(t *testing.T) {
 	t.Parallel()
 	k := install(t, buildKapi(t))
@@ -142,7 +142,7 @@ func TestWatchOneOnTerminal(t *testing.T) {
 	err := peer.Do(t.Context(), kapi.Spec{Title: "one"}, func(_ context.Context, h kapi.Handle) error {
 		one = k.onTerminal(80, 24, "watch", h.ID())
 		inJSON = k.onTerminal(80, 24, "watch", "--json", h.ID())
-		k.env = append(k.env, "TERM=dumb") // the last counts
+		k.env = append(k.env, "TERM=dumb") // the last one counts
 		plain = k.onTerminal(80, 24, "watch", h.ID())
 		one.await("a row", matches(`^one +running`))
 		inJSON.await("JSON", matches(`^\{"id":"`+h.ID()+`"`))
@@ -158,9 +158,9 @@ func TestWatchOneOnTerminal(t *testing.T) {
 		}
 	}
 	if !matches(`\A.* failed one: oops\n\z`)(one.screen()) {
-		t.Errorf("it leaves behind:\n%s", one.screen())
+		t.Errorf("the screen at the end:\n%s", one.screen())
 	}
 	if plain.erased+inJSON.erased > 0 || !matches(`failed one: oops\n\z`)(plain.screen()) {
-		t.Errorf("without drawing:\n%s", plain.screen())
+		t.Errorf("on a dumb terminal:\n%s", plain.screen())
 	}
 }

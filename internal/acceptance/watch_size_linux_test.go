@@ -8,8 +8,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// A terminal that nobody has told its size, or one of the smallest, shows something all the same;
-// and more once it is larger.
+// A terminal without a size, or with one of the smallest, still shows something; and more once it is
+// larger.
 func TestWatchOnTerminalOfAnySize(t *testing.T) {
 	t.Parallel()
 	k := install(t, buildKapi(t))
@@ -41,7 +41,7 @@ func TestWatchOnTerminalOfAnySize(t *testing.T) {
 		term := k.onTerminal(c.width, c.height, "watch")
 		term.await("a row", c.seen)
 		if c.height == 1 && strings.Contains(term.screen(), "\n") {
-			t.Errorf("%d x %d: it has scrolled: %q", c.width, c.height, term.screen())
+			t.Errorf("%d x %d: the screen scrolled: %q", c.width, c.height, term.screen())
 		}
 		term.resize(80, 24)
 		term.await("the whole row", whole)
@@ -50,7 +50,7 @@ func TestWatchOnTerminalOfAnySize(t *testing.T) {
 		term.resize(0, 0)
 		term.await("the whole row, and the cursor below", matches(`^visible +running +\[.*\] +\d+s\n\z`))
 		if code := term.end(); code != 130 || !matches(`\Akapi: stopped \(interrupt\)\n\z`)(term.screen()) {
-			t.Errorf("%d x %d: it ends with %d, and leaves behind:\n%s", c.width, c.height, code, term.screen())
+			t.Errorf("%d x %d: exited with %d; the screen at the end:\n%s", c.width, c.height, code, term.screen())
 		}
 	}
 

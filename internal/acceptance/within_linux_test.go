@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limits are what withinMain can do to the process that it becomes, in the order in which that must be
-// done: what needs privileges first.
+// limits are what withinMain can do to its process, in the order in which it must be done: first what
+// needs privileges.
 var limits = []struct {
 	name string
 	set  func(value string) error
@@ -28,9 +28,9 @@ var limits = []struct {
 	{"nofile", func(n string) error { return limit(unix.RLIMIT_NOFILE, n) }},
 }
 
-// withinMain executes a program within surroundings: words like nofile=20, and the program behind "--".
+// withinMain executes a program with limits: words like nofile=20, then "--" and the program.
 func withinMain(args []string) error {
-	// Some of it is the thread's, which becomes the process.
+	// Some limits apply to the thread, which becomes the process.
 	runtime.LockOSThread()
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("this test needs root: unshare the mounts: %w", err)
@@ -63,10 +63,10 @@ func hide(file string) error { return unix.Mount("/dev/null", file, "", unix.MS_
 
 func cover(dir string) error { return unix.Mount("none", dir, "tmpfs", 0, "") }
 
-// hidePIDs mounts a /proc on which only a user's own processes are shown.
+// hidePIDs mounts a /proc that shows only a user's own processes.
 func hidePIDs(string) error { return unix.Mount("proc", "/proc", "proc", 0, "hidepid=2") }
 
-// becomeUser takes the number of a user, who need not exist.
+// becomeUser takes a user id, which need not belong to anybody.
 func becomeUser(uid string) error {
 	id, err := strconv.Atoi(uid)
 	if err != nil {
@@ -83,9 +83,9 @@ func limit(resource int, n string) error {
 	return unix.Setrlimit(resource, &unix.Rlimit{Cur: most, Max: most})
 }
 
-// deny has system calls fail, as a sandbox's seccomp profile does: CALL:ERRNO, with commas between.
+// deny makes system calls fail, as a sandbox's seccomp profile does. calls has the form CALL:ERRNO,...
 func deny(calls string) error {
-	const number = 0 // the offset of the call's number in struct seccomp_data
+	const number = 0 // offset of the call's number in struct seccomp_data
 	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: number}}
 	for call := range strings.SplitSeq(calls, ",") {
 		var nr, errno uint32
@@ -106,7 +106,7 @@ func deny(calls string) error {
 	return unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0)
 }
 
-// refusing is the deny of some system calls.
+// refusing returns the argument of deny for some system calls.
 func refusing(errno syscall.Errno, calls ...int) string {
 	var words []string
 	for _, nr := range calls {

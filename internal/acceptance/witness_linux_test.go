@@ -12,19 +12,19 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// A witness is a file per key that only the key's holder may have, and knows nothing of
-// kapi's store. It is locked while the holder lives, and names it until it ends: a killed
-// holder leaves its name behind.
+// A witness is a file per key that only the key's holder may have, independent of kapi's store. The
+// holder locks it for life, and writes its name to it until it ends, so a killed holder leaves its name
+// behind.
 type witness struct{ *os.File }
 
 const (
 	keeps    = "keeps"    // its failure keeps the keys
-	releases = "releases" // its failure frees them
+	releases = "releases" // its failure frees the keys
 )
 
-// takeWitnesses takes those of all keys. leftovers name the dead that had one and were to
-// keep it; only who sees the store can say whether they had been dismissed by then. The
-// error says who has one still.
+// takeWitnesses takes the witnesses of all keys. leftovers names the dead holders that were to keep
+// their keys; only somebody with access to the store can tell whether they had been dismissed by then.
+// The error names a living holder.
 func takeWitnesses(dir string, h kapi.Handle, release bool) (free func(), leftovers []string, err error) {
 	var all []*witness
 	for _, key := range h.Action().Keys {

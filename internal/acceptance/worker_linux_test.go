@@ -15,11 +15,11 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// An event is what a worker tells the test, after the call that it tells of has returned.
+// An event is what a worker reports to the test, after the call concerned has returned.
 type event struct {
 	What what   `json:"what"`
 	ID   string `json:"id,omitempty"`
-	// Seq of the change, where the call tells it; of a start it is the fence.
+	// Seq is that of the change, if the call returns it; for a start it is the fence.
 	Seq     uint64   `json:"seq,omitempty"`
 	Keys    []string `json:"keys,omitempty"`
 	Release bool     `json:"release,omitempty"`
@@ -37,8 +37,8 @@ const (
 	reported  what = "reported"
 	ended     what = "ended"
 	dismissed what = "dismissed"
-	refused   what = "refused"   // ID holds Keys[0]
-	inherited what = "inherited" // by the action of fence Seq, a key of ID, which died and was to keep it
+	refused   what = "refused"   // action ID holds Keys[0]
+	inherited what = "inherited" // a key of action ID, which died and was to keep it, by the action with fence Seq
 	violation what = "violation"
 )
 
@@ -46,25 +46,26 @@ var crashKeys = []string{"deploy", "backup", "reshard", "audit", "migrate"}
 
 const (
 	lanes = 2
-	// afterRefusal is how long a worker leaves the others alone.
+	// afterRefusal is the pause after a refused start.
 	afterRefusal = 5 * time.Millisecond
 )
 
 var errBoom = errors.New("boom")
 
-// A worker starts, reports and ends actions on shared keys until its standard input ends.
+// A worker starts, reports on and ends actions with shared keys until its standard input ends.
 type worker struct {
 	peer      *peer.Peer
 	witnesses string
-	// outages: the store may go away. A start is refused then; all else is tried again.
+	// outages: the store may be unavailable at times. Starts are then refused; everything else is
+	// retried.
 	outages bool
 
 	mu  sync.Mutex
 	out *json.Encoder
 }
 
-// workerMain takes the store and the folder of the witnesses; and, if the store may go away, for how
-// long it is waited for.
+// workerMain takes the store, the folder of the witnesses and, if the store may be unavailable, how
+// long to wait for it.
 func workerMain(args []string) error {
 	w := &worker{witnesses: args[1], outages: len(args) > 2, out: json.NewEncoder(os.Stdout)}
 	options := peer.Options{Logger: quiet()}
@@ -151,7 +152,7 @@ func (w *worker) work(ctx context.Context) {
 
 func (w *worker) isOutage(err error) bool { return w.outages && errors.Is(err, kapi.ErrUnavailable) }
 
-// insist does f again while the store is away.
+// insist repeats f while the store is unavailable.
 func (w *worker) insist(f func() error) error {
 	for {
 		if err := f(); !w.isOutage(err) {
@@ -161,7 +162,7 @@ func (w *worker) insist(f func() error) error {
 	}
 }
 
-// do uses Peer.Do: when it returns, the end is on disk.
+// do uses Peer.Do, which returns when the end is on disk.
 func (j *job) do() (id string, status kapi.Status, err error) {
 	err = j.worker.peer.Do(context.Background(), j.spec, func(_ context.Context, h kapi.Handle) error {
 		id = h.ID()
@@ -174,7 +175,7 @@ func (j *job) do() (id string, status kapi.Status, err error) {
 	return id, kapi.StatusCompleted, err
 }
 
-// start uses Peer.Start, and reads the end.
+// start uses Peer.Start, and reads how it ended.
 func (j *job) start() (id string, status kapi.Status, err error) {
 	done := make(chan struct{})
 	a, err := j.worker.peer.Start(context.Background(), j.spec, func(_ context.Context, h kapi.Handle) error {
@@ -216,7 +217,7 @@ func (j *job) emitStart(id string, fence uint64) {
 	})
 }
 
-// run is the operation: it holds the witnesses of its keys and reports.
+// run is the operation: it holds the witnesses of its keys, and reports.
 func (j *job) run(h kapi.Handle) error {
 	free, leftovers, err := takeWitnesses(j.worker.witnesses, h, j.spec.ReleaseOnFailure)
 	if err != nil {
@@ -245,7 +246,7 @@ func (j *job) run(h kapi.Handle) error {
 	return nil
 }
 
-// said is the state after a report; the last one takes the trouble back.
+// said returns the state after a report; the last one says that the trouble is over.
 func said(step, steps int) string {
 	if step == 0 || step > steps {
 		return ""
@@ -253,7 +254,7 @@ func said(step, steps int) string {
 	return fmt.Sprintf("trouble %d", step)
 }
 
-// settle tells of the end, and dismisses most failures.
+// settle reports the end, and dismisses most failures.
 func (w *worker) settle(id string, status kapi.Status, spec kapi.Spec) {
 	e := event{What: ended, ID: id, Status: status}
 	if status != kapi.StatusFailed {
@@ -278,7 +279,7 @@ func (w *worker) settle(id string, status kapi.Status, spec kapi.Spec) {
 	}); {
 	case err == nil:
 		w.emit(event{What: dismissed, ID: id, Seq: a.Seq})
-	case tries > 1 && errors.Is(err, kapi.ErrUnknown): // it was this one, of whose outcome nobody knew
+	case tries > 1 && errors.Is(err, kapi.ErrUnknown): // an earlier try did it, though its outcome was not known
 	case !errors.Is(err, kapi.ErrUnknown) || spec.ReleaseOnFailure:
 		w.violated("dismiss %s: %v", id, err)
 	}

@@ -1,5 +1,6 @@
-// Package asowner lets root act at files with the rights of whoever they belong to: what somebody has put
-// in root's way leads to nothing then that the owner couldn't get at, and what is made is the owner's.
+// Package asowner lets root access files with the rights of their owner. So a link or file that
+// somebody put in root's way leads to nothing that they couldn't reach themselves, and new files belong
+// to the owner.
 package asowner
 
 import (
@@ -9,26 +10,26 @@ import (
 	"path/filepath"
 )
 
-// Do calls f with the rights of a user and a group at files. They are those of the goroutine that calls Do,
-// not of those that f starts.
+// Do calls f with a user's and a group's rights to files. They apply to the goroutine that calls Do,
+// not to those that f starts.
 //
-// Where this process may not take them, f is called with the rights that it has; see Possible.
+// If this process can't take those rights, f runs with the rights that the process has; see Possible.
 func Do(uid, gid uint32, f func() error) error {
 	back, _ := become(uid, gid)
 	defer back()
 	return f()
 }
 
-// Possible reports whether Do can take the rights of a user. Root can't without CAP_SETUID, nor if the
-// user has no number in its namespace; and on other systems than Linux nobody can.
+// Possible reports whether Do can take the rights of a user. Root can't do so without CAP_SETUID, or if
+// the user has no id in its user namespace. On systems other than Linux it is never possible.
 func Possible(uid, gid uint32) bool {
 	back, ok := become(uid, gid)
 	defer back()
 	return ok
 }
 
-// MkdirAll is os.MkdirAll, but what root makes belongs to the owner of the folder that it is made in. At the
-// end of somebody's link nothing is made that they couldn't make.
+// MkdirAll is like os.MkdirAll, but a folder made by root belongs to the owner of the folder that it is
+// made in. Below somebody's symbolic link it makes nothing that they couldn't make.
 func MkdirAll(path string, mode fs.FileMode) error {
 	mkdir := func() error { return os.MkdirAll(path, mode) }
 	above := filepath.Clean(path)

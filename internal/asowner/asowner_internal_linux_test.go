@@ -16,7 +16,7 @@ import (
 
 const uid, gid = 60001, 60002
 
-// TestDo: what is done is done as the owner, on this goroutine and for as long as it takes.
+// TestDo checks that f acts as the owner, on this goroutine only and only while it runs.
 func TestDo(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("this test takes the rights of another user: run it as root")
@@ -37,7 +37,7 @@ func TestDo(t *testing.T) {
 	err = Do(uid, gid, func() error {
 		runtime.Gosched()
 		if _, err := os.ReadFile(roots); !errors.Is(err, fs.ErrPermission) {
-			t.Errorf("a file of root's can be read (error: %v)", err)
+			t.Errorf("f could read root's file (error: %v)", err)
 		}
 		if err := os.WriteFile(theirs, nil, 0o600); err != nil {
 			t.Error(err)
@@ -52,14 +52,14 @@ func TestDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s := info.Sys().(*syscall.Stat_t); s.Uid != uid || s.Gid != gid {
-		t.Errorf("what was made belongs to %d:%d, want %d:%d", s.Uid, s.Gid, uid, gid)
+		t.Errorf("the new file belongs to %d:%d, want %d:%d", s.Uid, s.Gid, uid, gid)
 	}
 	if _, err := os.ReadFile(roots); err != nil {
-		t.Errorf("root's rights don't come back: %v", err)
+		t.Errorf("root's rights were not restored: %v", err)
 	}
 }
 
-// TestMkdirAll: folders that root makes in somebody's home are theirs, and in root's folders root's.
+// TestMkdirAll checks that a folder made by root belongs to the owner of its parent.
 func TestMkdirAll(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("this test makes folders in another user's: run it as root")
@@ -74,7 +74,7 @@ func TestMkdirAll(t *testing.T) {
 			t.Fatal(err)
 		}
 		path := filepath.Join(home, fmt.Sprint(owner), "state", "kapi")
-		for range 2 { // the second time it is there
+		for range 2 { // the second time it exists
 			if err := MkdirAll(path, 0o700); err != nil {
 				t.Fatal(err)
 			}
@@ -85,13 +85,13 @@ func TestMkdirAll(t *testing.T) {
 				t.Fatal(err)
 			}
 			if s := info.Sys().(*syscall.Stat_t); int(s.Uid) != owner || int(s.Gid) != owner || info.Mode().Perm() != 0o700 {
-				t.Errorf("in a folder of %d: it belongs to %d:%d, with mode %o", owner, s.Uid, s.Gid, info.Mode().Perm())
+				t.Errorf("in a folder of user %d: the new folder belongs to %d:%d, with mode %o", owner, s.Uid, s.Gid, info.Mode().Perm())
 			}
 		}
 	}
 }
 
-// TestMkdirAllAtALink: at the end of somebody's link nothing is made that they couldn't make.
+// TestMkdirAllAtALink checks that nothing is made behind a user's link that the user couldn't make.
 func TestMkdirAllAtALink(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("this test makes folders in another user's: run it as root")
@@ -107,19 +107,19 @@ func TestMkdirAllAtALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := MkdirAll(filepath.Join(link, "kapi"), 0o700); err == nil {
-		t.Error("a folder is made in root's")
+		t.Error("a folder was made in root's folder")
 	}
 	if made, err := os.ReadDir(victims); err != nil || len(made) > 0 {
-		t.Errorf("there is %v (error: %v)", made, err)
+		t.Errorf("got %v (error: %v)", made, err)
 	}
 }
 
-// TestGroups: root's other groups have no say, and come back.
+// TestGroups checks that root's supplementary groups don't apply, and are restored.
 func TestGroups(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("this test takes the rights of another user: run it as root")
 	}
-	runtime.LockOSThread() // which ends with this test: its groups are its own
+	runtime.LockOSThread() // not unlocked: the thread, with its groups, ends with this test
 	if err := setGroups([]int{0, 60003}); err != nil {
 		t.Fatal(err)
 	}
@@ -134,11 +134,11 @@ func TestGroups(t *testing.T) {
 	}
 	_ = Do(uid, gid, func() error {
 		if _, err := os.ReadFile(roots); !errors.Is(err, fs.ErrPermission) {
-			t.Errorf("a file of root's group can be read (error: %v)", err)
+			t.Errorf("f could read a file of root's group (error: %v)", err)
 		}
 		return nil
 	})
 	if now, err := unix.Getgroups(); err != nil || !slices.Equal(now, []int{0, 60003}) {
-		t.Errorf("the groups are %v (error: %v)", now, err)
+		t.Errorf("the groups afterwards are %v (error: %v)", now, err)
 	}
 }

@@ -12,36 +12,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// become takes the rights of a user and a group at files (setfsuid(2), which are a thread's own), with those of
-// the user's other groups and not of root's, until back is called on the same goroutine.
+// become takes a user's and a group's rights to files (setfsuid(2), per thread), with the user's
+// supplementary groups in place of root's, until back is called on the same goroutine.
 func become(uid, gid uint32) (back func(), ok bool) {
 	if nameless(uid) {
 		return func() {}, false
 	}
 	theirs := groupsOf(uid)
 	if len(theirs) > 0 && !slices.Contains(theirs, int(gid)) {
-		gid = uint32(theirs[0]) // a file may be of a group that its owner isn't in, such as root's
+		gid = uint32(theirs[0]) // a file's group may be one that its owner isn't in, such as root's
 	}
 	runtime.LockOSThread()
 	oldGroups, err := unix.Getgroups()
-	regrouped := err == nil && setGroups(theirs) == nil // not without CAP_SETGID
+	regrouped := err == nil && setGroups(theirs) == nil // fails without CAP_SETGID
 	oldGroup, _ := unix.SetfsgidRetGid(int(gid))
 	oldUser, _ := unix.SetfsuidRetUid(int(uid))
 	back = func() {
 		_ = unix.Setfsuid(oldUser)
 		_ = unix.Setfsgid(oldGroup)
 		if user() == oldUser && group() == oldGroup && (!regrouped || setGroups(oldGroups) == nil) {
-			runtime.UnlockOSThread() // else the thread ends with the goroutine
+			runtime.UnlockOSThread() // if that fails, the thread ends with the goroutine
 		}
 	}
 	if user() == int(uid) {
 		return back, true
 	}
-	back() // the group, too
+	back() // undoes the group, too
 	return func() {}, false
 }
 
-// user returns whose rights this thread has. -1 is nobody, so it changes nothing.
+// user returns the thread's file system user id. Setting -1 is invalid, so it changes nothing.
 func user() int {
 	uid, _ := unix.SetfsuidRetUid(-1)
 	return uid
@@ -52,7 +52,7 @@ func group() int {
 	return gid
 }
 
-// groupsOf returns the groups that a user is in, their own first, as far as they are known.
+// groupsOf returns the groups of a user, the primary one first, as far as they are known.
 func groupsOf(uid uint32) (groups []int) {
 	who, err := osuser.LookupId(strconv.FormatUint(uint64(uid), 10))
 	if err != nil {
@@ -70,10 +70,10 @@ func groupsOf(uid uint32) (groups []int) {
 	return groups
 }
 
-// setGroups sets the groups of this thread; syscall.Setgroups would those of all.
+// setGroups sets the groups of this thread; syscall.Setgroups would set those of all threads.
 func setGroups(groups []int) error {
 	if strconv.IntSize == 32 {
-		return unix.ENOSYS // that call has groups of 16 bits there
+		return unix.ENOSYS // the call uses 16-bit group ids there
 	}
 	ids := make([]uint32, len(groups)+1)
 	for i, g := range groups {
@@ -85,18 +85,18 @@ func setGroups(groups []int) error {
 	return nil
 }
 
-// nameless reports whether a user's number is that which all have who have none in this user namespace. It
-// may be somebody's there.
+// nameless reports whether uid is the overflow id, which stands for every user without an id in this
+// user namespace. It may also be a real user's id.
 func nameless(uid uint32) bool {
 	all, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil || slices.Equal(strings.Fields(string(all)), []string{"0", "0", "4294967295"}) {
-		return false // all have one, or nobody can tell
+		return false // all users have ids, or it can't be known
 	}
 	overflow, err := os.ReadFile("/proc/sys/kernel/overflowuid")
 	return err == nil && strings.TrimSpace(string(overflow)) == strconv.FormatUint(uint64(uid), 10)
 }
 
-// linkOwner returns whose the first link in a path is that isn't root's.
+// linkOwner returns the owner of the first link in a path that isn't root's.
 func linkOwner(path string) (uid, gid uint32, ok bool) {
 	for at := 1; at <= len(path); at++ {
 		if at < len(path) && path[at] != '/' {
@@ -113,7 +113,7 @@ func linkOwner(path string) (uid, gid uint32, ok bool) {
 	return 0, 0, false
 }
 
-// ownerOf returns whose that is which a path leads to.
+// ownerOf returns the owner of the file that a path leads to.
 func ownerOf(path string) (uid, gid uint32, err error) {
 	var stat unix.Stat_t
 	err = unix.Stat(path, &stat)

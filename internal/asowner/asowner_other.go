@@ -4,10 +4,10 @@ package asowner
 
 import "os"
 
-// become takes no rights: only Linux has them per thread.
+// become does nothing: only Linux has file rights per thread.
 func become(_, _ uint32) (back func(), ok bool) { return func() {}, false }
 
-// ownerOf takes all for root's.
+// ownerOf always returns root.
 func ownerOf(path string) (uid, gid uint32, err error) {
 	_, err = os.Stat(path)
 	return 0, 0, err

@@ -19,10 +19,10 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// BenchmarkPage has the page show 1,000 actions with 100 updates a second, of which one a second ends
-// and one begins, for two minutes each on a laptop, on a wide screen, and with a filter by text (make
-// bench-page). No task may take more than 50 ms, script and layout at most 8 ms a paint in the median,
-// and neither memory nor the document may grow.
+// BenchmarkPage (make bench-page) has the page show 1,000 actions with 100 updates a second, of which
+// one ends an action and one starts one, for two minutes each on a laptop, on a wide screen, and with a
+// filter by text. No task may take more than 50 ms, the median of script and layout per paint may be at
+// most 8 ms, and neither memory nor the document may grow.
 func BenchmarkPage(b *testing.B) {
 	wide := look{name: "wide", width: 1920, height: 1080, scale: 1}
 	wall := look{name: "wall", width: 3840, height: 2160, scale: 1}
@@ -40,9 +40,9 @@ func BenchmarkPage(b *testing.B) {
 	}
 }
 
-var benchFor = flag.Duration("page-for", 2*time.Minute, "how long the page is measured")
+var benchFor = flag.Duration("page-for", 2*time.Minute, "how long to measure the page")
 
-// countPaints counts the frames that the page itself asks for, and notes its long tasks.
+// countPaints counts the frames that the page itself requests, and records its long tasks.
 const countPaints = `
 	window.paints = 0;
 	window.tasks = [];
@@ -66,16 +66,16 @@ func benchPage(b *testing.B, l look, filter string, long time.Duration) {
 	call(page, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: countPaints})
 	page.signIn(s)
 	page.visit(s.url + filter)
-	page.await("all are there", fmt.Sprintf(`document.querySelectorAll(".row").length === %d`, actions))
-	evaluate[bool](page, `(tasks.length = 0, true)`)                                                              // those of loading it
-	call(page, performance.Enable, performance.EnableParams{TimeDomain: performance.EnableTimeDomainThreadTicks}) // what others do meanwhile does not count
+	page.await("all rows are shown", fmt.Sprintf(`document.querySelectorAll(".row").length === %d`, actions))
+	evaluate[bool](page, `(tasks.length = 0, true)`)                                                              // those from loading
+	call(page, performance.Enable, performance.EnableParams{TimeDomain: performance.EnableTimeDomainThreadTicks}) // time of other processes does not count
 	ctx, stop := context.WithCancel(context.Background())
 	var updating sync.WaitGroup
 	updating.Go(func() { c.update(ctx, perSecond) })
 	defer updating.Wait()
 	defer stop()
 
-	var costs []float64 // of a paint, in ms
+	var costs []float64 // per paint, in ms
 	start := time.Now()
 	first, before := page.spent(), page.spent()
 	var early, late kept
@@ -86,9 +86,9 @@ func benchPage(b *testing.B, l look, filter string, long time.Duration) {
 			costs = append(costs, 1000*(now.work()-before.work())/painted)
 		}
 		before = now
-		if early.heap == 0 && time.Since(start) > long/2 { // the strip of what has ended is full
+		if early.heap == 0 && time.Since(start) > long/2 { // the list of ended actions is full
 			early = page.kept()
-			evaluate[bool](page, `(measuredAt = performance.now(), true)`) // to tidy up at once was our wish
+			evaluate[bool](page, `(measuredAt = performance.now(), true)`) // ignores the tasks of the garbage collection
 		}
 	}
 	late = page.kept()
@@ -105,16 +105,16 @@ func benchPage(b *testing.B, l look, filter string, long time.Duration) {
 		tasks, median, 1000*all.work()/all.paints, 1000*all.script/all.paints, 1000*all.style/all.paints, 1000*all.layout/all.paints, all.paints,
 		early.heap/1e6, late.heap/1e6, early.nodes, late.nodes, early.listeners, late.listeners)
 	if len(tasks) > 0 || median > 8 {
-		b.Error("it is too slow")
+		b.Error("the page is too slow")
 	}
-	// A row has some fifty nodes, and more or fewer of those that have ended are shown as it happens.
+	// A row has about fifty nodes, and the number of ended actions shown varies.
 	if late.heap > 1.1*early.heap+1e6 || late.nodes > early.nodes+600 || late.listeners > early.listeners+20 {
-		b.Error("it grows")
+		b.Error("memory or the document grows")
 	}
 	page.quiet()
 }
 
-// A crowd is many operations, each of which ends when it is told to.
+// A crowd is many operations, each of which ends when told to.
 type crowd struct {
 	b       *testing.B
 	peer    *peer.Peer
@@ -161,8 +161,8 @@ func (c *crowd) start() *member {
 	return m
 }
 
-// update reports on one after the other, has some change their status, and so their place, and
-// every second one end and another begin.
+// update reports on one operation after the other. It has some change their status, and so their place,
+// and every second one end and another start.
 func (c *crowd) update(ctx context.Context, perSecond int) {
 	tick := time.NewTicker(time.Second / time.Duration(perSecond))
 	defer tick.Stop()
@@ -174,7 +174,7 @@ func (c *crowd) update(ctx context.Context, perSecond int) {
 		}
 		i := rand.N(len(c.members))
 		if n%2 == 0 {
-			i = rand.N(20) // the oldest are on top, where one looks
+			i = rand.N(20) // the oldest are on top, where people look
 		}
 		if n%perSecond == perSecond/4 {
 			i = 20 + rand.N(len(c.members)-20)
@@ -202,14 +202,14 @@ func (s spent) since(before spent) spent {
 	return spent{s.script - before.script, s.style - before.style, s.layout - before.layout, s.paints - before.paints}
 }
 
-// spent is what script, style and layout have cost so far, in seconds.
+// spent returns what script, style and layout have cost so far, in seconds.
 func (b *tab) spent() spent {
 	b.t.Helper()
 	m := b.metrics()
 	return spent{m["ScriptDuration"], m["RecalcStyleDuration"], m["LayoutDuration"], evaluate[float64](b, "paints")}
 }
 
-// kept is what a page holds on to when it has tidied up.
+// kept is what a page holds after a garbage collection.
 type kept struct{ heap, nodes, listeners float64 }
 
 func (b *tab) kept() kept {

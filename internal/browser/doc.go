@@ -1,5 +1,5 @@
-// Package browser has the tests of the web page in a real browser: Debian's chromium, without a
-// window, on a real kapi serve and real commands under kapi run.
+// Package browser tests the web page in a real browser: Debian's chromium, headless, with a real kapi
+// serve and real commands under kapi run.
 //
-// Their screenshots are artefacts of the tests: `go test -artifacts` keeps them, as make test does.
+// Screenshots are test artifacts: `go test -artifacts` keeps them, and so does make test.
 package browser

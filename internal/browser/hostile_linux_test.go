@@ -14,24 +14,24 @@ import (
 	"github.com/creack/pty"
 )
 
-// click clicks what a script finds.
+// click clicks the element that a script returns.
 func click(script string) chromedp.Action[chromedp.Void] {
 	return chromedp.Evaluate[chromedp.Void]("void " + script + ".click()")
 }
 
-// tokenID is that of the site's token, which is older than all its sessions.
+// tokenID returns the id of the site's token, which is older than all sessions.
 func (s *site) tokenID() string {
 	s.t.Helper()
 	return strings.Fields(strings.Split(s.kapi("token", "ls"), "\n")[1])[0]
 }
 
-// fill makes a text of exactly so many code points.
+// fill repeats a text to exactly n code points.
 func fill(text string, n int) string {
 	runes := []rune(strings.Repeat(text, n))
 	return string(runes[:n])
 }
 
-// Whatever somebody calls something is shown as that text, and nothing else.
+// Whatever an action's texts contain, they are shown as text and nothing else.
 func TestHostileTexts(t *testing.T) {
 	t.Parallel()
 	patterns := []struct{ name, text string }{
@@ -56,15 +56,15 @@ func TestHostileTexts(t *testing.T) {
 				link.focus();
 				return link.getBoundingClientRect().top < document.querySelector("#filter").getBoundingClientRect().bottom;
 			})()`) {
-				t.Error("the filter hides what has the focus")
+				t.Error("the filter hides the focused element")
 			}
 			b.quiet()
 		})
 	}
 }
 
-// nasty has an action with that text in each field, repeated up to its limit, and looks at it in
-// the list, in a question and on its own page.
+// nasty creates an action with that text in each field, repeated up to the field's limit, and checks it
+// in the list, in a question and on its own page.
 func (b *tab) nasty(s *site, name, text string) {
 	b.t.Helper()
 	title, state := fill(text, 200), fill(text, 500)
@@ -85,7 +85,7 @@ func (b *tab) nasty(s *site, name, text string) {
 	whole(b)
 	b.shot(name)
 	b.act(row)
-	b.await("it asks about "+name, `document.querySelector("#question").open`)
+	b.await("the question about "+name+" is open", `document.querySelector("#question").open`)
 	b.settled()
 	whole(b)
 	b.shot(name + "-question")
@@ -98,28 +98,28 @@ func (b *tab) nasty(s *site, name, text string) {
 	b.await("back at the list", `document.querySelector("#list-view").checkVisibility()`)
 }
 
-// shown is a text as the page has it: what would turn the text around it is written out.
+// shown returns a text as the page shows it: characters that change the text direction are spelled out.
 func shown(text string) string {
 	return regexp.MustCompile("[\u200b\u2028-\u202e\u2066-\u2069]").ReplaceAllStringFunc(text, func(c string) string {
 		return fmt.Sprintf(`\u%04x`, []rune(c)[0])
 	})
 }
 
-// whole checks that nothing was made of texts, and that nothing sticks out of the window.
+// whole checks that texts were not interpreted, and that nothing sticks out of the window.
 func whole(b *tab) {
 	b.t.Helper()
 	if evaluate[bool](b, `typeof hacked !== "undefined" || document.querySelectorAll("img, script:not([src]), body script").length > 0`) {
-		b.t.Error("a text became more than that")
+		b.t.Error("a text was interpreted as markup")
 	}
 	if wide := evaluate[string](b, `((wide) => [document.documentElement, ...document.querySelectorAll("main *, dialog[open] *")]
 		.filter((e) => e.checkVisibility() && !e.closest(".command, .hidden-text, .bar i") && (e.getBoundingClientRect().right > wide + 1 || e.getBoundingClientRect().left < -1 || e === document.documentElement && e.scrollWidth > wide))
 		.map((e) => e.outerHTML.slice(0, 80)).join("\n"))(`+fmt.Sprint(b.look.width)+`)`); wide != "" {
-		b.t.Errorf("this sticks out of the window:\n%s", wide)
+		b.t.Errorf("outside the window:\n%s", wide)
 	}
 }
 
-// A page of another origin can neither dismiss anything nor listen to the gateway, whether it is of
-// another site or only another port.
+// A page of another origin, of another site or only another port, can neither dismiss anything nor
+// listen to the gateway.
 func TestForeignPage(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -128,7 +128,7 @@ func TestForeignPage(t *testing.T) {
 	failed := s.remote("half done", "", "k")
 	s.report(failed, map[string]any{"status": 3, "state": "slot 7 is stuck"})
 	running := s.remote("going on", "")
-	b.await("both are there", row("half done")+" && "+row("going on"))
+	b.await("both rows are shown", row("half done")+" && "+row("going on"))
 	foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprint(w, "<!doctype html><title>foreign</title>")
@@ -159,36 +159,36 @@ func TestForeignPage(t *testing.T) {
 			return said.join(", ");
 		})()`, s.url, failed.Action.ID, running.Action.ID))
 		if want := "cors refused, no-cors opaque, cors refused, no-cors opaque, no gateway"; outcome != want {
-			t.Errorf("%s: %s, want %s", name, outcome, want)
+			t.Errorf("%s: got %s, want %s", name, outcome, want)
 		}
 		if list := s.kapi("ls", "--json"); !strings.Contains(list, failed.Action.ID) {
-			t.Fatalf("%s: it was dismissed", name)
+			t.Fatalf("%s: the action was dismissed", name)
 		} else if strings.Contains(list, "cancel_requested_at") {
-			t.Fatalf("%s: it was cancelled", name)
+			t.Fatalf("%s: the action was cancelled", name)
 		}
-		// Nor can it show the page in a frame, in which that would ask for the list before it is loaded.
+		// Nor can it show kapi's page in a frame, which would request the list before it has loaded.
 		asks := func() int { return strings.Count(s.log.String(), "path=/v4/kapi/actions ") }
 		before := asks()
 		b.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`void document.body.append(Object.assign(document.createElement("iframe"), { src: %q, onload() { this.came = true } }))`, s.url)))
 		b.await("the frame has loaded", `document.querySelector("iframe").came`)
 		if asks() != before {
-			t.Errorf("%s: it is in a frame, and asks for the list", name)
+			t.Errorf("%s: in a frame, the page requested the list", name)
 		}
 	}
 	b.visit(s.url)
 	b.await("still signed in", row("half done"))
 }
 
-// No token is in an address, the log, or what scripts can read.
+// The token is not in any address, the log, or anything that scripts can read.
 func TestNoTokenAnywhere(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	b := open(t, desktop)
 	b.signIn(s)
 	s.remote("reshard", "")
-	b.await("it is there", row("reshard"))
+	b.await("the row is shown", row("reshard"))
 	b.do(click(`document.querySelector(".row h2 a")`))
-	b.await("its page is open", `document.querySelector("#action-title").textContent === "reshard"`)
+	b.await("the action's page is open", `document.querySelector("#action-title").textContent === "reshard"`)
 	b.do(chromedp.Reload())
 	b.await("still signed in", `document.querySelector("#action-title").textContent === "reshard"`)
 	readable := evaluate[string](b, `(async () => JSON.stringify([
@@ -206,13 +206,13 @@ func TestNoTokenAnywhere(t *testing.T) {
 	}
 	for _, address := range b.addresses() {
 		if !strings.HasPrefix(address, s.url) && !strings.HasPrefix(address, "ws"+s.url[len("http"):]) && !strings.HasPrefix(address, "data:") {
-			t.Errorf("the page asked elsewhere: %s", address)
+			t.Errorf("the page requested another address: %s", address)
 		}
 	}
 	b.do(click(`document.querySelector("#sign-out")`))
 	b.await("signed out", `document.querySelector("#sign-in-view").checkVisibility()`)
 	if evaluate[bool](b, `document.body.innerText.includes("reshard")`) {
-		t.Error("it is still shown")
+		t.Error("the list is still shown")
 	}
 	b.quiet()
 }
@@ -240,20 +240,20 @@ func TestLink(t *testing.T) {
 	b.visit(link)
 	b.await("signed in", `document.querySelector("#live-text").textContent === "Live" && !document.querySelector("#body").hidden`)
 	if at := evaluate[string](b, `location.href`); at != s.url && at != s.url+"#/" {
-		t.Errorf("the address is %s", at)
+		t.Errorf("the page's address is %s", at)
 	}
 	if evaluate[int](b, `history.length`) > 2 {
-		t.Error("the code is in the history")
+		t.Error("the browser's history has the code")
 	}
-	b.visit(link) // some click twice
+	b.visit(link) // some people click twice
 	b.await("still signed in", `document.querySelector("#live-text").textContent === "Live" && !document.querySelector("#body").hidden`)
 	b.quiet()
 
 	other := open(t, desktop)
 	other.visit(link)
-	other.await("nobody else is", `document.querySelector("#sign-in-view").checkVisibility() && document.querySelector("#sign-in-view").textContent.includes("has been used already")`)
-	// Pasted over the address of the page that is open, a code is used all the same.
+	other.await("the link signs nobody else in", `document.querySelector("#sign-in-view").checkVisibility() && document.querySelector("#sign-in-view").textContent.includes("has been used already")`)
+	// A code pasted into the address of an open page is tried as well.
 	other.do(chromedp.Evaluate[chromedp.Void](`void (location.hash = "#/enter/AAAAAAAAAAAAAAAAAAAAAAAAAA")`))
-	other.await("it is no good either", `location.hash === "#/link" && document.querySelector("#sign-in-view").checkVisibility()`)
+	other.await("an invalid code is refused", `location.hash === "#/link" && document.querySelector("#sign-in-view").checkVisibility()`)
 	other.quiet()
 }

@@ -14,36 +14,36 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// The filter is in the address, and the address in the filter.
+// The filter follows the address, and the address follows the filter.
 func TestFilter(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	gallery(t, s)
 	b := open(t, desktop)
 	b.signIn(s)
-	b.await("all are there", `document.querySelectorAll(".row").length === 6`)
+	b.await("all rows are shown", `document.querySelectorAll(".row").length === 6`)
 	titles := `[...document.querySelectorAll(".row h2")].map((h) => h.textContent).join()`
 	b.do(chromedp.Evaluate[chromedp.Void](`void document.querySelector("#filter-text").focus()`))
 	b.press("DEPLOY moves")
-	b.await("words of title, description and keys", titles+` === "Resharding"`)
-	b.await("in the address", `location.hash === "#/?q=DEPLOY+moves"`)
+	b.await("words of title, description and keys match", titles+` === "Resharding"`)
+	b.await("the address has the filter", `location.hash === "#/?q=DEPLOY+moves"`)
 	b.do(click(`document.querySelector(".row h2 a")`))
-	b.await("its page is open", `document.querySelector("#action-view").checkVisibility()`)
+	b.await("the action's page is open", `document.querySelector("#action-view").checkVisibility()`)
 	b.do(click(`document.querySelector(".back")`))
-	b.await("the way back leads to what was found", titles+` === "Resharding" && location.hash === "#/?q=DEPLOY+moves"`)
+	b.await("going back shows the filtered list", titles+` === "Resharding" && location.hash === "#/?q=DEPLOY+moves"`)
 	b.visit(s.url + "#/?status=failed,pending")
-	b.await("statuses of the address", titles+` === "Migrate settings,Reindex the search,Deploy 2026.11"`)
-	b.await("are those of the buttons", `[...document.querySelectorAll(".chip[aria-pressed=true]")].map((chip) => chip.dataset.status).join() === "failed,pending"`)
+	b.await("the statuses in the address filter the list", titles+` === "Migrate settings,Reindex the search,Deploy 2026.11"`)
+	b.await("the buttons show the statuses", `[...document.querySelectorAll(".chip[aria-pressed=true]")].map((chip) => chip.dataset.status).join() === "failed,pending"`)
 	b.do(click(`document.querySelector(".chip[data-status=pending]")`))
-	b.await("a button changes them", titles+` === "Migrate settings,Reindex the search" && location.hash === "#/?status=failed"`)
+	b.await("a button changes the statuses", titles+` === "Migrate settings,Reindex the search" && location.hash === "#/?status=failed"`)
 	b.visit(s.url + "#/?q=%F0%9F%98%80")
 	b.await("nothing matches", `document.querySelector("#no-match").checkVisibility() && document.querySelector("#filter-text").value === "😀"`)
 	b.do(click(`document.querySelector("#filter-clear")`))
-	b.await("all are there again", `document.querySelectorAll(".row").length === 6 && location.hash === "#/"`)
+	b.await("all rows are shown again", `document.querySelectorAll(".row").length === 6 && location.hash === "#/"`)
 	b.quiet()
 }
 
-// Rows glide to where they belong, and don't where the reader wants no motion.
+// Rows glide to their new place, unless the reader wants no motion.
 func TestGlides(t *testing.T) {
 	t.Parallel()
 	for _, still := range []bool{false, true} {
@@ -57,9 +57,9 @@ func TestGlides(t *testing.T) {
 			for i := range 5 {
 				o := hold(t, p, fmt.Sprint("action ", i))
 				all = append(all, o)
-				kapitest.Eventually(t, "it is older than the next", func() bool { return time.Now().UnixMilli() > o.action.CreatedAt })
+				kapitest.Eventually(t, "the next action is younger", func() bool { return time.Now().UnixMilli() > o.action.CreatedAt })
 			}
-			b.await("all are there", `document.querySelectorAll(".row").length === 5`)
+			b.await("all rows are shown", `document.querySelectorAll(".row").length === 5`)
 			b.settled()
 			evaluate[bool](b, `(() => {
 				window.seen = [];
@@ -77,7 +77,7 @@ func TestGlides(t *testing.T) {
 			b.await("the row below has moved", `new Set(seen).size > 1`)
 			places := evaluate[int](b, `new Set(seen).size`)
 			if still && places != 2 || !still && places < 5 {
-				t.Errorf("the row below was seen at %d places", places)
+				t.Errorf("the row below was seen at %d positions", places)
 			}
 			if !still {
 				glidesOn(t, b, all)
@@ -88,8 +88,8 @@ func TestGlides(t *testing.T) {
 	}
 }
 
-// glidesOn: with all that glides held still at its beginning, nothing is seen to move, however often
-// the order changes.
+// glidesOn checks that with all animations paused at their start, nothing is seen to move, however
+// often the order changes.
 func glidesOn(t *testing.T, b *tab, all []*held) {
 	t.Helper()
 	evaluate[bool](b, `(() => {
@@ -105,7 +105,7 @@ func glidesOn(t *testing.T, b *tab, all []*held) {
 	before := evaluate[float64](b, place)
 	for _, i := range []int{3, 2} {
 		all[i].end <- errors.New("it went wrong")
-		b.await("it is higher up", fmt.Sprintf(`%s.matches(".row[data-status=failed] + .row") && %s.compareDocumentPosition(%s) === Node.DOCUMENT_POSITION_PRECEDING`,
+		b.await("the failed row is higher up", fmt.Sprintf(`%s.matches(".row[data-status=failed] + .row") && %s.compareDocumentPosition(%s) === Node.DOCUMENT_POSITION_PRECEDING`,
 			row("action 0"), row("action 0"), row(fmt.Sprint("action ", i))))
 		if after := evaluate[float64](b, place); after < before-1 || after > before+1 {
 			t.Errorf("after action %d the row below has jumped from %v to %v", i, before, after)
@@ -115,30 +115,31 @@ func glidesOn(t *testing.T, b *tab, all []*held) {
 	b.settled()
 }
 
-// staysPut: what an operation says of itself moves nothing below it, and all bars are as long.
+// staysPut checks that a new state or progress moves nothing below the row, and that all bars have the
+// same length.
 func staysPut(t *testing.T, b *tab, first *held) {
 	t.Helper()
 	place := row("action 1") + `.getBoundingClientRect().top`
 	before := evaluate[float64](b, place)
 	for _, state := range []string{"slot 1", strings.Repeat("slot 2 of many, ", 30) + "or more", ""} {
 		first.handle.SetState(state)
-		b.await("the state is there", row("action 0")+`.querySelector(".state").textContent === `+quoted(state))
+		b.await("the state is shown", row("action 0")+`.querySelector(".state").textContent === `+quoted(state))
 		if after := evaluate[float64](b, place); after != before {
 			t.Errorf("the state %.10q has moved the row below from %v to %v", state, before, after)
 		}
 	}
 	first.handle.SetProgress(0.5)
-	b.await("progress came", row("action 0")+`.querySelector(".percent").textContent === "50%"`)
+	b.await("the progress is shown", row("action 0")+`.querySelector(".percent").textContent === "50%"`)
 	if lengths := evaluate[int](b, `new Set([...document.querySelectorAll(".row .bar")].filter((bar) => bar.checkVisibility()).map((bar) => bar.getBoundingClientRect().width)).size`); lengths != 1 {
-		t.Errorf("the bars are of %d lengths", lengths)
+		t.Errorf("the bars have %d different lengths", lengths)
 	}
 	if after := evaluate[float64](b, place); after != before {
 		t.Errorf("the progress has moved the row below from %v to %v", before, after)
 	}
 }
 
-// Of a long list only what is near the eye is more than a title, whether one scrolls or goes on with
-// the keyboard, and nothing that is read is moved by it.
+// In a long list only the rows near the visible part are complete, whether the reader scrolls or uses
+// the keyboard, and completing them moves nothing that is being read.
 func TestLongList(t *testing.T) {
 	t.Parallel()
 	const many = 60
@@ -151,21 +152,21 @@ func TestLongList(t *testing.T) {
 	}
 	b := open(t, desktop)
 	b.signIn(s)
-	b.await("all are there", fmt.Sprintf(`document.querySelectorAll(".row h2").length === %d`, many))
-	// What was started in one millisecond is in no order that can be told from the titles.
+	b.await("all rows are shown", fmt.Sprintf(`document.querySelectorAll(".row h2").length === %d`, many))
+	// Actions started in the same millisecond have no order that the titles tell.
 	order := evaluate[[]string](b, `[...document.querySelectorAll(".row h2")].map((title) => title.textContent)`)
 	first, last := order[0], order[many-1]
 	few := `((n) => n > 3 && n < 20)(document.querySelectorAll(".row .act").length)`
-	b.await("few are whole", few)
+	b.await("few rows are complete", few)
 	b.do(chromedp.Evaluate[chromedp.Void](`scrollTo(0, document.body.scrollHeight)`))
-	b.await("those at the end are now", row(last)+`.querySelector(".status")?.textContent === "Running" && `+few)
-	b.await("and those at the beginning no more", `!`+row(first)+`.querySelector(".act")`)
+	b.await("the rows at the end are complete", row(last)+`.querySelector(".status")?.textContent === "Running" && `+few)
+	b.await("the rows at the beginning are not complete any more", `!`+row(first)+`.querySelector(".act")`)
 
-	// Backwards with the keyboard, through all that was never seen.
+	// Backwards with the keyboard, past all rows that were never seen.
 	b.do(chromedp.Evaluate[chromedp.Void](row(last) + `.querySelector("a").focus()`))
 	for i := many - 1; i > many-25; i-- {
 		title := order[i-1]
-		for range 2 { // its button, then its title; or its title alone
+		for range 2 { // the button, then the title; or the title alone
 			call(b, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyDown, Key: "Tab", Code: "Tab", WindowsVirtualKeyCode: 9, Modifiers: 8})
 			call(b, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: input.DispatchKeyEventTypeKeyUp, Key: "Tab", Code: "Tab", WindowsVirtualKeyCode: 9, Modifiers: 8})
 			if evaluate[bool](b, `document.activeElement.textContent === `+quoted(title)) {
@@ -173,25 +174,25 @@ func TestLongList(t *testing.T) {
 			}
 		}
 		if at := evaluate[string](b, `document.activeElement.textContent`); at != title {
-			t.Fatalf("before %q the keyboard leads to %q, not to %q", order[i], at, title)
+			t.Fatalf("before %q the keyboard leads to %q, want %q", order[i], at, title)
 		}
 	}
-	// The row that is read stays where it is, while those above it are unfolded.
+	// The row being read stays in place while rows above it are completed.
 	evaluate[bool](b, `(() => {
 		scrollBy(0, -3000);
 		window.read = [...document.querySelectorAll(".row")].find((row) => row.getBoundingClientRect().top >= 0);
 		window.at = read.getBoundingClientRect().top;
 		return true;
 	})()`)
-	b.await("the rows above are whole", `read.previousElementSibling.querySelector(".act") && read.querySelector(".act")`)
+	b.await("the rows above are complete", `read.previousElementSibling.querySelector(".act") && read.querySelector(".act")`)
 	if moved := evaluate[float64](b, `Math.abs(read.getBoundingClientRect().top - at)`); moved > 1 {
-		t.Errorf("the row that is read has moved by %v", moved)
+		t.Errorf("the row being read moved by %v", moved)
 	}
 	b.quiet()
 }
 
-// Everything that the page needs is asked for at once, when the HTML is there, but the list: only a
-// script can say who asks for that.
+// Everything that the page needs is requested at once when the HTML has arrived, except the list: only
+// a script knows the credentials for that.
 func TestLoadsInOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	for name, actions := range map[string]int{"a short list": 0, "one that comes compressed": 10} {
@@ -211,13 +212,13 @@ func loadsInOneRoundTrip(t *testing.T, s *site) {
 	b := open(t, desktop)
 	b.signIn(s)
 	b.do(chromedp.Reload())
-	b.await("it is there again", `document.querySelector("#live-text")?.textContent === "Live"`)
+	b.await("the page is live again", `document.querySelector("#live-text")?.textContent === "Live"`)
 	late := evaluate[string](b, `(() => {
 		const named = new Set([...document.querySelectorAll("link, script")].map((e) => e.href || e.src));
 		return performance.getEntriesByType("resource").map((r) => r.name).filter((name) => !named.has(name) && !name.startsWith("data:")).join();
 	})()`)
 	if late != s.url+"v4/kapi/actions" {
-		t.Errorf("asked for later: %s", late)
+		t.Errorf("requested later: %s", late)
 	}
 	lists := 0
 	for _, address := range b.addresses() {
@@ -225,8 +226,8 @@ func loadsInOneRoundTrip(t *testing.T, s *site) {
 			lists++
 		}
 	}
-	if lists > 3 { // before signing in, after it, and once for the page that was loaded again
-		t.Errorf("the list was asked for %d times", lists)
+	if lists > 3 { // before signing in, after it, and once after the reload
+		t.Errorf("the list was requested %d times", lists)
 	}
 	b.quiet()
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// rebound is the name of a foreign page that was made to stand for this machine.
+// rebound is the host name of a foreign page that was made to resolve to this machine.
 const rebound = "rebound.example"
 
-// What all tests share: the binary as users have it, and one browser. Each test has a context of
-// its own in it, with cookies of its own.
+// All tests share the binary, built the way it is released, and one browser. Each test has its own
+// browser context, with its own cookies.
 var (
 	binary  string
 	browser context.Context
@@ -71,15 +71,15 @@ func setUp() (stop func(), err error) {
 		cancelAll()
 		_ = os.RemoveAll(dir)
 	}
-	if err := chromedp.Do(browser); err != nil { // starts it
+	if err := chromedp.Do(browser); err != nil { // starts the browser
 		stop()
 		return nil, fmt.Errorf("start %s: %w", path, err)
 	}
 	return stop, nil
 }
 
-// chromium finds Debian's. Its headless shell is the same without the windows' own pages, which
-// nobody sees here, and takes half the processor time.
+// chromium finds Debian's chromium, preferably the headless shell: it is the same without the window
+// pages, which nobody sees here, and takes half the processor time.
 func chromium() (path string, err error) {
 	for _, name := range []string{"chromium-headless-shell", "chromium"} {
 		if path, err = exec.LookPath(name); err == nil {

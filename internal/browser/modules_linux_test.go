@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// module is a script that imports one of the page's modules.
+// module returns a script that imports one of the page's modules.
 func module(name string) string {
 	return fmt.Sprintf(`import(document.querySelector("link[rel=modulepreload][href$='/%s']").href)`, name)
 }
 
-// The modules by themselves, on the page that asks to sign in.
+// The modules are tested separately, on the sign-in page.
 func TestModules(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -25,7 +25,7 @@ func TestModules(t *testing.T) {
 	b.quiet()
 }
 
-// List and gateway are merged by the higher seq, whatever comes first.
+// List and gateway are merged by the higher seq, whichever arrives first.
 func merges(t *testing.T, b *tab) {
 	t.Helper()
 	for name, tt := range map[string]struct{ script, want string }{
@@ -84,7 +84,7 @@ func merges(t *testing.T, b *tab) {
 			return ongoing + " | " + m.endings.map((e) => e.action.id + " " + e.how).join(", ") + " | counts " + m.counts.join();
 		})`)
 		if got != tt.want {
-			t.Errorf("%s: %s, want %s", name, got, tt.want)
+			t.Errorf("%s: got %s, want %s", name, got, tt.want)
 		}
 	}
 }
@@ -105,7 +105,7 @@ func historyIsBounded(t *testing.T, b *tab) {
 	}
 }
 
-// The list moves as few rows as can be, and looks for a new order only if there can be one.
+// The list moves as few rows as possible, and computes a new order only if it may have changed.
 func listOrders(t *testing.T, b *tab) {
 	t.Helper()
 	for numbers, want := range map[string]string{
@@ -113,7 +113,7 @@ func listOrders(t *testing.T, b *tab) {
 	} {
 		got := evaluate[string](b, module("list.js")+`.then(({ longestRise }) => [...longestRise(`+numbers+`)].sort().join())`)
 		if got != want {
-			t.Errorf("%s: %s, want %s", numbers, got, want)
+			t.Errorf("%s: got %s, want %s", numbers, got, want)
 		}
 	}
 	got := evaluate[string](b, fmt.Sprintf(`Promise.all([%s, %s]).then(([{ Model }, { List }]) => {
@@ -134,22 +134,23 @@ func listOrders(t *testing.T, b *tab) {
 		return ordered.join();
 	})`, module("model.js"), module("list.js")))
 	if want := "false,false,true,true,true"; got != want {
-		t.Errorf("new orders: %s, want %s", got, want)
+		t.Errorf("got new orders %s, want %s", got, want)
 	}
 }
 
-// What is said twice is said twice: for a screen reader the same text is no change.
+// A text that is announced twice must be spoken twice: setting the same text is no change to a screen
+// reader.
 func announces(t *testing.T, b *tab) {
 	t.Helper()
 	evaluate[bool](b, module("tab.js")+`.then(({ Announcer }) => (window.announcer = new Announcer()).say("once") ?? true)`)
 	region := `document.querySelector("#announcements").textContent`
-	b.await("it is said", region+` === "once"`)
+	b.await("the text is announced", region+` === "once"`)
 	if again := evaluate[string](b, `(announcer.say("once"), `+region+`)`); again != "" {
-		t.Errorf("meanwhile there is %q", again)
+		t.Errorf("got %q in between, want an empty region", again)
 	}
 }
 
-// The server's clock counts, which answers tell in whole seconds.
+// Times are by the server's clock, which responses give in whole seconds.
 func clocks(t *testing.T, b *tab) {
 	t.Helper()
 	got := evaluate[string](b, module("api.js")+`.then(async (api) => {
@@ -166,11 +167,11 @@ func clocks(t *testing.T, b *tab) {
 		return seen.join();
 	})`)
 	if want := "0,0,2100,2100,2100,0"; got != want {
-		t.Errorf("the clocks differ by %s, want %s", got, want)
+		t.Errorf("got clock differences %s, want %s", got, want)
 	}
 }
 
-// On another network the connection may be lost without a word.
+// When the network changes, the connection may be lost without a close.
 func heartbeats(t *testing.T, b *tab) {
 	t.Helper()
 	got := evaluate[string](b, module("gateway.js")+`.then(({ Gateway }) => {
@@ -195,11 +196,11 @@ func heartbeats(t *testing.T, b *tab) {
 		return [...sent, ...said].join();
 	})`)
 	if want := "4,1,ready"; got != want {
-		t.Errorf("sent and said: %s, want %s", got, want)
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 
-// What is known of one action keeps its place while it changes, and what is selected stays so.
+// The fields of an action keep their places while it changes, and the selection stays.
 func oneAction(t *testing.T, b *tab) {
 	t.Helper()
 	got := evaluate[string](b, fmt.Sprintf(`Promise.all([%s, %s]).then(([{ Model }, { Detail }]) => {
@@ -226,6 +227,6 @@ func oneAction(t *testing.T, b *tab) {
 		" | Going for,Created,Started,Last change,Runner,Last heard,Asked to stop,Seq | true | false" +
 		" | Created,Started,Last change,Runner,Last heard,Asked to stop,Seq | Ended | true"
 	if got != want {
-		t.Errorf("%s\nwant %s", got, want)
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A neighbour is another user's server on another port of the same host. It keeps what browsers send.
+// A neighbour is another user's server on another port of the same host. It records what browsers send
+// to it.
 type neighbour struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -36,7 +37,7 @@ func newNeighbour(t *testing.T) *neighbour {
 	return n
 }
 
-// cookies are all that it was ever sent.
+// cookies returns all cookies that it was sent.
 func (n *neighbour) cookies() (all []*http.Cookie) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -46,8 +47,8 @@ func (n *neighbour) cookies() (all []*http.Cookie) {
 	return all
 }
 
-// Another user's server on the same host gets the cookies of a browser that is signed in. It is nobody
-// with them: neither on REST nor on the gateway, however it presents them.
+// Another user's server on the same host receives the cookies of a signed-in browser. They are worth
+// nothing to it, neither on REST nor on the gateway, however it presents them.
 func TestNeighbourGetsTheCookie(t *testing.T) {
 	t.Parallel()
 	s, n := newSite(t), newNeighbour(t)
@@ -55,7 +56,7 @@ func TestNeighbourGetsTheCookie(t *testing.T) {
 	b.signIn(s)
 	failed := s.remote("half done", "", "k")
 	s.report(failed, map[string]any{"status": 3, "state": "slot 7 is stuck"})
-	b.await("it is there", row("half done"))
+	b.await("the row is shown", row("half done"))
 
 	b.visit(n.URL)
 	stolen := n.cookies()
@@ -68,30 +69,30 @@ func TestNeighbourGetsTheCookie(t *testing.T) {
 	for _, cookie := range stolen {
 		for name, header := range forged(s, cookie) {
 			if got := s.answers(header, "GET", "v4/kapi/actions"); got != http.StatusUnauthorized {
-				t.Errorf("the list, with %s: %d", name, got)
+				t.Errorf("the list, with %s: got status %d", name, got)
 			}
 			if got := s.answers(header, "POST", "v4/kapi/actions/"+failed.Action.ID+"/dismiss"); got != http.StatusUnauthorized {
-				t.Errorf("a dismissal, with %s: %d", name, got)
+				t.Errorf("a dismissal, with %s: got status %d", name, got)
 			}
 			if got := s.answers(header, "DELETE", "page/session"); got != http.StatusNoContent {
-				t.Errorf("signing out, with %s: %d", name, got) // it tells nothing, and ends nothing
+				t.Errorf("signing out, with %s: got status %d", name, got) // it reveals nothing, and ends no session
 			}
 			for _, token := range []string{"", cookie.Value, "Bearer " + cookie.Value, "kapi." + cookie.Value} {
 				if got := s.identified(header, token); got != "4004" {
-					t.Errorf("the gateway, with %s and %.12q: %s", name, token, got)
+					t.Errorf("the gateway, with %s and %.12q: got %s", name, token, got)
 				}
 			}
 		}
 	}
-	// Nor is it with a page that the browser opens there.
+	// Nor are they worth anything to a page of its own in the same browser.
 	if said := evaluate[string](b, fmt.Sprintf(`fetch(%q, { credentials: "include", headers: { "X-Kapi-Session": "kapi.x.y" } }).then(() => "answered", () => "refused")`, s.url+"v4/kapi/actions")); said != "refused" {
-		t.Errorf("its page is %s", said)
+		t.Errorf("its page was %s", said)
 	}
 	b.visit(s.url)
-	b.await("still signed in, and all is there", row("half done"))
+	b.await("still signed in, and the row is shown", row("half done"))
 }
 
-// forged are the ways to present what was stolen.
+// forged returns the ways to present the stolen cookie.
 func forged(s *site, cookie *http.Cookie) map[string]http.Header {
 	as := func(name string, more ...string) http.Header {
 		h := http.Header{"Cookie": {name + "=" + cookie.Value}}
@@ -113,11 +114,11 @@ func forged(s *site, cookie *http.Cookie) map[string]http.Header {
 	}
 }
 
-// answers is the status of what a client that is no browser gets, once the limit of strangers allows
-// for one.
+// answers returns the status that a client other than a browser gets, once the rate limit for strangers
+// allows a request.
 func (s *site) answers(header http.Header, method, path string) (status int) {
 	s.t.Helper()
-	kapitest.Eventually(s.t, "the limit allows a request", func() bool {
+	kapitest.Eventually(s.t, "the rate limit allows a request", func() bool {
 		req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, nil)
 		if err != nil {
 			s.t.Fatal(err)
@@ -134,14 +135,14 @@ func (s *site) answers(header http.Header, method, path string) (status int) {
 	return status
 }
 
-// identified is what the gateway says to an identify: the type of its message, or a close code.
+// identified returns the gateway's answer to an identify: the type of its message, or a close code.
 func (s *site) identified(header http.Header, token string) string {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	header = header.Clone()
 	if header.Get("Origin") == "" {
-		header.Set("Origin", strings.TrimSuffix(s.url, "/")) // a client that is no browser says what it likes
+		header.Set("Origin", strings.TrimSuffix(s.url, "/")) // a client other than a browser can send any Origin
 	}
 	conn, _, err := websocket.Dial(ctx, s.url+"gateway?v=4", &websocket.DialOptions{HTTPHeader: header})
 	if err != nil {
@@ -161,8 +162,8 @@ func (s *site) identified(header http.Header, token string) string {
 	return string(data)
 }
 
-// Two servers on one host, of two stores, have a browser signed in to both; signing out of the one is
-// none of the other's business, and a cookie that a neighbour sets under their name neither.
+// A browser is signed in to two servers on one host, with two stores. Signing out of one doesn't affect
+// the other, and neither does a cookie that a neighbour sets under their names.
 func TestTwoServersOnOneHost(t *testing.T) {
 	t.Parallel()
 	one, two := newSite(t), newSite(t)
@@ -180,21 +181,21 @@ func TestTwoServersOnOneHost(t *testing.T) {
 		names[cookie.Name] = true
 	}
 	if len(names) != 2 {
-		t.Errorf("they have the cookies %v", names)
+		t.Errorf("got the cookies %v", names)
 	}
 	first.visit(one.url)
 	first.await("signed in", `!document.querySelector("#body").hidden && document.querySelector("#sign-out").checkVisibility()`)
 	first.do(click(`document.querySelector("#sign-out")`))
-	first.await("signed out of the one", `document.querySelector("#sign-in-view").checkVisibility()`)
+	first.await("signed out of the first", `document.querySelector("#sign-in-view").checkVisibility()`)
 	if sessions := one.kapi("token", "ls"); strings.Contains(sessions, " session ") {
-		t.Errorf("its store still has the session:\n%s", sessions)
+		t.Errorf("the store still has the session:\n%s", sessions)
 	}
 	first.visit(two.url)
-	first.await("not of the other", `document.querySelector("#live-text").textContent === "Live" && !document.querySelector("#body").hidden`)
+	first.await("still signed in to the other", `document.querySelector("#live-text").textContent === "Live" && !document.querySelector("#body").hidden`)
 	first.quiet()
 }
 
-// A session that was revoked is over on the page that is open, within seconds, and the token goes on.
+// If a session is revoked, an open page notices within seconds. The token stays valid.
 func TestSessionIsRevoked(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -203,16 +204,17 @@ func TestSessionIsRevoked(t *testing.T) {
 	lines := strings.Split(s.kapi("token", "ls"), "\n")
 	i := slices.IndexFunc(lines, func(line string) bool { return strings.Contains(line, " session ") })
 	if i < 0 || len(lines) != 3 || !strings.HasSuffix(lines[i], " "+s.tokenID()) {
-		t.Fatalf("kapi token ls says\n%s", strings.Join(lines, "\n"))
+		t.Fatalf("kapi token ls printed\n%s", strings.Join(lines, "\n"))
 	}
 	s.kapi("token", "revoke", strings.Fields(lines[i])[0])
-	b.await("it asks to sign in", `document.querySelector("#sign-in-view").checkVisibility()
+	b.await("the page asks to sign in", `document.querySelector("#sign-in-view").checkVisibility()
 		&& document.querySelector("#sign-in-view").textContent.includes("session is not valid any more") && !document.querySelector("#body").checkVisibility()`)
 	b.signIn(s)
 	b.quiet()
 }
 
-// A browser in which an older version has left the token is rid of it at once, and asked to sign in.
+// If an older version has left the token in a cookie, it is removed at once, and the page asks to sign
+// in.
 func TestOldCookie(t *testing.T) {
 	t.Parallel()
 	s, n := newSite(t), newNeighbour(t)
@@ -226,7 +228,7 @@ func TestOldCookie(t *testing.T) {
 	b.await("the page asks for a token", `document.activeElement.id === "token"`)
 	b.visit(n.URL)
 	if stolen := n.cookies(); len(stolen) > 0 {
-		t.Errorf("the neighbour gets %v", stolen)
+		t.Errorf("the neighbour got %v", stolen)
 	}
 	b.signIn(s)
 	b.quiet()

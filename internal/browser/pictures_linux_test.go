@@ -20,11 +20,11 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// pictures is where make pictures wants those of the README.
+// pictures is the folder for the README's pictures, set by make pictures.
 var pictures = flag.String("pictures", "", "write the pictures of the documentation to this folder")
 
-// TestPictures takes the pictures of the documentation: the real page and the real terminal, with
-// the same actions on both. As a mere test, of one look.
+// TestPictures takes the pictures for the documentation: the real page and the real terminal, showing
+// the same actions. As a plain test it uses only one look.
 func TestPictures(t *testing.T) {
 	t.Parallel()
 	looks := map[string]look{"page-light": {width: 1180, height: 1100, scale: 1.25}}
@@ -45,14 +45,14 @@ func TestPictures(t *testing.T) {
 	}
 	terminal := watchOnTerminal(t, s, 112, 6)
 	for name, b := range tabs {
-		b.await("one has failed", `document.querySelector(".row[data-status=failed]")`)
-		b.await("what is left is known", `document.querySelector(".row[data-status=running] .left")?.textContent.endsWith(" left")`)
+		b.await("an action has failed", `document.querySelector(".row[data-status=failed]")`)
+		b.await("the remaining time is known", `document.querySelector(".row[data-status=running] .left")?.textContent.endsWith(" left")`)
 		evaluate[bool](b, `(document.activeElement.blur(), true)`)
 		b.settled()
 		b.picture(filepath.Join(folder, name+".png"), "", map[bool]string{true: ".row:nth-child(2)", false: ".row:last-child"}[b.look.mobile])
 		if name == "page-light" || name == "page-dark" {
 			b.do(click(row("Resharding") + `.querySelector("h2 a")`))
-			b.await("its page is open", `document.querySelector(".chart .line")`)
+			b.await("the action's page is open", `document.querySelector(".chart .line")`)
 			b.settled()
 			b.picture(filepath.Join(folder, strings.Replace(name, "page", "action", 1)+".png"), "", ".events")
 		}
@@ -63,7 +63,7 @@ func TestPictures(t *testing.T) {
 	b.picture(filepath.Join(folder, "terminal.png"), "pre", "pre")
 }
 
-// picture writes what is seen from one element, or the top, to where another ends.
+// picture writes a picture of the page from one element, or the top, to the end of another.
 func (b *tab) picture(file, from, to string) {
 	b.t.Helper()
 	box := evaluate[map[string]float64](b, fmt.Sprintf(`((from, to) => {
@@ -80,7 +80,7 @@ func (b *tab) picture(file, from, to string) {
 	}
 }
 
-// element is a script for the first one of a selector, or none.
+// element returns a script for the first element that matches a selector, or null.
 func element(selector string) string {
 	if selector == "" {
 		return "undefined"
@@ -88,7 +88,7 @@ func element(selector string) string {
 	return fmt.Sprintf("document.querySelector(%s)", quoted(selector))
 }
 
-// scene is a day at a bot's.
+// scene runs the actions of a typical day of a bot.
 func scene(t *testing.T, s *site) {
 	t.Helper()
 	p := s.peer()
@@ -143,7 +143,7 @@ type screen struct {
 	rows   [][]cell
 	x, y   int
 	colour string
-	rest   string // what came of a sequence
+	rest   string // the start of an incomplete sequence
 }
 
 type cell struct {
@@ -151,8 +151,8 @@ type cell struct {
 	colour string
 }
 
-// watchOnTerminal has kapi watch draw on a terminal of that width until all of that many rows are
-// there, the command line before them included, and what is left is known.
+// watchOnTerminal has kapi watch draw on a terminal of that width until it shows that many rows,
+// including the command line, and remaining times are known.
 func watchOnTerminal(t *testing.T, s *site, width, rows int) *screen {
 	t.Helper()
 	cmd := s.command("watch")
@@ -181,7 +181,7 @@ func watchOnTerminal(t *testing.T, s *site, width, rows int) *screen {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		_ = master.Close()
-		for range pieces { // the last ones
+		for range pieces { // the last pieces
 		}
 	}()
 	for end := time.After(patience); ; {
@@ -189,7 +189,7 @@ func watchOnTerminal(t *testing.T, s *site, width, rows int) *screen {
 		case piece := <-pieces:
 			drawn.write(piece)
 		case <-end:
-			t.Fatalf("the terminal has\n%s", drawn.text())
+			t.Fatalf("the terminal shows\n%s", drawn.text())
 		}
 		if text := drawn.text(); strings.Contains(text, " left") && strings.Count(text, "\n") >= rows-1 && drawn.x == 0 {
 			return drawn
@@ -197,8 +197,8 @@ func watchOnTerminal(t *testing.T, s *site, width, rows int) *screen {
 	}
 }
 
-// write takes what a program writes: text, and the few sequences that kapi watch uses. What is not
-// whole yet waits for the rest.
+// write handles a program's output: text, and the few sequences that kapi watch uses. An incomplete
+// sequence waits for its rest.
 func (s *screen) write(text string) {
 	text = s.rest + text
 	for text != "" && utf8.FullRuneInString(text) {
@@ -259,7 +259,7 @@ func (s *screen) text() string {
 	return b.String()
 }
 
-// html shows the screen as a terminal does.
+// html returns the screen as HTML that looks like a terminal.
 func (s *screen) html() string {
 	var b strings.Builder
 	b.WriteString(`<!doctype html><meta charset="utf-8"><style>body{margin:0}pre{display:inline-block;margin:0;padding:18px 22px;` +

@@ -17,7 +17,7 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// A front is a proxy before a site, under a prefix that it takes off. What it gets wrong is said by path.
+// A front is a proxy in front of a site, under a prefix that it strips. goWrong sets which paths fail.
 type front struct {
 	*httptest.Server
 	proxy *httputil.ReverseProxy
@@ -25,7 +25,7 @@ type front struct {
 	mu     sync.Mutex
 	wrong  map[string]http.HandlerFunc
 	asked  map[string]int
-	cutOff []context.CancelFunc // of the gateway
+	cutOff []context.CancelFunc // ends the gateway's connections
 }
 
 const underPrefix = "/ops/kapi"
@@ -69,14 +69,14 @@ func (f *front) serve(w http.ResponseWriter, r *http.Request) {
 	f.proxy.ServeHTTP(w, r.WithContext(ctx))
 }
 
-// goWrong has a path answered by something else, or again by the site.
+// goWrong has a path answered by how; nil passes it to the site again.
 func (f *front) goWrong(path string, how http.HandlerFunc) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.wrong[path] = how
 }
 
-// cut ends the connections of the gateway, without a word.
+// cut ends the gateway's connections without a close.
 func (f *front) cut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -92,7 +92,7 @@ func (f *front) times(path string) int {
 	return f.asked[path]
 }
 
-// answers is an answer that is always the same.
+// answers returns a handler that always gives the same answer.
 func answers(status int, kind, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", kind)
@@ -103,8 +103,8 @@ func answers(status int, kind, body string) http.HandlerFunc {
 
 const theList, theGateway, theSession = "v4/kapi/actions", "gateway", "page/session"
 
-// Through a proxy that takes a prefix off the page works as elsewhere; and whatever comes in between
-// goes wrong, the page says so, and goes on when that is over.
+// Behind a proxy that strips a prefix, the page works as elsewhere. Whatever goes wrong in between, the
+// page says so, and continues when it is over.
 func TestBehindProxy(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -115,26 +115,26 @@ func TestBehindProxy(t *testing.T) {
 
 	f.goWrong(theList, unavailable)
 	b.visit(f.URL + underPrefix + "/")
-	b.await("it says why there is nothing", says("#loading", "Service Unavailable (incident r1"))
+	b.await("the page says why there is no list", says("#loading", "Service Unavailable (incident r1"))
 	f.goWrong(theList, answers(200, "text/html", "<h1>Who are you?</h1>"))
-	b.await("that is not kapi", says("#loading", "is not kapi"))
+	b.await("the page says that the answer is not kapi's", says("#loading", "is not kapi"))
 	f.goWrong(theList, nil)
 	b.await("the page asks for a token", `document.activeElement.id === "token" && !document.querySelector("#loading").checkVisibility()`)
 	f.goWrong(theSession, func(w http.ResponseWriter, r *http.Request) {
-		r.Host = "127.0.0.1:1"                                                                // as a proxy does that is not told otherwise
-		for _, name := range []string{"Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest"} { // which browsers send only where it is safe
+		r.Host = "127.0.0.1:1"                                                                // as a proxy does by default
+		for _, name := range []string{"Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest"} { // browsers send these only on secure connections
 			r.Header.Del(name)
 		}
 		f.proxy.ServeHTTP(w, r)
 	})
 	b.press(s.token + "\r")
-	b.await("whose fault that is", says("#token-error", "must pass the Host header on"))
+	b.await("the page says what is wrong", says("#token-error", "must pass the Host header on"))
 	f.goWrong(theSession, nil)
 
-	// Signed in, but there is no list yet.
+	// Signed in, but the list can't be had yet.
 	f.goWrong(theList, unavailable)
 	b.press("\r")
-	b.await("it says why", says("#loading", "Service Unavailable")+` && !document.querySelector("#sign-in-view").checkVisibility()`)
+	b.await("the page says why", says("#loading", "Service Unavailable")+` && !document.querySelector("#sign-in-view").checkVisibility()`)
 	f.goWrong(theList, nil)
 	f.owes(t, b, p)
 	f.goesOn(t, b, p)
@@ -146,7 +146,8 @@ func says(selector, text string) string {
 	return `document.querySelector("` + selector + `").checkVisibility() && document.querySelector("` + selector + `").textContent.includes(` + quoted(text) + `)`
 }
 
-// owes: between a READY and its list the connection is lost, and resumed. It is not live before the list is there.
+// owes loses the connection between READY and the list, and resumes it. The page must not be live
+// before it has the list.
 func (f *front) owes(t *testing.T, b *tab, p *peer.Peer) {
 	t.Helper()
 	let := make(chan struct{})
@@ -154,8 +155,8 @@ func (f *front) owes(t *testing.T, b *tab, p *peer.Peer) {
 		<-let
 		f.serveAgain(w, r)
 	})
-	b.await("the list is there", `document.querySelector("#empty").checkVisibility()`)
-	kapitest.Eventually(t, "the gateway is asked for", func() bool { return f.times(theGateway) == 1 })
+	b.await("the list is shown", `document.querySelector("#empty").checkVisibility()`)
+	kapitest.Eventually(t, "the gateway is requested", func() bool { return f.times(theGateway) == 1 })
 	late := hold(t, p, "late")
 	f.goWrong(theList, answers(503, "application/json", `{"message":"Service Unavailable","report":"r2"}`))
 	evaluate[bool](b, `(window.early = false, new MutationObserver(() => requestAnimationFrame(() => { // which paints the rows
@@ -164,19 +165,19 @@ func (f *front) owes(t *testing.T, b *tab, p *peer.Peer) {
 	asked := f.times(theList)
 	f.goWrong(theGateway, nil)
 	close(let)
-	kapitest.Eventually(t, "the list is asked for", func() bool { return f.times(theList) > asked })
+	kapitest.Eventually(t, "the list is requested", func() bool { return f.times(theList) > asked })
 	f.cut()
-	kapitest.Eventually(t, "the gateway is asked for again", func() bool { return f.times(theGateway) == 2 })
+	kapitest.Eventually(t, "the gateway is requested again", func() bool { return f.times(theGateway) == 2 })
 	asked = f.times(theList)
-	kapitest.Eventually(t, "so is the list", func() bool { return f.times(theList) > asked+1 })
+	kapitest.Eventually(t, "the list is requested again", func() bool { return f.times(theList) > asked+1 })
 	f.goWrong(theList, nil)
-	b.await("it is live", `document.querySelector("#live-text").textContent === "Live" && `+row(late.action.Title))
+	b.await("the page is live", `document.querySelector("#live-text").textContent === "Live" && `+row(late.action.Title))
 	if evaluate[bool](b, `early`) {
-		t.Error("it was live before the list was there")
+		t.Error("the page was live before it had the list")
 	}
 }
 
-// serveAgain serves what was kept waiting.
+// serveAgain serves a request that was held back.
 func (f *front) serveAgain(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.asked[r.URL.Path]--
@@ -184,17 +185,18 @@ func (f *front) serveAgain(w http.ResponseWriter, r *http.Request) {
 	f.serve(w, r)
 }
 
-// goesOn: without the gateway a dismissal shows its outcome; when that has another version, the page says so.
+// goesOn dismisses without the gateway, and checks that the outcome is shown. When the gateway then has
+// another version, the page must say so.
 func (f *front) goesOn(t *testing.T, b *tab, p *peer.Peer) {
 	t.Helper()
 	failed := hold(t, p, "failed")
 	failed.end <- errors.New("slot 7 is stuck")
-	b.await("it has failed", row("failed")+`?.dataset.status === "failed"`)
+	b.await("the action has failed", row("failed")+`?.dataset.status === "failed"`)
 	f.goWrong(theGateway, answers(502, "text/html", "away"))
 	f.cut()
-	b.await("it is stale", says("#stale", "Not connected"))
+	b.await("the page is stale", says("#stale", "Not connected"))
 	b.act(row("failed"))
-	b.await("it is asked about", `document.querySelector("#question").open`)
+	b.await("the question is open", `document.querySelector("#question").open`)
 	b.press("\r")
 	b.await("the outcome is shown", row("failed")+`?.querySelector(".status").textContent === "Ended"`)
 	f.goWrong(theGateway, func(w http.ResponseWriter, r *http.Request) {
@@ -202,16 +204,17 @@ func (f *front) goesOn(t *testing.T, b *tab, p *peer.Peer) {
 			_ = c.Close(4012, "another version")
 		}
 	})
-	evaluate[bool](b, `dispatchEvent(new Event("online"))`) // so that it is tried at once
-	b.await("it is of another version", says("#stale", "of another version")+` && document.querySelector("#live-text").textContent === "Not connected" && document.title.startsWith("not connected")`)
+	evaluate[bool](b, `dispatchEvent(new Event("online"))`) // so that the page reconnects at once
+	b.await("the page says that the server has another version", says("#stale", "of another version")+` && document.querySelector("#live-text").textContent === "Not connected" && document.title.startsWith("not connected")`)
 }
 
-// signsOut: not if the server can't be told; if it was, the other tabs are, too.
+// signsOut checks that nothing is signed out if the server can't be reached, and that otherwise the
+// other tabs are, too.
 func (f *front) signsOut(b *tab) {
 	b.t.Helper()
 	f.goWrong(theSession, answers(503, "application/json", `{"message":"Service Unavailable","report":"r3"}`))
 	b.do(click(`document.querySelector("#sign-out")`))
-	b.await("it is still signed in", says("#sign-out-why", "still signed in"))
+	b.await("the page is still signed in", says("#sign-out-why", "still signed in"))
 	f.goWrong(theSession, nil)
 	f.goWrong(theGateway, nil)
 	evaluate[bool](b, `(window.before = true, new BroadcastChannel("kapi `+underPrefix+`/").postMessage("out"), true)`)
@@ -223,6 +226,6 @@ func (f *front) signsOut(b *tab) {
 		b.t.Errorf("the other tabs were sent %q", posted)
 	}
 	if path := strings.TrimPrefix(evaluate[string](b, `location.pathname`), underPrefix); path != "/" {
-		b.t.Errorf("it is at %s", path)
+		b.t.Errorf("the page is at %s", path)
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// A page that has its name stand for 127.0.0.1 once it is loaded is of one origin with the server: the browser shields
-// nothing. It can read nothing, sign nobody in, and hears nothing, whatever headers it makes up; nor does it use up
-// what its reader may ask for.
+// A page whose host name resolves to 127.0.0.1 once it has loaded has the same origin as the server, so
+// the browser protects nothing. Still it can read nothing, sign nobody in and receive nothing, whatever
+// headers it makes up; nor can it use up its reader's rate limit.
 func TestReboundPage(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -19,7 +19,7 @@ func TestReboundPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := open(t, desktop)
-	b.bypassPolicy() // the page's own would have none
+	b.bypassPolicy() // the page's own server would set none
 	b.visit("http://" + rebound + ":" + port + "/")
 	outcome := evaluate[string](b, fmt.Sprintf(`(async () => {
 		const said = [];
@@ -38,11 +38,11 @@ func TestReboundPage(t *testing.T) {
 		return said.join(" ");
 	})()`, s.token))
 	if want := strings.Repeat("421 ", 35) + "no gateway"; outcome != want {
-		t.Errorf("it is answered %s", outcome)
+		t.Errorf("got %s, want %s", outcome, want)
 	}
 	b.quiet()
 	own := open(t, desktop)
 	own.signIn(s)
-	own.await("its reader is not shut out", row("reshard"))
+	own.await("the reader is not locked out", row("reshard"))
 	own.quiet()
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/kettubot/kapi/sqlite"
 )
 
-// patience is how long a test waits for what should come at once, on a busy machine.
+// patience limits the wait for things that should happen at once, but may not on a busy machine.
 const patience = time.Minute
 
 // A site is a store, with kapi serve on it.
@@ -55,8 +55,8 @@ func newSite(t testing.TB) *site {
 	return s
 }
 
-// command is one of kapi's on the store. Each flag may be given as a variable, and none is to come
-// from who runs the test.
+// command returns a command of kapi on the store. Flags can be set by environment variables; those of
+// whoever runs the test must not apply.
 func (s *site) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(binary, args...)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "KAPI_") }),
@@ -78,7 +78,7 @@ func (s *site) kapi(args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// start starts the server, with a log of everything.
+// start starts the server, logging everything.
 func (s *site) start() {
 	s.t.Helper()
 	s.cmd = s.command(append([]string{"serve", "--listen", s.address, "--log-level", "debug"}, s.flags...)...)
@@ -95,7 +95,7 @@ func (s *site) start() {
 	})
 }
 
-// kill ends the server in the worst way.
+// kill kills the server.
 func (s *site) kill() {
 	if s.cmd != nil {
 		_ = s.cmd.Process.Kill()
@@ -167,14 +167,14 @@ func (s *site) report(r remote, report map[string]any) {
 	s.rest("PATCH", "v4/kapi/actions/"+r.Action.ID, report, nil)
 }
 
-// lose has an admin give an action up whose runner says no word any more.
+// lose has an admin give up an action whose runner has fallen silent.
 func (s *site) lose(r remote) {
 	s.t.Helper()
 	s.report(r, map[string]any{"status": 2, "state": "no word from db2 since 2026-11-26T04:10:00Z; it last said: shard 12"})
 	s.rest("POST", "v4/kapi/actions/"+r.Action.ID+"/cancel", map[string]any{"give_up": true}, nil)
 }
 
-// A job is a shell under kapi run, which does what the test types.
+// A job is a shell under kapi run, which runs what the test types.
 type job struct {
 	t     testing.TB
 	cmd   *exec.Cmd
@@ -211,12 +211,12 @@ func (j *job) do(line string) {
 	}
 }
 
-// escape is the terminal's progress escape.
+// escape returns the terminal's progress escape.
 func escape(state, percent int) string {
 	return fmt.Sprintf(`printf '\033]9;4;%d;%d\007'`, state, percent)
 }
 
-// forever is an operation that goes on until it is stopped.
+// forever is an operation that runs until it is stopped.
 func forever(ctx context.Context, _ kapi.Handle) error {
 	<-ctx.Done()
 	return context.Cause(ctx)

@@ -20,7 +20,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A look is what somebody looks at the page with.
+// A look is a screen and settings with which the page is viewed.
 type look struct {
 	name          string
 	width, height int64
@@ -40,15 +40,15 @@ func (l look) inTheDark() look {
 	return l
 }
 
-// A tab is one of the browser, with cookies of its own.
+// A tab is a tab of the browser, with its own cookies.
 type tab struct {
 	t    testing.TB
 	ctx  context.Context
 	look look
 
 	mu       sync.Mutex
-	console  []string // what must not be there
-	requests []string // addresses, of everything
+	console  []string // messages that should not be there
+	requests []string // addresses of all requests
 }
 
 func open(t testing.TB, l look) *tab {
@@ -70,7 +70,7 @@ func open(t testing.TB, l look) *tab {
 			if err != nil {
 				return
 			}
-			// An answer of 401, a server that is away: the page shows it, and the browser logs it.
+			// Failed requests (status 401, server down) are logged by the browser; the page shows them.
 			if m.Source == "network" || m.Type != chromedp.ConsoleError && m.Type != chromedp.ConsoleException && m.Type != chromedp.ConsoleWarning {
 				continue
 			}
@@ -121,20 +121,20 @@ func (b *tab) asked(address string) {
 	b.requests = append(b.requests, address)
 }
 
-// addresses are all that the page asked for.
+// addresses returns the addresses of all the page's requests.
 func (b *tab) addresses() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.requests)
 }
 
-// quiet fails the test if the page complained: an exception, or what its policy forbids.
+// quiet fails the test if the page logged an exception or a violation of its policy.
 func (b *tab) quiet() {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, message := range b.console {
-		b.t.Errorf("the console says %s", message)
+		b.t.Errorf("the console has: %s", message)
 	}
 }
 
@@ -145,7 +145,7 @@ func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// call sends a command of the protocol.
+// call sends a command of the DevTools protocol.
 func call[P, R any](b *tab, command cdp.Command[P, R], params P) R {
 	b.t.Helper()
 	result, err := chromedp.Call(b.ctx, command, params)
@@ -164,14 +164,14 @@ func evaluate[T any](b *tab, script string) T {
 	return v
 }
 
-// await waits until a script says true.
+// await waits until a script returns true.
 func (b *tab) await(what, script string) {
 	b.t.Helper()
 	there := false
 	defer func() {
 		if !there {
 			b.shot("failed")
-			b.t.Logf("the page has: %.3000s", evaluate[string](b, "document.body.innerText"))
+			b.t.Logf("the page shows: %.3000s", evaluate[string](b, "document.body.innerText"))
 		}
 	}()
 	kapitest.Eventually(b.t, what+": "+script, func() bool {
@@ -192,7 +192,7 @@ func (b *tab) press(keys string) {
 	b.do(chromedp.KeyEvent(keys))
 }
 
-// tabTo goes to the element that a selector finds, with the Tab key alone.
+// tabTo moves to the element that a selector finds, with the Tab key alone.
 func (b *tab) tabTo(selector string) {
 	b.t.Helper()
 	for range 60 {
@@ -201,7 +201,7 @@ func (b *tab) tabTo(selector string) {
 			return
 		}
 	}
-	b.t.Fatalf("60 times Tab don't lead to %s", selector)
+	b.t.Fatalf("pressing Tab 60 times does not reach %s", selector)
 }
 
 func quoted(text string) string {
@@ -209,7 +209,7 @@ func quoted(text string) string {
 	return string(data)
 }
 
-// shot takes a picture, which is kept as an artefact of the test.
+// shot takes a screenshot, which is kept as a test artifact.
 func (b *tab) shot(name string) {
 	b.t.Helper()
 	picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
@@ -223,13 +223,13 @@ func (b *tab) shot(name string) {
 	}
 }
 
-// settled waits until nothing glides any more but bars, so that pictures are sharp.
+// settled waits until no animations but those of bars are running, so that pictures are sharp.
 func (b *tab) settled() {
 	b.t.Helper()
 	b.await("nothing moves", `document.getAnimations().every((a) => a.effect.target.matches(".bar i"))`)
 }
 
-// signIn comes with a token.
+// signIn signs in with a token.
 func (b *tab) signIn(s *site) {
 	b.t.Helper()
 	b.visit(s.url)
@@ -238,16 +238,16 @@ func (b *tab) signIn(s *site) {
 	b.await("signed in", `document.querySelector("#live-text").textContent === "Live" && !document.querySelector("#body").hidden`)
 }
 
-// row is a script for the row of an action by its title.
+// row returns a script for the row of the action with a title.
 func row(title string) string {
 	return fmt.Sprintf(`[...document.querySelectorAll(".row")].find((row) => row.querySelector("h2").textContent === %s)`, quoted(title))
 }
 
-// reach scrolls to a row, given by a script: far from what is seen it has but a title.
+// reach scrolls to a row, given by a script: far outside the visible part it has only a title.
 func (b *tab) reach(row string) {
 	b.t.Helper()
 	b.do(chromedp.Evaluate[chromedp.Void]("void " + row + `.scrollIntoView()`))
-	b.await("it is unfolded", row+`.querySelector(".act")`)
+	b.await("the row is complete", row+`.querySelector(".act")`)
 }
 
 // act clicks the button of a row.
@@ -257,14 +257,14 @@ func (b *tab) act(row string) {
 	b.do(click(row + `.querySelector(".act")`))
 }
 
-// setCookie has the browser keep a cookie for all of a host.
+// setCookie sets a cookie for a whole host.
 func (b *tab) setCookie(host, name, value string) {
 	b.t.Helper()
 	hidden := true
 	call(b, network.SetCookie, network.SetCookieParams{Name: name, Value: value, Domain: host, Path: "/", HTTPOnly: &hidden})
 }
 
-// bypassPolicy lets the test, not the page, run what the page's policy forbids.
+// bypassPolicy lets the test run what the page's policy forbids to the page.
 func (b *tab) bypassPolicy() {
 	call(b, page.SetBypassCSP, page.SetBypassCSPParams{Enabled: true})
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The texts are the terminal's (cmd/kapi has the same tables).
+// The texts equal the terminal's (cmd/kapi has the same tables).
 func texts(t *testing.T, b *tab) {
 	t.Helper()
 	for script, want := range map[string]string{
@@ -47,10 +47,10 @@ func texts(t *testing.T, b *tab) {
 		`t.askedText({ cancel_requested_at: 1e12 }).replace(t.localTime(1e12), "then")`:                            "then",
 	} {
 		if got := evaluate[string](b, module("text.js")+`.then((t) => `+script+`)`); got != want {
-			t.Errorf("%s: %q, want %q", script, got, want)
+			t.Errorf("%s: got %q, want %q", script, got, want)
 		}
 	}
-	// When a runner was heard, in seconds, when that was asked, and what is said then.
+	// When a runner was heard, when that was asked, and what is then shown. Times are in seconds.
 	for _, tt := range []struct {
 		status, heard, checked, now int
 		want                        string
@@ -58,7 +58,7 @@ func texts(t *testing.T, b *tab) {
 		{1, 100, 100, 100, "heard just now"},
 		{1, 100, 110, 115, "heard just now"},
 		{1, 100, 119, 178, "heard just now"},
-		{1, 100, 100, 11000, ""}, // as of the last change, three hours ago: nobody has asked since
+		{1, 100, 100, 11000, ""}, // from a change three hours ago: nobody has asked since
 		{1, 100, 119, 179, ""},
 		{2, 100, 120, 125, "heard 25s ago"},
 		{3, 100, 120, 300, "last heard then"},
@@ -72,7 +72,7 @@ func texts(t *testing.T, b *tab) {
 	}
 }
 
-// The estimate is the terminal's (cmd/kapi has the same cases).
+// The estimates equal the terminal's (cmd/kapi has the same cases).
 func estimates(t *testing.T, b *tab) {
 	t.Helper()
 	type sample [2]float64 // seconds, progress
@@ -110,7 +110,7 @@ func estimates(t *testing.T, b *tab) {
 			return left === undefined ? "-" : leftText(left);
 		})`, module("estimate.js"), module("text.js"), data, tt.at))
 		if got != tt.want {
-			t.Errorf("%s: %s, want %s", name, got, tt.want)
+			t.Errorf("%s: got %s, want %s", name, got, tt.want)
 		}
 	}
 	long := evaluate[string](b, module("estimate.js")+`.then(({ Estimate }) => {
@@ -120,6 +120,6 @@ func estimates(t *testing.T, b *tab) {
 		return [e.samples.length <= 128, left > 59000 && left < 61000].join();
 	})`)
 	if long != "true,true" {
-		t.Errorf("a long one: %s", long)
+		t.Errorf("a long one: got %s", long)
 	}
 }

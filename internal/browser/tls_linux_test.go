@@ -12,7 +12,7 @@ import (
 	"github.com/chromedp/cdproto/security"
 )
 
-// certify has the site serve with TLS, by a certificate that package httptest has.
+// certify has the site serve over TLS, with package httptest's certificate.
 func (s *site) certify() {
 	s.t.Helper()
 	example := httptest.NewTLSServer(nil)
@@ -34,7 +34,7 @@ func (s *site) certify() {
 	s.start()
 }
 
-// Over TLS a browser gets the page by HTTP/2, and is told of changes all the same.
+// Over TLS a browser loads the page over HTTP/2, and still gets the changes.
 func TestHTTP2(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -44,9 +44,9 @@ func TestHTTP2(t *testing.T) {
 	call(b, security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: true})
 	b.signIn(s)
 	hold(t, p, "told of")
-	b.await("it is told of a change", row("told of"))
+	b.await("the page shows a change", row("told of"))
 	if protocols := evaluate[string](b, `[...new Set(performance.getEntries().map((e) => e.nextHopProtocol).filter(Boolean))].join()`); protocols != "h2" {
-		t.Errorf("the page came by %s", protocols)
+		t.Errorf("the page was loaded over %s", protocols)
 	}
 	b.quiet()
 }

@@ -21,9 +21,9 @@ import (
 //go:embed testdata/axe-core/axe.min.js
 var axe string
 
-// accessible fails the test if axe-core finds anything against what is shown, or can't tell whether a
-// text has enough contrast. It can't on a gradient, so the cards are of one colour meanwhile: of that
-// which is less like the other cards'.
+// accessible fails the test if axe-core reports anything about what is shown, or can't tell whether a
+// text has enough contrast. It can't on a gradient, so meanwhile the cards are flat, in the tinted
+// colour of the gradient.
 func (b *tab) accessible(view string) {
 	b.t.Helper()
 	b.settled()
@@ -37,7 +37,8 @@ func (b *tab) accessible(view string) {
 		const { violations, incomplete } = await axe.run(document, { resultTypes: ["violations", "incomplete"] });
 		document.adoptedStyleSheets = [];
 		const unsure = incomplete.filter(({ id }) => id === "color-contrast");
-		// Of the chart: soft, as elsewhere. Or under the banner, for who has not scrolled.
+		// Labels in the chart, which are meant to be soft. Or text under the banner, until the reader
+		// scrolls.
 		const known = ({ html, any }) => html.startsWith("<text") || any.some(({ data }) => data?.messageKey === "bgOverlap");
 		for (const rule of unsure) rule.nodes = rule.nodes.filter((node) => !known(node));
 		return [...violations, ...unsure.filter(({ nodes }) => nodes.length > 0)].map(({ id, help, nodes }) => id + ": " + help + "\n" + nodes.map((n) => "  " + n.html.slice(0, 200) + "\n    " + n.failureSummary).join("\n")).join("\n");
@@ -85,7 +86,7 @@ func gallery(t *testing.T, s *site) (failed remote) {
 	return failed
 }
 
-// On every view axe-core finds nothing, in light and dark, from a phone to a wall.
+// On every view axe-core finds nothing, in light and dark, from a phone to a wall display.
 func TestAccessible(t *testing.T) {
 	t.Parallel()
 	wall := look{name: "wall-light", width: 3840, height: 2160, scale: 1}
@@ -94,7 +95,7 @@ func TestAccessible(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			b := open(t, l)
-			b.bypassPolicy() // for axe-core, which makes HTML of strings
+			b.bypassPolicy() // axe-core parses HTML from strings
 			b.signingIn(s)
 			failed := gallery(t, s)
 			b.listAndQuestions(s)
@@ -102,8 +103,8 @@ func TestAccessible(t *testing.T) {
 			b.offline(s)
 			b.quiet()
 			b.visit(elsewhere(t) + "#/action/abc")
-			b.await("one signs in elsewhere, and is led back", `document.querySelector("#sign-in-view a[href$='/login?next=%2F%23%2Faction%2Fabc']").checkVisibility()`)
-			b.await("it has the program's name", `document.querySelector("#sign-in-title").textContent === "Sign in to Bot & Co" && document.title.endsWith("Bot & Co") && document.querySelector(".brand").textContent.startsWith("Bot & Co")`)
+			b.await("the link to sign in elsewhere leads back", `document.querySelector("#sign-in-view a[href$='/login?next=%2F%23%2Faction%2Fabc']").checkVisibility()`)
+			b.await("the page has the program's name", `document.querySelector("#sign-in-title").textContent === "Sign in to Bot & Co" && document.title.endsWith("Bot & Co") && document.querySelector(".brand").textContent.startsWith("Bot & Co")`)
 			b.accessible("signing in elsewhere")
 			b.shot("elsewhere")
 		})
@@ -113,44 +114,44 @@ func TestAccessible(t *testing.T) {
 func (b *tab) signingIn(s *site) {
 	b.t.Helper()
 	b.visit(s.url + "#/link")
-	b.await("a link was no good", says("#sign-in-view", "has been used already"))
+	b.await("the page says that the link was used", says("#sign-in-view", "has been used already"))
 	b.accessible("after a bad link")
 	b.visit("about:blank")
 	b.visit(s.url)
-	b.await("it asks for a token", `document.activeElement.id === "token"`)
+	b.await("the page asks for a token", `document.activeElement.id === "token"`)
 	b.accessible("signing in")
 	b.press("wrong\r")
-	b.await("it is refused", `document.querySelector("#token-error").checkVisibility()`)
+	b.await("the token is refused", `document.querySelector("#token-error").checkVisibility()`)
 	b.accessible("a refused token")
 	b.press(s.token + "\r")
 	b.await("the list is empty", `document.querySelector("#empty").checkVisibility()`)
-	b.await("it says how to start one here", `document.querySelector("#first-action code").textContent === 'kapi run --key first --title "My first action" -- sleep 60'`)
+	b.await("the page says how to start an action", `document.querySelector("#first-action code").textContent === 'kapi run --key first --title "My first action" -- sleep 60'`)
 	b.accessible("the empty list")
 	whole(b)
 }
 
 func (b *tab) listAndQuestions(s *site) {
 	b.t.Helper()
-	b.await("all are there", `document.querySelectorAll(".row").length === 6`)
-	b.await("in the order of their urgency", `[...document.querySelectorAll(".row")].map((row) => row.dataset.status).join() === "failed,failed,impacted,running,running,pending"`)
+	b.await("all rows are shown", `document.querySelectorAll(".row").length === 6`)
+	b.await("the rows are ordered by urgency", `[...document.querySelectorAll(".row")].map((row) => row.dataset.status).join() === "failed,failed,impacted,running,running,pending"`)
 	b.accessible("the list")
 	whole(b)
 	b.shot("list")
 	b.act(row("Reindex the search"))
-	b.await("it is asked", `document.querySelector("#question").open`)
+	b.await("the question is open", `document.querySelector("#question").open`)
 	b.accessible("a question with a warning")
 	b.press("\x1b")
 	moot := s.remote("Moot", "", "moot")
-	b.await("one more is there", row("Moot"))
+	b.await("the new row is shown", row("Moot"))
 	b.act(row("Moot"))
-	b.await("cancelling is asked about", `document.querySelector("#question").open`)
+	b.await("the question about cancelling is open", `document.querySelector("#question").open`)
 	b.accessible("a question about cancelling")
 	s.report(moot, map[string]any{"status": 5})
-	b.await("there is nothing to do any more", `document.querySelector("#question [data-part=moot]").checkVisibility()`)
+	b.await("the question says that the action has ended", `document.querySelector("#question [data-part=moot]").checkVisibility()`)
 	b.accessible("a question that is moot, and a row that has ended")
 	b.press("\x1b")
 	b.do(click(`document.querySelector("#notices")`))
-	b.await("there are no notices", `document.querySelector("#notices-why").checkVisibility()`)
+	b.await("the page says why there are no notifications", `document.querySelector("#notices-why").checkVisibility()`)
 	b.visit(s.url + "#/?q=nothing")
 	b.await("nothing matches", `document.querySelector("#no-match").checkVisibility()`)
 	b.accessible("no match, and why there are no notices")
@@ -159,12 +160,12 @@ func (b *tab) listAndQuestions(s *site) {
 func (b *tab) actions(s *site, failed remote) {
 	b.t.Helper()
 	b.visit(s.url + "#/actions/" + failed.Action.ID)
-	b.await("its page is open", `document.querySelector("#action-title").textContent === "Reindex the search" && document.querySelector(".events li")`)
+	b.await("the action's page is open", `document.querySelector("#action-title").textContent === "Reindex the search" && document.querySelector(".events li")`)
 	b.accessible("one action")
 	whole(b)
 	b.shot("action")
 	s.kapi("dismiss", failed.Action.ID)
-	b.await("it has been dismissed", `document.querySelector("#action-view .status").textContent === "Aborted"`)
+	b.await("the action has been dismissed", `document.querySelector("#action-view .status").textContent === "Aborted"`)
 	b.accessible("one that has ended")
 	b.visit(s.url + "#/actions/none")
 	b.await("there is none", `document.querySelector("#action-title").textContent === "Not going on"`)
@@ -174,11 +175,11 @@ func (b *tab) actions(s *site, failed remote) {
 func (b *tab) offline(s *site) {
 	b.t.Helper()
 	b.visit(s.url + "#/")
-	b.await("something has ended", `document.querySelector("#recent").checkVisibility()`)
-	b.await("the list is back", row("Resharding"))
+	b.await("an ended action is shown", `document.querySelector("#recent").checkVisibility()`)
+	b.await("the list is shown again", row("Resharding"))
 	b.act(row("Resharding"))
 	s.kill()
-	b.await("it is stale", `document.querySelector("#stale").checkVisibility()`)
+	b.await("the page is stale", `document.querySelector("#stale").checkVisibility()`)
 	b.press("\r")
 	b.await("an error is shown", `document.querySelector("#question [role=alert]").checkVisibility()`)
 	b.accessible("a question with an error")
@@ -186,7 +187,7 @@ func (b *tab) offline(s *site) {
 	b.accessible("a stale list")
 }
 
-// elsewhere is the address of the page in a program that has users of its own.
+// elsewhere returns the address of the page in a program that has users of its own.
 func elsewhere(t *testing.T) string {
 	t.Helper()
 	store, err := sqlite.OpenMemory()
@@ -206,7 +207,7 @@ func elsewhere(t *testing.T) string {
 	return web.URL + "/"
 }
 
-// The test of accessibility finds what is wrong.
+// TestAccessibleNotices checks that the accessibility test finds faults.
 func TestAccessibleNotices(t *testing.T) {
 	t.Parallel()
 	b := open(t, desktop)
@@ -219,6 +220,6 @@ func TestAccessibleNotices(t *testing.T) {
 		}
 	}
 	if len(failed) > 0 {
-		t.Errorf("axe-core doesn't find %v", failed)
+		t.Errorf("axe-core did not find %v", failed)
 	}
 }

@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// A Conn is one connection of a Set. SignedIn and OnCrowded do nothing on a nil *Conn.
+// A Conn is a connection in a Set. SignedIn and OnCrowded do nothing on a nil *Conn.
 type Conn struct {
 	net.Conn
 	set      *Set
-	active   atomic.Int64 // when something was last read, in nanoseconds since 1970
+	active   atomic.Int64 // time of the last read, in nanoseconds since 1970
 	identity atomic.Pointer[string]
 	closing  sync.Once
 	closed   error
-	turn     chan struct{} // holds one
+	turn     chan struct{} // has capacity one: the turn
 
-	// Guarded by the Set's mu.
-	group   *group // nil once it no longer counts
+	// Guarded by the Set's mu:
+	group   *group // nil once it isn't counted any more
 	place   *list.Element
 	crowded func()
 }
@@ -34,7 +34,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Turn waits until no other request of the connection has the turn, or ctx ends. On a nil *Conn it is always free.
+// Turn waits until no other request of the connection has the turn, or returns ctx's error. Call done
+// to give the turn back. On a nil *Conn the turn is always free.
 func (c *Conn) Turn(ctx context.Context) (done func(), err error) {
 	if c == nil {
 		return func() {}, nil
@@ -47,7 +48,7 @@ func (c *Conn) Turn(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// CloseWrite closes the writing half, where the connection has one.
+// CloseWrite closes the writing side, if the connection has one of its own.
 func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -68,8 +69,8 @@ func (c *Conn) Close() error {
 	return c.closed
 }
 
-// SignedIn notes that a client with this identity has shown a valid token. It may be called again with
-// another identity: behind a proxy, a connection serves several clients.
+// SignedIn records that a client with this identity has shown a valid token. It may be called again
+// with another identity: behind a proxy, one connection serves several clients.
 func (c *Conn) SignedIn(identity string) {
 	if c == nil {
 		return
@@ -86,8 +87,8 @@ func (c *Conn) SignedIn(identity string) {
 	}
 }
 
-// OnCrowded sets what ends the connection when it has to make room, instead of Close. f must not block,
-// and must close the connection soon.
+// OnCrowded sets what is called instead of Close when the connection must make room. f must not block,
+// and must see to it that the connection is closed soon.
 func (c *Conn) OnCrowded(f func()) {
 	if c == nil {
 		return
@@ -97,7 +98,7 @@ func (c *Conn) OnCrowded(f func()) {
 	c.crowded = f
 }
 
-// makeRoom ends a connection that no longer counts.
+// makeRoom ends a connection that isn't counted any more.
 func (c *Conn) makeRoom() {
 	c.set.mu.Lock()
 	end := c.crowded

@@ -1,9 +1,9 @@
-// Package conns limits how many connections a server has open, by address and in all. It never
-// refuses a connection: when there are too many, it closes another one instead. So strangers can open
-// as many as they like and still keep nobody out.
+// Package conns limits how many connections a server has open, per address and in total. It never
+// refuses a connection: when there are too many, it closes another one. So strangers may open as many
+// connections as they like, and still can't keep anybody out.
 //
 // Strangers lose their connections first: idle ones, then the oldest, because a client with a token
-// shows it right away. Clients that are signed in have room of their own.
+// shows it right away. Signed-in clients have room of their own.
 package conns
 
 import (
@@ -19,17 +19,17 @@ import (
 
 // Limits of a Set.
 type Limits struct {
-	// MaxConnections is the limit in all; 0 is Default, negative is off. Three quarters are reserved for
-	// clients that are signed in and one for strangers, which every client is at first. Either side
-	// may use what the other doesn't need.
+	// MaxConnections is the limit for all connections; 0 means Default, negative is off. Three quarters
+	// are reserved for signed-in clients, one quarter for strangers, which every client is at first.
+	// Either side may use what the other doesn't need.
 	MaxConnections int
-	// MaxConnectionsAddress is the limit for strangers from one address or IPv6 network (/64); 0 is half of
-	// MaxConnections, at most 1024; negative is off.
+	// MaxConnectionsAddress is the limit for strangers from one address or IPv6 network (/64); 0 means
+	// half of MaxConnections, at most 1024; negative is off.
 	MaxConnectionsAddress int
-	// Exempt reports whether MaxConnectionsAddress doesn't apply to an address; nil: it applies to all.
+	// Exempt reports whether MaxConnectionsAddress doesn't apply to an address. If nil, it applies to all.
 	Exempt func(netip.Addr) bool
-	// Logger takes failures to accept and closings to make room, each at most every ten seconds. Nil
-	// is slog.Default().
+	// Logger logs failures to accept, and closings to make room, each at most every ten seconds. If
+	// nil, slog.Default() is used.
 	Logger *slog.Logger
 }
 
@@ -38,9 +38,10 @@ const (
 	maxDefaultAddress = 1024
 	// idleAfter is how long a stranger may be silent before it counts as idle.
 	idleAfter = 5 * time.Second
-	// logEvery bounds what is logged.
+	// logEvery is the least time between two log messages of one kind.
 	logEvery = 10 * time.Second
-	// roomForFiles is how many strangers are closed when the process runs out of open files.
+	// roomForFiles is how many strangers' connections are closed when the process runs out of open
+	// files.
 	roomForFiles = 16
 )
 
@@ -53,7 +54,7 @@ func Default() int {
 	return int(max(min(files/4*3, maxDefault), 8))
 }
 
-// A Set is the connections of one or several listeners. Its methods may be called concurrently.
+// A Set holds the connections of one or several listeners. Its methods may be called concurrently.
 type Set struct {
 	limits Limits
 	log    *slog.Logger
@@ -67,13 +68,13 @@ type Set struct {
 	crowded   throttle
 }
 
-// Stats is what a Set counts.
+// Stats are the counts of a Set.
 type Stats struct {
-	// Strangers and SignedIn count open connections.
+	// Strangers and SignedIn are the numbers of open connections.
 	Strangers, SignedIn int
-	// Closed is how many were closed to make room.
+	// Closed is how many connections were closed to make room.
 	Closed uint64
-	// Failures is how often a connection could not be accepted.
+	// Failures is how often accepting a connection failed.
 	Failures uint64
 }
 
@@ -94,15 +95,15 @@ func New(l Limits) *Set {
 	return &Set{limits: l, log: l.Logger, strangers: newSide(), signedIn: newSide()}
 }
 
-// Stats returns what was counted.
+// Stats returns the counts up to now.
 func (s *Set) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Stats{Strangers: s.strangers.n, SignedIn: s.signedIn.n, Closed: s.closed, Failures: s.failures}
 }
 
-// Listener returns l with the limits. A type that wraps its connections must have a method NetConn,
-// as *tls.Conn does.
+// Listener wraps l with the limits. A type that wraps the returned connections must have a method
+// NetConn, as *tls.Conn does.
 func (s *Set) Listener(l net.Listener) net.Listener { return &listener{l, s} }
 
 type listener struct {
@@ -122,7 +123,7 @@ func (l *listener) Accept() (net.Conn, error) {
 
 type contextKey struct{}
 
-// ConnContext is for http.Server.ConnContext.
+// ConnContext is to be used as http.Server.ConnContext.
 func (*Set) ConnContext(ctx context.Context, c net.Conn) context.Context {
 	for {
 		switch known := c.(type) {
@@ -136,14 +137,14 @@ func (*Set) ConnContext(ctx context.Context, c net.Conn) context.Context {
 	}
 }
 
-// Of returns the connection that a request came over, or nil if it is in no Set. The methods of a nil
-// *Conn that say something about its client do nothing.
+// Of returns the connection that a request came over, nil if it belongs to no Set. SignedIn, OnCrowded
+// and Turn may be called on a nil *Conn.
 func Of(ctx context.Context) *Conn {
 	c, _ := ctx.Value(contextKey{}).(*Conn)
 	return c
 }
 
-// admit adds a connection and closes another one if that makes too many.
+// admit adds a connection, and closes another one if there are too many.
 func (s *Set) admit(raw net.Conn) *Conn {
 	now := time.Now()
 	c := &Conn{Conn: raw, set: s, turn: make(chan struct{}, 1)}
@@ -175,8 +176,8 @@ func (s *Set) admit(raw net.Conn) *Conn {
 	return c
 }
 
-// superfluous returns the connection to close when there are too many in all: one of the address, or
-// the identity, that has most.
+// superfluous returns the connection to close when there are too many in total: one of the address or
+// identity that has most.
 func (s *Set) superfluous(now time.Time) *Conn {
 	if s.signedIn.n == 0 || s.strangers.n > s.limits.MaxConnections/4 {
 		return s.strangers.biggest().first(now)
@@ -184,10 +185,10 @@ func (s *Set) superfluous(now time.Time) *Conn {
 	return s.signedIn.biggest().idlest()
 }
 
-// address returns the client's address, and whether it is exempt from the limit by address.
+// address returns the client's address, and whether it is exempt from the limit per address.
 func (s *Set) address(c net.Conn) (from string, exempt bool) {
 	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
-	if err != nil { // a socket in the file system, say
+	if err != nil { // a Unix socket, for example
 		return "", true
 	}
 	ip := ap.Addr().Unmap().WithZone("")
@@ -199,7 +200,7 @@ func (s *Set) address(c net.Conn) (from string, exempt bool) {
 }
 
 // failed counts and logs a failure to accept. If the process has run out of open files, it closes some
-// strangers' connections; net/http tries to accept again.
+// strangers' connections; net/http then tries again.
 func (s *Set) failed(err error) {
 	if errors.Is(err, net.ErrClosed) {
 		return
@@ -228,13 +229,14 @@ func (s *Set) failed(err error) {
 	}
 }
 
-// A throttle is a message that is logged now and then.
+// A throttle limits how often a message is logged.
 type throttle struct {
 	last time.Time
 	n    int
 }
 
-// note counts one more event. It returns how many there were since the last message if one is due, or 0.
+// note counts one more event. If a message is due it returns the number of events since the last
+// message, otherwise 0.
 func (s *throttle) note(now time.Time) (times int) {
 	s.n++
 	if !s.last.IsZero() && now.Sub(s.last) < logEvery {

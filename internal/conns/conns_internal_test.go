@@ -36,7 +36,7 @@ func (w *wire) Close() error                    { w.closed = true; return nil }
 func (w *wire) SetDeadline(t time.Time) error   { return nil }
 func (w *wire) Write(p []byte) (n int, e error) { return len(p), nil }
 
-// A set is a Set with what was logged.
+// A set is a Set together with its log.
 type set struct {
 	*Set
 	log bytes.Buffer
@@ -66,7 +66,7 @@ func (s *set) signIn(n int, address, identity string) (all []*Conn) {
 	return all
 }
 
-// open is how many of them are.
+// open returns how many of the connections are open.
 func open(all []*Conn) (n int) {
 	for _, c := range all {
 		if !c.Conn.(*wire).closed {
@@ -79,7 +79,7 @@ func open(all []*Conn) (n int) {
 func (s *set) expect(t *testing.T, strangers, signedIn, closed int) {
 	t.Helper()
 	if got := s.Stats(); got.Strangers != strangers || got.SignedIn != signedIn || got.Closed != uint64(closed) {
-		t.Errorf("%+v, want %d strangers, %d signed in, %d closed", got, strangers, signedIn, closed)
+		t.Errorf("got %+v, want %d strangers, %d signed in, %d closed", got, strangers, signedIn, closed)
 	}
 }
 
@@ -87,18 +87,18 @@ func (s *set) expect(t *testing.T, strangers, signedIn, closed int) {
 // has signed in.
 func TestMaxConnectionsAddress(t *testing.T) {
 	s := newSet(Limits{MaxConnections: 100, MaxConnectionsAddress: 10})
-	admins := s.signIn(20, "192.0.2.1", "admin") // these have room of their own
+	admins := s.signIn(20, "192.0.2.1", "admin") // signed-in clients have room of their own
 	attack := s.come(10, "192.0.2.1")
 	s.expect(t, 10, 20, 0)
 	other := s.come(10, "192.0.2.2")
 	fresh := s.come(1, "192.0.2.1")
 	if open(attack) != 9 || open(fresh) != 1 || open(attack[1:]) != 9 {
-		t.Errorf("%d of the attacker are open, and %d of who came", open(attack), open(fresh))
+		t.Errorf("open: %d of the attacker, %d of the new client", open(attack), open(fresh))
 	}
 	fresh[0].SignedIn("admin")
 	attack = append(attack, s.come(200, "192.0.2.1")...)
 	if open(attack) != 10 || open(fresh) != 1 || open(admins) != 20 || open(other) != 10 {
-		t.Errorf("open are %d of the attacker, %d and %d of the admin, %d of others", open(attack), open(fresh), open(admins), open(other))
+		t.Errorf("open: %d of the attacker, %d and %d of the admin, %d of others", open(attack), open(fresh), open(admins), open(other))
 	}
 	s.expect(t, 20, 21, 200)
 	for _, c := range attack {
@@ -108,8 +108,8 @@ func TestMaxConnectionsAddress(t *testing.T) {
 	s.expect(t, 10, 21, 200)
 }
 
-// An IPv6 network counts as one address, and IPv4 is the same in IPv6. Trusted proxies have no limit but
-// that in all.
+// An IPv6 network counts as one address, and an IPv4 address is the same when mapped to IPv6. Trusted
+// proxies are subject to the total limit only.
 func TestAddresses(t *testing.T) {
 	proxies := netip.MustParsePrefix("10.0.0.0/8")
 	s := newSet(Limits{MaxConnections: 40, MaxConnectionsAddress: 4, Exempt: proxies.Contains})
@@ -117,11 +117,11 @@ func TestAddresses(t *testing.T) {
 	four := append(s.come(3, "192.0.2.1"), s.come(3, "[::ffff:192.0.2.1]")...)
 	proxied := s.come(20, "10.1.2.3")
 	if open(six) != 4 || open(four) != 4 || open(proxied) != 20 {
-		t.Errorf("open are %d, %d and %d", open(six), open(four), open(proxied))
+		t.Errorf("open: %d, %d and %d", open(six), open(four), open(proxied))
 	}
 	proxied = append(proxied, s.come(50, "10.1.2.3")...)
 	if open(six) != 4 || open(four) != 4 || open(proxied) != 32 {
-		t.Errorf("with too many in all, open are %d, %d and %d", open(six), open(four), open(proxied))
+		t.Errorf("with too many in total, open: %d, %d and %d", open(six), open(four), open(proxied))
 	}
 }
 
@@ -140,15 +140,15 @@ func TestWhoGoesFirst(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		next := s.come(1, "192.0.2.1")[0]
 		if gone(busy) || gone(late) || !gone(idle) {
-			t.Error("it was not the idle one that went")
+			t.Error("the idle connection was not closed")
 		}
 		time.Sleep(time.Second)
 		read(busy)
 		read(late)
-		time.Sleep(time.Second) // the newest has been silent for longest
+		time.Sleep(time.Second) // the newest has been silent longest
 		s.come(1, "192.0.2.1")
 		if !gone(busy) || gone(late) || gone(next) {
-			t.Error("it was not the first one that went")
+			t.Error("the oldest connection was not closed")
 		}
 	})
 }
@@ -160,7 +160,7 @@ func TestRoomForBoth(t *testing.T) {
 	admins := s.signIn(5, "192.0.2.1", "admin")
 	strangers := append(s.come(50, "192.0.2.2"), s.come(50, "192.0.2.3")...)
 	if open(admins) != 5 || open(strangers) != 95 {
-		t.Errorf("open are %d and %d", open(admins), open(strangers))
+		t.Errorf("open: %d and %d", open(admins), open(strangers))
 	}
 	bulk := s.signIn(300, "192.0.2.4", "worthless")
 	var fresh []*Conn
@@ -172,7 +172,7 @@ func TestRoomForBoth(t *testing.T) {
 	}
 	bulk = append(bulk, s.signIn(300, "192.0.2.4", "worthless")...)
 	if open(admins) != 5 || open(bulk) > 51 || open(fresh) != 20 {
-		t.Errorf("open are %d of admins, %d of one token, %d that came meanwhile", open(admins), open(bulk), open(fresh))
+		t.Errorf("open: %d of admins, %d of one token, %d new", open(admins), open(bulk), open(fresh))
 	}
 	got := s.Stats()
 	if got.Strangers+got.SignedIn != 100 || got.Strangers < 24 || got.Strangers > 26 {
@@ -183,7 +183,7 @@ func TestRoomForBoth(t *testing.T) {
 func TestNoLimits(t *testing.T) {
 	s := newSet(Limits{MaxConnections: -1, MaxConnectionsAddress: -1})
 	if n := open(s.come(5000, "192.0.2.1")); n != 5000 {
-		t.Errorf("%d are open", n)
+		t.Errorf("%d connections are open", n)
 	}
 }
 
@@ -202,7 +202,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// A connection of the gateway is told why, and the room is there at once.
+// A gateway connection is told why it is closed, and stops counting at once.
 func TestOnCrowded(t *testing.T) {
 	s := newSet(Limits{MaxConnections: 2, MaxConnectionsAddress: 1})
 	calls := 0
@@ -210,7 +210,7 @@ func TestOnCrowded(t *testing.T) {
 	first.OnCrowded(func() { calls++ })
 	second := s.come(1, "192.0.2.1")
 	if calls != 1 || open([]*Conn{first}) != 1 || open(second) != 1 {
-		t.Errorf("called %d times", calls)
+		t.Errorf("OnCrowded's function was called %d times", calls)
 	}
 	s.expect(t, 1, 0, 1)
 	first.SignedIn("too late")
@@ -218,13 +218,13 @@ func TestOnCrowded(t *testing.T) {
 	s.expect(t, 1, 0, 1)
 }
 
-// A connection is found through TLS, and without one nothing happens.
+// Of finds a connection through TLS, and returns nil without one.
 func TestOf(t *testing.T) {
 	s := newSet(Limits{MaxConnections: 2})
 	c := s.come(1, "192.0.2.1")[0]
 	for _, conn := range []net.Conn{c, tls.Server(c, &tls.Config{})} {
 		if Of(s.ConnContext(t.Context(), conn)) != c {
-			t.Errorf("not found in a %T", conn)
+			t.Errorf("Of found no connection in a %T", conn)
 		}
 	}
 	none := Of(s.ConnContext(t.Context(), &wire{}))
@@ -233,7 +233,7 @@ func TestOf(t *testing.T) {
 	Of(context.Background()).SignedIn("x")
 }
 
-// A failing listener fails as it is told to, and then has connections.
+// A failing listener first returns the given errors, then connections.
 type failing struct {
 	net.Listener
 	errs []error
@@ -250,7 +250,7 @@ func (f *failing) Accept() (net.Conn, error) {
 	return &wire{from: fmt.Sprintf("192.0.2.9:%d", f.n)}, nil
 }
 
-// That there are no files left is logged, now and then, and counted, and idle strangers make room.
+// Running out of files is logged now and then and counted, and idle strangers make room.
 func TestFailuresToAccept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSet(Limits{MaxConnections: 1000, MaxConnectionsAddress: 1000})
@@ -276,7 +276,7 @@ func TestFailuresToAccept(t *testing.T) {
 	})
 }
 
-// Closing to make room isn't silent either, nor does it fill the log.
+// Closing to make room is logged, without filling the log.
 func TestCrowdedIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSet(Limits{MaxConnections: 10, MaxConnectionsAddress: 5})
@@ -289,7 +289,7 @@ func TestCrowdedIsLogged(t *testing.T) {
 	})
 }
 
-// Real connections, all at once: whatever comes and goes, the count is right in the end.
+// However many real connections come and go at once, the counts are right in the end.
 func TestManyComeAndGo(t *testing.T) {
 	s := New(Limits{MaxConnections: 50, MaxConnectionsAddress: 20, Logger: slog.New(slog.DiscardHandler)})
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
@@ -343,7 +343,7 @@ func readOne(c net.Conn, p []byte) bool {
 	return err == nil
 }
 
-// However many requests a connection has at once, one of them has the turn.
+// However many requests a connection has at once, only one of them has the turn.
 func TestTurn(t *testing.T) {
 	c := newSet(Limits{}).come(1, "192.0.2.1")[0]
 	done, err := c.Turn(t.Context())
@@ -353,11 +353,11 @@ func TestTurn(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.Turn(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("a second one: %v", err)
+		t.Errorf("second request: %v", err)
 	}
 	done()
 	if done, err = c.Turn(t.Context()); err != nil {
-		t.Errorf("when the first is over: %v", err)
+		t.Errorf("after the first request: %v", err)
 	}
 	done()
 	for range 2 {

@@ -4,7 +4,7 @@ package conns
 
 import "syscall"
 
-// openFiles returns how many files this process may have open.
+// openFiles returns how many files this process may have open at once.
 func openFiles() (n int64, ok bool) {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A side is the connections of strangers, by address, or of signed-in clients, by identity. The Set's
-// mu guards it.
+// A side is the connections of strangers, by address, or of signed-in clients, by identity. It is
+// guarded by the Set's mu.
 type side struct {
 	of map[string]*group
 	n  int
@@ -48,7 +48,7 @@ func (s *side) remove(c *Conn) {
 	}
 }
 
-// biggest returns the group with most connections. The side must not be empty.
+// biggest returns the group with the most connections. The side must not be empty.
 func (s *side) biggest() (most *group) {
 	for _, g := range s.of {
 		if most == nil || g.all.Len() > most.all.Len() {
@@ -58,9 +58,9 @@ func (s *side) biggest() (most *group) {
 	return most
 }
 
-// first returns the stranger's connection to close first: the oldest idle one, or else the oldest. By
-// age, so that an attacker who keeps its connections busy has no advantage over a client that has just
-// connected.
+// first returns the stranger's connection to close first: the oldest idle one, or the oldest if none is
+// idle. It goes by age, so that an attacker who keeps connections busy has no advantage over a client
+// that has just connected.
 func (g *group) first(now time.Time) *Conn {
 	idleSince := now.Add(-idleAfter).UnixNano()
 	for e := g.all.Front(); e != nil; e = e.Next() {
@@ -71,7 +71,7 @@ func (g *group) first(now time.Time) *Conn {
 	return g.all.Front().Value.(*Conn)
 }
 
-// idlest returns the connection that has been silent for longest.
+// idlest returns the connection that has been silent longest.
 func (g *group) idlest() (idlest *Conn) {
 	var since int64
 	for e := g.all.Front(); e != nil; e = e.Next() {

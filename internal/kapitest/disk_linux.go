@@ -18,11 +18,12 @@ type Disk struct {
 	filler string
 }
 
-// NewDisk mounts an empty tmpfs with these options, "size=1m" for one, and unmounts it with t. Everybody may
-// write to its folder unless they say otherwise. The test needs mounts of its own; see [WithMounts].
+// NewDisk mounts an empty tmpfs with the given mount options, such as "size=1m", and unmounts it when t
+// ends. Everybody may write to its folder unless the options say otherwise. The test needs mounts of
+// its own; see [WithMounts].
 func NewDisk(t *testing.T, options string) *Disk {
 	t.Helper()
-	// Not in t.TempDir, which a server that runs as another user can't enter.
+	// t.TempDir can't be entered by a server that runs as another user.
 	folder, err := os.MkdirTemp("", "kapidisk-")
 	if err != nil {
 		t.Fatal(err)
@@ -43,10 +44,10 @@ func NewDisk(t *testing.T, options string) *Disk {
 	return &Disk{Folder: folder, t: t, filler: filepath.Join(folder, "filler")}
 }
 
-// page is the least that a file takes.
+// page is the smallest amount of space that a file takes.
 const page = 4096
 
-// Fill takes all that is free but so many pages of 4 KiB. A disk that is full already may be filled again, as
+// Fill takes all free space except leave pages of 4 KiB. It may be called again on a full disk, as
 // other files may have shrunk.
 func (d *Disk) Fill(leave int) {
 	d.t.Helper()
@@ -69,7 +70,7 @@ func (d *Disk) Fill(leave int) {
 	}
 }
 
-// Free gives back what Fill took.
+// Free releases the space that Fill took.
 func (d *Disk) Free() {
 	d.t.Helper()
 	if err := os.Remove(d.filler); err != nil {

@@ -1,5 +1,6 @@
-// Package kapitest is what tests of several packages use: the kapi that they run as a process, waiting, output
-// that is read while it is written, mounts of their own, disks that fill, and pseudo-terminals.
+// Package kapitest has what the tests of several packages share: building kapi to run it as a process,
+// waiting for conditions, reading output while it is written, private mounts, disks that fill up, and
+// pseudo-terminals.
 package kapitest
 
 import (
@@ -12,15 +13,15 @@ import (
 	"strings"
 )
 
-// Build makes the binary in a folder, as users have it (see the Makefile), and returns its path. The
+// Build builds kapi into a folder, the way it is released (see the Makefile), and returns its path. The
 // working directory must be in the repository.
 func Build(folder string) (path string, err error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
 	}
-	// What is read here is what go test keys a cached result with. It doesn't know that the binary
-	// is a part of the test.
+	// go test caches a result by the files and folders that the test reads, and doesn't know that the
+	// binary is one of its inputs. So this reads every folder.
 	err = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if path != root && entry.IsDir() && strings.HasPrefix(entry.Name(), ".") {
 			return filepath.SkipDir
@@ -40,7 +41,8 @@ func Build(folder string) (path string, err error) {
 	return path, nil
 }
 
-// Root finds the repository above the working directory, which go test makes the package's.
+// Root returns the repository that contains the working directory, which go test sets to the package's
+// folder.
 func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

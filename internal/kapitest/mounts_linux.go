@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// againEnv is set for a process that runs one test again, with rights or mounts of its own.
+// againEnv is set in a process that runs one test again, with rights or mounts of its own.
 const againEnv = "KAPI_TEST_AGAIN"
 
 // IsAgain reports whether this is such a process.
 func IsAgain() bool { return os.Getenv(againEnv) != "" }
 
-// Again runs the test once more in a process with these attributes. The error is that such a process
-// can't be had; what the test says there fails it here.
+// Again runs the test again in a process with these attributes, and fails this test if it fails there.
+// It returns an error if such a process can't be started.
 func Again(t *testing.T, attributes *syscall.SysProcAttr) error {
 	t.Helper()
 	path, err := os.Executable()
@@ -38,8 +38,8 @@ func Again(t *testing.T, attributes *syscall.SysProcAttr) error {
 	return nil
 }
 
-// WithMounts runs the rest of the test in a process that has mounts of its own, as root
-// or, if that will do, in a user namespace. It returns true in that process.
+// WithMounts runs the rest of the test in a process with its own mounts, as root or, if namespace is
+// true and it isn't root, in a user namespace. It returns true in that process.
 func WithMounts(t *testing.T, namespace bool) bool {
 	t.Helper()
 	if IsAgain() {
@@ -62,7 +62,7 @@ func WithMounts(t *testing.T, namespace bool) bool {
 	return false
 }
 
-// cannotMount ends a test that needs a mount.
+// cannotMount fails a test that needs a mount.
 func cannotMount(t *testing.T, err error) {
 	t.Helper()
 	t.Fatal("this test mounts a small file system of its own: run it as root (with CAP_SYS_ADMIN), or where user namespaces are allowed:", err)

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Terminal makes a pseudo-terminal, which is closed with t. The test types into the master and reads the
-// screen from it; the slave is what a program has as its terminal.
+// Terminal makes a pseudo-terminal, which is closed when t ends. The test types into the master and
+// reads the screen from it; the slave is the terminal for a program.
 func Terminal(t testing.TB) (master, slave *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)

@@ -8,16 +8,16 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A bug is one that a peer is given, to see that the checker finds it.
+// A bug is built into a peer to see that the checker finds it.
 type bug string
 
 const (
 	noBug bug = ""
-	// keysUnchecked: the store has no uniqueness of keys, and shows nobody's keys.
+	// keysUnchecked: the store doesn't enforce unique keys, and hides which keys are held.
 	keysUnchecked bug = "the key check removed"
-	// fenceIgnored: a report is taken whatever fence it names.
+	// fenceIgnored: a report is accepted whatever its fence is.
 	fenceIgnored bug = "the fence ignored"
-	// tooEarly: changes are acknowledged a moment before they are committed.
+	// tooEarly: changes are acknowledged shortly before they are committed.
 	tooEarly bug = "an acknowledgement before the commit"
 )
 
@@ -32,7 +32,7 @@ func (b bug) in(store store.Store) store.Store {
 	return store
 }
 
-// keyless is a store that keeps no keys and, of what others committed, shows none.
+// keyless is a store that keeps no keys, and hides those of what others committed.
 type keyless struct{ store.Store }
 
 func withoutKeys(records []store.Record) {
@@ -70,11 +70,11 @@ type hasty struct {
 	late sync.WaitGroup
 }
 
-// haste is by how much it returns too early.
+// haste is how much too early it returns.
 const haste = 50 * time.Millisecond
 
 func (s *hasty) Commit(ctx context.Context, b store.Batch, decide func(store.Loaded) (store.Writes, error)) error {
-	s.late.Wait() // for the one before
+	s.late.Wait() // for the previous transaction
 	decided := make(chan error, 1)
 	s.late.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
@@ -100,7 +100,7 @@ func (s *hasty) Close() error {
 	return s.Store.Close()
 }
 
-// rightFence returns the fence that the action has.
+// rightFence returns the action's current fence.
 func (l *lane) rightFence(g grant) uint64 {
 	all, err := l.fences.latest()
 	if err != nil {

@@ -7,13 +7,13 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// reportOwn reports as an operation does: through its handle, which names the fence.
+// reportOwn reports through the action's handle, as an operation does.
 func (l *lane) reportOwn(o *own) {
 	c := call{Kind: report, Lane: l.n, Title: o.title, Fence: o.handle.Fence(), Status: kapi.StatusImpacted, Handle: true}
 	state := l.title()
 	recovers := l.chance(30)
 	if recovers {
-		c.Status, state = kapi.StatusRunning, "" // nothing was said before the trouble
+		c.Status, state = kapi.StatusRunning, "" // the state before the trouble was empty
 	}
 	c.State, o.said = &state, &state
 	done := l.begin(c)
@@ -24,8 +24,8 @@ func (l *lane) reportOwn(o *own) {
 	}
 }
 
-// reportAny reports on an action that any peer may have started: rightly on one whose work is
-// done elsewhere, and with a fence of another action on all.
+// reportAny reports on an action that any peer may have started: with the right fence if its work is
+// done elsewhere, and with another action's fence on any.
 func (l *lane) reportAny() {
 	g, other, ok := l.choose()
 	if !ok {
@@ -70,7 +70,7 @@ func (l *lane) report(c call, g grant) {
 	done(answered(err, after.Action))
 }
 
-// clear gets a holder out of the way.
+// clear dismisses a failed holder, and completes one whose work is done elsewhere.
 func (l *lane) clear(holder kapi.Action) {
 	if holder.Status == kapi.StatusFailed {
 		l.dismiss(holder.ID, holder.Title)
@@ -88,7 +88,7 @@ func (l *lane) clear(holder kapi.Action) {
 	}
 }
 
-// dismissAny dismisses an action that was seen to have failed, or tries its luck.
+// dismissAny dismisses an action that was seen as failed, or any other one.
 func (l *lane) dismissAny() {
 	if len(l.failed) > 0 {
 		a := l.failed[0]

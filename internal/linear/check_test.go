@@ -15,31 +15,30 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// An operation is one call with its answer, ready to be checked.
+// An operation is one call with its answer, in the form that the checker takes.
 type operation struct {
 	call
 	answer
 	client   int
 	from, to int64
-	action   int      // number of the action, -1 if there is none
-	keys     uint64   // of a start
-	holder   int      // of a refusal, its number
-	seq      uint64   // of a change that no answer tells of
-	sights   []*sight // of a list, by number of the action
-	stranger bool     // a list has an action that nobody started
+	action   int      // the action's number, -1 if there is none
+	keys     uint64   // for a start
+	holder   int      // for a refusal: the holder's number
+	seq      uint64   // for a change that has no answer
+	sights   []*sight // for a list: by the action's number
+	stranger bool     // the list has an action that nobody started
 	part     *part
 }
 
-// checkWithin bounds the search for an order. It takes seconds at most; what takes longer is
-// no success.
+// checkWithin limits the search for an order. It takes seconds at most; a timeout counts as a failure.
 const checkWithin = time.Minute
 
-// check looks for an order of the operations that the rules allow.
+// check searches for an order of the operations that the rules allow.
 func check(m *model, all []operation) (porcupine.CheckResult, porcupine.LinearizationInfo) {
 	narrowed := slices.Clone(all)
 	contradiction := narrow(narrowed)
 	if contradiction != nil {
-		narrowed = all // the picture is to show it as it was
+		narrowed = all // the picture must show the original times
 	}
 	result, info := porcupine.CheckOperationsVerbose(m.porcupine(), ready(narrowed), checkWithin)
 	if contradiction != nil {
@@ -58,8 +57,8 @@ func ready(all []operation) []porcupine.Operation {
 	return history
 }
 
-// explain says, for each part that has no order, how far the search came, and which operation
-// has no place after that.
+// explain says, for each part without an order, how far the search got, and which operation doesn't fit
+// after that.
 func explain(m *model, info porcupine.LinearizationInfo, all []operation) (lines []string) {
 	narrowed := slices.Clone(all)
 	if err := narrow(narrowed); err != nil {
@@ -94,7 +93,7 @@ func explain(m *model, info porcupine.LinearizationInfo, all []operation) (lines
 	return lines
 }
 
-// id tells an operation from every other.
+// id identifies an operation.
 func (o *operation) id() string { return fmt.Sprintf("%d: %d..%d %s", o.client, o.from, o.to, o) }
 
 func (m *model) porcupine() porcupine.Model {
@@ -111,7 +110,7 @@ func (m *model) porcupine() porcupine.Model {
 	}
 }
 
-// newModel numbers the actions that were to be started.
+// newModel numbers the actions that were started or attempted.
 func newModel(keys []string, all []operation) *model {
 	m := &model{keys: keys, seed: maphash.MakeSeed()}
 	numbers := map[string]int{}
@@ -202,12 +201,12 @@ func (m *model) describe(w *world) string {
 	return b.String()
 }
 
-// picture writes porcupine's picture of a history where who tests finds it, and the history
-// itself beside it.
+// picture writes porcupine's visualisation of a history, and the history as text, to a folder that it
+// logs.
 func picture(t *testing.T, m *model, all []operation, info porcupine.LinearizationInfo) {
 	t.Helper()
 	dir := t.ArtifactDir()
-	if f := flag.Lookup("test.artifacts"); f == nil || f.Value.String() != "true" { // it is removed then
+	if f := flag.Lookup("test.artifacts"); f == nil || f.Value.String() != "true" { // the test's own folder would be removed
 		var err error
 		if dir, err = os.MkdirTemp("", "kapi-linear-"); err != nil {
 			t.Fatal(err)
@@ -227,10 +226,10 @@ func picture(t *testing.T, m *model, all []operation, info porcupine.Linearizati
 	if err := os.WriteFile(text, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
 		t.Errorf("no history: %v", err)
 	}
-	t.Logf("the picture is in %s; the history, and what has no place in it, in %s", html, text)
+	t.Logf("picture: %s; history, with the operations that don't fit: %s", html, text)
 }
 
-// summary counts what a history is made of.
+// summary counts the operations of a history by kind.
 func summary(all []operation) string {
 	counts := map[string]int{}
 	open := 0

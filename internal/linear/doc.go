@@ -1,77 +1,74 @@
-// Package linear holds tests alone: several peers, each a process of its own, share one store
-// and are troubled, and what they were told must be explicable as if one thing had happened
-// after the other, by the rules of kapi (linearizability). The search for such an order is
-// porcupine's.
+// Package linear has only tests. Several peers, each a process of its own, share one store while
+// faults are injected, and what they were told must be consistent with some order in which the calls
+// happened one by one by kapi's rules (linearizability). The search for such an order is porcupine's.
 //
-//   - TestPostgreSQL: peers are killed and frozen, their connections cut and hung, the database
-//     is killed and comes back. It syncs to disk.
+//   - TestPostgreSQL: peers are killed and frozen, their connections are cut and hang, the database
+//     is killed and restarted. It syncs to disk.
 //   - TestSQLite: the same for a file, as far as a file has such faults.
-//   - TestBugsAreFound: a peer that was given a bug makes histories that are found illegal.
-//   - TestRules: hand-made histories, one for each thing that the checker must let pass or find.
+//   - TestBugsAreFound: if a bug is built into a peer, the checker finds an illegal history.
+//   - TestRules: histories written by hand, one for each thing that the checker must accept or find.
 //
 // # A history
 //
-// Each peer has two callers. They start actions with one to three of ten keys, of two kinds:
-// those whose operation the peer runs, and those whose work is done elsewhere and on which any
-// peer reports by its fence. They report with the right fence and with wrong ones, end, dismiss
-// (by itself, or on the way of a start), and read. A peer tells each call before it makes it,
-// and the answer after it has it, with the time, on its standard output; so of a peer that is
-// killed it is known what it may have done.
+// Each peer has two callers. They start actions with one to three of ten keys. There are two kinds:
+// those whose operation the peer runs, and those whose work is done elsewhere and on which any peer
+// with the fence reports. Callers report with the right fence and with wrong ones, end, dismiss
+// (directly, or as part of a start), and read. A peer writes each call to standard output before it
+// makes the call, and the answer after it has it, both with the time. So it is known what a killed
+// peer may have done.
 //
-// When all is over and everything works again, all that the store has is read: every action
-// there ever was, with its fence. This closes the history, and a change that was acknowledged
-// and is not there has no place in any order.
+// When the faults are over and everything works again, the test reads the whole store: every action
+// that ever was, with its fence. This closes the history, and a change that was acknowledged but is
+// not in the store fits no order.
 //
-// The faults and what each caller does are chosen by a seed, which is logged. LINEAR_SEED=N makes
-// the same plan again, though not the same timing. Of a history that is not legal, porcupine's
-// picture and the history as text are left in a folder that is logged (with -artifacts, in the
-// test's own); the text ends with the operations that have no place.
+// The faults and each caller's actions follow from a seed, which is logged. LINEAR_SEED=N repeats
+// the plan, though not its timing. For an illegal history, the test writes porcupine's visualisation
+// and the history as text to a folder that it logs (with -artifacts, the test's own). The text ends
+// with the operations that don't fit.
 //
 // # The model
 //
-// The state is, for each action, its status, fence, state, progress, the keys it holds and the
-// highest seq that it was seen to have; and the highest seq of all. The rules are written down
-// again in model_test.go, from the documents and not from the code:
+// The state has, for each action, its status, fence, state, progress, held keys and the highest seq
+// that was seen of it; and the highest seq of all. model_test.go states the rules a second time, from
+// the documents and not from the code:
 //
-//   - A start gets all keys or none, and no key that an ongoing action has. A refusal names the
-//     first key that is held, and its holder as it is. The fence is above every seq before it.
-//   - A report with another fence than the action's is refused. One with the right fence is
-//     taken while the action is active, and the answer shows what it made of the action. The
-//     same end may be reported again.
-//   - A failed action keeps its keys, unless it was to release them, until it is dismissed.
-//   - What a list or a get shows is how things were between its call and its answer.
-//   - Changes happen in the order of their seqs, and who saw a seq has seen all before it.
+//   - A start gets all keys or none, and no key that an ongoing action holds. A refusal names the
+//     first held key, and its holder's current state. The fence is above every earlier seq.
+//   - A report with a fence other than the action's is refused. One with the right fence is accepted
+//     while the action is active, and the answer shows the resulting action. The same end may be
+//     reported again.
+//   - A failed action keeps its keys until it is dismissed, unless it was started to release them.
+//   - A list or a get shows how things were at some time between its call and its answer.
+//   - Changes happen in the order of their seqs, and whoever saw a seq has seen everything before it.
 //
-// An answer that wraps ErrUnavailable promises that nothing was changed: then the call is not
-// part of the history, and any trace of it makes the history illegal. If it is
-// ErrOutcomeUnknown too, or there was no answer, the call may have happened at any time since,
-// or not at all. Two things follow it: a start that was not confirmed may be failed by its own
-// peer, or by others once that has left; and what an operation said through its handle is sent
-// again, without its move.
+// An answer that wraps ErrUnavailable promises that nothing was changed. The history then leaves the
+// call out, so any trace of it is illegal. If the answer also wraps ErrOutcomeUnknown, or there was no
+// answer, the call may have happened at any time since, or not at all. That has two consequences: a
+// start that was not confirmed may be failed by its own peer, or by others after that peer has left;
+// and what an operation said through its handle is sent again, without its move.
 //
-// The moves that no caller makes: the action of a runner that was killed may fail at any moment
-// after the kill, and no other may: not that of a frozen one, nor that of one which the store
-// lost for a while. Silence only lies over what is seen of status and state, and is not looked
-// at further.
+// Some moves are made by no caller: the action of a killed runner may fail at any moment after the
+// kill. No other action may fail by itself, neither that of a frozen runner nor that of one that lost
+// the store for a while. Silence only hides an action's status and state, and is not checked further.
 //
-// Not modelled are the queue (Spec.Wait), Cancel, takeovers, watchers, and when a runner is
-// shown as silent.
+// The model leaves out the queue (Spec.Wait), Cancel, takeovers, watchers, and when a runner is shown
+// as silent.
 //
 // # Why the shortcuts are sound
 //
-// The search is exponential where much is uncertain, so it is helped in three ways; none of them
-// lets an illegal history pass or forbids a legal one.
+// The search is exponential where much is uncertain, so it is made easier in three ways. None of them
+// accepts an illegal history or rejects a legal one.
 //
-// What is stored at the end decides about calls without an answer: a start whose title (which
-// nobody else uses) is not there did not happen, or was lost without having been acknowledged;
-// had anybody seen it meanwhile, that sight is illegal without it.
+// What is stored at the end decides about calls without an answer. If no action has the title of a
+// start, which is unique, the start did not happen, or was lost before it was acknowledged; if anybody
+// saw the action meanwhile, that sight is now illegal.
 //
-// Times are narrowed by what is known of the order (narrow): a change is before all those that
-// have a higher seq. The model demands the same.
+// Times are narrowed by what is known of the order (narrow): a change comes before all changes with a
+// higher seq. The model demands the same.
 //
-// The history is split by key (split). A part has the actions that want one key and all that
-// looks at them or changes them. If the whole has an order, so has each part, for it only knows
-// less. The other way round: what two actions can do to each other, the rules tell by the keys
-// that both want, and then both are in that key's part; all else between them is the order of
-// their seqs, which is one for all parts.
+// The history is split by key (split). A part has the actions that want one key, and all operations
+// that see or change them. If the whole has an order, so has each part, because it has fewer
+// constraints. Conversely, the rules let two actions affect each other only through a key that both
+// want, and both are in that key's part. Everything else between them is the order of their seqs,
+// which is the same in all parts.
 package linear

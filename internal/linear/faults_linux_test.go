@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// length is how long the peers of a history are troubled.
+// length is how long faults are injected into a history.
 const length = 1500 * time.Millisecond
 
-// A round is one history on its way.
+// A round is one history in the making.
 type round struct {
 	t        *testing.T
 	random   *rand.Rand
@@ -28,7 +28,7 @@ type round struct {
 	log      []string
 }
 
-// A fault is what happens at one moment. Its time is chosen beforehand, by the seed.
+// A fault is something that happens at a time chosen beforehand, from the seed.
 type fault struct {
 	at time.Duration
 	do func()
@@ -48,14 +48,14 @@ func (r *round) note(format string, args ...any) {
 // at plans something for a moment of the history.
 func (r *round) at(when time.Duration, do func()) { r.plan = append(r.plan, fault{when, do}) }
 
-// between is a random duration.
+// between returns a random duration in [low, high).
 func (r *round) between(low, high time.Duration) time.Duration {
 	return low + time.Duration(r.random.Int64N(int64(high-low)))
 }
 
 func (r *round) when() time.Duration { return r.between(0, length) }
 
-// troublePeers plans that peers are killed and started again, frozen and thawed.
+// troublePeers plans to kill and restart peers, and to freeze and thaw them.
 func (r *round) troublePeers(kills, freezes int) {
 	for range kills {
 		slot, when := r.random.IntN(peers), r.when()
@@ -64,7 +64,7 @@ func (r *round) troublePeers(kills, freezes int) {
 			p := r.slots[slot]
 			r.recorder.kills(p.account)
 			p.kill()
-			r.launch(slot) // the same slot, but a new peer
+			r.launch(slot) // a new peer in the same slot
 		})
 	}
 	for range freezes {
@@ -76,7 +76,7 @@ func (r *round) troublePeers(kills, freezes int) {
 			p.signal(r.t, syscall.SIGSTOP)
 		})
 		r.at(when+r.between(50*time.Millisecond, 2*lease), func() {
-			if p == r.slots[slot] { // else it was killed
+			if p == r.slots[slot] { // otherwise it was killed
 				r.note("thaw %d", slot)
 				p.signal(r.t, syscall.SIGCONT)
 			}
@@ -92,12 +92,12 @@ func (r *round) awaitPeers() {
 		select {
 		case <-p.account.begun:
 		case <-deadline:
-			r.t.Fatalf("peer %d makes no calls after %v", slot, patience)
+			r.t.Fatalf("peer %d made no calls within %v", slot, patience)
 		}
 	}
 }
 
-// run makes a history, and returns it with the model of it.
+// run makes a history, and returns it with its model.
 func run(t *testing.T, store backend, seed uint64, b bug) (*round, *model, []operation) {
 	t.Helper()
 	r := &round{

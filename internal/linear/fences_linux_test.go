@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// A grant is what a peer was given: whoever knows it can report.
+// A grant is what a peer got from a start; with it, any peer can report on the action.
 type grant struct {
 	ID     string
 	Title  string
@@ -17,11 +17,11 @@ type grant struct {
 	Remote bool
 }
 
-// recent is how many of the latest grants are of interest.
+// recent is how many of the latest grants are used.
 const recent = 12
 
-// fences are the grants of all peers of a history. They are kept in a file, because a peer
-// that is killed or frozen must not keep its own from the others.
+// fences are the grants of all peers of a history. They are kept in a file, so that the peers have the
+// grants of killed and frozen ones too.
 type fences struct {
 	file *os.File
 
@@ -40,7 +40,7 @@ func (f *fences) add(g grant) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.file.Write(append(b, '\n')) // one write at the end, whoever else writes
+	_, err = f.file.Write(append(b, '\n')) // one appending write, so that writers don't interfere
 	return err
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// A line is what a peer's process tells on its standard output: that a call begins, before it
-// does, and what it was answered, afterwards.
+// A line is what a peer's process writes to standard output: one before each call, and one with the
+// answer after it.
 type line struct {
 	// N numbers the calls of a process.
 	N int `json:"n"`
@@ -27,36 +27,36 @@ const (
 	dismiss kind = "dismiss"
 	get     kind = "get"
 	list    kind = "list"
-	// These are no calls of a peer.
-	dies   kind = "dies"   // an action fails, for its runner was killed
-	notRun kind = "notrun" // an action fails, for its runner does not know whether it started
-	final  kind = "final"  // all that is stored, when all is over
+	// These are not calls of a peer:
+	dies   kind = "dies"   // an action fails because its runner was killed
+	notRun kind = "notrun" // an action fails because its runner doesn't know whether it started
+	final  kind = "final"  // everything in the store at the end
 )
 
-// A call is what a peer is asked to do.
+// A call is what a peer does.
 type call struct {
 	Kind kind `json:"kind"`
 	Lane int  `json:"lane,omitempty"`
-	// Title names the action: it is known before the id is, and never used again.
+	// Title identifies the action: it is known before the id, and never used again.
 	Title string `json:"title,omitempty"`
-	// Keys, Release and Dismiss are the spec's of a start; Remote says that the action is not
-	// run by the peer itself.
+	// Keys, Release and Dismiss are those of a start's Spec. Remote says that the peer doesn't run the
+	// action itself.
 	Keys    []string `json:"keys,omitempty"`
 	Release bool     `json:"release,omitempty"`
 	Dismiss bool     `json:"dismiss,omitempty"`
 	Remote  bool     `json:"remote,omitempty"`
-	// The rest is what a report says; the end of an operation is one, too.
+	// The rest is the content of a report; the end of an operation counts as one.
 	Fence    uint64      `json:"fence,omitempty"`
 	Status   kapi.Status `json:"status,omitempty"`
 	State    *string     `json:"state,omitempty"`
 	Progress *float64    `json:"progress,omitempty"`
 	Reset    bool        `json:"reset,omitempty"`
-	// Handle says that the report was made by the operation itself, through its handle, which
-	// keeps what the store can't take and sends it later.
+	// Handle says that the operation reported through its handle, which keeps what the store can't take
+	// and sends it later.
 	Handle bool `json:"handle,omitempty"`
 }
 
-// An outcome is how a call went. An empty one is success.
+// An outcome is how a call ended; "" is success.
 type outcome string
 
 const (
@@ -66,24 +66,24 @@ const (
 	unknown     outcome = "unknown action"
 	notFailed   outcome = "not failed"
 	badMove     outcome = "bad move"
-	unavailable outcome = "store not available" // and so nothing was changed
-	uncertain   outcome = "uncertain"           // it may have happened, or may yet
+	unavailable outcome = "store not available" // so nothing was changed
+	uncertain   outcome = "uncertain"           // it may have happened, or may happen later
 	unexpected  outcome = "unexpected error"
 )
 
 // An answer is what a call returned.
 type answer struct {
 	Outcome outcome `json:"outcome,omitempty"`
-	// Text is that of the error, for who reads the history.
+	// Text is the error's text, for people who read the history.
 	Text string `json:"text,omitempty"`
-	// Key is the one that is held, of a refusal.
+	// Key is the held key, for a refusal.
 	Key string `json:"key,omitempty"`
-	// Seen are the actions as the answer shows them: the one that the call was for, the holder
-	// of the key, or all.
+	// Seen are the actions in the answer: the one that the call was about, the holder of the key, or
+	// all.
 	Seen []sight `json:"seen,omitempty"`
 }
 
-// A sight is an action as somebody saw it.
+// A sight is an action as it was seen.
 type sight struct {
 	Title    string      `json:"title"`
 	Seq      uint64      `json:"seq"`
@@ -91,7 +91,7 @@ type sight struct {
 	State    string      `json:"state,omitempty"`
 	Progress *float64    `json:"progress,omitempty"`
 	Keys     []string    `json:"keys,omitempty"`
-	// Fence is known to the final reading alone.
+	// Fence is known from the final reading only.
 	Fence uint64 `json:"fence,omitempty"`
 }
 
@@ -99,7 +99,7 @@ func seen(a kapi.Action) sight {
 	return sight{Title: a.Title, Seq: a.Seq, Status: a.Status, State: a.State, Progress: a.Progress, Keys: a.Keys}
 }
 
-// answered says how a call went by its error, as the docs of kapi's errors have it.
+// answered classifies a call's error, as the docs of kapi's errors define them.
 func answered(err error, shown ...kapi.Action) *answer {
 	a := &answer{}
 	for _, action := range shown {
@@ -132,8 +132,8 @@ func answered(err error, shown ...kapi.Action) *answer {
 	return a
 }
 
-// forever is the time of what never returned.
+// forever is the end of a call that never returned.
 const forever = math.MaxInt64
 
-// keys are few, so that starts get in each other's way.
+// keys are few, so that starts compete for them.
 var keys = []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"} // never changed

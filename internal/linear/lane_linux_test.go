@@ -15,22 +15,22 @@ import (
 // maxOwn is how many actions a lane runs at once.
 const maxOwn = 2
 
-// A lane is one caller: it makes one call after the other.
+// A lane is one caller, which makes one call at a time.
 type lane struct {
 	*member
 	n      int
 	random *rand.Rand
 	titles int
-	down   bool // the store was, when it was last asked
+	down   bool // the store was down at the last call
 	own    []*own
-	failed []kapi.Action // that it saw, and may dismiss
+	failed []kapi.Action // failed actions that it saw, and may dismiss
 }
 
 // An own is an action whose operation the lane runs.
 type own struct {
 	title  string
 	handle kapi.Handle
-	said   *string    // through the handle, last
+	said   *string    // last state set through the handle
 	finish chan error // what the operation is to return
 	ended  chan error // what Do returned
 }
@@ -39,13 +39,13 @@ func newLane(p *member, n int) *lane {
 	return &lane{member: p, n: n, random: rand.New(rand.NewPCG(p.Seed, uint64(n)))}
 }
 
-// work makes calls until ctx ends, and ends what it runs.
+// work makes calls until ctx ends, then ends the operations that it runs.
 func (l *lane) work(ctx context.Context) {
 	for ctx.Err() == nil {
 		l.any()
 		rest := time.Duration(l.random.IntN(int(2 * pace)))
 		if l.down {
-			rest *= 10 // each call makes it fork, while it recovers
+			rest *= 10 // while PostgreSQL recovers, each connection makes it fork
 		}
 		select {
 		case <-time.After(rest):
@@ -57,7 +57,7 @@ func (l *lane) work(ctx context.Context) {
 	}
 }
 
-// begin is the peer's, and notes whether the store is there.
+// begin is member.begin, and records whether the store can be reached.
 func (l *lane) begin(c call) func(*answer) {
 	done := l.member.begin(c)
 	return func(a *answer) {
@@ -66,7 +66,7 @@ func (l *lane) begin(c call) func(*answer) {
 	}
 }
 
-// pace is how long a lane rests between two calls, on average.
+// pace is the average pause between two calls of a lane.
 const pace = 25 * time.Millisecond
 
 func (l *lane) any() {
@@ -96,7 +96,7 @@ func (l *lane) any() {
 
 func (l *lane) chance(percent int) bool { return l.random.IntN(100) < percent }
 
-// title is a new one; it also makes states that nobody else says.
+// title returns a new title, which also serves as a unique state.
 func (l *lane) title() string {
 	l.titles++
 	return fmt.Sprintf("%s.%d.%d", l.Name, l.n, l.titles)
@@ -157,7 +157,7 @@ func (l *lane) startOwn(c call, spec kapi.Spec) error {
 	return nil
 }
 
-// end lets an operation return. When Do does, the end is on disk.
+// end has an operation return. When Do returns, the end is on disk.
 func (l *lane) end(i int) {
 	o := l.own[i]
 	l.own = slices.Delete(l.own, i, i+1)
@@ -171,18 +171,18 @@ func (l *lane) end(i int) {
 	o.finish <- failure
 	err := <-o.ended
 	if failure != nil && err != nil && err.Error() == failure.Error() {
-		err = nil // nothing but the operation's own
+		err = nil // only the operation's own error
 	}
 	done(answered(err))
 }
 
 func (l *lane) share(g grant) {
 	if err := l.fences.add(g); err != nil {
-		panic(err) // a file of the test's
+		panic(err) // one of the test's files
 	}
 }
 
-// choose returns one of the newest grants, and another one to take a wrong fence from.
+// choose returns one of the newest grants, and another one, whose fence is wrong for the first.
 func (l *lane) choose() (g, other grant, ok bool) {
 	all, err := l.fences.latest()
 	if err != nil {

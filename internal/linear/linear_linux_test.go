@@ -17,13 +17,13 @@ import (
 
 // A backend is a store that the peers share.
 type backend interface {
-	// dsn is for the peer of a slot.
+	// dsn returns the DSN for the peer in a slot.
 	dsn(slot int) string
-	// schema is where in a database it is.
+	// schema returns the schema in a database.
 	schema() string
 	// trouble plans the faults of a history.
 	trouble(r *round)
-	// read returns all that the store has, the ended too.
+	// read returns everything in the store, including what has ended.
 	read(t *testing.T) []sight
 }
 
@@ -69,7 +69,7 @@ func TestSQLite(t *testing.T) {
 	}
 }
 
-// TestPostgreSQL makes histories of a database, on two servers beside each other.
+// TestPostgreSQL makes histories of databases on two servers that run in parallel.
 func TestPostgreSQL(t *testing.T) {
 	for range 2 {
 		t.Run("server", func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestPostgreSQL(t *testing.T) {
 	}
 }
 
-// histories is how many there are to be.
+// histories returns how many histories to make.
 func histories(few int) int {
 	if os.Getenv("KAPI_SOAK") != "" {
 		return 50 * few
@@ -93,10 +93,11 @@ func histories(few int) int {
 	return few
 }
 
-// seedVariable gives the histories the seed of one that failed.
+// seedVariable repeats the seed of a history that failed.
 const seedVariable = "LINEAR_SEED"
 
-// newSeed makes one. The lowest bit, which is that of like, tells whether the database is killed.
+// newSeed returns the seed in LINEAR_SEED, or a random one with the lowest bit of like. That bit says
+// whether the database is killed.
 func newSeed(t *testing.T, like uint64) uint64 {
 	t.Helper()
 	text := os.Getenv(seedVariable)
@@ -110,7 +111,7 @@ func newSeed(t *testing.T, like uint64) uint64 {
 	return seed
 }
 
-// linearizable makes a history that must follow the rules.
+// linearizable makes a history and checks that it follows the rules.
 func linearizable(t *testing.T, store backend, seed uint64) {
 	t.Helper()
 	r, m, all := run(t, store, seed, noBug)
@@ -127,10 +128,10 @@ func linearizable(t *testing.T, store backend, seed uint64) {
 	t.Fatalf("the history of %s=%d is %s", seedVariable, seed, result)
 }
 
-// tries is within how many histories a bug must show.
+// tries is within how many histories a bug must be found.
 const tries = 5
 
-// The checker is worth something only if it finds what it is there for.
+// A checker that doesn't find bugs is worthless.
 func TestBugsAreFound(t *testing.T) {
 	server := newServer(t)
 	for _, b := range []bug{keysUnchecked, fenceIgnored, tooEarly} {
@@ -144,7 +145,7 @@ func TestBugsAreFound(t *testing.T) {
 					return
 				}
 			}
-			t.Errorf("%d histories, and nothing found", tries)
+			t.Errorf("no bug found in %d histories", tries)
 		})
 	}
 }

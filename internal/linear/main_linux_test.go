@@ -10,7 +10,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// peerVariable tells a process that was started from the test binary to be a peer.
+// peerVariable makes a process started from the test binary a peer.
 const peerVariable = "LINEAR_PEER"
 
 func TestMain(m *testing.M) {
@@ -32,11 +32,11 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// peerBinary is what peers are started from.
+// peerBinary is the binary from which peers are started.
 var peerBinary string
 
-// buildPeer makes the test binary once more without the race detector, as hundreds of peers are started
-// from it. With KAPI_SOAK set they have the race detector, too.
+// buildPeer builds the test binary again without the race detector, as hundreds of peers are started
+// from it. With KAPI_SOAK set, peers have the race detector, too.
 func buildPeer() (remove func(), err error) {
 	if os.Getenv("KAPI_SOAK") != "" {
 		peerBinary, err = os.Executable()

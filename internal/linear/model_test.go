@@ -6,27 +6,27 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// A record is what the model knows of an action.
+// A record is what the model knows about an action.
 type record struct {
 	status      kapi.Status
 	fence       uint64
-	seq         uint64 // of its last change that was told of
+	seq         uint64 // of the last change that was answered
 	state       string
-	died        bool // it failed with its runner; state is what it last said
+	died        bool // it failed because its runner died; state is what it last said
 	hasProgress bool
 	progress    float64
-	keys        uint64 // those that it holds, as bits
+	keys        uint64 // held keys, as bits
 	release     bool
 }
 
 func (r *record) ongoing() bool { return r != nil && r.status <= kapi.StatusFailed }
 func (r *record) active() bool  { return r != nil && r.status <= kapi.StatusImpacted }
 
-// A world is one state of the model. It is never changed, only replaced.
+// A world is one state of the model. It is immutable.
 type world struct {
-	// head is the highest seq that a change was told to have.
+	// head is the highest seq that was answered.
 	head uint64
-	// records are by number; nil is one that was not started yet.
+	// records are by the action's number; nil if it was not started yet.
 	records []*record
 	hash    uint64
 }
@@ -48,18 +48,18 @@ func (w *world) equal(o *world) bool {
 	})
 }
 
-// holder returns the number of the ongoing action that has one of the keys, -1 if none.
+// holder returns the number of the ongoing action that holds one of the keys, -1 if none does.
 func (w *world) holder(keys uint64) int {
 	return slices.IndexFunc(w.records, func(r *record) bool { return r.ongoing() && r.keys&keys != 0 })
 }
 
-// step is one call, as if nothing else happened meanwhile. It is false if the answer is not one
-// that the rules allow in this world. What an uncertain call does is decided alone by when it
-// is thought to happen, which may be after everything else.
+// step applies one call as if nothing else happened meanwhile. It returns false if the rules don't
+// allow this answer in this world. An uncertain call has no answer, so only the place in the order
+// decides what it does, and it may come last.
 func (m *model) step(w *world, o *operation) (bool, *world) {
 	ok, next := m.apply(w, o)
 	if seq := o.reads(); ok && seq > next.head {
-		next = &world{head: seq, records: next.records, hash: next.hash} // it was seen to have come so far
+		next = &world{head: seq, records: next.records, hash: next.hash} // the seq was seen, so the store had reached it
 	}
 	return ok, next
 }
@@ -72,7 +72,7 @@ func (m *model) apply(w *world, o *operation) (bool, *world) {
 		return m.refuses(w, o), w
 	case o.Kind == start:
 		return m.start(w, o)
-	case o.action < 0: // its start was refused, so there must not be such an action
+	case o.action < 0: // its start was refused, so there must be no such action
 		return o.Outcome == unknown, w
 	}
 	switch o.Kind {
@@ -92,7 +92,7 @@ func (m *model) apply(w *world, o *operation) (bool, *world) {
 	return false, w
 }
 
-// start: all keys or none; a failed holder gives way only to who says so.
+// start gets all keys or none; a failed holder gives way only if the start dismisses failed ones.
 func (m *model) start(w *world, o *operation) (bool, *world) {
 	if w.records[o.action] != nil || o.Fence <= w.head {
 		return false, w
@@ -116,7 +116,7 @@ func (m *model) start(w *world, o *operation) (bool, *world) {
 	return true, m.with(next, o.action, r)
 }
 
-// refuses: the refusal names the first key that is in the way, and its holder as it is.
+// refuses checks that a refusal names the first held key, and its holder's current state.
 func (m *model) refuses(w *world, o *operation) bool {
 	inTheWay := func(key string) int {
 		n := w.holder(m.bit(key))
@@ -128,17 +128,17 @@ func (m *model) refuses(w *world, o *operation) bool {
 	for _, key := range o.Keys {
 		n := inTheWay(key)
 		switch {
-		case key != o.Key && n < 0: // it was free
+		case key != o.Key && n < 0: // that key was free
 		case key == o.Key && o.holder >= 0 && o.part.in[o.holder]:
 			return n == o.holder && m.sees(w.records[n], &o.Seen[0])
 		default:
-			return key == o.Key && o.holder >= 0 && n < 0 // another part has the holder
+			return key == o.Key && o.holder >= 0 && n < 0 // the holder belongs to another part
 		}
 	}
 	return false
 }
 
-// report: with the right fence, and while the action is active, or for the end once more.
+// report needs the right fence, and an active action unless it repeats the end.
 func (m *model) report(w *world, o *operation) (bool, *world) {
 	r := w.records[o.action]
 	outcome := o.Outcome
@@ -163,13 +163,13 @@ func (m *model) report(w *world, o *operation) (bool, *world) {
 	return outcome == unknown || outcome == fine && again, w
 }
 
-// acknowledged takes a report that was answered with success, if the answer is right.
+// acknowledged applies a report that was answered with success, if the answer is right.
 func (m *model) acknowledged(w *world, o *operation, next record) (bool, *world) {
 	before := w.records[o.action]
 	if o.Outcome != fine {
 		return false, w
 	}
-	if len(o.Seen) == 0 { // through a handle, which tells no seq
+	if len(o.Seen) == 0 { // through a handle, which returns no seq
 		return true, m.with(w, o.action, next)
 	}
 	s := &o.Seen[0]
@@ -201,7 +201,7 @@ func (r *record) reported(c *call) record {
 	return next
 }
 
-// dismiss: only what has failed, and that is the end of it.
+// dismiss needs a failed action, and disposes of it.
 func (m *model) dismiss(w *world, o *operation) (bool, *world) {
 	r := w.records[o.action]
 	switch {
@@ -222,11 +222,11 @@ func (m *model) dismiss(w *world, o *operation) (bool, *world) {
 	return true, m.with(w, o.action, next)
 }
 
-// fails: nobody is told of this one.
+// fails is a failure that no call's answer shows.
 func (m *model) fails(w *world, o *operation) (bool, *world) {
 	r := w.records[o.action]
 	if !r.active() {
-		return o.seq == 0, w // else it is stored that this change was made
+		return o.seq == 0, w // otherwise the store has this change
 	}
 	if o.seq != 0 && o.seq <= w.head {
 		return false, w

@@ -10,8 +10,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// writes returns the seq that the operation is known to have given to its change, 0 if it made
-// none or none is known.
+// writes returns the seq of the change that the operation made, 0 if it made none or the seq isn't
+// known.
 func (o *operation) writes() uint64 {
 	switch {
 	case o.Outcome != fine:
@@ -23,12 +23,12 @@ func (o *operation) writes() uint64 {
 	case len(o.Seen) == 0:
 		return 0
 	case o.Kind == dismiss, o.Kind == report && o.State != nil && o.Seen[0].State == *o.State:
-		return o.Seen[0].Seq // no other report says the same
+		return o.Seen[0].Seq // no other report sets the same state
 	}
 	return 0
 }
 
-// reads returns the highest seq that the answer shows: the store had come so far.
+// reads returns the highest seq in the answer: the store had reached it.
 func (o *operation) reads() (seq uint64) {
 	for i := range o.Seen {
 		seq = max(seq, o.Seen[i].Seq)
@@ -36,11 +36,10 @@ func (o *operation) reads() (seq uint64) {
 	return max(seq, o.writes())
 }
 
-// narrow makes the times between which the operations happened as short as is known. A change
-// is before every other that has a higher seq, and before every sight of such a one; what was
-// seen to have happened, has before that was seen. Nothing is assumed by this that the model
-// would not ask for, but the search for an order gets short. The error says which two
-// operations contradict it.
+// narrow shortens the times between which the operations happened as far as is known. A change comes
+// before every change with a higher seq, and before every sight of one; what was seen happened before
+// it was seen. The model demands all of this anyway, but the search becomes shorter. The error names an
+// operation that contradicts it.
 func narrow(all []operation) error {
 	narrowByEvidence(all)
 	bySeq := make([]*operation, 0, len(all))
@@ -49,7 +48,7 @@ func narrow(all []operation) error {
 			bySeq = append(bySeq, &all[i])
 		}
 	}
-	// Of one seq, the change comes before those who only saw it.
+	// For equal seqs, the change comes before the operations that only saw it.
 	slices.SortStableFunc(bySeq, func(a, b *operation) int {
 		if c := cmp.Compare(a.reads(), b.reads()); c != 0 {
 			return c
@@ -77,12 +76,12 @@ func narrow(all []operation) error {
 	return nil
 }
 
-// narrowByEvidence looks at what others saw of an operation whose end nobody was told.
+// narrowByEvidence uses what others saw of an operation that never returned.
 func narrowByEvidence(all []operation) {
 	for i := range all {
 		o := &all[i]
 		if o.to != forever || o.Kind == start || o.Kind == report && o.Handle {
-			continue // the seq of a start says it all; what a handle says it may say twice
+			continue // a start's seq says everything; a handle may send its report twice
 		}
 		for j := range all {
 			saw := &all[j]
@@ -104,7 +103,7 @@ func (o *operation) evidence(saw *operation, s *sight) {
 		} else {
 			o.to = min(o.to, saw.to)
 		}
-	case end: // may say what a report has said before it
+	case end: // the state may also come from an earlier report
 		if s.Status > kapi.StatusImpacted && o.State != nil && *o.State != "" && s.State == *o.State {
 			o.to = min(o.to, saw.to)
 		}

@@ -2,16 +2,15 @@ package linear
 
 import "github.com/anishathalye/porcupine"
 
-// A part is the actions that want one key: all that can get in each other's way for it.
+// A part is the actions that want one key: all that can compete for it.
 type part struct {
 	key string
-	in  []bool // by number
+	in  []bool // by the action's number
 }
 
-// split makes a history of each key, which holds whatever looks at an action that wants the
-// key or changes it. A part is no less true for not knowing the rest, so a history that has an
-// order has one in each part; and two actions that want no key in common are in no other
-// relation than the order of their seqs, which all parts keep.
+// split makes a history for each key, with all operations on actions that want the key. Leaving out the
+// rest can't make a legal history illegal, so if the whole has an order, each part has one. Two actions
+// that want no common key are related only by the order of their seqs, which all parts keep.
 func (m *model) split(history []porcupine.Operation) [][]porcupine.Operation {
 	split := make([][]porcupine.Operation, len(m.keys))
 	for i, key := range m.keys {
@@ -34,8 +33,8 @@ func (m *model) split(history []porcupine.Operation) [][]porcupine.Operation {
 	return split
 }
 
-// concerns reports whether an operation has to do with the actions of its part; wanted are all
-// the keys that those want.
+// concerns reports whether an operation affects the actions of its part; wanted are all keys that those
+// want.
 func (m *model) concerns(o *operation, wanted uint64) bool {
 	switch {
 	case o.Kind == list, o.Kind == final:

@@ -20,22 +20,22 @@ import (
 
 const (
 	peers = 8
-	lanes = 2 // of a peer: callers of its own, so that there is something to group
-	// lease is the shortest there is, so that a peer that is frozen for a moment falls silent.
+	lanes = 2 // callers per peer, so that there is something to group
+	// lease is the shortest possible, so that a peer falls silent when it is frozen for a moment.
 	lease = time.Second
 	// giveUp is never reached: nothing may fail for silence.
 	giveUp = time.Hour
-	// storeTimeout is short, so that outages are answered within a history.
+	// storeTimeout is short, so that calls during an outage are answered within a history.
 	storeTimeout = 2 * time.Second
 )
 
-// settings are what a peer's process is told.
+// settings are passed to a peer's process.
 type settings struct {
 	Store  string // a DSN
 	Schema string // in a database
-	Name   string // of this process: no other of the history has it
+	Name   string // of this process, unique in the history
 	Seed   uint64
-	Fences string // the file by which peers learn of each other's fences
+	Fences string // the file with which peers share their fences
 	Bug    bug
 }
 
@@ -59,7 +59,7 @@ func peerMain(text string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	eof := make(chan error, 1)
-	go func() { // ends with the process, if not before
+	go func() { // ends with the process at the latest
 		_, err := io.Copy(io.Discard, os.Stdin)
 		cancel()
 		eof <- err
@@ -83,7 +83,7 @@ func peerMain(text string) error {
 	return errors.Join(err, k.Close())
 }
 
-// open opens the store, which may be down just now; nil if it is no longer wanted.
+// open opens the store, retrying while it is down. It returns nil if ctx ends first.
 func (s settings) open(ctx context.Context) (*peer.Peer, error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	options := peer.Options{Logger: log, Lease: lease, GiveUp: giveUp, StoreTimeout: storeTimeout}
@@ -121,10 +121,10 @@ func (s settings) openStore(ctx context.Context) (peer.Store, error) {
 	return postgres.Open(ctx, s.Store, postgres.Options{Schema: s.Schema})
 }
 
-// begin tells that a call begins. What it returns tells the answer, and is called at once.
-// The time is taken before the one line is written, and after the call returned, so the call
-// is never told to be shorter than it was; and what a process that is killed has done, it has
-// told that it began.
+// begin reports that a call begins; the function it returns reports the answer and must be called right
+// after the call. The time is taken before the first line is written and after the call has returned,
+// so a call is never reported as shorter than it was. And whatever a killed process has done, it has
+// reported as begun.
 func (p *member) begin(c call) func(*answer) {
 	at := now()
 	p.mu.Lock()

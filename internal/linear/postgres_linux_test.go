@@ -12,7 +12,7 @@ import (
 	"github.com/kettubot/kapi/postgres"
 )
 
-// A database is the PostgreSQL store, in a schema of its own, with a proxy before each peer.
+// A database is the PostgreSQL store, in a schema of its own, with a proxy in front of each peer.
 type database struct {
 	server  *pgtest.Server
 	name    string // of the schema
@@ -28,7 +28,7 @@ func newServer(t *testing.T) *pgtest.Server {
 
 func newDatabase(t *testing.T, server *pgtest.Server, seed uint64) *database {
 	t.Helper()
-	d := &database{server: server, name: fmt.Sprintf("history_%d", rand.Uint64()), seed: seed} // others may have the seed
+	d := &database{server: server, name: fmt.Sprintf("history_%d", rand.Uint64()), seed: seed} // the seed may repeat
 	for i := range d.proxies {
 		d.proxies[i] = badnet.New(t, server.Address(), 0)
 	}
@@ -61,15 +61,15 @@ func (d *database) trouble(r *round) {
 	}
 	crashes := int(d.seed % 2)
 	if r.bug == tooEarly {
-		crashes = 2 // what is lost then is what it is about
+		crashes = 2 // only crashes reveal this bug
 	}
 	for range crashes {
 		r.at(r.when(), func() { d.crash(r) })
 	}
 }
 
-// cut plans that connections of a peer are cut: all of them now, or the next that is used, before
-// the server hears what is said or before the peer hears the answer.
+// cut plans to cut a peer's connections: all of them at once, or the next one used, before the request
+// arrives or before the answer does.
 func (d *database) cut(r *round) {
 	slot, how := r.random.IntN(peers), r.random.IntN(4)
 	r.at(r.when(), func() {
@@ -85,7 +85,7 @@ func (d *database) cut(r *round) {
 	})
 }
 
-// hang plans that connections of a peer stay, but nothing comes through for a while.
+// hang plans that a peer's connections stay open, but pass nothing on for a while.
 func (d *database) hang(r *round) {
 	slot, when, heals, heard := r.random.IntN(peers), r.when(), r.random.IntN(2) == 0, r.random.IntN(2) == 0
 	r.at(when, func() {

@@ -13,20 +13,20 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for what should come at once, on a busy machine.
+// patience limits the wait for things that should happen at once, but may not on a busy machine.
 const patience = 60 * time.Second
 
 // A process is a peer in a process of its own.
 type process struct {
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
-	stderr  bytes.Buffer // read it when it has ended
+	stderr  bytes.Buffer // read it only after the process has ended
 	account *account
 	reap    func()        // waits for the end; may be called again
 	ended   chan struct{} // closed then
 }
 
-// launch starts a peer, whose calls r takes down.
+// launch starts a peer, whose calls r records.
 func launch(t *testing.T, r *recorder, slot int, s settings) *process {
 	t.Helper()
 	text, err := json.Marshal(s)
@@ -34,9 +34,9 @@ func launch(t *testing.T, r *recorder, slot int, s settings) *process {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(peerBinary)
-	// Without this the race detector has each process wait a second at its end.
+	// Otherwise the race detector makes each process wait a second at its end.
 	cmd.Env = append(os.Environ(), peerVariable+"="+string(text), "GORACE=atexit_sleep_ms=0 halt_on_error=1")
-	// It ends with the test binary, even where that is killed.
+	// It dies with the test binary, even if that is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	p := &process{cmd: cmd, account: r.process(slot), ended: make(chan struct{})}
 	cmd.Stderr = &p.stderr
@@ -57,7 +57,7 @@ func launch(t *testing.T, r *recorder, slot int, s settings) *process {
 		for {
 			text, err := lines.ReadString('\n')
 			if err != nil {
-				return // the process was killed in a last line: then its call had not begun, or not returned
+				return // the process was killed while writing its last line, so the call had not begun, or not returned
 			}
 			r.add(p.account, text)
 		}
@@ -87,8 +87,8 @@ func (p *process) kill() {
 func (p *process) leave(t *testing.T) {
 	t.Helper()
 	timeout := time.AfterFunc(patience, func() {
-		t.Errorf("a peer didn't end within %v", patience)
-		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // so that it says where it hangs
+		t.Errorf("a peer did not end within %v", patience)
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // to make it print where it hangs
 	})
 	defer timeout.Stop()
 	_ = p.stdin.Close()

@@ -11,20 +11,20 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// A recorder takes down what the processes of one history tell.
+// A recorder records what the processes of a history report.
 type recorder struct {
 	mu        sync.Mutex
 	processes []*account
 }
 
-// An account is what one process said.
+// An account is what one process reported.
 type account struct {
 	slot   int
-	killed int64 // when it was about to be, 0 if it was not
+	killed int64 // when it was about to be killed, 0 if it was not
 	left   int64 // when it was told to end by itself
 	calls  map[int]*pending
 	faults []string
-	begun  chan struct{} // closed when it said something
+	begun  chan struct{} // closed at the first line
 }
 
 type pending struct {
@@ -53,7 +53,7 @@ func (r *recorder) leaves(p *account) {
 	p.left = now()
 }
 
-// add takes a line down.
+// add records a line.
 func (r *recorder) add(p *account, text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -72,11 +72,11 @@ func (r *recorder) add(p *account, text string) {
 			p.faults = append(p.faults, fmt.Sprintf("%s %s: %s", begun.call.Kind, begun.call.Title, l.Answer.Text))
 		}
 	default:
-		p.faults = append(p.faults, fmt.Sprintf("it said %q (%v)", text, err))
+		p.faults = append(p.faults, fmt.Sprintf("invalid line %q: %v", text, err))
 	}
 }
 
-// faults are what nobody should have said.
+// faults returns everything that no peer should report.
 func (r *recorder) faults() (all []string) {
 	for _, p := range r.processes {
 		for _, fault := range p.faults {
@@ -86,7 +86,7 @@ func (r *recorder) faults() (all []string) {
 	return all
 }
 
-// nobody is the client of what no peer was asked to do.
+// nobody is the client of operations that no peer was asked to perform.
 const nobody = peers * lanes
 
 // operations returns the history, closed by a final reading of the store.
@@ -120,13 +120,13 @@ func (r *recorder) operations(closing operation) (all []operation) {
 	return append(all, closing)
 }
 
-// ends returns what may have ended an action beside its peer's own word: it was killed, or it
-// was not sure of the start, so that nothing ran, and settled that or left. What is stored at the
-// end tells whether that came to pass.
+// ends returns what may have ended an action other than a report of its peer: the peer was killed, or
+// was not sure that the start was committed, so it ran nothing and then failed the action or left. What
+// is stored at the end tells whether that happened.
 func (p *account) ends(o *operation, s *sight) (all []operation) {
 	by := operation{call: call{Title: o.Title}, client: nobody, to: forever}
 	if s.Status == kapi.StatusFailed {
-		by.seq = s.Seq // nothing comes after it but a dismissal
+		by.seq = s.Seq // only a dismissal can follow it
 	}
 	unsure := o.Outcome == uncertain
 	switch died := strings.HasPrefix(s.State, runnerDied); {
@@ -142,16 +142,16 @@ func (p *account) ends(o *operation, s *sight) (all []operation) {
 	return []operation{by}
 }
 
-// resent returns what becomes of a report that the store could not take from a handle: the
-// handle keeps the state and sends it, without the move, when it can.
+// resent returns what becomes of a report that the store could not take from a handle: the handle keeps
+// the state, and sends it without the move once it can.
 func resent(o operation) operation {
 	o.Outcome, o.Status, o.to = uncertain, 0, forever
 	return o
 }
 
-// settle says what an operation without a clear answer means, by what is stored of its action
-// at the end (nil is nothing). It is false if it can't have changed anything: then the history
-// does without it, which must show.
+// settle decides what an operation without a clear answer did, by what is stored of its action at the
+// end (nil: nothing). It returns false if the operation can't have changed anything. The history then
+// leaves it out, so any trace of it is illegal.
 func (o *operation) settle(s *sight) bool {
 	switch {
 	case o.Outcome == unavailable:

@@ -8,8 +8,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// A made history is written by hand: each operation gets the time after the one before, unless
-// told otherwise.
+// A made history is written by hand. Each operation gets a time after the one before, unless set
+// otherwise.
 type made []operation
 
 func (h *made) add(c call, a answer) *operation {
@@ -49,7 +49,7 @@ const (
 	completed = kapi.StatusCompleted
 )
 
-// What the checker lets pass and what it finds, each as small as can be.
+// What the checker must accept and what it must find, each as small as possible.
 func TestRules(t *testing.T) {
 	for name, c := range map[string]struct {
 		legal bool
@@ -195,5 +195,5 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// unheard has an operation never return.
+// unheard makes an operation one that never returned.
 func unheard(o *operation) { o.Outcome, o.Seen, o.to = uncertain, nil, forever }

@@ -9,7 +9,7 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// What kapi writes into the state of an action whose runner no longer does.
+// What kapi writes into the state of an action when its runner no longer reports.
 const (
 	runnerDied        = "its runner died: "
 	lastSaid          = "; it last said: "
@@ -17,10 +17,10 @@ const (
 	startNotConfirmed = "its start could not be confirmed, so it was not run"
 )
 
-// A model is what the worlds of one history have in common.
+// A model is what all worlds of one history have in common.
 type model struct {
-	titles []string // of the actions, by number
-	wanted []uint64 // the keys that they were to have
+	titles []string // by the action's number
+	wanted []uint64 // the keys that their starts asked for
 	keys   []string
 	seed   maphash.Seed
 }
@@ -34,8 +34,8 @@ func (m *model) bits(keys []string) (set uint64) {
 	return set
 }
 
-// sees reports whether somebody may see a record so. Silence lies over status and state, comes
-// and goes by itself, and takes a seq each time.
+// sees reports whether a record may be seen like that. Silence hides status and state; it comes and
+// goes by itself, and takes a seq each time.
 func (m *model) sees(r *record, s *sight) bool {
 	if s.Seq < r.seq || m.bits(s.Keys) != r.keys || len(s.Keys) != bits.OnesCount64(r.keys) {
 		return false
@@ -58,7 +58,7 @@ func (r *record) says(state string) bool {
 	return strings.HasPrefix(state, runnerDied) && last == r.state
 }
 
-// seesAll checks a list of all that is ongoing, and the final reading of all there ever was.
+// seesAll checks a list of everything ongoing, or the final reading of everything that ever was.
 func (m *model) seesAll(w *world, o *operation) bool {
 	if o.stranger {
 		return false
@@ -78,7 +78,7 @@ func (m *model) seesAll(w *world, o *operation) bool {
 	return true
 }
 
-// sum is a hash of the record of the action with number n.
+// sum returns a hash of the record with number n.
 func (m *model) sum(n int, r *record) uint64 {
 	if r == nil {
 		return 0

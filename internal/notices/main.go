@@ -1,9 +1,9 @@
-// Notices prints the licences of all that is linked into a program: of Go itself, and of each module that
-// a package of it comes from, on any of the systems that kapi is built for.
+// Notices prints the licences of everything that is linked into a program: of Go itself, and of every
+// module that provides one of its packages on any of the systems that kapi is built for.
 //
 //	go run ./internal/notices ./cmd/kapi > cmd/kapi/notices.txt
 //
-// It reads the module cache; go mod download fills that.
+// It reads the module cache, which go mod download fills.
 package main
 
 import (
@@ -34,10 +34,10 @@ func main() {
 	fmt.Print(text)
 }
 
-// systems are those whose binaries have the same notices.
+// systems returns the systems whose binaries share the notices.
 func systems() []string { return []string{"linux", "darwin", "windows", "freebsd"} }
 
-// A module is one that something is linked from.
+// A module provides one of the program's packages.
 type module struct {
 	Path, Version, Dir string
 	Main               bool
@@ -45,7 +45,8 @@ type module struct {
 
 func (m module) name() string { return m.Path + " " + m.Version }
 
-// collect returns the notices of a package's program. Its error names a module that has none.
+// collect returns the notices of a package's program. It returns an error that names the module if one
+// has no licence.
 func collect(pkg string) (string, error) {
 	var goroot bytes.Buffer
 	if err := run(&goroot, nil, "env", "GOROOT"); err != nil {
@@ -92,7 +93,7 @@ type linkedModule struct {
 	files map[string]bool // relative to Dir
 }
 
-// modules returns what is linked, on any system, in order of path.
+// modules returns the linked modules of all systems, ordered by path.
 func modules(pkg string) ([]linkedModule, error) {
 	byPath := map[string]linkedModule{}
 	for _, system := range systems() {
@@ -131,7 +132,7 @@ func modules(pkg string) ([]linkedModule, error) {
 	return all, nil
 }
 
-// look takes what a package's folder, and those above it, say of its licence.
+// look collects the licence files in a package's folder and those above it.
 func (m linkedModule) look(dir string) error {
 	notice := regexp.MustCompile(`(?i)^(un)?licen[cs]e|^copying|^notice|^patents|^copyright`)
 	for {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestNoticesAreComplete: what kapi version --licenses prints is what is linked.
+// TestNoticesAreComplete checks that kapi version --licenses covers everything that is linked.
 func TestNoticesAreComplete(t *testing.T) {
 	const program = "../../cmd/kapi"
 	want, err := collect(program)
@@ -24,10 +24,10 @@ func TestNoticesAreComplete(t *testing.T) {
 	}
 	for line := range strings.Lines(deps.String()) {
 		if name := strings.TrimSpace(line); name != "" && !strings.Contains(string(got), "\n"+name+", ") {
-			t.Errorf("%s is linked, and has no notice", name)
+			t.Errorf("%s is linked but has no notice", name)
 		}
 	}
 	if string(got) != want {
-		t.Error("cmd/kapi/notices.txt is not what the module cache has; make notices writes it anew")
+		t.Error("cmd/kapi/notices.txt is out of date: run make notices")
 	}
 }

@@ -4,6 +4,7 @@ package notify
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,21 +14,22 @@ import (
 )
 
 const (
-	// locked and unlocked stand before a number, in the name of a folder; only the first is
-	// ever swept.
+	// locked and unlocked are the prefixes of a folder's name, before a number. Only folders named
+	// locked are ever swept.
 	locked   = "kapi-run-"
 	unlocked = "kapi-"
-	name     = "notify" // of the socket in it
-	// longestParent leaves room for the rest of an address (unix(7)).
+	name     = "notify" // of the socket in the folder
+	// longestParent leaves room for the rest of the address (unix(7)).
 	longestParent = 100 - len("/"+locked+"0123456789/"+name)
-	// tries is how often a folder is made anew that a sweep took before it was locked.
+	// tries limits how often makeFolder starts over because a sweep removed the folder before it was
+	// locked.
 	tries = 10
 )
 
-// A folder holds one socket. Its lock is held as long as its maker lives.
+// A folder holds one socket. It is locked while the process that made it lives.
 type folder struct {
 	path string
-	lock *os.File // the folder itself; nil where the file system has no locks
+	lock *os.File // the folder, opened and locked; nil where the file system has no locks
 }
 
 // makeFolder makes a folder that only this user and root can enter.
@@ -42,16 +44,16 @@ func makeFolder(parent string) (folder, error) {
 		case err == nil:
 			return folder{path, lock}, nil
 		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, os.ErrNotExist):
-			// There are no locks here, so its name must not promise one.
+			// The file system has no locks, so the name must not promise one.
 			_ = os.Remove(path)
 			path, err = os.MkdirTemp(parent, unlocked)
 			return folder{path, nil}, err
 		}
 	}
-	return folder{}, errors.New("the folders that are made there are removed at once")
+	return folder{}, fmt.Errorf("new folders in %s are removed at once", parent)
 }
 
-// remove removes the folder and then gives up its lock.
+// remove removes the folder, then releases its lock.
 func (f folder) remove() {
 	_ = os.RemoveAll(f.path)
 	if f.lock != nil {
@@ -59,8 +61,8 @@ func (f folder) remove() {
 	}
 }
 
-// lockFolder opens and locks a folder. The error is unix.EWOULDBLOCK if another has the lock,
-// os.ErrNotExist if it is gone.
+// lockFolder opens and locks a folder. The error is unix.EWOULDBLOCK if another process has the lock,
+// os.ErrNotExist if the folder is gone.
 func lockFolder(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -88,7 +90,7 @@ func lockOpened(f *os.File) error {
 	return nil
 }
 
-// sweep removes what the killed have left beside this folder, until stop is closed.
+// sweep removes folders beside f that killed processes have left, until stop is closed.
 func (f folder) sweep(stop <-chan struct{}) {
 	const some = 256
 	parent, err := os.Open(filepath.Dir(f.path))
@@ -114,14 +116,15 @@ func (f folder) sweep(stop <-chan struct{}) {
 	}
 }
 
-// isOurs tells the names of folders that are locked while their maker lives.
+// isOurs says whether name is that of a folder that is locked while its process lives.
 func isOurs(name string) bool {
 	number, ok := strings.CutPrefix(name, locked)
 	return ok && number != "" && strings.Trim(number, "0123456789") == ""
 }
 
-// sweepOne removes a folder if its maker is dead. Who has the lock knows that, and that nobody
-// takes it while he has it: who makes a folder locks it, and looks then whether it is still there.
+// sweepOne removes a folder if the process that made it is dead. If the lock can be had, that process
+// is dead, and no other process starts to use the folder meanwhile: makeFolder takes the lock, then
+// checks that the folder still exists.
 func sweepOne(path string) {
 	f, err := lockFolder(path)
 	if err != nil {
@@ -136,5 +139,5 @@ func sweepOne(path string) {
 	if unix.Fstatat(at, name, &socket, unix.AT_SYMLINK_NOFOLLOW) == nil && socket.Mode&unix.S_IFMT == unix.S_IFSOCK {
 		_ = unix.Unlinkat(at, name, 0)
 	}
-	_ = unix.Rmdir(path) // if nothing else is in it
+	_ = unix.Rmdir(path) // fails if anything else is in it
 }

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A received is the datagrams that came.
+// A received collects the datagrams that handle was called with.
 type received struct {
 	mu  sync.Mutex
 	all []string
@@ -45,7 +45,7 @@ func send(t *testing.T, address, text string) {
 	}
 }
 
-// What was sent before Close is handled, and forwarded, and in order.
+// Datagrams sent before Close are handled and forwarded, in order.
 func TestSocket(t *testing.T) {
 	var outer, inner received
 	manager, err := Listen(nil, "", outer.add)
@@ -94,8 +94,7 @@ func TestOnlyTheUserCanReachIt(t *testing.T) {
 	}
 }
 
-// kill leaves what a process leaves that is killed while it listens: the folder, the socket, and
-// no lock.
+// kill leaves what a process killed while listening leaves: the folder and the socket, but no lock.
 func kill(t *testing.T, s *Socket) {
 	t.Helper()
 	_ = s.conn.Close()
@@ -116,7 +115,7 @@ func listen(t *testing.T) *Socket {
 	return s
 }
 
-// left is what is in the folder for sockets.
+// left lists the folder that holds the sockets' folders.
 func left(t *testing.T, parent string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(parent)
@@ -129,32 +128,32 @@ func left(t *testing.T, parent string) (names []string) {
 	return names
 }
 
-// What a killed process left is removed by the next one; what lives is not.
+// A process removes what killed ones have left, but nothing that is in use.
 func TestSweep(t *testing.T) {
 	parent := t.TempDir()
 	t.Setenv("XDG_RUNTIME_DIR", parent)
 	alive := listen(t)
 	dead := []*Socket{listen(t), listen(t), listen(t)}
-	for _, s := range append(dead, alive) { // or theirs would sweep, too
+	for _, s := range append(dead, alive) { // before their own sweeps find them
 		s.swept.Wait()
 	}
 	for _, s := range dead {
 		kill(t, s)
 	}
 	if n := len(left(t, parent)); n != 4 {
-		t.Fatalf("%d folders, want 4", n)
+		t.Fatalf("got %d folders, want 4", n)
 	}
 	next := listen(t)
 	next.swept.Wait()
 	want := []string{filepath.Base(alive.folder.path), filepath.Base(next.folder.path)}
 	slices.Sort(want)
 	if got := left(t, parent); !slices.Equal(got, want) {
-		t.Errorf("left are %q, want %q", got, want)
+		t.Errorf("got %q left, want %q", got, want)
 	}
 	send(t, alive.Address(), "STATUS=x")
 }
 
-// Only what is ours beyond doubt is removed.
+// Only folders that are ours beyond doubt are removed.
 func TestSweepLeavesOthers(t *testing.T) {
 	parent := t.TempDir()
 	t.Setenv("XDG_RUNTIME_DIR", parent)
@@ -172,20 +171,20 @@ func TestSweepLeavesOthers(t *testing.T) {
 	}
 	folder("kapi-run-x1", 0o700)         // not a number
 	folder("kapi-12", 0o700)             // never locked
-	folder("kapi-run-12", 0o755)         // another mode
+	folder("kapi-run-12", 0o755)         // wrong mode
 	more := folder("kapi-run-13", 0o700) // holds something else
 	do(os.WriteFile(filepath.Join(more, "data"), nil, 0o600))
-	file := folder("kapi-run-14", 0o700) // no socket
+	file := folder("kapi-run-14", 0o700) // not a socket
 	do(os.WriteFile(filepath.Join(file, "notify"), nil, 0o600))
 	do(os.Symlink(outside, filepath.Join(parent, "kapi-run-15")))
 	do(os.WriteFile(filepath.Join(parent, "kapi-run-16"), nil, 0o700))
 	do(unix.Mkfifo(filepath.Join(parent, "kapi-run-17"), 0o700))
 	before := left(t, parent)
-	folder("kapi-run-18", 0o700) // killed before it had a socket
+	folder("kapi-run-18", 0o700) // killed before it made a socket
 	s := listen(t)
 	s.Close()
 	if got := left(t, parent); !slices.Equal(got, before) {
-		t.Errorf("left are %q, want %q", got, before)
+		t.Errorf("got %q left, want %q", got, before)
 	}
 	for _, path := range []string{more + "/data", file + "/notify", outside} {
 		if _, err := os.Stat(path); err != nil {
@@ -194,7 +193,7 @@ func TestSweepLeavesOthers(t *testing.T) {
 	}
 }
 
-// A folder that was swept between its making and its lock must not be taken for one's own.
+// A folder that was swept between its creation and its lock must not be taken for one's own.
 func TestLockOfWhatIsGone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), locked+"1")
 	for _, again := range []bool{false, true} {
@@ -206,19 +205,19 @@ func TestLockOfWhatIsGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		sweepOne(path)
-		if again { // another process drew the same number
+		if again { // another process picked the same number
 			if err := os.Mkdir(path, 0o700); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if err := lockOpened(f); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("got %v, want that it is gone", err)
+			t.Errorf("got %v, want os.ErrNotExist", err)
 		}
 		_ = f.Close()
 	}
 }
 
-// Many that begin, sweep and end at once take nothing from each other.
+// Many processes that begin, sweep and end at once don't disturb each other.
 func TestSweepRaces(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
 	sweeper := listen(t)
@@ -256,12 +255,12 @@ func TestSweepRaces(t *testing.T) {
 	sweeps.Wait()
 	sweeper.Close()
 	if names := left(t, os.Getenv("XDG_RUNTIME_DIR")); len(names) > 0 {
-		t.Errorf("left are %q", names)
+		t.Errorf("got %q left", names)
 	}
 }
 
-// systemd's own program waits until its message was taken: the descriptor that goes with it
-// must be closed, by us or by whom it was forwarded to.
+// systemd-notify waits until its message was processed: the descriptor that comes with it must be
+// closed, by us or by the manager that it was forwarded to.
 func TestSystemdNotify(t *testing.T) {
 	program, err := exec.LookPath("systemd-notify")
 	if err != nil {
@@ -288,8 +287,8 @@ func TestSystemdNotify(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%v: %s", err, out)
 		}
-		if took := time.Since(began); took > 4*time.Second { // its patience is 5
-			t.Errorf("it waited for %v", took)
+		if took := time.Since(began); took > 4*time.Second { // its timeout is 5
+			t.Errorf("it took %v", took)
 		}
 		s.Close()
 		if len(got.all) == 0 || got.all[0] != "STATUS=half way\nX_KAPI_PROGRESS=0.5" && got.all[0] != "X_KAPI_PROGRESS=0.5\nSTATUS=half way" {
@@ -298,7 +297,7 @@ func TestSystemdNotify(t *testing.T) {
 	}
 }
 
-// A manager that has gone, or never reads, must not hold up the command.
+// A manager that is gone or never reads must not hold up the command.
 func TestForwardingToNobody(t *testing.T) {
 	var got received
 	s, err := Listen(nil, filepath.Join(t.TempDir(), "nobody"), got.add)

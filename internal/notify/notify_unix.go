@@ -1,19 +1,19 @@
 //go:build unix
 
-// Package notify takes what a command says through systemd's notify protocol (sd_notify(3)):
-// datagrams on a socket that only the same user, and root, can reach.
+// Package notify receives what a command says through systemd's notify protocol (sd_notify(3)):
+// datagrams on a socket that only the same user and root can reach.
 //
-// The socket is a file, in a folder of its own with mode 0700 that is removed at the end. The
-// protocol also knows abstract sockets, which leave nothing behind. But every user of the network
-// namespace can send to those: the credentials that come along tell whose a datagram is, not before
-// it has taken one of the few places of the queue, so anybody could keep the command from being
-// heard. And what the command runs may not know them (a script with socat or Perl), or be in a
-// container with a network of its own, into which a file can be mounted.
+// The socket is a file in a folder of its own, with mode 0700, that is removed at the end. The protocol
+// also has abstract sockets, which leave nothing behind, but every user in the network namespace can
+// send to one. The credentials of a datagram tell who sent it only after it has taken one of the few
+// places in the queue, so anybody could keep the command from being heard. Besides, a program that the
+// command runs may not support them (a script with socat or Perl), or may run in a container with a
+// network of its own, into which a file can be mounted.
 //
-// A process that is killed leaves its folder. So it holds a lock on it (flock(2)), which ends with
-// it whatever happens, and each process sweeps what is not locked beside its own folder. That is
-// exact where a pid in a name would not be: across containers that share the file system, and
-// when pids are given out again.
+// A killed process leaves its folder behind. So each process holds a lock (flock(2)) on its folder,
+// which ends with the process in any case, and removes the unlocked folders beside its own. Unlike a
+// pid in the name, that is reliable across containers that share the file system, and when pids are
+// reused.
 package notify
 
 import (
@@ -33,13 +33,13 @@ import (
 )
 
 const (
-	// largest is more than any datagram of the protocol has.
+	// largest is more than any datagram of the protocol.
 	largest = 64 << 10
-	// aside is room for the descriptors that go with one.
+	// aside is room for the descriptors that come with a datagram.
 	aside = 4 << 10
-	// drainWithin is how long Close waits to have read what was sent before.
+	// drainWithin limits how long Close waits until datagrams sent before it have been read.
 	drainWithin = time.Second
-	// forwardWithin is how long a service manager that reads nothing is waited for.
+	// forwardWithin limits the wait for a service manager that doesn't read.
 	forwardWithin = time.Second
 )
 
@@ -47,9 +47,9 @@ const (
 type Socket struct {
 	folder folder
 	conn   *net.UnixConn
-	outer  *net.UnixConn // nil: nobody is forwarded to
+	outer  *net.UnixConn // nil: nothing is forwarded
 	handle func([]byte)
-	marker []byte // what Close sends to itself, behind all else
+	marker []byte // sent by Close to its own socket, after everything else
 	closed chan struct{}
 	once   sync.Once
 
@@ -57,17 +57,17 @@ type Socket struct {
 	stopSweep chan struct{}
 }
 
-// Listen makes a socket and calls handle with each datagram, from one goroutine, until Close.
-// Each is sent on to forward, an address as in NOTIFY_SOCKET, with the descriptors that go
-// with it; "" is nobody. The slice is only valid during the call. A datagram over which handle panics
-// is lost, if faults catches that.
+// Listen makes a socket and calls handle with each datagram, from one goroutine, until Close. The slice
+// is valid only during the call. Each datagram is also forwarded, with its descriptors, to forward, an
+// address as in NOTIFY_SOCKET; "" is none. If handle panics and faults catches that, only this datagram
+// is lost.
 func Listen(faults *fault.Net, forward string, handle func([]byte)) (*Socket, error) {
 	s := &Socket{handle: handle, closed: make(chan struct{}), stopSweep: make(chan struct{}), marker: []byte(rand.Text())}
 	if err := s.listen(); err != nil {
 		return nil, fmt.Errorf("make a notify socket: %w", err)
 	}
 	if forward != "" {
-		// A manager that isn't there any more is nobody.
+		// A manager that is gone gets nothing.
 		s.outer, _ = net.DialUnix("unixgram", nil, &net.UnixAddr{Name: forward, Net: "unixgram"})
 	}
 	go func() {
@@ -93,18 +93,18 @@ func (s *Socket) listen() (err error) {
 		s.folder.remove()
 	}
 	if err == nil {
-		err = errors.New("the names of the folders for temporary files are too long")
+		err = errors.New("the path of every folder for temporary files is too long for a socket")
 	}
 	return err
 }
 
-// Address is what the command finds in NOTIFY_SOCKET.
+// Address returns the value of NOTIFY_SOCKET for the command.
 func (s *Socket) Address() string { return filepath.Join(s.folder.path, name) }
 
 func (s *Socket) read() {
 	buf, oob := make([]byte, largest), make([]byte, aside)
 	if s.outer == nil {
-		oob = nil // the kernel closes what descriptors there are
+		oob = nil // the kernel closes any descriptors
 	}
 	for {
 		n, oobn, _, _, err := s.conn.ReadMsgUnix(buf, oob)
@@ -112,7 +112,7 @@ func (s *Socket) read() {
 			return
 		}
 		if err != nil {
-			time.Sleep(10 * time.Millisecond) // out of memory, say
+			time.Sleep(10 * time.Millisecond) // out of memory, for example
 			continue
 		}
 		if bytes.Equal(buf[:n], s.marker) {
@@ -125,7 +125,7 @@ func (s *Socket) read() {
 	}
 }
 
-// forward sends a datagram on. A manager that takes none is not told.
+// forward sends a datagram on. It gives up on a manager that doesn't read.
 func (s *Socket) forward(datagram, oob []byte) {
 	_ = s.outer.SetWriteDeadline(time.Now().Add(forwardWithin))
 	rights := rightsOf(oob)
@@ -139,8 +139,8 @@ func (s *Socket) forward(datagram, oob []byte) {
 	}
 }
 
-// rightsOf leaves out what is not descriptors: the credentials are those of the sender, as
-// which this process can't pose.
+// rightsOf keeps only the descriptors: the credentials are the sender's, and this process can't send as
+// another.
 func rightsOf(oob []byte) []byte {
 	if fds := descriptors(oob); len(fds) > 0 {
 		return unix.UnixRights(fds...)
@@ -161,7 +161,8 @@ func descriptors(oob []byte) (fds []int) {
 	return fds
 }
 
-// Close returns when what was sent before was handled, and removes the socket.
+// Close removes the socket. It first waits until all datagrams sent before have been handled, for a
+// second at most.
 func (s *Socket) Close() {
 	s.once.Do(func() {
 		if self, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: s.Address(), Net: "unixgram"}); err == nil {

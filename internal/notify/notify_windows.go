@@ -1,5 +1,5 @@
-// Package notify takes what a command says through systemd's notify protocol, which Windows
-// has no sockets for.
+// Package notify receives what a command says through systemd's notify protocol. Windows has no sockets
+// for it.
 package notify
 
 import "github.com/kettubot/kapi/internal/fault"
@@ -7,11 +7,11 @@ import "github.com/kettubot/kapi/internal/fault"
 // A Socket receives datagrams.
 type Socket struct{}
 
-// Listen returns nil.
+// Listen returns nil: there is no socket.
 func Listen(*fault.Net, string, func([]byte)) (*Socket, error) { return nil, nil }
 
-// Address is never called.
+// Address is never called on Windows.
 func (s *Socket) Address() string { return "" }
 
-// Close is never called.
+// Close is never called on Windows.
 func (s *Socket) Close() {}

@@ -6,14 +6,15 @@ import (
 	"strings"
 )
 
-// Hosts are the hosts that a server answers for. None at all is any.
+// Hosts are the hosts that a server answers for. Empty means any.
 //
-// A web page whose name is made to stand for this machine (DNS rebinding) is of one origin with the server for
-// its browser. All that tells its requests from others is the name, in the Host header.
+// It guards against DNS rebinding: when a page's own name is made to resolve to this machine, the
+// browser takes the server for the page's origin. Only the name in the Host header gives such requests
+// away.
 type Hosts map[string]bool
 
-// NewHosts returns these, in any form that Name takes, and loopback's own: localhost, 127.0.0.1 and [::1].
-// Without names it is any. ok is false if one is no name, which wrong is.
+// NewHosts returns the given hosts, in any form that Name takes, plus localhost, 127.0.0.1 and [::1].
+// Without names it returns the empty Hosts. If a name is not valid, ok is false and wrong is that name.
 func NewHosts(names []string) (hosts Hosts, wrong string, ok bool) {
 	if len(names) == 0 {
 		return nil, "", true
@@ -29,8 +30,8 @@ func NewHosts(names []string) (hosts Hosts, wrong string, ok bool) {
 	return hosts, "", true
 }
 
-// Name returns a host's name, or address, in normal form. ok is false for what is none: with a port, a pattern, in
-// another script than browsers send.
+// Name returns a host name or address in normal form. ok is false if it isn't valid: if it has a port,
+// is a pattern, or isn't in the ASCII form that browsers send.
 func Name(host string) (name string, ok bool) {
 	if bareIPv6(host) {
 		host = "[" + host + "]"
@@ -44,8 +45,8 @@ func Name(host string) (name string, ok bool) {
 	return name, ok
 }
 
-// Answer reports whether r asks for one of them, on any port, or for the very address that it came to: no name can be
-// made to stand for another in that.
+// Answer reports whether r's Host is one of h, on any port, or the very address that r came in on,
+// which no name can be made to stand for.
 func (h Hosts) Answer(r *http.Request) bool {
 	if len(h) == 0 {
 		return true
@@ -54,7 +55,7 @@ func (h Hosts) Answer(r *http.Request) bool {
 	return ok && (h[name] || name == cameTo(r))
 }
 
-// cameTo returns the address at which r came in, "" if it is not known.
+// cameTo returns the address that r came in on, "" if it isn't known.
 func cameTo(r *http.Request) string {
 	if at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
 		return at.AddrPort().Addr().Unmap().WithZone("").String()

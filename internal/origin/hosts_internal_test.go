@@ -11,7 +11,7 @@ import (
 func TestHosts(t *testing.T) {
 	hosts, wrong, ok := NewHosts([]string{"Kapi.Example.", "10.0.0.7", "fe80::7", "[2001:db8::1]"})
 	if !ok {
-		t.Fatalf("%q is refused", wrong)
+		t.Fatalf("NewHosts refused %q", wrong)
 	}
 	here := &net.TCPAddr{IP: net.ParseIP("192.0.2.5"), Port: 4080}
 	for host, want := range map[string]bool{
@@ -19,7 +19,7 @@ func TestHosts(t *testing.T) {
 		"127.0.0.1": true, "127.0.0.1:1": true, "[::1]": true, "[::1]:4080": true, "[0:0:0:0:0:0:0:1]": true,
 		"kapi.example": true, "kapi.example:8443": true, "KAPI.example.:443": true,
 		"10.0.0.7:80": true, "[FE80::7]": true, "[2001:db8:0::1]:1": true,
-		"192.0.2.5:4080": true, // where it came in
+		"192.0.2.5:4080": true, // the address that it came in on
 
 		"": false, "evil.example": false, "evil.example:4080": false, "localhost.evil.example": false,
 		"kapi.example.evil.example": false, "evil.localhost": false, "127.0.0.2": false, "0.0.0.0": false, "127.1": false,
@@ -32,7 +32,7 @@ func TestHosts(t *testing.T) {
 			t.Errorf("Answer for %q is not %v", host, want)
 		}
 		if any, _, _ := NewHosts(nil); !any.Answer(r) {
-			t.Errorf("where none are named, %q is refused", host)
+			t.Errorf("without names, %q is refused", host)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package origin looks at the host that a request was sent to: whether a browser sent it for a page of the same
-// origin, and whether a server answers for that host at all. It is pure.
+// Package origin examines the host that a request was sent to: whether a browser sent the request for a
+// page of the same origin, and whether the server answers for that host at all. It is pure.
 package origin
 
 import (
@@ -10,12 +10,12 @@ import (
 	"strings"
 )
 
-// Own reports whether r is no request of a browser for a page of another origin, and returns the host
-// of that page as the browser writes it, "" if r names no origin.
+// Own reports whether r is anything but a browser's request from a page of another origin. It returns
+// the host in the Origin header as the browser wrote it, "" if there is none.
 //
-// Sec-Fetch-Site is the browser's own word, and no page can set it. It is sent where the connection is safe. Where it
-// says same-origin, the scheme is not compared: behind a proxy that ends TLS and is not trusted to say so, only the
-// browser knows it.
+// Sec-Fetch-Site is set by the browser alone, on secure connections. Where it says same-origin, the
+// scheme is not compared: behind a proxy that ends TLS, and isn't trusted to say so, only the browser
+// knows it.
 func Own(r *http.Request) (host string, own bool) {
 	scheme := Scheme(r)
 	switch r.Header.Get("Sec-Fetch-Site") {
@@ -32,8 +32,8 @@ func Own(r *http.Request) (host string, own bool) {
 	return Same(from, scheme, r.Host)
 }
 
-// Scheme returns the scheme that the client used: of a request that came through a proxy, whoever trusts that has set
-// it in r.URL.
+// Scheme returns the scheme that the client used. If the request came through a trusted proxy, it must
+// have been set in r.URL.
 func Scheme(r *http.Request) string {
 	if r.TLS != nil || r.URL.Scheme == "https" {
 		return "https"
@@ -41,12 +41,11 @@ func Scheme(r *http.Request) string {
 	return "http"
 }
 
-// Same reports whether an Origin header names the scheme and the host that a request asked for, and returns that
-// host as the header writes it: Same("https://kapi.example", "https", "Kapi.Example:443") is "kapi.example"
-// and true. They are the same without the port that
-// the origin's scheme has by default (80, 443), whatever the case of ASCII letters, with or
-// without the dot of the root, and in every form of an IPv6 address. Names in other scripts are
-// compared as they are, as browsers send them in their ASCII form. An empty scheme is any.
+// Same reports whether an Origin header names the scheme and host that a request was sent to, and
+// returns the host as written in that header: Same("https://kapi.example", "https", "Kapi.Example:443")
+// returns "kapi.example" and true. Default ports (80, 443), the case of ASCII letters, the trailing dot
+// and the form of an IPv6 address make no difference. Names in other scripts are compared as they are,
+// since browsers send them in ASCII. An empty scheme matches any.
 func Same(origin, scheme, host string) (written string, same bool) {
 	u, err := url.Parse(origin)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.Path != "" || scheme != "" && u.Scheme != scheme {
@@ -57,7 +56,7 @@ func Same(origin, scheme, host string) (written string, same bool) {
 	return u.Host, ok && okAsked && name == asked && port == askedPort
 }
 
-// Shown returns a host as an address of the scheme has it: without the scheme's default port.
+// Shown returns a host without the scheme's default port.
 func Shown(scheme, host string) string {
 	if _, port, ok := split(scheme, host); ok && port == 0 {
 		if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
@@ -67,7 +66,7 @@ func Shown(scheme, host string) string {
 	return host
 }
 
-// Valid reports whether a text can be the host of an address, with or without a port.
+// Valid reports whether text can be the host of a URL, with or without a port.
 func Valid(host string) bool {
 	u, err := url.Parse("//" + host)
 	if err != nil || u.Host != host || u.User != nil || bareIPv6(host) {
@@ -77,8 +76,8 @@ func Valid(host string) bool {
 	return ok
 }
 
-// split takes a host apart into a name in normal form and a port, 0 for the scheme's default. An
-// IPv6 address may lack its brackets, as some proxies send it, if no port follows.
+// split splits a host into its name in normal form and its port, 0 for the scheme's default. If no port
+// follows, an IPv6 address may lack its brackets, as some proxies send it.
 func split(scheme, host string) (name string, port uint16, ok bool) {
 	if bareIPv6(host) {
 		return normalIPv6(host), 0, true
@@ -128,7 +127,7 @@ func defaultPort(scheme string) uint16 {
 	return 0
 }
 
-// lower is strings.ToLower for ASCII alone: that one makes a k of the sign for Kelvin.
+// lower is strings.ToLower for ASCII alone: strings.ToLower turns the Kelvin sign into a k.
 func lower(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' {

@@ -30,7 +30,7 @@ func TestSame(t *testing.T) {
 		{"https://xn--mller-kva.example", "xn--mller-kva.example", true},
 		{"https://müller.example", "müller.example", true},
 
-		{"https://kapi.example", "kapi.example:80", false}, // the origin's scheme counts
+		{"https://kapi.example", "kapi.example:80", false}, // the origin's scheme decides
 		{"http://kapi.example", "kapi.example:443", false},
 		{"http://kapi.example:8080", "kapi.example", false},
 		{"https://kapi.example", "kapi.example:4080", false},
@@ -42,8 +42,8 @@ func TestSame(t *testing.T) {
 		{"https://u@kapi.example", "kapi.example", false},
 		{"https://kapi.example/x", "kapi.example", false},
 		{"https://kapi.example..", "kapi.example", false},
-		{"https://xn--mller-kva.example", "müller.example", false}, // left alone
-		{"https://\u212Aapi.example", "kapi.example", false},       // the sign for Kelvin
+		{"https://xn--mller-kva.example", "müller.example", false}, // not converted to ASCII
+		{"https://\u212Aapi.example", "kapi.example", false},       // the Kelvin sign
 		{"https://KAPI.example", "\u212Aapi.example", false},
 		{"chrome-extension://kapi", "kapi", false},
 		{"null", "", false},
@@ -76,11 +76,11 @@ func TestOwn(t *testing.T) {
 		target, origin, site string
 		want                 bool
 	}{
-		{"http://kapi.example/", "", "", true}, // no browser
+		{"http://kapi.example/", "", "", true}, // not a browser
 		{"http://kapi.example/", "http://kapi.example", "", true},
 		{"https://kapi.example/", "https://kapi.example", "", true},
 		{"https://kapi.example/", "https://kapi.example", "same-origin", true},
-		{"http://kapi.example/", "https://kapi.example", "same-origin", true}, // TLS ends at a proxy
+		{"http://kapi.example/", "https://kapi.example", "same-origin", true}, // a proxy ends TLS
 		{"http://kapi.example/", "", "same-origin", true},
 
 		{"https://kapi.example/", "http://kapi.example", "", false},
@@ -111,7 +111,7 @@ func TestShown(t *testing.T) {
 		{"ws", "127.0.0.1:4080", "127.0.0.1:4080"},
 		{"wss", "[::1]:443", "[::1]"},
 		{"wss", "[::1]", "[::1]"},
-		{"wss", "Kapi.Example.", "Kapi.Example."}, // as the client asked for it
+		{"wss", "Kapi.Example.", "Kapi.Example."}, // as the client wrote it
 		{"wss", "", ""},
 	} {
 		if got := Shown(c.scheme, c.host); got != c.want {
@@ -138,10 +138,10 @@ func FuzzSame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, origin, host string) {
 		_, own := Same("https://"+host, "https", host)
 		if Valid(host) && len(host) > 0 && host[0] != '.' && !own {
-			t.Errorf("%q is not the same as itself", host)
+			t.Errorf("Same says that %q differs from itself", host)
 		}
 		if _, same := Same(origin, "", host); same && origin == "null" {
-			t.Error("null is nobody's")
+			t.Error("Same accepted the origin null")
 		}
 	})
 }

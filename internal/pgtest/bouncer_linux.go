@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Bouncer starts a PgBouncer before the server, which ends with t: it pools transactions over a few
-// connections. It returns its address.
+// Bouncer starts a PgBouncer in front of the server and returns its address. It pools transactions over
+// the given number of connections, and is stopped when t ends.
 func (s *Server) Bouncer(t testing.TB, connections int) string {
 	t.Helper()
 	program := bouncerProgram(t)
@@ -55,7 +55,7 @@ logfile = %s
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // at once
+		_ = cmd.Process.Signal(syscall.SIGTERM) // immediate shutdown
 		_ = cmd.Wait()
 	})
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
@@ -63,7 +63,7 @@ logfile = %s
 	return address
 }
 
-// awaitBouncer waits until something listens at an address.
+// awaitBouncer waits until PgBouncer listens at an address.
 func awaitBouncer(t testing.TB, address, logFile string) {
 	t.Helper()
 	for end := time.Now().Add(deadline); ; time.Sleep(20 * time.Millisecond) {
@@ -81,7 +81,7 @@ func awaitBouncer(t testing.TB, address, logFile string) {
 
 func bouncerProgram(t testing.TB) string {
 	t.Helper()
-	const debian = "/usr/sbin/pgbouncer" // not on everybody's PATH
+	const debian = "/usr/sbin/pgbouncer" // not on every user's PATH
 	if _, err := os.Stat(debian); err == nil {
 		return debian
 	}

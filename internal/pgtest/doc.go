@@ -1,5 +1,5 @@
-// Package pgtest starts PostgreSQL servers for tests, and throws them away.
+// Package pgtest starts PostgreSQL servers for tests, and discards them.
 //
-// A server is a process of the test's own, with its data in a folder under the system's
-// temporary one. It ends with the test binary, however that ends.
+// A server is a process of the test binary, with its data in a folder under the system's temporary
+// folder. It ends with the test binary, however that ends.
 package pgtest

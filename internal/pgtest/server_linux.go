@@ -21,22 +21,22 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// deadline bounds what the tests wait for.
+// deadline bounds every wait.
 const deadline = 30 * time.Second
 
-// Options say what kind of server is wanted.
+// Options says what kind of server to start.
 type Options struct {
-	// Durable servers sync to disk, as real ones do. The others are faster.
+	// Durable makes the server sync to disk, as real servers do. Without it, it is faster.
 	Durable bool
-	// TCP lets it listen on the loopback address beside its socket.
+	// TCP makes it also listen on the loopback address.
 	TCP bool
-	// Folder is where its data goes, if not under the system's temporary folder.
+	// Folder is where the data goes; empty means the system's temporary folder.
 	Folder string
-	// Settings are of postgresql.conf.
+	// Settings are added to postgresql.conf.
 	Settings map[string]string
 }
 
-// A Server is a PostgreSQL that nobody else uses.
+// A Server is a PostgreSQL server that nothing else uses.
 type Server struct {
 	options Options
 	bin     string
@@ -44,8 +44,8 @@ type Server struct {
 	port    int
 	run     *syscall.SysProcAttr
 	cmd     *exec.Cmd
-	ended   chan struct{} // closed when cmd has
-	number  atomic.Int64  // of databases made
+	ended   chan struct{} // closed when cmd has ended
+	number  atomic.Int64  // of databases created
 }
 
 // For starts a server that is stopped with t.
@@ -59,7 +59,7 @@ func For(t testing.TB, o Options) *Server {
 	return s
 }
 
-// New starts a server. The error says what is missing.
+// New starts a server. If a program is missing, the error says how to install it.
 func New(o Options) (*Server, error) {
 	bin, err := programs()
 	if err != nil {
@@ -83,7 +83,7 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// programs finds the folder of initdb and postgres: the newest that Debian has, or that on PATH.
+// programs returns the folder of initdb and postgres: the newest of Debian's, or that on PATH.
 func programs() (string, error) {
 	all, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	slices.SortFunc(all, func(a, b string) int { return version(a) - version(b) })
@@ -105,7 +105,8 @@ func version(path string) int {
 	return n
 }
 
-// attributes let a process end with this one, and not be root's: PostgreSQL refuses that.
+// attributes makes a process end with this one, and run as another user than root, which PostgreSQL
+// refuses.
 func attributes() (*syscall.SysProcAttr, error) {
 	attributes := &syscall.SysProcAttr{Pdeathsig: syscall.SIGQUIT, Setpgid: true} // Ctrl-C is for the test alone
 	if os.Getuid() != 0 {
@@ -113,7 +114,7 @@ func attributes() (*syscall.SysProcAttr, error) {
 	}
 	u, err := user.Lookup("postgres")
 	if err != nil {
-		return nil, fmt.Errorf("as root, PostgreSQL is run as another user: %w", err)
+		return nil, fmt.Errorf("PostgreSQL can't run as root, and there is no user for it: %w", err)
 	}
 	uid, _ := strconv.ParseUint(u.Uid, 10, 32)
 	gid, _ := strconv.ParseUint(u.Gid, 10, 32)
@@ -121,8 +122,8 @@ func attributes() (*syscall.SysProcAttr, error) {
 	return attributes, nil
 }
 
-// makeFolder makes one that the server's user can reach, with a short name: a socket's path is
-// 107 bytes at most. What killed tests have left is removed.
+// makeFolder makes a folder that the server's user can reach. Its name is short, as a socket's path may
+// have 107 bytes. It removes folders that killed tests have left.
 func (s *Server) makeFolder() (string, error) {
 	under := s.options.Folder
 	if under == "" {
@@ -211,7 +212,7 @@ func freePort() (int, error) {
 	return free.Addr().(*net.TCPAddr).Port, free.Close()
 }
 
-// await waits until the server can be used.
+// await waits until the server accepts connections.
 func (s *Server) await() error {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
@@ -231,24 +232,25 @@ func (s *Server) await() error {
 	}
 }
 
-// Log is what the server has said.
+// Log returns what the server has logged.
 func (s *Server) Log() string {
 	data, _ := os.ReadFile(filepath.Join(s.folder, "log"))
 	return string(bytes.TrimSpace(data))
 }
 
-// PID is the server's.
+// PID returns the pid of the server's main process.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
-// DSN names a database of the server, by its socket.
+// DSN names a database of the server, reached over its socket.
 func (s *Server) DSN(database string) string {
 	return fmt.Sprintf("postgres://postgres@/%s?host=%s&port=%d", database, s.folder, s.port)
 }
 
-// Address is where it listens, with Options.TCP.
+// Address returns the TCP address; only with Options.TCP.
 func (s *Server) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
 
-// Database makes an empty database, also for tests that run at once, which is dropped with t, and returns its name.
+// Database creates an empty database, which is dropped when t ends, and returns its name. Tests may run
+// in parallel.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", s.number.Add(1))
@@ -257,7 +259,7 @@ func (s *Server) Database(t testing.TB) string {
 	return name
 }
 
-// Exec runs statements in a database, as the superuser.
+// Exec runs statements, separated by semicolons, in a database as the superuser.
 func (s *Server) Exec(t testing.TB, database, statements string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
@@ -274,7 +276,7 @@ func (s *Server) Exec(t testing.TB, database, statements string) {
 	}
 }
 
-// Query asks a database for the values of one row, as the superuser.
+// Query reads one row from a database, as the superuser.
 func (s *Server) Query(t testing.TB, database, query string, values ...any) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)

@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Standby starts a standby of the server, of the same options, that is stopped with t. If it is
-// synchronous the server commits nothing from then on that the standby hasn't got on its disk.
+// Standby starts a standby of the server, with the same options, that is stopped when t ends. If it is
+// synchronous, the server from then on commits nothing that the standby doesn't have on disk.
 func (s *Server) Standby(t testing.TB, synchronous bool) *Server {
 	t.Helper()
 	standby := &Server{options: s.options, bin: s.bin, run: s.run, port: 5432}
@@ -36,13 +36,13 @@ func (s *Server) Standby(t testing.TB, synchronous bool) *Server {
 	return standby
 }
 
-// AwaitStandby waits until a standby follows.
+// AwaitStandby waits until a standby streams from the server.
 func (s *Server) AwaitStandby(t testing.TB, synchronous bool) {
 	t.Helper()
 	s.awaitReplication(t, "SELECT count(*) > 0 FROM pg_stat_replication WHERE state = 'streaming' AND (sync_state = 'sync') = "+strconv.FormatBool(synchronous))
 }
 
-// AwaitFlush waits until the standbys have all of now on their disks.
+// AwaitFlush waits until the standbys have everything committed up to now on disk.
 func (s *Server) AwaitFlush(t testing.TB) {
 	t.Helper()
 	var now string
@@ -58,12 +58,12 @@ func (s *Server) awaitReplication(t testing.TB, query string) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("the standby doesn't follow within %v: %s", deadline, s.Log())
+			t.Fatalf("the standby did not follow within %v: %s", deadline, s.Log())
 		}
 	}
 }
 
-// Promote makes a standby a server of its own, and returns when it can be written to.
+// Promote makes a standby the primary, and returns when it accepts writes.
 func (s *Server) Promote() error {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
@@ -75,13 +75,13 @@ func (s *Server) Promote() error {
 	var promoted bool
 	err = conn.QueryRow(ctx, "SELECT pg_promote(true, $1)", int(deadline.Seconds())).Scan(&promoted)
 	if err == nil && !promoted {
-		err = fmt.Errorf("it is not promoted within %v: %s", deadline, s.Log())
+		err = fmt.Errorf("the standby was not promoted within %v: %s", deadline, s.Log())
 	}
 	return err
 }
 
-// DSN names a database of several servers that listen on the loopback address. The one of them that
-// can be written to is used.
+// DSN names a database on several servers that listen on the loopback address. Clients use the one that
+// accepts writes.
 func DSN(database string, servers ...*Server) string {
 	hosts := make([]string, len(servers))
 	for i, s := range servers {

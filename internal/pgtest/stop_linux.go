@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// Kill ends the server and its children as a power cut does, and waits until they are gone: its
-// memory outlives it for as long as one of them, and a new server would refuse to start.
+// Kill ends the server and its children as a power cut would, and waits until they are gone: its shared
+// memory exists as long as any of them, and a new server would refuse to start.
 func (s *Server) Kill() {
-	_ = s.cmd.Process.Signal(syscall.SIGSTOP) // it starts no more children
+	_ = s.cmd.Process.Signal(syscall.SIGSTOP) // so that it starts no more children
 	all := append(children(s.PID()), s.PID())
 	for _, pid := range all {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -42,7 +42,7 @@ func children(parent int) (pids []int) {
 	return pids
 }
 
-// Halt stops the server as an admin does who doesn't wait for its users.
+// Halt stops the server the way an admin does without waiting for its clients.
 func (s *Server) Halt() {
 	_ = s.cmd.Process.Signal(syscall.SIGINT)
 	<-s.ended
@@ -58,7 +58,7 @@ func (s *Server) Stop() {
 }
 
 func (s *Server) remove() {
-	for end := time.Now().Add(deadline); ; time.Sleep(5 * time.Millisecond) { // children may still write
+	for end := time.Now().Add(deadline); ; time.Sleep(5 * time.Millisecond) { // children may still be writing
 		if err := os.RemoveAll(s.folder); err == nil || errors.Is(err, fs.ErrNotExist) || time.Now().After(end) {
 			return
 		}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// BenchmarkScanner measures what it costs to look at output that comes in pieces of 64 KiB.
+// BenchmarkScanner measures the cost of scanning output that arrives in pieces of 64 KiB.
 func BenchmarkScanner(b *testing.B) {
 	for _, c := range []struct{ name, unit string }{
 		{"lines", "1234567\n"},
@@ -29,7 +29,7 @@ func BenchmarkScanner(b *testing.B) {
 	}
 }
 
-// BenchmarkPattern measures what it costs to read a line with --progress, which reads every one.
+// BenchmarkPattern measures the cost of reading a line with --progress, which reads every line.
 func BenchmarkPattern(b *testing.B) {
 	p, err := ParsePattern(`^row (\d+)$`, 1<<20)
 	if err != nil {

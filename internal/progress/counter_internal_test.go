@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// What real programs print again and again with a percentage that rises, and that is no progress. Each
-// verb %s is the value, and each %d another number each time. The last column is a line of the same kind
-// that is progress, so that the rule takes no more than it must; "" for none.
+// counterCases are lines that real programs print repeatedly with a rising percentage that is not
+// progress. %s stands for the percentage, %d for a number that changes each time. The last column is a
+// similar line that is progress, so that the rules don't exclude too much; "" if there is none.
 var counterCases = []struct{ program, measure, progress string }{
 	{"acpi", "Battery 0: Charging, %s%%, 01:12:%d until charged", "Reading battery log: %s%%"},
 	{"ab", "  %s%%     %d", "  %s%%     of all"},
@@ -59,7 +59,7 @@ var counterCases = []struct{ program, measure, progress string }{
 	{"zstd", "f%d                   : %s%%   (  1000 =>    421, f.zst) ", "f%d                   : %s%%   (  1000 of    2421, f.zst) "},
 }
 
-// The measure is not taken for progress, however slowly it rises, and its like that is progress is.
+// A measure is not taken for progress, however slowly it rises, and the similar line is.
 func TestGuessCounterCasesOfPrograms(t *testing.T) {
 	lines := func(format string) (lines []string) {
 		for i, value := range []string{"50", "66", "75", "80", "90", "95"} {
@@ -83,7 +83,7 @@ func TestGuessCounterCasesOfPrograms(t *testing.T) {
 	}
 }
 
-// How programs show their progress, where the recordings have none of them.
+// Progress lines of programs for which there is no recording.
 func TestGuessProgressOfPrograms(t *testing.T) {
 	for program, format := range map[string]string{
 		"7z":                "%s%% 12 + home/f%d",

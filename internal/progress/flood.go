@@ -3,14 +3,14 @@ package progress
 import "bytes"
 
 const (
-	// sample is how many lines at the end of a large piece of output are looked at, and
-	// large how many bytes make one large: of a flood nobody needs every line.
+	// sample is how many lines at the end of a large piece of output are read; large is the size in
+	// bytes from which a piece counts as large. In a flood, nobody needs every line.
 	sample = 16
 	large  = 4096
 )
 
-// skipFlood reads what it must of a large piece, and returns the rest that is to be scanned: the
-// last lines. Of those before, only progress escapes count.
+// skipFlood reads what matters in a large piece, and returns the rest to be scanned: the last lines. Of
+// the lines before those, only progress escapes count.
 func (s *Scanner) skipFlood(p []byte) []byte {
 	from := lastLines(p)
 	if from < 0 {
@@ -21,7 +21,7 @@ func (s *Scanner) skipFlood(p []byte) []byte {
 	if first >= from {
 		return p[first:]
 	}
-	s.scan(p[first : first+1]) // the line's end
+	s.scan(p[first : first+1]) // the end of the line
 	for skipped := p[first+1 : from]; ; {
 		i := escapeIn(skipped)
 		if i < 0 {
@@ -38,7 +38,7 @@ func (s *Scanner) skipFlood(p []byte) []byte {
 	}
 }
 
-// cutLine shortens a piece of one line that is too long to be looked at, and says nothing else.
+// cutLine shortens a piece that lies within one long line, where all beyond maxLine would be ignored.
 func (s *Scanner) cutLine(p []byte) []byte {
 	if s.state != ground || s.c2 || lineEnd(p) < len(p) || bytes.IndexByte(p, esc) >= 0 || bytes.IndexByte(p, 0xC2) >= 0 {
 		return p
@@ -46,10 +46,10 @@ func (s *Scanner) cutLine(p []byte) []byte {
 	return p[:maxLine]
 }
 
-// progressEscape is how the escape of a TerminalProgress begins.
+// progressEscape is the start of a TerminalProgress escape.
 const progressEscape = "\x1b]9;4;"
 
-// escapeIn finds the first progress escape.
+// escapeIn returns the index of the first progress escape, -1 if there is none.
 func escapeIn(p []byte) int {
 	i := bytes.Index(p, []byte(progressEscape))
 	if j := bytes.Index(p, []byte("\u009d9;4;")); j >= 0 && (i < 0 || j < i) {
@@ -58,14 +58,14 @@ func escapeIn(p []byte) int {
 	return i
 }
 
-// lastLines is where the last few lines of p begin, with the end of the one before; -1 if there
-// is none near the end.
+// lastLines returns where the last lines of p begin, including the line end before them; -1 if no line
+// end is near the end of p.
 func lastLines(p []byte) int {
 	const near = 8 << 10
 	start := max(len(p)-near, 0)
 	tail := bytes.TrimRight(p[start:], "\r\n \t")
 	from, left := -1, sample
-	for i := len(tail) - 1; i >= 0 && left > 0; i-- { // LastIndexByte knows one byte only
+	for i := len(tail) - 1; i >= 0 && left > 0; i-- { // LastIndexByte searches for one byte only
 		if tail[i] == '\n' || tail[i] == '\r' {
 			from, left = start+i, left-1
 		}
@@ -73,7 +73,7 @@ func lastLines(p []byte) int {
 	return from
 }
 
-// lineEnd is where p's first line ends. IndexAny would be ten times slower.
+// lineEnd returns the index of the first line end in p, or len(p). IndexAny would be ten times slower.
 func lineEnd(p []byte) int {
 	end := len(p)
 	for _, b := range []byte{'\n', '\r'} {

@@ -2,8 +2,8 @@ package progress
 
 import "bytes"
 
-// A frame is where on a line a percentage stands by itself, so that the words beside it may be others
-// each time: a build names what it works on.
+// A frame is a place on a line where a percentage stands apart, so that the words beside it may change
+// each time: a build names the file that it works on.
 type frame int
 
 const (

@@ -6,62 +6,62 @@ import (
 )
 
 const (
-	// maxShapes is how many shapes of lines are remembered.
+	// maxShapes is how many line shapes are remembered.
 	maxShapes = 8
-	// maxFalls is how often a shape may fall back from the middle before it is not taken
-	// for progress any more: a load or a fill level goes up and down.
+	// maxFalls is how often a shape may fall before it reaches nearEnd; after that it is no longer
+	// taken for progress, as a load or a fill level goes up and down.
 	maxFalls = 3
 	nearEnd  = 90
 )
 
-// What it takes to believe a frame, whose lines have nothing in common but where the percentage is.
+// Thresholds for believing a frame, whose lines share nothing but the place of the percentage.
 const (
-	// frameGrowths is how often it must have grown, without a fall.
+	// frameGrowths is how often the percentage must have grown without a fall.
 	frameGrowths = 3
-	// frameSum is what all its percentages must add up to more than: the shares of one whole, as in a
-	// list of folders with what is in each, never do.
+	// frameSum is what the percentages must exceed when added up: shares of a whole, as in a list of
+	// folders with their sizes, never do.
 	frameSum = 100
-	// late is how far a line of a frame that is believed may be behind without a meaning: those of
-	// processes side by side overtake each other.
+	// late is how far a believed frame may fall back without meaning anything, as lines of parallel
+	// processes overtake each other.
 	late = 5
 )
 
-// A Guess reads progress from a percentage ("42%") on lines of one shape, or in one frame. It
-// believes a shape from the second growing value on, so that "100% packet loss" is none, unless that
-// is 100%. It is for one goroutine.
+// A Guess reads progress from a percentage ("42%") on lines of one shape, or in one frame. It believes
+// a shape once its value has grown, unless the first growth is to 100%: so "100% packet loss" is not
+// progress. It is for one goroutine.
 type Guess struct {
 	shapes   []*shape // the newest last
 	frames   [frames]shape
 	followed *shape
-	words    []byte // of the line that is read
+	words    []byte // of the current line
 }
 
-// A shape is the words of a line without its numbers; a frame has none.
+// A shape is the words of a line without its numbers. For a frame, words is empty.
 type shape struct {
 	words string
 	last  float64 // in per cent
-	grown bool    // it is believed
+	grown bool    // the shape is believed
 	falls int
-	// Of a frame:
+	// Used for frames only:
 	begun   bool
-	growths int     // since it last fell
-	sum     float64 // the same
+	growths int     // since the last fall
+	sum     float64 // of the values since the last fall
 }
 
-// A Hint is what a guess makes of a line.
+// A Hint says what a line means to a Guess.
 type Hint int
 
-// What a line can mean.
+// Hints.
 const (
 	// NoHint: nothing.
 	NoHint Hint = iota
 	// Advanced: the progress is believed.
 	Advanced
-	// Restarted: what was believed has begun anew, so the progress is unknown.
+	// Restarted: what was believed fell back and begins anew, so the progress is unknown.
 	Restarted
 )
 
-// Read reads a line. The percentage, 0 to 100, is told with Advanced.
+// Read reads a line. The percentage, 0 to 100, is valid with Advanced only.
 func (g *Guess) Read(line []byte) (Hint, float64) {
 	p, ok := percentage(line)
 	if !ok {
@@ -77,7 +77,7 @@ func (g *Guess) Read(line []byte) (Hint, float64) {
 	return g.readShape(line, &p)
 }
 
-// readShape reads a line by its words.
+// readShape reads a line by its shape.
 func (g *Guess) readShape(line []byte, p *percent) (Hint, float64) {
 	g.words = appendShape(appendShape(g.words[:0], line[:p.from]), line[p.to:])
 	s := g.shape()
@@ -92,7 +92,7 @@ func (g *Guess) readShape(line []byte, p *percent) (Hint, float64) {
 		return NoHint, 0
 	case p.value > last && s.falls < maxFalls:
 		if !s.grown && p.value == 100 {
-			return NoHint, 0 // from nothing to all at once: a ratio, or not worth a bar
+			return NoHint, 0 // straight to 100: a ratio, or too quick for a progress bar
 		}
 		s.grown = true
 		return g.follow(s)
@@ -102,7 +102,7 @@ func (g *Guess) readShape(line []byte, p *percent) (Hint, float64) {
 	return NoHint, 0
 }
 
-// readFrame reads a line by where on it the percentage is.
+// readFrame reads a line by the place of its percentage.
 func (g *Guess) readFrame(f *shape, line []byte, p *percent) (Hint, float64) {
 	last, value := f.last, p.value
 	if (!f.begun || value != last) && p.measures(line) {
@@ -131,10 +131,10 @@ func (g *Guess) readFrame(f *shape, line []byte, p *percent) (Hint, float64) {
 	return g.follow(f)
 }
 
-// follow makes a shape that has grown the one that is believed.
+// follow makes s, which has grown, the shape that is believed.
 func (g *Guess) follow(s *shape) (Hint, float64) {
 	if old := g.followed; old != nil && old != s && s.last < old.last && old.last < nearEnd && old.falls < maxFalls {
-		return NoHint, 0 // two at once: the one that is further counts
+		return NoHint, 0 // of two at once, the one further on counts
 	}
 	g.followed = s
 	return Advanced, s.last
@@ -153,7 +153,7 @@ func (g *Guess) fall(s *shape, before float64) Hint {
 	return NoHint
 }
 
-// shape finds the shape of the line that is read, and makes it the newest.
+// shape returns the current line's shape and makes it the newest; nil if it is unknown.
 func (g *Guess) shape() *shape {
 	i := slices.IndexFunc(g.shapes, func(s *shape) bool { return s.words == string(g.words) })
 	if i < 0 {
@@ -171,7 +171,7 @@ func (g *Guess) remember(s *shape) {
 	g.shapes = append(g.shapes, s)
 }
 
-// appendShape appends the words of a part of a line that have no digits in them, without units.
+// appendShape appends the words of part, without units and words that contain digits.
 func appendShape(words, part []byte) []byte {
 	for i := 0; i < len(part); {
 		if !isWord(part[i]) {
@@ -190,12 +190,12 @@ func appendShape(words, part []byte) []byte {
 	return append(words, '|')
 }
 
-// joins says whether the byte at i is inside a word, as in "1.5", "0:07" and "it/s".
+// joins says whether the byte at i is part of a word, as in "1.5", "0:07" and "it/s".
 func joins(line []byte, i int) bool {
 	return bytes.IndexByte([]byte(".,:/"), line[i]) >= 0 && i+1 < len(line) && isWord(line[i+1])
 }
 
-// isUnit tells units of size and speed, which change on the way.
+// isUnit says whether word is a unit of size or speed, which may change while the work goes on.
 func isUnit(word []byte) bool {
 	word = bytes.TrimSuffix(word, []byte("/s"))
 	if len(word) > 0 && bytes.IndexByte([]byte("kKMGTP"), word[0]) >= 0 {

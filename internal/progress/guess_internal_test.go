@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// believed reads lines as they come, and returns what is believed after each: "-" unknown.
+// believed reads lines in turn, and returns what is believed after each; "-" is unknown.
 func believed(lines ...string) string {
 	var g Guess
 	var got []string
@@ -24,7 +24,7 @@ func believed(lines ...string) string {
 	return strings.Join(got, " ")
 }
 
-// Every way in which a percentage is written on lines of one shape.
+// The ways to write a percentage on lines of one shape.
 func TestGuessWaysOfWriting(t *testing.T) {
 	for _, format := range []string{
 		"%s%%",
@@ -59,7 +59,7 @@ func TestGuessWaysOfWriting(t *testing.T) {
 		"进度：%s%%完成",
 		"已完成%s\uFF05，请等待",
 		"已完成，%s%%",
-		"進捗 \uFF11%s\uFF05", // after a digit that is as wide as a character: 110, 130 and so on are none
+		"進捗 \uFF11%s\uFF05", // \uFF11 is a full-width 1: read with it, 10 and 30 would be 110 and 130
 		"Formatting disk %s%%",
 		"Loading memory image: %s%%",
 		"Writing to /dev/sda1: %s%%",
@@ -77,11 +77,11 @@ func TestGuessWaysOfWriting(t *testing.T) {
 		}
 	}
 	if got := believed("進捗 １０％", "進捗 ３０．５％", "進捗 ５０％"); got != "- 30.5 50" {
-		t.Errorf("digits of full width: got %s", got)
+		t.Errorf("full-width digits: got %s", got)
 	}
 }
 
-// Lines that name something else each time, but have the percentage in the same place.
+// Lines that name something different each time, but have the percentage in the same place.
 func TestGuessFrames(t *testing.T) {
 	names := strings.Fields("alpha beta gamma delta epsilon zeta eta theta")
 	for _, c := range []struct {
@@ -96,7 +96,7 @@ func TestGuessFrames(t *testing.T) {
 		{"%[2]s.py ....... [ %[1]d%%]", "- - - - 50 60 70 80"}, // pytest
 		{"%d%% free on %s", "- - - - - - - -"},
 		{"%[2]s %[1]d%%", "- - - - - - - -"},          // a list of anything
-		{"%[2]s (%[1]d%%)", "- - - - - - - -"},        // what git says of renames
+		{"%[2]s (%[1]d%%)", "- - - - - - - -"},        // git's renames
 		{"%[2]s [%[1]d%%] ok", "- - - - - - - -"},     // in the middle
 		{"x [%[1]d%%] %[2]s", "- - - - - - - -"},      //
 		{"[cpu %[1]d%%] %[2]s", "- - - - - - - -"},    //
@@ -113,7 +113,7 @@ func TestGuessFrames(t *testing.T) {
 	}
 }
 
-// What makes a frame less credible, and what happens to one that is believed.
+// What makes a frame less credible, and what happens to a believed one.
 func TestGuessFrameDoubts(t *testing.T) {
 	frame := func(values ...int) (lines []string) {
 		for i, v := range values {
@@ -140,7 +140,7 @@ func TestGuessFrameDoubts(t *testing.T) {
 	}
 }
 
-// What is no progress, though there is a percentage that grows.
+// Growing percentages that are not progress.
 func TestGuessCounterCases(t *testing.T) {
 	slowly := []string{"71", "71.5", "72", "73", "74", "76"}
 	for _, format := range []string{
@@ -190,7 +190,7 @@ func TestGuessCounterCases(t *testing.T) {
 		"<div style=\"width:%s%%\">",
 		"opacity: %s%%",
 		"<td width=%s%%>",
-		// what only looks like it
+		// things that only look like a percentage
 		"GET /a%%%sb",
 		"GET /%%41%%%s",
 		"GET /%%%s/x",
@@ -221,7 +221,7 @@ func TestGuessCounterCases(t *testing.T) {
 	}
 }
 
-// Whole outputs that hold percentages, and no progress.
+// Whole outputs that contain percentages, but no progress.
 func TestGuessCounterOutputs(t *testing.T) {
 	for name, out := range map[string]string{
 		"df":                    "/dev/sda1  10G  1G  10% /\n/dev/sda2  10G  2G  20% /home\n/dev/sda3  10G  3G  30% /boot\ntmpfs  10G  3G  40% /run",
@@ -243,7 +243,7 @@ func TestGuessCounterOutputs(t *testing.T) {
 	}
 }
 
-// Git's phases: each is progress of its own.
+// Each of git's phases has progress of its own.
 func TestGuessPhases(t *testing.T) {
 	got := believed("Receiving objects:  42% (1/3)", "Receiving objects:  60% (2/3)", "Receiving objects: 100% (3/3)", "Resolving deltas:   1% (1/99)", "Resolving deltas:   2% (2/99)")
 	if want := "- 60 100 100 2"; got != want {

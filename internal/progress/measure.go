@@ -5,9 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// measures reports whether a percentage says how much of something there is, and not how far
-// something has got. What is beside it tells: words ("disk usage: 71%", "71% used", "CPU 12%"), a row
-// of a table, or a sum ("1000 => 710 71%"). It takes longer than all else, so it is asked last.
+// measures reports whether a percentage is a measure of something, and not progress. The text beside it
+// decides: words ("disk usage: 71%", "71% used", "CPU 12%"), a table row, or a calculation ("1000 =>
+// 710 71%"). It is called last, as it takes longer than everything else.
 func (p *percent) measures(line []byte) bool {
 	if !p.looked {
 		before, after := line[:p.from], bytes.TrimLeft(line[p.to:], " \t")
@@ -17,25 +17,25 @@ func (p *percent) measures(line []byte) bool {
 	return p.measure
 }
 
-// measuredBefore reads the words before a percentage. The last one may say that it is a measure, or one
-// that is followed by of what ("usage of the disk: 71%"), or one within the last name
-// ("used_memory_peak_perc:71%"); or all of them only name a thing ("CPU 12%", but not "Formatting disk
-// 12%").
+// measuredBefore reads the words before a percentage. It is a measure if the last of them is a measure
+// word, or one is followed by what it applies to ("usage of the disk: 71%"), or the last name contains
+// one ("used_memory_peak_perc:71%"), or all of them only name a thing ("CPU 12%", but not "Formatting
+// disk 12%").
 func measuredBefore(label []byte) bool {
-	const most = 100 // bytes, so that a long line takes no longer
+	const most = 100 // bytes, to bound the time for a long line
 	label = bytes.TrimRight(label, " \t:='\"-+.,>~/(|")
 	whole := len(label) <= most
 	label = label[max(len(label)-most, 0):]
-	within := len(label) // from where on words are parts of one name
+	within := len(label) // start of the last word if that is a compound name
 	if name := label[bytes.LastIndexByte(label, ' ')+1:]; bytes.IndexByte(name, '_') >= 0 {
 		within -= len(name)
 	}
-	var last, amount bool // the word before is one
+	var last, amount bool // what the previous word was
 	things := 0
 	for at := 0; at < len(label); {
 		word := nextWord(label[at:])
 		if len(word) == 0 {
-			// A number, or what is between words: "cpu0", "hits: 5 / 7".
+			// A number or a separator: "cpu0", "hits: 5 / 7".
 			last = last && bytes.IndexByte([]byte("0123456789 \t/.,:(_=-'\""), label[at]) >= 0
 			at++
 			continue
@@ -58,13 +58,13 @@ func measuredBefore(label []byte) bool {
 	return last || whole && things > 0
 }
 
-// measuredBehind reads the word behind a percentage.
+// measuredBehind reads the word after a percentage.
 func measuredBehind(after []byte) bool {
 	word := nextWord(bytes.TrimLeft(after, " \t'\"),;]"))
 	return len(word) > 0 && kindOf(word)&(measureWord|behindWord) != 0
 }
 
-// isRow tells rows of tables: a file system's of df, a file's of coverage.py, a function's of Go's cover.
+// isRow recognises table rows of df (file systems), coverage.py (files) and go tool cover (functions).
 func isRow(before, after []byte) bool {
 	if len(after) > 0 && after[0] == '/' {
 		for range 3 { // size, used, available
@@ -95,7 +95,7 @@ func isRow(before, after []byte) bool {
 	}
 }
 
-// isRatio tells what compared two numbers: compression, a distribution, a limit, a renamed file.
+// isRatio recognises comparisons of two numbers: compression, a distribution, a limit, a renamed file.
 func isRatio(before, after []byte) bool {
 	switch {
 	case len(after) == 0:
@@ -129,7 +129,7 @@ func isRatio(before, after []byte) bool {
 		(bytes.HasPrefix(before, []byte(" rename ")) || bytes.HasPrefix(before, []byte(" copy ")) || bytes.HasPrefix(before, []byte(" rewrite "))) // git
 }
 
-// isArrow tells arrows from bars, which are longer or begin with a bracket.
+// isArrow tells arrows from progress bars, which are longer or begin with a bracket.
 func isArrow(field []byte) bool {
 	switch string(field) {
 	case "->", "=>", "-->", "==>":
@@ -138,8 +138,8 @@ func isArrow(field []byte) bool {
 	return false
 }
 
-// isPercentile tells how many were done within a time, as tools that measure a load sum up: "50%  1.23ms".
-// A progress that looks the same has other values, too.
+// isPercentile recognises the latency summaries of load generators: "50%  1.23ms". Progress that looks
+// the same has other values, too.
 func isPercentile(before, after []byte, value float64) bool {
 	switch value {
 	case 10, 25, 50, 66, 75, 80, 90, 95, 98, 99, 99.9, 99.99, 99.999, 100:
@@ -153,7 +153,7 @@ func isPercentile(before, after []byte, value float64) bool {
 	return len(bytes.TrimSpace(before)) == 0 && len(after) > 0 && isDigit(after[0]) && bytes.IndexByte(after, ' ') < 0
 }
 
-// lastField splits off what stands behind the last space.
+// lastField splits off the text after the last space.
 func lastField(text []byte) (rest, field []byte) {
 	text = bytes.TrimRight(text, " \t")
 	at := bytes.LastIndexByte(text, ' ')
@@ -161,7 +161,7 @@ func lastField(text []byte) (rest, field []byte) {
 	return text[:at], text[at:]
 }
 
-// nextWord returns the letters that text begins with.
+// nextWord returns the letters at the start of text.
 func nextWord(text []byte) []byte {
 	n := 0
 	for n < len(text) && isLetter(text[n]) {
@@ -172,14 +172,14 @@ func nextWord(text []byte) []byte {
 
 func isLetter(b byte) bool { return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= utf8.RuneSelf }
 
-// A wordKind is what a word is beside a percentage: any of the following.
+// A wordKind says what a word beside a percentage means; kinds may be combined.
 type wordKind int
 
 const (
-	measureWord wordKind = 1 << iota // makes the percentage beside it a measure
-	behindWord                       // does so behind it
-	amountWord                       // does so before it if it is followed by of what
-	thingWord                        // is the name of what is measured; work is done on some of them, too
+	measureWord wordKind = 1 << iota // marks the percentage beside it as a measure
+	behindWord                       // marks the percentage before it as a measure
+	amountWord                       // marks the percentage after it as a measure if a word like "of" follows
+	thingWord                        // names something that can be measured, or that work is done on
 )
 
 func kindOf(word []byte) wordKind {
@@ -213,7 +213,7 @@ func kindOf(word []byte) wordKind {
 	return 0
 }
 
-// isOf tells what is followed by what an amount is of.
+// isOf says whether word connects an amount with what it is an amount of.
 func isOf(word []byte) bool {
 	switch string(word) {
 	case "of", "on", "for", "in":
@@ -222,7 +222,7 @@ func isOf(word []byte) bool {
 	return false
 }
 
-// isFiller tells words that say nothing: "usage is at 71%".
+// isFiller says whether word means nothing by itself: "usage is at 71%".
 func isFiller(word []byte) bool {
 	switch string(word) {
 	case "at", "is", "now", "to", "of", "index", "perc", "pct", "percent":
@@ -231,10 +231,10 @@ func isFiller(word []byte) bool {
 	return false
 }
 
-// longestName is how long the longest word of those above is.
+// longestName is the length of the longest word above.
 const longestName = len("fragmentation")
 
-// lower appends a word in lower case, if it is no longer than there is room.
+// lower appends word in lower case, or nothing if it exceeds the capacity of to.
 func lower(to, word []byte) []byte {
 	if len(word) > cap(to) {
 		return to

@@ -6,24 +6,22 @@ import (
 	"strings"
 )
 
-// A Notice is one datagram of systemd's notify protocol (sd_notify(3)), as far as it says how
-// a command is doing.
+// A Notice is one datagram of systemd's notify protocol (sd_notify(3)), reduced to what says how a
+// command is doing.
 type Notice struct {
-	// State is the text of STATUS= (see Text), nil if there is none. An empty one says that there is
-	// nothing to say any more.
+	// State is the text of STATUS= (see Text), nil if there is none. "" clears the state.
 	State *string
 	// Progress is X_KAPI_PROGRESS=, 0 to 1, nil if there is none.
 	Progress *float64
-	// None: X_KAPI_PROGRESS= without a value, so the command says nothing of it any more.
+	// None: X_KAPI_PROGRESS= had no value, so the command no longer reports progress.
 	None bool
-	// Unknown: X_KAPI_PROGRESS=unknown, so the command goes on, and nobody knows how far.
+	// Unknown: X_KAPI_PROGRESS=unknown, so the progress is not known for now.
 	Unknown bool
 	// Ready and Stopping are READY=1 and STOPPING=1.
 	Ready, Stopping bool
 }
 
-// ParseNotice reads a datagram: lines of NAME=value. What it doesn't know, and what is not
-// well formed, says nothing.
+// ParseNotice reads a datagram: lines of NAME=value. Unknown names and malformed lines are ignored.
 func ParseNotice(datagram []byte) (n Notice) {
 	for line := range strings.SplitSeq(string(datagram), "\n") {
 		name, value, ok := strings.Cut(line, "=")
@@ -45,8 +43,8 @@ func ParseNotice(datagram []byte) (n Notice) {
 	return n
 }
 
-// progress takes a value of X_KAPI_PROGRESS; of several, a number after the others begins a
-// new phase.
+// progress takes one value of X_KAPI_PROGRESS. If a datagram has several, a number after "" or
+// "unknown" begins a new phase.
 func (n *Notice) progress(value string) {
 	switch value {
 	case "":

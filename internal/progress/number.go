@@ -7,37 +7,37 @@ import (
 	"unicode/utf8"
 )
 
-// Numbers are written in the ways of several languages: "1,234.5", "1.234,5", "1 234,5", "1'234.5"
-// are one. A numeral is read in two steps, as what a comma or a point is may be told by another
-// number only.
+// A numeral is a number written as in any of several languages: "1,234.5", "1.234,5", "1 234,5" and
+// "1'234.5" are the same. It is read in two steps, because what a comma or point means may depend on
+// another number.
 //
 //  1. Spaces, apostrophes and underscores group digits.
-//  2. Of a comma and a point, the last is the decimal mark and the other groups digits.
-//  3. A mark that is there more than once groups digits.
-//  4. A single mark is the decimal mark if other than three digits follow it, or if what stands before
-//     it can't be a group: 0, none, or more than three digits.
-//  5. "1,234" and "1.234" remain. In a percentage the mark is the decimal one, as more than 100 makes
-//     no sense there. Of done and total, one says what it is for both; if none does it groups, as who
-//     counts in fractions shows them in both numbers. Against --total, a point is the decimal mark,
-//     and a comma groups unless there would be more done than there is.
+//  2. If there are both commas and points, the last is the decimal mark and the others group digits.
+//  3. A mark that occurs more than once groups digits.
+//  4. A single mark is the decimal mark if the digits after it aren't exactly three, or if what
+//     precedes it can't be a group: 0, nothing, or more than three digits.
+//  5. "1,234" and "1.234" remain. In a percentage the mark is the decimal mark, as more than 100 makes
+//     no sense. Of done and total, either may decide for both; if neither does, the mark groups, as a
+//     program that counts in fractions shows them in both numbers. Against --total, a point is the
+//     decimal mark, and a comma groups unless more would be done than the total.
 type numeral struct {
-	text  [48]byte // digits, sign and marks alone
+	text  [48]byte // digits, sign and marks only
 	size  int
-	more  bool // there was more than digits
+	more  bool // the text had other characters than digits
 	style style
-	mark  byte // of a numeral whose style is not known, the only mark
+	mark  byte // the only mark, if the style is unknown
 }
 
-// style says what a numeral's marks are.
+// style says what the marks of a numeral mean.
 type style int
 
 const (
-	anyStyle   style = iota // it has no marks, or one that may be either
+	anyStyle   style = iota // no marks, or one that may be either
 	pointStyle              // 1,234.5
 	commaStyle              // 1.234,5
 )
 
-// parseNumeral does the first step; ok is false for what is no number.
+// parseNumeral does the first step; ok is false if text is not a number.
 func parseNumeral(text []byte) (n numeral, ok bool) {
 	for len(text) > 0 {
 		b, size := text[0], 1
@@ -65,7 +65,7 @@ func parseNumeral(text []byte) (n numeral, ok bool) {
 	return n, n.size > 0
 }
 
-// plainDigit reads a character of a numeral, and returns it in ASCII; 0 is one that says nothing.
+// plainDigit returns the first character of text in ASCII, and its size; 0 is one to ignore.
 func plainDigit(text []byte) (b byte, size int) {
 	if text[0] < utf8.RuneSelf {
 		if bytes.IndexByte([]byte(" \t'_%"), text[0]) >= 0 {
@@ -74,19 +74,19 @@ func plainDigit(text []byte) (b byte, size int) {
 		return text[0], 1
 	}
 	switch r, size := utf8.DecodeRune(text); {
-	case r >= '\uFF01' && r <= '\uFF5E': // full width forms of ASCII
+	case r >= '\uFF01' && r <= '\uFF5E': // full-width forms of ASCII
 		b, _ = plainDigit([]byte{byte(r - '\uFF01' + '!')})
 		return b, size
-	case r == '\u00A0', r == '\u202F', r == '\u2009', r == '\u2019', r == '\u02BC': // spaces that don't break, thin ones, apostrophes
+	case r == '\u00A0', r == '\u202F', r == '\u2009', r == '\u2019', r == '\u02BC': // no-break and thin spaces, apostrophes
 		return 0, size
 	default:
-		return '?', size // makes it no number
+		return '?', size // not part of a number
 	}
 }
 
 func isMark(b byte) bool { return b == ',' || b == '.' }
 
-// findStyle tells by the numeral itself what its marks are.
+// findStyle sets the style if the numeral alone decides it.
 func (n *numeral) findStyle() {
 	text := n.text[:n.size]
 	last := max(bytes.LastIndexByte(text, ','), bytes.LastIndexByte(text, '.'))
@@ -114,7 +114,7 @@ func decimalBy(mark byte) style {
 	return pointStyle
 }
 
-// value does the second step: s is what the marks are if the numeral itself doesn't say.
+// value does the second step; s is the style to use if the numeral alone doesn't decide.
 func (n *numeral) value(s style) (float64, bool) {
 	const exact = 15 // digits that a float64 holds
 	if !n.more && n.size <= exact {
@@ -141,7 +141,7 @@ func (n *numeral) value(s style) (float64, bool) {
 			}
 			clean, digits, grouped, decimal = append(clean, '.'), 0, false, 0
 		case isMark(b):
-			// Indian languages have groups of two above the last.
+			// In Indian languages all groups but the last have two digits.
 			if decimal == 0 || digits == 0 || digits > 3 || grouped && digits < 2 {
 				return 0, false
 			}
@@ -161,7 +161,7 @@ func (n *numeral) value(s style) (float64, bool) {
 	return v, err == nil && !math.IsInf(v, 0)
 }
 
-// percentOf reads what stands for a percentage.
+// percentOf reads the number of a percentage.
 func percentOf(text []byte) (float64, bool) {
 	n, ok := parseNumeral(text)
 	if !ok {
@@ -170,13 +170,13 @@ func percentOf(text []byte) (float64, bool) {
 	return n.value(decimalBy(n.mark))
 }
 
-// hundredth turns per cent, 0 to 100, into 0 to 1. A division alone would make 0.9998999999999999 of 99.99.
+// hundredth converts 0 to 100 into 0 to 1. A plain division would turn 99.99 into 0.9998999999999999.
 func hundredth(percent float64) float64 {
-	const fine = 1e10 // 99.99 * fine is a whole number, so that what is divided is exact
+	const fine = 1e10 // 99.99 * fine is a whole number, so the dividend is exact
 	return math.Round(percent*fine) / (100 * fine)
 }
 
-// shareOf reads how much is done of how much.
+// shareOf reads done and total, and returns done/total.
 func shareOf(done, total []byte) (float64, bool) {
 	d, ok := parseNumeral(done)
 	t, okTotal := parseNumeral(total)
@@ -195,7 +195,7 @@ func (n *numeral) styleOr(s style) style {
 	return s
 }
 
-// grouping is the style in which a mark groups digits.
+// grouping returns the style in which a mark groups digits.
 func grouping(mark byte) style {
 	if mark == '.' {
 		return commaStyle
@@ -203,7 +203,7 @@ func grouping(mark byte) style {
 	return pointStyle
 }
 
-// shareOfTotal reads how much is done of a total that was given.
+// shareOfTotal reads done, and returns done/total.
 func shareOfTotal(done []byte, total float64) (float64, bool) {
 	d, ok := parseNumeral(done)
 	if !ok {

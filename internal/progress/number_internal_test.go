@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The way of reading a percentage, where a single mark is always the decimal one.
+// A percentage, in which a single mark is always the decimal mark.
 func TestPercentOf(t *testing.T) {
 	const none = -1
 	for _, c := range []struct {
@@ -55,24 +55,24 @@ func TestPercentOf(t *testing.T) {
 	}
 }
 
-// The way of reading done and total, which are read alike.
+// Done and total, which are read in the same style.
 func TestShareOf(t *testing.T) {
 	for _, c := range []struct {
 		done, total string
-		a, b        float64 // 0, 0: none
+		a, b        float64 // 0, 0: not a number
 		why         string
 	}{
 		{"5", "20", 5, 20, ""},
 		{"2,5", "100,0", 2.5, 100, "other than three digits follow"},
 		{"2.5", "100.0", 2.5, 100, ""},
-		{"1,234", "5,678", 1234, 5678, "nothing tells, and it is the same"},
+		{"1,234", "5,678", 1234, 5678, "nothing decides, and the share is the same"},
 		{"1.234", "5.678", 1234, 5678, ""},
-		{"999", "1,234", 999, 1234, "who counts in fractions shows them in both"},
+		{"999", "1,234", 999, 1234, "a program that counts in fractions shows them in both"},
 		{"999", "1.234", 999, 1234, ""},
 		{"1", "1.234", 1, 1234, ""},
-		{"0,999", "1,234", 0.999, 1.234, "no group is 0"},
+		{"0,999", "1,234", 0.999, 1.234, "a group is never 0"},
 		{"0.999", "1.234", 0.999, 1.234, ""},
-		{"9,5", "1,234", 9.5, 1.234, "one says it for both"},
+		{"9,5", "1,234", 9.5, 1.234, "one decides for both"},
 		{"1,234", "1234,5", 1.234, 1234.5, ""},
 		{"1.234", "12.345,6", 1234, 12345.6, ""},
 		{"1,234", "12,345.6", 1234, 12345.6, ""},
@@ -87,7 +87,7 @@ func TestShareOf(t *testing.T) {
 		{"12,34,567", "99,99,999", 1234567, 9999999, ""},
 		{"1_234", "5_678", 1234, 5678, ""},
 		{"1234,567", "2345,678", 1234.567, 2345.678, "no group has four digits"},
-		{"12,5", "100.0", 12.5, 100, "each says for itself"},
+		{"12,5", "100.0", 12.5, 100, "each decides for itself"},
 		{"1,234 ", " 5,678", 1234, 5678, ""},
 		{"1,2345.6", "5", 0, 0, "no groups of four"},
 		{"1.2.3", "5", 0, 0, ""},
@@ -102,7 +102,7 @@ func TestShareOf(t *testing.T) {
 	}
 }
 
-// The way of reading what is counted against --total.
+// Numbers counted against --total.
 func TestShareOfTotal(t *testing.T) {
 	for _, c := range []struct {
 		done  string
@@ -112,8 +112,8 @@ func TestShareOfTotal(t *testing.T) {
 		{"50", 200, 50},
 		{"2,5", 100, 2.5},
 		{"1,234", 5678, 1234},
-		{"12,345", 100, 12.345}, // else there would be more done than there is
-		{"1.234", 5678, 1.234},  // nearly everybody's decimal point
+		{"12,345", 100, 12.345}, // otherwise more would be done than there is
+		{"1.234", 5678, 1.234},  // a decimal point, as almost every tool writes it
 		{"1.234.567", 2e6, 1234567},
 		{"1.234,5", 5678, 1234.5},
 		{"1 234", 5678, 1234},
@@ -124,7 +124,7 @@ func TestShareOfTotal(t *testing.T) {
 	}
 }
 
-// What tools of any language print is read as it was meant.
+// Whatever the language of the tool, its numbers are read as they were meant.
 func FuzzShareOf(f *testing.F) {
 	f.Add(uint32(1234567), uint32(7654321), uint8(0), uint8(2))
 	f.Fuzz(func(t *testing.T, x, y uint32, language, decimals uint8) {
@@ -133,13 +133,14 @@ func FuzzShareOf(f *testing.F) {
 		places := int(decimals % 4)
 		got, ok := shareOf([]byte(format(done, places, marks)), []byte(format(total, places, marks)))
 		if want := float64(done) / float64(total); !ok || math.Abs(got-want) > 1e-9 {
-			// A single mark with three digits behind it groups, which is the same as long as both have one.
+			// A single mark before three digits groups, and the share is the same as long as both
+			// numbers have one.
 			t.Errorf("%s of %s: got %v, %v, want %v", format(done, places, marks), format(total, places, marks), got, ok, want)
 		}
 	})
 }
 
-// format writes n with so many decimal places, which are its last digits.
+// format writes n with the given number of decimal places, which are its last digits.
 func format(n uint32, places int, marks [2]string) string {
 	text := fmt.Sprintf("%0*d", places+1, n)
 	whole, rest := text[:len(text)-places], text[len(text)-places:]
@@ -152,15 +153,15 @@ func format(n uint32, places int, marks [2]string) string {
 	return whole
 }
 
-// Every line of a flood may have two, so they must make no garbage to speak of.
+// A flood may have two numbers on each line, so reading them must hardly allocate.
 func TestNumberCostsLittle(t *testing.T) {
 	done, total := []byte("1,234,567"), []byte("2,345,678.5")
 	if got := testing.AllocsPerRun(100, func() { shareOf(done, total) }); got > 2 {
-		t.Errorf("it takes %v allocations, want 1 for each at most", got)
+		t.Errorf("got %v allocations, want at most 1 for each number", got)
 	}
 }
 
-// What is shown as 99.99 % is 0.9999, not the next number below.
+// What is shown as 99.99 % is 0.9999, not the float just below it.
 func TestHundredth(t *testing.T) {
 	for i := range 10_001 {
 		if got, want := hundredth(float64(i)/100), float64(i)/10_000; got != want {

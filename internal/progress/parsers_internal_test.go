@@ -101,7 +101,7 @@ func TestPattern(t *testing.T) {
 	}
 }
 
-// A bar that is drawn with the carriage return in front has not ended while it shows.
+// A bar drawn with a leading carriage return has not ended its line while it is shown.
 func TestPatternCoverage(t *testing.T) {
 	for _, c := range []struct {
 		name, expression string
@@ -141,8 +141,8 @@ func TestParsePatternRefuses(t *testing.T) {
 		{`(\d+)%`, 0, "no group named percent"},
 		{`x`, 0, "no group named percent"},
 		{`(?P<done>\d+)`, 0, "without the total"},
-		{`(?P<total>\d+)`, 0, "none that is named done"},
-		{`(?P<precent>\d+)`, 0, `"precent" is none of`},
+		{`(?P<total>\d+)`, 0, "no group named done"},
+		{`(?P<precent>\d+)`, 0, `unknown group "precent"`},
 		{`(\d+) (\d+)`, 10, "several groups"},
 		{`x`, -1, "above 0"},
 		{`x`, math.NaN(), "above 0"},
@@ -157,7 +157,7 @@ func TestGuess(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		lines []string
-		// want has what is believed after each line: "-" unknown.
+		// want is what is believed after each line; "-" is unknown.
 		want string
 	}{
 		{"a single one", []string{"5 packets transmitted, 0 received, 100% packet loss"}, "-"},
@@ -205,17 +205,17 @@ func TestGuess(t *testing.T) {
 	}
 }
 
-// A command whose lines are all of other shapes must not fill the memory.
+// A command whose lines all have different shapes must not use ever more memory.
 func TestGuessForgets(t *testing.T) {
 	var g Guess
 	for i := range 1000 {
 		g.Read([]byte(strings.Repeat("x", i) + " 10%"))
 	}
 	if len(g.shapes) != maxShapes {
-		t.Errorf("%d shapes", len(g.shapes))
+		t.Errorf("got %d shapes", len(g.shapes))
 	}
 	if hint, _ := g.Read([]byte(strings.Repeat("x", 999) + " 20%")); hint != Advanced {
-		t.Error("the newest is forgotten")
+		t.Error("the newest shape was forgotten")
 	}
 }
 
@@ -229,7 +229,7 @@ func FuzzGuess(f *testing.F) {
 			}
 		}
 		if len(g.shapes) > maxShapes {
-			t.Errorf("%d shapes", len(g.shapes))
+			t.Errorf("got %d shapes", len(g.shapes))
 		}
 	})
 }

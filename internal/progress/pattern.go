@@ -8,28 +8,27 @@ import (
 	"slices"
 )
 
-// A Pattern reads progress from lines as a regular expression says. It is for one goroutine.
+// A Pattern reads progress from lines with a regular expression. It is for one goroutine.
 type Pattern struct {
 	expression *regexp.Regexp
 	total      float64
-	// The numbers of the groups, 0 for those that there are not.
+	// Group numbers; 0 if the expression has no such group.
 	percent, done, of, state int
 	counts                   bool
 	matches                  float64
 }
 
-// A Reading is what a line says.
+// A Reading is what one line says.
 type Reading struct {
-	// Progress is 0 to 1, nil if the line doesn't say.
+	// Progress is 0 to 1, nil if the line has none.
 	Progress *float64
-	// State is nil if the line doesn't say.
+	// State is nil if the line has none.
 	State *string
 }
 
-// ParsePattern reads an expression in Go's syntax (RE2). Its named groups say what is what:
-// percent; or done and total; and state. With a total (0 is none), done is counted against
-// that, as is the one group of an expression that has a single, unnamed one; and without any
-// such group each match counts one.
+// ParsePattern parses an expression in Go's syntax (RE2). Its named groups are percent, or done and
+// total; and optionally state. If total isn't 0, done is counted against it: a single unnamed group
+// then stands for done, and without such a group each match counts as one.
 func ParsePattern(expression string, total float64) (*Pattern, error) {
 	re, err := regexp.Compile(expression)
 	if err != nil {
@@ -51,23 +50,23 @@ func ParsePattern(expression string, total float64) (*Pattern, error) {
 			p.state = i
 		case "":
 		default:
-			return nil, fmt.Errorf("the group %q is none of percent, done, total and state", name)
+			return nil, fmt.Errorf("unknown group %q: use percent, done, total or state", name)
 		}
 	}
 	unnamed := unnamedGroups(re)
 	switch {
 	case p.percent > 0:
 	case p.of > 0 && p.done == 0:
-		return nil, errors.New("there is a group total, but none that is named done")
+		return nil, errors.New("it has a group named total, but no group named done")
 	case p.done > 0 && p.of == 0 && total == 0:
-		return nil, errors.New("how much is done is of no use without the total: name a group so, or give it")
+		return nil, errors.New("it has a group named done without the total: add a group named total, or give the total")
 	case p.done > 0:
 	case total > 0 && len(unnamed) == 1:
 		p.done = unnamed[0]
 	case total > 0 && len(unnamed) == 0:
 		p.counts = true
 	case total > 0:
-		return nil, errors.New("it has several groups: name the one to count done")
+		return nil, errors.New("it has several groups: name the one that counts done")
 	case p.state == 0:
 		return nil, errors.New("it has no group named percent, nor done and total, and there is no total to count matches against")
 	}
@@ -83,8 +82,8 @@ func unnamedGroups(re *regexp.Regexp) (groups []int) {
 	return slices.Clip(groups)
 }
 
-// Coverage is which lines the pattern must be given: all, as any may hold a match; and each
-// only once if matches are counted. A nil pattern stands for a Guess.
+// Coverage returns which lines the pattern must be given: all of them, as any may match, and each only
+// once if matches are counted. A nil pattern means a Guess.
 func (p *Pattern) Coverage() Coverage {
 	switch {
 	case p == nil:
@@ -95,7 +94,7 @@ func (p *Pattern) Coverage() Coverage {
 	return AllLines
 }
 
-// Read reads a line; ok is false if it does not match.
+// Read reads a line; ok is false if it doesn't match.
 func (p *Pattern) Read(line []byte) (r Reading, ok bool) {
 	match := p.expression.FindSubmatch(line)
 	if match == nil {

@@ -5,24 +5,24 @@ import (
 	"unicode/utf8"
 )
 
-// wideSign is the percent sign that is as wide as a Chinese character.
+// wideSign is the full-width percent sign.
 const wideSign = "\uFF05"
 
-// hasPercent reports whether there is a percent sign on a line.
+// hasPercent reports whether a line contains a percent sign.
 func hasPercent(line []byte) bool {
 	return bytes.IndexByte(line, '%') >= 0 || bytes.IndexByte(line, wideSign[0]) >= 0 && bytes.Contains(line, []byte(wideSign))
 }
 
-// A percent is a percentage on a line: where it begins and ends, with its sign, and its value, 0 to
+// A percent is a percentage on a line: where it begins and ends, sign included, and its value, 0 to
 // 100.
 type percent struct {
 	from, to int
 	value    float64
-	// measure is known once it was looked for; see measures.
+	// measure is valid once looked is true; see measures.
 	measure, looked bool
 }
 
-// percentage finds the first percentage of a line.
+// percentage finds the first percentage on a line.
 func percentage(line []byte) (p percent, ok bool) {
 	for at := 0; ; {
 		sign, size := nextSign(line, at)
@@ -39,7 +39,7 @@ func percentage(line []byte) (p percent, ok bool) {
 	}
 }
 
-// nextSign finds the next percent sign from a position on; its size is 0 if there is none.
+// nextSign finds the next percent sign at or after a position; size is 0 if there is none.
 func nextSign(line []byte, at int) (sign, size int) {
 	sign, size = bytes.IndexByte(line[at:], '%'), 1
 	if bytes.IndexByte(line, wideSign[0]) >= 0 {
@@ -53,7 +53,7 @@ func nextSign(line []byte, at int) (sign, size int) {
 	return at + sign, size
 }
 
-// percentBefore reads the number that stands before a sign: "42%", "42.5 %".
+// percentBefore reads the number before a sign: "42%", "42.5 %".
 func percentBefore(line []byte, sign, size int) (p percent, ok bool) {
 	end, to := spaceBefore(line, sign), sign+size
 	from := digitsBefore(line, end)
@@ -72,7 +72,7 @@ func percentBefore(line []byte, sign, size int) (p percent, ok bool) {
 	return percent{from: from, to: to, value: value}, ok && value <= 100
 }
 
-// ofHundred tells "42.00/100%", and where it begins. The 100 stands from a position on.
+// ofHundred recognises "42.00/100%", and returns where it begins. The 100 begins at from.
 func ofHundred(line []byte, from, end int) (whole int, ok bool) {
 	if string(line[from:end]) != "100" || byteBefore(line, from) != '/' {
 		return 0, false
@@ -84,8 +84,8 @@ func ofHundred(line []byte, from, end int) (whole int, ok bool) {
 	return whole, whole < from-1 && mayPrecede(line[:whole])
 }
 
-// percentAfter reads the number that stands behind a sign, as in Turkish and Basque: "%42". There is
-// much else that looks like it, from formats to addresses, so it must stand alone.
+// percentAfter reads the number after a sign, as in Turkish and Basque: "%42". Formats and addresses
+// look similar, so it must stand alone.
 func percentAfter(line []byte, sign, size int) (p percent, ok bool) {
 	from := sign + size
 	to := from
@@ -109,8 +109,8 @@ func percentAfter(line []byte, sign, size int) (p percent, ok bool) {
 	return percent{from: sign, to: to, value: value}, ok && value <= 100
 }
 
-// mayPrecede reports whether what stands before a number leaves it a number of its own: "0.42%" is
-// not a part of "1:0.42%", nor is "-3%" progress. A row of dots or hyphens leads up to it.
+// mayPrecede reports whether a number after this text stands by itself: "0.42%" in "1:0.42%" doesn't,
+// and "-3%" is not progress. A row of dots or hyphens may lead up to a number.
 func mayPrecede(before []byte) bool {
 	if len(before) == 0 {
 		return true
@@ -132,24 +132,23 @@ func mayPrecede(before []byte) bool {
 	return !isWord(b) && !bytes.HasSuffix(before, []byte(wideSign))
 }
 
-// mayFollow reports whether what stands behind a percentage leaves it one: no letter does ("%20b"),
-// except of scripts that have no spaces between words.
+// mayFollow reports whether a percentage may be followed by this text. It may not be a letter ("%20b"),
+// except in scripts that put no spaces between words.
 func mayFollow(after []byte) bool {
 	if len(after) == 0 {
 		return true
 	}
-	const kana = 0xE3 // begins the first of those scripts in UTF-8
+	const kana = 0xE3 // first UTF-8 byte of those scripts, from kana on
 	return after[0] != '%' && (!isWord(after[0]) || after[0] >= kana) && !bytes.HasPrefix(after, []byte(wideSign))
 }
 
-// spaceBefore returns where the one space before a position begins that may part a number from its
-// sign; the position itself if there is none.
+// spaceBefore returns where the space between a number and its sign begins; at itself if there is none.
 func spaceBefore(line []byte, at int) int {
 	if byteBefore(line, at) == ' ' {
 		return at - 1
 	}
 	if at > 0 && line[at-1] >= utf8.RuneSelf {
-		for _, space := range []string{"\u00A0", "\u202F", "\u2009"} { // they don't break the line, or are thin
+		for _, space := range []string{"\u00A0", "\u202F", "\u2009"} { // no-break and thin spaces
 			if bytes.HasSuffix(line[:at], []byte(space)) {
 				return at - len(space)
 			}
@@ -158,7 +157,7 @@ func spaceBefore(line []byte, at int) int {
 	return at
 }
 
-// digitBefore returns how many bytes the digit at the end of text has, 0 if it is none.
+// digitBefore returns the size in bytes of the digit at the end of text, 0 if there is none.
 func digitBefore(text []byte) int {
 	const wide = len("\uFF10")
 	switch n := len(text); {
@@ -181,7 +180,7 @@ func digitsBefore(line []byte, at int) int {
 	}
 }
 
-// markBefore returns how many bytes the point or comma at the end of text has, 0 if it is none.
+// markBefore returns the size in bytes of the point or comma at the end of text, 0 if there is none.
 func markBefore(text []byte) int {
 	switch n := len(text); {
 	case n > 0 && isMark(text[n-1]):
@@ -192,7 +191,7 @@ func markBefore(text []byte) int {
 	return 0
 }
 
-// byteBefore is 0 at the beginning.
+// byteBefore returns the byte before a position, 0 at the start of the line.
 func byteBefore(line []byte, at int) byte {
 	if at == 0 {
 		return 0

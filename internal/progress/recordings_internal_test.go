@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A recording is what a real tool said, and when; testdata/record.go makes them.
+// A recording is the output of a real tool, with times; testdata/record.go makes them.
 type recording struct {
 	version string
 	pieces  []piece
@@ -45,12 +45,12 @@ func readRecording(t *testing.T, file string) (r recording) {
 		}
 	}
 	if r.version == "" || len(r.pieces) == 0 {
-		t.Fatalf("%s has no version, or nothing was said", file)
+		t.Fatalf("%s has no version or no output", file)
 	}
 	return r
 }
 
-// replay has a tracker read a recording.
+// replay feeds a recording to a tracker.
 func (r recording) replay(tracker *Tracker, coverage Coverage) {
 	s := Scanner{Line: tracker.Line, Terminal: tracker.Terminal, Coverage: coverage}
 	for i, p := range r.pieces {
@@ -62,7 +62,7 @@ func (r recording) replay(tracker *Tracker, coverage Coverage) {
 	s.Flush()
 }
 
-// seen is a Reporter that sums up what it is told.
+// seen is a Reporter that summarises what is reported.
 type seen struct {
 	log
 	steps, resets int
@@ -83,8 +83,8 @@ func (s *seen) SetProgress(p float64) {
 func (s *seen) ResetProgress()          { s.resets, s.known = s.resets+1, false }
 func (s *seen) Impacted(r string) error { s.add("impacted: %s", r); return nil }
 
-// Every recording is read as told here: how often it advanced at least, how often it began anew,
-// and how far it was before the end ("" is unknown).
+// For each recording: the least number of advances, the number of restarts, and the last progress
+// before the end ("" is unknown).
 func TestRecordings(t *testing.T) {
 	const number = `(?P<done>\d+)`
 	for _, c := range []struct {
@@ -141,7 +141,7 @@ func TestRecordings(t *testing.T) {
 	} {
 		name := c.name
 		if c.pattern != "" {
-			name += " by a pattern"
+			name += "  by a pattern"
 		}
 		t.Run(name, func(t *testing.T) {
 			r := readRecording(t, filepath.Join("testdata", "recordings", c.name+".rec"))
@@ -169,7 +169,7 @@ func TestRecordings(t *testing.T) {
 	}
 }
 
-// No recording lies there unread.
+// Every recording is used.
 func TestAllRecordingsAreRead(t *testing.T) {
 	source, err := os.ReadFile("recordings_test.go")
 	if err != nil {
@@ -181,7 +181,7 @@ func TestAllRecordingsAreRead(t *testing.T) {
 	}
 	for _, file := range files {
 		if name := strings.TrimSuffix(filepath.Base(file), ".rec"); !strings.Contains(string(source), strconv.Quote(name)) {
-			t.Errorf("%s is not read by any test", file)
+			t.Errorf("no test reads %s", file)
 		}
 	}
 }

@@ -6,38 +6,37 @@ import (
 )
 
 const (
-	// maxLine is how much of a line is looked at for a guess, in bytes, and how much of a text is kept;
-	// what follows is skipped.
+	// maxLine is how many bytes of a line are kept for a guess or a text; the rest is skipped.
 	maxLine = 4096
-	// maxMatched is the same where all lines count: a user's pattern may match far behind.
+	// maxMatched is the same for AllLines and AllLinesOnce: a user's pattern may match far into a line.
 	maxMatched = 256 << 10
-	// maxCommand is how long an operating system command may be to be looked at.
+	// maxCommand is the longest operating system command (OSC) that is read.
 	maxCommand = 32
 )
 
-// Coverage is which lines of a stream are emitted, and when.
+// Coverage says which lines of a stream are emitted, and when.
 type Coverage int
 
 const (
-	// SomeLines is for a guess: those at the end of each piece of a flood stand for the rest of
-	// it. One that has not ended is emitted at a Pause.
+	// SomeLines is for a guess: in a flood, only the lines at the end of each piece are emitted. An
+	// unfinished line is emitted by Pause.
 	SomeLines Coverage = iota
-	// AllLines is for what may stand on any line. One that has not ended is emitted at a Pause,
-	// and again if it goes on after that.
+	// AllLines emits every line. An unfinished line is emitted by Pause, and again if it continues
+	// after that.
 	AllLines
 	// AllLinesOnce is for counting: each line is emitted exactly once, when it has ended.
 	AllLinesOnce
 )
 
-// A Scanner is written a stream of output and tells the lines that it shows. Escape sequences
-// (ECMA-48) and control characters are left out; a carriage return ends a line, as the next
-// one is written over it, and so does whatever moves the cursor. Its memory is bounded whatever
-// the stream is. The zero value is ready; it is for one goroutine.
+// A Scanner splits the output written to it into the lines that a reader would see. It removes escape
+// sequences (ECMA-48) and control characters. A carriage return ends a line, as the next one overwrites
+// it, and so does anything that moves the cursor. Memory use is bounded for any stream. The zero value
+// is ready for use; it is for one goroutine.
 type Scanner struct {
-	// Line is told each line that has something on it: as bytes that are valid only during
-	// the call, and need not be valid UTF-8 (see Text). Nil: nobody is told.
+	// Line is called with each line that isn't blank, unless it is nil. The bytes are valid only
+	// during the call and may not be valid UTF-8 (see Text).
 	Line func(line []byte)
-	// Terminal is told what the terminal's progress escape says.
+	// Terminal is called with each progress escape of a terminal, unless it is nil.
 	Terminal func(TerminalProgress)
 	// Coverage says which lines are emitted, and when.
 	Coverage Coverage
@@ -45,11 +44,11 @@ type Scanner struct {
 	line    []byte
 	emitted bool // the line was emitted before its end
 	state   escape
-	c2      bool // the last byte began a control character of U+0080 to U+009F
+	c2      bool // the last byte may be the first of a control character, U+0080 to U+009F
 	command []byte
 }
 
-// escape is where in an escape sequence a stream is.
+// escape is a position within an escape sequence.
 type escape int
 
 const (
@@ -59,7 +58,7 @@ const (
 	control        // in a control sequence, which ends with a byte of 0x40 to 0x7E
 	text           // in a control string other than a command, which ends with BEL or ST
 	command        // in an operating system command, which ends with BEL or ST
-	ending         // after ESC in one of both
+	ending         // after an ESC in one of these two
 )
 
 const esc = 0x1B
@@ -84,7 +83,7 @@ func (s *Scanner) scan(p []byte) {
 				continue
 			}
 			if p[i] < '\b' {
-				i++ // says nothing
+				i++ // has no meaning
 				continue
 			}
 		}
@@ -93,7 +92,7 @@ func (s *Scanner) scan(p []byte) {
 	}
 }
 
-// plainLength is how many bytes at the start of p are only shown.
+// plainLength returns how many bytes at the start of p are plain text.
 func plainLength(p []byte) int {
 	for i, b := range p {
 		if b < 0x20 || b == 0x7F || b == 0xC2 {
@@ -103,8 +102,8 @@ func plainLength(p []byte) int {
 	return len(p)
 }
 
-// Pause emits the line that has not ended yet. It is for a stream that has been quiet for a
-// moment, so that what stands there is what its reader sees.
+// Pause emits the unfinished line. It is called when a stream has been quiet for a moment, so that this
+// line is what a reader sees now.
 func (s *Scanner) Pause() {
 	if s.Pending() {
 		s.emit()
@@ -112,7 +111,7 @@ func (s *Scanner) Pause() {
 	}
 }
 
-// Pending reports whether Pause would emit something.
+// Pending reports whether Pause would emit a line.
 func (s *Scanner) Pending() bool { return s.Coverage != AllLinesOnce && !s.emitted && len(s.line) > 0 }
 
 // Flush ends the last line of a stream.
@@ -140,7 +139,7 @@ func (s *Scanner) byte(b byte) {
 	s.take(b)
 }
 
-// c1 takes U+0080 to U+009F, which are short for ESC and a byte of 0x40 to 0x5F.
+// c1 handles U+0080 to U+009F, which are short for ESC and a byte of 0x40 to 0x5F.
 func (s *Scanner) c1(b byte) {
 	switch {
 	case s.state == text, s.state == command, s.state == ending:
@@ -154,7 +153,7 @@ func (s *Scanner) c1(b byte) {
 
 func (s *Scanner) take(b byte) {
 	if b == '\n' || b == '\r' {
-		s.state = ground // whatever was begun
+		s.state = ground // aborts the current sequence
 		s.end()
 		return
 	}
@@ -198,7 +197,7 @@ func (s *Scanner) visible(b byte) {
 	switch {
 	case b == esc:
 		s.state = started
-	case b == '\b', b == '\v', b == '\f': // the cursor moves, as with a carriage return
+	case b == '\b', b == '\v', b == '\f': // moves the cursor, as a carriage return does
 		s.end()
 	case b == '\t':
 		s.show([]byte{' '})
@@ -207,7 +206,7 @@ func (s *Scanner) visible(b byte) {
 	}
 }
 
-// introduced takes the byte after an ESC.
+// introduced handles the byte after an ESC.
 func (s *Scanner) introduced(b byte) {
 	switch {
 	case b == '[':
@@ -230,8 +229,8 @@ func (s *Scanner) introduced(b byte) {
 	}
 }
 
-// controlled takes the last byte of a control sequence: those that move the cursor, or erase
-// the screen, begin a new line.
+// controlled handles the last byte of a control sequence. A sequence that moves the cursor or erases
+// the screen ends the line.
 func (s *Scanner) controlled(b byte) {
 	if b >= 'A' && b <= 'J' && b != 'C' || b == 'd' || b == 'f' {
 		s.end()
@@ -246,7 +245,7 @@ func (s *Scanner) endString() {
 	s.command = s.command[:0]
 }
 
-// show adds to the line.
+// show appends to the line.
 func (s *Scanner) show(p []byte) {
 	if room := s.longest() - len(s.line); len(p) > room {
 		p = p[:room]
@@ -257,7 +256,7 @@ func (s *Scanner) show(p []byte) {
 	}
 }
 
-// longest is how much of a line is looked at.
+// longest returns how many bytes of a line are kept.
 func (s *Scanner) longest() int {
 	if s.Coverage == SomeLines {
 		return maxLine

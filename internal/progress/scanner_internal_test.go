@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// scan writes the stream in pieces of a size and returns what was emitted.
+// scan writes the stream in pieces of the given size and returns what was emitted.
 func scan(in string, piece int, coverage Coverage) (emitted []string) {
 	s := Scanner{
 		Coverage: coverage,
@@ -72,7 +72,7 @@ func TestScanner(t *testing.T) {
 	}
 }
 
-// Of a line that is too long its start is told, and nothing behind is lost.
+// Only the start of a line that is too long is passed on, and nothing after it is lost.
 func TestScannerLongLines(t *testing.T) {
 	for coverage, most := range map[Coverage]int{SomeLines: 4096, AllLines: 256 << 10, AllLinesOnce: 256 << 10} {
 		for _, piece := range []int{1 << 20, 4096, 1000} {
@@ -90,7 +90,7 @@ func TestScannerLongLines(t *testing.T) {
 	}
 }
 
-// A pattern finds what stands far behind on its line, whether that has ended or not.
+// A pattern matches far into a line, whether the line has ended or not.
 func TestPatternFarBehind(t *testing.T) {
 	p, err := ParsePattern(`"percent": *(?P<percent>[\d.,]+)`, 0)
 	if err != nil {
@@ -115,7 +115,7 @@ func TestScannerFlood(t *testing.T) {
 	flood.WriteString(" \n\r\n\n")
 	for _, coverage := range []Coverage{AllLines, AllLinesOnce} {
 		if emitted := scan(flood.String(), 1<<16, coverage); len(emitted) != 100_000 {
-			t.Errorf("emitted %d lines, want every one", len(emitted))
+			t.Errorf("emitted %d lines, want all", len(emitted))
 		}
 	}
 	emitted := scan(flood.String(), 1<<16, SomeLines)
@@ -124,12 +124,12 @@ func TestScannerFlood(t *testing.T) {
 	}
 	for _, line := range emitted {
 		if !strings.HasPrefix(line, "line ") || strings.Count(line, "line") != 1 {
-			t.Fatalf("emitted %q, which was never a line", line)
+			t.Fatalf("emitted %q, which is not a line of the input", line)
 		}
 	}
 }
 
-// What goes over from one piece to the next must not be lost where lines are skipped.
+// What spans two pieces must not be lost where lines are skipped.
 func TestScannerFloodSeams(t *testing.T) {
 	one := strings.Repeat("a short line\n", 1000)
 	emitted := scan("begin"+one+"\x1b]9;4;1;5"+"\aend", len("begin"+one)+9, SomeLines)
@@ -138,7 +138,7 @@ func TestScannerFloodSeams(t *testing.T) {
 	}
 }
 
-// Progress escapes count wherever they are in a flood, and what is skipped leaves nothing behind.
+// A progress escape counts anywhere in a flood, and skipping leaves no state behind.
 func TestScannerFloodOfEscapes(t *testing.T) {
 	colours := strings.Repeat("\x1b[31mred\x1b[0m\n", 2000)
 	for _, c := range []struct{ name, in string }{
@@ -185,12 +185,12 @@ func testMemoryIsBounded(t *testing.T, begin string, coverage Coverage) {
 			_, _ = s.Write(block)
 		}
 		if cap(s.line) > 2*s.longest() || cap(s.command) > 4*maxCommand {
-			t.Errorf("%q: it holds %d and %d bytes", unit, cap(s.line), cap(s.command))
+			t.Errorf("%q: the scanner holds %d and %d bytes", unit, cap(s.line), cap(s.command))
 		}
 	}
 }
 
-// Of a line of a gigabyte the start is told, once, and what comes behind it is not lost.
+// Only the start of a line of a gigabyte is passed on, once, and what follows it is not lost.
 func TestScannerGigabyte(t *testing.T) {
 	block := bytes.Repeat([]byte("50% "), 1<<18)
 	for coverage, size := range map[Coverage]int{SomeLines: 1 << 30, AllLines: 1 << 25, AllLinesOnce: 1 << 25} {
@@ -219,12 +219,12 @@ func testPause(t *testing.T, coverage Coverage) {
 	write := func(p string) { _, _ = s.Write([]byte(p)) }
 	write("\r10%")
 	if !s.Pending() {
-		t.Error("nothing is pending")
+		t.Error("Pending is false")
 	}
 	s.Pause()
 	s.Pause()
 	if s.Pending() {
-		t.Error("something is pending")
+		t.Error("Pending is true")
 	}
 	write("\r20")
 	write("%")
@@ -235,13 +235,13 @@ func testPause(t *testing.T, coverage Coverage) {
 	}
 }
 
-// What is counted must not be told before its end, or it would be told twice.
+// A line that is counted must not be passed on before its end, or it would be counted twice.
 func TestPauseOfWhatIsCounted(t *testing.T) {
 	var emitted []string
 	s := Scanner{Coverage: AllLinesOnce, Line: func(line []byte) { emitted = append(emitted, string(line)) }}
 	_, _ = s.Write([]byte("moved"))
 	if s.Pending() {
-		t.Error("something is pending")
+		t.Error("Pending is true")
 	}
 	s.Pause()
 	_, _ = s.Write([]byte(" a\n"))
@@ -273,7 +273,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// checkText fails unless the text can be shown on any terminal, as one line.
+// checkText fails unless the text is a single line that any terminal can show.
 func checkText(t *testing.T, text string) {
 	t.Helper()
 	unfit := func(r rune) bool { return unicode.IsControl(r) || r != ' ' && unicode.IsSpace(r) || bidi(r) }
@@ -298,7 +298,7 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-// What is in a sequence must not be left behind, whatever stands around it.
+// The content of a sequence must be removed, whatever surrounds it.
 func FuzzTextWithoutSequences(f *testing.F) {
 	f.Add("before", "after", uint8(0))
 	sequences := []string{"\x1b[1;31m", "\x1b[m", "\x1b]0;title\a", "\x1b]8;;http://x\x1b\\", "\x1bPq#0\x1b\\", "\x1b(B", "\u009b31m", "\u009d0;title\u009c", "\x1b=", "\x00", "\x7f"}
@@ -346,7 +346,7 @@ func FuzzScanner(f *testing.F) {
 			t.Errorf("in one piece %q, in small ones %q", whole, pieces)
 		}
 		if cap(s.line) > 2*s.longest() || cap(s.command) > 4*maxCommand {
-			t.Errorf("it holds %d and %d bytes", cap(s.line), cap(s.command))
+			t.Errorf("the scanner holds %d and %d bytes", cap(s.line), cap(s.command))
 		}
 	})
 }

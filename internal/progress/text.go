@@ -5,16 +5,16 @@ import (
 	"unicode"
 )
 
-// Text makes what a command said fit for people, who may read it on their terminals: valid
-// UTF-8 without escape sequences, control characters and what turns the text around it, on one
-// line, no spaces at its ends, at most limit code points and then an ellipsis. All that comes
-// from a command into a state goes through here.
+// Text prepares a command's text for people, who may read it on a terminal: valid UTF-8 on one line,
+// without escape sequences, control characters and characters that change the text direction, trimmed,
+// and cut to limit code points plus an ellipsis. Everything from a command that becomes a state goes
+// through here.
 func Text(said []byte, limit int) string {
 	var lines []byte
 	s := Scanner{Coverage: AllLinesOnce, Line: func(line []byte) { lines = append(append(lines, line...), ' ') }}
 	_, _ = s.Write(said)
 	s.Flush()
-	text := strings.TrimSpace(strings.Map(plain, string(lines))) // U+FFFD for what is not valid
+	text := strings.TrimSpace(strings.Map(plain, string(lines))) // U+FFFD replaces invalid UTF-8
 	runes := 0
 	for i := range text {
 		if runes == limit {
@@ -25,7 +25,7 @@ func Text(said []byte, limit int) string {
 	return text
 }
 
-// plain is what is shown for r, -1 for nothing.
+// plain returns the character to show for r, -1 for none.
 func plain(r rune) rune {
 	switch {
 	case unicode.IsSpace(r):
@@ -36,8 +36,8 @@ func plain(r rune) rune {
 	return r
 }
 
-// bidi is true for what would turn the text around it: a terminal may show it as something
-// else than it is.
+// bidi says whether r changes the text direction: a terminal may then show something other than the
+// text says.
 func bidi(r rune) bool {
 	return r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A Reporter takes what a Tracker reports, as a kapi.Handle does. Impacted and Recovered may take
-// their time; the others return at once.
+// A Reporter receives what a Tracker reports; a kapi.Handle is one. Impacted and Recovered may block;
+// the other methods must not.
 type Reporter interface {
 	SetProgress(float64)
 	ResetProgress()
@@ -16,9 +16,9 @@ type Reporter interface {
 	Recovered() error
 }
 
-// A Tracker makes one report of all that a command says. Of several sources of progress the
-// best that has spoken counts: notices, the terminal's escape, lines; until it says that it
-// has no more to say. Its methods may be called concurrently, and wait for nobody.
+// A Tracker combines everything that a command says into one report. The best source of progress that
+// has spoken counts (notices, then the terminal's escape, then lines), until it says that it has
+// nothing more to report. Its methods may be called concurrently; only Run blocks.
 type Tracker struct {
 	reporter Reporter
 	pattern  *Pattern // nil: guess
@@ -27,17 +27,17 @@ type Tracker struct {
 	mu       sync.Mutex
 	guess    Guess
 	source   source
-	progress float64 // NaN while it is unknown
+	progress float64 // NaN while unknown
 	stater   source
 	state    string
-	left     string // what is said instead of the state; see Left
+	left     string // replaces the state; see Left
 	moved    time.Time
-	troubles [kinds]string // why the action is impacted, by kind
+	troubles [kinds]string // by kind: why the action is impacted
 
-	wake chan struct{} // troubles or moved are new; holds one
+	wake chan struct{} // has capacity one; signals that troubles or moved changed
 }
 
-// source is where progress or state comes from; a higher one beats the lower ones.
+// source is where progress or state comes from; higher values take precedence.
 type source int
 
 const (
@@ -47,7 +47,7 @@ const (
 	notices
 )
 
-// The kinds of troubles, the worst first.
+// The kinds of trouble, the worst first.
 const (
 	ourFault = iota
 	said
@@ -55,11 +55,11 @@ const (
 	kinds
 )
 
-// mostOfGuess is what a guess shows at most before the end.
+// mostOfGuess is the highest progress that a guess reports before the end.
 const mostOfGuess = 0.99
 
-// NewTracker returns a Tracker that reads lines by pattern, or guesses if that is nil. If
-// neither progress nor state moves for stall, the action is impacted; 0 is no limit.
+// NewTracker returns a Tracker that reads lines with pattern, or guesses if pattern is nil. If neither
+// progress nor state changes for stall, the action is impacted; 0 means no limit.
 func NewTracker(r Reporter, pattern *Pattern, stall time.Duration) *Tracker {
 	return &Tracker{
 		reporter: r, pattern: pattern, stall: stall,
@@ -67,7 +67,7 @@ func NewTracker(r Reporter, pattern *Pattern, stall time.Duration) *Tracker {
 	}
 }
 
-// Line takes a line of output.
+// Line handles a line of output.
 func (t *Tracker) Line(line []byte) {
 	if t.pattern == nil && !hasPercent(line) {
 		return
@@ -99,7 +99,7 @@ func (t *Tracker) guessFrom(line []byte) {
 	}
 }
 
-// Terminal takes what the terminal's progress escape says.
+// Terminal handles a progress escape.
 func (t *Tracker) Terminal(p TerminalProgress) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -120,7 +120,7 @@ func (t *Tracker) Terminal(p TerminalProgress) {
 	t.trouble(said, trouble)
 }
 
-// Notice takes what the command says through systemd's notify protocol.
+// Notice handles a datagram of systemd's notify protocol.
 func (t *Tracker) Notice(n Notice) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -144,7 +144,7 @@ func (t *Tracker) Notice(n Notice) {
 	}
 }
 
-// Completed says that the command has succeeded: what was guessed is all done.
+// Completed says that the command succeeded, so guessed progress is complete.
 func (t *Tracker) Completed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -153,7 +153,7 @@ func (t *Tracker) Completed() {
 	}
 }
 
-// report takes a progress; a lower one begins a new phase if anew is true, and is ignored
+// report takes a progress value. A lower one begins a new phase if anew is true, and is ignored
 // otherwise.
 func (t *Tracker) report(from source, p float64, anew bool) {
 	if from < t.source {
@@ -174,7 +174,7 @@ func (t *Tracker) report(from source, p float64, anew bool) {
 	t.move()
 }
 
-// reset makes the progress unknown, by the word of a source that goes on to count.
+// reset makes the progress unknown; from continues to count.
 func (t *Tracker) reset(from source) {
 	if from < t.source {
 		return
@@ -183,8 +183,8 @@ func (t *Tracker) reset(from source) {
 	t.forget()
 }
 
-// giveUp takes note that a source says nothing of the progress any more: if it was the one
-// that counts, the next to speak does.
+// giveUp is called when a source has no more progress to report. If it was the one that counts, the
+// next source to speak takes over.
 func (t *Tracker) giveUp(from source) {
 	if from == t.source {
 		t.source = nobody
@@ -201,8 +201,7 @@ func (t *Tracker) forget() {
 	t.move()
 }
 
-// say takes a state; with an empty one a source says that it has no more to say, and the
-// others count again.
+// say takes a state; with "" the source has nothing more to say, and the others count again.
 func (t *Tracker) say(from source, state string) {
 	if from < t.stater {
 		return

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A log is a Reporter that writes down what it is told.
+// A log is a Reporter that records what it is told.
 type log struct {
 	mu    sync.Mutex
 	calls []string
@@ -124,16 +124,16 @@ func TestTrackerTroubles(t *testing.T) {
 		after(9*time.Minute, `"a"`)
 		after(2*time.Minute, "impacted: alive, but no progress for 10 min")
 		after(time.Hour, "")
-		tracker.Notice(ParseNotice([]byte("STATUS=a"))) // says nothing new
+		tracker.Notice(ParseNotice([]byte("STATUS=a"))) // nothing new
 		after(time.Minute, "")
 		tracker.Notice(ParseNotice([]byte("X_KAPI_PROGRESS=0.1")))
 		after(time.Minute, "0.1, recovered")
 		tracker.Terminal(TerminalProgress{TerminalError, -1})
 		after(time.Minute, "impacted: the command reports an error")
-		after(10*time.Minute, "") // the stall is the lesser trouble
+		after(10*time.Minute, "") // a stall is less serious
 		tracker.Terminal(TerminalProgress{TerminalPaused, -1})
 		after(time.Minute, "impacted: the command is paused")
-		tracker.Terminal(TerminalProgress{TerminalNormal, 0.2}) // not heard: notices count
+		tracker.Terminal(TerminalProgress{TerminalNormal, 0.2}) // ignored: notices count
 		after(time.Minute, "impacted: alive, but no progress for 10 min")
 		tracker.Notice(ParseNotice([]byte("STATUS=b\nREADY=1")))
 		after(time.Minute, `"b", recovered`)
@@ -149,7 +149,7 @@ func TestTrackerTroubles(t *testing.T) {
 	})
 }
 
-// A strict Reporter fails the test if progress goes back without a reset, or is none.
+// A strict Reporter fails the test if progress decreases without a reset, or is not a number.
 type strict struct {
 	log
 	t    *testing.T
@@ -167,7 +167,7 @@ func (s *strict) ResetProgress() { s.last = -1 }
 
 func (s *strict) SetState(state string) { checkText(s.t, state) }
 
-// Whatever a command says, in whatever way and order, what is reported is in order.
+// Whatever a command says, in any form and order, the reports are consistent.
 func FuzzTracker(f *testing.F) {
 	f.Add("1%\n2%\n9%\n1%\n\x1b]9;4;1;50\a3%\x1b]9;4;0\a\n4%", "X_KAPI_PROGRESS=0.5", uint8(2), uint8(0))
 	f.Add("row 7 of 5\nrow 1 of 5", "STATUS=\x1b[31mx\nX_KAPI_PROGRESS=", uint8(3), uint8(1))

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Left takes what there is to say while the command itself has ended and something that it started
-// goes on. That stands for the state, whoever has said one, until it is "".
+// Left sets a text for the time after the command itself has ended while processes that it started
+// still run. It replaces any state, until it is "".
 func (t *Tracker) Left(text string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -22,14 +22,14 @@ func (t *Tracker) Left(text string) {
 	t.move()
 }
 
-// Fault shows the action as impacted from now on, for a fault that is not the command's.
+// Fault makes the action impacted from now on, because of a fault that is not the command's.
 func (t *Tracker) Fault(reason string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.trouble(ourFault, reason)
 }
 
-// move notes that the command advances.
+// move records that the command advances.
 func (t *Tracker) move() {
 	t.moved = time.Now()
 	if t.troubles[stalled] != "" {
@@ -48,8 +48,7 @@ func (t *Tracker) trouble(kind int, reason string) {
 	}
 }
 
-// Run tells of troubles, and looks whether the command stalls, until ctx ends. It is called
-// once.
+// Run reports trouble and watches for stalls until ctx ends. Call it once.
 func (t *Tracker) Run(ctx context.Context) {
 	var look <-chan time.Time
 	if t.stall > 0 {
@@ -78,8 +77,8 @@ func (t *Tracker) lookForStall() {
 	}
 }
 
-// reportTrouble reports the worst trouble, or that there is none any more, if that is new. An
-// error needs no answer: the reporter knows, and what is said next says it too.
+// reportTrouble reports the worst trouble, or that there is none any more, if that changed. It ignores
+// errors: the reporter knows of them, and the next report will run into them, too.
 func (t *Tracker) reportTrouble(last string) string {
 	t.mu.Lock()
 	worst := ""
@@ -99,7 +98,7 @@ func (t *Tracker) reportTrouble(last string) string {
 	return worst
 }
 
-// duration says "10 min" for ten minutes.
+// duration formats ten minutes as "10 min".
 func duration(d time.Duration) string {
 	switch {
 	case d >= time.Hour && d%time.Hour == 0:

@@ -1,4 +1,4 @@
-// Package scheme knows the schemes with which a token comes in an Authorization header.
+// Package scheme has the schemes of the Authorization header that come with a token.
 package scheme
 
 import "strings"
@@ -10,9 +10,9 @@ const (
 	Bot = "Bot"
 )
 
-// Cut splits what may be an Authorization header, or a token alone, into scheme and secret: "", and
-// the whole text, if it has neither scheme. Schemes are compared in any case (RFC 9110, section
-// 11.1), and returned as they are written.
+// Cut splits an Authorization header, or a token alone, into scheme and secret. If text begins with
+// neither scheme, it returns "" and the whole text. Schemes are compared in any case (RFC 9110, section
+// 11.1) and returned as written.
 func Cut(text string) (scheme, secret string) {
 	word, rest, ok := strings.Cut(text, " ")
 	if ok && (strings.EqualFold(word, Bearer) || strings.EqualFold(word, Bot)) {

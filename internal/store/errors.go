@@ -7,17 +7,18 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// What a store answers to its peer, and users never see.
+// Errors of a store that only its peer handles; users never see them.
 var (
-	// ErrBehind: the feed was asked for since a seq below the purged one, so endings may be missing,
-	// and the view must be reloaded.
+	// ErrBehind is returned when the feed is asked for since a seq below the purged one: endings may be
+	// missing, so the view must be reloaded.
 	ErrBehind = errors.New("the feed no longer reaches back to that seq")
-	// ErrKeyTaken: a write breaks the uniqueness of keys. Nothing of that transaction was kept.
+	// ErrKeyTaken is returned when a write breaks the uniqueness of keys. Nothing of the transaction
+	// was kept.
 	ErrKeyTaken = errors.New("a key is held already")
 )
 
-// A BusyError is what a store answers when a transaction that is still open claims keys, so that
-// nobody can say yet whether they are held. Nothing was kept. It wraps ErrUnavailable.
+// A BusyError is returned when an open transaction claims some of the keys, so that it isn't known yet
+// whether they are held. Nothing was kept. It wraps ErrUnavailable.
 type BusyError struct{ Keys []string }
 
 func (e *BusyError) Error() string {

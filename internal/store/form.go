@@ -2,7 +2,7 @@ package store
 
 import "strings"
 
-// IsID reports whether a text has the form of an id or an epoch.
+// IsID reports whether text has the form of an id or an epoch.
 func IsID(text string) bool {
 	const longest = 64
 	return text != "" && len(text) <= longest && strings.IndexFunc(text, func(r rune) bool {

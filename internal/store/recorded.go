@@ -9,15 +9,15 @@ import (
 
 // A RecordedStart is a start as a store keeps it until it is adopted.
 type RecordedStart struct {
-	// ID is that of the action.
+	// ID is the action's id.
 	ID string
-	// Keys are those that it holds already.
+	// Keys are the keys that the action holds already.
 	Keys []string
 	// Data is the rest, for this package alone to read.
 	Data []byte
 }
 
-// recordedData is RecordedStart.Data.
+// recordedData is what RecordedStart.Data encodes.
 type recordedData struct {
 	Title            string      `json:"title"`
 	Description      string      `json:"description"`
@@ -26,7 +26,7 @@ type recordedData struct {
 	Runner           kapi.Runner `json:"runner"`
 }
 
-// Recorded returns a start to be recorded, of a record that nobody has seen yet.
+// Recorded returns the start to record for r, which no peer has seen yet.
 func Recorded(r *Record) (RecordedStart, error) {
 	data, err := json.Marshal(recordedData{r.Title, r.Description, r.ReleaseOnFailure, r.LeaveRunning, *r.Runner})
 	if err != nil {
@@ -35,11 +35,11 @@ func Recorded(r *Record) (RecordedStart, error) {
 	return RecordedStart{ID: r.ID, Keys: r.Keys, Data: data}, nil
 }
 
-// Record returns the action that the start is of, as a refusal names it: pending, without a seq.
+// Record returns the action that was started, as a refusal names it: pending, without a seq.
 func (s RecordedStart) Record() (Record, error) {
 	var d recordedData
 	if err := json.Unmarshal(s.Data, &d); err != nil {
-		return Record{}, fmt.Errorf("start %s, which a transaction has recorded, can't be read: %w", s.ID, err)
+		return Record{}, fmt.Errorf("can't read start %s, recorded by a transaction: %w", s.ID, err)
 	}
 	return Record{
 		Action: kapi.Action{

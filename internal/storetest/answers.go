@@ -9,8 +9,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// testAnswers: what a request was answered is found by its sender and key, at every handle,
-// and only if its transaction was kept.
+// testAnswers: the answer to a request is found by its sender and key, at every handle, and only if its
+// transaction was kept.
 func testAnswers(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	answer := func(by, key, action string) store.Answer {
@@ -35,19 +35,19 @@ func testAnswers(t *testing.T, b Backend) {
 			t.Errorf("loaded %+v, want %+v", l.Answers, ada)
 		}
 	}
-	// Its time is not over, whatever became of its action.
+	// The answer's retention has not passed, even if its action is gone.
 	purge(t, stores[1], time.Now().UnixMilli(), 10, 0)
 	if l := load(t, stores[1], store.Batch{Requests: []store.Request{ada.Request}}); len(l.Answers) != 1 {
-		t.Error("a purge took an answer of an ongoing action")
+		t.Error("a purge deleted the answer of an ongoing action")
 	}
 }
 
-// testSecret: all who open a store are told the same secret, and of another store another.
+// testSecret: every handle of a store gets the same secret, and another store has another.
 func testSecret(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	one, two := snapshot(t, stores[0]).Secret, snapshot(t, stores[1]).Secret
 	if len(one) < 32 || !bytes.Equal(one, two) {
-		t.Errorf("secrets of %d and %d bytes, the same: %v", len(one), len(two), bytes.Equal(one, two))
+		t.Errorf("got secrets of %d and %d bytes, equal: %v; want at least 32 bytes, equal", len(one), len(two), bytes.Equal(one, two))
 	}
 	if other := snapshot(t, b.handles(t, 1)[0]).Secret; bytes.Equal(one, other) {
 		t.Error("another store has the same secret")

@@ -15,12 +15,12 @@ func testEmpty(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	first := snapshot(t, stores[0])
 	if first.Seq != 0 || first.Purged != 0 || first.Epoch == "" || len(first.Records) != 0 {
-		t.Errorf("a new store has seq and purged 0, an epoch and no records; got %+v", first)
+		t.Errorf("got a new store with %+v, want seq and purged 0, an epoch and no records", first)
 	}
 	for i, s := range stores {
 		page := feed(t, s, 0)
 		if page.Head != first.Head || len(page.Records) != 0 {
-			t.Errorf("Feed(0) at handle %d of a new store: %+v, want the head %+v and no records", i, page, first.Head)
+			t.Errorf("Feed(0) at handle %d of a new store: got %+v, want the head %+v and no records", i, page, first.Head)
 		}
 		if all := runnersOf(t, s, "r"); len(all) != 0 {
 			t.Errorf("a new store knows runners: %v", all)
@@ -32,10 +32,10 @@ func testEmpty(t *testing.T, b Backend) {
 	}
 }
 
-// extremes are records at the limits of what an action may say.
+// extremes returns records at the limits of what an action may contain.
 func extremes() []store.Record {
 	plain := bare("plain")
-	zero := full("zero") // optional fields that are there and are 0
+	zero := full("zero") // optional fields that are present and 0
 	zero.Progress, zero.ExitCode, zero.Runner = new(float64), new(int), &kapi.Runner{}
 	zero.Keys, zero.State, zero.Silence, zero.CancelledBy = nil, "", "", ""
 
@@ -79,7 +79,7 @@ func testRoundTrip(t *testing.T, b Backend) {
 	checkReads(t, stores[1], written)
 }
 
-// checkReads compares all ways of reading with what was written, in order of seq.
+// checkReads compares what each way of reading returns with what was written, in order of seq.
 func checkReads(t *testing.T, s store.Store, written []store.Record) {
 	t.Helper()
 	var ongoing []store.Record
@@ -100,7 +100,7 @@ func checkReads(t *testing.T, s store.Store, written []store.Record) {
 	}
 }
 
-// load returns what Commit hands to decide.
+// load returns what Commit passes to decide.
 func load(t tb, s store.Store, b store.Batch) (l store.Loaded) {
 	t.Helper()
 	err := s.Commit(within(t), b, func(loaded store.Loaded) (store.Writes, error) {
@@ -117,21 +117,21 @@ func testUpdate(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	before := insert(t, stores[0], bare("up"), full("down"))
 	up, down := full("up"), bare("down")
-	// What never changes.
+	// These fields never change.
 	for i, r := range []*store.Record{&up, &down} {
 		r.Title, r.Description, r.CreatedAt, r.Sender = before[i].Title, before[i].Description, before[i].CreatedAt, before[i].Sender
 	}
 	down.ReleaseOnFailure = false
 	checkReads(t, stores[1], update(t, stores[0], up, down))
-	// A tombstone is in the feed and is found, but is not in the snapshot.
+	// A tombstone is in the feed and found by its id, but not in the snapshot.
 	tombstones := update(t, stores[1], ended(down, kapi.StatusCompleted, 5), ended(up, kapi.StatusAborted, 6))
 	checkReads(t, stores[0], tombstones)
 	if head := snapshot(t, stores[0]).Seq; head != 6 {
-		t.Errorf("after 6 changes the head's seq is %d", head)
+		t.Errorf("after 6 changes the head's seq is %d, want 6", head)
 	}
 }
 
-// testLarge: a batch of many changes is kept as one of few is.
+// testLarge: a batch of many changes is stored like one of few.
 func testLarge(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	const n = 100
@@ -180,8 +180,8 @@ func testDecideFails(t *testing.T, b Backend) {
 		}.number(l.Seq)
 		return w, refusal
 	})
-	if err != refusal { //nolint:errorlint // as it is, not wrapped
-		t.Errorf("Commit returned %#v, want decide's error as it is", err)
+	if err != refusal { //nolint:errorlint // unchanged, not wrapped
+		t.Errorf("Commit returned %#v, want decide's error unchanged", err)
 	}
 	if called != 1 {
 		t.Errorf("decide was called %d times, want once", called)
@@ -189,17 +189,17 @@ func testDecideFails(t *testing.T, b Backend) {
 	unchanged(t, s, before, "k")
 }
 
-// unchanged checks that nothing was kept of a failed commit that also would have
-// claimed the keys and added a runner.
+// unchanged checks that nothing was kept of a failed commit that would also have claimed the keys and
+// added a runner.
 func unchanged(t *testing.T, s store.Store, before store.Page, keys ...string) {
 	t.Helper()
 	after := feed(t, s, 0)
 	if after.Head != before.Head {
-		t.Errorf("the head went from %+v to %+v, though nothing was committed", before.Head, after.Head)
+		t.Errorf("the head went from %+v to %+v although nothing was committed", before.Head, after.Head)
 	}
-	sameAll(t, "the feed after a commit that failed", after.Records, before.Records)
+	sameAll(t, "the feed after a failed commit", after.Records, before.Records)
 	if all := runnersOf(t, s, "r"); len(all) != 0 {
-		t.Errorf("a runner of a commit that failed was kept: %v", all)
+		t.Errorf("a runner of a failed commit was kept: %v", all)
 	}
 	for _, key := range keys {
 		claim := []store.Claim{{Key: key, Action: "after"}}

@@ -17,8 +17,8 @@ const (
 	commitsPerWriter = 25
 )
 
-// testSerialised: decide never sees a head that is not the newest, and seqs have no gaps,
-// whichever handle the commits come from.
+// testSerialised: decide always gets the newest head, and seqs have no gaps, whichever handle the
+// commits come from.
 func testSerialised(t *testing.T, b Backend) {
 	stores := b.handles(t, 3)
 	var head atomic.Uint64
@@ -31,14 +31,14 @@ func testSerialised(t *testing.T, b Backend) {
 			for i := range commitsPerWriter {
 				err := s.Commit(within(t), store.Batch{Since: since}, func(l store.Loaded) (store.Writes, error) {
 					if inside.Add(1) != 1 {
-						t.Error("two write transactions decide at the same time")
+						t.Error("two write transactions called decide at the same time")
 					}
 					defer inside.Add(-1)
 					if want := head.Load(); l.Seq != want {
-						t.Errorf("decide sees the head %d, want the newest, %d", l.Seq, want)
+						t.Errorf("decide got the head %d, want the newest, %d", l.Seq, want)
 					}
 					if got, want := len(l.Records), int(l.Seq-since); got != want {
-						t.Errorf("decide sees %d records since %d, want %d up to the head %d", got, since, want, l.Seq)
+						t.Errorf("decide got %d records since %d, want %d up to the head %d", got, since, want, l.Seq)
 					}
 					w := batch{insert: []store.Record{bare(fmt.Sprintf("%d-%d", n, i)), bare(fmt.Sprintf("%d-%d'", n, i))}}.number(l.Seq)
 					since = w.Head
@@ -55,14 +55,14 @@ func testSerialised(t *testing.T, b Backend) {
 	all.Wait()
 	const want = 2 * writers * commitsPerWriter
 	if page := feed(t, stores[0], 0); page.Seq != want || len(page.Records) != want {
-		t.Errorf("after %d changes the head is %d and the feed has %d records", want, page.Seq, len(page.Records))
+		t.Errorf("after %d changes, the head is %d and the feed has %d records", want, page.Seq, len(page.Records))
 	}
 }
 
-// testReadersBesideWriters: whoever reads while others commit sees every change, in order,
-// and transactions whole.
+// testReadersBesideWriters: a reader sees every change in order, and only whole transactions, while
+// others commit.
 func testReadersBesideWriters(t *testing.T, b Backend) {
-	const each = 3 // records in a transaction
+	const each = 3 // per transaction
 	stores := b.handles(t, 4)
 	var writing, reading sync.WaitGroup
 	var written atomic.Bool
@@ -89,7 +89,7 @@ func testReadersBesideWriters(t *testing.T, b Backend) {
 	reading.Wait()
 }
 
-// pollFeed follows a feed of inserts, where every seq must come exactly once.
+// pollFeed follows a feed of inserts, in which every seq must occur exactly once.
 func pollFeed(t *testing.T, s store.Store, written *atomic.Bool, each uint64) {
 	since := uint64(0)
 	for last := false; !last; {
@@ -103,11 +103,11 @@ func pollFeed(t *testing.T, s store.Store, written *atomic.Bool, each uint64) {
 			t.Errorf("the head went back from %d to %d", since, page.Seq)
 		}
 		if page.Seq%each != 0 {
-			t.Errorf("Feed shows a part of a transaction: its head is %d, and each has %d changes", page.Seq, each)
+			t.Errorf("Feed shows part of a transaction: the head is %d, and each transaction has %d changes", page.Seq, each)
 		}
 		for _, r := range page.Records {
 			if r.Seq != since+1 {
-				t.Errorf("after seq %d the feed goes on with %d", since, r.Seq)
+				t.Errorf("the feed continues after seq %d with %d", since, r.Seq)
 				return
 			}
 			since = r.Seq
@@ -139,7 +139,7 @@ func pollSnapshot(t *testing.T, s store.Store, written *atomic.Bool, each uint64
 	}
 }
 
-// testListen: a commit at one handle wakes those who listen, at that and at other handles.
+// testListen: a commit at one handle wakes the listeners at every handle.
 func testListen(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	ctx, cancel := context.WithCancel(within(t))
@@ -155,7 +155,7 @@ func testListen(t *testing.T, b Backend) {
 		})
 	}()
 	if !b.Single {
-		// Listen may need a moment before it hears, so there are several commits.
+		// Listen may take a moment until it receives, so there are several commits.
 		for i := 0; ; i++ {
 			insert(t, stores[0], bare(fmt.Sprint("a", i)))
 			if wokenSoon(woken) {
@@ -181,8 +181,8 @@ func wokenSoon(woken <-chan struct{}) bool {
 	}
 }
 
-// testContextEnds: a context that has ended already makes no method hang, and what fails
-// leaves nothing.
+// testContextEnds: with a context that has already ended, no method hangs, and a method that fails
+// changes nothing.
 func testContextEnds(t *testing.T, b Backend) {
 	s := b.handles(t, 1)[0]
 	ctx, cancel := context.WithCancel(context.Background())
@@ -201,13 +201,13 @@ func testContextEnds(t *testing.T, b Backend) {
 		_ = s.Listen(ctx, func() {})
 		done <- head
 	}()
-	head := receive(t, done, "methods to return whose context had ended before")
+	head := receive(t, done, "methods called with an ended context")
 	if got := feed(t, s, 0).Seq; got != head {
-		t.Errorf("the head is %d after Commit with a context that had ended; by its error it must be %d", got, head)
+		t.Errorf("the head is %d after Commit with an ended context; according to its error it must be %d", got, head)
 	}
 }
 
-// testContextEndsAtLock: who waits for the write lock stops when its context ends.
+// testContextEndsAtLock: a commit that waits for the write lock stops when its context ends.
 func testContextEndsAtLock(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	holding, release := make(chan struct{}), make(chan struct{})
@@ -228,7 +228,7 @@ func testContextEndsAtLock(t *testing.T, b Backend) {
 			waiter <- err
 		}()
 		if err := receive(t, waiter, "a commit whose context has ended"); err == nil {
-			t.Errorf("%s: a commit went through while another held the write lock", name)
+			t.Errorf("%s: a commit succeeded while another held the write lock", name)
 		}
 		cancel()
 	}
@@ -241,15 +241,15 @@ func testContextEndsAtLock(t *testing.T, b Backend) {
 	}
 }
 
-// testReadDuringWrite: a write transaction keeps no reader waiting, and what it wrote is
-// not seen before it is committed.
+// testReadDuringWrite: a write transaction doesn't make readers wait, and its writes aren't visible
+// before it commits.
 func testReadDuringWrite(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	insert(t, stores[0], bare("a"))
 	err := stores[0].Commit(within(t), store.Batch{}, func(l store.Loaded) (store.Writes, error) {
 		for i, s := range stores[1:] {
 			if page := feed(t, s, 0); page.Seq != 1 || len(page.Records) != 1 {
-				t.Errorf("handle %d reads %v during another's write, want only what is committed", i+1, names(page.Records))
+				t.Errorf("handle %d reads %v during another handle's write, want only what is committed", i+1, names(page.Records))
 			}
 		}
 		return batch{insert: []store.Record{bare("b")}}.number(l.Seq), nil
@@ -258,11 +258,11 @@ func testReadDuringWrite(t *testing.T, b Backend) {
 		t.Errorf("Commit: %v", err)
 	}
 	if page := feed(t, stores[1], 1); len(page.Records) != 1 {
-		t.Errorf("what was committed is not seen at another handle: %v", names(page.Records))
+		t.Errorf("another handle doesn't see what was committed: %v", names(page.Records))
 	}
 }
 
-// testReopen: what was committed is there after all handles were closed.
+// testReopen: what was committed is still there after all handles were closed.
 func testReopen(t *testing.T, b Backend) {
 	open := b.New(t)
 	s := open()

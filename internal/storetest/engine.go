@@ -16,28 +16,27 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// testReadYourWrites: what one peer has acknowledged is at once in the list of every
-// other.
+// testReadYourWrites: what one peer has acknowledged is immediately in the list of every other.
 func testReadYourWrites(t *testing.T, b Backend) {
 	peers := b.peers(t, 3)
 	for i := range 15 {
 		here, there := peers[i%3], peers[(i+1)%3]
 		op := start(t, here, kapi.Spec{Title: fmt.Sprint("operation ", i)})
 		if a := find(t, there, op.action.ID); a == nil || a.Status != kapi.StatusRunning {
-			t.Errorf("another peer lists %+v of an action that was acknowledged as started", a)
+			t.Errorf("after the start was acknowledged, another peer lists %+v", a)
 		}
 		if err := op.handle.Impacted("slow disk"); err != nil {
 			t.Errorf("Impacted: %v", err)
 		}
 		if a := find(t, there, op.action.ID); a == nil || a.Status != kapi.StatusImpacted || a.State != "slow disk" {
-			t.Errorf("another peer lists %+v of an action that was acknowledged as impacted", a)
+			t.Errorf("after Impacted was acknowledged, another peer lists %+v", a)
 		}
 		if a, err := there.Get(within(t), op.action.ID); err != nil || a.Status != kapi.StatusImpacted {
-			t.Errorf("Get at another peer of an action that was acknowledged as impacted: %+v, %v", a, err)
+			t.Errorf("after Impacted was acknowledged, Get at another peer: %+v, %v", a, err)
 		}
 		op.end(t, nil)
 		if a := find(t, there, op.action.ID); a != nil {
-			t.Errorf("another peer lists an action whose end was acknowledged: %+v", a)
+			t.Errorf("after the end was acknowledged, another peer still lists %+v", a)
 		}
 		if _, err := there.Get(within(t), op.action.ID); !errors.Is(err, kapi.ErrUnknown) {
 			t.Errorf("Get at another peer of an action that has ended: %v, want ErrUnknown", err)
@@ -45,8 +44,8 @@ func testReadYourWrites(t *testing.T, b Backend) {
 	}
 }
 
-// testWatchers: whoever watches at whichever peer, from whenever on, ends with the same
-// picture, and is told in ascending order of seq.
+// testWatchers: all watches, at any peer and begun at any time, end with the same picture, and get
+// changes in ascending order of seq.
 func testWatchers(t *testing.T, b Backend) {
 	peers := b.peers(t, 3)
 	left := start(t, peers[0], kapi.Spec{Title: "left over"})
@@ -70,7 +69,7 @@ func testWatchers(t *testing.T, b Backend) {
 	all.Wait()
 	watch()
 	left.handle.SetState("the last word")
-	if err := left.handle.Impacted("for good"); err != nil {
+	if err := left.handle.Impacted("for ever"); err != nil {
 		t.Errorf("Impacted: %v", err)
 	}
 	final, err := peers[0].ListJSON(within(t))
@@ -82,7 +81,7 @@ func testWatchers(t *testing.T, b Backend) {
 		got := picture(t, w, final.Seq)
 		for id := range want {
 			if got[id] != want[id] {
-				t.Errorf("watch %d, at peer %d, ends with\n\t%s\nbut listed is\n\t%s", i, i%3, got[id], want[id])
+				t.Errorf("watch %d, at peer %d, ends with\n\t%s\nbut the list has\n\t%s", i, i%3, got[id], want[id])
 			}
 			delete(got, id)
 		}
@@ -93,7 +92,7 @@ func testWatchers(t *testing.T, b Backend) {
 	left.end(t, nil)
 }
 
-// churn starts and ends operations in all ways, and leaves one failed.
+// churn starts and ends operations in every way, and leaves one failed.
 func churn(t *testing.T, p *peer.Peer, n int) {
 	for i := range 8 {
 		err := p.Do(within(t), kapi.Spec{Title: fmt.Sprint(n, ".", i)}, func(_ context.Context, h kapi.Handle) error {
@@ -127,7 +126,7 @@ func picture(t *testing.T, w *peer.Watch, seq uint64) map[string]string {
 			break
 		}
 		if a.Seq <= last {
-			t.Errorf("a watcher that has seen seq %d is told of %d", last, a.Seq)
+			t.Errorf("a watch got seq %d, then %d", last, a.Seq)
 		}
 		last = a.Seq
 		all[a.ID] = wire(t, a)
@@ -138,8 +137,8 @@ func picture(t *testing.T, w *peer.Watch, seq uint64) map[string]string {
 	return all
 }
 
-// testFailedHolders: a failed action keeps its keys until it is dismissed, by a start that
-// was told to do so too; one that releases them doesn't.
+// testFailedHolders: a failed action keeps its keys until it is dismissed, which a start can do if
+// asked to. An action that releases its keys on failure doesn't keep them.
 func testFailedHolders(t *testing.T, b Backend) {
 	peers := b.peers(t, 2)
 	keys := []string{"a", "b"}
@@ -147,18 +146,18 @@ func testFailedHolders(t *testing.T, b Backend) {
 	failed.end(t, errors.New("disk on fire"))
 	a := find(t, peers[1], failed.action.ID)
 	if a == nil || a.Status != kapi.StatusFailed || a.State != "disk on fire" || !slices.Equal(a.Keys, keys) {
-		t.Fatalf("a failed operation is listed as %+v; want it failed, with its reason and its keys", a)
+		t.Fatalf("a failed operation is listed as %+v; want it failed, with the reason and its keys", a)
 	}
 	var held *kapi.HeldError
 	if _, err := begin(within(t), peers[1], kapi.Spec{Title: "refused", Keys: []string{"b"}}); !errors.As(err, &held) ||
 		held.Holder.ID != a.ID || held.Holder.Status != kapi.StatusFailed || held.Holder.NotProvenDead {
-		t.Errorf("a start with a key that a failed action holds: %v; want it refused, naming that one", err)
+		t.Errorf("a start with a key of a failed action: %v; want a refusal that names that action", err)
 	}
-	// Refused for another key, it dismisses nothing.
+	// If another key refuses it, a start dismisses nothing.
 	blocker := start(t, peers[0], kapi.Spec{Title: "blocker", Keys: []string{"c"}})
 	spec := kapi.Spec{Title: "next", Keys: []string{"a", "c"}, DismissFailed: true}
 	if _, err := begin(within(t), peers[1], spec); !errors.As(err, &held) || held.Holder.ID != blocker.action.ID {
-		t.Errorf("a start with the key of a running action: %v; want it refused, naming that one", err)
+		t.Errorf("a start with the key of a running action: %v; want a refusal that names that action", err)
 	}
 	if find(t, peers[1], a.ID) == nil {
 		t.Error("a refused start dismissed a failed action")
@@ -167,7 +166,7 @@ func testFailedHolders(t *testing.T, b Backend) {
 	next := start(t, peers[1], spec)
 	dismissed := next.handle.Dismissed()
 	if len(dismissed) != 1 || dismissed[0].ID != a.ID || dismissed[0].State != "disk on fire" {
-		t.Errorf("a start that dismisses failed holders tells of %+v, want %s and why it had failed", dismissed, a.ID)
+		t.Errorf("a start that dismisses failed holders returned %+v, want %s and why it had failed", dismissed, a.ID)
 	}
 	if find(t, peers[0], a.ID) != nil {
 		t.Error("the dismissed holder is listed")
@@ -183,11 +182,11 @@ func testReleased(t *testing.T, peers []*peer.Peer) {
 		t.Errorf("an operation that releases its keys failed and is listed as %+v, want it without keys", a)
 	}
 	if err := peers[1].Do(within(t), kapi.Spec{Title: "again", Keys: []string{"r"}}, nothing); err != nil {
-		t.Errorf("a key that was to be released on failure is held: %v", err)
+		t.Errorf("a key released on failure is still held: %v", err)
 	}
 }
 
-// testCancelElsewhere: a wish to cancel reaches the operation whichever peer was asked.
+// testCancelElsewhere: a request to cancel reaches the operation whichever peer gets it.
 func testCancelElsewhere(t *testing.T, b Backend) {
 	peers := b.peers(t, 2)
 	for _, p := range peers {
@@ -198,7 +197,7 @@ func testCancelElsewhere(t *testing.T, b Backend) {
 		}
 		again, err := p.Cancel(within(t), op.action.ID, "Max")
 		if err != nil || again.CancelRequestedAt != a.CancelRequestedAt || again.Seq != a.Seq {
-			t.Errorf("Cancel once more: %+v, %v; want nothing changed", again, err)
+			t.Errorf("a second Cancel: %+v, %v; want no change", again, err)
 		}
 		receive(t, op.ctx.Done(), "the operation's context to end")
 		var cause *kapi.CancelledError
@@ -244,12 +243,12 @@ func testDismissElsewhere(t *testing.T, b Backend) {
 		}
 	}
 	if _, err := peers[1].Dismiss(within(t), "no such action", "Zoë"); !errors.Is(err, kapi.ErrUnknown) {
-		t.Errorf("Dismiss of an id that never was: %v, want ErrUnknown", err)
+		t.Errorf("Dismiss of an id that never existed: %v, want ErrUnknown", err)
 	}
 }
 
-// testCloseFails: a peer that closes fails what doesn't stop in the grace period; its keys
-// stay held, and its late end is noted nowhere but does no harm.
+// testCloseFails: a closing peer fails operations that don't stop within the grace period. Their keys
+// stay held, and their late ends are not recorded and do no harm.
 func testCloseFails(t *testing.T, b Backend) {
 	open := b.New(t)
 	other := openPeer(t, open())
@@ -268,12 +267,12 @@ func testCloseFails(t *testing.T, b Backend) {
 	}
 	a := find(t, other, op.action.ID)
 	if a == nil || a.Status != kapi.StatusFailed || !strings.HasPrefix(a.State, kapi.ErrStopped.Error()) || !a.NotProvenDead || !slices.Equal(a.Keys, []string{"k"}) {
-		t.Errorf("what did not stop is listed as %+v; want it failed with %q, holding its key", a, kapi.ErrStopped)
+		t.Errorf("the operation that did not stop is listed as %+v; want it failed with %q, holding its key", a, kapi.ErrStopped)
 	}
 	_, err = begin(within(t), other, kapi.Spec{Title: "next", Keys: []string{"k"}, DismissFailed: true})
 	var held *kapi.HeldError
 	if !errors.As(err, &held) || !held.Holder.NotProvenDead {
-		t.Errorf("a start with the key of what is not proven dead: %v; want it refused as not proven dead", err)
+		t.Errorf("a start with the key of an action not proven dead: %v; want it refused as such", err)
 	}
 	op.finish <- nil
 	receive(t, op.done, "the stubborn operation to return")

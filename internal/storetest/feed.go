@@ -26,7 +26,7 @@ func testFeed(t *testing.T, b Backend) {
 			var want []store.Record
 			for _, r := range latest {
 				if r.Seq > since {
-					r.Title, r.Description, r.CreatedAt = "", "", 0 // compared elsewhere: updates leave them
+					r.Title, r.Description, r.CreatedAt = "", "", 0 // compared elsewhere: an update doesn't write these
 					want = append(want, r)
 				}
 			}
@@ -76,7 +76,7 @@ func testLoaded(t *testing.T, b Backend) {
 	if l.Seq != 3 || l.Epoch == "" {
 		t.Errorf("decide saw the head %+v, want seq 3 and an epoch", l.Head)
 	}
-	sameAll(t, "the feed that decide saw", l.Records, tombstone)
+	sameAll(t, "the feed passed to decide", l.Records, tombstone)
 	found := map[string]store.Record{}
 	for _, r := range l.Found {
 		found[r.ID] = r

@@ -16,9 +16,9 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// testModel compares the engine, at two peers of one store, with a model of a few lines:
-// random starts, reports, ends, cancellations and dismissals, and after each the list of
-// every peer.
+// testModel compares the engine, at two peers of one store, with a model of a few lines. It makes
+// random starts, reports, ends, cancellations and dismissals, and compares every peer's list after
+// each.
 func testModel(t *testing.T, b Backend) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &model{t: rt, actions: map[string]*modelled{}}
@@ -45,12 +45,12 @@ func testModel(t *testing.T, b Backend) {
 	})
 }
 
-// A model is what kapi should be, in the plainest way.
+// A model is kapi's behaviour in its simplest form.
 type model struct {
 	t       tb
 	peers   []*peer.Peer
 	actions map[string]*modelled
-	order   []string // ids, in the order of their starts
+	order   []string // ids, in order of the starts
 	fence   uint64   // the highest so far
 }
 
@@ -67,7 +67,7 @@ func (m *model) peer(rt *rapid.T) *peer.Peer {
 	return m.peers[rapid.IntRange(0, len(m.peers)-1).Draw(rt, "peer")]
 }
 
-// any draws an action that ever was, nil if none was or fit says that it doesn't fit.
+// any draws one of the actions ever started that fit accepts; it skips if there is none.
 func (m *model) any(rt *rapid.T, fit func(*modelled) bool) *modelled {
 	var ids []string
 	for _, id := range m.order {
@@ -76,7 +76,7 @@ func (m *model) any(rt *rapid.T, fit func(*modelled) bool) *modelled {
 		}
 	}
 	if len(ids) == 0 {
-		rt.Skip("there is no such action")
+		rt.Skip("no such action")
 	}
 	return m.actions[rapid.SampledFrom(ids).Draw(rt, "action")]
 }
@@ -102,7 +102,7 @@ func (m *model) start(rt *rapid.T) {
 		return
 	}
 	if err != nil {
-		rt.Fatalf("start with keys %v: %v; nobody holds them", spec.Keys, err)
+		rt.Fatalf("start with keys %v: %v, although nobody holds them", spec.Keys, err)
 	}
 	if op.handle.Fence() <= m.fence {
 		rt.Fatalf("the fence went from %d to %d", m.fence, op.handle.Fence())
@@ -118,7 +118,7 @@ func (m *model) start(rt *rapid.T) {
 	m.order = append(m.order, op.action.ID)
 }
 
-// contest says which key a start is refused for, or which failed actions it dismisses.
+// contest returns the key for which a start is refused, or the failed actions that it dismisses.
 func (m *model) contest(spec kapi.Spec) (blocked string, dismissed []*modelled) {
 	for _, key := range spec.Keys {
 		holder := m.holder(key)
@@ -201,7 +201,7 @@ func (m *model) dismiss(rt *rapid.T) {
 	}
 }
 
-// check compares what every peer lists with the model.
+// check compares the list of every peer with the model.
 func (m *model) check(rt *rapid.T) {
 	var want []string
 	for _, id := range m.order {
@@ -232,7 +232,7 @@ func (a *modelled) String() string {
 	keys := slices.Sorted(slices.Values(a.keys))
 	state := a.state
 	if a.cancelled && a.status == kapi.StatusFailed {
-		// "cancelled by X: broken", if the wish reached the operation before it ended.
+		// "cancelled by X: broken" if the request reached the operation before it ended.
 		state = state[strings.LastIndex(state, ": ")+1:]
 		state = strings.TrimSpace(state)
 	}

@@ -13,15 +13,15 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// A guarded key is what the outside world sees of one: who works on it now, and the
-// highest fence that was shown to it.
+// A guarded key is what an outside system knows of a key: who works on it now, and the highest fence it
+// was shown.
 type guarded struct {
 	worker atomic.Int64
 	fence  atomic.Uint64
 }
 
-// testOnce starts operations with overlapping keys at all peers at once. No key may ever
-// have two holders, and its fence grows from one holder to the next.
+// testOnce starts operations with overlapping keys at all peers at once. No key may have two holders at
+// a time, and its fence must grow from one holder to the next.
 func testOnce(t *testing.T, b Backend) {
 	const starters, starts = 9, 12
 	peers := b.peers(t, 3)
@@ -59,23 +59,23 @@ func testOnce(t *testing.T, b Backend) {
 	}
 	all.Wait()
 	if ran.Load() == 0 || refused.Load() == 0 {
-		t.Errorf("%d operations ran and %d were refused: there was no contest", ran.Load(), refused.Load())
+		t.Errorf("%d operations ran and %d were refused: the starts did not compete", ran.Load(), refused.Load())
 	}
 	for i, p := range peers {
 		if left := list(t, p); len(left) != 0 {
-			t.Errorf("all has ended, but peer %d lists %v", i, left)
+			t.Errorf("all operations have ended, but peer %d lists %v", i, left)
 		}
 	}
 }
 
-// pick returns one key or more, in any order.
+// pick returns one or more keys, in any order.
 func pick(random *rand.Rand, names []string) []string {
 	keys := slices.Clone(names)
 	random.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
 	return keys[:1+random.IntN(len(keys)-1)]
 }
 
-// work is an operation that looks whether anybody else works on its keys.
+// work is an operation that checks that nobody else works on its keys.
 func work(t *testing.T, world map[string]*guarded, keys []string, me int64, fence uint64) {
 	for _, key := range keys {
 		if other := world[key].worker.Swap(me); other != 0 {
@@ -102,11 +102,11 @@ func checkRefusal(t *testing.T, held *kapi.HeldError, keys []string) {
 	}
 	if h.ID == "" || h.Title == "" || !slices.Contains(h.Keys, held.Key) || !h.Status.Ongoing() ||
 		h.Runner == nil || h.Runner.HeardAt == 0 {
-		t.Errorf("a refusal for key %q must name its whole holder; it has %+v", held.Key, h)
+		t.Errorf("a refusal for key %q must have the complete holder; got %+v", held.Key, h)
 	}
 }
 
-// testAllOrNone: a start that is refused for one key holds none of the others.
+// testAllOrNone: a start that is refused for one key holds none of its other keys.
 func testAllOrNone(t *testing.T, b Backend) {
 	peers := b.peers(t, 2)
 	holder := start(t, peers[0], kapi.Spec{Title: "holder", Keys: []string{"m"}})
@@ -122,7 +122,7 @@ func testAllOrNone(t *testing.T, b Backend) {
 		}
 	}
 	if n := len(list(t, peers[1])); n != 1 {
-		t.Errorf("%d actions are listed after refused starts, want the holder alone", n)
+		t.Errorf("%d actions are listed after refused starts, want only the holder", n)
 	}
 	if err := peers[1].Do(within(t), kapi.Spec{Title: "next", Keys: []string{"a", "z"}}, nothing); err != nil {
 		t.Errorf("keys of refused starts are held: %v", err)

@@ -10,16 +10,16 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// An operation runs until it is told how to end. It doesn't heed its context.
+// An operation runs until it is told how to end. It ignores its context.
 type operation struct {
 	action kapi.Action
 	handle kapi.Handle
-	ctx    context.Context //nolint:containedctx // the operation's own, looked at from outside
+	ctx    context.Context //nolint:containedctx // the operation's own context, which the cases inspect
 	finish chan error
 	done   chan error
 }
 
-// begin starts an operation and returns once it runs, or with the start's error.
+// begin starts an operation and returns once it runs. If the start fails it returns that error.
 func begin(ctx context.Context, p *peer.Peer, spec kapi.Spec) (*operation, error) {
 	op := &operation{finish: make(chan error, 1), done: make(chan error, 1)}
 	running := make(chan struct{})
@@ -44,7 +44,7 @@ func start(t tb, p *peer.Peer, spec kapi.Spec) *operation {
 	if err != nil {
 		t.Fatalf("start %q: %v", spec.Title, err)
 	}
-	t.Cleanup(func() { // so that a case that failed doesn't wait for it
+	t.Cleanup(func() { // a failed case must not wait for it
 		select {
 		case op.finish <- errors.New("the case is over"):
 		default:
@@ -53,7 +53,7 @@ func start(t tb, p *peer.Peer, spec kapi.Spec) *operation {
 	return op
 }
 
-// end ends the operation and returns when that is on disk.
+// end ends the operation and returns when the end is on disk.
 func (op *operation) end(t tb, result error) {
 	t.Helper()
 	op.finish <- result

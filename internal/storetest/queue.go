@@ -22,14 +22,14 @@ type queued struct {
 	done  chan error
 }
 
-// queue starts an operation that has to wait, and returns when it does.
+// queue starts an operation that must wait, and returns once it is listed.
 func queue(t tb, ctx context.Context, p *peer.Peer, spec kapi.Spec) *queued {
 	t.Helper()
 	q := &queued{began: make(chan kapi.Handle, 1), end: make(chan error, 1), done: make(chan error, 1)}
 	if spec.Wait == 0 {
 		spec.Wait = -1
 	}
-	t.Cleanup(func() { // so that a case that failed doesn't wait for it
+	t.Cleanup(func() { // a failed case must not wait for it
 		select {
 		case q.end <- errors.New("the case is over"):
 		default:
@@ -55,8 +55,7 @@ func queue(t tb, ctx context.Context, p *peer.Peer, spec kapi.Spec) *queued {
 	return q
 }
 
-// testQueue: who waits gets the key in turn, from whichever peer, and later starts don't
-// overtake.
+// testQueue: waiting starts get the key in turn, from whichever peer, and later starts don't overtake.
 func testQueue(t *testing.T, b Backend) {
 	peers := b.peers(t, 3)
 	holder := start(t, peers[0], kapi.Spec{Title: "holder", Keys: []string{"k"}})
@@ -66,13 +65,13 @@ func testQueue(t *testing.T, b Backend) {
 		a := find(t, peers[(i+1)%3], q.id)
 		if a == nil || a.Status != kapi.StatusPending || len(a.Keys) != 0 || a.StartedAt != 0 ||
 			a.WaitsFor == nil || *a.WaitsFor != (kapi.WaitsFor{Key: "k", Action: holder.action.ID, Title: "holder"}) {
-			t.Fatalf("who waits is listed as %+v", a)
+			t.Fatalf("the waiting action is listed as %+v", a)
 		}
 		waiters = append(waiters, q)
 	}
 	var held *kapi.HeldError
 	if _, err := begin(within(t), peers[1], kapi.Spec{Title: "late", Keys: []string{"second"}}); !errors.As(err, &held) || held.Holder.ID != waiters[1].id {
-		t.Errorf("a start with a key that is waited for: %v", err)
+		t.Errorf("a start with a key that a waiting action wants: %v", err)
 	}
 	fence := holder.handle.Fence()
 	holder.end(t, nil)
@@ -84,14 +83,14 @@ func testQueue(t *testing.T, b Backend) {
 		fence = h.Fence()
 		a := find(t, peers[(i+2)%3], q.id)
 		if a == nil || a.Status != kapi.StatusRunning || !slices.Contains(a.Keys, "k") || a.State != "" || a.WaitsFor != nil {
-			t.Errorf("whose turn it is, is listed as %+v", a)
+			t.Errorf("the action that got its turn is listed as %+v", a)
 		}
 		for _, later := range waiters[i+1:] {
 			if len(later.began) != 0 {
-				t.Error("somebody overtook")
+				t.Error("a later start overtook")
 			}
 			if a := find(t, peers[(i+1)%3], later.id); a == nil || a.WaitsFor == nil || a.WaitsFor.Action != q.id {
-				t.Errorf("whose turn comes later is listed as %+v, want it to wait for %s", a, q.id)
+				t.Errorf("a later action is listed as %+v, want it to wait for %s", a, q.id)
 			}
 		}
 		h.SetProgress(0.5)
@@ -103,8 +102,8 @@ func testQueue(t *testing.T, b Backend) {
 	testQueueExcludes(t, peers)
 }
 
-// testQueueExcludes lets many wait for overlapping keys: all have their turn, none at the same
-// time as another.
+// testQueueExcludes lets many starts wait for overlapping keys: all get their turn, and no two hold a
+// key at once.
 func testQueueExcludes(t *testing.T, peers []*peer.Peer) {
 	names := []string{"a", "b", "c"}
 	world := make(map[string]*guarded, len(names))
@@ -121,7 +120,7 @@ func testQueueExcludes(t *testing.T, peers []*peer.Peer) {
 				return nil
 			})
 			if err != nil {
-				t.Errorf("Do that waits: %v", err)
+				t.Errorf("Do with Wait: %v", err)
 			}
 		})
 	}
@@ -131,7 +130,7 @@ func testQueueExcludes(t *testing.T, peers []*peer.Peer) {
 	}
 }
 
-// testLeaveQueue: who gives up, or is asked to, leaves nothing behind.
+// testLeaveQueue: a start that gives up, or is cancelled, leaves nothing behind.
 func testLeaveQueue(t *testing.T, b Backend) {
 	peers := b.peers(t, 2)
 	holder := start(t, peers[0], kapi.Spec{Title: "holder", Keys: []string{"k"}})
@@ -141,8 +140,8 @@ func testLeaveQueue(t *testing.T, b Backend) {
 	q := queue(t, ctx, peers[1], spec)
 	tired := errors.New("tired")
 	leave(tired)
-	if err := receive(t, q.done, "who left"); !errors.Is(err, tired) {
-		t.Errorf("whose caller left: %v", err)
+	if err := receive(t, q.done, "the start whose caller left"); !errors.Is(err, tired) {
+		t.Errorf("the start whose caller left: %v", err)
 	}
 
 	q = queue(t, within(t), peers[1], spec)
@@ -150,8 +149,8 @@ func testLeaveQueue(t *testing.T, b Backend) {
 		t.Error(err)
 	}
 	var cancelled *kapi.CancelledError
-	if err := receive(t, q.done, "who was cancelled"); !errors.As(err, &cancelled) || cancelled.By != "Zoë" {
-		t.Errorf("who was cancelled: %v", err)
+	if err := receive(t, q.done, "the cancelled start"); !errors.As(err, &cancelled) || cancelled.By != "Zoë" {
+		t.Errorf("the cancelled start: %v", err)
 	}
 
 	limited := spec
@@ -159,17 +158,17 @@ func testLeaveQueue(t *testing.T, b Backend) {
 	var held *kapi.HeldError
 	err := peers[1].Do(within(t), limited, nothing)
 	if !errors.As(err, &held) || held.Holder.ID != holder.action.ID || held.Waited != limited.Wait {
-		t.Errorf("whose time was over: %v", err)
+		t.Errorf("the start whose Wait was over: %v", err)
 	}
 	if all := list(t, peers[0]); len(all) != 1 {
-		t.Errorf("%+v are left, want the holder alone", all)
+		t.Errorf("%+v are left, want only the holder", all)
 	}
 	testQueueRefuses(t, peers, holder)
 
 	testQueueBehindFailed(t, peers, holder)
 }
 
-// testQueueBehindFailed: a failed holder keeps its keys until somebody dismisses it.
+// testQueueBehindFailed: a failed holder keeps waiting actions waiting until it is dismissed.
 func testQueueBehindFailed(t *testing.T, peers []*peer.Peer, holder *operation) {
 	q := queue(t, within(t), peers[1], kapi.Spec{Title: "waits", Keys: []string{"k"}})
 	holder.end(t, errors.New("broken"))
@@ -183,7 +182,7 @@ func testQueueBehindFailed(t *testing.T, peers []*peer.Peer, holder *operation) 
 	}
 	wantWait := kapi.WaitsFor{Key: "k", Action: holder.action.ID, Title: "holder"}
 	if a := find(t, peers[1], q.id); a == nil || a.WaitsFor == nil || *a.WaitsFor != wantWait || len(q.began) != 0 {
-		t.Errorf("who waits for what has failed is listed as %+v", a)
+		t.Errorf("the action that waits for a failed one is listed as %+v", a)
 	}
 	if _, err := peers[0].Dismiss(within(t), holder.action.ID, "Zoë"); err != nil {
 		t.Error(err)
@@ -195,8 +194,8 @@ func testQueueBehindFailed(t *testing.T, peers []*peer.Peer, holder *operation) 
 	}
 }
 
-// testQueueRefuses: who would wait for itself is refused in spite of Wait; who waits behind another
-// for a key that is free is told for whom, when its time is over.
+// testQueueRefuses: a start that would wait for itself is refused in spite of Wait. One that waits
+// behind another start, for a free key, learns which when its time is over.
 func testQueueRefuses(t *testing.T, peers []*peer.Peer, holder *operation) {
 	both := queue(t, within(t), peers[0], kapi.Spec{Title: "both", Keys: []string{"free", "k"}})
 	var held *kapi.HeldError
@@ -204,22 +203,22 @@ func testQueueRefuses(t *testing.T, peers []*peer.Peer, holder *operation) {
 		inner := kapi.Spec{Title: "inner", Keys: []string{key}, Wait: -1, Within: []string{holder.action.ID}}
 		err := peers[1].Do(within(t), inner, nothing)
 		if !errors.As(err, &held) || held.Key != key || !held.Circular || held.Waiting() != (key == "free") {
-			t.Errorf("who would wait for itself by key %s: %v", key, err)
+			t.Errorf("a start that would wait for itself because of key %s: %v", key, err)
 		}
 	}
 	err := peers[1].Do(within(t), kapi.Spec{Title: "limited", Keys: []string{"free"}, Wait: 50 * time.Millisecond}, nothing)
 	if !errors.As(err, &held) || held.Holder.ID != both.id || !held.Waiting() || held.Waited == 0 || held.Circular {
-		t.Errorf("whose time was over behind another: %v", err)
+		t.Errorf("the start whose Wait was over behind another: %v", err)
 	}
 	if _, err := peers[1].Cancel(within(t), both.id, "Zoë"); err != nil {
 		t.Error(err)
 	}
-	receive(t, both.done, "who was cancelled")
+	receive(t, both.done, "the cancelled start")
 }
 
-// testQueueInOrder: many wait for one key, from every peer, while others try to start with it. All
-// have their turn in the order in which they came, nobody gets in between, and who watches sees one
-// holder at a time.
+// testQueueInOrder: many starts from every peer wait for one key while others try to start with it. All
+// get their turn in the order in which they came, nobody gets in between, and a watch sees one holder
+// at a time.
 func testQueueInOrder(t *testing.T, b Backend) {
 	const many = 30
 	peers := b.peers(t, 3)
@@ -267,29 +266,29 @@ func testQueueInOrder(t *testing.T, b Backend) {
 			t.Error(err)
 		}
 	}
-	if fence := receive(t, got, "a late start's turn"); fence < last {
+	if fence := receive(t, got, "the turn of a late start"); fence < last {
 		t.Errorf("a late start overtook: its fence is %d, the last waiter's %d", fence, last)
 	}
 }
 
-// watchHolders checks what a watch tells of who holds a key, until ctx ends.
+// watchHolders checks that a watch shows at most one holder of a key at a time, until ctx ends.
 func watchHolders(t *testing.T, ctx context.Context, w *peer.Watch, key, holder string) {
 	defer w.Close()
 	for last := uint64(0); ; {
 		a, err := w.Next(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
-				t.Errorf("the watch: %v", err)
+				t.Errorf("Watch.Next: %v", err)
 			}
 			return
 		}
 		if a.Seq <= last {
-			t.Errorf("seq %d was told after %d", a.Seq, last)
+			t.Errorf("got seq %d after %d", a.Seq, last)
 		}
 		last = a.Seq
 		switch holds := slices.Contains(a.Keys, key); {
 		case holds && holder != "" && holder != a.ID:
-			t.Errorf("%s was told to hold the key of %s", a.ID, holder)
+			t.Errorf("%s is shown to hold the key that %s holds", a.ID, holder)
 		case holds:
 			holder = a.ID
 		case holder == a.ID:

@@ -13,8 +13,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A batch is Writes whose records get their seq inside the transaction, in the order
-// inserts, updates.
+// A batch is Writes whose records get their seq inside the transaction: the inserts first, then the
+// updates.
 type batch struct {
 	insert, update []store.Record
 	free           []string
@@ -23,7 +23,7 @@ type batch struct {
 	answers        []store.Answer
 }
 
-// commit writes a batch, and returns the records as they were written.
+// commit writes a batch and returns the records as written.
 func commit(ctx context.Context, s store.Store, b batch) (written []store.Record, err error) {
 	err = s.Commit(ctx, store.Batch{}, func(l store.Loaded) (store.Writes, error) {
 		w := b.number(l.Seq)
@@ -33,7 +33,7 @@ func commit(ctx context.Context, s store.Store, b batch) (written []store.Record
 	return written, err
 }
 
-// number gives the records the seqs after head.
+// number assigns the seqs after head to the records.
 func (b batch) number(head uint64) store.Writes {
 	w := store.Writes{
 		Insert: slices.Clone(b.insert), Update: slices.Clone(b.update),
@@ -61,13 +61,13 @@ func mustCommit(t tb, s store.Store, b batch) []store.Record {
 	return written
 }
 
-// insert commits new records, in one transaction.
+// insert commits new records in one transaction.
 func insert(t tb, s store.Store, records ...store.Record) []store.Record {
 	t.Helper()
 	return mustCommit(t, s, batch{insert: records})
 }
 
-// update commits changed records, in one transaction.
+// update commits changed records in one transaction.
 func update(t tb, s store.Store, records ...store.Record) []store.Record {
 	t.Helper()
 	return mustCommit(t, s, batch{update: records})
@@ -110,7 +110,7 @@ func runnersOf(t tb, s store.Store, ids ...string) map[string]store.RunnerRecord
 
 func bySeq(a, b store.Record) int { return cmp.Compare(a.Seq, b.Seq) }
 
-// bare returns a running record with no optional field.
+// bare returns a running record without optional fields.
 func bare(id string) store.Record {
 	return store.Record{
 		Action: kapi.Action{
@@ -120,7 +120,7 @@ func bare(id string) store.Record {
 	}
 }
 
-// ended returns r as a tombstone, last updated at the given time.
+// ended returns r as a tombstone that was last updated at the given time.
 func ended(r store.Record, status kapi.Status, at int64) store.Record {
 	r.Status, r.UpdatedAt, r.Keys = status, at, nil
 	return r
@@ -144,12 +144,12 @@ func full(id string) store.Record {
 	}
 }
 
-// same compares what was read with what was written.
+// same compares a record read with the one written.
 func same(t tb, where string, got, want store.Record) {
 	t.Helper()
 	got, want = normal(got), normal(want)
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s: a record is not what was written\n got %s\nwant %s", where, show(got), show(want))
+		t.Errorf("%s: a record differs from what was written\n got %s\nwant %s", where, show(got), show(want))
 	}
 }
 
@@ -165,7 +165,7 @@ func sameAll(t tb, where string, got, want []store.Record) {
 	}
 }
 
-// normal forgets the difference between no keys and none.
+// normal makes empty and nil lists the same.
 func normal(r store.Record) store.Record {
 	if len(r.Keys) == 0 {
 		r.Keys = nil
@@ -181,7 +181,7 @@ func names(all []store.Record) []string {
 	return list
 }
 
-// show prints a record with what its pointers point to.
+// show prints a record and what its pointers point to.
 func show(r store.Record) string {
 	var b strings.Builder
 	if r.Progress != nil {

@@ -22,7 +22,7 @@ func testRenew(t *testing.T, b Backend) {
 			t.Fatalf("Renew: %v", err)
 		}
 		got := runnersOf(t, stores[1], "r")["r"]
-		// A store may set HeardAt by its own clock or by the runner's: it is for display.
+		// A store may set HeardAt by its own clock or the runner's, as it is for display.
 		if got.HeardAt < before-1000 || got.HeardAt > time.Now().UnixMilli()+1000 {
 			t.Errorf("HeardAt is %d after a renewal at %d", got.HeardAt, before)
 		}
@@ -33,7 +33,7 @@ func testRenew(t *testing.T, b Backend) {
 		}
 	}
 	if all := runnersOf(t, stores[1], "never heard of"); len(all) != 0 {
-		t.Errorf("a runner that is not known: %v", all)
+		t.Errorf("Runners returned an unknown runner: %v", all)
 	}
 	nameless := store.RunnerRecord{ID: "nothing known"}
 	if err := stores[1].Renew(within(t), nameless); err != nil {
@@ -41,19 +41,19 @@ func testRenew(t *testing.T, b Backend) {
 	}
 	both := runnersOf(t, stores[0], "nothing known", "never heard of", "r")
 	if len(both) != 2 {
-		t.Errorf("asked for two runners that are known and one that is not: %v", both)
+		t.Errorf("Runners of two known ids and an unknown one: %v", both)
 	}
 	got := both["nothing known"]
 	got.HeardAt, nameless.Beat = 0, 1
 	if got != nameless {
-		t.Errorf("a runner of which nothing is known: got %+v, want %+v", got, nameless)
+		t.Errorf("a runner with nothing but an id: got %+v, want %+v", got, nameless)
 	}
 	if page := feed(t, stores[1], 0); page.Seq != 1 || len(page.Records) != 1 {
-		t.Errorf("renewals are no changes, but the feed has %v up to %d", names(page.Records), page.Seq)
+		t.Errorf("renewals are not changes, but the feed has %v up to %d", names(page.Records), page.Seq)
 	}
 }
 
-// testRenewsWork: what a runner records of its processes changes while it runs.
+// testRenewsWork: what a runner records of its processes may change while it runs.
 func testRenewsWork(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	r := runnerRecord("r")
@@ -63,18 +63,18 @@ func testRenewsWork(t *testing.T, b Backend) {
 			t.Fatalf("Renew: %v", err)
 		}
 		if got := runnersOf(t, stores[1], "r")["r"].Work; got != work {
-			t.Errorf("its work is %q, want %q", got, work)
+			t.Errorf("got work %q, want %q", got, work)
 		}
 	}
 	r.Work = `{"c":{}}`
 	mustCommit(t, stores[1], batch{runner: &r, insert: []store.Record{bare("c")}})
 	if got := runnersOf(t, stores[0], "r")["r"].Work; got != r.Work {
-		t.Errorf("its work is %q after a transaction, want %q", got, r.Work)
+		t.Errorf("got work %q after a transaction, want %q", got, r.Work)
 	}
 }
 
-// testObservations: what peers hand on of silent runners is there for whoever asks by the same clock,
-// until the runner is forgotten.
+// testObservations: observations of silent runners are returned for the same clock, until the runner is
+// deleted.
 func testObservations(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	for _, id := range []string{"silent", "other"} {
@@ -116,12 +116,12 @@ func testObservations(t *testing.T, b Backend) {
 	observe(stores[1], seen)
 	want(stores[0], "boot 1", other, seen)
 	if now := feed(t, stores[0], 0).Seq; now != before {
-		t.Errorf("observations are no changes, but the feed went from %d to %d", before, now)
+		t.Errorf("observations are not changes, but the feed went from %d to %d", before, now)
 	}
 
 	insert(t, stores[0], by(bare("ongoing"), "other"), ended(bare("old"), kapi.StatusCompleted, time.Now().UnixMilli()))
 	purge(t, stores[1], time.Now().UnixMilli()+30*60_000, 10, 1)
-	want(stores[0], "boot 1", other) // the silent one is forgotten, and all about it
+	want(stores[0], "boot 1", other) // the silent one is deleted with its observations
 	want(stores[0], "boot 2")
 }
 
@@ -139,7 +139,7 @@ func testRunnerInCommit(t *testing.T, b Backend) {
 		t.Errorf("claiming a held key: error %v, want ErrKeyTaken", err)
 	}
 	if got := runnersOf(t, stores[0], "r")["r"]; got.Beat != 3 || got.Host != runner.Host {
-		t.Errorf("a runner that was in three commits (and one that failed): %+v, want Beat 3", got)
+		t.Errorf("a runner of three commits and a failed one: %+v, want Beat 3", got)
 	}
 	if head := feed(t, stores[0], 0).Seq; head != 2 {
 		t.Errorf("the head is %d after two changes and a renewal", head)
@@ -156,11 +156,11 @@ func testPurge(t *testing.T, b Backend) {
 		ended(bare("young"), kapi.StatusCompleted, young),
 		ended(bare("o4"), kapi.StatusCompleted, old), ended(bare("o5"), kapi.StatusAborted, old),
 		ended(bare("o6"), kapi.StatusCompleted, old), ended(bare("o7"), kapi.StatusCompleted, old))
-	// 8: the action of seq 4 had one more update, so that is where it stands.
+	// One more update moves the action of seq 4 to seq 8.
 	update(t, stores[0], ended(bare("o4"), kapi.StatusCompleted, old))
 	purge(t, stores[1], old-1, 100, 0)
 	checkPurged(t, stores, 0)
-	// The first tombstones by seq are young, o5 and o6: of three, two are due at most.
+	// The first three tombstones by seq are young, o5 and o6, so at most two of them are due.
 	total := 0
 	for range 4 {
 		n, err := stores[1].Purge(within(t), retention(before, 3))
@@ -182,14 +182,13 @@ func testPurge(t *testing.T, b Backend) {
 	if l := load(t, stores[0], store.Batch{Since: 8, Find: []string{"young", "o4", "o7"}}); len(l.Found) != 1 || l.Found[0].ID != "young" {
 		t.Errorf("Find after the purge: %v, want only the young tombstone", names(l.Found))
 	}
-	// A tombstone below the purged seq doesn't bring it back down.
+	// Deleting a tombstone below the purged seq doesn't lower it.
 	purge(t, stores[0], now, 100, 1)
 	checkPurged(t, stores, 8)
 	purge(t, stores[0], now, 100, 0)
 }
 
-// checkPurged checks what is known of the purged seq at all handles, and that nobody can
-// read on from below it.
+// checkPurged checks the purged seq at all handles, and that nobody can read on from a seq below it.
 func checkPurged(t *testing.T, stores []store.Store, purged uint64) {
 	t.Helper()
 	for i, s := range stores {
@@ -204,7 +203,7 @@ func checkPurged(t *testing.T, stores []store.Store, purged uint64) {
 				t.Errorf("handle %d: Feed(%d) below the purged seq %d: error %v, want ErrBehind", i, since, purged, err)
 			}
 			err := s.Commit(within(t), store.Batch{Since: since}, func(store.Loaded) (store.Writes, error) {
-				t.Errorf("handle %d: decide is called although Since (%d) is below the purged seq %d", i, since, purged)
+				t.Errorf("handle %d: decide was called although Since (%d) is below the purged seq %d", i, since, purged)
 				return store.Writes{}, kapi.ErrClosed
 			})
 			if !errors.Is(err, store.ErrBehind) {
@@ -234,21 +233,22 @@ func testPurgeForgetsRunners(t *testing.T, b Backend) {
 		by(bare("ongoing"), "works"), by(failed(bare("failed")), "waits"),
 		by(ended(bare("old"), kapi.StatusCompleted, now-10*60_000), "done"),
 		by(ended(bare("older"), kapi.StatusCompleted, now-20*60_000), "done"))
-	purge(t, stores[1], now-15*60_000, 10, 1) // all were heard since
+	purge(t, stores[1], now-15*60_000, 10, 1) // all were heard after that
 	if all := runnersOf(t, stores[0], "works", "waits", "done", "idle"); len(all) != 4 {
-		t.Errorf("runners that were heard since are forgotten: %v are left", all)
+		t.Errorf("runners heard after that were deleted: %v are left", all)
 	}
 	later := time.Now().UnixMilli() + 30*60_000
 	purge(t, stores[1], later, 10, 1)
 	all := runnersOf(t, stores[0], "works", "waits", "done", "idle")
 	for id, kept := range map[string]bool{"works": true, "waits": true, "done": false, "idle": false} {
 		if _, ok := all[id]; ok != kept {
-			t.Errorf("runner %q after the purge: kept %v, want %v (only those that no record names are forgotten)", id, ok, kept)
+			t.Errorf("runner %q after the purge: kept %v, want %v (only those that no record names are deleted)", id, ok, kept)
 		}
 	}
 }
 
-// testPurgeFuture: a tombstone that a jumping clock dated far ahead would never grow old.
+// testPurgeFuture: a tombstone that a jumping clock dated far ahead would otherwise never be old
+// enough.
 func testPurgeFuture(t *testing.T, b Backend) {
 	s := b.handles(t, 1)[0]
 	now := time.Now()
@@ -257,7 +257,7 @@ func testPurgeFuture(t *testing.T, b Backend) {
 		ended(bare("now"), kapi.StatusCompleted, now.UnixMilli()))
 	purge(t, s, now.Add(-5*time.Minute).UnixMilli(), 10, 1)
 	if page := feed(t, s, 1); len(page.Records) != 1 || page.Records[0].ID != "now" {
-		t.Errorf("after the purge the feed has %v, want the tombstone of now", names(page.Records))
+		t.Errorf("after the purge the feed has %v, want only the current tombstone", names(page.Records))
 	}
 }
 
@@ -276,7 +276,7 @@ func by(r store.Record, runner string) store.Record {
 	return r
 }
 
-// retention keeps what is young: what is dated up to an hour from now, and answers for a day.
+// retention keeps tombstones dated from before to an hour from now, and answers for a day.
 func retention(before int64, limit int) store.Retention {
 	now := time.Now()
 	return store.Retention{

@@ -1,8 +1,8 @@
-// Package storetest is the conformance suite of kapi's stores: what the Store interface
-// promises, and what the engine promises on top of it.
+// Package storetest is the conformance suite of kapi's stores: what the Store interface promises, and
+// what the engine promises on top of it.
 //
-// A store's own tests call [Run]. The cases use nothing but the interface, so whoever
-// writes a store learns from a failure which promise was broken.
+// A store's own tests call [Run]. The cases use only the interface, and a failure says which promise
+// the store broke.
 package storetest
 
 import (
@@ -16,17 +16,16 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// deadline bounds everything that the suite waits for. It is generous: no case measures
-// how fast a store is.
+// deadline bounds every wait. It is generous, as no case measures how fast a store is.
 const deadline = 20 * time.Second
 
-// A Backend is the store that is tested.
+// A Backend is the store to test.
 type Backend struct {
-	// New makes empty data and returns a function that opens one more handle on them.
-	// The suite closes the handles; what else New made is cleaned up with t.
+	// New creates empty data and returns a function that opens one more handle on it. The suite
+	// closes the handles; New must have t clean up the rest.
 	New func(t testing.TB) (open func() store.Store)
-	// Single is true for a store that has only one handle (in memory): cases that
-	// need several then share it, and those that make no sense with one are left out.
+	// Single is true for a store that has only one handle (in memory). Cases that need several then
+	// share it, and cases about several handles are left out.
 	Single bool
 }
 
@@ -47,7 +46,7 @@ func Run(t *testing.T, b Backend) {
 	}
 }
 
-// storeCases are about what the Store interface promises.
+// storeCases returns the cases about the promises of the Store interface.
 func storeCases() []testCase {
 	return []testCase{
 		{name: "store/empty", run: testEmpty},
@@ -64,7 +63,7 @@ func storeCases() []testCase {
 		{name: "store/commits are serialised", run: testSerialised},
 		{name: "store/readers beside writers", run: testReadersBesideWriters},
 		{name: "store/renew", run: testRenew},
-		{name: "store/renew what is recorded of the work", run: testRenewsWork},
+		{name: "store/renew the recorded work", run: testRenewsWork},
 		{name: "store/observations", run: testObservations},
 		{name: "store/runner in a commit", run: testRunnerInCommit},
 		{name: "store/answers", run: testAnswers},
@@ -85,7 +84,7 @@ func storeCases() []testCase {
 	}
 }
 
-// engineCases are about what the engine promises on top of a store.
+// engineCases returns the cases about what the engine promises on top of a store.
 func engineCases() []testCase {
 	return []testCase{
 		{name: "engine/once", run: testOnce},
@@ -95,7 +94,7 @@ func engineCases() []testCase {
 		{name: "engine/failed holders", run: testFailedHolders},
 		{name: "engine/cancel from another peer", run: testCancelElsewhere},
 		{name: "engine/dismiss from another peer", run: testDismissElsewhere},
-		{name: "engine/ids that are none", run: testIDsThatAreNone},
+		{name: "engine/malformed ids", run: testIDsThatAreNone},
 		{name: "engine/queue", run: testQueue},
 		{name: "engine/leaving the queue", run: testLeaveQueue},
 		{name: "engine/the queue in order", run: testQueueInOrder},
@@ -104,7 +103,7 @@ func engineCases() []testCase {
 	}
 }
 
-// A tb is what the helpers need of a *testing.T or a *rapid.T.
+// A tb has what the helpers need of *testing.T and *rapid.T.
 type tb interface {
 	Helper()
 	Cleanup(f func())
@@ -113,8 +112,8 @@ type tb interface {
 	Fatalf(format string, args ...any)
 }
 
-// handles opens n handles on new data and closes them with t. A Single backend's one
-// handle is returned n times.
+// handles opens n handles on new data, and closes them when t ends. For a Single backend it returns its
+// one handle n times.
 func (b Backend) handles(t testing.TB, n int) []store.Store {
 	t.Helper()
 	open := b.New(t)
@@ -135,8 +134,8 @@ func (b Backend) handles(t testing.TB, n int) []store.Store {
 	return all
 }
 
-// peers opens n peers on new data and closes them with t. A Single backend's one peer is
-// returned n times.
+// peers opens n peers on new data, and closes them when t ends. For a Single backend it returns its one
+// peer n times.
 func (b Backend) peers(t testing.TB, n int) []*peer.Peer {
 	t.Helper()
 	open := b.New(t)
@@ -174,7 +173,7 @@ func within(t tb) context.Context {
 	return ctx
 }
 
-// receive waits for a value of c, for as long as the deadline allows.
+// receive waits for a value from c, and fails the test at the deadline.
 func receive[T any](t tb, c <-chan T, what string) (v T) {
 	t.Helper()
 	select {

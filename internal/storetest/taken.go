@@ -24,11 +24,11 @@ func testKeyTaken(t *testing.T, b Backend) {
 			t.Errorf("claiming %s: error %v, want ErrKeyTaken", what, err)
 		}
 		if errors.Is(err, kapi.ErrUnavailable) {
-			t.Errorf("claiming %s: %v says that the store is not available", what, err)
+			t.Errorf("claiming %s: %v wraps ErrUnavailable", what, err)
 		}
 	}
 	unchanged(t, stores[0], before, "free", "free too")
-	// Keys are told apart by every byte.
+	// Keys that differ in any byte are different.
 	for i, key := range []string{"Held", "hel", "held\u0301", "HELD", "h\u00e9", "he\u0301"} {
 		claim := []store.Claim{{Key: key, Action: "d"}}
 		if _, err := commit(within(t), stores[i%2], batch{insert: []store.Record{bare("d" + key)}, claim: claim}); err != nil {
@@ -46,7 +46,7 @@ func testIDTaken(t *testing.T, b Backend) {
 		insert: []store.Record{bare("b"), bare("a")}, claim: []store.Claim{{Key: "k", Action: "b"}}, runner: &runner,
 	})
 	if err == nil || errors.Is(err, store.ErrKeyTaken) {
-		t.Errorf("inserting an id that is there already: error %v, want one that is not ErrKeyTaken", err)
+		t.Errorf("inserting an id that already exists: error %v, want an error other than ErrKeyTaken", err)
 	}
 	unchanged(t, s, before, "k")
 }
@@ -72,6 +72,6 @@ func testFreeAndClaim(t *testing.T, b Backend) {
 	if err := claim("l"); err != nil {
 		t.Errorf("a key that was freed can't be claimed: %v", err)
 	}
-	// Freeing what nobody holds is no error.
+	// Freeing a key that nobody holds is not an error.
 	mustCommit(t, stores[0], batch{insert: []store.Record{bare("c")}, free: []string{"never held"}})
 }

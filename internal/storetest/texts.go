@@ -9,8 +9,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// testIDsThatAreNone: an id that a database would not even read is unknown like any other, and
-// does not fail what others commit at the same time.
+// testIDsThatAreNone: a malformed id, which a database would not even accept as text, is unknown like
+// any other, and doesn't make other changes fail that are committed at the same time.
 func testIDsThatAreNone(t *testing.T, b Backend) {
 	p := b.peers(t, 1)[0]
 	var all sync.WaitGroup

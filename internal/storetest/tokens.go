@@ -13,23 +13,23 @@ import (
 	"github.com/kettubot/kapi/auth"
 )
 
-// A store keeps tokens, too: what sqlite.Open and postgres.Open return is an auth.Tokens besides.
+// A store keeps tokens, too: the results of sqlite.Open and postgres.Open also implement auth.Tokens.
 
-// tokenHandles opens handles of new data, and returns what they have of tokens.
+// tokenHandles opens n handles on new data, and returns them as auth.Tokens.
 func (b Backend) tokenHandles(t *testing.T, n int) []auth.Tokens {
 	t.Helper()
 	var all []auth.Tokens
 	for _, s := range b.handles(t, n) {
 		tokens, ok := s.(auth.Tokens)
 		if !ok {
-			t.Fatalf("%T is no auth.Tokens", s)
+			t.Fatalf("%T does not implement auth.Tokens", s)
 		}
 		all = append(all, tokens)
 	}
 	return all
 }
 
-// token returns one with every field set but those of sessions.
+// token returns a token with every field set except those of sessions.
 func token(id string, created int64) auth.Token {
 	t := auth.Token{
 		ID: id, Name: "Zoë's " + id, Type: auth.TypeBot, Permissions: auth.Admin | 1<<62,
@@ -41,14 +41,14 @@ func token(id string, created int64) auth.Token {
 	return t
 }
 
-// session returns one that was begun with the token by, "" for a link.
+// session returns a session that was begun with the token by, or with a link if by is "".
 func session(id, by string, created int64) auth.Token {
 	t := token(id, created)
 	t.Session, t.By = true, by
 	return t
 }
 
-// addTokens adds tokens in another order than that of their age.
+// addTokens adds tokens in the reverse order.
 func addTokens(t *testing.T, s auth.Tokens, all []auth.Token) {
 	t.Helper()
 	for _, token := range slices.Backward(all) {
@@ -58,20 +58,20 @@ func addTokens(t *testing.T, s auth.Tokens, all []auth.Token) {
 	}
 }
 
-// wantTokens compares all that a handle has, each by itself as well.
+// wantTokens checks all tokens of a handle, listed and found one by one.
 func wantTokens(t *testing.T, s auth.Tokens, when string, want []auth.Token) {
 	t.Helper()
 	if got, err := s.Tokens(within(t)); err != nil || !slices.Equal(got, want) {
-		t.Errorf("%s, Tokens: %v\n%+v, want, the oldest first,\n%+v", when, err, got, want)
+		t.Errorf("%s, Tokens: %v\ngot %+v\nwant, the oldest first, %+v", when, err, got, want)
 	}
 	for _, token := range want {
 		if got, err := s.FindToken(within(t), token.ID); err != nil || got != token {
-			t.Errorf("%s, FindToken(%s): %v\n%+v, want\n%+v", when, token.ID, err, got, token)
+			t.Errorf("%s, FindToken(%s): %v\ngot %+v\nwant %+v", when, token.ID, err, got, token)
 		}
 	}
 }
 
-// testTokens: what one handle adds or removes is so at the other at once.
+// testTokens: what one handle adds or removes is visible at the other at once.
 func testTokens(t *testing.T, b Backend) {
 	s := b.tokenHandles(t, 2)
 	forever := token("forever", 5)
@@ -85,16 +85,16 @@ func testTokens(t *testing.T, b Backend) {
 	}
 	for _, s := range s {
 		if _, err := s.FindToken(within(t), "oldest"); !errors.Is(err, auth.ErrUnknownToken) {
-			t.Errorf("a removed token is found: %v", err)
+			t.Errorf("FindToken of a removed token: %v, want ErrUnknownToken", err)
 		}
 		if err := s.RemoveToken(within(t), "oldest"); !errors.Is(err, auth.ErrUnknownToken) {
-			t.Errorf("a removed token is removed again: %v", err)
+			t.Errorf("RemoveToken of a removed token: %v, want ErrUnknownToken", err)
 		}
 		wantTokens(t, s, "after a removal", want[1:])
 	}
 }
 
-// testTokensReopen: tokens outlive the handles that they were made with.
+// testTokensReopen: tokens outlive the handles that added them.
 func testTokensReopen(t *testing.T, b Backend) {
 	open := b.New(t)
 	want := []auth.Token{token("a", 1), session("of-a", "a", 2)}
@@ -110,7 +110,7 @@ func testTokensReopen(t *testing.T, b Backend) {
 	}
 }
 
-// testTokenIDs: an id is given once, and is found by itself alone.
+// testTokenIDs: an id can be added only once, and is found only by the exact id.
 func testTokenIDs(t *testing.T, b Backend) {
 	s := b.tokenHandles(t, 1)[0]
 	first, second := token("id", 1), token("id", 2)
@@ -119,7 +119,7 @@ func testTokenIDs(t *testing.T, b Backend) {
 	}
 	err := s.AddToken(within(t), second)
 	if err == nil || !strings.Contains(err.Error(), "there is a token id already") || errors.Is(err, kapi.ErrUnavailable) {
-		t.Errorf("an id that is taken is answered with %v", err)
+		t.Errorf("AddToken with an id that exists: %v", err)
 	}
 	wantTokens(t, s, "after another of the same id was refused", []auth.Token{first})
 	for _, id := range []string{"", "ID", "i", "id ", "i%", "' OR 1"} {
@@ -132,7 +132,7 @@ func testTokenIDs(t *testing.T, b Backend) {
 	}
 }
 
-// testSessions: sessions are kept among the tokens, and go with theirs.
+// testSessions: sessions are kept among the tokens, and are removed with the token that began them.
 func testSessions(t *testing.T, b Backend) {
 	s := b.tokenHandles(t, 1)[0]
 	all := []auth.Token{token("a", 1), token("b", 2), session("of-a", "a", 3), session("of-a-too", "a", 4), session("of-b", "b", 5), session("linked", "", 6)}
@@ -143,7 +143,7 @@ func testSessions(t *testing.T, b Backend) {
 		exists bool
 		left   []string
 	}{
-		{"", false, []string{"a", "b", "of-a", "of-a-too", "of-b", "linked"}}, // no token's id, though it is what the link's session has
+		{"", false, []string{"a", "b", "of-a", "of-a-too", "of-b", "linked"}}, // not an id, although it is By of the session from a link
 		{"of-a", true, []string{"a", "b", "of-a-too", "of-b", "linked"}},
 		{"a", true, []string{"b", "of-b", "linked"}},
 		{"linked", true, []string{"b", "of-b"}},
@@ -158,7 +158,7 @@ func testSessions(t *testing.T, b Backend) {
 	}
 }
 
-// testTokensAuthenticate: a token that one process makes is good at another, until it is revoked there.
+// testTokensAuthenticate: a token added by one process is valid at another, until it is revoked.
 func testTokensAuthenticate(t *testing.T, b Backend) {
 	s := b.tokenHandles(t, 2)
 	secret, made, err := auth.New("ops", auth.TypeUser, auth.Admin, time.Hour)
@@ -182,7 +182,7 @@ func testTokensAuthenticate(t *testing.T, b Backend) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatal("a revoked token is not refused")
+			t.Fatal("the revoked token is still accepted")
 		}
 	}
 }

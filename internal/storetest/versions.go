@@ -12,9 +12,9 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// Versions checks what becomes of a build whose store is taken over by a newer one. raise makes the
-// schema one version later than this build's; by report and start it says how far above this build's
-// the least versions are that may report, and start.
+// Versions checks what a build does when a newer one takes over its store. raise sets the schema's
+// version to one above this build's. Its arguments are how far above this build's version the least
+// versions are that may report and may start.
 func Versions(t *testing.T, open func() (store.Store, error), raise func(minReport, minStart int)) {
 	k := versionsPeer(t, open)
 	going := start(t, k, kapi.Spec{Title: "going", Keys: []string{"going"}})
@@ -26,12 +26,12 @@ func Versions(t *testing.T, open func() (store.Store, error), raise func(minRepo
 	raise(0, 1)
 	for name, p := range map[string]*peer.Peer{"open before": k, "opened now": versionsPeer(t, open)} {
 		_, err := p.Start(t.Context(), kapi.Spec{Title: "refused"}, func(context.Context, kapi.Handle) error {
-			t.Errorf("%s: it was run", name)
+			t.Errorf("%s: the operation ran", name)
 			return nil
 		})
 		wantNewer(t, name+": a start", err, "this one still reports what it runs, and starts nothing more")
 		if all, err := p.List(t.Context()); err != nil || len(all) != 2 {
-			t.Errorf("%s: it lists %v, %v", name, all, err)
+			t.Errorf("%s: List returned %v, %v", name, all, err)
 		}
 	}
 	if err := going.handle.Impacted("a report"); err != nil {
@@ -59,7 +59,7 @@ func Versions(t *testing.T, open func() (store.Store, error), raise func(minRepo
 func wantNewer(t *testing.T, what string, err error, why string) {
 	t.Helper()
 	if !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), why) {
-		t.Errorf("%s: %v, want %v that says %q", what, err, kapi.ErrUnavailable, why)
+		t.Errorf("%s: got %v, want %v containing %q", what, err, kapi.ErrUnavailable, why)
 	}
 }
 

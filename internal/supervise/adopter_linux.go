@@ -8,17 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An adopter stands between this process and the command, and is the reaper of all that the command
-// has started. It is there only where this process may come by children that are not the command's:
-// as the first process of a container, where it adopts what others have started in there, or where
-// a shell has left it children before it executed kapi. They stay this process's children, the
-// command's are the adopter's, whatever they did to get away: no guessing.
+// An adopter stands between this process and the command, and reaps everything that the command starts.
+// It is used only where this process may get children that are not the command's: as the first process
+// of a container it adopts orphans of others, and a shell may have left it children before executing
+// kapi. Those stay this process's children, while the command's descendants always belong to the
+// adopter, so the two are never confused.
 type adopter struct {
 	*aside
 	pid int
 }
 
-// adopt is the adopter's life: it makes the launcher, and waits for all that comes of it.
+// adopt is the adopter's main loop: it creates the launcher and reaps all of its descendants.
 //
 //go:norace
 //go:nocheckptr
@@ -32,7 +32,7 @@ func (a *aside) adopt(l *launch) {
 		pid = -int(errno)
 	}
 	a.command = int64(pid)
-	var word byte // that it can be read
+	var word byte // only signals that a.command can be read
 	_, _, _ = syscall.RawSyscall(unix.SYS_WRITE, l.far, uintptr(unsafe.Pointer(&word)), 1)
 	a.become()
 	for {
@@ -48,7 +48,7 @@ func (a *aside) adopt(l *launch) {
 	}
 }
 
-// await returns the pid of the launcher that the adopter has made. near is where it says that it has.
+// await returns the pid of the launcher that the adopter created. The adopter announces it on near.
 func (a *adopter) await(near int) (pid int, err error) {
 	word := make([]byte, 1)
 	for {
@@ -57,7 +57,7 @@ func (a *adopter) await(near int) (pid int, err error) {
 			continue
 		}
 		if err == nil && n == 0 {
-			err = errors.New("the process that makes it was killed")
+			err = errors.New("its parent process was killed")
 		}
 		if err != nil {
 			return 0, err
@@ -70,7 +70,7 @@ func (a *adopter) await(near int) (pid int, err error) {
 	return int(a.command), nil
 }
 
-// discard ends both: the launcher, if there is one, and its parent, which ends with it.
+// discard ends the launcher, if there is one, and the adopter, which exits once the launcher has.
 func (a *adopter) discard(launcher int) {
 	if launcher != 0 {
 		_ = unix.Kill(launcher, unix.SIGKILL)

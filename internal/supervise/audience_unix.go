@@ -7,25 +7,26 @@ import (
 	"time"
 )
 
-// An audience says to whom a signal was sent.
+// An audience says which processes a signal was sent to.
 type audience int
 
 const (
-	// unclear: it can't be told yet.
+	// unclear: not known yet.
 	unclear audience = iota
-	// oneself: to this process alone.
+	// oneself: this process alone.
 	oneself
-	// everybody: to its whole group, so that the command, if it is in there, has got it as well.
+	// everybody: its whole process group. If the command is in that group, it has received the signal
+	// too.
 	everybody
 )
 
-// patience is for how long the witness may take to get what this process has got.
+// patience is how long the witness may take to receive a signal that this process has received.
 const patience = 50 * time.Millisecond
 
-// guess is for where there is no witness. In the foreground these signals come from the terminal, or
-// from the shell's fg, which tell the whole group. That somebody sends one to this process alone looks
-// the same, and is dropped: a second SIGCONT could undo the next Ctrl-Z, and a second SIGINT means "at
-// once" to many programs. Others are taken to be sent to this process.
+// guess is used where there is no witness. In the foreground these signals come from the terminal, or
+// from the shell's fg, both of which signal the whole group. A signal sent to this process alone looks
+// the same and is dropped: a second SIGCONT could undo the next Ctrl-Z, and many programs take a second
+// SIGINT to mean "at once". Other signals are assumed to be for this process alone.
 func guess(sig syscall.Signal) audience {
 	switch sig {
 	case syscall.SIGINT, syscall.SIGQUIT, syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGWINCH:

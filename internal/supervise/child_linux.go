@@ -13,32 +13,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A child is the command's process. os/exec isn't used: it waits for a child by
-// itself, which the waiting for all of the tree would race with.
+// A child is the command's process. os/exec isn't used because its own wait for the child would race
+// with the wait for the whole tree.
 type child struct {
 	action   string
-	start    int           // when the command's process was started, as in process
-	warn     func(error)   // nil: nobody wants to know
-	exited   chan struct{} // closed when the command itself has ended; if it is adopted, some time later
+	start    int           // start time of the command's process, as in process.start
+	warn     func(error)   // nil: warnings are discarded
+	exited   chan struct{} // closed when the command itself has ended; with an adopter, possibly some time later
 	adopted  bool          // an adopter is the command's parent
 	launcher *launcher
 	witness  *witness
 
-	// mu is held while a process is reaped and while one is signalled, so that no
-	// signal goes to a pid that was given to another process.
+	// mu is held while a process is reaped or signalled, so that no signal goes to a pid that has been
+	// reused.
 	mu      sync.Mutex
 	pid     int // 0 once reaped
 	status  syscall.WaitStatus
 	adopter *adopter // nil: this process is the command's parent
-	root    int      // the process whose descendants the tree is; noProcess when all have ended
+	root    int      // ancestor of every process of the tree; noProcess when all have ended
 	procs   *procs
-	warned  []int // the processes that could not be signalled
+	warned  []int // processes that could not be signalled
 }
 
-// noProcess is nobody's parent.
+// noProcess is the parent of no process.
 const noProcess = -1
 
-// startChild starts the command with our standard input, stdout and stderr.
+// startChild starts the command with this process's standard input, and with stdout and stderr.
 func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, fmt.Errorf("become the reaper of the command's processes: %w", err)
@@ -63,8 +63,9 @@ func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	if l.adopter != nil {
 		ch.adopter, ch.adopted, ch.root = l.adopter, true, l.adopter.pid
 	}
-	// The launcher comes first: if there may be one more process only, it is that. A signal to the
-	// group between the two it has got already, and ends or ignores it before it becomes the command.
+	// The launcher is created first: if only one more process is allowed, it must be that one. A signal
+	// sent to the group in between reaches the launcher too, which dies of it or ignores it before it
+	// becomes the command.
 	var witness sync.WaitGroup
 	witness.Go(func() { ch.witness = newWitness() })
 	started := false
@@ -87,9 +88,9 @@ func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	return ch, nil
 }
 
-// mayHaveStrangers says whether this process may have, or get, children that the command has not
-// started: those that a shell left it over an exec, and, as the first process of a PID namespace,
-// those of whatever else is run in there (docker exec).
+// mayHaveStrangers says whether this process may have, or get, children that the command did not start:
+// children that a shell left it across an exec, and, if it is the first process of a PID namespace,
+// orphans of whatever else runs there (docker exec).
 func mayHaveStrangers() (bool, error) {
 	if os.Getpid() == 1 {
 		return true, nil
@@ -101,10 +102,10 @@ func mayHaveStrangers() (bool, error) {
 	return false, fmt.Errorf("look for child processes: %w", err)
 }
 
-// command is the command's process as long as it isn't reaped. c.mu is held.
+// command returns the command's process until it is reaped. c.mu must be held.
 func (c *child) command() process { return process{pid: c.pid, parent: c.root, start: c.start} }
 
-// waitable returns when a child has ended, without reaping it.
+// waitable returns once a child has ended, without reaping it.
 func waitable(options int) error {
 	for {
 		err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT|options, nil)
@@ -114,12 +115,12 @@ func waitable(options int) error {
 	}
 }
 
-// wait returns how the command ended, when no process of its tree is left.
+// wait returns how the command ended, once no process of its tree is left.
 func (c *child) wait() (syscall.WaitStatus, error) {
 	defer c.launcher.close()
 	for !c.ended() {
 		if err := waitable(0); err != nil {
-			// No child is left (ECHILD): all that the tree started was ours in the end.
+			// No child is left (ECHILD): the whole tree has ended.
 			break
 		}
 		c.reap()
@@ -127,7 +128,7 @@ func (c *child) wait() (syscall.WaitStatus, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.procs.close()
-	c.warn = nil // a signal that comes now has nobody to reach
+	c.warn = nil // nobody is left for a later signal to reach
 	c.learn()
 	if c.adopter != nil {
 		c.adopter.free()
@@ -135,12 +136,12 @@ func (c *child) wait() (syscall.WaitStatus, error) {
 	}
 	if c.pid != 0 {
 		c.pid = 0
-		return 0, errors.New("somebody else waited for it")
+		return 0, errors.New("something else reaped the command")
 	}
 	return c.status, nil
 }
 
-// ended says whether the adopter has seen the end of all.
+// ended says whether the adopter has exited and thus seen the whole tree end.
 func (c *child) ended() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,8 +166,8 @@ func (c *child) reap() {
 		case c.adopter != nil && pid == c.adopter.pid:
 			c.adopter.pid, c.root = 0, noProcess
 			if !status.Exited() {
-				// Somebody has killed it. The rest of the tree is this process's now, with whatever
-				// else is.
+				// Somebody killed the adopter. The rest of the tree is now this process's, along with
+				// any unrelated children.
 				c.learn()
 				c.root = os.Getpid()
 			}
@@ -174,21 +175,21 @@ func (c *child) reap() {
 	}
 }
 
-// over notes how the command has ended. c.mu is held.
+// over records how the command ended. c.mu must be held.
 func (c *child) over(status syscall.WaitStatus) {
 	c.pid, c.status = 0, status
 	close(c.exited)
 }
 
-// learn asks the adopter whether the command has ended. c.mu is held.
+// learn asks the adopter whether the command has ended. c.mu must be held.
 func (c *child) learn() {
 	if c.pid != 0 && c.adopter != nil && atomic.LoadUint32(&c.adopter.ended) == 1 {
 		c.over(syscall.WaitStatus(c.adopter.status))
 	}
 }
 
-// signal sends to the command; when that has ended, to all that it left. If everybody in this
-// process's group was sent the signal already, it is sent to those that are not in there.
+// signal signals the command or, once that has ended, everything that it left running. If the whole
+// process group already received the signal, only processes outside the group get it.
 func (c *child) signal(sig syscall.Signal, to audience) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -206,16 +207,16 @@ func (c *child) signal(sig syscall.Signal, to audience) {
 	c.signalTree(sig, func(p process) bool { return !p.nested && !has(p.pid) })
 }
 
-// signalAll sends to all processes of the tree but those of a kapi run within it, which
-// does so itself.
+// signalAll signals all processes of the tree, except those of a nested kapi run, which signals its
+// own.
 func (c *child) signalAll(sig syscall.Signal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.signalTree(sig, func(p process) bool { return !p.nested })
 }
 
-// stopped says whether the command is stopped; of group, whether all processes of the tree are
-// that are in this process's group.
+// stopped says whether the command is stopped or, if group is true, whether every process of the tree
+// that is in this process's group is.
 func (c *child) stopped(group bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -229,34 +230,35 @@ func (c *child) stopped(group bool) bool {
 	})
 }
 
-// hasExited tells a command that is not reaped yet: to that a signal would be lost.
+// hasExited says whether the command has ended and only waits to be reaped: a signal to it would be
+// lost.
 func (c *child) hasExited() bool {
 	var info unix.Siginfo
 	err := unix.Waitid(unix.P_PID, c.pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
-	return err == nil && info.Signo != 0 // 0: it is still there
+	return err == nil && info.Signo != 0 // 0: it still runs
 }
 
-// terminate asks all processes of the tree to end. Those of a kapi run within it
-// are asked by that.
+// terminate asks all processes of the tree to end, except those of a nested kapi run, which asks its
+// own.
 func (c *child) terminate() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.signalTree(syscall.SIGTERM, func(p process) bool { return !p.nested })
-	// A stopped process takes no notice before it is continued.
+	// A stopped process doesn't handle the signal until it is continued.
 	c.signalTree(syscall.SIGCONT, func(process) bool { return true })
 }
 
-// kill kills all processes of the tree that are there now.
+// kill kills all processes that are in the tree now.
 func (c *child) kill() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.signalTree(syscall.SIGKILL, func(process) bool { return true })
 }
 
-// release ends what stands beside the tree, when that has ended.
+// release ends the witness once the tree has ended.
 func (c *child) release() { c.witness.close() }
 
-// hear, settle and forget are the witness's.
+// hear, settle and forget delegate to the witness.
 func (c *child) hear(sig syscall.Signal, at time.Time) audience { return c.witness.hear(sig, at) }
 
 func (c *child) settle(second bool) { c.witness.settle(second) }

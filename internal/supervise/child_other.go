@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// A child is the command's process. What it starts in turn is not known here.
+// A child is the command's process. The processes that it starts are not tracked here.
 type child struct{ process *os.Process }
 
-// startChild starts the command with our standard input, stdout and stderr.
+// startChild starts the command with this process's standard input, and with stdout and stderr.
 func startChild(c Command, stdout, stderr *os.File) (*child, error) {
 	ch, err := startFile(c, stdout, stderr)
 	if errors.Is(err, syscall.ENOEXEC) {
@@ -47,5 +47,5 @@ func (c *child) wait() (status syscall.WaitStatus, err error) {
 
 func (c *child) kill() { _ = c.process.Kill() }
 
-// release does nothing: there is nothing beside the command.
+// release does nothing: no helper process runs beside the command here.
 func (c *child) release() {}

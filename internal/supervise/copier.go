@@ -14,36 +14,35 @@ import (
 )
 
 const (
-	// copyBuffer is how much is passed on at once.
+	// copyBuffer is how many bytes are copied at once.
 	copyBuffer = 128 << 10
-	// quiet is for how long nothing must come before an unfinished line is looked at: a
-	// progress bar that is drawn with the carriage return in front.
+	// quiet is how long the output must pause before an unfinished line is scanned, such as a progress
+	// bar drawn with a leading carriage return.
 	quiet = 200 * time.Millisecond
 )
 
-// A copier passes on what a tree writes, byte for byte and at once, and has it scanned. As long as
-// the tree lives nothing more is read before all is written, so that a slow reader slows the tree
-// down, as it would without a copier, and no memory is needed. When the tree has ended, the little
-// that its pipe still holds is read (finish) even while run is stuck in writing: then all that was
-// said is known, whoever takes it when.
+// A copier passes on what a tree writes, byte for byte and at once, and scans it. While the tree lives,
+// a piece is read only when the one before is written, so that a slow reader slows the tree down as it
+// would without a copier, and memory use is bounded. When the tree has ended, finish reads the little
+// that its pipe still holds, even while run is stuck in a write, so that the scan is complete before
+// the output is delivered.
 type copier struct {
 	from, to *os.File
-	raw      syscall.RawConn // from's
-	terminal *terminal       // whose master from is, or nil
-	faults   *fault.Net      // catches what looking at the output panics with
+	raw      syscall.RawConn // of from
+	terminal *terminal       // from is its master; nil if from is a pipe
+	faults   *fault.Net      // catches panics of the scanner
 
-	read    chan struct{} // closed when all was read and scanned
-	written chan struct{} // closed when all was passed on, or can't be
+	read    chan struct{} // closed when everything has been read and scanned
+	written chan struct{} // closed when everything has been passed on, or can't be
 
-	// mu is held while from is read and while the scanner is used, never while something is
-	// waited for.
+	// mu is held while from is read and while the scanner is used, but never while waiting.
 	mu      sync.Mutex
 	scanner progress.Scanner
-	blind   bool   // the scanner panicked: nothing is looked at any more
-	pending []byte // is being written, and was not scanned yet
-	rest    []byte // what finish has read, for run to write
+	blind   bool   // the scanner panicked: nothing is scanned any more
+	pending []byte // being written, not scanned yet
+	rest    []byte // read by finish, to be written by run
 	over    bool   // nothing more is read; read is closed
-	lost    error  // why not all could be written
+	lost    error  // why some output could not be written
 }
 
 func newCopier(from, to *os.File, terminal *terminal) (*copier, error) {
@@ -57,8 +56,8 @@ func newCopier(from, to *os.File, terminal *terminal) (*copier, error) {
 	}, nil
 }
 
-// run copies until the end of the stream, or until finish has read that. Behind a panic it may be
-// called again, and goes on.
+// run copies until the end of the stream, or until finish has read the rest. After a panic it may be
+// called again and continues.
 func (c *copier) run() {
 	receive := c.receiver(make([]byte, copyBuffer))
 	for {
@@ -78,7 +77,7 @@ func (c *copier) run() {
 		if errors.Is(err, os.ErrDeadlineExceeded) && c.pause() {
 			continue
 		}
-		if err != nil { // of a pseudo-terminal, too, whose last process has gone (EIO)
+		if err != nil { // a pseudo-terminal reports the exit of its last process as EIO
 			c.stop()
 			_ = c.from.Close()
 			rest := c.rest
@@ -89,12 +88,12 @@ func (c *copier) run() {
 	}
 }
 
-// pass writes all of p. It is false if the writer should learn that nobody takes it, as it would
-// if it had our own file: it will find its pipe without a reader, or its terminal hung up.
+// pass writes all of p. It returns false if the reader is gone, and the command should learn that as it
+// would when writing to our file directly: its pipe then loses its reader, or its terminal is hung up.
 //
-// Other errors can't be handed on: a pipe whose reader has gone would kill the command, where a
-// full disk was only an error to it. So it goes on, and what was lost is told at the end. A disk
-// may have room again, so the next piece is tried again.
+// Other errors can't be passed on that way: closing the pipe would kill the command, where a full disk
+// only causes a write error. So the command continues, and the loss is reported at the end. The next
+// piece is still tried, as a disk may have space again.
 func (c *copier) pass(p []byte) bool {
 	err := writeAll(c.to, p)
 	if err == nil {
@@ -111,8 +110,8 @@ func (c *copier) pass(p []byte) bool {
 	return true
 }
 
-// scan looks at what run has written, unless finish has done so meanwhile. If a line stands
-// unfinished, it sets for how long its rest is waited for.
+// scan scans what run has written, unless finish already did. If the last line is unfinished, scan sets
+// a deadline for the rest of it.
 func (c *copier) scan() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,8 +130,8 @@ func (c *copier) scanPending() {
 	c.pending = nil
 }
 
-// show has output scanned; look does whatever else with the scanner. c.mu is held. What is in
-// the output must not keep it from being passed on, even where kapi is at fault.
+// show scans output; look runs any other use of the scanner. c.mu must be held. A panic of the scanner
+// must not keep the output from being passed on.
 func (c *copier) show(p []byte) { c.look(func() { _, _ = c.scanner.Write(p) }) }
 
 func (c *copier) look(f func()) {
@@ -141,7 +140,7 @@ func (c *copier) look(f func()) {
 	}
 }
 
-// pause looks at a line that stands unfinished. It is false if there is nothing to wait for.
+// pause scans an unfinished line. It returns false if nothing more is read.
 func (c *copier) pause() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -153,7 +152,7 @@ func (c *copier) pause() bool {
 	return true
 }
 
-// stop ends the reading.
+// stop ends reading.
 func (c *copier) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,16 +170,16 @@ func (c *copier) stopReading() {
 	close(c.read)
 }
 
-// loss says why not all could be passed on, if so.
+// loss returns why output could not be passed on, nil if all was.
 func (c *copier) loss() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.lost
 }
 
-// settled is closed when it is known how the copying ends: where writing can't get stuck that is
-// the end of it, for only then errors are known. Pipes, sockets and terminals are taken by somebody, who
-// may take for ever.
+// settled is closed once the outcome of the copying is known. If a write can't block for ever (a
+// regular file), that is after the last write, since write errors show only then. Pipes, sockets and
+// terminals depend on a reader that may never come, so for them it is when everything is read.
 func (c *copier) settled() <-chan struct{} {
 	info, err := c.to.Stat()
 	if err == nil && info.Mode()&(os.ModeNamedPipe|os.ModeSocket) == 0 && !isTerminal(c.to) {
@@ -189,7 +188,7 @@ func (c *copier) settled() <-chan struct{} {
 	return c.read
 }
 
-// full turns a write that took nothing into an error.
+// full turns a write of zero bytes into an error.
 func full(n int, err error) error {
 	if n <= 0 && err == nil {
 		return io.ErrShortWrite

@@ -17,7 +17,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// numbers is what seq 1 n writes.
+// numbers is the output of seq 1 n.
 func numbers(n int) []byte {
 	var b bytes.Buffer
 	for i := range n {
@@ -26,7 +26,7 @@ func numbers(n int) []byte {
 	return b.Bytes()
 }
 
-// toPipe gives a helper a pipe as its standard output. Nobody reads it before the test does.
+// toPipe gives a helper a pipe as standard output. Nobody reads it until the test does.
 func toPipe(t *testing.T, args ...string) (h *helper, r, w *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -37,13 +37,13 @@ func toPipe(t *testing.T, args ...string) (h *helper, r, w *os.File) {
 	return supervised(t, looking(TTYAuto, func(cmd *exec.Cmd) { cmd.Stdout = w }), args...), r, w
 }
 
-// fill waits until a pipe takes no more.
+// fill writes to a pipe until it is full.
 func fill(t *testing.T, w *os.File) {
 	t.Helper()
 	kapitest.Eventually(t, "the pipe is full", func() bool { return !Takes(w) })
 }
 
-// all reads a pipe to its end, which comes with that of the helper.
+// all reads a pipe until end of file, which comes when the helper ends.
 func (h *helper) all(r, w *os.File) []byte {
 	h.t.Helper()
 	w.Close()
@@ -54,7 +54,7 @@ func (h *helper) all(r, w *os.File) []byte {
 	return got
 }
 
-// Somebody who shares our output may make it non-blocking while we run.
+// A process that shares our output may make it non-blocking while we run.
 func TestOutputThatWasMadeNonBlocking(t *testing.T) {
 	h, r, w := toPipe(t, "sh", "-c", "read go; exec seq 1 300000")
 	if err := unix.SetNonblock(int(w.Fd()), true); err != nil {
@@ -70,7 +70,7 @@ func TestOutputThatWasMadeNonBlocking(t *testing.T) {
 	}
 }
 
-// The tree ends although nobody reads what it has written; that stays to be had.
+// The tree ends although nobody reads its output, which can still be read afterwards.
 func TestReaderThatIsStuck(t *testing.T) {
 	const n = 30000
 	h, r, w := toPipe(t, "seq", "1", fmt.Sprint(n))
@@ -83,7 +83,7 @@ func TestReaderThatIsStuck(t *testing.T) {
 	h.done()
 }
 
-// A stuck reader keeps nobody from being told, and slows the command down as long as that lives.
+// A stuck reader doesn't keep signals from the command, and slows the command down while it lives.
 func TestSignalsWhileTheReaderIsStuck(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, stopSignal} {
 		h, r, w := toPipe(t, "seq", "1", "100000000")
@@ -101,7 +101,7 @@ func TestSignalsWhileTheReaderIsStuck(t *testing.T) {
 	}
 }
 
-// checkNumbers checks that the numbers from 1 on are whole, the last one aside.
+// checkNumbers checks that the numbers from 1 on are complete, except possibly the last one.
 func checkNumbers(t *testing.T, p []byte) {
 	t.Helper()
 	n := 0
@@ -112,7 +112,7 @@ func checkNumbers(t *testing.T, p []byte) {
 	}
 }
 
-// The reader may go instead.
+// The reader may also go away.
 func TestReaderThatIsStuckAndGoes(t *testing.T) {
 	h, r, w := toPipe(t, "seq", "1", "30000")
 	h.ended()
@@ -135,7 +135,7 @@ func TestOutputToAFullDisk(t *testing.T) {
 	}
 }
 
-// A disk may have room again.
+// A full disk may have space again later.
 func TestFullDiskIsTriedAgain(t *testing.T) {
 	to, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -161,7 +161,7 @@ func TestFullDiskIsTriedAgain(t *testing.T) {
 	}
 }
 
-// A terminal that is gone is gone for the command, too; which may go on, or not.
+// A terminal that is hung up is hung up for the command too, which may continue or not.
 func TestTerminalThatIsHungUp(t *testing.T) {
 	master, slave := kapitest.Terminal(t)
 	h := supervised(t, looking(TTYAuto, func(cmd *exec.Cmd) { cmd.Stdout = slave }),

@@ -8,16 +8,16 @@ import (
 )
 
 const (
-	// pipeSize is the most that a pipe is given without privileges.
+	// pipeSize is the largest pipe buffer that an unprivileged process may set.
 	pipeSize = 1 << 20
-	// terminalSize is more than a pseudo-terminal holds.
+	// terminalSize is more than a pseudo-terminal buffers.
 	terminalSize = 128 << 10
 )
 
-// receiver returns what waits for the next piece, and reads it into buf. Its error is
-// os.ErrDeadlineExceeded where scan has set a time for that; any other is the end.
+// receiver returns a function that reads the next piece into buf. The function's error is
+// os.ErrDeadlineExceeded when a deadline set by scan has passed; any other error is the end.
 func (c *copier) receiver(buf []byte) func() ([]byte, error) {
-	// Made once: this is done for every few lines of a flood.
+	// The closure is made once, as it runs for every few lines of a flood.
 	var p []byte
 	var readErr error
 	read := func(fd uintptr) bool {
@@ -29,7 +29,7 @@ func (c *copier) receiver(buf []byte) func() ([]byte, error) {
 		}
 		p, readErr = readNow(fd, buf)
 		c.pending = p
-		return readErr != unix.EAGAIN //nolint:errorlint // as read(2) has it
+		return readErr != unix.EAGAIN //nolint:errorlint // read(2) returns a bare errno
 	}
 	return func() ([]byte, error) {
 		if err := c.raw.Read(read); err != nil {
@@ -39,7 +39,7 @@ func (c *copier) receiver(buf []byte) func() ([]byte, error) {
 	}
 }
 
-// readNow reads from a file that doesn't block.
+// readNow reads from a non-blocking file.
 func readNow(fd uintptr, buf []byte) ([]byte, error) {
 	for {
 		n, err := syscall.Read(int(fd), buf)
@@ -48,15 +48,15 @@ func readNow(fd uintptr, buf []byte) ([]byte, error) {
 			return buf[:n], nil
 		case n == 0:
 			return nil, io.EOF
-		case err != unix.EINTR: //nolint:errorlint // as read(2) has it
+		case err != unix.EINTR: //nolint:errorlint // read(2) returns a bare errno
 			return nil, err
 		}
 	}
 }
 
-// finish reads all that is there: no process of the tree is left. Somebody else may hold the pipe
-// open (it was handed to a process that is not of the tree), so its end may never come; but what
-// such a one writes stands behind what the tree has written.
+// finish reads all that is in the pipe. No process of the tree is left, but a process outside it may
+// hold the pipe open, so end of file may never come. Whatever such a process writes comes after the
+// tree's output.
 func (c *copier) finish() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,7 +65,7 @@ func (c *copier) finish() {
 	}
 	c.scanPending()
 	_ = c.raw.Control(func(fd uintptr) {
-		left, err := unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0) // the command may have set that
+		left, err := unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0) // the command may have changed the size
 		if err != nil {
 			left = terminalSize
 		}
@@ -83,7 +83,7 @@ func (c *copier) finish() {
 	c.stopReading()
 }
 
-// idle says whether all that was written so far was passed on.
+// idle says whether everything written so far has been passed on.
 func (c *copier) idle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

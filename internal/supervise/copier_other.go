@@ -4,8 +4,8 @@ package supervise
 
 import "io"
 
-// receiver returns what waits for the next piece, and reads it into buf. Its error is
-// os.ErrDeadlineExceeded where scan has set a time for that; any other is the end.
+// receiver returns a function that reads the next piece into buf. The function's error is
+// os.ErrDeadlineExceeded when a deadline set by scan has passed; any other error is the end.
 func (c *copier) receiver(buf []byte) func() ([]byte, error) {
 	return func() ([]byte, error) {
 		n, err := c.from.Read(buf)
@@ -19,9 +19,9 @@ func (c *copier) receiver(buf []byte) func() ([]byte, error) {
 	}
 }
 
-// finish waits for the end: whoever holds the pipe open counts as a process of the tree. Here a
-// reader of our output that is stuck holds that up, too.
+// finish waits for end of file: any process that holds the pipe open counts as part of the tree. On
+// these systems a stuck reader of our output blocks it too.
 func (c *copier) finish() { <-c.read }
 
-// idle isn't known here.
+// idle always returns true: it isn't known on these systems.
 func (c *copier) idle() bool { return true }

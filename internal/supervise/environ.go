@@ -8,7 +8,7 @@ import (
 	"github.com/kettubot/kapi/internal/proc"
 )
 
-// The names of the variables that a command finds, and of the one that service managers know.
+// Environment variables that kapi sets for the command, and systemd's NOTIFY_SOCKET.
 const (
 	fenceVariable  = "KAPI_FENCE"
 	NotifyVariable = "KAPI_NOTIFY"
@@ -16,8 +16,8 @@ const (
 	withinVariable = "KAPI_WITHIN"
 )
 
-// Within returns the ids of the actions that a command with this environment is part of, the
-// outermost first. Some may have ended: a daemon keeps the environment that it was started with.
+// Within returns the ids of the actions that a command with this environment is part of, the outermost
+// first. Some may have ended already: a daemon keeps the environment that it was started with.
 func Within(env []string) (ids []string) {
 	for _, name := range []string{withinVariable, proc.ActionVariable} {
 		for _, entry := range env {
@@ -40,13 +40,12 @@ func Nonces(env []string) []string {
 	return nonces
 }
 
-// Environ is the environment for a command that does the work of an action: base
-// without the variables in drop, with KAPI_ACTION and KAPI_FENCE; with KAPI_NONCE, to whose nonces
-// that of this action is added; with KAPI_WITHIN if base is
-// that of a command which does the work of another action; and with KAPI_NOTIFY and
-// NOTIFY_SOCKET if there is a notify socket. If there is none, the socket of a kapi run around
-// this one is not the command's to find, whose reports would go to that one's action; the
-// socket of a service manager is.
+// Environ returns the environment of a command that does the work of an action: base without the
+// variables in drop, plus KAPI_ACTION and KAPI_FENCE; plus KAPI_NONCE, with this action's nonce
+// appended to those in base; plus KAPI_WITHIN if base is the environment of a command that does the
+// work of another action; plus KAPI_NOTIFY and NOTIFY_SOCKET if notify isn't empty. If notify is empty,
+// the socket of an enclosing kapi run is removed, as reports sent there would go to the enclosing
+// action; a service manager's socket is kept.
 func Environ(base, drop []string, action string, fence uint64, nonce, notify string) []string {
 	set := []string{
 		proc.ActionVariable + "=" + action, fenceVariable + "=" + strconv.FormatUint(fence, 10),

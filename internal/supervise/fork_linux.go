@@ -8,43 +8,44 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The functions of this file, and those that they call, run in a process that has a single thread and
-// no Go runtime of its own, and shares this one's memory or has next to none: nothing may be allocated,
-// no stack may grow (nosplit; the linker checks it), nothing may be written that the garbage collector
-// looks after, and no lock may be taken. All signals are blocked in such a process from its first moment
-// on (see forked): no handler of Go's ever runs in it. The rules are those of forkAndExecInChild in
-// package syscall, but the caller doesn't wait, and so each has a stack of its own.
+// The functions in this file, and those that they call, run in a process with a single thread and
+// without the Go runtime, which shares this process's memory or has a copy of almost none of it. So
+// they must not allocate, grow the stack (nosplit, checked by the linker), write anything that the
+// garbage collector manages, or take locks. All signals are blocked in such a process from the start
+// (see forked), so no signal handler of Go's runs in it. The rules are those of forkAndExecInChild in
+// package syscall, except that the caller doesn't wait, so each process needs a stack of its own.
 //
-// What shares memory is killed together by the kernel where one of them dumps core or memory is short.
-// That is right: none of them is to outlive this process, and the command has its own.
+// When a process dumps core or is killed for lack of memory, the kernel kills every process that shares
+// its memory. That is fine here: none of these should outlive this process, and the command has memory
+// of its own.
 
-// kernelSignals is the number of the last signal.
+// kernelSignals is the highest signal number.
 const kernelSignals = 64
 
-// A launch is what a launcher needs: the process that becomes the command.
+// A launch is what a launcher, the process that becomes the command, needs.
 type launch struct {
-	// near is this process's end of a socket pair, far the launcher's.
+	// near is this process's end of a socket pair, far the launcher's end.
 	near, far uintptr
 	stack     unsafe.Pointer // see stacked
-	// files are what becomes its first three descriptors.
+	// files become the process's descriptors 0, 1 and 2.
 	files [3]uintptr
-	// path is executed with argv and env; shell with shellArgv instead if the kernel doesn't know
-	// how to execute path.
+	// path is executed with argv and env; if the kernel doesn't recognise its format, shell is executed
+	// with shellArgv.
 	path, shell     *byte
 	argv, shellArgv **byte
 	env             **byte
-	// pids are where in env the process's own pid is to stand, handles where the number of its
-	// pidfd is. There is room for any.
+	// pids are the places in env for the process's own pid, handles those for the inode number of its
+	// pidfd. Each has room for the longest number.
 	pids, handles [][]byte
-	limit         *[2]uint64    // of open files; nil: as it is
-	mask          unix.Sigset_t // what is blocked when the command begins
+	limit         *[2]uint64    // for open files; nil: left as it is
+	mask          unix.Sigset_t // signals blocked when the command begins
 	action        [8]uintptr    // room for a struct sigaction
-	fresh         [8]uintptr    // one that says SIG_DFL
-	word          [8]byte       // what is told to the other end, or by it
+	fresh         [8]uintptr    // a struct sigaction with SIG_DFL
+	word          [8]byte       // a message to or from the other end of the socket
 }
 
-// live is the life of a process that spawn has made: the launcher; if there is an aside, too, the
-// adopter, which makes the launcher; with an aside only, the witness.
+// live is the main function of a process that spawn has created. Without an aside that is the launcher.
+// With both it is the adopter, which creates the launcher. With an aside alone it is the witness.
 //
 //go:norace
 //go:nocheckptr
@@ -64,7 +65,7 @@ func live(l *launch, a *aside) {
 	rawExit(codeNotExecutable)
 }
 
-// stacked lays out a stack for spawn: at its top it has the address of live, and what that is told.
+// stacked lays out a stack for spawn: on top are the address of live and live's arguments.
 func stacked(memory []byte, l *launch, a *aside) unsafe.Pointer {
 	const words, align = 4 * unsafe.Sizeof(uintptr(0)), 16
 	end := uintptr(unsafe.Pointer(&memory[0])) + uintptr(len(memory))
@@ -73,7 +74,7 @@ func stacked(memory []byte, l *launch, a *aside) unsafe.Pointer {
 	return top
 }
 
-// share makes a process that shares this one's memory, or, in emulators that know none such (qemu-user),
+// share creates a process that shares this one's memory or, in emulators without CLONE_VM (qemu-user),
 // gets a copy.
 //
 //go:norace
@@ -86,7 +87,7 @@ func share(stack unsafe.Pointer) (pid int) {
 	return pid
 }
 
-// stackSize is more than nosplit functions may take.
+// stackSize is more than a chain of nosplit functions may use.
 const stackSize = 8 << 10
 
 //go:norace
@@ -97,8 +98,8 @@ func rawExit(code uintptr) {
 	}
 }
 
-// await returns when the command is to be executed. End of file means that the process that would
-// have said so is gone, or has thought better of it.
+// await returns when the command is to be executed. At end of file it exits: the supervising process
+// has died or given up.
 //
 //go:norace
 //go:nocheckptr
@@ -116,7 +117,7 @@ func (l *launch) await() {
 	}
 }
 
-// prepare gives the process what the command is to find.
+// prepare sets up the descriptors, environment, limits and signals that the command is to have.
 //
 //go:norace
 //go:nocheckptr
@@ -143,18 +144,18 @@ func (l *launch) prepare() {
 	if l.limit != nil {
 		_, _, _ = syscall.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(l.limit)), 0, 0, 0)
 	}
-	// What this process has a handler for is the command's to find at its default, as after any exec;
-	// here it must be so before the signals that wait are let in. What is ignored stays ignored.
+	// Handlers are reset to the default, as exec would do anyway; here it must happen before pending
+	// signals are unblocked. Ignored signals stay ignored.
 	for sig := uintptr(1); sig <= kernelSignals; sig++ {
 		_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&l.action)), 8, 0, 0)
-		if errno == 0 && l.action[0] > 1 { // neither SIG_DFL nor SIG_IGN
+		if errno == 0 && l.action[0] > 1 { // a handler: neither SIG_DFL nor SIG_IGN
 			_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&l.fresh)), 0, 8, 0, 0)
 		}
 	}
 	_, _, _ = syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&l.mask)), 0, 8, 0, 0)
 }
 
-// execute becomes the command, or says why not.
+// execute executes the command, or reports why it could not.
 //
 //go:norace
 //go:nocheckptr
@@ -169,7 +170,7 @@ func (l *launch) execute() {
 	l.fail(errno)
 }
 
-// fail ends the process. The exit code is for the case that nobody waits for the word any more.
+// fail reports errno and exits. The exit code is for when nobody reads the report any more.
 //
 //go:norace
 //go:nocheckptr
@@ -183,7 +184,7 @@ func (l *launch) fail(errno syscall.Errno) {
 	rawExit(codeNotExecutable)
 }
 
-// writeDecimal writes a number to where there is room for it.
+// writeDecimal writes n in decimal to a buffer with enough room.
 //
 //go:norace
 //go:nosplit

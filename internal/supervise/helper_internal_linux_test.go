@@ -18,7 +18,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A helper is a helper process under test.
+// A helper is a process under test that runs one of the test binary's roles.
 type helper struct {
 	t       *testing.T
 	cmd     *exec.Cmd
@@ -27,11 +27,11 @@ type helper struct {
 	results *os.File
 
 	outcomes *json.Decoder
-	first    *outcome // once it was read
+	first    *outcome // nil until it is read
 }
 
-// supervised starts a helper that supervises a command; set may change its
-// process before.
+// supervised starts a helper that supervises a command. Unless nil, set may change the helper's
+// exec.Cmd first.
 func supervised(t *testing.T, set func(*exec.Cmd), args ...string) *helper {
 	t.Helper()
 	return startHelper(t, "supervise", set, args...)
@@ -51,7 +51,7 @@ func startHelper(t *testing.T, role string, set func(*exec.Cmd), args ...string)
 	h.cmd.Env = append(os.Environ(), helperVariable+"="+role, "GORACE=atexit_sleep_ms=0")
 	h.cmd.Stderr = os.Stderr
 	h.cmd.ExtraFiles = []*os.File{w}
-	// No terminal: signals are passed on whatever started this test.
+	// Without a controlling terminal signals are passed on, whatever terminal the tests run in.
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if h.in, err = h.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func (h *helper) line() string {
 	return ""
 }
 
-// word returns a field of the next line.
+// word returns field n of the next line.
 func (h *helper) word(n int) string {
 	h.t.Helper()
 	line := h.line()
@@ -120,7 +120,7 @@ func (h *helper) expect(line string) {
 	}
 }
 
-// signal sends to the helper itself.
+// signal signals the helper itself.
 func (h *helper) signal(sig syscall.Signal) {
 	h.t.Helper()
 	if err := h.cmd.Process.Signal(sig); err != nil {
@@ -128,7 +128,7 @@ func (h *helper) signal(sig syscall.Signal) {
 	}
 }
 
-// ended waits for the end of the tree.
+// ended returns the outcome when the tree has ended.
 func (h *helper) ended() outcome {
 	h.t.Helper()
 	if h.first == nil {
@@ -139,7 +139,7 @@ func (h *helper) ended() outcome {
 	return *h.first
 }
 
-// done waits until all was written.
+// done waits until all output has been written.
 func (h *helper) done() outcome {
 	h.t.Helper()
 	r := h.ended()
@@ -170,7 +170,7 @@ func alive(pid string) bool {
 	return ok
 }
 
-// state is the letter that the kernel shows for a process.
+// state returns the kernel's state letter of a process.
 func state(pid string) string {
 	stat, _ := os.ReadFile("/proc/" + pid + "/stat")
 	_, rest, _ := strings.Cut(string(stat), ") ")
@@ -178,7 +178,7 @@ func state(pid string) string {
 	return letter
 }
 
-// A screen is what a terminal was sent.
+// A screen collects what was written to a terminal.
 type screen struct {
 	t    *testing.T
 	mu   sync.Mutex
@@ -227,7 +227,7 @@ func (s *screen) String() string {
 	return s.text.String()
 }
 
-// wait waits until the screen was sent a text.
+// wait waits until the text appears on the screen.
 func (s *screen) wait(text string) {
 	s.t.Helper()
 	kapitest.Eventually(s.t, fmt.Sprintf("the screen was sent %q", text), func() bool {

@@ -2,5 +2,5 @@
 
 package supervise
 
-// runHelper is for the tests of what only Linux can do.
+// runHelper does nothing: all roles need Linux.
 func runHelper() {}

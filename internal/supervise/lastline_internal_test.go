@@ -42,7 +42,7 @@ func TestLastLine(t *testing.T) {
 				for p := range slices.Chunk([]byte(c.in), max(chunk, 1)) {
 					_, _ = scanner.Write(p)
 				}
-				scanner.Flush() // what has not ended counts at the end
+				scanner.Flush() // an unfinished line counts at the end
 				if got := l.String(); got != c.want {
 					t.Errorf("in pieces of %d: got %q, want %q", chunk, got, c.want)
 				}

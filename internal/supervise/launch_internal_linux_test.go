@@ -16,7 +16,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A kapi that is killed before the command's process executes leaves nothing that starts later.
+// If kapi is killed before the command's process executes, nothing starts later.
 func TestKilledBeforeTheCommandExecutes(t *testing.T) {
 	t.Setenv(recordVariable, "hang")
 	for _, kill := range []struct {
@@ -30,7 +30,7 @@ func TestKilledBeforeTheCommandExecutes(t *testing.T) {
 			_ = h.cmd.Process.Kill()
 		}},
 	} {
-		for _, before := range []string{"", "sleep 600 & "} { // with an adopter, too
+		for _, before := range []string{"", "sleep 600 & "} { // the second case uses an adopter
 			t.Run(kill.name+" "+before, func(t *testing.T) {
 				marker := filepath.Join(t.TempDir(), "marker")
 				h := behind(t, before, "touch", marker)
@@ -45,7 +45,7 @@ func TestKilledBeforeTheCommandExecutes(t *testing.T) {
 	}
 }
 
-// behind supervises a command behind a shell that has done something before.
+// behind supervises a command in a process that a shell executes after running the commands in before.
 func behind(t *testing.T, before string, args ...string) *helper {
 	t.Helper()
 	self, err := os.Executable()
@@ -53,11 +53,11 @@ func behind(t *testing.T, before string, args ...string) *helper {
 		t.Fatal(err)
 	}
 	h := startHelperFrom(t, "/bin/sh", append([]string{"-c", before + `exec "$@"`, "sh", self}, args...)...)
-	t.Cleanup(func() { _ = syscall.Kill(-h.cmd.Process.Pid, syscall.SIGKILL) }) // what the shell has left
+	t.Cleanup(func() { _ = syscall.Kill(-h.cmd.Process.Pid, syscall.SIGKILL) }) // ends what the shell left running
 	return h
 }
 
-// What is recorded is the process that becomes the command, before it does.
+// The recorded pid is that of the process that becomes the command, and is recorded before it does.
 func TestRecordedProcessIsTheCommand(t *testing.T) {
 	t.Setenv(recordVariable, "yes")
 	for _, before := range []string{"", "sleep 600 & "} {
@@ -69,7 +69,7 @@ func TestRecordedProcessIsTheCommand(t *testing.T) {
 	}
 }
 
-// A command that can't be executed after all has its pid on record, and no process.
+// If a command turns out not to be executable, its pid was recorded, but no process is left.
 func TestCommandThatCannotBeExecuted(t *testing.T) {
 	t.Setenv(recordVariable, "yes")
 	dir := t.TempDir()
@@ -81,12 +81,12 @@ func TestCommandThatCannotBeExecuted(t *testing.T) {
 			t.Errorf("%sgot %q", before, r.Err)
 		}
 		if alive(pid) {
-			t.Error("its process is left")
+			t.Error("the command's process still exists")
 		}
 	}
 }
 
-// WATCHDOG_PID and others say for whom they are meant, which is the command.
+// WATCHDOG_PID and others name the command's process, not kapi's.
 func TestVariablesOfAServiceManager(t *testing.T) {
 	set := "export WATCHDOG_PID=$$ LISTEN_PID=$$ SYSTEMD_EXEC_PID=$$; "
 	show := "echo $$ $WATCHDOG_PID $LISTEN_PID $SYSTEMD_EXEC_PID"
@@ -98,7 +98,7 @@ func TestVariablesOfAServiceManager(t *testing.T) {
 			}
 		}
 	}
-	// Those of another process stay.
+	// A variable that names another process is left alone.
 	if got := behind(t, "export WATCHDOG_PID=1 LISTEN_PID=x; ", "sh", "-c", "echo $WATCHDOG_PID $LISTEN_PID").line(); got != "1 x" {
 		t.Errorf("got %q", got)
 	}
@@ -120,7 +120,7 @@ func TestHandleOfAServiceManager(t *testing.T) {
 	h.done()
 }
 
-// The sockets of a service keep their numbers.
+// A service's sockets keep their descriptor numbers.
 func TestDescriptorsOfAServiceManager(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -137,31 +137,31 @@ func TestDescriptorsOfAServiceManager(t *testing.T) {
 	h.done()
 }
 
-// The limit of open files is that of before Go's runtime has raised it.
+// The command gets the limit of open files from before Go's runtime raised it.
 func TestLimitOfOpenFilesIsInherited(t *testing.T) {
 	h := behind(t, "ulimit -Sn 123; ulimit -Hn 456; ", "sh", "-c", "echo $(ulimit -Sn) $(ulimit -Hn)")
 	h.expect("123 456")
 	h.done()
 }
 
-// What a child of before leaves is not the command's either, though it becomes kapi's.
+// An orphan of a child that existed before kapi isn't the command's, although kapi adopts it.
 func TestOrphansOfOthersAreNotWaitedFor(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// The orphan is there when the command is; it ends last.
+	// The orphan exists when the command runs, and ends last.
 	h := behind(t, `(sleep 600 & echo $! >`+fifo+`) & `, "sh", "-c", `read -r pid <`+fifo+`; echo $pid; exit 6`)
 	orphan := h.word(0)
 	if r := h.done(); r.Result.Code != 6 {
 		t.Errorf("got %q, want exit status 6", r.Text)
 	}
 	if !alive(orphan) {
-		t.Error("it was ended, too")
+		t.Error("the orphan was killed too")
 	}
 }
 
-// As the first process of a container kapi adopts what others have left in there.
+// As the first process of a container, kapi adopts orphans that others leave in it.
 func TestFirstProcessOfAContainer(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("entering a PID namespace takes root")
@@ -185,7 +185,7 @@ func within(pid int, cmd *exec.Cmd) (out []byte, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // and never unlocks: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		var fd int
 		if fd, err = unix.Open(fmt.Sprintf("/proc/%d/ns/pid", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 			return
@@ -199,7 +199,7 @@ func within(pid int, cmd *exec.Cmd) (out []byte, err error) {
 	return out, err
 }
 
-// With an adopter between, all is as without one.
+// With an adopter everything works as without one.
 func TestAdoptedCommand(t *testing.T) {
 	const before = "sleep 600 & "
 	t.Run("signals", func(t *testing.T) {
@@ -236,7 +236,7 @@ func TestAdoptedCommand(t *testing.T) {
 		h.signalGroup(syscall.SIGCONT) // harmless
 		for _, pid := range h.children() {
 			if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); strings.TrimSpace(string(name)) == "sleep" {
-				_ = syscall.Kill(pid, syscall.SIGKILL) // it counts now
+				_ = syscall.Kill(pid, syscall.SIGKILL) // kapi waits for it now
 			}
 		}
 		fmt.Fprintln(h.in, "go")

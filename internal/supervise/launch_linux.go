@@ -15,24 +15,24 @@ import (
 	"github.com/kettubot/kapi/internal/nofile"
 )
 
-// pidVariables are those by which systemd tells a service that something is meant for it: the
-// watchdog, sockets, its standard output. They have the pid of the process that systemd has started,
-// which is kapi. handleVariable has the number of its pidfd (since systemd 259).
+// pidVariables name the variables with which systemd says which process something is for: the watchdog,
+// sockets, standard output. Their value is the pid of the process that systemd started, which is kapi.
+// handleVariable holds the inode number of that process's pidfd (since systemd 259).
 var pidVariables = []string{"WATCHDOG_PID", "LISTEN_PID", "SYSTEMD_EXEC_PID"}
 
 const handleVariable = "LISTEN_PIDFDID"
 
-// A launcher is the process that becomes the command. It exists, and its pid is known, before it
-// executes anything, and it executes nothing if this process is gone by then.
+// A launcher is the process that becomes the command. It exists, with a known pid, before it executes
+// anything, and executes nothing if this process is gone by then.
 type launcher struct {
 	launch
 	pid     int
-	adopter *adopter // its parent; nil: this process is
-	near    int      // where it is told to go, -1 once closed
+	adopter *adopter // its parent; nil: this process is its parent
+	near    int      // socket on which it is told to execute; -1 once closed
 	memory  [stackSize]byte
 }
 
-// newLauncher makes the process, between which and this one an adopter stands if between is true.
+// newLauncher creates the launcher; if between is true, as a child of an adopter.
 func newLauncher(c Command, stdout, stderr *os.File, between bool) (l *launcher, err error) {
 	l = &launcher{near: -1}
 	if err := l.strings(c); err != nil {
@@ -60,7 +60,7 @@ func newLauncher(c Command, stdout, stderr *os.File, between bool) (l *launcher,
 	pid, err := forked(func() int { return share(first) }, &l.mask)
 	runtime.KeepAlive(stdout)
 	runtime.KeepAlive(stderr)
-	_ = unix.Close(ends[1]) // the end of the other side must be seen
+	_ = unix.Close(ends[1]) // closing our copy makes end of file visible
 	if err == nil && between {
 		l.adopter.pid = pid
 		pid, err = l.adopter.await(l.near)
@@ -73,7 +73,7 @@ func newLauncher(c Command, stdout, stderr *os.File, between bool) (l *launcher,
 	return l, nil
 }
 
-// strings makes what the command is executed with.
+// strings prepares the path, arguments and environment to execute with.
 func (l *launcher) strings(c Command) (err error) {
 	if l.path, err = syscall.BytePtrFromString(c.Path); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (l *launcher) strings(c Command) (err error) {
 	return nil
 }
 
-// environ returns the command's environment, with room where its own pid is to stand instead of ours.
+// environ returns the command's environment, with room for the command's pid wherever env has ours.
 func (l *launcher) environ(env []string) ([]*byte, error) {
 	const longest = 20 // digits
 	own := ownHandle(env)
@@ -126,7 +126,7 @@ func (l *launcher) environ(env []string) ([]*byte, error) {
 	return append(all, nil), nil
 }
 
-// ownHandle is the number of this process's pidfd, if the environment has one to compare it with.
+// ownHandle returns the inode number of this process's pidfd, or "" if env has no such number to replace.
 func ownHandle(env []string) string {
 	if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, handleVariable+"=") }) {
 		return ""
@@ -138,8 +138,8 @@ func ownHandle(env []string) string {
 	return strconv.FormatUint(n, 10)
 }
 
-// handle returns the number of the inode that pidfds of a process have: since Linux 6.9 another one
-// for each process that there ever was.
+// handle returns the inode number of a process's pidfds. Since Linux 6.9 it is unique among all
+// processes since boot.
 func handle(pid int) (uint64, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -151,8 +151,9 @@ func handle(pid int) (uint64, error) {
 	return stat.Ino, err
 }
 
-// shortenFiles gives the command the limit of open files that this process was started with. Go's
-// runtime raises the soft one to one below the hard one; another was set by somebody since.
+// shortenFiles gives the command the limit of open files that this process was started with, as Go's
+// runtime raises the soft limit to one below the hard one. Any other value was set on purpose and
+// stays.
 func (l *launcher) shortenFiles() {
 	soft, hard, ok := nofile.Original()
 	var now unix.Rlimit
@@ -164,8 +165,9 @@ func (l *launcher) shortenFiles() {
 	}
 }
 
-// run lets the process execute the command, and returns why it could not, if so. It also returns
-// when the process was stopped before: its outcome is then that of the command.
+// run tells the launcher to execute the command, and returns an error if it could not. It returns nil
+// as well if the process was killed or stopped before it executed: that then counts as the command's
+// outcome.
 func (l *launcher) run(procs *procs) error {
 	var number uint64
 	if len(l.handles) > 0 {
@@ -174,7 +176,7 @@ func (l *launcher) run(procs *procs) error {
 	word := make([]byte, len(l.word))
 	binary.NativeEndian.PutUint64(word, number)
 	if err := unix.Send(l.near, word, unix.MSG_NOSIGNAL); err != nil {
-		return nil // it was killed: that is its outcome
+		return nil // it was killed, and that is the command's outcome
 	}
 	for {
 		const glance = 20 // ms
@@ -185,13 +187,14 @@ func (l *launcher) run(procs *procs) error {
 		case n > 0:
 			defer l.close()
 			return l.outcome(word)
-		case strings.Contains("Tt", procs.stat(l.pid).state()): // Ctrl-Z, in the moment before it executes
+		case strings.Contains("Tt", procs.stat(l.pid).state()): // stopped by Ctrl-Z just before executing
 			return nil
 		}
 	}
 }
 
-// outcome reads why the command could not be executed. End of file: it could, or the process was killed.
+// outcome reads why the command could not be executed. End of file means that it was, or that the
+// process was killed.
 func (l *launcher) outcome(word []byte) error {
 	for {
 		n, err := unix.Read(l.near, word)
@@ -207,11 +210,11 @@ func (l *launcher) outcome(word []byte) error {
 	}
 }
 
-// discard ends the process, which has not become the command.
+// discard ends the launcher, which has not become the command.
 func (l *launcher) discard() {
 	l.close()
 	if l.pid != 0 && l.adopter == nil {
-		_ = unix.Kill(l.pid, unix.SIGKILL) // it may be stopped
+		_ = unix.Kill(l.pid, unix.SIGKILL) // a stopped process would not notice the closed socket
 		reapOne(l.pid)
 	}
 	if l.adopter != nil {
@@ -219,7 +222,7 @@ func (l *launcher) discard() {
 	}
 }
 
-// close closes what is only needed until the command is executed.
+// close closes the socket, which is needed only until the command is executed.
 func (l *launcher) close() {
 	if l.near >= 0 {
 		_ = unix.Close(l.near)

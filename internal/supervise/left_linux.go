@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// lookAtLeft is how often what the command has left running is looked at.
+// lookAtLeft is how often the remaining processes are listed.
 const lookAtLeft = time.Second
 
-// notifyLeft says, when the command itself has ended, what the tree is still waited for.
+// notifyLeft reports, once the command itself has ended, which processes the tree still waits for.
 func (t *Tree) notifyLeft() {
 	if t.left == nil {
 		return

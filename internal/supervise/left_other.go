@@ -2,8 +2,8 @@
 
 package supervise
 
-// notifyLeft does nothing: what a command starts is not known here.
+// notifyLeft does nothing: a command's processes are not tracked here.
 func (t *Tree) notifyLeft() {}
 
-// Unseen is nil: nobody expects to reach more than the command itself here.
+// Unseen returns nil: on these systems only the command itself is ever signalled.
 func Unseen() error { return nil }

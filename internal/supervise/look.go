@@ -11,15 +11,15 @@ import (
 	"syscall"
 )
 
-// Exit codes of a command that was never run, as POSIX's shells have them.
+// Exit codes of a command that could not be run, as POSIX shells have them.
 const (
 	codeNotExecutable = 126
 	codeNotFound      = 127
 )
 
-// An ExecError says why a command was not run.
+// An ExecError says why a command could not be run.
 type ExecError struct {
-	// Name is the command as it was given.
+	// Name is the command as the user gave it.
 	Name string
 	// Code is 127 if there is no such command, else 126.
 	Code int
@@ -47,8 +47,8 @@ func shown(name string) string {
 // unless the name has a slash. The error is an *ExecError.
 func Look(name string) (string, error) {
 	path, err := exec.LookPath(name)
-	// A program in the current folder is refused by os/exec for programs that
-	// mean another. Here the user typed it and PATH says to look there.
+	// os/exec refuses a program in the current folder, because a caller may not have meant it. Here the
+	// user typed the name, and PATH includes the folder.
 	if err == nil || errors.Is(err, exec.ErrDot) {
 		return path, nil
 	}
@@ -65,7 +65,7 @@ func Look(name string) (string, error) {
 	return "", &ExecError{Name: name, Code: codeNotExecutable, Err: err}
 }
 
-// onPath finds a file of that name on PATH that could not be executed.
+// onPath finds a file of that name on PATH that can't be executed.
 func onPath(name string) (string, bool) {
 	if name == "" || strings.ContainsAny(name, `/\`) {
 		return "", false
@@ -79,7 +79,7 @@ func onPath(name string) (string, bool) {
 	return "", false
 }
 
-// execError turns what the system said of an attempt to start into an ExecError.
+// execError turns an error from starting c into an ExecError.
 func execError(c Command, err error) error {
 	var known *ExecError
 	if errors.As(err, &known) {
@@ -91,7 +91,7 @@ func execError(c Command, err error) error {
 	}
 	e := &ExecError{Name: c.Args[0], Code: codeNotExecutable, Err: err}
 	if errors.Is(err, fs.ErrNotExist) {
-		// The kernel says so of a missing interpreter, too.
+		// A missing interpreter gives ENOENT too.
 		if _, err := os.Stat(c.Path); err == nil {
 			e.Err = errors.New("the interpreter that it names does not exist")
 		} else {

@@ -111,16 +111,16 @@ func TestEnviron(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if outer := Within(base); !slices.Equal(outer, []string{"outer"}) || Within(nil) != nil {
-		t.Errorf("it is within %q", outer)
+		t.Errorf("Within returned %q", outer)
 	}
 	got = Environ(append(got, "KAPI_KEYS=other"), nil, "innermost", 43, "SECRET", "")
 	if nonces := Nonces(got); !slices.Equal(nonces, []string{"SECRET", "SECRET"}) {
-		t.Errorf("it has the nonces %q: %q", nonces, got)
+		t.Errorf("Nonces returned %q: %q", nonces, got)
 	}
 	if outer := Within(got); !slices.Equal(outer, []string{"outer", "inner", "innermost"}) {
-		t.Errorf("it is within %q: %q", outer, got)
+		t.Errorf("Within returned %q: %q", outer, got)
 	}
-	// Without a socket, what is said must not reach the action of a kapi run around this one.
+	// Without a socket, notifications must not reach the action of an enclosing kapi run.
 	around := []string{"KAPI_NOTIFY=/run/outer", "NOTIFY_SOCKET=/run/outer", "A=1"}
 	if got, want = Environ(around, nil, "inner", 42, "SECRET", ""), []string{"A=1", "KAPI_ACTION=inner", "KAPI_FENCE=42", "KAPI_NONCE=SECRET"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)

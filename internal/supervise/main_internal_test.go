@@ -11,9 +11,9 @@ import (
 
 func TestMain(m *testing.M) {
 	runHelper()
-	// Started by nohup, the tests' processes would inherit that SIGHUP is ignored. One that
-	// is caught goes back to its default in them.
+	// Under nohup the tests' processes would inherit an ignored SIGHUP. A caught signal is reset to its
+	// default in them.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
-	// What Catch sets up is for the life of the process.
+	// Catch sets these up for the life of the process.
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
 }

@@ -2,10 +2,10 @@
 
 package supervise
 
-// nest makes a process that makes a process, and so on, n deep; each waits for the one that it made
-// (vfork(2)), so that all are there at once. It returns the error number of the one that could not
-// be made, if any. They run on the caller's stack, of which they change nothing but the result,
-// and that only when all behind them have ended; signals must be blocked.
+// nest makes a chain of n processes, each of which waits for the next (vfork(2)), so that all exist at
+// once. It returns the error number of the one that could not be made, or 0. They run on the caller's
+// stack and change nothing on it but the result, after all later ones have ended. Signals must be
+// blocked.
 //
 //go:noescape
 func nest(n uintptr) (errno uintptr)

@@ -10,7 +10,7 @@
 TEXT ·nest(SB), NOSPLIT, $0-16
 	MOVQ	n+0(FP), R12
 	MOVQ	$0, errno+8(FP)
-	XORQ	R13, R13 // how deep this process is
+	XORQ	R13, R13 // depth of this process
 
 next:
 	TESTQ	R12, R12
@@ -26,7 +26,7 @@ next:
 	JZ	child
 	JLT	failed
 
-	// The one that was made has ended.
+	// The child has ended.
 	MOVQ	AX, DI
 	XORQ	SI, SI
 	MOVQ	$WALL, DX

@@ -10,7 +10,7 @@
 TEXT ·nest(SB), NOSPLIT, $0-16
 	MOVD	n+0(FP), R20
 	MOVD	ZR, errno+8(FP)
-	MOVD	ZR, R21 // how deep this process is
+	MOVD	ZR, R21 // depth of this process
 
 next:
 	CBZ	R20, done
@@ -24,7 +24,7 @@ next:
 	CBZ	R0, child
 	TBNZ	$63, R0, failed
 
-	// The one that was made has ended.
+	// The child has ended.
 	MOVD	ZR, R1
 	MOVD	$WALL, R2
 	MOVD	ZR, R3

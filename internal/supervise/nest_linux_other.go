@@ -2,6 +2,6 @@
 
 package supervise
 
-// nest is not known here: the runtime tries to make the threads itself, and ends kapi if it can't,
-// before the command is started.
+// nest does nothing here: if the threads can't be made, the runtime ends kapi before the command is
+// started.
 func nest(uintptr) (errno uintptr) { return 0 }

@@ -9,28 +9,28 @@ import (
 	"golang.org/x/term"
 )
 
-// TTY says which of the command's output files are pseudo-terminals, so that it behaves as it
-// would on a terminal: with colours and progress bars.
+// TTY says which of the command's output files are pseudo-terminals. On a terminal programs use colours
+// and progress bars.
 type TTY int
 
 const (
-	// TTYAuto: those that are terminals already.
+	// TTYAuto: those for which ours is a terminal.
 	TTYAuto TTY = iota
-	// TTYNever: none; they are pipes.
+	// TTYNever: none; all are pipes.
 	TTYNever
-	// TTYAlways: both, whatever they are.
+	// TTYAlways: all, whatever ours are.
 	TTYAlways
 )
 
 // An output is where the command's standard output and error go.
 type output struct {
-	files   [2]*os.File // the command's; nil: this process's own
+	files   [2]*os.File // of the command; nil: it inherits this process's own
 	copiers []*copier
 	last    lastLine // of standard error
 }
 
-// openOutput makes the pipes and pseudo-terminals. Standard output and error that are the
-// same file stay one, so that their order is kept.
+// openOutput makes the pipes and pseudo-terminals. If standard output and error are the same file they
+// share one, so that the order of what is written is kept.
 func openOutput(c Command) (*output, error) {
 	o := &output{}
 	if err := o.openAll(c); err != nil {
@@ -56,7 +56,7 @@ func (o *output) openAll(c Command) error {
 			return err
 		}
 	}
-	if o.files[1] != nil { // both, where they are one
+	if o.files[1] != nil { // serves both if they are one file
 		last := o.copiers[len(o.copiers)-1]
 		line := last.scanner.Line
 		last.scanner.Line = func(text []byte) {
@@ -85,7 +85,7 @@ func (o *output) open(c Command, to *os.File, i int) error {
 	return nil
 }
 
-// source makes what the command writes to, and returns where that is read.
+// source makes the file that the command writes to, and returns the end from which it is read.
 func (o *output) source(c Command, to *os.File, i int) (*os.File, *terminal, error) {
 	real := to
 	if !isTerminal(to) {
@@ -97,7 +97,7 @@ func (o *output) source(c Command, to *os.File, i int) (*os.File, *terminal, err
 			o.files[i] = t.slave
 			return t.master, t, nil
 		}
-		// What the command is for is worth more than how it looks.
+		// Running the command matters more than colours.
 		if c.Warn != nil {
 			c.Warn(fmt.Errorf("there is no pseudo-terminal for the command's %s, so it is a pipe, as with --no-tty: %w", stream(i), err))
 		}
@@ -111,12 +111,12 @@ func (o *output) source(c Command, to *os.File, i int) (*os.File, *terminal, err
 	return r, nil, nil
 }
 
-// stream names one of the files.
+// stream returns the name of output i.
 func stream(i int) string { return [2]string{"standard output", "standard error"}[i] }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(descriptor(f))) }
 
-// sameFile says whether two of our files are one to those who read them.
+// sameFile says whether two of our files lead to the same reader.
 func sameFile(a, b *os.File) bool {
 	one, err := a.Stat()
 	if err != nil {
@@ -134,24 +134,23 @@ func (o *output) file(i int) *os.File {
 	return [2]*os.File{os.Stdout, os.Stderr}[i]
 }
 
-// closeOwn closes the command's ends here: the tree alone must hold them, or ours never end.
+// closeOwn closes our copies of the command's ends: otherwise end of file would never come.
 func (o *output) closeOwn() {
 	for _, f := range o.files {
 		if f != nil {
-			_ = f.Close() // twice, where both are one, does no harm
+			_ = f.Close() // closing a shared file twice is harmless
 		}
 	}
 }
 
-// abandon closes our ends, of a command that was not started.
+// abandon closes our ends when the command could not be started.
 func (o *output) abandon() {
 	for _, c := range o.copiers {
 		_ = c.from.Close()
 	}
 }
 
-// resize gives the pseudo-terminals the size of the terminals that they stand for, and says
-// whether that is another than before.
+// resize gives the pseudo-terminals the size of the real terminals, and says whether it changed.
 func (o *output) resize() (changed bool) {
 	o.each(func(t *terminal) { changed = t.resize() || changed })
 	return changed
@@ -163,12 +162,11 @@ func (o *output) hasTerminals() (any bool) {
 	return any
 }
 
-// glance is how often the modes of a pseudo-terminal are looked at while nothing is written: soon
-// enough for somebody who is asked for a password. The kernel tells of a change only if the
-// terminal is put into a mode (EXTPROC) that programs see.
+// glance is how often a pseudo-terminal's modes are checked while nothing is written: soon enough for a
+// password prompt. The kernel reports changes only in a mode (EXTPROC) that programs would notice.
 const glance = 50 * time.Millisecond
 
-// mirror hands on the modes that the command sets, until gone is closed.
+// mirror copies modes that the command sets to the real terminals, until gone is closed.
 func (o *output) mirror(gone <-chan struct{}) {
 	var real []*terminal
 	o.each(func(t *terminal) {
@@ -193,7 +191,7 @@ func (o *output) mirror(gone <-chan struct{}) {
 	}
 }
 
-// idle says whether all that was written so far was passed on.
+// idle says whether everything written so far has been passed on.
 func (o *output) idle() bool {
 	for _, c := range o.copiers {
 		if !c.idle() {
@@ -203,7 +201,7 @@ func (o *output) idle() bool {
 	return true
 }
 
-// loss says what could not be passed on, if so.
+// loss returns why output could not be passed on, nil if all was.
 func (o *output) loss() error {
 	var all []error
 	for _, c := range o.copiers {
@@ -212,7 +210,7 @@ func (o *output) loss() error {
 	return errors.Join(all...)
 }
 
-// release gives the real terminals back as they were found; take undoes that.
+// release restores the real terminals to their original modes; take undoes that.
 func (o *output) release() { o.each((*terminal).release) }
 
 func (o *output) take() { o.each((*terminal).take) }

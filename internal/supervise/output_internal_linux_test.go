@@ -19,7 +19,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// looking has a helper look at the standard output, too.
+// looking has a helper scan standard output too.
 func looking(mode TTY, set func(*exec.Cmd)) func(*exec.Cmd) {
 	return func(cmd *exec.Cmd) {
 		cmd.Env = append(cmd.Env, outputVariable+"="+strconv.Itoa(int(mode)))
@@ -29,7 +29,8 @@ func looking(mode TTY, set func(*exec.Cmd)) func(*exec.Cmd) {
 	}
 }
 
-// allOnTerminal gives a helper the terminal as its own, and for all that it reads and writes.
+// allOnTerminal makes the terminal the helper's controlling terminal, and its standard input, output
+// and error.
 func allOnTerminal(slave *os.File) func(*exec.Cmd) {
 	return func(cmd *exec.Cmd) {
 		onTerminal(slave)(cmd)
@@ -66,7 +67,7 @@ func TestOutputThatNobodyReads(t *testing.T) {
 	}
 }
 
-// Standard output and error that are one file keep their order.
+// If standard output and error are one file, the order of what is written is kept.
 func TestOrderOfOutputIsKept(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "both"))
 	if err != nil {
@@ -103,7 +104,7 @@ func TestLinesAreSeen(t *testing.T) {
 	}
 }
 
-// resize leaves the mode of the file alone, unlike Fd.
+// resize sets the terminal's size. Unlike Fd, it doesn't change the mode of the file.
 func resize(t *testing.T, master *os.File, size *unix.Winsize) {
 	t.Helper()
 	raw, err := master.SyscallConn()
@@ -115,7 +116,7 @@ func resize(t *testing.T, master *os.File, size *unix.Winsize) {
 	}
 }
 
-// The command finds a terminal, of the right size, and what it writes is not touched.
+// The command gets a terminal of the right size, and its output is not altered.
 func TestTerminalIsKept(t *testing.T) {
 	master, slave := kapitest.Terminal(t)
 	resize(t, master, &unix.Winsize{Row: 33, Col: 101})
@@ -144,12 +145,12 @@ func TestCtrlCOnATerminal(t *testing.T) {
 		t.Errorf("got %+v", r.Result)
 	}
 	if strings.Contains(screen.String(), "caught 2") {
-		t.Error("it was told twice")
+		t.Error("the signal arrived twice")
 	}
 }
 
-// A full-screen program sets the modes of its output: they must reach the real terminal, and
-// be taken back at the end.
+// A full-screen program sets modes on its output: they must reach the real terminal and be undone at
+// the end.
 func TestModesAreHandedOn(t *testing.T) {
 	master, slave := kapitest.Terminal(t)
 	screen := watchScreen(t, master)
@@ -172,7 +173,7 @@ func TestModesAreHandedOn(t *testing.T) {
 	}
 }
 
-// Nothing needs to be written for that.
+// Modes are handed on even if nothing is written.
 func TestModesAreHandedOnInSilence(t *testing.T) {
 	_, slave := kapitest.Terminal(t)
 	modes := func() *unix.Termios {
@@ -201,7 +202,8 @@ func TestModesAreHandedOnInSilence(t *testing.T) {
 	}
 }
 
-// The kernel told it before its output had the new size.
+// The kernel may signal a resize before the pseudo-terminal has the new size, so all of the tree is
+// told afterwards.
 func TestAllOfTheTreeLearnsTheSize(t *testing.T) {
 	master, slave := kapitest.Terminal(t)
 	resize(t, master, &unix.Winsize{Row: 33, Col: 101})

@@ -11,20 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A procs is where the kernel shows the machine's processes. It is opened before the command is
-// started and holds all that looking takes: when a tree is to be stopped, this process may have no
-// descriptor left, and /proc may be another one, or none. It is not safe for concurrent use.
+// A procs reads the machine's processes from a proc file system. It is opened before the command is
+// started and holds everything it needs: when a tree is to be stopped, this process may be out of
+// descriptors, and /proc may be mounted over or gone. It is not safe for concurrent use.
 type procs struct {
-	dir int // a proc(5)
-	// spare is given up for a file when no other descriptor is to be had; -1 while it is.
+	dir int // root of a proc(5)
+	// spare is closed to make room for a file when no descriptor is left; -1 while it is closed.
 	spare int
-	// hidden says why dir shows nothing, if so.
+	// hidden says why dir shows no processes; nil if it does.
 	hidden error
 }
 
-// openProcs opens /proc. Where that is empty, or that of another PID namespace, a proc(5) of this
-// process's own does as well, which the kernel makes for the privileged. The error is that of
-// having no descriptor left.
+// openProcs opens /proc. If that is empty or belongs to another PID namespace, openProcs mounts a
+// proc(5) of its own, which takes privileges. It returns an error only if no descriptor is left.
 func openProcs() (*procs, error) {
 	dir, err := unix.Open("/proc", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	p := &procs{dir: dir, spare: -1, hidden: err}
@@ -52,10 +51,10 @@ func openProcs() (*procs, error) {
 	return p, nil
 }
 
-// scarce tells the errors of having no descriptor left.
+// scarce says whether err means that no descriptor is left.
 func scarce(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
 
-// mountProcs makes a proc(5) that is mounted nowhere.
+// mountProcs makes a proc(5) that isn't attached to any path.
 func mountProcs() (dir int, err error) {
 	fs, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
 	if err != nil {
@@ -73,7 +72,7 @@ func mountProcs() (dir int, err error) {
 	return unix.Openat(mount, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }
 
-// check says why no processes are shown, if so: this one must be there, under its own number.
+// check returns an error unless dir shows this process under its own pid.
 func (p *procs) check() error {
 	var link [32]byte
 	n, err := unix.Readlinkat(p.dir, "self", link[:])
@@ -97,7 +96,7 @@ func (p *procs) close() {
 	p.dir, p.spare = -1, -1
 }
 
-// refill gets a spare descriptor, if there is one again.
+// refill opens the spare descriptor again, if possible.
 func (p *procs) refill() {
 	if p.spare >= 0 {
 		return
@@ -109,7 +108,7 @@ func (p *procs) refill() {
 	p.spare = fd
 }
 
-// open calls f, which opens a file, with the spare descriptor if there is no other.
+// open calls f, which opens a file. If no descriptor is left, it first closes the spare one.
 func (p *procs) open(f func() (int, error)) (int, error) {
 	fd, err := f()
 	if scarce(err) && p.spare >= 0 {
@@ -120,7 +119,7 @@ func (p *procs) open(f func() (int, error)) (int, error) {
 	return fd, err
 }
 
-// read returns a file of a process.
+// read returns a file of a process's directory.
 func (p *procs) read(pid int, name string) ([]byte, error) {
 	fd, err := p.open(func() (int, error) {
 		return unix.Openat(p.dir, strconv.Itoa(pid)+"/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -152,7 +151,7 @@ func readFile(fd int) ([]byte, error) {
 	}
 }
 
-// pids lists the processes.
+// pids lists all visible processes.
 func (p *procs) pids() (pids []int, err error) {
 	if p.hidden != nil {
 		return nil, p.hidden
@@ -181,8 +180,8 @@ func (p *procs) pids() (pids []int, err error) {
 	}
 }
 
-// children lists the children of this process, or of one of its own: where /proc is mounted with
-// hidepid, those that run under another user are there only.
+// children lists the children of this process or of one of its own processes. If /proc is mounted with
+// hidepid, this is the only way to see those that run as another user.
 func (p *procs) children(of int) (pids []int) {
 	tasks, err := p.open(func() (int, error) {
 		return unix.Openat(p.dir, strconv.Itoa(of)+"/task", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -207,14 +206,14 @@ func (p *procs) children(of int) (pids []int) {
 	return pids
 }
 
-// A stat is what the kernel shows of a process behind its name: state, parent, group, and so on
+// A stat is what /proc/PID/stat shows after the name: state, parent, group and so on
 // (proc_pid_stat(5)). It is empty if there is no such process.
 type stat struct {
 	name   string
 	fields [][]byte
 }
 
-// Places in stat.fields.
+// Indexes into stat.fields.
 const (
 	statState   = 0
 	statParent  = 1
@@ -233,7 +232,7 @@ func (p *procs) stat(pid int) stat {
 }
 
 func parseStat(line []byte) stat {
-	// The name stands in brackets and may have anything in it, brackets too.
+	// The name is in parentheses and may contain anything, parentheses included.
 	open, end := bytes.IndexByte(line, '('), bytes.LastIndexByte(line, ')')
 	if open < 0 || end < open {
 		return stat{}
@@ -245,7 +244,7 @@ func parseStat(line []byte) stat {
 	return s
 }
 
-// state is the letter of it, "?" if there is no such process.
+// state returns the state letter, "?" if there is no such process.
 func (s stat) state() string {
 	if s.fields == nil {
 		return "?"
@@ -253,7 +252,7 @@ func (s stat) state() string {
 	return string(s.fields[statState])
 }
 
-// number returns one of the fields, 0 if there is none.
+// number returns a field, 0 if it is missing.
 func (s stat) number(field int) int {
 	if s.fields == nil {
 		return 0
@@ -262,14 +261,13 @@ func (s stat) number(field int) int {
 	return n
 }
 
-// lives is false for a process that has ended. A zombie whose other threads go on is no zombie yet:
-// it has several.
+// lives is false for a process that has ended. A zombie with more than one thread still runs: only its
+// first thread has ended.
 func (s stat) lives() bool {
 	return s.fields != nil && (!strings.Contains("ZX", s.state()) || s.number(statThreads) != 1)
 }
 
-// runs is false for a process that is stopped or has ended, or, unless group is 0, is of another
-// group.
+// runs says whether a process is neither stopped nor ended and, unless group is 0, is in that group.
 func (s stat) runs(group int) bool {
 	return s.fields != nil && !strings.Contains("TtZX", s.state()) &&
 		(group == 0 || s.number(statGroup) == group)

@@ -6,23 +6,21 @@ import (
 	"syscall"
 )
 
-// A Result says how the command ended. It is that of the command itself, not of
-// what it left running and what ended later.
+// A Result says how the command ended. It is about the command itself, not about processes that it left
+// running.
 type Result struct {
-	// Code is what a shell would have in $?: the exit status, or 128 and the
-	// signal's number.
+	// Code is the exit status as in a shell's $?: the command's own, or 128 plus the signal number.
 	Code int
-	// Signal is what killed the command, 0 if it ended by itself.
+	// Signal is the signal that killed the command, 0 if it exited.
 	Signal syscall.Signal
-	// LastLine is the last line with something on it that the tree wrote to its
-	// standard error: no control characters, no escape sequences, at most 200
-	// characters.
+	// LastLine is the last non-blank line that the tree wrote to standard error, without control
+	// characters and escape sequences, cut to 200 code points.
 	LastLine string
-	// Lost says why output of the command could not be passed on (a full disk), nil if all was.
-	// A reader that has gone is none of kapi's losses: the command learns of it (SIGPIPE).
+	// Lost says why output of the command could not be passed on (a full disk); nil if all was. Output
+	// whose reader has gone doesn't count: the command learns of that itself (SIGPIPE).
 	Lost error
 
-	// unknown says why nothing is known of how the command itself ended.
+	// unknown says why the command's exit status is not known.
 	unknown error
 }
 
@@ -38,8 +36,8 @@ func newResult(status syscall.WaitStatus, unknown error, last string) Result {
 	return r
 }
 
-// Err is nil if the command succeeded, or says how it failed, as in "exit status
-// 3: no space left on device".
+// Err returns nil if the command succeeded, otherwise an error such as "exit status 3: no space left on
+// device".
 func (r Result) Err() error {
 	if r.Code == 0 {
 		return nil
@@ -51,7 +49,7 @@ func (r Result) Err() error {
 	return errors.New(text)
 }
 
-// String says how the command ended, in a few words.
+// String says in a few words how the command ended.
 func (r Result) String() string {
 	if r.unknown != nil {
 		return fmt.Sprintf("exit status unknown: %v", r.unknown)

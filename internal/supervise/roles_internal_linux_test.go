@@ -16,28 +16,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The test binary plays the other processes, too: with helperVariable set, it is
-// what that names.
+// The test binary also plays the other processes: helperVariable names its role.
 const (
 	helperVariable = "SUPERVISE_HELPER"
 	graceVariable  = "SUPERVISE_GRACE"
-	// outputVariable makes the standard output looked at, too: as what a TTY is.
+	// outputVariable has standard output scanned too; its value is a TTY.
 	outputVariable = "SUPERVISE_OUTPUT"
-	// recordVariable makes the pid told before the command is executed; if it is "hang", that is as far
-	// as it goes.
+	// recordVariable has the pid printed before the command is executed. If it is "hang", the helper
+	// stops there.
 	recordVariable = "SUPERVISE_RECORD"
-	// leftVariable makes it told what the command has left.
+	// leftVariable has the processes that the command left running printed.
 	leftVariable = "SUPERVISE_LEFT"
-	// handleOfOwn gives the helper the number of its pidfd, as a service manager does.
+	// handleOfOwn sets handleVariable to the number of the helper's own pidfd, as a service manager
+	// does.
 	handleOfOwn = "SUPERVISE_HANDLE"
 	deadline    = time.Minute
 
-	// stopSignal is one that isn't passed on.
+	// stopSignal is a signal that isn't passed on.
 	stopSignal = syscall.SIGVTALRM
 )
 
-// outcome is what a supervising helper writes to its file 3: when the tree has ended, and again when
-// all was written.
+// outcome is what a supervising helper writes to its descriptor 3: once when the tree has ended, and
+// again when all output has been written.
 type outcome struct {
 	Result Result
 	Text   string
@@ -47,7 +47,7 @@ type outcome struct {
 	Lines  []string
 }
 
-// lose puts an error into the report, which JSON can't have in the result.
+// lose moves an error from the result, where JSON can't encode it, to the outcome.
 func (r *outcome) lose(err error) {
 	r.Result.Lost = nil
 	if err != nil {
@@ -78,8 +78,8 @@ func runHelper() {
 	os.Exit(0)
 }
 
-// helpSupervise supervises its arguments. KAPI_ACTION is its process id. Its
-// stopSignal makes it stop the tree.
+// helpSupervise supervises the command in its arguments. KAPI_ACTION is its own pid. It stops the tree
+// on stopSignal.
 func helpSupervise(args []string) {
 	out := os.NewFile(3, "report")
 	syscall.CloseOnExec(3)
@@ -124,7 +124,7 @@ func helpSupervise(args []string) {
 	if os.Getenv(leftVariable) != "" {
 		command.Left = func(_ Result, left []Process) { fmt.Println("left", left) }
 	}
-	// Before the start: the command's first line may have a signal sent here, which would be ignored.
+	// Registered before the start, as the command's first line may already trigger the signal.
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, stopSignal)
 	tree, err := Start(command)
@@ -151,7 +151,7 @@ func helpSupervise(args []string) {
 	}
 }
 
-// stopOn stops the tree when a signal comes, until end is called.
+// stopOn stops the tree when a signal arrives, until end is called.
 func stopOn(stop <-chan os.Signal, tree *Tree) (end func()) {
 	ended := make(chan struct{})
 	var wg sync.WaitGroup
@@ -168,10 +168,9 @@ func stopOn(stop <-chan os.Signal, tree *Tree) (end func()) {
 	}
 }
 
-// helpShell is as much of a shell as Ctrl-Z needs: it runs its arguments as a job
-// in the foreground ("fg") or background ("bg", its first argument), supervised
-// unless that is "fg hold", says when the job was stopped, continues it on a line of
-// input, and says how it ended.
+// helpShell does what a shell does for Ctrl-Z: it runs its arguments as a job in the foreground ("fg")
+// or background ("bg", its first argument), supervised unless they start with "fg hold". It reports
+// when the job has stopped, continues it on a line of input, and reports how it ended.
 func helpShell(args []string) {
 	signal.Ignore(syscall.SIGTTOU)
 	self, _ := os.Executable()
@@ -204,7 +203,7 @@ func helpShell(args []string) {
 	}
 }
 
-// helpHold only puts stops off, until TERM.
+// helpHold only holds stops off, until SIGTERM.
 func helpHold() {
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
@@ -217,14 +216,14 @@ func helpHold() {
 	}
 }
 
-// sayQuiet is a quiesce that tells when it was called and when f has returned.
+// sayQuiet is a quiesce function that prints a line when it is called and one when f has returned.
 func sayQuiet(f func()) {
 	fmt.Println("quiet")
 	f()
 	fmt.Println("on")
 }
 
-// helpCount counts the signals INT and TERM; USR1 makes it say how many and end.
+// helpCount counts SIGINT and SIGTERM; on SIGUSR1 it prints the counts and exits.
 func helpCount() {
 	c := make(chan os.Signal, 16)
 	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
@@ -240,11 +239,11 @@ func helpCount() {
 	}
 }
 
-// lastSignal ends a tally. No other has a higher number: of several that wait the kernel and Go hand
-// out the lower ones first.
+// lastSignal ends a tally. It has the highest number, and both the kernel and Go deliver pending
+// signals with lower numbers first.
 const lastSignal = syscall.Signal(kernelSignals)
 
-// helpTally says what signals it gets, until lastSignal.
+// helpTally prints the signals that it gets, until lastSignal.
 func helpTally() {
 	c := make(chan os.Signal, 64)
 	signal.Notify(c, append(passed(), lastSignal)...)

@@ -15,14 +15,15 @@ func ignored(sig os.Signal) bool { return signal.Ignored(sig) }
 
 func stopSelf() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) }
 
-// parentOf isn't known here; a process whose parent is of its own group is not
-// stopped then.
+// parentOf always fails: a parent isn't known on these systems. A process whose parent is in its own
+// group is not stopped then.
 func parentOf(int) (int, bool) { return 0, false }
 
-// stopped isn't known here.
+// stopped always returns true: it isn't known on these systems.
 func (c *child) stopped(bool) bool { return true }
 
-// signal sends to the command, if it may not have got it with everybody else in the group.
+// signal signals the command, unless it may already have received the signal with the rest of the
+// group.
 func (c *child) signal(sig syscall.Signal, to audience) {
 	if to != everybody {
 		_ = c.process.Signal(sig)
@@ -36,7 +37,7 @@ func (c *child) terminate() {
 	c.signalAll(syscall.SIGCONT)
 }
 
-// hear guesses: there is no witness here.
+// hear guesses, as there is no witness on these systems.
 func (c *child) hear(sig syscall.Signal, _ time.Time) audience { return guess(sig) }
 
 func (c *child) settle(bool) {}

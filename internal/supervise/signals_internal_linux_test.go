@@ -14,7 +14,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// selfAs is a shell command that runs this binary in a role.
+// selfAs returns a shell command that runs this binary in a role.
 func selfAs(t *testing.T, role string) string {
 	t.Helper()
 	self, err := os.Executable()
@@ -43,7 +43,7 @@ func TestSignalsArePassedOn(t *testing.T) {
 	}
 }
 
-// The command is gone, but what it left goes on: it is told from then on.
+// The command is gone, but a process that it left runs on: from then on that process gets the signals.
 func TestSignalsGoToWhatTheCommandLeft(t *testing.T) {
 	h := supervised(t, nil, "sh", "-c", "sh -c 'echo $$ $PPID; exec sleep 60' & wait")
 	words := strings.Fields(h.line())
@@ -58,7 +58,7 @@ func TestSignalsGoToWhatTheCommandLeft(t *testing.T) {
 	}
 }
 
-// The child must find the signals as kapi found them.
+// The child must inherit the signal dispositions that kapi was started with.
 func TestDispositionsAreInherited(t *testing.T) {
 	show := "grep -E 'Sig(Blk|Ign)' /proc/self/status"
 	for _, before := range []string{
@@ -74,7 +74,8 @@ func TestDispositionsAreInherited(t *testing.T) {
 	}
 }
 
-// dispositions is what show says, supervised by a process that was started behind before.
+// dispositions returns the output of show when supervised by a process started after the shell commands
+// in before.
 func dispositions(t *testing.T, before, show string) string {
 	t.Helper()
 	h := startHelperFrom(t, "/bin/sh", "-c", before+selfAs(t, "supervise")+` sh -c "$1"`, "sh", show)
@@ -83,10 +84,10 @@ func dispositions(t *testing.T, before, show string) string {
 	return got
 }
 
-// docs/run.md says so. Go's runtime has replaced them before a program could look.
+// docs/run.md lists these. Go's runtime replaces them before a program can look.
 func TestDispositionsThatCannotBeInherited(t *testing.T) {
 	show := "grep -E 'Sig(Blk|Ign)' /proc/self/status"
-	untouched, err := exec.Command("sh", "-c", show).Output() // whatever these tests were started with
+	untouched, err := exec.Command("sh", "-c", show).Output() // with whatever these tests were started with
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +96,7 @@ func TestDispositionsThatCannotBeInherited(t *testing.T) {
 	}
 }
 
-// onTerminal gives a helper the terminal as its own and as its standard input.
+// onTerminal makes the terminal the helper's controlling terminal and its standard input.
 func onTerminal(slave *os.File) func(*exec.Cmd) {
 	return func(cmd *exec.Cmd) {
 		cmd.Stdin = slave
@@ -109,7 +110,7 @@ func TestCtrlCReachesTheCommandOnce(t *testing.T) {
 	h.word(1)
 	fmt.Fprint(master, "\x03")
 	h.expect("got 2")
-	h.signal(syscall.SIGUSR1) // is passed on behind the other
+	h.signal(syscall.SIGUSR1) // passed on after the other
 	h.expect("INT 1 TERM 0")
 	if r := h.done(); r.Result.Code != 0 {
 		t.Error(r.Text)
@@ -126,8 +127,8 @@ func TestCtrlCEndsTheCommand(t *testing.T) {
 	}
 }
 
-// job starts a helper as the job of a shell on a terminal; a line written to goOn
-// makes that continue it.
+// job starts a helper as a job of a shell on a terminal. A line written to goOn makes the shell
+// continue it.
 func job(t *testing.T, slave *os.File, args ...string) (h *helper, goOn *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -155,7 +156,7 @@ func ctrlZ(t *testing.T) {
 	master, slave := kapitest.Terminal(t)
 	h, w := job(t, slave, "fg", "sh", "-c", "echo $$ $PPID; exec sleep 60")
 	words := strings.Fields(h.line())
-	for range 2 { // it can be done again
+	for range 2 { // it can be repeated
 		fmt.Fprint(master, "\x1a")
 		h.expect("quiet")
 		h.expect("stopped by " + strconv.Itoa(int(syscall.SIGSTOP)))
@@ -170,8 +171,8 @@ func ctrlZ(t *testing.T) {
 	}
 }
 
-// What a program says while it is being stopped is on the screen before the shell is; and that it
-// sends the signal to its whole group then, as vim does, stops nothing twice.
+// The shell's prompt appears only after what a program prints while it is being stopped. If the program
+// then signals its whole group, as vim does, nothing is stopped twice.
 func TestCtrlZWaitsForTheCommand(t *testing.T) {
 	t.Setenv(outputVariable, strconv.Itoa(int(TTYAlways)))
 	master, slave := kapitest.Terminal(t)
@@ -195,7 +196,7 @@ func TestCtrlZWaitsForTheCommand(t *testing.T) {
 	}
 }
 
-// A stop that is sent to kapi alone stops the command, too.
+// A stop signal that is sent to kapi alone stops the command too.
 func TestStopSignalIsPassedOn(t *testing.T) {
 	_, slave := kapitest.Terminal(t)
 	h, w := job(t, slave, "bg", "sh", "-c", "echo $$ $PPID; exec sleep 60")
@@ -207,21 +208,21 @@ func TestStopSignalIsPassedOn(t *testing.T) {
 	kapitest.Eventually(t, "the command is stopped", func() bool { return state(words[0]) == "T" })
 	fmt.Fprintln(w, "fg")
 	h.expect("on")
-	kapitest.Eventually(t, "the command goes on", func() bool { return state(words[0]) == "S" })
+	kapitest.Eventually(t, "the command continues", func() bool { return state(words[0]) == "S" })
 	_ = syscall.Kill(pid, syscall.SIGTERM)
 	if r := h.done(); r.Result.Signal != syscall.SIGTERM {
 		t.Errorf("got %q, want a death by SIGTERM", r.Text)
 	}
 }
 
-// Where nobody could continue it (as the first process of a container), Ctrl-Z
-// does nothing, as for any command.
+// Ctrl-Z does nothing where nobody could continue the process (the first process of a container), as
+// for any command.
 func TestCtrlZWithoutAShell(t *testing.T) {
 	master, slave := kapitest.Terminal(t)
 	h := supervised(t, onTerminal(slave), "sh", "-c", "trap 'exit 7' USR1; echo up; while :; do read -r x; done")
 	h.expect("up")
 	fmt.Fprint(master, "\x1a")
-	// The terminal echoes it behind having sent the signal.
+	// The terminal echoes the character after having sent the signal.
 	if echo, err := bufio.NewReader(master).ReadString('Z'); err != nil {
 		t.Fatalf("%q: %v", echo, err)
 	}
@@ -246,7 +247,7 @@ func TestHoldStops(t *testing.T) {
 	h.expect("ended 0")
 }
 
-// A command that has ended and is not reaped yet gets no more signals: they would be lost.
+// A command that has ended but isn't reaped yet gets no more signals, as they would be lost.
 func TestHasExited(t *testing.T) {
 	cmd := exec.Command("sh", "-c", "read x")
 	in, err := cmd.StdinPipe()
@@ -259,11 +260,11 @@ func TestHasExited(t *testing.T) {
 	defer func() { _ = cmd.Wait() }()
 	c := &child{pid: cmd.Process.Pid}
 	if c.hasExited() {
-		t.Error("it has not exited")
+		t.Error("hasExited returned true before the command exited")
 	}
 	in.Close()
 	kapitest.Eventually(t, "end of the command", c.hasExited)
 	if !c.hasExited() {
-		t.Error("looking has reaped it")
+		t.Error("hasExited reaped it")
 	}
 }

@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// systemSignals are those that Linux has besides.
+// systemSignals returns the signals that only Linux has.
 func systemSignals() []os.Signal {
 	signals := []os.Signal{syscall.SIGPWR}
-	// The first real-time signals belong to C libraries; Go leaves them alone.
+	// The first real-time signals belong to C libraries, and Go leaves them alone.
 	for n := 35; n <= 64; n++ {
 		signals = append(signals, syscall.Signal(n))
 	}
 	return signals
 }
 
-// ignored says whether this process ignores a signal. Of those that stop and continue, which
-// Go's runtime leaves alone until they are asked for, os/signal doesn't know it.
+// ignored says whether this process ignores a signal. signal.Ignored is wrong about those that stop and
+// continue, which Go's runtime doesn't handle until somebody asks for them.
 func ignored(sig os.Signal) bool {
 	number, ok := sig.(syscall.Signal)
 	if !ok || signal.Ignored(sig) {
@@ -30,8 +30,8 @@ func ignored(sig os.Signal) bool {
 	return ok && set>>(uint(number)-1)&1 == 1
 }
 
-// stopSelf returns when this process was continued. The signal goes to the
-// calling thread, so that it doesn't run on for a moment after having sent it.
+// stopSelf stops this process and returns when it has been continued. The signal goes to the calling
+// thread, which would otherwise run on for a moment after sending it.
 func stopSelf() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

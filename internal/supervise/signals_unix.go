@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Signals are those that were sent to this process since Catch.
+// Signals collects the signals sent to this process since Catch.
 type Signals struct{ c chan os.Signal }
 
-// Catch keeps the signals that this process gets from acting on it, and collects
-// them. A signal that was ignored when the process was started (nohup) stays so,
-// for its children too. That can be kept of SIGHUP, SIGINT, SIGTSTP, SIGTTIN, SIGTTOU and
-// SIGCONT: of the others Go's runtime sets the handlers before any code of a program runs.
+// Catch keeps signals from acting on this process, and collects them. A signal that was ignored when
+// the process started (nohup) stays ignored, also in its children. That works only for SIGHUP, SIGINT,
+// SIGTSTP, SIGTTIN, SIGTTOU and SIGCONT: Go's runtime installs handlers for the others before any code
+// of the program runs.
 func Catch() *Signals {
 	s := &Signals{c: make(chan os.Signal, 64)}
 	for _, sig := range passed() {
@@ -26,19 +26,19 @@ func Catch() *Signals {
 			signal.Notify(s.c, sig)
 		}
 	}
-	// A reader of our standard error that has gone must not end us. It is caught,
-	// not ignored, because a child would inherit that.
+	// If the reader of our standard error goes away, that must not end this process. SIGPIPE is caught,
+	// not ignored, because children would inherit an ignored one.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return s
 }
 
-// C delivers the signals. A Tree reads them while it runs.
+// C returns the channel with the signals. A Tree reads from it while it runs.
 func (s *Signals) C() <-chan os.Signal { return s.c }
 
-// Release lets signals act on this process again. None is delivered after it.
+// Release lets signals act on this process again. No signal is delivered after it returns.
 func (s *Signals) Release() { signal.Stop(s.c) }
 
-// passed are the signals that somebody may send to a process to tell it something.
+// passed returns the signals that are passed on to the command.
 func passed() []os.Signal {
 	return append([]os.Signal{
 		syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM,
@@ -47,26 +47,26 @@ func passed() []os.Signal {
 	}, systemSignals()...)
 }
 
-// A courier passes signals on to the command. It is one goroutine's.
+// A courier passes signals on to the command. It is used by one goroutine.
 type courier struct {
 	*Tree
 	received  []receipt // not passed on yet, the oldest first
-	continued time.Time // when this process was, last
-	// shared is when this process last got each signal together with its whole group.
+	continued time.Time // when this process was last continued
+	// shared is when each signal was last received together with the whole group.
 	shared map[syscall.Signal]time.Time
 }
 
-// A receipt is a signal that this process got at a time.
+// A receipt is a signal and when this process received it.
 type receipt struct {
 	sig syscall.Signal
 	at  time.Time
 }
 
-// passSignals passes on what comes until the tree has ended.
+// passSignals passes signals on until the tree has ended.
 func (t *Tree) passSignals() {
 	const (
-		look  = time.Millisecond       // for the witness to have got it, too
-		quiet = 100 * time.Millisecond // behind the last one
+		look  = time.Millisecond       // time for the witness to get the signal too
+		quiet = 100 * time.Millisecond // after the last signal
 	)
 	var from <-chan os.Signal
 	if t.signals != nil {
@@ -75,7 +75,7 @@ func (t *Tree) passSignals() {
 	c := courier{Tree: t, shared: map[syscall.Signal]time.Time{}}
 	tick := time.NewTimer(quiet)
 	defer tick.Stop()
-	settled := 2 // looks since the last signal
+	settled := 2 // ticks since the last signal
 	for {
 		select {
 		case sig := <-from:
@@ -88,7 +88,7 @@ func (t *Tree) passSignals() {
 				t.child.settle(settled == 2)
 			}
 		case <-t.gone:
-			waiting(from) // they were the command's
+			waiting(from) // those still queued were for the command
 			return
 		}
 		c.deliver()
@@ -103,8 +103,9 @@ func (t *Tree) passSignals() {
 	}
 }
 
-// receive takes a signal. A stop undoes every SIGCONT that waits, and that every stop, as in the kernel,
-// which may have dropped it for the witness, too: it would be taken for one to this process alone.
+// receive queues a signal. As in the kernel, a stop cancels every queued SIGCONT, and a SIGCONT every
+// queued stop. The kernel may have cancelled them for the witness already, and then they would look
+// like signals to this process alone.
 func (c *courier) receive(s os.Signal) {
 	sig, ok := s.(syscall.Signal)
 	if !ok {
@@ -116,7 +117,7 @@ func (c *courier) receive(s os.Signal) {
 	c.received = append(c.received, receipt{sig, time.Now()})
 }
 
-// deliver passes on what it can be told of to whom it was sent. They keep their order.
+// deliver passes on the queued signals in order, until it reaches one whose audience isn't known yet.
 func (c *courier) deliver() {
 	for len(c.received) > 0 {
 		r := c.received[0]
@@ -126,7 +127,7 @@ func (c *courier) deliver() {
 		}
 		c.received = c.received[1:]
 		if late := r.at.Sub(c.continued) < patience; late && isStop(r.sig) && to == oneself {
-			continue // it is from before: see pause
+			continue // sent before the last stop: see pause
 		}
 		if !c.merges(r, to) {
 			c.pass(r.sig, to)
@@ -134,9 +135,9 @@ func (c *courier) deliver() {
 	}
 }
 
-// merges says whether a signal to this process alone is one with that to its group of a moment
-// before: timeout(1) signals its command and then the group. Of two that wait the kernel makes one,
-// too, but for real-time signals.
+// merges says whether a signal to this process alone counts as the same as one sent to the group a
+// moment before: timeout(1) signals first its command and then the group. Except for real-time signals,
+// the kernel merges two pending ones as well.
 func (c *courier) merges(r receipt, to audience) bool {
 	const realTime = 32
 	if to == everybody {
@@ -146,19 +147,18 @@ func (c *courier) merges(r receipt, to audience) bool {
 	return r.sig < realTime && r.at.Sub(c.shared[r.sig]) < patience
 }
 
-// pass does with a signal what would have happened if the command had been in our
-// place.
+// pass does with a signal what would have happened if the command had run in this process's place.
 func (c *courier) pass(sig syscall.Signal, to audience) {
 	switch sig {
 	case syscall.SIGTSTP:
 		c.child.signal(sig, to)
 		c.pause(to == everybody)
 	case syscall.SIGTTIN, syscall.SIGTTOU:
-		// The kernel sends them to the whole group.
+		// The kernel sends these to the whole group.
 		c.pause(true)
 	case syscall.SIGWINCH:
-		// The kernel tells only those to whom a terminal belongs, and theirs is the real one:
-		// they may have looked before their output had the new size.
+		// The kernel signals only processes on the real terminal, and they may have read the size of
+		// their pseudo-terminal before it was changed.
 		if c.output.hasTerminals() {
 			c.output.resize()
 			c.child.signalAll(sig)

@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// Signals are those that were sent to this process since Catch.
+// Signals collects the signals sent to this process since Catch.
 type Signals struct{ c chan os.Signal }
 
 // Catch keeps Ctrl-C from ending this process, and collects it.
@@ -16,13 +16,14 @@ func Catch() *Signals {
 	return s
 }
 
-// C delivers the signals. A Tree reads them while it runs.
+// C returns the channel with the signals. A Tree reads from it while it runs.
 func (s *Signals) C() <-chan os.Signal { return s.c }
 
-// Release lets Ctrl-C act on this process again. None is delivered after it.
+// Release lets Ctrl-C act on this process again. No signal is delivered after it returns.
 func (s *Signals) Release() { signal.Stop(s.c) }
 
-// passSignals drops them: a console tells every process that it has.
+// passSignals drops the signals: a console sends Ctrl-C to all its processes, so the command has got
+// it.
 func (t *Tree) passSignals() {
 	var c <-chan os.Signal
 	if t.signals != nil {
@@ -38,13 +39,13 @@ func (t *Tree) passSignals() {
 	}
 }
 
-// terminate kills: Windows has no way to ask.
+// terminate kills: Windows has no way to ask a process to end.
 func (c *child) terminate() { c.kill() }
 
 func signalName(sig syscall.Signal) string { return sig.String() }
 
-// HoldStops does nothing: Windows has no such stop.
+// HoldStops does nothing: Windows has no terminal stops.
 func HoldStops(func(f func())) (release func()) { return func() {} }
 
-// Suspend does nothing: Windows has no such stop.
+// Suspend does nothing: Windows has no terminal stops.
 func Suspend(syscall.Signal, func(f func())) {}

@@ -4,15 +4,16 @@ package supervise
 
 import "unsafe"
 
-// ownStacks says that spawn heeds the stack.
+// ownStacks says whether spawn runs the child on the given stack.
 const ownStacks = true
 
-// spawn makes a process (clone(2)) that runs live with what is at the top of a stack (see stacked), on
-// that stack. It returns the pid, or the negative number of an error, in the parent alone. Signals
-// must be blocked.
+// spawn creates a process (clone(2)) that runs live on the given stack, with the arguments on top of it
+// (see stacked). It returns in the parent only: the pid, or a negative error number. Signals must be
+// blocked.
 //
 //go:noescape
 func spawn(flags uintptr, stack unsafe.Pointer) (pid int)
 
-// threadPointer is where the C library, if there is one, has what it knows of the calling thread.
+// threadPointer returns the thread pointer, where a C library, if there is one, keeps its data of the
+// calling thread.
 func threadPointer() uintptr

@@ -19,8 +19,8 @@ TEXT ·spawn(SB), NOSPLIT, $0-24
 	RET
 
 child:
-	// As compiled code calls such a function: a call by name would go by way of code that the race
-	// detector is called from. R14 is what it was; the callee may use the words on the stack.
+	// Call as compiled code does through a function value: a direct call would go through a wrapper
+	// that the race detector instruments. R14 is unchanged; the callee may use the words on the stack.
 	MOVQ	SP, DX
 	MOVQ	0(DX), CX
 	MOVQ	8(DX), AX

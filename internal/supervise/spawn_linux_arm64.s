@@ -16,8 +16,8 @@ TEXT ·spawn(SB), NOSPLIT|NOFRAME, $0-24
 	RET
 
 child:
-	// As compiled code calls such a function: a call by name would go by way of code that the race
-	// detector is called from. The callee may use the words on the stack.
+	// Call as compiled code does through a function value: a direct call would go through a wrapper
+	// that the race detector instruments. The callee may use the words on the stack.
 	MOVD	0(RSP), R2
 	MOVD	8(RSP), R0
 	MOVD	16(RSP), R1

@@ -10,19 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownStacks says that spawn heeds the stack. Here the process gets a copy of all memory, and runs on
-// that of the caller's stack.
+// ownStacks says whether spawn runs the child on the given stack. Here the child gets a copy of all
+// memory and runs on the copy of the caller's stack.
 const ownStacks = false
 
-// spawn makes a process (clone(2)) that runs live with what is at the top of a stack (see stacked). It returns the pid, or the negative number of an error, in the parent alone. Signals must
-// be blocked.
+// spawn creates a process (clone(2)) that runs live with the arguments on top of the stack (see
+// stacked). It returns in the parent only: the pid, or a negative error number. Signals must be
+// blocked.
 //
 //go:norace
 //go:nocheckptr
 //go:nosplit
 func spawn(flags uintptr, stack unsafe.Pointer) (pid int) {
 	first, second := flags&^unix.CLONE_VM, uintptr(0)
-	if runtime.GOARCH == "s390x" { // they are swapped there
+	if runtime.GOARCH == "s390x" { // s390x takes the arguments in the other order
 		first, second = second, first
 	}
 	made, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, first, second, 0, 0, 0, 0)
@@ -31,11 +32,11 @@ func spawn(flags uintptr, stack unsafe.Pointer) (pid int) {
 	}
 	if made == 0 {
 		top := (*[3]unsafe.Pointer)(stack)
-		run := live // the linker would add the stack that it takes to that of the caller
+		run := live // a direct call would add live's stack use to the caller's in the linker's check
 		run((*launch)(top[1]), (*aside)(top[2]))
 	}
 	return int(made)
 }
 
-// threadPointer isn't needed here.
+// threadPointer returns 0: it isn't needed here.
 func threadPointer() uintptr { return 0 }

@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// withGrace sets how long the helper's Stop waits.
+// withGrace sets the helper's Command.Grace.
 func withGrace(grace string) func(*exec.Cmd) {
 	return func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, graceVariable+"="+grace) }
 }
 
 func TestStopReachesEveryProcess(t *testing.T) {
-	// One in a session of its own, one without environment, one that is stopped.
+	// One process in a session of its own, one without environment, one that is stopped.
 	h := supervised(t, withGrace("1h"), "sh", "-c", `
 		setsid sh -c 'echo $$; exec sleep 60' &
 		env -i /bin/sh -c 'echo $$; exec sleep 60' &
@@ -60,8 +60,8 @@ func TestStopOfATreeThatKeepsForking(t *testing.T) {
 	}
 }
 
-// A nested kapi run passes the signal on to its own command; two would mean
-// "at once" to many programs.
+// A nested kapi run passes the signal on to its own command, which must get it once: many programs take
+// a second one to mean "at once".
 func TestStopOfANestedRunSignalsItsCommandOnce(t *testing.T) {
 	self, counter := selfAs(t, "supervise"), selfAs(t, "count")
 	h := supervised(t, withGrace("1h"), "sh", "-c", `exec `+self+` sh -c 'exec `+counter+`' 3>/dev/null`)
@@ -71,7 +71,7 @@ func TestStopOfANestedRunSignalsItsCommandOnce(t *testing.T) {
 	}
 	h.signal(stopSignal)
 	h.expect("got 15")
-	// A second one would have been sent before the first was passed on twice.
+	// A second SIGTERM would arrive before this signal.
 	if err := syscall.Kill(pid, syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestStopOfANestedRunSignalsItsCommandOnce(t *testing.T) {
 	h.done()
 }
 
-// When the nested kapi run is gone, nobody else stops what it left.
+// When the nested kapi run is gone, the outer one stops what it left running.
 func TestStopOfWhatANestedRunLeft(t *testing.T) {
 	self := selfAs(t, "supervise")
 	h := supervised(t, withGrace("1h"), "sh", "-c", self+` sh -c 'echo $$ $PPID; exec sleep 60' 3>/dev/null; echo over; exec sleep 60`)

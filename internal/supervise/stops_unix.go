@@ -13,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pause stops this process behind the command, or behind all of its group that was told to stop,
-// so that what they say to a terminal last (a full-screen program puts it in order) arrives there.
+// pause waits until the command, or its whole group if that was told to stop, has stopped, and then
+// stops this process. So the last output before the stop (a full-screen program restores the terminal)
+// still arrives.
 func (c *courier) pause(group bool) {
 	if orphaned() {
 		return
@@ -35,13 +36,13 @@ func (c *courier) pause(group bool) {
 		c.child.signalAll(syscall.SIGWINCH)
 	}
 	c.output.take()
-	// Being continued undoes every stop of before, as it does in the kernel: programs
-	// like vim, told to stop, send the signal to their whole group once more. One may still be on its
-	// way within Go's runtime.
+	// As in the kernel, being continued cancels all earlier stops: programs like vim, when told to
+	// stop, send the signal to their whole group again. One such signal may still be queued in Go's
+	// runtime.
 	c.received = slices.DeleteFunc(c.received, func(r receipt) bool { return isStop(r.sig) })
 }
 
-// stopPatience is for how long the command is waited for: it need not stop at all.
+// stopPatience limits the wait for the command to stop, as it need not stop at all.
 const stopPatience = 500 * time.Millisecond
 
 func (t *Tree) awaitStop(group bool) {
@@ -60,20 +61,20 @@ func (t *Tree) awaitStop(group bool) {
 	}
 }
 
-// isStop tells the signals by which a terminal stops.
+// isStop says whether sig is one of the signals with which a terminal stops a process.
 func isStop(sig os.Signal) bool {
 	return sig == syscall.SIGTSTP || sig == syscall.SIGTTIN || sig == syscall.SIGTTOU
 }
 
-// pause stops this process, at a moment when it is in nobody's way, until it is
-// continued.
+// pause stops this process, at a moment chosen by quiesce, and returns when it has been continued.
 func pause(quiesce func(f func())) {
 	if !orphaned() {
 		quiesce(stopSelf)
 	}
 }
 
-// inForeground says whether the terminal's Ctrl-C goes to this process.
+// inForeground says whether this process's group is the terminal's foreground group, which Ctrl-C goes
+// to.
 func inForeground() bool {
 	tty, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -84,9 +85,8 @@ func inForeground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// orphaned says whether nobody is there to continue this process's group: then a
-// terminal's stop does nothing (POSIX, "orphaned process group"), as for every
-// process that doesn't handle it.
+// orphaned says whether nobody is left to continue this process's group. A terminal's stop then does
+// nothing (POSIX, "orphaned process group"), as for any process that doesn't handle it.
 func orphaned() bool {
 	group := unix.Getpgrp()
 	session, err := unix.Getsid(0)
@@ -110,17 +110,16 @@ func orphaned() bool {
 	return true
 }
 
-// Suspend does what a terminal's stop (Ctrl-Z) is to do with this process, which was caught, while
-// it supervises nothing. Other signals do nothing.
+// Suspend handles a caught terminal stop (Ctrl-Z) while this process supervises nothing: it stops the
+// process as the signal would have. Other signals do nothing.
 func Suspend(sig syscall.Signal, quiesce func(f func())) {
 	if isStop(sig) {
 		pause(quiesce)
 	}
 }
 
-// HoldStops puts a terminal's stop (Ctrl-Z) of this process off until a moment that
-// quiesce chooses (see Command.Quiesce), until release is called. It is for processes
-// that supervise nothing.
+// HoldStops delays a terminal's stop (Ctrl-Z) of this process to a moment that quiesce chooses (see
+// Command.Quiesce), until release is called. It is for processes that supervise nothing.
 func HoldStops(quiesce func(f func())) (release func()) {
 	c := make(chan os.Signal, 8)
 	for _, sig := range []os.Signal{syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU} {

@@ -1,23 +1,23 @@
 // Package supervise runs one command as a child process and stays with it
 // until everything that the command started has ended:
 //
-//   - [Look] finds the program, before anything is promised to anybody;
-//   - [Catch] takes over this process's signals, so that none is lost between
-//     then and the start of the child;
+//   - [Look] finds the program, so that a wrong name fails before anything is recorded;
+//   - [Catch] takes over this process's signals, so that none is lost before the
+//     child starts;
 //   - [Environ] makes the child's environment;
 //   - [Start] starts the child, [Tree.Wait] waits for all of it, [Tree.Stop]
-//     asks it to end and, after a grace period, makes it end;
+//     asks it to end and kills it after a grace period;
 //   - [Result] says how it ended, for people and as an exit code.
 //
-// The child has this process's standard input itself, and stays in its process
+// The child has this process's own standard input, and stays in its process
 // group and session, so that a terminal's Ctrl-C and Ctrl-Z reach it as if kapi
-// were not there. Its output is looked at on the way, and passed on byte for byte:
-// through a pseudo-terminal where it goes to a terminal, else through a pipe.
+// were not there. Its output is scanned and passed on byte for byte, through a
+// pseudo-terminal if it goes to a terminal, otherwise through a pipe.
 //
-// On Linux "everything that the command started" is exact: this process, or an adopter, is the
-// reaper of all its descendants, daemons included. Elsewhere it is the command
-// itself and whoever holds its output open. A process may supervise one
-// tree, and must not start other children meanwhile.
+// On Linux "everything that the command started" is exact: this process, or an
+// adopter, is the reaper of all its descendants, including daemons. Elsewhere it
+// means the command itself and any process that holds its output open. A process may
+// supervise one tree at a time, and must not start other children meanwhile.
 package supervise
 
 import (
@@ -33,62 +33,59 @@ import (
 	"github.com/kettubot/kapi/internal/progress"
 )
 
-// Grace is how long a tree that is asked to stop may take by default.
+// Grace is the default of Command.Grace.
 const Grace = 10 * time.Second
 
-// again is how often the killing is repeated for processes that were started
-// while it went on.
+// again is the interval at which killing is repeated, for processes started meanwhile.
 const again = 50 * time.Millisecond
 
 // A Command says what to run.
 type Command struct {
-	// Path is the program's file, as Look returned it.
+	// Path is the program's file, as returned by Look.
 	Path string
-	// Args are the name as the user gave it, and the arguments.
+	// Args are the name as the user gave it, followed by the arguments.
 	Args []string
-	// Env is the whole environment (see Environ).
+	// Env is the complete environment (see Environ).
 	Env []string
-	// Action is the id that Env has in KAPI_ACTION. It tells the processes of this
-	// tree from those of a kapi run nested in it, which stops its own.
+	// Action is the id in Env's KAPI_ACTION. It tells this tree's processes from those of a nested kapi
+	// run, which stops its own.
 	Action string
-	// Stdout and Stderr get what the tree writes to its standard output and error, byte
-	// for byte and at once; if both are one file, they stay one. A nil one is not looked
-	// at: the command has this process's own.
+	// Stdout and Stderr receive the tree's standard output and error, byte for byte and at once. If
+	// both are the same file, the order of what is written is kept. If one is nil, that output isn't
+	// scanned, and the command inherits this process's own.
 	Stdout, Stderr *os.File
-	// TTY says whether they are pseudo-terminals or pipes.
+	// TTY says whether the command writes to pseudo-terminals or pipes.
 	TTY TTY
-	// Line and Terminal, unless nil, are told what is in the output (see
-	// progress.Scanner), Coverage says of which lines. They are called from several
-	// goroutines.
+	// Line and Terminal, unless nil, are called with what the output says (see progress.Scanner);
+	// Coverage selects which lines. They are called from several goroutines, possibly at the same time.
 	Line     func([]byte)
 	Terminal func(progress.TerminalProgress)
 	Coverage progress.Coverage
-	// Warn, unless nil, is told what can't be done for the command that goes on all the same: there is
-	// no pseudo-terminal to be had, a process that is to end can't be signalled. It must not wait for
-	// anything.
+	// Warn, unless nil, is called with problems that don't stop the command: no pseudo-terminal was
+	// available, a process can't be signalled. It must not block.
 	Warn func(error)
-	// Left, unless nil, is told how the command itself has ended while something that it started
-	// goes on, and which processes that are, by ascending pid: a second later for the first time,
-	// and then whenever others are left, once a second at most. Known on Linux only.
+	// Left, unless nil, is called when the command itself has ended while processes that it started
+	// still run. It gets how the command ended and those processes by ascending pid. It is first
+	// called up to a second later, and again when they change, at most once a second. Linux only.
 	Left func(Result, []Process)
-	// Faults catches the panics of the goroutines that look after the tree. What they panic over is
-	// lost; the tree goes on. Nil: they end this process.
+	// Faults catches panics of the goroutines that look after the tree. Only that goroutine's work is
+	// lost; the tree continues. If nil, a panic ends this process.
 	Faults *fault.Net
-	// Signals are passed on to the child. Nil: none are.
+	// Signals are passed on to the command; nil for none.
 	Signals *Signals
-	// Quiesce calls f at a moment when this process may be stopped (Ctrl-Z) without
-	// being in anybody's way. Nil: any moment is fine.
+	// Quiesce calls f at a moment when this process may be stopped (Ctrl-Z) without blocking others. If
+	// nil, f is called at once.
 	Quiesce func(f func())
-	// Record, unless nil, is told the pid of the command's process, before that executes the command:
-	// if this process ends meanwhile, the command is not run. (On systems other than Linux it is
-	// running by then.)
+	// Record, unless nil, is called with the pid of the command's process before that executes the
+	// command: if this process ends meanwhile, the command is never run. On systems other than Linux
+	// the command already runs by then.
 	Record func(pid int)
-	// Grace is how long after Stop the tree is killed; 0 is 10 seconds, negative is off: at once.
+	// Grace is how long after Stop the tree is killed; 0 means 10 seconds, negative means at once.
 	Grace time.Duration
 }
 
-// A Tree is a command that was started, and all that it started in turn. Its
-// methods may be called concurrently.
+// A Tree is a command that was started, with all processes that it started in turn. Its methods may be
+// called concurrently.
 type Tree struct {
 	child   *child
 	output  *output
@@ -101,19 +98,19 @@ type Tree struct {
 	stop    sync.Once
 	stopped chan struct{} // closed by Stop
 	gone    chan struct{} // closed when no process is left
-	done    chan struct{} // closed when all of the output was read, too
-	written chan struct{} // closed when all of it was passed on, too
-	result  Result        // to be read after done
+	done    chan struct{} // closed when all of the output has been read, too
+	written chan struct{} // closed when all of it has been passed on, too
+	result  Result        // valid once done is closed
 }
 
-// A Process is one that a command has left running.
+// A Process is a process that a command left running.
 type Process struct {
 	PID int
-	// Name is the kernel's short one, at most 15 bytes; "" if it doesn't show it.
+	// Name is the kernel's short name, at most 15 bytes; "" if it isn't visible.
 	Name string
 }
 
-// String is like "4711 (sshd)".
+// String returns for example "4711 (sshd)".
 func (p Process) String() string {
 	if p.Name == "" {
 		return strconv.Itoa(p.PID)
@@ -121,8 +118,7 @@ func (p Process) String() string {
 	return fmt.Sprintf("%d (%s)", p.PID, p.Name)
 }
 
-// Start starts the command. The error is an *ExecError, also where the system is out of something
-// that it takes: then nothing was started.
+// Start starts the command. Any error is an *ExecError, and nothing was started then.
 func Start(c Command) (*Tree, error) {
 	output, err := openOutput(c)
 	if err != nil {
@@ -157,21 +153,21 @@ func Start(c Command) (*Tree, error) {
 	return t, nil
 }
 
-// byShell is a command whose file the kernel doesn't know how to execute: most likely a script
-// that names no interpreter. Shells, env and whatever else uses execvp(3) hand such a file to sh,
-// which says so if it is something else.
+// byShell returns a command that runs c's file with /bin/sh. It is for a file whose format the kernel
+// doesn't recognise, most likely a script without an interpreter line. Shells, env and anything else
+// that uses execvp(3) do the same; if the file is something else, sh says so.
 func (c Command) byShell() Command {
 	const shell = "/bin/sh"
 	file := c.Path
 	if strings.HasPrefix(file, "-") {
-		file = "./" + file // no option
+		file = "./" + file // so that sh doesn't take it for an option
 	}
 	c.Args = append([]string{shell, file}, c.Args[1:]...)
 	c.Path = shell
 	return c
 }
 
-// live is the tree's life.
+// live runs the tree to its end.
 func (t *Tree) live() {
 	defer close(t.written)
 	over := sync.OnceFunc(func() { close(t.done) })
@@ -182,7 +178,7 @@ func (t *Tree) live() {
 	}
 }
 
-// run owns all of the tree's goroutines. It calls over when the result is there.
+// run owns all of the tree's goroutines. It calls over once the result is known.
 func (t *Tree) run(over func()) {
 	var copying, wg sync.WaitGroup
 	defer copying.Wait()
@@ -204,8 +200,8 @@ func (t *Tree) run(over func()) {
 		c.finish()
 	}
 	wg.Wait()
-	copying.Go(t.child.release) // nobody needs to wait for that
-	// Before what is left is passed on: a Ctrl-C must be able to end the waiting for that.
+	copying.Go(t.child.release) // nobody needs to wait for it
+	// Release the terminals before the rest is passed on, as Ctrl-C must be able to end that wait.
 	t.output.release()
 	for _, c := range t.output.copiers {
 		<-c.settled()
@@ -215,24 +211,23 @@ func (t *Tree) run(over func()) {
 	over()
 }
 
-// Wait returns when no process of the tree is left and all that they wrote to
-// their output was read. Passing that on may take longer, where a reader of ours is slow or
-// doesn't read at all (see Written).
+// Wait returns when no process of the tree is left and all of their output has been read. Passing it on
+// may take longer if a reader is slow or doesn't read at all (see Written).
 func (t *Tree) Wait() Result {
 	<-t.done
 	return t.result
 }
 
-// Written is closed some time after Wait has returned, when all output was passed on, or nobody
-// is there any more to take it. This process must not end before, but for good reason.
+// Written returns a channel that is closed some time after Wait has returned, when all output has been
+// passed on or its reader is gone. This process should not exit before that without good reason.
 func (t *Tree) Written() <-chan struct{} { return t.written }
 
-// Lost says, when Written is closed, why output could not be passed on, as Result.Lost does: a
-// socket may break after Wait has returned.
+// Lost returns why output could not be passed on, like Result.Lost. It may be set later than that, as a
+// socket may break after Wait has returned. Call it when Written is closed.
 func (t *Tree) Lost() error { return t.output.loss() }
 
-// Stop asks every process of the tree to end (SIGTERM) and kills after the
-// grace period what is left. It returns at once.
+// Stop asks every process of the tree to end (SIGTERM), and kills those left after the grace period. It
+// returns at once.
 func (t *Tree) Stop() { t.stop.Do(func() { close(t.stopped) }) }
 
 func (t *Tree) end() {
@@ -261,7 +256,7 @@ func (t *Tree) end() {
 	}
 }
 
-// waiting returns the signals that have come and were not taken yet.
+// waiting returns the signals that are queued in c.
 func waiting(c <-chan os.Signal) (all []os.Signal) {
 	for {
 		select {

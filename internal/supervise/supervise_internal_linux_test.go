@@ -52,7 +52,7 @@ func TestInputAndOutputAreTheSameFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	// What this test was started with is open everywhere.
+	// Descriptors that this test was started with are open in every process.
 	const list = "readlink /proc/self/fd/0 /proc/self/fd/1; ls /proc/self/fd"
 	plain := exec.Command("sh", "-c", list)
 	plain.Stdin, plain.Stderr = in, os.Stderr
@@ -74,7 +74,7 @@ func TestInputAndOutputAreTheSameFiles(t *testing.T) {
 	}
 }
 
-// A file that somebody made non-blocking is left so: others have it open, too.
+// If somebody made a file non-blocking, it stays so: others have it open, too.
 func TestModeOfInputIsKept(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -94,11 +94,11 @@ func TestModeOfInputIsKept(t *testing.T) {
 		return blocks
 	}
 	h := supervised(t, func(cmd *exec.Cmd) { cmd.Stdin = r }, "cat")
-	_ = raw.Control(func(fd uintptr) { _ = unix.SetNonblock(int(fd), true) }) // exec.Cmd made it block
+	_ = raw.Control(func(fd uintptr) { _ = unix.SetNonblock(int(fd), true) }) // exec.Cmd made it blocking
 	w.Close()
 	h.done()
 	if blocking() {
-		t.Error("the input was made to block")
+		t.Error("the input was made blocking")
 	}
 }
 
@@ -116,7 +116,7 @@ func TestErrorOutputIsCopiedByteForByte(t *testing.T) {
 	}
 }
 
-// Who writes to a pipe that nobody reads must learn it, with kapi between as without.
+// A program that writes to a pipe without a reader must learn that, as it would without kapi.
 func TestErrorOutputThatNobodyReads(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -145,7 +145,7 @@ func TestErrorOutputToAFullDisk(t *testing.T) {
 	}
 }
 
-// As execvp(3) has it.
+// execvp(3) does the same.
 func TestScriptWithoutAnInterpreter(t *testing.T) {
 	script := writeFile(t, filepath.Join(t.TempDir(), "script"), "echo \"$0\" \"$@\"; exit 3", 0o755)
 	h := supervised(t, nil, script, "a b", "c")
@@ -155,7 +155,7 @@ func TestScriptWithoutAnInterpreter(t *testing.T) {
 	}
 }
 
-// A process that isn't of the tree may have got hold of the pipe.
+// A process outside the tree may have got hold of the pipe.
 func TestErrorOutputHeldByAStranger(t *testing.T) {
 	h := supervised(t, func(cmd *exec.Cmd) { cmd.Stderr = nil },
 		"sh", "-c", "echo $$; read go; seq 1000 >&2; exit 5")
@@ -195,11 +195,11 @@ func TestEndsWithTheWholeTree(t *testing.T) {
 		t.Errorf("got %q, want the command's own end", r.Text)
 	}
 	if got, _ := os.ReadFile(last); string(got) != "daemon done\n" {
-		t.Errorf("it did not wait for the daemon: %q", got)
+		t.Errorf("Wait returned before the daemon ended: %q", got)
 	}
 }
 
-// A shell that starts kapi with exec may have left it children.
+// A shell that starts kapi with exec may leave it children.
 func TestChildrenOfBeforeAreNotWaitedFor(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -212,7 +212,7 @@ func TestChildrenOfBeforeAreNotWaitedFor(t *testing.T) {
 		t.Errorf("got %q, want exit status 6", r.Text)
 	}
 	if !alive(before) {
-		t.Error("the child of before was ended, too")
+		t.Error("the earlier child was killed too")
 	}
 	if pid, err := strconv.Atoi(before); err == nil {
 		_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -11,7 +11,7 @@ const (
 	setModes = unix.TCSETS
 )
 
-// widen makes a pipe hold as much as anybody may have, so that its writer waits less often.
+// widen makes a pipe as large as an unprivileged process may, so that its writer blocks less often.
 func widen(w *os.File) {
 	if raw, err := w.SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })

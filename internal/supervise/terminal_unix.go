@@ -13,22 +13,22 @@ import (
 // HasTerminals says whether the system has pseudo-terminals.
 const HasTerminals = true
 
-// A terminal is a pseudo-terminal that stands for a real one, or for none. It is not the
-// command's controlling terminal: that stays the real one, so that Ctrl-C, Ctrl-Z, Ctrl-\ and
-// whatever is typed need no help. Nothing is done to what goes through it: the real one does
-// that. Only the modes that a program sets on its output (a full-screen program, not to echo)
-// must be handed on; those that it sets on its input or on /dev/tty are the real one's already. One
-// change can't be seen: OPOST, which is off here from the start, so that a program that
-// switches it off (cfmakeraw on its output) still has its line feeds return the carriage.
+// A terminal is a pseudo-terminal that stands for a real one, or for none. The command's controlling
+// terminal remains the real one, so Ctrl-C, Ctrl-Z, Ctrl-\ and typed input work without help. Data
+// passes through unchanged, and the real terminal processes it. Only the modes that a program sets on
+// its output (a full-screen program turns echo off) must be copied to the real terminal; those that it
+// sets on its input or on /dev/tty apply to the real one directly. One change can't be seen: OPOST is
+// off here from the start, so when a program switches it off (cfmakeraw on its output), line feeds
+// still return the carriage.
 type terminal struct {
 	master, slave *os.File
 	real          *os.File // nil if there is none
 
 	mu       sync.Mutex
-	seen     unix.Termios // of the slave
-	original unix.Termios // of the real one
-	due      bool         // what was seen is still to be handed on
-	changed  bool         // the real one's modes are not as they were
+	seen     unix.Termios // modes of the slave
+	original unix.Termios // modes of the real one
+	due      bool         // the modes in seen have not been copied yet
+	changed  bool         // the real one's modes differ from the original ones
 	released bool
 }
 
@@ -47,7 +47,7 @@ func openTerminal(real *os.File) (*terminal, error) {
 }
 
 func (t *terminal) setUp(master *os.File) error {
-	// The package leaves it blocking, so that reading it could not be ended.
+	// The file from this package is in blocking mode, so a read of it could not be interrupted.
 	fd, err := unix.FcntlInt(master.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -78,11 +78,11 @@ func (t *terminal) setUp(master *os.File) error {
 	return nil
 }
 
-// stands says whether it stands for a real one.
+// stands says whether there is a real terminal.
 func (t *terminal) stands() bool { return t.real != nil }
 
-// resize gives it the size of the real one, or the traditional one. It says whether that is
-// another than before.
+// resize gives it the real one's size, or the traditional one if there is none. It says whether the
+// size changed.
 func (t *terminal) resize() (changed bool) {
 	size := &unix.Winsize{Row: 24, Col: 80}
 	if t.real != nil {
@@ -98,7 +98,7 @@ func (t *terminal) resize() (changed bool) {
 	return changed
 }
 
-// mirror hands on the modes that the command has set.
+// mirror copies the modes that the command has set to the real terminal.
 func (t *terminal) mirror() {
 	if t.real == nil {
 		return
@@ -119,9 +119,9 @@ func (t *terminal) mirror() {
 	})
 }
 
-// apply gives the real one the modes last seen. t.mu is held.
+// apply sets the real one to the modes last seen. t.mu must be held.
 func (t *terminal) apply() {
-	if t.released || !inForeground() { // from the background it would stop us
+	if t.released || !inForeground() { // in the background that would stop us
 		return
 	}
 	modes := t.original
@@ -131,7 +131,7 @@ func (t *terminal) apply() {
 	t.due, t.changed = false, true
 }
 
-// release gives the real one back as it was found; take undoes that.
+// release restores the real one's original modes; take undoes that.
 func (t *terminal) release() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -151,15 +151,15 @@ func (t *terminal) take() {
 	}
 }
 
-// control calls f with the master's file, if that is still open.
+// control calls f with the master's descriptor, if that is still open.
 func (t *terminal) control(f func(fd int)) {
 	if raw, err := t.master.SyscallConn(); err == nil {
 		_ = raw.Control(func(fd uintptr) { f(int(fd)) })
 	}
 }
 
-// descriptor returns a file's number. For our own standard ones that is known: Fd would change
-// the mode of a file that others have open, too.
+// descriptor returns a file's descriptor. For our standard files it is known; Fd would change the mode
+// of a file that others have open, too.
 func descriptor(f *os.File) uintptr {
 	switch f {
 	case os.Stdout:

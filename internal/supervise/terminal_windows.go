@@ -8,11 +8,11 @@ import (
 // HasTerminals says whether the system has pseudo-terminals.
 const HasTerminals = false
 
-// A terminal is what Windows has only for a whole console.
+// A terminal is never made on Windows, which has pseudo-terminals only for a whole console.
 type terminal struct{ master, slave *os.File }
 
 func openTerminal(*os.File) (*terminal, error) {
-	return nil, errors.New("not on Windows")
+	return nil, errors.New("not supported on Windows")
 }
 
 func (t *terminal) stands() bool { return false }

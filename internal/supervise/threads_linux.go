@@ -10,26 +10,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where a thread can't be made, Go's runtime ends the process, and nothing can be done about it: the
-// command uses up what its user may have (ulimit -u, a control group's pids.max), and the next time
-// two of kapi's goroutines wait in the kernel at once, kapi is gone. So the threads are made before
-// the command is started; the runtime keeps those that have nothing to do.
+// When Go's runtime can't create a thread, it ends the process, and nothing can be done about that. A
+// command may use up its user's limit (ulimit -u, a control group's pids.max), and kapi would die the
+// next time one more of its goroutines blocks in the kernel. So the threads are created before the
+// command is started; the runtime keeps idle ones.
 
 const (
-	// processors is how many threads run Go at once, at most. Nothing that kapi run does takes more,
-	// and each would need a thread of its own.
+	// processors is the most threads that run Go code at once. Nothing in kapi run needs more, and each
+	// would take one more thread.
 	processors = 2
 	// blocked is how many of kapi run's goroutines may be in the kernel at once: those of the engine
 	// (commits, its lease, the feed, wake-ups, the sweeper), of the tree (waiting, two copiers,
-	// signals, its end, modes of a terminal, what is left), and those that start, speak on standard
-	// error and receive signals; and the runtime's own two.
+	// signals, the end, terminal modes, remaining processes), and those that start the command, write
+	// to standard error and receive signals; plus two of the runtime's own.
 	blocked = 17
 )
 
-// Reserve begins to make the threads that this process may need while it supervises a command; name
-// is the command's. The function that it returns waits until they are there. Its error is an
-// *ExecError with the code 126: there are not so many to be had. Reserve is called once, and the
-// command is started behind it.
+// Reserve begins to create the threads that this process may need while it supervises the command
+// called name. The returned function waits until they exist. Its error is an *ExecError with code 126,
+// if the system doesn't allow that many. Call Reserve once, before the command is started.
 func Reserve(name string) (wait func() error) {
 	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), processors))
 	done := make(chan error, 1)
@@ -40,7 +39,7 @@ func Reserve(name string) (wait func() error) {
 			return nil
 		}
 		return &ExecError{Name: name, Code: codeNotExecutable, Err: fmt.Errorf(
-			"there are no %d threads to be had for kapi beside it (ulimit -u, or the limit of a control group): %w",
+			"kapi can't create the %d threads that it needs beside it (raise ulimit -u, or the limit of the control group): %w",
 			processors+blocked, err)}
 	}
 }
@@ -49,7 +48,7 @@ func reserve(threads int) error {
 	if err := provable(threads); err != nil {
 		return err
 	}
-	// A goroutine that is locked to its thread keeps that while it waits.
+	// A goroutine that is locked to its thread keeps the thread while it waits.
 	var made, all sync.WaitGroup
 	made.Add(threads)
 	for range threads {
@@ -64,12 +63,12 @@ func reserve(threads int) error {
 	return nil
 }
 
-// provable makes as many processes at once as there are to be threads, to the kernel all the same,
-// and ends them. If the runtime tried, a failure would be the end.
+// provable creates as many processes at once as threads are needed, which count the same for the
+// kernel, and ends them. If the runtime tried and failed, this process would end.
 func provable(threads int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	// A signal must not be handled in them: they share our memory.
+	// No signal may be handled in them, as they share our memory.
 	var all, before unix.Sigset_t
 	for i := range all.Val {
 		all.Val[i] = ^all.Val[i]

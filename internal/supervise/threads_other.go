@@ -2,5 +2,5 @@
 
 package supervise
 
-// Reserve does nothing here.
+// Reserve does nothing on these systems.
 func Reserve(string) (wait func() error) { return func() error { return nil } }

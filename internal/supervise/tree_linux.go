@@ -16,20 +16,21 @@ import (
 	"github.com/kettubot/kapi/internal/proc"
 )
 
-// A process is one of the machine's.
+// A process is any process of this machine.
 type process struct {
 	pid, parent int
-	// start is when it was started, which tells it from others that have its pid later. 0: not shown.
+	// start is its start time, which differs from that of a later process with the same pid; 0 if it
+	// isn't visible.
 	start int
 	name  string
-	// nested: a kapi run that is of the tree itself looks after it.
+	// nested: it belongs to a nested kapi run of the tree, which looks after it.
 	nested bool
-	// beside: this kapi, or one within, has it beside its command (see besides).
+	// beside: it is a helper process of this kapi or of a nested one (see besides).
 	beside bool
 }
 
-// descendants returns the tree's processes, the command included. Since this process, or the
-// adopter, is their reaper they are all below it, whatever they did to get away.
+// descendants returns the tree's processes, the command included. As this process or the adopter is
+// their reaper, they all descend from it, whatever they did to get away.
 func (c *child) descendants() ([]process, error) {
 	all, err := c.procs.byParent(c.root)
 	if err != nil {
@@ -50,8 +51,8 @@ func (c *child) descendants() ([]process, error) {
 	return found, nil
 }
 
-// byParent returns the machine's living processes by their parent; those of one, root, also where
-// others are hidden.
+// byParent returns the machine's living processes by parent. The children of root are included even if
+// /proc hides them.
 func (p *procs) byParent(root int) (map[int][]process, error) {
 	pids, err := p.pids()
 	if err != nil {
@@ -76,7 +77,7 @@ func (p *procs) byParent(root int) (map[int][]process, error) {
 	return children, nil
 }
 
-// parentOf is false for a process that has ended.
+// parentOf returns false for a process that has ended.
 func parentOf(pid int) (parent int, ok bool) {
 	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
@@ -86,7 +87,7 @@ func parentOf(pid int) (parent int, ok bool) {
 	return s.number(statParent), s.lives()
 }
 
-// actionOf returns the action in a process's environment, if it shows one.
+// actionOf returns KAPI_ACTION from a process's environment, "" if it can't be read.
 func (p *procs) actionOf(pid int) string {
 	env, err := p.read(pid, "environ")
 	if err != nil {
@@ -100,19 +101,19 @@ func (p *procs) actionOf(pid int) string {
 	return ""
 }
 
-// signalTree signals the processes of the tree that want chooses, and tells whom it could not
-// reach. c.mu is held.
+// signalTree signals the processes of the tree that want selects, and warns about those that it could
+// not reach. c.mu must be held.
 func (c *child) signalTree(sig syscall.Signal, want func(process) bool) {
 	tree, err := c.descendants()
 	if err != nil {
-		c.warnOnce(0, fmt.Errorf("only the command itself can be signalled, not what it has started: %w", err))
+		c.warnOnce(0, fmt.Errorf("only the command itself can be signalled, not the processes that it started: %w", err))
 	}
 	if c.pid != 0 && !slices.ContainsFunc(tree, func(p process) bool { return p.pid == c.pid }) {
 		tree = append(tree, c.command())
 	}
 	for _, p := range tree {
-		// What a kapi within has beside its command ends with that kapi, and must not hear of a
-		// signal that this one sends to that alone.
+		// A nested kapi's helper processes end with it. A witness must not receive a signal sent to its
+		// kapi alone, which would then be taken for one to the group.
 		if !want(p) || p.beside && sig != syscall.SIGKILL {
 			continue
 		}
@@ -122,7 +123,7 @@ func (c *child) signalTree(sig syscall.Signal, want func(process) bool) {
 	}
 }
 
-// send signals a process, if it still is that. c.mu is held.
+// send signals a process, unless its pid has been reused. c.mu must be held.
 func (c *child) send(p process, sig syscall.Signal) error {
 	fd, err := unix.PidfdOpen(p.pid, 0)
 	switch {
@@ -130,12 +131,11 @@ func (c *child) send(p process, sig syscall.Signal) error {
 		defer unix.Close(fd)
 	case errors.Is(err, unix.ESRCH):
 		return nil
-	default: // before Linux 5.3, in a sandbox that refuses what it doesn't know, without a descriptor
+	default: // before Linux 5.3, in a sandbox that refuses unknown calls, or out of descriptors
 		fd = -1
 	}
-	// The pid may have become another's before the file was opened, or may become that before
-	// kill(2) is called, which is a matter of microseconds. A child of ours keeps its pid: c.mu is
-	// held, so it isn't reaped.
+	// The pid may have been reused before the pidfd was opened, or may be within the microseconds until
+	// kill(2). A child of ours keeps its pid: c.mu is held, so it isn't reaped.
 	if p.parent != os.Getpid() && c.procs.stat(p.pid).number(statStart) != p.start {
 		return nil
 	}
@@ -150,7 +150,7 @@ func (c *child) send(p process, sig syscall.Signal) error {
 	return nil
 }
 
-// warnOnce tells once of each process. c.mu is held.
+// warnOnce warns at most once per process. c.mu must be held.
 func (c *child) warnOnce(pid int, err error) {
 	if c.warn == nil || slices.Contains(c.warned, pid) {
 		return
@@ -159,8 +159,8 @@ func (c *child) warnOnce(pid int, err error) {
 	c.warn(err)
 }
 
-// Unseen says why the processes that a command starts can't be listed on this system, as it is now,
-// or returns nil. Then Tree.Stop reaches only the command itself.
+// Unseen returns why the processes that a command starts can't be listed on this system as it is now,
+// nil if they can. If they can't, Tree.Stop reaches only the command itself.
 func Unseen() error {
 	p, err := openProcs()
 	if err != nil {
@@ -170,8 +170,8 @@ func Unseen() error {
 	return p.hidden
 }
 
-// remaining returns how the command itself has ended, and what of its tree lives on; false while
-// the command runs.
+// remaining returns how the command itself ended and which processes of its tree still run. ok is false
+// while the command runs.
 func (c *child) remaining() (status syscall.WaitStatus, left []Process, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -16,13 +16,13 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// The signals that somebody may send to a whole group, and that don't stop it.
+// groupSignals are signals that may be sent to a whole group and don't stop it.
 var groupSignals = []syscall.Signal{
 	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
 	syscall.SIGALRM, syscall.SIGWINCH, syscall.SIGIO, syscall.SIGPWR, syscall.SIGCONT, 35, 63,
 }
 
-// A helper's group is its own, and has its command in it.
+// signalGroup signals the helper's process group, which the command is in.
 func (h *helper) signalGroup(sig syscall.Signal) {
 	h.t.Helper()
 	if err := syscall.Kill(-h.cmd.Process.Pid, sig); err != nil {
@@ -37,22 +37,22 @@ func tally(t *testing.T) *helper {
 	return h
 }
 
-// nothingElse checks that the command got no other signal.
+// nothingElse checks that the command received no other signal.
 func (h *helper) nothingElse() {
 	h.t.Helper()
-	h.signal(lastSignal) // to kapi alone: it is passed on behind all others
+	h.signal(lastSignal) // to kapi alone: it is passed on after all others
 	h.expect("that is all")
 	if r := h.done(); r.Text != "" {
 		h.t.Error(r.Text)
 	}
 }
 
-// timeout, kill -TERM -PGID, and supervisors that stop a group: the command gets it itself.
+// timeout, kill -TERM -PGID, and supervisors that stop a group: the command gets the signal directly.
 func TestSignalsToTheGroupReachTheCommandOnce(t *testing.T) {
 	for _, sig := range groupSignals {
 		t.Run(strconv.Itoa(int(sig)), func(t *testing.T) {
 			h := tally(t)
-			for range 2 { // a second one is another one
+			for range 2 { // the second counts as a new signal
 				h.signalGroup(sig)
 				h.expect(fmt.Sprint("got ", int(sig)))
 			}
@@ -61,7 +61,7 @@ func TestSignalsToTheGroupReachTheCommandOnce(t *testing.T) {
 	}
 }
 
-// So do a service manager, and killall for a user, one process after the other.
+// A service manager, or killall for a user, signals each process in turn.
 func TestSignalsToEachProcessReachTheCommandOnce(t *testing.T) {
 	h := tally(t)
 	for _, pid := range append(h.children(), h.cmd.Process.Pid) {
@@ -71,7 +71,7 @@ func TestSignalsToEachProcessReachTheCommandOnce(t *testing.T) {
 	h.nothingElse()
 }
 
-// On a terminal, too, where INT is its own business otherwise.
+// The same on a terminal, where SIGINT is otherwise left to the terminal.
 func TestSignalsToKapiAloneInTheForeground(t *testing.T) {
 	_, slave := kapitest.Terminal(t)
 	h := supervised(t, onTerminal(slave), "sh", "-c", "exec "+selfAs(t, "tally"))
@@ -83,11 +83,11 @@ func TestSignalsToKapiAloneInTheForeground(t *testing.T) {
 	h.nothingElse()
 }
 
-// What was started in a group of its own has not got what kapi's group has.
+// A command in a group of its own doesn't get what is sent to kapi's group.
 func TestSignalsToTheGroupReachACommandOutsideIt(t *testing.T) {
 	h := supervised(t, nil, "setsid", "-w", "sh", "-c", "trap 'echo got 15; exit 3' TERM; echo up; while :; do sleep 0.01; done")
 	h.expect("up")
-	// setsid(1) has forked, as it led no group, or has not, and then the command is not in ours.
+	// setsid(1) forks only if it leads a group; either way the command is not in our group.
 	r := h.children()
 	outside := false
 	for _, pid := range r {
@@ -102,7 +102,7 @@ func TestSignalsToTheGroupReachACommandOutsideIt(t *testing.T) {
 	h.done()
 }
 
-// timeout -k, and killasgroup.
+// timeout -k, and supervisord's killasgroup.
 func TestKillOfTheGroupReachesTheCommand(t *testing.T) {
 	h := tally(t)
 	all := h.children()
@@ -115,23 +115,23 @@ func TestKillOfTheGroupReachesTheCommand(t *testing.T) {
 	}
 }
 
-// timeout(1) signals its command and then its group: that is one signal.
+// timeout(1) signals its command and then its group: that counts as one signal.
 func TestSignalsThatMerge(t *testing.T) {
 	start := time.Now()
 	for _, test := range []struct {
 		sig   syscall.Signal
-		after time.Duration // behind one to the group
+		after time.Duration // after the signal to the group
 		merge bool
 	}{
 		{syscall.SIGTERM, 0, true},
 		{syscall.SIGTERM, patience - 1, true},
 		{syscall.SIGTERM, patience, false},
-		{syscall.SIGUSR1, 0, false}, // another one than the group's
+		{syscall.SIGUSR1, 0, false}, // a different signal from the group's
 		{syscall.Signal(40), 0, false},
 	} {
 		c := courier{shared: map[syscall.Signal]time.Time{}}
 		if c.merges(receipt{syscall.SIGTERM, start}, everybody) || c.merges(receipt{syscall.Signal(40), start}, everybody) {
-			t.Error("one to the group must not be dropped")
+			t.Error("a signal to the group must not be dropped")
 		}
 		if got := c.merges(receipt{test.sig, start.Add(test.after)}, oneself); got != test.merge {
 			t.Errorf("signal %d after %v: got %v, want %v", test.sig, test.after, got, test.merge)
@@ -139,7 +139,7 @@ func TestSignalsThatMerge(t *testing.T) {
 	}
 }
 
-// While the witness has not come to take a SIGCONT the kernel drops it for a stop, and the other way round.
+// While a SIGCONT is pending in the witness, a stop makes the kernel drop it, and the other way round.
 func TestStopsAndContinuationsUndoEachOther(t *testing.T) {
 	for _, test := range []struct{ received, want []syscall.Signal }{
 		{[]syscall.Signal{syscall.SIGCONT, syscall.SIGTERM, syscall.SIGTSTP}, []syscall.Signal{syscall.SIGTERM, syscall.SIGTSTP}},
@@ -155,12 +155,12 @@ func TestStopsAndContinuationsUndoEachOther(t *testing.T) {
 			got = append(got, r.sig)
 		}
 		if !slices.Equal(got, test.want) {
-			t.Errorf("of %v there is left %v, want %v", test.received, got, test.want)
+			t.Errorf("after %v: got %v, want %v", test.received, got, test.want)
 		}
 	}
 }
 
-// Whoever signals kapi by its name or command line must reach kapi alone, so that the command is told.
+// Signals sent to kapi by name or command line must reach kapi alone, so that they are passed on.
 func TestWitnessGoesByAnotherName(t *testing.T) {
 	h := tally(t)
 	w := h.witness()
@@ -170,12 +170,12 @@ func TestWitnessGoesByAnotherName(t *testing.T) {
 		}
 	}
 	if files, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(w), "fd")); err != nil || len(files) > 0 {
-		t.Errorf("it has %d files open: %v", len(files), err)
+		t.Errorf("the witness has %d files open: %v", len(files), err)
 	}
 	h.nothingElse()
 }
 
-// Somebody ends it: the signals are passed on as well as can be.
+// If somebody kills the witness, signals are passed on by guessing.
 func TestSignalsWithoutTheWitness(t *testing.T) {
 	h := tally(t)
 	w := h.witness()
@@ -188,7 +188,7 @@ func TestSignalsWithoutTheWitness(t *testing.T) {
 	h.nothingElse()
 }
 
-// It is no work: it is not waited for, and leaves with kapi.
+// The witness is not part of the tree: it is not waited for, and ends with kapi.
 func TestWitnessEndsWithKapi(t *testing.T) {
 	h := tally(t)
 	w := h.witness()
@@ -197,7 +197,7 @@ func TestWitnessEndsWithKapi(t *testing.T) {
 	h.signalGroup(syscall.SIGKILL) // the command
 }
 
-// Neither witness nor adopter is what the command has left.
+// Neither the witness nor the adopter counts as left by the command.
 func TestLeftIsOnlyTheCommands(t *testing.T) {
 	t.Setenv(leftVariable, "yes")
 	for _, before := range []string{"", "sleep 600 & "} {
@@ -208,12 +208,12 @@ func TestLeftIsOnlyTheCommands(t *testing.T) {
 	}
 }
 
-// A kapi run within another: its witness is not the outer one's to signal, which would have it take
-// what is sent to the inner kapi for the group's.
+// The outer kapi must not signal the witness of a nested one, which would take signals to the nested
+// kapi alone for signals to the group.
 func TestSignalsWithKapiWithin(t *testing.T) {
 	h := supervised(t, nil, "sh", "-c", "exec 3>/dev/null; setsid -w "+selfAs(t, "supervise")+" sh -c 'exec "+selfAs(t, "tally")+"'")
 	inner, _ := strconv.Atoi(h.word(1))
-	h.signal(stopSignal) // asks all processes of the tree but those of the inner one, which it continues only
+	h.signal(stopSignal) // asks all processes of the tree to end, but only continues those of the nested kapi
 	next := func() string {
 		for {
 			if line := h.line(); line != "got 18" {
@@ -233,7 +233,7 @@ func TestSignalsWithKapiWithin(t *testing.T) {
 	h.done()
 }
 
-// children returns the helper's children, and theirs.
+// children returns the helper's children and grandchildren.
 func (h *helper) children() (all []int) {
 	h.t.Helper()
 	dir, err := os.ReadDir("/proc")

@@ -17,21 +17,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A witness is an idle process in this one's group. What is sent to the whole group reaches it too,
-// what is sent to this process alone doesn't, and a receiver can't see the difference. All signals
-// are blocked in it; it takes one after the other, and counts them. It is a child that wait(2) doesn't
-// see (its end sends no signal), holds no file open, and is killed with this process. Its methods are
-// for one goroutine.
+// A witness is an idle process in this one's group. A signal sent to the whole group reaches it too,
+// one sent to this process alone doesn't; the receiver couldn't tell the two apart. It has all signals
+// blocked, takes them one by one, and counts them. It is a child that wait(2) doesn't report (its end
+// sends no signal), has no file open, and is killed with this process. Its methods are for one
+// goroutine.
 type witness struct {
 	*aside
 	pid int
-	// taken is how many of each signal were this process's, too.
+	// taken is how many of each signal have been matched with one that this process received.
 	taken [kernelSignals + 1]uint32
-	// seen is what was counted at the last look.
+	// seen is the count of each signal at the last settle(false).
 	seen [kernelSignals + 1]uint32
 }
 
-// newWitness returns nil where there can be none: then it is guessed for whom a signal was.
+// newWitness returns nil where a witness is not possible: hear then guesses.
 func newWitness() *witness {
 	if !ownStacks {
 		return nil
@@ -40,10 +40,10 @@ func newWitness() *witness {
 	if err != nil {
 		return nil
 	}
-	// It has memory of its own, and so no command line: what is sent to kapi by that (pkill -f) must
-	// reach kapi alone. But of this process's memory it gets next to nothing: a copy costs time, and
-	// later memory.
-	runtime.LockOSThread() // apart knows of this one
+	// It has memory of its own, and so no command line: signals sent by command line (pkill -f) must
+	// reach kapi alone. It gets almost none of this process's memory, as a copy costs time, and later
+	// memory.
+	runtime.LockOSThread() // apart needs the address of this thread
 	defer runtime.UnlockOSThread()
 	apart := a.apart()
 	advise(apart, unix.MADV_DONTFORK)
@@ -56,15 +56,15 @@ func newWitness() *witness {
 	return &witness{aside: a, pid: pid}
 }
 
-// A span is a range of memory, from its first byte to behind its last.
+// A span is a memory range: from is its first byte, to is past its last.
 type span struct{ from, to uintptr }
 
-// apart returns the memory that a witness has no use for: all but a itself, the program's code, and
-// where the C library has asked the kernel to write to on behalf of the calling thread (rseq(2)).
+// apart returns all memory that the witness doesn't need: all except a itself, the program's code, and
+// where the C library has asked the kernel to write for the calling thread (rseq(2)).
 func (a *aside) apart() (all []span) {
 	page := uintptr(os.Getpagesize())
 	code, thread := reflect.ValueOf(newWitness).Pointer(), threadPointer()
-	const program, around = 256 << 20, 64 << 10 // more than they take
+	const program, around = 256 << 20, 64 << 10 // generous upper bounds
 	keep := []span{
 		{code - min(program, code), code + program},
 		{thread - min(around, thread), thread + around},
@@ -82,14 +82,14 @@ func (a *aside) apart() (all []span) {
 	return all
 }
 
-// advise tells the kernel of memory. Not all of it is there, which the kernel says, too.
+// advise calls madvise on the ranges. It ignores the error for ranges that are not fully mapped.
 func advise(all []span, advice uintptr) {
 	for _, s := range all {
 		_, _, _ = syscall.Syscall(unix.SYS_MADVISE, s.from, s.to-s.from, advice)
 	}
 }
 
-// watch is the witness's life.
+// watch is the witness's main loop.
 //
 //go:norace
 //go:nocheckptr
@@ -118,7 +118,7 @@ func (w *witness) close() {
 	w.free()
 }
 
-// hear says to whom a signal was sent that this process got at a time.
+// hear returns the audience of a signal that this process received at the given time.
 func (w *witness) hear(sig syscall.Signal, at time.Time) audience {
 	if w == nil || gone(w.pid) {
 		return guess(sig)
@@ -131,8 +131,8 @@ func (w *witness) hear(sig syscall.Signal, at time.Time) audience {
 	if time.Since(at) < patience {
 		return unclear
 	}
-	// On a machine that is overloaded, or if it is stopped, it may not have come to take it yet. More
-	// than one of a kind don't wait.
+	// If the machine is overloaded or the witness is stopped, the signal may still be pending there. At
+	// most one of a kind is.
 	if waiting, ok := w.waiting(); ok && waiting>>(sig-1)&1 == 1 {
 		w.taken[sig] = counted + 1
 		return everybody
@@ -140,9 +140,9 @@ func (w *witness) hear(sig syscall.Signal, at time.Time) audience {
 	return oneself
 }
 
-// settle is called when nothing was received for a while. What was counted and is not this process's
-// by the second time will never be: two that were sent at once may have become one here, and not there.
-// It says whether that was the second time.
+// settle is called twice after the last signal, once signals have stopped arriving. Signals counted by
+// the first call and not matched by the second never will be: two that were sent together may have
+// merged here but not in the witness. second says which call it is.
 func (w *witness) settle(second bool) {
 	if w == nil {
 		return
@@ -159,13 +159,13 @@ func (w *witness) settle(second bool) {
 		switch {
 		case int32(w.seen[sig]-w.taken[sig]) > 0:
 			w.taken[sig] = w.seen[sig]
-		case int32(w.taken[sig]-counted) > 0 && waiting>>(sig-1)&1 == 0: // the kernel has dropped it
+		case int32(w.taken[sig]-counted) > 0 && waiting>>(sig-1)&1 == 0: // the kernel dropped it
 			w.taken[sig] = counted
 		}
 	}
 }
 
-// forget is for signals that have become void.
+// forget discards the counts of signals that were cancelled.
 func (w *witness) forget(all ...syscall.Signal) {
 	if w == nil {
 		return
@@ -175,10 +175,10 @@ func (w *witness) forget(all ...syscall.Signal) {
 	}
 }
 
-// waiting returns the signals that it has been sent and has not taken.
+// waiting returns the signals that are pending in the witness.
 func (w *witness) waiting() (set uint64, ok bool) { return signalSet(w.pid, "ShdPnd") }
 
-// signalSet returns a set of signals that the kernel shows of a process, the first in the lowest bit.
+// signalSet returns a signal set from a process's status; bit 0 is signal 1.
 func signalSet(pid int, name string) (set uint64, ok bool) {
 	status, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil {
@@ -188,20 +188,20 @@ func signalSet(pid int, name string) (set uint64, ok bool) {
 	return set, err == nil
 }
 
-// statusLine returns what proc_pid_status(5) has behind a name.
+// statusLine returns the value behind a name in proc_pid_status(5).
 func statusLine(status []byte, name string) string {
 	_, rest, _ := bytes.Cut(append([]byte("\n"), status...), []byte("\n"+name+":"))
 	line, _, _ := bytes.Cut(rest, []byte("\n"))
 	return string(bytes.TrimSpace(line))
 }
 
-// besides tells a process that a kapi has beside its command: by its name, and because its end sends
-// no signal (a witness), or all signals are blocked in it that can be (an adopter; the kernel shows
-// none as blocked of a witness that waits for them).
+// besides says whether a process is a helper process that a kapi runs beside its command. It goes by
+// the name, and by either an end that sends no signal (a witness) or all signals being blocked (an
+// adopter; for a witness waiting in sigwait the kernel shows none as blocked).
 func (p *procs) besides(of process) bool {
 	const (
 		all       = ^uint64(0) &^ (1<<(unix.SIGKILL-1) | 1<<(unix.SIGSTOP-1))
-		endSignal = 35 // in stat.fields
+		endSignal = 35 // index in stat.fields
 	)
 	if of.name != asideName {
 		return false

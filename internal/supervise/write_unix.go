@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writeAll writes all of p, however long that takes. Whoever shares the file with us (a terminal,
-// or a pipe of a shell's) may make it non-blocking at any time, and so for us, too. The file itself
-// is not used: it decided at its opening whether it can wait.
+// writeAll writes all of p, however long that takes. Another process that shares the file (a terminal,
+// or a shell's pipe) may make it non-blocking at any time. os.File can't be used, as it decides when it
+// is opened whether it can wait.
 func writeAll(f *os.File, p []byte) error {
 	fd := int(descriptor(f))
 	for len(p) > 0 {
@@ -20,7 +20,7 @@ func writeAll(f *os.File, p []byte) error {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.EAGAIN):
-			// An error of the file is told by the next write.
+			// The next write reports errors.
 			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
 			continue
 		}
@@ -32,7 +32,7 @@ func writeAll(f *os.File, p []byte) error {
 	return nil
 }
 
-// Takes says whether a file would take a line right now, without making its writer wait.
+// Takes says whether a file would accept a line right now without blocking.
 func Takes(f *os.File) bool {
 	poll := []unix.PollFd{{Fd: int32(descriptor(f)), Events: unix.POLLOUT}}
 	n, err := unix.Poll(poll, 0)

@@ -1,15 +1,13 @@
 //go:build ignore
 
-// Command record runs real tools and writes down what they say, and when, for the tests of
-// package progress. Run it from the folder of that package, as root on Debian (it starts servers
-// on loopback and reinstalls a package with apt), with the names of recordings to make, or none
-// for all:
+// Command record runs real tools and records their output, with times, for the tests of package
+// progress. Run it from that package's folder, as root on Debian (it starts servers on loopback and
+// reinstalls a package with apt). Its arguments are the recordings to make; without any it makes all:
 //
 //	go run testdata/record.go [NAME...]
 //
-// A recording begins with lines that tell the tool, its version, the command and whether its
-// output was a terminal. Each further line has a time in milliseconds and what came then, quoted
-// as in Go.
+// A recording begins with lines for the tool, its version, the command and whether its output was a
+// terminal. Each further line has a time in milliseconds and the output at that time, quoted as in Go.
 package main
 
 import (
@@ -129,7 +127,7 @@ func main() {
 	}
 }
 
-// mirrors are hosts that packages come from; which one doesn't matter.
+// mirrors matches the hosts that packages come from, as these don't matter.
 var mirrors = regexp.MustCompile(`https?://[a-z][a-z0-9.-]*[a-z]/`)
 
 func shell(dir, script string) *exec.Cmd {
@@ -193,7 +191,7 @@ func (r recording) record() error {
 	}
 	const most = 200 << 10
 	if text.Len() > most {
-		return fmt.Errorf("%d bytes are too much for a recording", text.Len())
+		return fmt.Errorf("%d bytes are too many for a recording", text.Len())
 	}
 	return os.WriteFile(filepath.Join("testdata", "recordings", r.name+".rec"), text.Bytes(), 0o644)
 }

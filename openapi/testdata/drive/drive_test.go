@@ -1,4 +1,5 @@
-// Package drive uses the client that oapi-codegen makes of docs/openapi.yaml against the server at DRIVE_URL. The package api is there only while TestClient runs it.
+// Package drive uses the client that oapi-codegen generates from docs/openapi.yaml on the server at DRIVE_URL.
+// The package api exists only while TestClient runs.
 package drive
 
 import (
@@ -14,7 +15,7 @@ import (
 	"github.com/kettubot/kapi/openapi/testdata/drive/api"
 )
 
-// as returns a client with the token of that variable.
+// as returns a client with the token in an environment variable.
 func as(t *testing.T, variable string) *api.ClientWithResponses {
 	t.Helper()
 	sign := func(_ context.Context, r *http.Request) error {
@@ -37,7 +38,7 @@ type answer interface {
 	GetBody() []byte
 }
 
-// must returns what the client read of an answer that has this status.
+// must returns the response, and fails the test unless it has this status.
 func must[A answer](t *testing.T, status int) func(A, error) A {
 	t.Helper()
 	return func(a A, err error) A {
@@ -59,7 +60,7 @@ func expect[T comparable](t *testing.T, what string, got, want T) {
 	}
 }
 
-// start starts an action that holds key, and completes it at the end, if it is still going on.
+// start starts an action that holds key, and completes it when t ends, if it is still ongoing.
 func start(t *testing.T, c *api.ClientWithResponses, title string, key api.Key) *api.Started {
 	t.Helper()
 	body := api.Start{Title: title, Keys: &[]api.Key{key}}
@@ -138,14 +139,14 @@ func TestListAndGet(t *testing.T) {
 		}
 	}
 	if listed == nil {
-		t.Fatalf("it is not on the list: %s", list.Body)
+		t.Fatalf("the action is not on the list: %s", list.Body)
 	}
 	expect(t, "seq", listed.Seq, started.Action.Seq)
 	must[*api.ListActionsResponse](t, 304)(c.ListActionsWithResponse(t.Context(), &api.ListActionsParams{IfNoneMatch: &list.Headers200.ETag}))
 
 	got := must[*api.GetActionResponse](t, 200)(c.GetActionWithResponse(t.Context(), started.Action.Id)).JSON200
 	expect(t, "title", got.Title, "Listed")
-	expect(t, "its runner was heard", got.Runner.HeardAt >= started.Action.Runner.HeardAt, true)
+	expect(t, "the runner was heard", got.Runner.HeardAt >= started.Action.Runner.HeardAt, true)
 	expect(t, "pid", got.Runner.Pid, 0)
 	unknown := must[*api.GetActionResponse](t, 404)(c.GetActionWithResponse(t.Context(), "nothing")).JSON404
 	expect(t, "code", unknown.Code, 10015)
@@ -175,10 +176,10 @@ func TestCancelAndDismiss(t *testing.T) {
 	running := must[*api.DismissActionResponse](t, 409)(c.DismissActionWithResponse(t.Context(), id, api.DismissActionJSONRequestBody{})).JSON409
 	expect(t, "code", running.Code, 20000)
 	asked := must[*api.CancelActionResponse](t, 202)(c.CancelActionWithResponse(t.Context(), id, api.CancelActionJSONRequestBody{})).JSON202
-	expect(t, "when it was asked", asked.CancelRequestedAt != nil, true)
+	expect(t, "cancel_requested_at is present", asked.CancelRequestedAt != nil, true)
 	answer := must[*api.ReportActionResponse](t, 200)(c.ReportActionWithResponse(t.Context(), id, api.Report{Fence: started.Fence})).JSON200
 	expect(t, "cancel", bool(*answer.Cancel), true)
-	expect(t, "id", answer.Id, id) // what an action has, a report's answer has too
+	expect(t, "id", answer.Id, id) // the response to a report has all fields of the action
 
 	failed := api.ReportStatus(api.Failed)
 	must[*api.ReportActionResponse](t, 200)(c.ReportActionWithResponse(t.Context(), id, api.Report{Fence: started.Fence, Status: &failed}))
@@ -205,7 +206,7 @@ func TestTokens(t *testing.T) {
 	expect(t, "needs", *plain.JSON403.Needs, 1<<30)
 }
 
-// One address is enough for all routes: generators take no notice of an operation's own servers.
+// One address must be enough for all routes, as generators ignore an operation's own servers.
 func TestBesideTheActions(t *testing.T) {
 	c := as(t, "")
 	expect(t, "healthz", string(must[*api.HealthzResponse](t, 200)(c.HealthzWithResponse(t.Context())).Body), "ok\n")
