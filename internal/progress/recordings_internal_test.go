@@ -171,7 +171,7 @@ func TestRecordings(t *testing.T) {
 
 // Every recording is used.
 func TestAllRecordingsAreRead(t *testing.T) {
-	source, err := os.ReadFile("recordings_test.go")
+	source, err := os.ReadFile("recordings_internal_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
