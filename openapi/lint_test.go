@@ -36,7 +36,7 @@ func TestLintNotices(t *testing.T) {
 		"semantic-no-ambiguous-paths":              {"  /page/enter:\n", "  /page/{hash}/{name}: {}\n  /page/enter:\n"},
 		"style-oas3-host-trailing-slash":           {"- url: http://127.0.0.1:4080", "- url: http://127.0.0.1:4080/"},
 		"GET /page/enter has no 2XX response":      {"        \"200\":\n          description: The page, if the client follows the redirection.\n          content:\n            text/html:\n              schema: {type: string}\n", ""},
-		"requires report, which it doesn't define": {"        report: {type: string, minLength: 1}\n", ""},
+		"requires report, which it doesn't define": {"        report: {type: string, minLength: 1, description: \"The id of the incident: the server's log has it as `incident`.\"}\n", ""},
 		"resolution-json-schema":                   {"#/components/schemas/Runner'", "#/components/schemas/Walker'"},
 		"invalid example":                          {"progress: 0.5", "progress: 5"},
 		"undefined security scheme":                {"  - bot: []", "  - boat: []"},

@@ -16,7 +16,7 @@ func TestFactsAreFields(t *testing.T) {
 	s.report(says, map[string]any{"status": 3, "state": "no word; not proven dead"})
 	marked := s.remote("Is so", "", "is")
 	s.lose(marked)
-	b.await("both rows are shown", row("Says so")+" && "+row("Is so"))
+	b.await("both rows have failed", row("Says so")+`?.dataset.status === "failed" && `+row("Is so")+`?.dataset.status === "failed"`)
 	for title, warned := range map[string]string{"Says so": "false", "Is so": "true"} {
 		b.act(row(title))
 		b.await("the question is open", `document.querySelector("#question").open`)
