@@ -15,6 +15,7 @@ import (
 // await waits until the action has its keys and is running. Otherwise it leaves the queue.
 func (r *run) await(limit time.Duration) error {
 	p, h := r.peer, r.handle
+	p.follow.hear() // its turn comes by what others commit
 	var over <-chan time.Time
 	if limit > 0 {
 		timer := time.NewTimer(limit)
@@ -92,7 +93,7 @@ func (r *run) leaveQueue(reason error) error {
 	now, ok := r.peer.view.Get(h.id)
 	if !ok {
 		if r.undone != nil { // its transaction may be committed, and nobody has adopted it yet
-			r.peer.ops.unconfirmed.Store(true)
+			r.peer.ops.doubt(h.id)
 		}
 		return reason
 	}

@@ -25,7 +25,9 @@ func (p *Peer) Close() error {
 	p.ops.await(p.opts.Grace)
 	p.abandon()
 	p.settleUnconfirmed()
-	p.sweep.purgeSome()
+	if p.sweep.keeps() { // else the keeper does it
+		p.sweep.purgeSome()
+	}
 	p.follow.syncs.close()
 	p.cancel(kapi.ErrClosed)
 	p.served.Wait()
@@ -36,19 +38,14 @@ func (p *Peer) Close() error {
 // settleUnconfirmed ends what was started here without anybody knowing: once this process has gone
 // it would look like the work of a dead one.
 func (p *Peer) settleUnconfirmed() {
-	if !p.ops.unconfirmed.Load() {
+	if !p.ops.anyDoubt() {
 		return
 	}
 	p.commits.nudge() // adopts what is still to be
 	if p.follow.catchUp(p.ctx) != nil {
 		return // the others settle it
 	}
-	all, _ := p.view.all()
-	for _, e := range all {
-		if e.RunnerID() == p.self.ID {
-			p.sweep.settleOwn(e)
-		}
-	}
+	p.sweep.settleAllOwn()
 }
 
 // abandon fails what is still running. Its work was not seen to end, so the keys stay

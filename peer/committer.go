@@ -150,9 +150,9 @@ func (m *committer) tryCommit(b *batch) error {
 // transactUpToDate runs a transaction until the view is that of the store, and the busy keys are
 // known.
 func (m *committer) transactUpToDate(ctx context.Context, b *batch) error {
-	busy := map[string]bool{}
+	also := &beside{busy: map[string]bool{}}
 	for reloads := 0; ; {
-		err := m.transact(ctx, b, busy)
+		err := m.transact(ctx, b, also)
 		var claimed *store.BusyError
 		switch {
 		case errors.Is(err, store.ErrBehind) && reloads < maxReloads:
@@ -163,9 +163,10 @@ func (m *committer) transactUpToDate(ctx context.Context, b *batch) error {
 			b.begin(m.reclaims())
 		case errors.Is(err, store.ErrBehind): // the history changes, again and again
 			return fmt.Errorf("%w: %w", kapi.ErrUnavailable, err)
-		case errors.As(err, &claimed) && !busy[claimed.Keys[0]]:
+		case errors.Is(err, errMore): // each time there are fewer left
+		case errors.As(err, &claimed) && !also.busy[claimed.Keys[0]]:
 			for _, key := range claimed.Keys {
-				busy[key] = true
+				also.busy[key] = true
 			}
 		default:
 			return err

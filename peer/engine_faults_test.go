@@ -304,7 +304,7 @@ func TestLeft(t *testing.T) {
 
 func TestOpenFails(t *testing.T) {
 	st := newStore(t)
-	st.failing(errOutage, "Snapshot")
+	st.failing(errOutage, "Some")
 	_, err := peer.Open(t.Context(), st, peer.Options{})
 	wantError(t, err, kapi.ErrUnavailable)
 }

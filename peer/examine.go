@@ -40,12 +40,19 @@ const anyAction = ""
 // judgeAll judges actions of other runners: one look at each runner, one at the processes of
 // this machine for all of the dead ones, and one transaction for all verdicts. The error says
 // that the store can't be read or written now.
-func (s *sweeper) judgeAll(entries []*entry, runners []store.RunnerRecord) error {
-	known, err := s.examineAll(entries, runners)
+func (s *sweeper) judgeAll(w *watching, entries []*entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	runners, err := s.readRunners(entries)
 	if err != nil {
 		return err
 	}
-	if err := s.remember(known); err != nil {
+	known, err := s.examineAll(w, entries, runners)
+	if err != nil {
+		return err
+	}
+	if err := s.remember(w, known); err != nil {
 		return err
 	}
 	entries, err = s.settleDead(entries, known)
@@ -93,7 +100,7 @@ type examined struct {
 	table *proc.Table
 }
 
-func (s *sweeper) examineAll(entries []*entry, runners []store.RunnerRecord) (map[string]*examined, error) {
+func (s *sweeper) examineAll(w *watching, entries []*entry, runners []store.RunnerRecord) (map[string]*examined, error) {
 	byID := make(map[string]*store.RunnerRecord, len(runners))
 	for i := range runners {
 		byID[runners[i].ID] = &runners[i]
@@ -110,7 +117,7 @@ func (s *sweeper) examineAll(entries []*entry, runners []store.RunnerRecord) (ma
 		}
 		known[id] = &examined{Evidence: s.examine(r), record: r, work: workOf(r)}
 	}
-	if err := s.measureSilence(known); err != nil {
+	if err := s.measureSilence(w, known); err != nil {
 		return nil, err
 	}
 	for _, x := range known {
@@ -191,13 +198,47 @@ func (s *sweeper) settleDead(entries []*entry, known map[string]*examined) ([]*e
 			x.table = table
 		}
 	}
-	if err := s.catchUp(s.ctx); err != nil {
+	now, err := s.newest(entries)
+	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(entries, func(e *entry) bool {
-		now, ok := s.view.Get(e.ID)
-		return !ok || now.Seq != e.Seq
-	}), nil
+	return slices.DeleteFunc(entries, func(e *entry) bool { return now[e.ID] != e.Seq }), nil
+}
+
+// newest reads the seqs of those of the actions that are ongoing.
+func (s *sweeper) newest(entries []*entry) (map[string]uint64, error) {
+	seqs := make(map[string]uint64, len(entries))
+	if s.view.isFull() {
+		if err := s.catchUp(s.ctx); err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if now, ok := s.view.Get(e.ID); ok {
+				seqs[e.ID] = now.Seq
+			}
+		}
+		return seqs, nil
+	}
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.ID
+	}
+	all, err := s.some(ids)
+	for i := range all {
+		seqs[all[i].ID] = all[i].Seq
+	}
+	return seqs, err
+}
+
+// some reads those of the named actions that are ongoing.
+func (s *sweeper) some(ids []string) ([]store.Record, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.opts.readTimeout)
+	defer cancel()
+	snapshot, err := s.store.Some(ctx, ids)
+	if err == nil {
+		err = tidySnapshot(&snapshot)
+	}
+	return snapshot.Records, err
 }
 
 // endSurvivors asks what a dead runner has left of an action to end. Of all peers only the one does
@@ -221,16 +262,20 @@ func (s *sweeper) endSurvivors(e *entry, survivors []proc.Process) {
 
 // judgeNow has a start that is about to be refused judge the holders first, once. It reports
 // whether the outcome may be another one now.
-func (p *Peer) judgeNow(ctx context.Context, held *kapi.HeldError) bool {
+func (p *Peer) judgeNow(held *kapi.HeldError) bool {
 	holder := &held.Holder
 	switch {
 	case holder.Runner == nil, holder.Runner.ID == p.self.ID, !holder.Status.Active() && !holder.NotProvenDead:
 		return false
 	}
-	if p.sweep.awaitFirst(ctx) != nil {
+	id, seq := held.Holder.ID, held.Holder.Seq
+	found, err := p.sweep.some([]string{id})
+	if err != nil || len(found) == 0 || found[0].Seq != seq {
+		return err == nil
+	}
+	if p.sweep.judge([]*entry{{Record: found[0]}}) != nil {
 		return false
 	}
-	p.sweep.look()
-	now, ok := p.view.Get(held.Holder.ID)
-	return !ok || now.Seq != held.Holder.Seq
+	found, err = p.sweep.some([]string{id})
+	return err == nil && (len(found) == 0 || found[0].Seq != seq)
 }

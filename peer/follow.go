@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,8 @@ const (
 	followPause = 2 * time.Millisecond
 )
 
-// A follower keeps the view up to what others commit.
+// A follower keeps the view up to what others commit: that of a light peer as far as its own actions are
+// concerned, that of a full one as a whole.
 type follower struct {
 	store    store.Store
 	view     *view
@@ -34,16 +36,61 @@ type follower struct {
 	inFlight   func(context.Context) bool // whether a transaction has read what is committed now
 	still      func(func() error) error   // calls a function while nobody decides by the view
 	found      func(recorded []string)    // is told of starts that are to be adopted
+	own        func() []string            // the ids of what this peer runs, and what it may have started
 	unreadable func()                     // is told that the store can't be read
 	anyLost    func() bool                // whether something is to be put back that the history has lost
 	nudge      func()                     // puts it back
 
 	syncs  syncer
 	secret atomic.Pointer[[]byte] // the store's
+	wakes  chan struct{}          // holds one
+	// listening is set once others' commits wake this peer.
+	listening atomic.Bool
+	// filling is held by whoever makes the view a full one.
+	filling chan struct{} // holds one
+}
+
+func (f *follower) init() {
+	f.wakes = make(chan struct{}, 1)
+	f.filling = make(chan struct{}, 1)
+}
+
+// fill makes the view a full one, if it isn't.
+func (f *follower) fill(ctx context.Context) error {
+	if f.view.isFull() {
+		return nil
+	}
+	select {
+	case f.filling <- struct{}{}:
+		defer func() { <-f.filling }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-f.ctx.Done():
+		return kapi.ErrClosed
+	}
+	if f.view.isFull() {
+		return nil
+	}
+	f.hear() // first, so that nothing is missed
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	if err := f.still(func() error { return f.load(ctx) }); err != nil {
+		return fmt.Errorf("read the store: %w", err)
+	}
+	return nil
+}
+
+// hear has others' commits wake this peer from now on.
+func (f *follower) hear() {
+	f.syncs.mu.Lock()
+	defer f.syncs.mu.Unlock()
+	if !f.syncs.closed && f.listening.CompareAndSwap(false, true) {
+		f.spawn(f.listen)
+	}
 }
 
 // loop follows what other peers commit.
-func (f *follower) loop(wakes <-chan struct{}) {
+func (f *follower) loop() {
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	pause := time.NewTimer(0)
@@ -53,8 +100,8 @@ func (f *follower) loop(wakes <-chan struct{}) {
 	for {
 		select {
 		case <-soon:
-		case <-wakes:
-			if f.inFlight(f.ctx) {
+		case <-f.wakes:
+			if f.view.isFull() && f.inFlight(f.ctx) {
 				continue
 			}
 		case <-poll.C:
@@ -86,10 +133,10 @@ func (f *follower) loop(wakes <-chan struct{}) {
 }
 
 // listen is woken by what is committed.
-func (f *follower) listen(wakes chan<- struct{}) {
+func (f *follower) listen() {
 	wake := func() {
 		select {
-		case wakes <- struct{}{}:
+		case f.wakes <- struct{}{}:
 		default:
 		}
 	}
@@ -104,10 +151,13 @@ func (f *follower) listen(wakes chan<- struct{}) {
 	}
 }
 
-// catchUp reads the feed up to the store's head.
+// catchUp reads the feed up to the store's head; a light peer, its own actions.
 func (f *follower) catchUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
+	if !f.view.isFull() {
+		return f.catchUpOwn(ctx)
+	}
 	since, began := f.view.at(), time.Now()
 	page, err := f.store.Feed(ctx, since.Seq)
 	if err == nil {
@@ -127,29 +177,56 @@ func (f *follower) catchUp(ctx context.Context) error {
 	return nil
 }
 
+func (f *follower) catchUpOwn(ctx context.Context) error {
+	if len(f.own()) == 0 {
+		return nil
+	}
+	return f.still(func() error {
+		_, err := f.loadOwn(ctx)
+		return err
+	})
+}
+
 // reload replaces the view by a snapshot of the store.
 func (f *follower) reload() error {
 	return f.still(func() error {
 		ctx, cancel := context.WithTimeout(f.ctx, f.timeout)
 		defer cancel()
-		_, err := f.load(ctx)
+		if f.view.isFull() {
+			return f.load(ctx)
+		}
+		_, err := f.loadOwn(ctx)
 		return err
 	})
 }
 
-// load reads a snapshot, which says whether all peers are on this machine.
-func (f *follower) load(ctx context.Context) (oneMachine bool, err error) {
+// load reads a snapshot.
+func (f *follower) load(ctx context.Context) error {
 	began := time.Now()
 	snapshot, err := f.store.Snapshot(ctx)
 	if err == nil {
 		err = tidySnapshot(&snapshot)
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	f.secret.Store(&snapshot.Secret) // another file may stand at the store's path
 	f.view.load(snapshot)
 	f.counters.isExact(began)
+	return nil
+}
+
+// loadOwn reads a snapshot of this peer's own actions, which says whether all peers are on this machine.
+func (f *follower) loadOwn(ctx context.Context) (oneMachine bool, err error) {
+	snapshot, err := f.store.Some(ctx, f.own())
+	if err == nil {
+		err = tidySnapshot(&snapshot)
+	}
+	if err != nil {
+		return false, err
+	}
+	f.secret.Store(&snapshot.Secret)
+	f.view.loadOwn(snapshot)
 	return snapshot.OneMachine, nil
 }
 

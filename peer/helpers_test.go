@@ -105,6 +105,17 @@ func (s *testStore) Snapshot(ctx context.Context) (store.Snapshot, error) {
 	return snapshot, err
 }
 
+func (s *testStore) Some(ctx context.Context, ids []string) (store.Snapshot, error) {
+	if err := s.ask("Some"); err != nil {
+		return store.Snapshot{}, err
+	}
+	snapshot, err := s.Store.Some(ctx, ids)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	snapshot.Records = slices.DeleteFunc(snapshot.Records, func(r store.Record) bool { return slices.Contains(s.forgotten, r.ID) })
+	return snapshot, err
+}
+
 func (s *testStore) Feed(ctx context.Context, since uint64) (store.Page, error) {
 	if err := s.ask("Feed"); err != nil {
 		return store.Page{}, err
@@ -147,7 +158,18 @@ func (s *testStore) Runners(ctx context.Context, ids []string) ([]store.RunnerRe
 
 func (s *testStore) Close() error { return nil }
 
+// openPeer opens a peer that follows what others do.
 func openPeer(t testing.TB, store store.Store, options peer.Options) *peer.Peer {
+	t.Helper()
+	k := openLight(t, store, options)
+	if err := k.Follow(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// openLight opens a peer that was not asked for the actions of others.
+func openLight(t testing.TB, store store.Store, options peer.Options) *peer.Peer {
 	t.Helper()
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))

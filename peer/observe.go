@@ -21,15 +21,31 @@ type watched struct {
 	heard bool
 }
 
-// measureSilence says of each runner for how long it is silent. What others have watched counts for a
-// runner that this peer sees for the first time.
-func (s *sweeper) measureSilence(known map[string]*examined) error {
+// A watching is what a peer has watched without a break.
+type watching struct {
+	seen map[string]watched // by runner
+	// startOver is set while what was watched before, here or elsewhere, counts for nothing: there was
+	// an outage, or this peer was stopped.
+	startOver bool
+}
+
+func newWatching() watching { return watching{seen: map[string]watched{}} }
+
+// forget makes the watching of silence start over.
+func (w *watching) forget() {
+	clear(w.seen)
+	w.startOver = true
+}
+
+// measureSilence determines for how long each runner has been silent. What others have watched counts
+// for a runner that this peer sees for the first time.
+func (s *sweeper) measureSilence(before *watching, known map[string]*examined) error {
 	o := s.opts
 	seen := make(map[string]watched, len(known))
 	var unknown []string // to this peer, and to the kernel
 	for id, x := range known {
-		w, ok := s.watched[id]
-		if !ok && !x.stands() && !s.startOver {
+		w, ok := before.seen[id]
+		if !ok && !x.stands() && !before.startOver {
 			unknown = append(unknown, id)
 		}
 		if !ok || w.beat != x.Beat {
@@ -41,18 +57,18 @@ func (s *sweeper) measureSilence(known map[string]*examined) error {
 	if err != nil {
 		return err
 	}
-	for _, before := range handed {
-		if w := seen[before.Runner]; w.beat == before.Beat {
-			w.since -= rules.SilentAt(before, w.since, o.awake(), known[before.Runner].Lease)
-			w.handedOn = before.SinceBoot
-			seen[before.Runner] = w
+	for _, by := range handed {
+		if w := seen[by.Runner]; w.beat == by.Beat {
+			w.since -= rules.SilentAt(by, w.since, o.awake(), known[by.Runner].Lease)
+			w.handedOn = by.SinceBoot
+			seen[by.Runner] = w
 		}
 	}
 	now := o.sinceBoot()
 	for id, x := range known {
 		x.Silent = now - seen[id].since
 	}
-	s.watched = seen
+	before.seen = seen
 	return nil
 }
 
@@ -70,15 +86,15 @@ func (s *sweeper) observed(runners []string) ([]store.Observation, error) {
 
 // remember hands on what was watched: at the first look, and every third of a lease while it is silent. A look that
 // can't write counts for nothing.
-func (s *sweeper) remember(known map[string]*examined) error {
+func (s *sweeper) remember(watching *watching, known map[string]*examined) error {
 	if s.clock == "" {
-		s.startOver = false
+		watching.startOver = false
 		return nil
 	}
 	now, awake := s.opts.sinceBoot(), s.opts.awake()
 	var news []store.Observation
 	for id, x := range known {
-		w := s.watched[id]
+		w := watching.seen[id]
 		switch {
 		case x.stands(), w.handedOn != 0 && now-w.handedOn < x.Lease/3:
 			continue
@@ -90,7 +106,7 @@ func (s *sweeper) remember(known map[string]*examined) error {
 		})
 	}
 	if len(news) == 0 {
-		s.startOver = false
+		watching.startOver = false
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.opts.StoreTimeout)
@@ -101,11 +117,11 @@ func (s *sweeper) remember(known map[string]*examined) error {
 		}
 		return err
 	}
-	s.startOver = false
+	watching.startOver = false
 	for _, o := range news {
-		w := s.watched[o.Runner]
+		w := watching.seen[o.Runner]
 		w.handedOn = now
-		s.watched[o.Runner] = w
+		watching.seen[o.Runner] = w
 	}
 	return nil
 }

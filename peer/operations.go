@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/kettubot/kapi"
@@ -28,9 +27,9 @@ type operations struct {
 	lost    map[string]store.Record // what runs here and is missing from the store's history
 	closing bool
 
-	// unconfirmed is set when a start was refused, or no longer waited for, that may have been made
-	// all the same.
-	unconfirmed atomic.Bool
+	// unconfirmed are starts that were refused, or no longer waited for, and may have been made all the
+	// same.
+	unconfirmed map[string]struct{}
 	ongoing     sync.WaitGroup
 }
 
@@ -39,6 +38,7 @@ func (o *operations) init(runner string, log *slog.Logger, renew func()) {
 	o.running = map[string]*handle{}
 	o.unsaid = map[string]rules.Report{}
 	o.lost = map[string]store.Record{}
+	o.unconfirmed = map[string]struct{}{}
 }
 
 // register makes the handle known before its action is, so that no change of the action
@@ -70,6 +70,42 @@ func (o *operations) get(id string) *handle {
 }
 
 func (o *operations) has(id string) bool { return o.get(id) != nil }
+
+// ids returns others, and those of all that this process runs or may have started.
+func (o *operations) ids(others []string) []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := others
+	for id := range o.running {
+		all = append(all, id)
+	}
+	for id := range o.unconfirmed {
+		all = append(all, id)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// doubt notes that nobody knows whether an action was started.
+func (o *operations) doubt(id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.unconfirmed[id] = struct{}{}
+}
+
+// settled forgets that.
+func (o *operations) settled(id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.unconfirmed, id)
+}
+
+// anyDoubt reports whether there are such.
+func (o *operations) anyDoubt() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.unconfirmed) > 0
+}
 
 func (o *operations) all() []*handle {
 	o.mu.Lock()

@@ -18,9 +18,10 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A Peer is this process's part in a store: it starts actions, runs them, and follows
-// what other peers do. All peers of a store are equal. Its methods may be called
-// concurrently.
+// A Peer is this process's part in a store: it starts actions and runs them. With the first call that
+// asks for the actions of others, or that follows them, it begins to follow what all peers do; before
+// that it costs the same however much is going on. All peers of a store are equal. Its methods may be
+// called concurrently.
 type Peer struct {
 	store store.Store
 	opts  Options
@@ -45,8 +46,7 @@ type Peer struct {
 	closed chan struct{} // closed when Close is done
 }
 
-// Open makes this process a peer of the store: it reads what is ongoing, settles what
-// dead runners left behind, and follows the feed. ctx bounds only the opening. From here
+// Open makes this process a peer of the store. ctx bounds only the opening. From here
 // on the store belongs to the peer, whose Close closes it; so it does if Open fails.
 func Open(ctx context.Context, s Store, options Options) (*Peer, error) {
 	p, err := open(ctx, s, options)
@@ -79,18 +79,14 @@ func open(ctx context.Context, s store.Store, options Options) (*Peer, error) {
 	p.assemble(me.Clock)
 	ctx, cancel := context.WithTimeout(ctx, opts.readTimeout)
 	defer cancel()
-	oneMachine, err := p.follow.load(ctx)
+	oneMachine, err := p.follow.loadOwn(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
 	p.sweep.oneMachine = oneMachine
-	wakes := make(chan struct{}, 1)
-	for _, serve := range []func(){
-		p.commits.loop, p.flush.loop, p.lease.loop, func() { p.follow.loop(wakes) }, func() { p.follow.listen(wakes) },
-	} {
+	for _, serve := range []func(){p.commits.loop, p.flush.loop, p.lease.loop, p.follow.loop, p.sweep.loop} {
 		p.spawn(serve)
 	}
-	p.spawn(p.sweep.loop)
 	return p, nil
 }
 
@@ -102,6 +98,7 @@ func (p *Peer) assemble(clock string) {
 	p.counters.init()
 	p.ops.init(p.self.ID, p.log, p.lease.renewNow)
 	p.view = newView(p.ops.notice, p.ops.lose)
+	p.view.own = p.self.ID
 	p.commits = committer{
 		store: p.store, view: p.view, flight: newFlight(), counters: &p.counters, log: p.log,
 		timeout: p.opts.StoreTimeout, limits: rules.Limits{Lease: p.opts.Lease},
@@ -113,14 +110,16 @@ func (p *Peer) assemble(clock string) {
 		store: p.store, view: p.view, counters: &p.counters, log: p.log, timeout: p.opts.readTimeout,
 		ctx: p.ctx, spawn: p.spawn, inFlight: p.commits.flight.reads, still: p.commits.still,
 		found: p.adopt.found, unreadable: p.lease.renewNow, anyLost: p.ops.anyLost, nudge: p.commits.nudge,
+		own: func() []string { return p.ops.ids(p.view.ids()) },
 	}
+	p.follow.init()
 	p.flush.init(p.ctx, p.commits.wait)
 	p.lease = lease{
 		every: p.opts.Lease / 3, timeout: p.opts.renewTimeout, store: p.store, view: p.view, ops: &p.ops, log: p.log,
 		ctx: p.ctx, runner: p.runner, send: p.commits.send, soon: make(chan struct{}, 1),
 	}
 	p.sweep = sweeper{
-		store: p.store, view: p.view, ops: &p.ops, commits: &p.commits, catchUp: p.follow.catchUp,
+		store: p.store, view: p.view, ops: &p.ops, commits: &p.commits, catchUp: p.follow.catchUp, fill: p.follow.fill,
 		opts: &p.opts, log: p.log, self: &p.self, clock: clock, ctx: p.ctx,
 	}
 	p.sweep.init()
@@ -133,10 +132,21 @@ func (p *Peer) runner() store.RunnerRecord {
 	return r
 }
 
+// Follow has the peer follow what all peers do, from now on: it reads what is ongoing, settles what dead
+// runners left behind, and reads the feed. Everything that asks for the actions of others does so by
+// itself; whoever calls Follow before has the first of them answered faster. The error wraps
+// ErrUnavailable, or is ErrClosed.
+func (p *Peer) Follow(ctx context.Context) error {
+	if err := p.follow.fill(ctx); err != nil {
+		return err
+	}
+	return p.sweep.awaitFirst(ctx)
+}
+
 // upToDate returns once the view holds everything that was committed before the call, and what was
-// provably dead when this peer was opened is settled.
+// provably dead when this peer began to follow is settled.
 func (p *Peer) upToDate(ctx context.Context) error {
-	if err := p.sweep.awaitFirst(ctx); err != nil {
+	if err := p.Follow(ctx); err != nil {
 		return err
 	}
 	return p.follow.sync(ctx)

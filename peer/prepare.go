@@ -42,6 +42,9 @@ func (p *Peer) Prepare(ctx context.Context, spec kapi.Spec, op kapi.Operation) (
 	case spec.DismissFailed:
 		return nil, &kapi.InvalidError{Field: "dismiss failed", Reason: "is not possible in a transaction: dismiss before it begins"}
 	}
+	if err := p.Follow(ctx); err != nil { // the feed tells what is to be adopted
+		return nil, err
+	}
 	// Whoever adopts the start, and meets silence afterwards, must know the runner.
 	renewCtx, cancelRenew := context.WithTimeout(ctx, p.opts.StoreTimeout)
 	defer cancelRenew()

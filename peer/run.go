@@ -80,7 +80,7 @@ func (p *Peer) launch(ctx context.Context, spec kapi.Spec, op kapi.Operation) (*
 	})
 	if err != nil {
 		if errors.Is(err, kapi.ErrOutcomeUnknown) {
-			p.ops.unconfirmed.Store(true)
+			p.ops.doubt(id)
 		}
 		p.ops.unregister(h)
 		cancel(nil)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/kettubot/kapi"
@@ -19,13 +20,14 @@ const (
 )
 
 // A sweeper settles what silent and dead runners left behind (rules/silence.go says what that is),
-// whoever's they are.
+// whoever's they are, while its peer is the keeper.
 type sweeper struct {
 	store   store.Store
 	view    *view
 	ops     *operations
 	commits *committer
 	catchUp func(context.Context) error // reads the feed
+	fill    func(context.Context) error // makes the view a full one
 	opts    *Options
 	log     *slog.Logger
 	self    *store.RunnerRecord
@@ -34,15 +36,15 @@ type sweeper struct {
 
 	// oneMachine: the store can't be shared by several machines.
 	oneMachine bool
-	// first is closed when the first look is over.
-	first chan struct{}
+	// begun is closed when the view is a full one, and first when all that it had then is judged.
+	begun, first chan struct{}
+	begin        func() // closes begun
 
 	// looking is held by a look: the loop's, or that of a start which is about to be refused.
-	looking chan struct{}      // holds one
-	watched map[string]watched // by runner
-	// startOver is set while what was watched before, here or elsewhere, counts for nothing: there was
-	// an outage, or this peer was stopped.
-	startOver bool
+	looking chan struct{} // holds one
+	// keeping is set while this peer is the keeper. watching is what it has watched since.
+	keeping  bool
+	watching watching
 	// asked has the survivors that were asked to end, by action; once is enough.
 	asked map[string][]proc.Ref
 	// lastLook is when the sweeper last looked; a gap means that it did not watch.
@@ -53,25 +55,23 @@ type sweeper struct {
 }
 
 func (s *sweeper) init() {
-	s.first = make(chan struct{})
+	s.begun, s.first = make(chan struct{}), make(chan struct{})
+	s.begin = sync.OnceFunc(func() { close(s.begun) })
 	s.looking = make(chan struct{}, 1)
-	s.watched = map[string]watched{}
+	s.watching = newWatching()
 	s.asked = map[string][]proc.Ref{}
 	s.lastLook = s.opts.sinceBoot()
 	s.lastPurge = s.lastLook
 }
 
 func (s *sweeper) loop() {
-	s.look()
-	select {
-	case <-s.first: // it is not the first time: there was a panic
-	default:
-		close(s.first)
-	}
 	tick := time.NewTicker(s.opts.sweepEvery)
 	defer tick.Stop()
-	for {
+	for begun := s.begun; ; {
 		select {
+		case <-begun:
+			begun = nil
+			s.lookOnce()
 		case <-tick.C:
 			s.tick()
 		case <-s.ctx.Done():
@@ -80,15 +80,41 @@ func (s *sweeper) loop() {
 	}
 }
 
-func (s *sweeper) tick() {
-	if now := s.opts.sinceBoot(); now-s.lastPurge > purgeEvery {
-		s.lastPurge = now
-		s.purgeSome()
+// lookOnce settles what is provably dead when the view has become a full one.
+func (s *sweeper) lookOnce() {
+	select {
+	case <-s.first: // there was a panic since
+		return
+	default:
 	}
+	_ = s.judge(s.others(s.opts.sinceBoot())) // what can't be looked at now is looked at again
+	close(s.first)
+}
+
+func (s *sweeper) tick() {
 	for _, id := range s.ops.leftUnsaid() { // the view tells the operations of changes while it is locked
 		if _, ongoing := s.view.Get(id); !ongoing {
 			s.ops.forgetUnsaid(id)
 		}
+	}
+	s.settleAllOwn()
+	if !s.keeps() {
+		s.keeping = false
+		return
+	}
+	if err := s.fill(s.ctx); err != nil {
+		if s.ctx.Err() == nil {
+			s.log.Warn("the actions of others can't be looked after yet", "error", err)
+		}
+		return
+	}
+	now := s.opts.sinceBoot()
+	if !s.keeping { // what was watched up to now is in the store
+		s.keeping, s.lastLook, s.watching = true, now, newWatching()
+	}
+	if now-s.lastPurge > purgeEvery {
+		s.lastPurge = now
+		s.purgeSome()
 	}
 	if rules.Stalled(s.view) {
 		s.commits.nudge()
@@ -96,8 +122,16 @@ func (s *sweeper) tick() {
 	s.look()
 }
 
-// awaitFirst waits until what was provably dead when this peer was opened is settled.
+// keeps reports whether this peer is to look after the actions of others, for all peers that can see
+// what it sees.
+func (s *sweeper) keeps() bool {
+	k, ok := s.store.(store.Keeper)
+	return !ok || k.Keep(s.self.PIDNamespace)
+}
+
+// awaitFirst waits until what was provably dead when the view became a full one is settled.
 func (s *sweeper) awaitFirst(ctx context.Context) error {
+	s.begin()
 	select {
 	case <-s.first:
 		return nil
@@ -108,45 +142,53 @@ func (s *sweeper) awaitFirst(ctx context.Context) error {
 	}
 }
 
-// look judges all that is to be judged now.
+// look judges all that is to be judged now, as the keeper.
 func (s *sweeper) look() {
-	select {
-	case s.looking <- struct{}{}:
-		defer func() { <-s.looking }()
-	case <-s.ctx.Done():
+	leave, ok := s.enter()
+	if !ok {
 		return
 	}
+	defer leave()
 	now := s.opts.sinceBoot()
 	if now-s.lastLook > 5*s.opts.sweepEvery {
-		s.forget() // we were stopped or suspended: what we did not watch, we can't judge
+		s.watching.forget() // we were stopped or suspended: what we did not watch, we can't judge
 	}
 	s.lastLook = now
 	others := s.others(now)
 	if len(others) == 0 {
-		clear(s.watched)
+		clear(s.watching.seen)
 		clear(s.asked)
 		return
 	}
-	runners, err := s.readRunners(others)
-	if err == nil {
-		err = s.judgeAll(others, runners)
-	}
-	if err != nil {
-		s.forget() // an outage of the store kills nobody
+	if s.judgeAll(&s.watching, others) != nil {
+		s.watching.forget() // an outage of the store kills nobody
 	}
 }
 
-// forget has the watching of silence start over.
-func (s *sweeper) forget() {
-	clear(s.watched)
-	s.startOver = true
+// judge judges actions once. It goes by what others have watched.
+func (s *sweeper) judge(entries []*entry) error {
+	leave, ok := s.enter()
+	if !ok {
+		return kapi.ErrClosed
+	}
+	defer leave()
+	w := newWatching()
+	return s.judgeAll(&w, entries)
+}
+
+func (s *sweeper) enter() (leave func(), ok bool) {
+	select {
+	case s.looking <- struct{}{}:
+		return func() { <-s.looking }, true
+	case <-s.ctx.Done():
+		return nil, false
+	}
 }
 
 // proofEvery is how often failed actions that are not proven dead are looked at again.
 const proofEvery = 5 * time.Second
 
-// others returns the actions of other runners that are to be judged. It settles what is this
-// peer's own.
+// others returns the actions of other runners that are to be judged.
 func (s *sweeper) others(now time.Duration) (others []*entry) {
 	proof := s.lastProof == 0 || now-s.lastProof >= proofEvery
 	if proof {
@@ -155,9 +197,7 @@ func (s *sweeper) others(now time.Duration) (others []*entry) {
 	all, _ := s.view.all()
 	for _, e := range all {
 		switch {
-		case e.Runner == nil:
-		case e.Runner.ID == s.self.ID:
-			s.settleOwn(e)
+		case e.Runner == nil, e.Runner.ID == s.self.ID:
 		case e.Status.Active(), proof && e.NotProvenDead:
 			others = append(others, e)
 		}
@@ -175,6 +215,16 @@ func (s *sweeper) readRunners(actions []*entry) ([]store.RunnerRecord, error) {
 	}
 	slices.Sort(ids)
 	return s.store.Runners(ctx, slices.Compact(ids))
+}
+
+// settleAllOwn settles what is this peer's own.
+func (s *sweeper) settleAllOwn() {
+	all, _ := s.view.all()
+	for _, e := range all {
+		if e.RunnerID() == s.self.ID {
+			s.settleOwn(e)
+		}
+	}
 }
 
 // settleOwn ends an action of this very process that nobody here runs: its end could
@@ -196,6 +246,7 @@ func (s *sweeper) settleOwn(e *entry) {
 		return
 	}
 	s.ops.forgetUnsaid(e.ID)
+	s.ops.settled(e.ID)
 }
 
 // A pronounced verdict is on its way into the store.

@@ -76,6 +76,15 @@ func (l *link) Snapshot(ctx context.Context) (store.Snapshot, error) {
 	return s, err
 }
 
+func (l *link) Some(ctx context.Context, ids []string) (store.Snapshot, error) {
+	if err := l.call("Some"); err != nil {
+		return store.Snapshot{}, err
+	}
+	s, err := l.Store.Some(ctx, ids)
+	s.OneMachine = l.oneMachine
+	return s, err
+}
+
 func (l *link) Feed(ctx context.Context, since uint64) (store.Page, error) {
 	if err := l.call("Feed"); err != nil {
 		return store.Page{}, err

@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -11,13 +12,26 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// transact runs one transaction. In busy are keys that transactions claim which are still open.
-func (m *committer) transact(ctx context.Context, b *batch, busy map[string]bool) error {
+// What is beside a batch: which keys are to be looked at beside those that the changes of a batch name.
+type beside struct {
+	busy map[string]bool // transactions claim them which are still open
+	keys []string        // what a light peer's plan asked for
+}
+
+// errMore says that a light peer's plan asks for more keys than were looked up.
+var errMore = errors.New("more is to be read")
+
+// transact runs one transaction.
+func (m *committer) transact(ctx context.Context, b *batch, also *beside) error {
 	m.deciding.Lock()
 	defer m.deciding.Unlock()
 	var head store.Head
+	full := m.view.isFull()
 	needs := func() store.Batch {
 		head = m.view.at()
+		if !full {
+			return m.lightNeeds(b.changes, also.keys)
+		}
 		return m.needs(head, b.changes)
 	}
 	need, reading := needs(), time.Now()
@@ -37,22 +51,37 @@ func (m *committer) transact(ctx context.Context, b *batch, busy map[string]bool
 		if err := errors.Join(tidyPage(&l.Page), tidyAll(l.Found)); err != nil {
 			return store.Writes{}, err
 		}
+		if !full {
+			m.view.applyOwn(l.Head, l.Found)
+			part := rules.NewPartial(&l)
+			d = m.decide(part, l, b, also.busy)
+			if missing := part.Missing(); len(missing) > 0 {
+				also.keys = append(also.keys, missing...)
+				return store.Writes{}, errMore
+			}
+			return d.writes, nil
+		}
 		// What others committed is on disk: it is published first, and then the
 		// view is exact, for we hold the write lock.
 		m.view.apply(l.Page)
+		m.counters.isExact(time.Now())
 		m.flight.hasRead(reading)
-		d = m.decide(l, b, busy)
+		d = m.decide(m.view, l, b, also.busy)
 		m.view.expectOwn(l.Seq, d.writes.Head)
 		return d.writes, nil
 	})
 	switch {
 	case err == nil:
 		m.counters.committed(&d.plan.Tally, len(b.changes), time.Since(began), !d.writes.Empty())
-		m.view.apply(d.own)
+		if full {
+			m.view.apply(d.own)
+		} else {
+			m.view.applyOwn(d.own.Head, d.own.Records)
+		}
 		for _, dismissed := range d.plan.Dismissed {
 			m.logDismissed(dismissed.Action, dismissed.By)
 		}
-	case !errors.Is(err, store.ErrBehind): // it is tried once more then
+	case !errors.Is(err, store.ErrBehind) && !errors.Is(err, errMore): // it is tried once more then
 		m.view.expectOwn(0, 0)
 		m.counters.fail()
 	}
@@ -66,11 +95,9 @@ type decision struct {
 	own    store.Page // the same, as the feed will tell it
 }
 
-// decide applies the changes of a batch to what the store holds, which the view has.
-func (m *committer) decide(l store.Loaded, b *batch, busy map[string]bool) decision {
-	now := time.Now()
-	m.counters.isExact(now)
-	pl := rules.NewPlan(m.view, l, busy, now.UnixMilli(), m.limits)
+// decide applies the changes of a batch to what the store holds, which the picture has.
+func (m *committer) decide(picture rules.Picture, l store.Loaded, b *batch, busy map[string]bool) decision {
+	pl := rules.NewPlan(picture, l, busy, time.Now().UnixMilli(), m.limits)
 	for _, s := range l.Starts {
 		if l.NoStarts != nil {
 			break
@@ -95,13 +122,43 @@ func findable(id string) bool { return utf8.ValidString(id) && strings.IndexByte
 
 // needs says what the transaction of a batch has to read.
 func (m *committer) needs(head store.Head, batch []*submission) store.Batch {
-	b := store.Batch{Since: head.Seq}
+	b := needs(batch)
+	b.Since = head.Seq
 	for _, c := range batch {
 		if c.Kind != rules.KindStart && c.Kind != rules.KindNudge {
 			if _, known := m.view.Get(c.ID); !known && findable(c.ID) {
 				b.Find = append(b.Find, c.ID)
 			}
 		}
+	}
+	return b
+}
+
+// lightNeeds is needs of a light peer.
+func (m *committer) lightNeeds(batch []*submission, keys []string) store.Batch {
+	b := needs(batch)
+	b.Light, b.Keys = true, slices.Clone(keys)
+	for _, c := range batch {
+		switch c.Kind {
+		case rules.KindStart:
+			b.Keys = append(b.Keys, c.Action.Keys...)
+			continue
+		case rules.KindNudge:
+			b.Keys = append(b.Keys, c.Wants...)
+			continue
+		case rules.KindReclaim:
+			b.Keys = append(b.Keys, c.Action.Keys...)
+		}
+		if findable(c.ID) && !slices.Contains(b.Find, c.ID) {
+			b.Find = append(b.Find, c.ID)
+		}
+	}
+	return b
+}
+
+// needs says what a batch needs of any peer.
+func needs(batch []*submission) (b store.Batch) {
+	for _, c := range batch {
 		if c.Asked != nil {
 			b.Requests = append(b.Requests, c.Asked.Request)
 		}

@@ -3,6 +3,7 @@ package peer
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -13,7 +14,11 @@ import (
 
 // A view is a peer's picture of the store: the ongoing records as of a seq. It only
 // moves forward, and everybody who watches is told in the order of seq.
+//
+// That of a light peer has no more than the actions that the peer runs itself. Each of them is as it was
+// when it was last read; the seq is only the highest that was met.
 type view struct {
+	own string // the peer's runner id
 	// notice is told of each change while the view is locked; it must not block or use
 	// the view.
 	notice func(*store.Record)
@@ -21,6 +26,7 @@ type view struct {
 	lose func(store.Record)
 
 	mu         sync.RWMutex
+	full       bool // it has the actions of others, too
 	head       store.Head
 	entries    map[string]*entry
 	keys       map[string]string   // key -> id of the action that holds it
@@ -77,14 +83,60 @@ func (v *view) apply(page store.Page) {
 	v.head.Purged = max(v.head.Purged, page.Purged)
 }
 
-// load replaces the view. Watchers who can't be told what happened in between are cut
-// with ErrGap.
+// applyOwn takes in what a light peer meets of its own actions: in a transaction, which has read the
+// newest of them. The rest is passed over.
+func (v *view) applyOwn(head store.Head, records []store.Record) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if head.Epoch != v.head.Epoch {
+		return
+	}
+	v.head.Seq = max(v.head.Seq, head.Seq)
+	for i := range records {
+		r := &records[i]
+		known := v.entries[r.ID]
+		switch {
+		case known == nil && (r.RunnerID() != v.own || !r.Status.Ongoing()):
+		case known != nil && r.Seq <= known.Seq:
+		default:
+			v.put(r)
+			v.notice(r)
+		}
+	}
+}
+
+// isFull reports whether the view has the actions of others, too.
+func (v *view) isFull() bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.full
+}
+
+// load replaces the view by a snapshot of all that is ongoing, and makes it a full one. Watchers who
+// can't be told what happened in between are cut with ErrGap.
 func (v *view) load(s store.Snapshot) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if s.Epoch == v.head.Epoch && s.Seq < v.head.Seq {
+	if v.full && s.Epoch == v.head.Epoch && s.Seq < v.head.Seq {
 		return // somebody has read on since it was taken
 	}
+	v.full = true
+	v.replace(s)
+}
+
+// loadOwn replaces a view that is not full by a snapshot of the peer's own actions.
+func (v *view) loadOwn(s store.Snapshot) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.full {
+		if s.Epoch == v.head.Epoch {
+			s.Seq = max(s.Seq, v.head.Seq)
+		}
+		v.replace(s)
+	}
+}
+
+func (v *view) replace(s store.Snapshot) {
 	known, before := v.entries, v.head.Epoch
 	v.entries = make(map[string]*entry, len(s.Records))
 	v.keys = make(map[string]string, len(s.Records))
@@ -172,6 +224,13 @@ func (v *view) cut(w *Watch, err error) {
 	if len(v.watches) == 0 {
 		v.journal = journal{}
 	}
+}
+
+// ids returns those of the actions that the view has.
+func (v *view) ids() []string {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return slices.Collect(maps.Keys(v.entries))
 }
 
 func (v *view) at() store.Head {

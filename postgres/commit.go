@@ -24,12 +24,15 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 		_, err := s.write(ctx, job{
 			read: func(link *link, batch *pgx.Batch) { l = s.load(link, batch, b) },
 			more: func() bool {
-				if again == nil || l.err != nil {
+				if l.err != nil {
 					return false
 				}
 				read := b
-				b = again()
-				return beyond(b.Find, read.Find) || beyond(b.Runners, read.Runners) ||
+				if again != nil {
+					b = again()
+				}
+				b = l.wanting(b)
+				return beyond(b.Find, read.Find) || beyond(b.Keys, read.Keys) || beyond(b.Runners, read.Runners) ||
 					beyond(b.Requests, read.Requests) || b.Nudges > read.Nudges
 			},
 			write: func(batch *pgx.Batch) (bool, error) {

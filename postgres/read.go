@@ -18,9 +18,18 @@ import (
 
 // Snapshot implements store.Store.
 func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
+	return s.snapshot(ctx, s.sql.snapshot)
+}
+
+// Some implements store.Store.
+func (s *Store) Some(ctx context.Context, ids []string) (store.Snapshot, error) {
+	return s.snapshot(ctx, s.sql.some, ids)
+}
+
+func (s *Store) snapshot(ctx context.Context, query string, args ...any) (store.Snapshot, error) {
 	var snapshot store.Snapshot
 	err := s.read(ctx, func(l *link, b *pgx.Batch) {
-		b.Queue(s.sql.snapshot, l.cluster).Query(func(rows pgx.Rows) error {
+		b.Queue(query, append([]any{l.cluster}, args...)...).Query(func(rows pgx.Rows) error {
 			page, _, err := s.scanPage(rows, 0)
 			snapshot.Head, snapshot.Records = page.Head, page.Records
 			return err
@@ -92,17 +101,22 @@ func (s *Store) read(ctx context.Context, f func(*link, *pgx.Batch)) error {
 // A loading is what a write transaction is reading.
 type loading struct {
 	store.Loaded
-	err error // decides the transaction, not the connection
+	err   error    // decides the transaction, not the connection
+	waits []string // of a light batch: the keys that are waited for
 }
 
 // load queues what a batch needs.
 func (s *Store) load(link *link, b *pgx.Batch, need store.Batch) *loading {
 	l := &loading{}
-	b.Queue(s.sql.feed, link.cluster, int64(need.Since)).Query(func(rows pgx.Rows) (err error) {
+	query, args := s.sql.feed, []any{link.cluster, int64(need.Since)}
+	if need.Light {
+		query, args = s.sql.head, args[:1]
+	}
+	b.Queue(query, args...).Query(func(rows pgx.Rows) (err error) {
 		l.Page, l.NoStarts, err = s.scanPage(rows, need.Since)
 		if err == errMoved { //nolint:errorlint // it is its own
 			l.err, err = err, nil
-		} else if err == nil && need.Since < l.Purged {
+		} else if err == nil && !need.Light && need.Since < l.Purged {
 			l.err = store.ErrBehind
 		}
 		return err
@@ -112,6 +126,9 @@ func (s *Store) load(link *link, b *pgx.Batch, need store.Batch) *loading {
 			l.Found, err = pgx.CollectRows(rows, scanFound)
 			return err
 		})
+	}
+	if need.Light {
+		s.loadLight(b, l, need)
 	}
 	if len(need.Runners) > 0 {
 		b.Queue(s.sql.beats, need.Runners).Query(func(rows pgx.Rows) error {

@@ -42,6 +42,8 @@ type statements struct {
 	version, migrated      string
 	minReport              string
 	snapshot, secret, feed string
+	some, head             string
+	pending, holders       string
 	goesOn, beginEpoch     string
 	find, beats, answers   string
 
@@ -80,11 +82,16 @@ func newStatements(schema string) statements {
 
 		snapshot: page(`a.status < 4`),
 		secret:   in(`SELECT signing FROM kapi.secrets`),
+		some:     page(`a.status < 4 AND a.id = ANY($2)`),
+		head:     page(`false`),
 		feed:     page(`a.seq > $2 AND (SELECT purged FROM kapi.head WHERE one = 1) <= $2`),
 		goesOn:   in(`SELECT ` + goesOn + ` FROM kapi.head h`),
 		beginEpoch: in(`UPDATE kapi.head h SET epoch = $2, seq = seq + $3, place = ` + place + `,
 			cluster = CASE $1 WHEN '' THEN cluster ELSE $1 END`),
-		find:  in(`SELECT data FROM kapi.actions WHERE id = ANY($1)`),
+		find:    in(`SELECT data FROM kapi.actions WHERE id = ANY($1)`),
+		pending: in(`SELECT data FROM kapi.actions WHERE status = 0`),
+		holders: in(`SELECT w.key, k.action, a.data FROM unnest($1::text[]) AS w(key)
+			LEFT JOIN kapi.keys k ON k.key = w.key LEFT JOIN kapi.actions a ON a.id = k.action`),
 		beats: in(`SELECT id, beat FROM kapi.runners WHERE id = ANY($1)`),
 		answers: in(`SELECT a.sender, a.key, a.action, a.hash, a.body FROM unnest($1::text[], $2::text[]) AS r(sender, key)
 			JOIN kapi.answers a ON a.sender = r.sender AND a.key = r.key`),

@@ -119,15 +119,13 @@ func (f *file) mayStart(c *sqlite.Conn) (refusal, err error) {
 }
 
 func load(c *sqlite.Conn, b store.Batch) (l store.Loaded, err error) {
-	if l.Page, err = readFeed(c, b.Since); err != nil {
-		return l, err
+	if b.Light {
+		l, err = loadLight(c, b)
+	} else if l.Page, err = readFeed(c, b.Since); err == nil {
+		l.Found, err = readByID(c, b.Find)
 	}
-	for _, id := range b.Find {
-		found, err := readRecords(c, selectOne, func(stmt *sqlite.Stmt) { stmt.BindText(1, id) })
-		if err != nil {
-			return l, err
-		}
-		l.Found = append(l.Found, found...)
+	if err != nil {
+		return l, err
 	}
 	if len(b.Runners) > 0 {
 		l.Beats = make(map[string]uint64, len(b.Runners))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"zombiezen.com/go/sqlite"
@@ -17,6 +18,8 @@ const (
 
 	selectOngoing = `SELECT ` + columns + ` FROM actions WHERE status < 4`
 	selectSince   = `SELECT ` + columns + ` FROM actions WHERE seq > ? ORDER BY seq`
+	selectPending = `SELECT ` + columns + ` FROM actions WHERE status = 0`
+	selectHolder  = `SELECT action FROM keys WHERE key = ?`
 	selectOne     = `SELECT ` + columns + ` FROM actions WHERE id = ?`
 	selectBeat    = `SELECT beat FROM runners WHERE id = ?`
 	selectSecret  = `SELECT signing FROM secrets`
@@ -25,6 +28,18 @@ const (
 
 // Snapshot implements store.Store.
 func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
+	return s.snapshot(ctx, func(c *sqlite.Conn) ([]store.Record, error) { return readRecords(c, selectOngoing, nil) })
+}
+
+// Some implements store.Store.
+func (s *Store) Some(ctx context.Context, ids []string) (store.Snapshot, error) {
+	return s.snapshot(ctx, func(c *sqlite.Conn) ([]store.Record, error) {
+		all, err := readByID(c, ids)
+		return slices.DeleteFunc(all, func(r store.Record) bool { return !r.Status.Ongoing() }), err
+	})
+}
+
+func (s *Store) snapshot(ctx context.Context, records func(*sqlite.Conn) ([]store.Record, error)) (store.Snapshot, error) {
 	snapshot := store.Snapshot{OneMachine: true}
 	err := s.read(ctx, func(c *sqlite.Conn) (err error) {
 		h, err := readHead(c)
@@ -32,7 +47,7 @@ func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
 			return err
 		}
 		snapshot.Head = h.Head
-		if snapshot.Records, err = readRecords(c, selectOngoing, nil); err != nil {
+		if snapshot.Records, err = records(c); err != nil {
 			return err
 		}
 		err = each(c, selectSecret, nil, func(stmt *sqlite.Stmt) {
@@ -158,6 +173,17 @@ func readFeed(c *sqlite.Conn, since uint64) (page store.Page, err error) {
 		page.Records, err = readRecords(c, selectSince, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(since)) })
 	}
 	return page, err
+}
+
+func readByID(c *sqlite.Conn, ids []string) (all []store.Record, err error) {
+	for _, id := range ids {
+		found, err := readRecords(c, selectOne, func(stmt *sqlite.Stmt) { stmt.BindText(1, id) })
+		if err != nil {
+			return all, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
 }
 
 func readRecords(c *sqlite.Conn, query string, bind func(*sqlite.Stmt)) (all []store.Record, err error) {

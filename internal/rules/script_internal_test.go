@@ -219,13 +219,18 @@ func (s *script) commit() {
 	}
 	s.last = NewPlan(s.world, l, s.busy, s.now, Limits{Lease: aLease})
 	at := s.at
+	var answers []string
 	for _, step := range s.batch {
 		s.at = step.at
-		if got := step.do(s.last); got != step.want {
+		got := step.do(s.last)
+		if got != step.want {
 			s.check(step.at, got, step.want)
 		}
+		answers = append(answers, got)
 	}
-	s.write(s.last.Writes())
+	writes, records := s.last.Writes()
+	s.again(l, answers, writes, records)
+	s.write(writes, records)
 	s.at, s.batch = at, nil
 }
 

@@ -28,14 +28,17 @@ type Store interface {
 	// Snapshot returns the ongoing records, in any order, and the head that they belong to.
 	Snapshot(ctx context.Context) (Snapshot, error)
 
+	// Some is Snapshot of the named records alone, of those that are ongoing. ids has no duplicates.
+	Some(ctx context.Context, ids []string) (Snapshot, error)
+
 	// Feed returns the records whose seq is above since, in ascending order, up to the head, tombstones
 	// included. It is cheap if there are none. It returns ErrBehind if since is below the purged seq.
 	Feed(ctx context.Context, since uint64) (Page, error)
 
-	// Commit runs one write transaction: it reads the feed since b.Since and the records named in
-	// b.Find, passes them to decide, writes what decide returns, and commits. If decide fails or
-	// returns nothing to write, the transaction is rolled back. decide's error is returned unchanged.
-	// decide is called at most once and must not call the store.
+	// Commit runs one write transaction: it reads the feed since b.Since (or what b.Light says instead)
+	// and the records named in b.Find, passes them to decide, writes what decide returns, and commits.
+	// If decide fails or returns nothing to write, the transaction is rolled back. decide's error is
+	// returned unchanged. decide is called at most once and must not call the store.
 	Commit(ctx context.Context, b Batch, decide func(Loaded) (Writes, error)) error
 
 	// Renew records that the runner is alive: it adds the runner if it is new, increments its Beat and
@@ -75,6 +78,16 @@ type Glancer interface {
 	Glance() (Mark, bool)
 }
 
+// A Keeper is a Store that many processes of one machine may have open, and that lets one process at a
+// time, the keeper, judge silent runners for all of them. If a store is no Keeper, each peer judges for
+// itself.
+type Keeper interface {
+	// Keep reports whether this process is the keeper now, for the processes of this machine that have
+	// the same user and this PID namespace. It is called about once a second, and doesn't wait. A process
+	// stays the keeper until it dies, closes the store, or doesn't call Keep for some seconds.
+	Keep(namespace string) bool
+}
+
 // A Mark can only be compared for equality.
 type Mark [6]uint64
 
@@ -93,7 +106,7 @@ type Head struct {
 // have been lost.
 const Ahead = 1 << 20
 
-// A Snapshot is everything that is ongoing.
+// A Snapshot is everything that is ongoing, or the part of it that was asked for.
 type Snapshot struct {
 	Head
 	Records []Record
@@ -119,6 +132,12 @@ type Page struct {
 type Batch struct {
 	// Since is the seq that the peer's view has reached.
 	Since uint64
+	// Light is set by a peer that has no view. The transaction doesn't read the feed then, but, beside the
+	// head and the records in Find, the records that hold Keys, all that wait for keys, and those that
+	// hold what these wait for.
+	Light bool
+	// Keys, of a light batch, are those whose holders are wanted.
+	Keys []string
 	// Find names records to load whatever their seq, tombstones included.
 	Find []string
 	// Runners names runners whose Beat is wanted.
@@ -138,8 +157,11 @@ type Batch struct {
 // Loaded is what a write transaction has read.
 type Loaded struct {
 	Page
-	// Found has those of Batch.Find that exist.
+	// Found has those of Batch.Find that exist; of a light batch, all records that were read. None is
+	// there twice.
 	Found []Record
+	// Held, of a light batch, has the id of the action that holds each key that was looked up; "" is nobody.
+	Held map[string]string
 	// Beats has the Beat of those of Batch.Runners that exist.
 	Beats map[string]uint64
 	// Answers has those of Batch.Requests that were answered.

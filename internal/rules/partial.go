@@ -1,0 +1,62 @@
+package rules
+
+import "github.com/kettubot/kapi/internal/store"
+
+// A Partial picture is what one transaction has read of a store, for a peer that has no view: the
+// records that its changes concern, and nothing else. It is for one plan.
+type Partial struct {
+	records map[string]*store.Record
+	waiting []*store.Record
+	holders map[string]string
+	missing []string
+}
+
+// NewPartial makes the picture of what a light batch has loaded.
+func NewPartial(l *store.Loaded) *Partial {
+	p := &Partial{records: make(map[string]*store.Record, len(l.Found)), holders: make(map[string]string, len(l.Held))}
+	for i := range l.Found {
+		r := &l.Found[i]
+		if !r.Status.Ongoing() {
+			continue
+		}
+		p.records[r.ID] = r
+		if r.Waiting() {
+			p.waiting = append(p.waiting, r)
+		}
+		for _, key := range r.Keys {
+			p.holders[key] = r.ID
+		}
+	}
+	for key, id := range l.Held {
+		if p.records[id] == nil {
+			id = "" // a start that a transaction has recorded, and that is not adopted yet
+		}
+		p.holders[key] = id
+	}
+	return p
+}
+
+// Get implements Picture.
+func (p *Partial) Get(id string) (store.Record, bool) {
+	if r := p.records[id]; r != nil {
+		return *r, true
+	}
+	return store.Record{}, false
+}
+
+// Holder implements Picture. A key that was not looked up is missing.
+func (p *Partial) Holder(key string) string {
+	id, known := p.holders[key]
+	if !known {
+		p.holders[key] = ""
+		p.missing = append(p.missing, key)
+	}
+	return id
+}
+
+// Waiting implements Picture.
+func (p *Partial) Waiting() []*store.Record { return p.waiting }
+
+// Missing returns the keys that a plan asked for and that were not looked up. What it decided counts for
+// nothing if there are any: the transaction is to be made again with these.
+func (p *Partial) Missing() []string { return p.missing }

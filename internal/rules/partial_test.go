@@ -1,0 +1,85 @@
+package rules
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// again makes the plan of a script's batch again, on no more than a peer without a view reads, and on what
+// the plan then asks for: it must come to the same.
+func (s *script) again(l store.Loaded, answers []string, want store.Writes, wanted []store.Record) {
+	s.t.Helper()
+	var ids, keys []string
+	for id := range s.world.records {
+		if slices.ContainsFunc(s.batch, func(step step) bool { return names(step.at.text, id) }) {
+			ids = append(ids, id)
+		}
+	}
+	for range 10 {
+		loaded := s.world.load(l, ids, keys)
+		part := NewPartial(&loaded)
+		pl := NewPlan(part, loaded, s.busy, s.now, Limits{Lease: aLease})
+		var got []string
+		for _, step := range s.batch {
+			got = append(got, step.do(pl))
+		}
+		w, records := pl.Writes()
+		if missing := part.Missing(); len(missing) > 0 {
+			keys = append(keys, missing...)
+			continue
+		}
+		for _, writes := range []*store.Writes{&w, &want} {
+			slices.Sort(writes.Free)
+			slices.SortFunc(writes.Claim, func(a, b store.Claim) int { return cmp.Compare(a.Key, b.Key) })
+			slices.SortFunc(writes.Runners, func(a, b store.RunnerRecord) int { return cmp.Compare(a.ID, b.ID) })
+		}
+		if !slices.Equal(got, answers) || !reflect.DeepEqual(w, want) || !reflect.DeepEqual(records, wanted) {
+			s.bad("a peer without a view, which has read %q and %q, comes to something else:\n%q\n%+v\n%+v\nand not\n%q\n%+v\n%+v", ids, keys, got, w, records, answers, want, wanted)
+		}
+		return
+	}
+	s.bad("it asks for ever more: %q", keys)
+}
+
+// names reports whether a word of a line is an id.
+func names(line, id string) bool {
+	return slices.Contains(strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" ,=", r) }), id)
+}
+
+// load is what a store loads of the world for a light batch, beside what it loads for every one.
+func (w *world) load(l store.Loaded, ids, keys []string) store.Loaded {
+	l.Held, l.Found = map[string]string{}, slices.Clone(l.Found)
+	for _, r := range w.Waiting() {
+		ids, keys = append(ids, r.ID), append(keys, r.Waits...)
+	}
+	for _, key := range keys {
+		if l.Held[key] = w.Holder(key); l.Held[key] != "" {
+			ids = append(ids, l.Held[key])
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		l.Found = append(l.Found, w.records[id])
+	}
+	return l
+}
+
+// What was not looked up is told from what nobody has.
+func TestPartialAsksForMore(t *testing.T) {
+	a := store.Record{}
+	a.ID, a.Status, a.Keys = "a", 1, []string{"own"}
+	p := NewPartial(&store.Loaded{Found: []store.Record{a}, Held: map[string]string{"free": "", "recorded": "x"}})
+	for key, want := range map[string]string{"own": "a", "free": "", "recorded": "", "other": ""} {
+		if got := p.Holder(key); got != want {
+			t.Errorf("%s is held by %q, want %q", key, got, want)
+		}
+	}
+	if got := p.Missing(); !slices.Equal(got, []string{"other"}) {
+		t.Errorf("missing: %q", got)
+	}
+}
