@@ -20,7 +20,7 @@ const module = "github.com/kettubot/kapi"
 var may = map[string][]string{
 	".":                   {"internal/wellformed"},
 	"auth":                {"internal/scheme"},
-	"sqlite":              {".", "auth", "internal/asowner", "internal/backoff", "internal/fault", "internal/store", "zombiezen.com/go/sqlite", "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
+	"sqlite":              {".", "auth", "internal/asowner", "internal/backoff", "internal/fault", "internal/keep", "internal/store", "zombiezen.com/go/sqlite", "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
 	"postgres":            {".", "auth", "peer", "internal/backoff", "internal/store", "github.com/jackc/pgx/v5", "golang.org/x/sys"},
 	"peer":                {".", "internal/backoff", "internal/store", "internal/rules", "internal/wire", "internal/fault", "internal/proc", "internal/wellformed"},
 	"gateway":             {".", "auth", "peer", "internal/scheme", "internal/wire", "internal/origin", "internal/conns", "github.com/coder/websocket", "golang.org/x/time"},
@@ -32,6 +32,7 @@ var may = map[string][]string{
 	"internal/rules":      {".", "internal/store", "internal/wellformed"},
 	"internal/backoff":    {},
 	"internal/asowner":    {"golang.org/x/sys"},
+	"internal/keep":       {"golang.org/x/sys"},
 	"internal/fault":      {"internal/backoff"},
 	"internal/proc":       {"golang.org/x/sys"},
 	"internal/progress":   {},

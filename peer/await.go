@@ -109,8 +109,8 @@ func (r *run) leaveQueue(reason error) error {
 // refusal says what an action waits for, as the refusal of its start would have.
 func (p *Peer) refusal(id string, waited time.Duration) error {
 	if r, ok := p.view.Get(id); ok && r.WaitsFor != nil {
-		if holder, ok := p.view.Get(r.WaitsFor.Action); ok {
-			return p.explain(&kapi.HeldError{Key: r.WaitsFor.Key, Holder: holder.Shown(), Waited: waited})
+		if found, err := p.sweep.some([]string{r.WaitsFor.Action}); err == nil && len(found) == 1 {
+			return p.explain(&kapi.HeldError{Key: r.WaitsFor.Key, Holder: found[0].Shown(), Waited: waited})
 		}
 	}
 	return fmt.Errorf("its turn did not come within %v", waited)

@@ -32,6 +32,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
+	"github.com/kettubot/kapi/internal/keep"
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -60,6 +61,9 @@ type Store struct {
 	watchAfter time.Duration
 	close      func() error // once
 
+	keeping sync.Mutex
+	keeper  *keep.Keeper // nil before the first call of Keep
+
 	// opening is held by whoever puts another file into the place of one that is gone.
 	opening chan struct{}
 	mu      sync.Mutex
@@ -72,6 +76,7 @@ type Store struct {
 var (
 	_ store.Store   = (*Store)(nil)
 	_ store.Glancer = (*Store)(nil)
+	_ store.Keeper  = (*Store)(nil)
 	_ auth.Tokens   = (*Store)(nil)
 )
 

@@ -35,6 +35,9 @@ func (b bug) in(store store.Store) store.Store {
 // keyless is a store that keeps no keys, and hides those of what others committed.
 type keyless struct{ store.Store }
 
+// Keep implements store.Keeper: peers that follow nobody stay so.
+func (keyless) Keep(string) bool { return false }
+
 func withoutKeys(records []store.Record) {
 	for i := range records {
 		if records[i].Status.Active() {
@@ -58,6 +61,10 @@ func (s keyless) Feed(ctx context.Context, since uint64) (store.Page, error) {
 func (s keyless) Commit(ctx context.Context, b store.Batch, decide func(store.Loaded) (store.Writes, error)) error {
 	return s.Store.Commit(ctx, b, func(l store.Loaded) (store.Writes, error) {
 		withoutKeys(l.Records)
+		withoutKeys(l.Found)
+		for key := range l.Held {
+			l.Held[key] = ""
+		}
 		w, err := decide(l)
 		w.Claim, w.Free = nil, nil
 		return w, err
@@ -69,6 +76,9 @@ type hasty struct {
 	store.Store
 	late sync.WaitGroup
 }
+
+// Keep implements store.Keeper, as that of keyless.
+func (*hasty) Keep(string) bool { return false }
 
 // haste is how much too early it returns.
 const haste = 50 * time.Millisecond

@@ -87,12 +87,18 @@ func (l *lane) any() {
 		l.reportAny()
 	case dice < 84:
 		l.dismissAny()
+	case l.light():
+		l.start()
 	case dice < 93:
 		l.list()
 	default:
 		l.getAny()
 	}
 }
+
+// light reports whether the member never asks for the actions of others, so that it stays a light peer
+// unless it is the keeper. Half of them do so.
+func (l *lane) light() bool { return l.Seed%2 == 0 }
 
 func (l *lane) chance(percent int) bool { return l.random.IntN(100) < percent }
 

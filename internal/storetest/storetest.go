@@ -146,8 +146,19 @@ func (b Backend) peers(t testing.TB, n int) []*peer.Peer {
 			continue
 		}
 		all[i] = openPeer(t, open())
+		if i%2 == 1 { // the others are light peers until they are asked for more than their own
+			follow(t, all[i])
+		}
 	}
 	return all
+}
+
+// follow makes a full peer.
+func follow(t tb, p *peer.Peer) {
+	t.Helper()
+	if err := p.Follow(within(t)); err != nil {
+		t.Fatalf("Follow: %v", err)
+	}
 }
 
 func openPeer(t tb, s store.Store) *peer.Peer {

@@ -1,0 +1,23 @@
+package sqlite
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/kettubot/kapi/internal/keep"
+)
+
+// Keep implements store.Keeper. The keeper's locks are on the wake file, which every process that uses
+// the store has open.
+func (s *Store) Keep(namespace string) bool {
+	f := s.now()
+	if s.path == "" || f == nil || f.wake == nil {
+		return true
+	}
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
+	if s.keeper == nil {
+		s.keeper = keep.New(fmt.Sprint(os.Geteuid(), " ", namespace))
+	}
+	return s.keeper.Try(f.wake.file.Load())
+}
