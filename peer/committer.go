@@ -133,10 +133,8 @@ func (m *committer) commitBatch(b *batch) {
 // tryCommit runs one transaction, and again if the view turns out to be of another time than the
 // store, or if keys turn out to be claimed by transactions that are open.
 func (m *committer) tryCommit(b *batch) error {
-	ctx, cancel := context.WithTimeout(m.ctx, m.timeout)
-	defer cancel()
-	ctx, land := m.flight.board(ctx, b)
-	defer land()
+	ctx, cancel := store.WithPatience(m.ctx, m.timeout)
+	defer m.flight.board(ctx, cancel, b)()
 	err := m.transactUpToDate(ctx, b)
 	if err != nil && errors.Is(context.Cause(ctx), errLeft) && !errors.Is(err, kapi.ErrOutcomeUnknown) {
 		return errLeft

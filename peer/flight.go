@@ -25,14 +25,13 @@ type flight struct {
 
 func newFlight() flight { return flight{heard: make(chan struct{})} }
 
-// board begins a transaction; the context that it returns ends when all callers have left.
-func (f *flight) board(ctx context.Context, b *batch) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
+// board begins a transaction, whose context is cancelled when all callers have left. land ends it.
+func (f *flight) board(ctx context.Context, cancel context.CancelCauseFunc, b *batch) (land func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.batch, f.ctx, f.cancel = b, ctx, cancel
 	f.check()
-	return ctx, func() {
+	return func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.batch = nil

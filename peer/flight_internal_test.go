@@ -16,41 +16,41 @@ func TestWakeUpsAreLeftToTransactions(t *testing.T) {
 	}{
 		{"nothing goes on", func(*testing.T, *flight) {}, false, 0},
 		{"one was over long ago", func(t *testing.T, f *flight) {
-			_, land := f.board(t.Context(), &batch{})
+			land := f.board(t.Context(), func(error) {}, &batch{})
 			land()
 			time.Sleep(leaveToNext)
 		}, false, 0},
 		{"one reads", func(t *testing.T, f *flight) {
-			f.board(t.Context(), &batch{})
+			f.board(t.Context(), func(error) {}, &batch{})
 			time.AfterFunc(time.Millisecond, func() { f.hasRead(time.Now()) })
 		}, true, time.Millisecond},
 		{"one has read already", func(t *testing.T, f *flight) {
-			f.board(t.Context(), &batch{})
+			f.board(t.Context(), func(error) {}, &batch{})
 			f.hasRead(time.Now())
 		}, false, leaveToFlight},
 		{"one reads what was there before", func(t *testing.T, f *flight) {
-			f.board(t.Context(), &batch{})
+			f.board(t.Context(), func(error) {}, &batch{})
 			before := time.Now()
 			time.AfterFunc(time.Millisecond, func() { f.hasRead(before) })
 			time.AfterFunc(2*time.Millisecond, func() { f.hasRead(time.Now()) })
 		}, true, 2 * time.Millisecond},
-		{"one stands still", func(t *testing.T, f *flight) { f.board(t.Context(), &batch{}) }, false, leaveToFlight},
+		{"one stands still", func(t *testing.T, f *flight) { f.board(t.Context(), func(error) {}, &batch{}) }, false, leaveToFlight},
 		{"one was just over, and the next reads", func(t *testing.T, f *flight) {
-			_, land := f.board(t.Context(), &batch{})
+			land := f.board(t.Context(), func(error) {}, &batch{})
 			land()
 			time.AfterFunc(time.Millisecond, func() {
-				f.board(t.Context(), &batch{})
+				f.board(t.Context(), func(error) {}, &batch{})
 				f.hasRead(time.Now())
 			})
 		}, true, time.Millisecond},
 		{"one was just over, and there is no next", func(t *testing.T, f *flight) {
-			_, land := f.board(t.Context(), &batch{})
+			land := f.board(t.Context(), func(error) {}, &batch{})
 			land()
 		}, false, leaveToNext},
 		{"one was just over, and the next stands still", func(t *testing.T, f *flight) {
-			_, land := f.board(t.Context(), &batch{})
+			land := f.board(t.Context(), func(error) {}, &batch{})
 			land()
-			time.AfterFunc(leaveToNext/2, func() { f.board(t.Context(), &batch{}) })
+			time.AfterFunc(leaveToNext/2, func() { f.board(t.Context(), func(error) {}, &batch{}) })
 		}, false, leaveToFlight},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -84,8 +84,8 @@ func (p *Peer) ExpectWork(w proc.Work) {
 // error wraps ErrUnavailable. It is for operations that run commands.
 func (p *Peer) RecordWork(ctx context.Context, id string, w proc.Work) error {
 	p.ops.recordWork(id, w)
-	ctx, cancel := context.WithTimeout(ctx, p.opts.StoreTimeout)
-	defer cancel()
+	ctx, cancel := store.WithPatience(ctx, p.opts.StoreTimeout)
+	defer cancel(nil)
 	if err := p.store.Renew(ctx, p.runner()); err != nil {
 		return fmt.Errorf("record the processes of the command: %w", err)
 	}

@@ -109,8 +109,8 @@ func (s *sweeper) remember(watching *watching, known map[string]*examined) error
 		watching.startOver = false
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, s.opts.StoreTimeout)
-	defer cancel()
+	ctx, cancel := store.WithPatience(s.ctx, s.opts.StoreTimeout)
+	defer cancel(nil)
 	if err := s.store.Observe(ctx, news); err != nil {
 		if s.ctx.Err() == nil {
 			s.log.Warn("what was watched of silent runners can't be handed on", "error", err)

@@ -25,7 +25,8 @@ type Options struct {
 	// negative is off: it doesn't wait.
 	Grace time.Duration
 	// StoreTimeout is how long a change waits for a store that is locked or out of
-	// reach before it is refused with ErrUnavailable; 0 is 5 s; it can't be off. Reading
+	// reach before it is refused with ErrUnavailable; 0 is 5 s; it can't be off. While other
+	// processes write to a SQLite file, one after the other, the time doesn't count (on Linux). Reading
 	// (10 s) and renewing the lease (a third of it) take no longer, however large it is.
 	StoreTimeout time.Duration
 	// EndTimeout is for how long the end of an operation is tried again while the store

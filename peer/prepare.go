@@ -46,8 +46,8 @@ func (p *Peer) Prepare(ctx context.Context, spec kapi.Spec, op kapi.Operation) (
 		return nil, err
 	}
 	// Whoever adopts the start, and meets silence afterwards, must know the runner.
-	renewCtx, cancelRenew := context.WithTimeout(ctx, p.opts.StoreTimeout)
-	defer cancelRenew()
+	renewCtx, cancelRenew := store.WithPatience(ctx, p.opts.StoreTimeout)
+	defer cancelRenew(nil)
 	if err := p.store.Renew(renewCtx, p.self); err != nil {
 		return nil, err
 	}

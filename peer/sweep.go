@@ -306,8 +306,8 @@ func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
 
 // purgeSome deletes tombstones that have left the replay window.
 func (s *sweeper) purgeSome() {
-	ctx, cancel := context.WithTimeout(s.ctx, s.opts.StoreTimeout)
-	defer cancel()
+	ctx, cancel := store.WithPatience(s.ctx, s.opts.StoreTimeout)
+	defer cancel(nil)
 	for {
 		n, err := s.store.Purge(ctx, rules.Retention(time.Now().UnixMilli(), purgeLimit))
 		if err != nil {

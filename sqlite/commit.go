@@ -88,7 +88,9 @@ func (s *Store) tryWrite(ctx context.Context, moved bool, f func(*file, *sqlite.
 		return false, err
 	}
 	defer give()
-	if err := begin(ctx, c); err != nil {
+	turns := file.wake.turns()
+	defer turns.leave()
+	if err := turns.begin(ctx, c); err != nil {
 		return false, s.fail(err)
 	}
 	defer rollback(c)

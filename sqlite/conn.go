@@ -122,11 +122,6 @@ func retryBusy(ctx context.Context, f func() error) error {
 	}
 }
 
-// begin begins a write transaction, waiting for the lock as long as ctx allows.
-func begin(ctx context.Context, c *sqlite.Conn) error {
-	return retryBusy(ctx, func() error { return step(c, "BEGIN IMMEDIATE") })
-}
-
 // rollback ends a transaction that failed; one that SQLite has ended by itself is no
 // error.
 func rollback(c *sqlite.Conn) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"zombiezen.com/go/sqlite"
 
@@ -69,6 +70,33 @@ func (f *file) connect(ctx context.Context) (*sqlite.Conn, error) {
 		f.opened = append(f.opened, c)
 	}
 	return c, err
+}
+
+// lend takes a connection out of a pool, nil if the file is closed. Who has it may be waiting for their turn to
+// write, and then who waits for it does so, too.
+func (f *file) lend(ctx context.Context, pool chan *sqlite.Conn) (*sqlite.Conn, error) {
+	select {
+	case c := <-pool:
+		return c, nil
+	default:
+	}
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for before, _ := f.wake.turns().look(); ; {
+		select {
+		case c := <-pool:
+			return c, nil
+		case <-f.shutting:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: busy: %w", kapi.ErrUnavailable, context.Cause(ctx))
+		case <-tick.C:
+			if moves, _ := f.wake.turns().look(); moves != before {
+				before = moves
+				store.Moved(ctx)
+			}
+		}
+	}
 }
 
 // find makes the file with its mode if it isn't there, and finds out what it is.
@@ -167,6 +195,7 @@ func (f *file) close(ctx context.Context) error {
 			return fmt.Errorf("%w: busy: %w", kapi.ErrUnavailable, context.Cause(ctx))
 		}
 	}
+	f.wake.turns().part()
 	f.closed = true
 	defer close(f.shut)
 	return f.rights.do(f.letGo)

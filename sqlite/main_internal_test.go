@@ -42,6 +42,7 @@ func runChild(name string, args []string) error {
 		"lock all":  roleLockAll,
 		"committer": roleCommitter,
 		"crash":     roleCrash,
+		"holder":    roleHolder,
 		"keep":      roleKeep,
 		"mover":     roleMover,
 	}

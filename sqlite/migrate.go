@@ -45,6 +45,11 @@ func (f *file) isReady(c *sqlite.Conn) (ready bool, err error) {
 		return false, err
 	}
 	defer rollback(c)
+	return f.looksReady(c, last)
+}
+
+// looksReady is isReady inside a transaction; last is what the wake file had before.
+func (f *file) looksReady(c *sqlite.Conn, last mark) (bool, error) {
 	ours, err := checkOwner(c)
 	if err != nil || !ours {
 		return false, err
@@ -60,10 +65,15 @@ func (f *file) isReady(c *sqlite.Conn) (ready bool, err error) {
 // migrate brings the file to this version's schema, in one transaction, and begins a new
 // epoch if the file is not where its history took place.
 func (f *file) migrate(ctx context.Context, c *sqlite.Conn) (err error) {
-	if err := begin(ctx, c); err != nil {
+	turns := f.wake.turns()
+	defer turns.leave()
+	if err := turns.begin(ctx, c); err != nil {
 		return err
 	}
 	defer rollback(c)
+	if ready, err := f.looksReady(c, f.wake.read()); err != nil || ready {
+		return err // somebody was faster
+	}
 	ours, err := checkOwner(c)
 	if err != nil {
 		return err

@@ -46,13 +46,12 @@ func (s *Store) borrow(ctx context.Context, write, look bool) (f *file, c *sqlit
 		if write {
 			pool = f.writer
 		}
-		select {
-		case c = <-pool:
+		switch c, err = f.lend(ctx, pool); {
+		case err != nil:
+			return nil, nil, nil, s.fail(err)
+		case c != nil:
 			return f, c, func() { pool <- c }, nil
-		case <-f.shutting: // another takes its place, unless the store was closed
-		case <-ctx.Done():
-			return nil, nil, nil, s.fail(fmt.Errorf("%w: busy: %w", kapi.ErrUnavailable, context.Cause(ctx)))
-		}
+		} // else another takes its place, unless the store was closed
 	}
 }
 

@@ -85,6 +85,19 @@ func roleCrash(path string, _ *bufio.Scanner) error {
 	})
 }
 
+// roleHolder has a transaction open until it is killed.
+func roleHolder(path string, in *bufio.Scanner) error {
+	s, err := Open(path)
+	if err != nil {
+		return err
+	}
+	return s.Commit(context.Background(), store.Batch{}, func(store.Loaded) (store.Writes, error) {
+		fmt.Println("inside")
+		in.Scan()
+		return store.Writes{}, nil
+	})
+}
+
 // roleKeep has the store open until its stdin ends.
 func roleKeep(path string, in *bufio.Scanner) error {
 	s, err := Open(path)

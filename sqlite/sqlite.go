@@ -163,9 +163,9 @@ func (s *Store) Glance() (store.Mark, bool) {
 // Close closes the store, after what goes on in it. Calls after the first do nothing.
 func (s *Store) Close() error { return s.close() }
 
-// Quiesce calls f while no write transaction of this process is open, and lets none
+// Quiesce calls f while no write transaction of this process is open or waits for its turn, and lets none
 // begin before f returns. A process that is about to stop itself (Ctrl-Z) does so in f:
-// stopped inside a write, it would lock everybody else out.
+// stopped inside a write, it would lock everybody else out, and stopped in the queue, hold them up.
 func (s *Store) Quiesce(f func()) {
 	now := s.now()
 	if now == nil {
@@ -175,6 +175,7 @@ func (s *Store) Quiesce(f func()) {
 	select {
 	case c := <-now.writer:
 		defer func() { now.writer <- c }()
+		now.wake.turns().clear()
 	case <-now.shutting:
 		<-now.shut // ends after the last writing, that of closing
 	}

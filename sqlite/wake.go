@@ -47,6 +47,7 @@ type wakeFile struct {
 	like   facts // of the store
 	rights rights
 	file   atomic.Pointer[os.File]
+	queue  atomic.Pointer[queue] // at that file; of nil there is none
 }
 
 func openWake(store string, like facts, r rights) (*wakeFile, error) {
@@ -67,10 +68,19 @@ func (w *wakeFile) open() error {
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", kapi.ErrUnavailable, w.path, bare(err))
 	}
+	w.queue.Store(newQueue(f))
 	if old := w.file.Swap(f); old != nil {
-		_ = old.Close()
+		_ = old.Close() // a goroutine that waits for the turn there keeps it open until it has had it
 	}
 	return nil
+}
+
+// turns returns where to wait for one's turn to write, nil if that is nowhere.
+func (w *wakeFile) turns() *queue {
+	if w == nil {
+		return nil
+	}
+	return w.queue.Load()
 }
 
 func (w *wakeFile) Close() error { return w.file.Load().Close() }

@@ -33,8 +33,8 @@ type store interface {
 // openStore opens the store that --store names. What an admin should know of it is told on stderr, or
 // goes to the log if there is one.
 func (a *app) openStore(ctx context.Context, log *slog.Logger) (store, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.storeTimeout)
-	defer cancel()
+	ctx, cancel := contract.WithPatience(ctx, a.storeTimeout)
+	defer cancel(nil)
 	if isPostgres(a.store) {
 		s, err := postgres.Open(ctx, a.store, postgres.Options{Schema: a.storeSchema, ListenDSN: a.storeListen})
 		if err != nil {

@@ -10,6 +10,9 @@ import (
 // checks it.
 //
 //   - All methods may be called concurrently. They return when their context ends.
+//   - A store in which writers wait in turn calls Moved with the context of a waiting call whenever
+//     another writer has had its turn. So being one of many never uses up the time that a call has. Such
+//     a store must serve writers in the order in which they came, or a call might wait forever.
 //   - Commit takes the store's only write lock before it reads anything, and holds it
 //     until the transaction has ended, so that changes become visible to every
 //     reader in the order of seq.

@@ -20,10 +20,10 @@ const (
 	// would take one more thread.
 	processors = 2
 	// blocked is how many of kapi run's goroutines may be in the kernel at once: those of the engine
-	// (commits, its lease, the feed, wake-ups, the sweeper), of the tree (waiting, two copiers,
-	// signals, the end, terminal modes, remaining processes), and those that start the command, write
-	// to standard error and receive signals; plus two of the runtime's own.
-	blocked = 17
+	// (commits, its turn to write, its lease, the feed, wake-ups, the sweeper), of the tree (waiting,
+	// two copiers, signals, the end, terminal modes, remaining processes), and those that start the
+	// command, write to standard error and receive signals; plus two of the runtime's own.
+	blocked = 18
 )
 
 // Reserve begins to create the threads that this process may need while it supervises the command
