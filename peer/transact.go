@@ -12,13 +12,13 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// What is beside a batch: which keys are to be looked at beside those that the changes of a batch name.
+// A beside has the keys that are to be considered in addition to those that the changes of a batch name.
 type beside struct {
-	busy map[string]bool // transactions claim them which are still open
-	keys []string        // what a light peer's plan asked for
+	busy map[string]bool // claimed by transactions that are still open
+	keys []string        // that the plan of a light peer asked for
 }
 
-// errMore says that a light peer's plan asks for more keys than were looked up.
+// errMore is returned when the plan of a light peer asks for keys that were not looked up.
 var errMore = errors.New("more is to be read")
 
 // transact runs one transaction.
@@ -35,57 +35,65 @@ func (m *committer) transact(ctx context.Context, b *batch, also *beside) error 
 		return m.needs(head, b.changes)
 	}
 	need, reading := needs(), time.Now()
-	// Who waited for the lock takes along what came in that time. Otherwise a peer among busy ones
-	// would give its turn to the first that has come back for more, and the rest would wait for the
-	// next one.
+	// A transaction that waited for the lock takes along the changes that came in that time. Otherwise a
+	// peer among busy ones would give its turn to the first caller that has come back for more, and the
+	// rest would wait for the next turn.
 	need.Again = func() store.Batch {
 		m.flight.join(b)
 		return needs()
 	}
 	var d decision
 	began := time.Now()
-	err := m.store.Commit(ctx, need, func(l store.Loaded) (store.Writes, error) {
+	err := m.store.Commit(ctx, need, func(l store.Loaded) (_ store.Writes, err error) {
 		if l.Epoch != head.Epoch || l.Seq < head.Seq {
 			return store.Writes{}, store.ErrBehind
 		}
 		if err := errors.Join(tidyPage(&l.Page), tidyAll(l.Found)); err != nil {
 			return store.Writes{}, err
 		}
-		if !full {
-			m.view.applyOwn(l.Head, l.Found)
-			part := rules.NewPartial(&l)
-			d = m.decide(part, l, b, also.busy)
-			if missing := part.Missing(); len(missing) > 0 {
-				also.keys = append(also.keys, missing...)
-				return store.Writes{}, errMore
-			}
-			return d.writes, nil
+		if full {
+			d = m.decideByView(l, b, also, reading)
+		} else {
+			d, err = m.decideLight(l, b, also)
 		}
-		// What others committed is on disk: it is published first, and then the
-		// view is exact, for we hold the write lock.
-		m.view.apply(l.Page)
-		m.counters.isExact(time.Now())
-		m.flight.hasRead(reading)
-		d = m.decide(m.view, l, b, also.busy)
-		m.view.expectOwn(l.Seq, d.writes.Head)
-		return d.writes, nil
+		return d.writes, err
 	})
 	switch {
 	case err == nil:
 		m.counters.committed(&d.plan.Tally, len(b.changes), time.Since(began), !d.writes.Empty())
-		if full {
-			m.view.apply(d.own)
-		} else {
-			m.view.applyOwn(d.own.Head, d.own.Records)
-		}
+		m.view.take(d.own)
 		for _, dismissed := range d.plan.Dismissed {
 			m.logDismissed(dismissed.Action, dismissed.By)
 		}
-	case !errors.Is(err, store.ErrBehind) && !errors.Is(err, errMore): // it is tried once more then
+	case !errors.Is(err, store.ErrBehind) && !errors.Is(err, errMore): // the others are tried once more
 		m.view.expectOwn(0, 0)
 		m.counters.fail()
 	}
 	return err
+}
+
+// decideByView decides by a full view.
+func (m *committer) decideByView(l store.Loaded, b *batch, also *beside, reading time.Time) decision {
+	// What others committed is on disk: it is published first, and then the
+	// view is exact, because this transaction holds the write lock.
+	m.view.apply(l.Page)
+	m.counters.isExact(time.Now())
+	m.flight.hasRead(reading)
+	d := m.decide(m.view, l, b, also.busy)
+	m.view.expectOwn(l.Seq, d.writes.Head)
+	return d
+}
+
+// decideLight decides by what the transaction has read. The error is errMore if that is not enough.
+func (m *committer) decideLight(l store.Loaded, b *batch, also *beside) (decision, error) {
+	m.view.applyOwn(l.Head, l.Found)
+	part := rules.NewPartial(&l)
+	d := m.decide(part, l, b, also.busy)
+	if missing := part.Missing(); len(missing) > 0 {
+		also.keys = append(also.keys, missing...)
+		return decision{}, errMore
+	}
+	return d, nil
 }
 
 // A decision is what a transaction is to do.

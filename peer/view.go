@@ -3,7 +3,6 @@ package peer
 import (
 	"cmp"
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -83,35 +82,6 @@ func (v *view) apply(page store.Page) {
 	v.head.Purged = max(v.head.Purged, page.Purged)
 }
 
-// applyOwn takes in what a light peer meets of its own actions: in a transaction, which has read the
-// newest of them. The rest is passed over.
-func (v *view) applyOwn(head store.Head, records []store.Record) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if head.Epoch != v.head.Epoch {
-		return
-	}
-	v.head.Seq = max(v.head.Seq, head.Seq)
-	for i := range records {
-		r := &records[i]
-		known := v.entries[r.ID]
-		switch {
-		case known == nil && (r.RunnerID() != v.own || !r.Status.Ongoing()):
-		case known != nil && r.Seq <= known.Seq:
-		default:
-			v.put(r)
-			v.notice(r)
-		}
-	}
-}
-
-// isFull reports whether the view has the actions of others, too.
-func (v *view) isFull() bool {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.full
-}
-
 // load replaces the view by a snapshot of all that is ongoing, and makes it a full one. Watchers who
 // can't be told what happened in between are cut with ErrGap.
 func (v *view) load(s store.Snapshot) {
@@ -122,18 +92,6 @@ func (v *view) load(s store.Snapshot) {
 	}
 	v.full = true
 	v.replace(s)
-}
-
-// loadOwn replaces a view that is not full by a snapshot of the peer's own actions.
-func (v *view) loadOwn(s store.Snapshot) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if !v.full {
-		if s.Epoch == v.head.Epoch {
-			s.Seq = max(s.Seq, v.head.Seq)
-		}
-		v.replace(s)
-	}
 }
 
 func (v *view) replace(s store.Snapshot) {
@@ -224,13 +182,6 @@ func (v *view) cut(w *Watch, err error) {
 	if len(v.watches) == 0 {
 		v.journal = journal{}
 	}
-}
-
-// ids returns those of the actions that the view has.
-func (v *view) ids() []string {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return slices.Collect(maps.Keys(v.entries))
 }
 
 func (v *view) at() store.Head {

@@ -6,58 +6,67 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// loadLight reads what the changes of a light batch concern.
-func loadLight(c *sqlite.Conn, b store.Batch) (l store.Loaded, err error) {
-	h, err := readHead(c)
-	if err != nil {
-		return l, err
-	}
-	l.Head = h.Head
-	if l.Found, err = readByID(c, b.Find); err != nil {
-		return l, err
-	}
-	known := make(map[string]bool, len(l.Found))
-	for i := range l.Found {
-		known[l.Found[i].ID] = true
-	}
-	add := func(records []store.Record) {
-		for _, r := range records {
-			if !known[r.ID] {
-				known[r.ID] = true
-				l.Found = append(l.Found, r)
-			}
+// A lightLoad is what a light batch has read so far.
+type lightLoad struct {
+	store.Loaded
+	known map[string]bool // ids of Found
+}
+
+func (l *lightLoad) add(records []store.Record) {
+	for _, r := range records {
+		if !l.known[r.ID] {
+			l.known[r.ID] = true
+			l.Found = append(l.Found, r)
 		}
 	}
+}
+
+// loadLight reads what the changes of a light batch concern.
+func loadLight(c *sqlite.Conn, b store.Batch) (store.Loaded, error) {
+	l := &lightLoad{known: map[string]bool{}}
+	h, err := readHead(c)
+	if err != nil {
+		return l.Loaded, err
+	}
+	l.Head, l.Held = h.Head, make(map[string]string, len(b.Keys))
+	named, err := readByID(c, b.Find)
+	if err != nil {
+		return l.Loaded, err
+	}
+	l.add(named)
 	pending, err := readRecords(c, selectPending, nil)
 	if err != nil {
-		return l, err
+		return l.Loaded, err
 	}
 	keys := b.Keys
 	for i := range pending {
 		if pending[i].Waiting() {
 			keys = append(keys[:len(keys):len(keys)], pending[i].Waits...)
-			add(pending[i : i+1])
+			l.add(pending[i : i+1])
 		}
 	}
-	l.Held = make(map[string]string, len(keys))
 	for _, key := range keys {
-		if _, ok := l.Held[key]; ok {
-			continue
-		}
-		holder := ""
-		err := each(c, selectHolder,
-			func(stmt *sqlite.Stmt) { stmt.BindText(1, key) },
-			func(stmt *sqlite.Stmt) { holder = stmt.ColumnText(0) })
-		if err != nil {
-			return l, err
-		}
-		if l.Held[key] = holder; holder != "" && !known[holder] {
-			records, err := readByID(c, []string{holder})
-			if err != nil {
-				return l, err
-			}
-			add(records)
+		if err := l.lookUp(c, key); err != nil {
+			return l.Loaded, err
 		}
 	}
-	return l, nil
+	return l.Loaded, nil
+}
+
+// lookUp reads which action holds a key.
+func (l *lightLoad) lookUp(c *sqlite.Conn, key string) error {
+	if _, ok := l.Held[key]; ok {
+		return nil
+	}
+	holder := ""
+	err := each(c, selectHolder,
+		func(stmt *sqlite.Stmt) { stmt.BindText(1, key) },
+		func(stmt *sqlite.Stmt) { holder = stmt.ColumnText(0) })
+	l.Held[key] = holder
+	if err != nil || holder == "" || l.known[holder] {
+		return err
+	}
+	records, err := readByID(c, []string{holder})
+	l.add(records)
+	return err
 }

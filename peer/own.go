@@ -1,0 +1,67 @@
+package peer
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// The view of a light peer has its own actions alone.
+
+// take takes in what the peer itself has committed.
+func (v *view) take(own store.Page) {
+	if v.isFull() {
+		v.apply(own)
+	} else {
+		v.applyOwn(own.Head, own.Records)
+	}
+}
+
+// applyOwn takes in what a light peer meets of its own actions: in a transaction, which has read the
+// newest of them. The rest is passed over.
+func (v *view) applyOwn(head store.Head, records []store.Record) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if head.Epoch != v.head.Epoch {
+		return
+	}
+	v.head.Seq = max(v.head.Seq, head.Seq)
+	for i := range records {
+		r := &records[i]
+		known := v.entries[r.ID]
+		switch {
+		case known == nil && (r.RunnerID() != v.own || !r.Status.Ongoing()):
+		case known != nil && r.Seq <= known.Seq:
+		default:
+			v.put(r)
+			v.notice(r)
+		}
+	}
+}
+
+// isFull reports whether the view has the actions of others, too.
+func (v *view) isFull() bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.full
+}
+
+// loadOwn replaces a view that is not full by a snapshot of the peer's own actions.
+func (v *view) loadOwn(s store.Snapshot) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.full {
+		if s.Epoch == v.head.Epoch {
+			s.Seq = max(s.Seq, v.head.Seq)
+		}
+		v.replace(s)
+	}
+}
+
+// ids returns those of the actions that the view has.
+func (v *view) ids() []string {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return slices.Collect(maps.Keys(v.entries))
+}

@@ -1,0 +1,66 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/proc"
+	"github.com/kettubot/kapi/internal/rules"
+)
+
+// A pronounced verdict is on its way into the store.
+type pronounced struct {
+	*entry
+	*submission
+	// survivors are what a dead runner left for certain.
+	survivors []proc.Process
+}
+
+// verdictOn judges one action; nil is nothing new.
+func verdictOn(e *entry, ev rules.Evidence, survivors []proc.Process) *pronounced {
+	v := rules.Judge(&e.Record, ev)
+	if v == (rules.Verdict{}) || v.Silence != "" && !rules.Replaces(&e.Record, v, time.Now().UnixMilli()) {
+		return nil
+	}
+	return &pronounced{e, submissionOf(rules.Change{Kind: rules.KindVerdict, ID: e.ID, Verdict: v, Runner: e.Runner.ID, Beat: ev.Beat}), survivors}
+}
+
+// pronounce commits the verdicts. The error says that this can't be done now.
+func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.opts.StoreTimeout)
+	defer cancel()
+	failed := func(v *pronounced, err error) {
+		if errors.Is(err, kapi.ErrUnknown) {
+			return // it was disposed
+		}
+		unwritten = err
+		if s.ctx.Err() == nil {
+			s.log.Warn("a silent action can't be marked yet", "action", v.ID, "error", err)
+		}
+	}
+	for i, v := range verdicts {
+		if err := s.commits.send(ctx, v.submission); err != nil {
+			failed(v, err)
+			verdicts = verdicts[:i]
+			break
+		}
+	}
+	for _, v := range verdicts {
+		if err := s.commits.wait(ctx, v.submission); err != nil {
+			failed(v, err)
+			continue
+		}
+		if v.Changed {
+			s.endSurvivors(v.entry, v.survivors)
+		}
+		switch record := &v.submission.Record; { // as it is now; the entry's is what was judged
+		case v.Verdict.Proven != "" && !record.NotProvenDead && !record.LateEnd:
+			s.log.Info("the work of an action that was not proven dead is known to have ended", "action", v.ID, "title", v.Title, "why", v.Verdict.Proven)
+		case v.Verdict.Failure != "" && record.Status == kapi.StatusFailed:
+			s.log.Warn("action failed for its runner", "action", v.ID, "title", v.Title, "why", v.Verdict.Failure)
+		}
+	}
+	return unwritten
+}
