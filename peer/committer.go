@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/kettubot/kapi"
@@ -32,7 +31,7 @@ type committer struct {
 	submit chan *submission
 	// deciding is held while a transaction decides by the view, so that nobody
 	// replaces the view under it.
-	deciding sync.Mutex
+	deciding chan struct{} // holds one
 }
 
 // commit hands a change to the committer and waits for the outcome.
@@ -177,10 +176,14 @@ func (m *committer) transactUpToDate(ctx context.Context, b *batch) error {
 const maxReloads = 3
 
 // still calls f while no transaction decides by the view.
-func (m *committer) still(f func() error) error {
-	m.deciding.Lock()
-	defer m.deciding.Unlock()
-	return f()
+func (m *committer) still(ctx context.Context, f func() error) error {
+	select {
+	case m.deciding <- struct{}{}:
+		defer func() { <-m.deciding }()
+		return f()
+	case <-ctx.Done():
+		return fmt.Errorf("%w: a change is under way: %w", kapi.ErrUnavailable, context.Cause(ctx))
+	}
 }
 
 func (m *committer) logDismissed(a kapi.Action, by string) {

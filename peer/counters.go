@@ -88,5 +88,7 @@ func (c *counters) read(s *Stats) {
 	s.Refusals, s.RefusalsOther = maps.Clone(c.refusals), c.refusalsOther
 	s.BatchChanges, s.BatchSeconds = c.changes.clone(), c.seconds.clone()
 	s.BatchesEmpty, s.BatchesFailed = c.empty, c.failed
-	s.FeedAge = max(time.Since(c.exact), 0)
+	if !c.exact.IsZero() {
+		s.FeedAge = max(time.Since(c.exact), 0)
+	}
 }

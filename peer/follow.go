@@ -30,15 +30,16 @@ type follower struct {
 	log      *slog.Logger
 	timeout  time.Duration // for one reading
 
-	ctx        context.Context            // ends with the peer
-	spawn      func(func())               // in the background of the peer
-	inFlight   func(context.Context) bool // whether a transaction has read what is committed now
-	still      func(func() error) error   // calls a function while nobody decides by the view
-	found      func(recorded []string)    // is told of starts that are to be adopted
-	own        func() []string            // the ids of what this peer runs, and what it may have started
-	unreadable func()                     // is told that the store can't be read
-	anyLost    func() bool                // whether something is to be put back that the history has lost
-	nudge      func()                     // puts it back
+	ctx      context.Context            // ends with the peer
+	spawn    func(func())               // in the background of the peer
+	inFlight func(context.Context) bool // whether a transaction has read what is committed now
+	// still calls a function while nobody decides by the view.
+	still      func(context.Context, func() error) error
+	found      func(recorded []string) // is told of starts that are to be adopted
+	own        func() []string         // the ids of what this peer runs, and what it may have started
+	unreadable func()                  // is told that the store can't be read
+	anyLost    func() bool             // whether something is to be put back that the history has lost
+	nudge      func()                  // puts it back
 
 	syncs  syncer
 	secret atomic.Pointer[[]byte] // the store's
@@ -73,7 +74,7 @@ func (f *follower) fill(ctx context.Context) error {
 	f.hear() // first, so that nothing is missed
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	if err := f.still(func() error { return f.load(ctx) }); err != nil {
+	if err := f.still(ctx, func() error { return f.load(ctx) }); err != nil {
 		return fmt.Errorf("read the store: %w", err)
 	}
 	return nil
@@ -180,17 +181,21 @@ func (f *follower) catchUpOwn(ctx context.Context) error {
 	if len(f.own()) == 0 {
 		return nil
 	}
-	return f.still(func() error {
-		_, err := f.loadOwn(ctx)
+	snapshot, err := f.readOwn(ctx)
+	if err != nil {
 		return err
-	})
+	}
+	if !f.view.meet(snapshot) {
+		return f.reload()
+	}
+	return nil
 }
 
 // reload replaces the view by a snapshot of the store.
 func (f *follower) reload() error {
-	return f.still(func() error {
-		ctx, cancel := context.WithTimeout(f.ctx, f.timeout)
-		defer cancel()
+	ctx, cancel := context.WithTimeout(f.ctx, f.timeout)
+	defer cancel()
+	return f.still(ctx, func() error {
 		if f.view.isFull() {
 			return f.load(ctx)
 		}
@@ -217,14 +222,21 @@ func (f *follower) load(ctx context.Context) error {
 
 // loadOwn reads a snapshot of this peer's own actions, which says whether all peers are on this machine.
 func (f *follower) loadOwn(ctx context.Context) (oneMachine bool, err error) {
+	snapshot, err := f.readOwn(ctx)
+	if err != nil {
+		return false, err
+	}
+	f.view.loadOwn(snapshot)
+	return snapshot.OneMachine, nil
+}
+
+func (f *follower) readOwn(ctx context.Context) (store.Snapshot, error) {
 	snapshot, err := f.store.Some(ctx, f.own())
 	if err == nil {
 		err = tidySnapshot(&snapshot)
 	}
-	if err != nil {
-		return false, err
+	if err == nil {
+		f.secret.Store(&snapshot.Secret)
 	}
-	f.secret.Store(&snapshot.Secret)
-	f.view.loadOwn(snapshot)
-	return snapshot.OneMachine, nil
+	return snapshot, err
 }

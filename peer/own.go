@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -38,6 +39,35 @@ func (v *view) applyOwn(head store.Head, records []store.Record) {
 			v.notice(r)
 		}
 	}
+}
+
+// meet takes in a snapshot of the peer's own actions that was read while transactions went on. It is
+// false if the snapshot is of another history.
+func (v *view) meet(s store.Snapshot) bool {
+	v.mu.RLock()
+	epoch := v.head.Epoch
+	var gone []store.Record
+	for id, e := range v.entries {
+		if e.Seq <= s.Seq && !slices.ContainsFunc(s.Records, func(r store.Record) bool { return r.ID == id }) {
+			ended := e.Record
+			ended.Status = kapi.StatusAborted // for its runner that is a loss
+			gone = append(gone, ended)
+		}
+	}
+	v.mu.RUnlock()
+	if epoch != s.Epoch {
+		return false
+	}
+	v.applyOwn(s.Head, s.Records)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for i := range gone {
+		if e := v.entries[gone[i].ID]; !v.full && e != nil && e.Seq == gone[i].Seq {
+			v.put(&gone[i])
+			v.notice(&gone[i])
+		}
+	}
+	return true
 }
 
 // isFull reports whether the view has the actions of others, too.

@@ -103,7 +103,7 @@ func (p *Peer) assemble(clock string) {
 		store: p.store, view: p.view, flight: newFlight(), counters: &p.counters, log: p.log,
 		timeout: p.opts.StoreTimeout, limits: rules.Limits{Lease: p.opts.Lease},
 		ctx: p.ctx, runner: p.runner, reclaims: p.ops.reclaims, reload: p.follow.reload,
-		submit: make(chan *submission, 4*maxBatch),
+		submit: make(chan *submission, 4*maxBatch), deciding: make(chan struct{}, 1),
 	}
 	p.adopt = adopter{ctx: p.ctx, own: p.ops.has, nudge: p.commits.nudge, spawn: p.spawn}
 	p.follow = follower{

@@ -23,8 +23,8 @@ var errMore = errors.New("more is to be read")
 
 // transact runs one transaction.
 func (m *committer) transact(ctx context.Context, b *batch, also *beside) error {
-	m.deciding.Lock()
-	defer m.deciding.Unlock()
+	m.deciding <- struct{}{} // held by others only while they read
+	defer func() { <-m.deciding }()
 	var head store.Head
 	full := m.view.isFull()
 	needs := func() store.Batch {

@@ -1,0 +1,189 @@
+package peer_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/peer"
+)
+
+// An unkept store has its keeper elsewhere: its peers are light ones until they are asked.
+type unkept struct {
+	*testStore
+	mu    sync.Mutex
+	calls map[string]int
+	light int // transactions
+}
+
+func newUnkept(t testing.TB) *unkept {
+	s := &unkept{testStore: newStore(t), calls: map[string]int{}}
+	s.setBefore(func(method string) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.calls[method]++
+		return nil
+	})
+	return s
+}
+
+func (*unkept) Keep(string) bool { return false }
+
+func (s *unkept) Commit(ctx context.Context, b store.Batch, decide func(store.Loaded) (store.Writes, error)) error {
+	s.mu.Lock()
+	if b.Light {
+		s.light++
+	}
+	s.mu.Unlock()
+	return s.testStore.Commit(ctx, b, decide)
+}
+
+func (s *unkept) called(method string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[method]
+}
+
+// A peer that only starts and reports reads neither the feed nor what others do, and looks at its own
+// once a second. The first that asks for more makes it a full one.
+func TestLightPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newUnkept(t)
+		others := openPeer(t, s, peer.Options{})
+		for range 100 {
+			start(t, others, kapi.Spec{}, untilStopped)
+		}
+		k := openLight(t, s, peer.Options{})
+		snapshots, commits := s.called("Snapshot"), s.light
+		if err := others.Close(); err != nil { // so that all feeds are k's
+			t.Fatal(err)
+		}
+		feeds, some := s.called("Feed"), s.called("Some")
+		a := start(t, k, kapi.Spec{Keys: []string{"k"}}, untilStopped)
+		time.Sleep(time.Minute)
+		if n := s.called("Snapshot") - snapshots; n != 0 {
+			t.Errorf("it has read %d snapshots", n)
+		}
+		if n := s.called("Feed") - feeds; n != 0 {
+			t.Errorf("it has read the feed %d times", n)
+		}
+		if s.light == commits {
+			t.Error("no transaction of its was a light one")
+		}
+		if n := s.called("Some") - some; n > 70 {
+			t.Errorf("it has looked at its own %d times in a minute", n)
+		}
+		all, err := k.List(t.Context())
+		if err != nil || len(all) != 101 || !slices.ContainsFunc(all, func(b kapi.Action) bool { return b.ID == a.ID }) {
+			t.Errorf("it lists %d actions, %v", len(all), err)
+		}
+		if n := s.called("Snapshot") - snapshots; n != 1 {
+			t.Errorf("for the list it has read %d snapshots", n)
+		}
+	})
+}
+
+// A cancel by another peer, a dismissal and a grant reach a light peer.
+func TestLightPeerIsReached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newUnkept(t)
+		one, two := openLight(t, s, peer.Options{}), openLight(t, s, peer.Options{})
+		cause := make(chan error, 1)
+		a := start(t, one, kapi.Spec{Keys: []string{"a", "b"}}, func(ctx context.Context, _ kapi.Handle) error {
+			<-ctx.Done()
+			cause <- context.Cause(ctx)
+			return ctx.Err()
+		})
+		_, err := two.Start(t.Context(), kapi.Spec{Title: "held", Keys: []string{"b"}}, untilStopped)
+		var held *kapi.HeldError
+		if !errors.As(err, &held) || held.Key != "b" || held.Holder.ID != a.ID {
+			t.Fatalf("a start with a key that is held: %v", err)
+		}
+		began := make(chan uint64, 1)
+		waits := start(t, two, kapi.Spec{Keys: []string{"b"}, Wait: -1, DismissFailed: true}, func(_ context.Context, h kapi.Handle) error {
+			began <- h.Fence()
+			return nil
+		})
+		if waits.Status != kapi.StatusPending || waits.WaitsFor == nil || waits.WaitsFor.Action != a.ID {
+			t.Errorf("one that waits: %+v", waits)
+		}
+		if _, err := two.Cancel(t.Context(), a.ID, "somebody"); err != nil {
+			t.Fatal(err)
+		}
+		asked := time.Now()
+		var by *kapi.CancelledError
+		if err := <-cause; !errors.As(err, &by) || by.By != "somebody" || time.Since(asked) > 2*time.Second {
+			t.Errorf("cancelled with %v after %v", err, time.Since(asked))
+		}
+		if fence := <-began; fence <= a.Seq { // it has dismissed the failed one
+			t.Errorf("it began with fence %d, after %d", fence, a.Seq)
+		}
+	})
+}
+
+// A light peer whose own transaction hangs still sees what others change.
+func TestLightPeerSeesWhileItHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newUnkept(t)
+		one, two := openLight(t, s, peer.Options{StoreTimeout: time.Hour}), openLight(t, s, peer.Options{})
+		stopped := make(chan struct{})
+		a := start(t, one, kapi.Spec{}, func(ctx context.Context, _ kapi.Handle) error {
+			<-ctx.Done()
+			close(stopped)
+			return ctx.Err()
+		})
+		release := make(chan struct{})
+		var hung atomic.Bool
+		s.setBefore(func(method string) error {
+			if method == "Commit" && hung.CompareAndSwap(false, true) {
+				<-release
+			}
+			return nil
+		})
+		late := make(chan error, 1)
+		go func() {
+			_, err := one.Start(t.Context(), kapi.Spec{Title: "late"}, untilStopped)
+			late <- err
+		}()
+		synctest.Wait()
+		if _, err := two.Cancel(t.Context(), a.ID, "somebody"); err != nil {
+			t.Fatal(err)
+		}
+		<-stopped
+		close(release)
+		if err := <-late; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// An action that somebody has given up is lost to its runner.
+func TestLightPeerLosesItsAction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newUnkept(t)
+		one, two := openLight(t, s, peer.Options{Grace: -1}), openLight(t, s, peer.Options{})
+		impacted, cause := make(chan error, 1), make(chan error, 1)
+		a := start(t, one, kapi.Spec{}, func(ctx context.Context, h kapi.Handle) error {
+			impacted <- h.Impacted("x")
+			<-ctx.Done()
+			cause <- context.Cause(ctx)
+			return ctx.Err()
+		})
+		if err := <-impacted; err != nil {
+			t.Fatal(err)
+		}
+		if _, err := two.GiveUp(t.Context(), a.ID, "somebody"); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-cause; !errors.Is(err, kapi.ErrGivenUp) {
+			t.Errorf("given up: %v", err)
+		}
+	})
+}
