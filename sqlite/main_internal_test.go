@@ -44,6 +44,7 @@ func runChild(name string, args []string) error {
 		"crash":     roleCrash,
 		"keep":      roleKeep,
 		"mover":     roleMover,
+		"run":       roleRun,
 	}
 	role := roles[name]
 	if role == nil || len(args) != 1 {

@@ -11,18 +11,28 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-func testRenew(t *testing.T, b Backend) {
+func testRenew(t *testing.T, b Backend) { renew(t, b, false) }
+
+// testRenewOwn: the same of the runner that the process itself is.
+func testRenewOwn(t *testing.T, b Backend) { renew(t, b, true) }
+
+func renew(t *testing.T, b Backend, own bool) {
 	stores := b.handles(t, 2)
 	insert(t, stores[0], bare("a"))
 	want := runnerRecord("r")
 	for beat := uint64(1); beat <= 3; beat++ {
 		before := time.Now().UnixMilli()
-		want.HeardAt = before
+		want.HeardAt, want.Own = before, own
 		if err := stores[0].Renew(within(t), want); err != nil {
 			t.Fatalf("Renew: %v", err)
 		}
 		got := runnersOf(t, stores[1], "r")["r"]
-		// A store may set HeardAt by its own clock or the runner's, as it is for display.
+		if want.Own = false; own && got.Lock == store.LockFree {
+			t.Error("its lock is free")
+		} else if own {
+			got.Lock = want.Lock
+		}
+		// A store may set HeardAt by its own clock or by the runner's: it is for display.
 		if got.HeardAt < before-1000 || got.HeardAt > time.Now().UnixMilli()+1000 {
 			t.Errorf("HeardAt is %d after a renewal at %d", got.HeardAt, before)
 		}
@@ -53,10 +63,15 @@ func testRenew(t *testing.T, b Backend) {
 	}
 }
 
-// testRenewsWork: what a runner records of its processes may change while it runs.
-func testRenewsWork(t *testing.T, b Backend) {
+// testRenewsWork: what a runner records of its processes changes while it runs.
+func testRenewsWork(t *testing.T, b Backend) { renewsWork(t, b, false) }
+
+func testRenewsOwnWork(t *testing.T, b Backend) { renewsWork(t, b, true) }
+
+func renewsWork(t *testing.T, b Backend, own bool) {
 	stores := b.handles(t, 2)
 	r := runnerRecord("r")
+	r.Own = own
 	for _, work := range []string{r.Work, "", `{"b":{}}`} {
 		r.Work = work
 		if err := stores[0].Renew(within(t), r); err != nil {
@@ -123,6 +138,69 @@ func testObservations(t *testing.T, b Backend) {
 	purge(t, stores[1], time.Now().UnixMilli()+30*60_000, 10, 1)
 	want(stores[0], "boot 1", other) // the silent one is deleted with its observations
 	want(stores[0], "boot 2")
+}
+
+// testOwnRunner: renewals by themselves and in transactions are counted together, by all who count, and one that
+// is renewed is not forgotten; or it is there again with the next renewal.
+func testOwnRunner(t *testing.T, b Backend) {
+	stores := b.handles(t, 2)
+	runner := runnerRecord("r")
+	runner.Own = true
+	beat := uint64(0)
+	counts := func(what string) {
+		t.Helper()
+		beat++
+		for _, s := range stores {
+			if got := runnersOf(t, s, "r")["r"].Beat; got != beat {
+				t.Errorf("%s: its Beat is %d, want %d", what, got, beat)
+			}
+			if l := load(t, s, store.Batch{Runners: []string{"r"}}); l.Beats["r"] != beat {
+				t.Errorf("%s: in a transaction its Beat is %d, want %d", what, l.Beats["r"], beat)
+			}
+		}
+	}
+	renew := func() {
+		t.Helper()
+		if err := stores[0].Renew(within(t), runner); err != nil {
+			t.Fatalf("Renew: %v", err)
+		}
+	}
+	for round := range 3 {
+		mustCommit(t, stores[0], batch{insert: []store.Record{by(bare(string(rune('a'+round))), "r")}, runner: &runner})
+		counts("a transaction")
+		for range 3 {
+			renew()
+			counts("a renewal")
+		}
+		runner.Lease += time.Second
+		renew()
+		counts("another lease")
+	}
+
+	all := runnersOf(t, stores[1], "r")
+	insert(t, stores[1], ended(bare("old"), kapi.StatusCompleted, 1), ended(bare("older"), kapi.StatusCompleted, 1))
+	purge(t, stores[1], all["r"].HeardAt, 1, 1)
+	if got := runnersOf(t, stores[1], "r")["r"].Beat; got != beat {
+		t.Errorf("after a purge its Beat is %d, want %d", got, beat)
+	}
+
+	idle := runnerRecord("idle")
+	idle.Own = true
+	for range 2 {
+		if err := stores[1].Renew(within(t), idle); err != nil {
+			t.Fatalf("Renew: %v", err)
+		}
+	}
+	purge(t, stores[0], time.Now().UnixMilli()+60_000, 1, 1)
+	if all := runnersOf(t, stores[0], "idle"); len(all) != 0 {
+		t.Errorf("nothing names it, and it is there: %v", all)
+	}
+	if err := stores[1].Renew(within(t), idle); err != nil {
+		t.Fatalf("Renew: %v", err)
+	}
+	if all := runnersOf(t, stores[0], "idle"); len(all) != 1 {
+		t.Errorf("it was forgotten, and renewed, and there is %v", all)
+	}
 }
 
 func testRunnerInCommit(t *testing.T, b Backend) {
