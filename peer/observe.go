@@ -19,6 +19,8 @@ type watched struct {
 	handedOn time.Duration
 	// heard: this peer has itself seen a renewal.
 	heard bool
+	// toldHeld: that its lock was seen held was handed on.
+	toldHeld bool
 }
 
 // measureSilence says of each runner for how long it is silent. What others have watched counts for a
@@ -26,14 +28,14 @@ type watched struct {
 func (s *sweeper) measureSilence(known map[string]*examined) error {
 	o := s.opts
 	seen := make(map[string]watched, len(known))
-	var unknown []string // to this peer, and to the kernel
+	var unknown []string // to this peer, and to the kernel; or it may have been told already that its lock was held
 	for id, x := range known {
 		w, ok := s.watched[id]
-		if !ok && !x.stands() && !s.startOver {
+		if !ok && (!x.stands() && !s.startOver || s.tellsHeld(x) || x.Life == rules.LifeUnknown && x.record.Lock == store.LockFree) {
 			unknown = append(unknown, id)
 		}
 		if !ok || w.beat != x.Beat {
-			w = watched{beat: x.Beat, since: o.sinceBoot(), heard: ok} // now, which is after the beat was read
+			w = watched{beat: x.Beat, since: o.sinceBoot(), heard: ok, toldHeld: w.toldHeld} // now, which is after the beat was read
 		}
 		seen[id] = w
 	}
@@ -42,7 +44,12 @@ func (s *sweeper) measureSilence(known map[string]*examined) error {
 		return err
 	}
 	for _, before := range handed {
-		if w := seen[before.Runner]; w.beat == before.Beat {
+		w := seen[before.Runner]
+		if before.Held {
+			w.toldHeld, s.locked[before.Runner] = true, true
+			seen[before.Runner] = w
+		}
+		if w.beat == before.Beat && !s.startOver {
 			w.since -= rules.SilentAt(before, w.since, o.awake(), known[before.Runner].Lease)
 			w.handedOn = before.SinceBoot
 			seen[before.Runner] = w
@@ -52,8 +59,19 @@ func (s *sweeper) measureSilence(known map[string]*examined) error {
 	for id, x := range known {
 		x.Silent = now - seen[id].since
 	}
+	for id := range s.locked {
+		if known[id] == nil {
+			delete(s.locked, id)
+		}
+	}
 	s.watched = seen
 	return nil
+}
+
+// tellsHeld reports whether others need to know that a runner's lock was seen held: to those to whom its boot id is
+// a stranger's too, nothing else would prove its death.
+func (s *sweeper) tellsHeld(x *examined) bool {
+	return x.record.Lock == store.LockHeld && !s.sameBoot(x.record)
 }
 
 // stands reports whether silence proves nothing of a runner: the kernel says that it lives.
@@ -80,6 +98,7 @@ func (s *sweeper) remember(known map[string]*examined) error {
 	for id, x := range known {
 		w := s.watched[id]
 		switch {
+		case s.tellsHeld(x) && !w.toldHeld:
 		case x.stands(), w.handedOn != 0 && now-w.handedOn < x.Lease/3:
 			continue
 		case w.heard && now-w.since < x.Lease: // it is not silent
@@ -87,6 +106,7 @@ func (s *sweeper) remember(known map[string]*examined) error {
 		}
 		news = append(news, store.Observation{
 			Runner: id, Beat: w.beat, Clock: s.clock, Silent: now - w.since, SinceBoot: now, Awake: awake,
+			Held: s.locked[id],
 		})
 	}
 	if len(news) == 0 {
@@ -104,7 +124,7 @@ func (s *sweeper) remember(known map[string]*examined) error {
 	s.startOver = false
 	for _, o := range news {
 		w := s.watched[o.Runner]
-		w.handedOn = now
+		w.handedOn, w.toldHeld = now, w.toldHeld || o.Held
 		s.watched[o.Runner] = w
 	}
 	return nil

@@ -40,6 +40,9 @@ type sweeper struct {
 	// looking is held by a look: the loop's, or that of a start which is about to be refused.
 	looking chan struct{}      // holds one
 	watched map[string]watched // by runner
+	// locked are the runners whose locks were seen held, by this peer or another with the same clock: on
+	// this kernel, that is. An outage takes nothing from that.
+	locked map[string]bool
 	// startOver is set while what was watched before, here or elsewhere, counts for nothing: there was
 	// an outage, or this peer was stopped.
 	startOver bool
@@ -56,6 +59,7 @@ func (s *sweeper) init() {
 	s.first = make(chan struct{})
 	s.looking = make(chan struct{}, 1)
 	s.watched = map[string]watched{}
+	s.locked = map[string]bool{}
 	s.asked = map[string][]proc.Ref{}
 	s.lastLook = s.opts.sinceBoot()
 	s.lastPurge = s.lastLook
@@ -125,6 +129,7 @@ func (s *sweeper) look() {
 	if len(others) == 0 {
 		clear(s.watched)
 		clear(s.asked)
+		clear(s.locked)
 		return
 	}
 	runners, err := s.readRunners(others)

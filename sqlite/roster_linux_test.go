@@ -108,10 +108,28 @@ func TestLockProvesLife(t *testing.T) {
 	if got := runnerOf(t, s, first).Lock; got != store.LockFree {
 		t.Errorf("it was killed, and its lock is %v", got)
 	}
-	closed.tell("close")
+	closed.send("close")
 	closed.expect("closed")
 	if got := runnerOf(t, s, second).Lock; got == store.LockHeld {
 		t.Error("it is closed, and has its lock")
+	}
+}
+
+// TestLocksKeptElsewhere: on a file system that others may keep the locks of, as virtual machines share them, one that
+// is held proves life, and one that is free nothing.
+func TestLocksKeptElsewhere(t *testing.T) {
+	path := newPath(t)
+	s := openFor(t, path)
+	runner, id := startRunner(t, path)
+	runnerOf(t, s, id)
+	s.roster.open.remote = true
+	if got := runnerOf(t, s, id).Lock; got != store.LockHeld {
+		t.Errorf("it lives, and its lock is %v", got)
+	}
+	_ = runner.cmd.Process.Kill()
+	_ = runner.cmd.Wait()
+	if got := runnerOf(t, s, id).Lock; got != store.LockUnknown {
+		t.Errorf("its lock is %v, and that is another's word", got)
 	}
 }
 
