@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"errors"
+	"os"
 	"sync"
 	"time"
 
@@ -320,6 +321,32 @@ func (l *look) forget(id string, at place) {
 	if l.see(id, at).found {
 		_ = l.in.wipe(at.number)
 	}
+}
+
+// LockWork returns a file, open for reading only, that holds a lock of this process's runner until every process that
+// has inherited it has closed it or ended: for the commands which do its work, so that others see that
+// it goes on, whatever becomes of the runner. It is nil if the runner has no slot. The caller closes it.
+func (s *Store) LockWork() *os.File {
+	file := s.now()
+	s.roster.mu.Lock()
+	defer s.roster.mu.Unlock()
+	o := &s.roster.own
+	if file == nil || o.number == 0 {
+		return nil
+	}
+	var f *os.File
+	err := file.rights.do(func() (err error) {
+		f, err = o.in.openShared(file.path + runnersName)
+		return err
+	})
+	if err != nil {
+		return nil
+	}
+	if lockByte(f, workLocks+o.number, lockShares) != nil {
+		_ = f.Close()
+		return nil
+	}
+	return f
 }
 
 // Depart implements store.Roster.

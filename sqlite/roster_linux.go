@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,4 +80,22 @@ func factsOfFile(f *os.File) (facts, error) {
 // keepForGood keeps the open file description of a file, and the locks that it has, until this process ends.
 func keepForGood(f *os.File) {
 	_, _ = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+}
+
+// openShared opens the file of slots once more, for reading only.
+func (s *slotFile) openShared(path string) (*os.File, error) {
+	folder, err := openFolder(path)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(folder)
+	fd, err := unix.Openat(folder, filepath.Base(path), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), path)
+	if now, err := factsOfFile(f); err != nil || !now.same(s.facts) {
+		return nil, errors.Join(errRemoved, err, f.Close())
+	}
+	return f, nil
 }

@@ -186,7 +186,7 @@ func TestContainerLeavesWork(t *testing.T) {
 		}
 		return strings.Contains(stderr, "gone")
 	})
-	if seesAll(t) && !strings.Contains(said, "running: "+strconv.Itoa(worker)+" (sleep)") {
+	if seesAll(t) && !strings.Contains(said, "still running, probably: "+strconv.Itoa(worker)+" (sleep)") {
 		t.Errorf("of the worker %d it says %q", worker, said)
 	}
 	if err := syscall.Kill(worker, syscall.SIGKILL); err != nil {
@@ -198,6 +198,41 @@ func TestContainerLeavesWork(t *testing.T) {
 			return code == 0
 		})
 	}
+}
+
+// TestWorkIsLocked: kapi is killed and its command lives. Who sees no process of either, from a container,
+// knows by the lock that it goes on, and when it has ended no longer says so.
+func TestWorkIsLocked(t *testing.T) {
+	t.Parallel()
+	k := install(t, buildKapi(t))
+	long := strconv.FormatInt(1_000_000*int64(os.Getpid()%2000)+10_000+sleeps.Add(1), 10)
+	run := k.start("run", "--key", "k", "--release-on-failure", "--leave-running", "--", "sh", "-c", "exec >/dev/null 2>&1 env -i sleep "+long)
+	run.gather()
+	worker := 0
+	kapitest.Eventually(t, "the worker is there", func() bool {
+		worker = workerOf(t, run.pid(), "sleep", long)
+		return worker != 0
+	})
+	t.Cleanup(func() { _ = syscall.Kill(worker, syscall.SIGKILL) })
+	run.kill()
+	from := func() string {
+		argv := append(elsewhere(), k.binary, "run", "--store", k.store, "--key", "k", "--", "true")
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Env = k.env
+		p := start(t, cmd)
+		p.gather()
+		if code := p.wait(); code != 75 {
+			t.Fatalf("a start exits with %d: %s", code, p.stderr)
+		}
+		return p.stderr.String()
+	}
+	kapitest.Eventually(t, "it is known to go on", func() bool { return strings.Contains(from(), "is gone; what it started is still running") })
+	_ = syscall.Kill(worker, syscall.SIGKILL)
+	kapitest.Eventually(t, "it isn't known any more", func() bool { return strings.Contains(from(), "can't be seen from here") })
+	kapitest.Eventually(t, "the key is free to those who see", func() bool {
+		_, _, code := k.run("run", "--key", "k", "--", "true")
+		return code == 0
+	})
 }
 
 // TestTwoUsers: users who share a store, and aren't shown each other's processes, see by the lock who lives.

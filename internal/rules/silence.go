@@ -145,8 +145,11 @@ func (ev Evidence) death() string {
 
 // goesOn says what is left of a dead runner for certain.
 func (ev Evidence) goesOn() string {
-	if len(ev.Remains.Sure) > 0 {
+	switch {
+	case len(ev.Remains.Sure) > 0:
 		return ev.leftBehind("still running: ", ev.Remains.Sure)
+	case len(ev.Remains.Maybe) > 0:
+		return ev.leftBehind("still running, probably: ", ev.Remains.Maybe)
 	}
 	return cutState(fmt.Sprintf("its runner (process %d on %s) is gone; what it started is still running", ev.PID, ev.Host))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	osexec "os/exec"
 	"path/filepath"
 	"testing"
 
@@ -131,6 +132,58 @@ func TestLocksKeptElsewhere(t *testing.T) {
 	if got := runnerOf(t, s, id).Lock; got != store.LockUnknown {
 		t.Errorf("its lock is %v, and that is another's word", got)
 	}
+}
+
+// TestWorkLock: what has inherited the lock of a runner's work shows that it goes on, whether the runner is there
+// or not, and its slot is given to nobody.
+func TestWorkLock(t *testing.T) {
+	path := newPath(t)
+	s, other := openAt(t, path), openFor(t, path)
+	if s.LockWork() != nil {
+		t.Error("without a runner there is a lock")
+	}
+	mustRun(t, s, "r")
+	working := func(want bool) {
+		t.Helper()
+		for _, s := range []*Store{s, other} {
+			if got := runnerOf(t, s, "r"); got.Working != want {
+				t.Errorf("working: %v", got.Working)
+			}
+		}
+	}
+	working(false)
+	f := s.LockWork()
+	if f == nil {
+		t.Fatal("there is no lock")
+	}
+	working(true)
+	if _, err := f.WriteAt([]byte("x"), 0); err == nil {
+		t.Error("whoever inherits it may write to it")
+	}
+	heir := osexec.Command("sleep", "600")
+	heir.ExtraFiles = []*os.File{f}
+	must(t, heir.Start())
+	must(t, f.Close())
+	working(true)
+	s.Depart(store.DepartUnsettled)
+	closeStore(t, s)
+	s = other
+	if got := runnerOf(t, other, "r"); !got.Working || got.Lock != store.LockFree {
+		t.Errorf("without its runner it is %+v", got)
+	}
+	mustInsert(t, other, "a")
+	forgetRunners(t, other)
+	for i := range 10 {
+		next := openAt(t, path)
+		mustRun(t, next, fmt.Sprint("next", i))
+		if runnerOf(t, other, fmt.Sprint("next", i)).Working {
+			t.Error("another's work is taken for the runner's")
+		}
+		next.Depart(store.DepartSettled)
+		closeStore(t, next)
+	}
+	_ = heir.Process.Kill()
+	_ = heir.Wait()
 }
 
 // TestWorkOutlivesClose: a process whose work goes on although its store is closed is alive until it ends.
