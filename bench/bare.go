@@ -287,6 +287,10 @@ func (b *bare) bindRunner(stmt *sqlite.Stmt, now int64) {
 	stmt.BindText(5, "pid:[4026531836]")
 	stmt.BindInt64(6, now)
 	stmt.BindInt64(7, 15000)
-	stmt.BindInt64(8, now)
-	stmt.BindText(9, "")
+	stmt.BindInt64(8, 1)
+	stmt.BindInt64(9, now)
+	stmt.BindText(10, "")
+	stmt.BindInt64(11, 1)
+	stmt.BindInt64(12, now)
+	stmt.BindInt64(13, 15000)
 }

@@ -15,8 +15,9 @@ const (
 		exit_code = ?, fence = ?, flags = ?, silence = ?, waits = ?, ticket = ?, waits_for = ? WHERE id = ?`
 	insertKey    = `INSERT INTO keys (key, action) VALUES (?, ?)`
 	deleteKey    = `DELETE FROM keys WHERE key = ?`
-	upsertRunner = `INSERT INTO runners (id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work)
-		VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET beat = beat + 1, heard_at = excluded.heard_at, lease_ms = excluded.lease_ms,
-			work = excluded.work`
+	upsertRunner = `INSERT INTO runners (id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work,
+			slot, slot_file, slot_lease_ms)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET beat = beat + excluded.beat, heard_at = excluded.heard_at, lease_ms = excluded.lease_ms,
+			work = excluded.work, slot = excluded.slot, slot_file = excluded.slot_file, slot_lease_ms = excluded.slot_lease_ms`
 )

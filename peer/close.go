@@ -6,6 +6,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/rules"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // Close stops the peer in order: no more starts, every operation is asked to stop (its
@@ -23,6 +24,7 @@ func (p *Peer) Close() error {
 		h.cancel(kapi.ErrStopped)
 	}
 	p.ops.await(p.opts.Grace)
+	settled := len(p.ops.all()) == 0
 	p.abandon()
 	p.settleUnconfirmed()
 	if p.sweep.keeps() { // else the keeper does it
@@ -32,7 +34,22 @@ func (p *Peer) Close() error {
 	p.cancel(kapi.ErrClosed)
 	p.served.Wait()
 	p.view.cutAll(kapi.ErrClosed)
+	p.depart(settled)
 	return p.store.Close()
+}
+
+// depart tells the store what this process leaves. settled: all operations had ended in time.
+func (p *Peer) depart(settled bool) {
+	how := store.DepartUnsettled
+	switch {
+	case len(p.ops.all()) > 0: // or one has just ended
+		how = store.DepartWorking
+	case settled && len(p.ops.leftUnsaid()) == 0 && !p.ops.anyDoubt():
+		how = store.DepartSettled
+	}
+	if s, ok := p.store.(store.Roster); ok {
+		s.Depart(how)
+	}
 }
 
 // settleUnconfirmed ends what was started here without anybody knowing: once this process has gone

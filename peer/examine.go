@@ -85,8 +85,11 @@ func (x *examined) remains(id string) proc.Remains {
 		return proc.Remains{Hidden: x.record.Work != ""} // by a newer kapi, perhaps
 	}
 	work, ok := x.work.of(id)
-	if !ok {
+	switch {
+	case !ok:
 		return proc.Remains{}
+	case x.abroad:
+		return x.table.RemainsAbroad(work, x.record.PIDNamespace)
 	}
 	return x.table.Remains(work)
 }
@@ -96,6 +99,8 @@ type examined struct {
 	rules.Evidence
 	record *store.RunnerRecord
 	work   runnerWork
+	// abroad: it is, or was, in another PID namespace, so that its pids mean nothing here.
+	abroad bool
 	// table, of a runner that is gone, is where its remains are looked for.
 	table *proc.Table
 }
@@ -115,13 +120,20 @@ func (s *sweeper) examineAll(w *watching, entries []*entry, runners []store.Runn
 		if r == nil { // forgotten by the store: only its silence can be judged
 			r = &store.RunnerRecord{ID: id, Host: e.Runner.Host, PID: e.Runner.PID, HeardAt: e.Runner.HeardAt}
 		}
-		known[id] = &examined{Evidence: s.examine(r), record: r, work: workOf(r)}
+		known[id] = &examined{
+			Evidence: s.examine(r), record: r, work: workOf(r),
+			abroad: r.PIDNamespace == "" || r.PIDNamespace != s.self.PIDNamespace,
+		}
+	}
+	for id, x := range known {
+		s.judgeLock(id, x)
 	}
 	if err := s.measureSilence(w, known); err != nil {
 		return nil, err
 	}
-	for _, x := range known {
-		if s.restarted(x) {
+	for id, x := range known {
+		s.judgeLock(id, x) // others may have seen it held
+		if x.Life == rules.LifeUnknown && s.restarted(x) {
 			x.Life, x.Restarted = rules.LifeGone, true
 		}
 	}
@@ -136,7 +148,7 @@ func (s *sweeper) examine(r *store.RunnerRecord) rules.Evidence {
 	ev := rules.Evidence{
 		Host: r.Host, PID: r.PID, HeardAt: r.HeardAt, Beat: r.Beat,
 		Lease: r.Lease, GiveUp: s.opts.GiveUp,
-		Life: lifeOf(id),
+		Life: lifeOf(id), Working: r.Working,
 	}
 	if ev.Lease == 0 {
 		ev.Lease = s.opts.Lease
@@ -144,6 +156,28 @@ func (s *sweeper) examine(r *store.RunnerRecord) rules.Evidence {
 	ev.GiveUp = max(ev.GiveUp, ev.Lease)
 	ev.Stopped = ev.Life == rules.LifeAlive && id.Stopped()
 	return ev
+}
+
+// judgeLock says what the runner's lock proves of a process that can't be looked at. Whoever holds it is alive,
+// whatever machine it is on. If it is free the runner is dead, provided that it is this kernel which would know: the
+// runner had the boot id of this process, or its lock was seen here when it was held.
+func (s *sweeper) judgeLock(id string, x *examined) {
+	switch x.record.Lock {
+	case store.LockHeld:
+		s.locked[id] = true
+		if x.Life == rules.LifeUnknown {
+			x.Life, x.Unseen = rules.LifeAlive, true
+		}
+	case store.LockFree:
+		if x.Life == rules.LifeUnknown && (s.sameBoot(x.record) || s.locked[id]) {
+			x.Life = rules.LifeGone
+		}
+	}
+}
+
+// sameBoot reports whether a runner has shown the boot id of this process's.
+func (s *sweeper) sameBoot(r *store.RunnerRecord) bool {
+	return r.BootID != "" && r.BootID == s.self.BootID
 }
 
 // lifeOf says what can be proven of a process, in the rules' words.

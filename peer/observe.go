@@ -19,6 +19,8 @@ type watched struct {
 	handedOn time.Duration
 	// heard: this peer has itself seen a renewal.
 	heard bool
+	// toldHeld: that its lock was seen held was handed on.
+	toldHeld bool
 }
 
 // A watching is what a peer has watched without a break.
@@ -42,14 +44,14 @@ func (w *watching) forget() {
 func (s *sweeper) measureSilence(before *watching, known map[string]*examined) error {
 	o := s.opts
 	seen := make(map[string]watched, len(known))
-	var unknown []string // to this peer, and to the kernel
+	var unknown []string // to this peer, and to the kernel; or it may have been told already that its lock was held
 	for id, x := range known {
 		w, ok := before.seen[id]
-		if !ok && !x.stands() && !before.startOver {
+		if !ok && (!x.stands() && !before.startOver || s.tellsHeld(x) || x.Life == rules.LifeUnknown && x.record.Lock == store.LockFree) {
 			unknown = append(unknown, id)
 		}
 		if !ok || w.beat != x.Beat {
-			w = watched{beat: x.Beat, since: o.sinceBoot(), heard: ok} // now, which is after the beat was read
+			w = watched{beat: x.Beat, since: o.sinceBoot(), heard: ok, toldHeld: w.toldHeld} // now, which is after the beat was read
 		}
 		seen[id] = w
 	}
@@ -58,7 +60,12 @@ func (s *sweeper) measureSilence(before *watching, known map[string]*examined) e
 		return err
 	}
 	for _, by := range handed {
-		if w := seen[by.Runner]; w.beat == by.Beat {
+		w := seen[by.Runner]
+		if by.Held {
+			w.toldHeld, s.locked[by.Runner] = true, true
+			seen[by.Runner] = w
+		}
+		if w.beat == by.Beat && !before.startOver {
 			w.since -= rules.SilentAt(by, w.since, o.awake(), known[by.Runner].Lease)
 			w.handedOn = by.SinceBoot
 			seen[by.Runner] = w
@@ -70,6 +77,12 @@ func (s *sweeper) measureSilence(before *watching, known map[string]*examined) e
 	}
 	before.seen = seen
 	return nil
+}
+
+// tellsHeld reports whether others need to know that a runner's lock was seen held: to those to whom its boot id is
+// a stranger's too, nothing else would prove its death.
+func (s *sweeper) tellsHeld(x *examined) bool {
+	return x.record.Lock == store.LockHeld && !s.sameBoot(x.record)
 }
 
 // stands reports whether silence proves nothing of a runner: the kernel says that it lives.
@@ -96,6 +109,7 @@ func (s *sweeper) remember(watching *watching, known map[string]*examined) error
 	for id, x := range known {
 		w := watching.seen[id]
 		switch {
+		case s.tellsHeld(x) && !w.toldHeld:
 		case x.stands(), w.handedOn != 0 && now-w.handedOn < x.Lease/3:
 			continue
 		case w.heard && now-w.since < x.Lease: // it is not silent
@@ -103,6 +117,7 @@ func (s *sweeper) remember(watching *watching, known map[string]*examined) error
 		}
 		news = append(news, store.Observation{
 			Runner: id, Beat: w.beat, Clock: s.clock, Silent: now - w.since, SinceBoot: now, Awake: awake,
+			Held: s.locked[id],
 		})
 	}
 	if len(news) == 0 {
@@ -120,7 +135,7 @@ func (s *sweeper) remember(watching *watching, known map[string]*examined) error
 	watching.startOver = false
 	for _, o := range news {
 		w := watching.seen[o.Runner]
-		w.handedOn = now
+		w.handedOn, w.toldHeld = now, w.toldHeld || o.Held
 		watching.seen[o.Runner] = w
 	}
 	return nil

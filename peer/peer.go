@@ -67,7 +67,7 @@ func open(ctx context.Context, s store.Store, options Options) (*Peer, error) {
 		self: store.RunnerRecord{
 			ID: newID(), Host: me.Host, PID: me.PID,
 			BootID: me.BootID, PIDNamespace: me.PIDNamespace, StartTime: me.StartTime,
-			Lease: opts.Lease,
+			Lease: opts.Lease, Own: true,
 		},
 		faults: fault.From(ctx),
 		closed: make(chan struct{}),

@@ -44,6 +44,9 @@ type sweeper struct {
 	// keeping is set while this peer is the keeper. watching is what it has watched since.
 	keeping  bool
 	watching watching
+	// locked are the runners whose locks were seen held, by this peer or another with the same clock: on
+	// this kernel, that is. An outage doesn't change that.
+	locked map[string]bool
 	// asked has the survivors that were asked to end, by action; once is enough.
 	asked map[string][]proc.Ref
 	// lastLook is when the sweeper last looked; a gap means that it did not watch.
@@ -58,6 +61,7 @@ func (s *sweeper) init() {
 	s.begin = sync.OnceFunc(func() { close(s.begun) })
 	s.looking = make(chan struct{}, 1)
 	s.watching = newWatching()
+	s.locked = map[string]bool{}
 	s.asked = map[string][]proc.Ref{}
 	s.lastLook = s.opts.sinceBoot()
 	s.lastPurge = s.lastLook
@@ -157,10 +161,17 @@ func (s *sweeper) look() {
 	if len(others) == 0 {
 		clear(s.watching.seen)
 		clear(s.asked)
+		clear(s.locked)
 		return
 	}
 	if s.judgeAll(&s.watching, others) != nil {
 		s.watching.forget() // an outage of the store kills nobody
+		return
+	}
+	for id := range s.locked {
+		if _, known := s.watching.seen[id]; !known {
+			delete(s.locked, id)
+		}
 	}
 }
 

@@ -24,8 +24,9 @@ func TestModes(t *testing.T) {
 		was := unix.Umask(umask)
 		s := openFor(t, path)
 		mustInsert(t, s, "a")
+		mustRun(t, s, "r")
 		unix.Umask(was)
-		for _, end := range []string{"", "-wal", "-shm", "-wake"} {
+		for _, end := range []string{"", "-wal", "-shm", "-wake", "-runners"} {
 			info, err := os.Stat(path + end)
 			if err != nil {
 				t.Fatal(err)

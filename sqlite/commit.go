@@ -16,10 +16,11 @@ const (
 	updateHead   = `UPDATE head SET seq = ?`
 	insertKey    = `INSERT INTO keys (key, action) VALUES (?, ?)`
 	deleteKey    = `DELETE FROM keys WHERE key = ?`
-	upsertRunner = `INSERT INTO runners (id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work)
-		VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET beat = beat + 1, heard_at = excluded.heard_at, lease_ms = excluded.lease_ms,
-			work = excluded.work`
+	upsertRunner = `INSERT INTO runners (id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work,
+			slot, slot_file, slot_lease_ms)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET beat = beat + excluded.beat, heard_at = excluded.heard_at, lease_ms = excluded.lease_ms,
+			work = excluded.work, slot = excluded.slot, slot_file = excluded.slot_file, slot_lease_ms = excluded.slot_lease_ms`
 )
 
 // Commit implements store.Store.
@@ -32,7 +33,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 		if b.Again != nil {
 			b = b.Again()
 		}
-		loaded, err := load(c, b)
+		loaded, err := s.load(f, c, b)
 		if err == nil {
 			loaded.NoStarts, err = f.mayStart(c)
 		}
@@ -47,7 +48,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 		if w.Empty() {
 			return false, nil
 		}
-		return true, save(c, w)
+		return true, s.save(f, c, w)
 	})
 	if wrote && in.wake != nil {
 		in.wake.touch(mark{head.Epoch, head.Seq})
@@ -60,7 +61,10 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 
 // Renew implements store.Store.
 func (s *Store) Renew(ctx context.Context, r store.RunnerRecord) error {
-	_, err := s.write(ctx, func(c *sqlite.Conn) (bool, error) { return true, saveRunner(c, r) })
+	if s.renewInSlot(r) {
+		return nil
+	}
+	_, err := s.writeIn(ctx, func(f *file, c *sqlite.Conn) (bool, error) { return true, s.saveRunner(f, c, r) })
 	return err
 }
 
@@ -100,6 +104,7 @@ func (s *Store) tryWrite(ctx context.Context, moved bool, f func(*file, *sqlite.
 	if err := file.admit(c); err != nil {
 		return false, s.fail(err)
 	}
+	s.roster.begin()
 	wrote, err := f(file, c)
 	if err != nil || !wrote {
 		return false, s.fail(err)
@@ -107,6 +112,7 @@ func (s *Store) tryWrite(ctx context.Context, moved bool, f func(*file, *sqlite.
 	if err := step(c, "COMMIT"); err != nil {
 		return false, s.fail(err)
 	}
+	s.roster.committed(file)
 	return true, nil
 }
 
@@ -120,7 +126,7 @@ func (f *file) mayStart(c *sqlite.Conn) (refusal, err error) {
 	return refusal, err
 }
 
-func load(c *sqlite.Conn, b store.Batch) (l store.Loaded, err error) {
+func (s *Store) load(f *file, c *sqlite.Conn, b store.Batch) (l store.Loaded, err error) {
 	if b.Light {
 		l, err = loadLight(c, b)
 	} else if l.Page, err = readFeed(c, b.Since); err == nil {
@@ -132,10 +138,14 @@ func load(c *sqlite.Conn, b store.Batch) (l store.Loaded, err error) {
 	if len(b.Runners) > 0 {
 		l.Beats = make(map[string]uint64, len(b.Runners))
 	}
+	slots := s.roster.look(f)
+	defer slots.done()
 	for _, id := range b.Runners {
 		err := each(c, selectBeat,
 			func(stmt *sqlite.Stmt) { stmt.BindText(1, id) },
-			func(stmt *sqlite.Stmt) { l.Beats[id] = uint64(stmt.ColumnInt64(0)) })
+			func(stmt *sqlite.Stmt) {
+				l.Beats[id] = uint64(stmt.ColumnInt64(0)) + slots.see(id, place{stmt.ColumnInt64(1), stmt.ColumnInt64(2)}).beat
+			})
 		if err != nil {
 			return l, err
 		}
@@ -144,7 +154,7 @@ func load(c *sqlite.Conn, b store.Batch) (l store.Loaded, err error) {
 	return l, err
 }
 
-func save(c *sqlite.Conn, w store.Writes) error {
+func (s *Store) save(f *file, c *sqlite.Conn, w store.Writes) error {
 	for i := range w.Insert {
 		if err := run(c, insertAction, func(stmt *sqlite.Stmt) { bindInsert(stmt, &w.Insert[i]) }); err != nil {
 			return err
@@ -173,7 +183,7 @@ func save(c *sqlite.Conn, w store.Writes) error {
 		}
 	}
 	for i := range w.Runners {
-		if err := saveRunner(c, w.Runners[i]); err != nil {
+		if err := s.saveRunner(f, c, w.Runners[i]); err != nil {
 			return err
 		}
 	}
@@ -185,7 +195,18 @@ func save(c *sqlite.Conn, w store.Writes) error {
 	return run(c, updateHead, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(w.Head)) })
 }
 
-func saveRunner(c *sqlite.Conn, r store.RunnerRecord) error {
+// outOfReach is a lease (ms) past which nobody looks.
+const outOfReach = 100 * 365 * 24 * 60 * 60 * 1000
+
+func (s *Store) saveRunner(f *file, c *sqlite.Conn, r store.RunnerRecord) error {
+	at, owed, err := s.roster.save(f, c, r)
+	if err != nil {
+		return err
+	}
+	lease, slotLease := r.Lease.Milliseconds(), int64(0)
+	if at.number != 0 {
+		lease, slotLease = outOfReach, lease // see schema/0008.sql
+	}
 	return run(c, upsertRunner, func(stmt *sqlite.Stmt) {
 		stmt.BindText(1, r.ID)
 		stmt.BindText(2, r.Host)
@@ -193,9 +214,13 @@ func saveRunner(c *sqlite.Conn, r store.RunnerRecord) error {
 		stmt.BindText(4, r.BootID)
 		stmt.BindText(5, r.PIDNamespace)
 		stmt.BindInt64(6, int64(r.StartTime))
-		stmt.BindInt64(7, r.Lease.Milliseconds())
-		stmt.BindInt64(8, time.Now().UnixMilli())
-		stmt.BindText(9, r.Work)
+		stmt.BindInt64(7, lease)
+		stmt.BindInt64(8, int64(1+owed))
+		stmt.BindInt64(9, time.Now().UnixMilli())
+		stmt.BindText(10, r.Work)
+		stmt.BindInt64(11, at.number)
+		stmt.BindInt64(12, at.file)
+		stmt.BindInt64(13, slotLease)
 	})
 }
 

@@ -63,6 +63,12 @@ func TestLocksStay(t *testing.T) {
 				t.Error(err)
 			}
 		},
+		"a slot, and looking at it": func() {
+			mustRun(t, s, "r")
+			runnerOf(t, s, "r")
+			must(t, os.Remove(path+"-runners"))
+			mustRun(t, s, "r")
+		},
 		"files that are given another mode": func() {
 			must(t, os.Chmod(path+"-wal", 0o644))
 			must(t, os.Chmod(path+"-shm", 0o644))

@@ -45,6 +45,7 @@ func runChild(name string, args []string) error {
 		"holder":    roleHolder,
 		"keep":      roleKeep,
 		"mover":     roleMover,
+		"run":       roleRun,
 	}
 	role := roles[name]
 	if role == nil || len(args) != 1 {

@@ -42,7 +42,7 @@ func TestMovedToASide(t *testing.T) {
 		"root's, all may write to the store":    {0o666, 0},
 		"another's, all may write to the store": {0o666, 60003},
 	} {
-		for _, end := range []string{"-wake", "-wal", "-shm", "-journal"} {
+		for _, end := range []string{"-wake", "-runners", "-wal", "-shm", "-journal"} {
 			path := strangersStore(t, c.mode, "a")
 			if end == "-shm" {
 				writeFile(t, path+"-wal", nil) // else SQLite doesn't look at it
@@ -76,6 +76,13 @@ func TestMovedToASideWhileOpen(t *testing.T) {
 	victim := filepath.Join(t.TempDir(), "victim")
 	writeFile(t, victim, []byte(secret))
 	rename(t, victim, path+"-wake")
+	writeFile(t, path+"-runners", []byte(secret))
+	for range 2 {
+		mustRun(t, s, "r") // it does without
+	}
+	if now, err := factsOf(path + "-runners"); err != nil || now.uid != 0 || string(readFile(t, path+"-runners")) != secret {
+		t.Errorf("PATH-runners belongs to %d (error: %v), and is %q", now.uid, err, readFile(t, path+"-runners"))
+	}
 	if _, err := s.keepWake(kapitest.Within(t)); err == nil || !strings.Contains(err.Error(), "is no file of the store's") {
 		t.Errorf("the wake file is taken (error: %v)", err)
 	}
@@ -87,12 +94,12 @@ func TestMovedToASideWhileOpen(t *testing.T) {
 // TestOwnFileUnderASidesName: a file of the owner's that has the name of one beside the store, and isn't,
 // isn't opened to those who may read the store.
 func TestOwnFileUnderASidesName(t *testing.T) {
-	for _, end := range []string{"-wake", "-wal"} {
+	for _, end := range []string{"-wake", "-runners", "-wal"} {
 		path := newPath(t)
 		makeStore(t, path, "a")
 		chmod(t, path, 0o644)
 		writeFile(t, path+end, []byte(secret))
-		openFor(t, path)
+		mustRun(t, openFor(t, path), "r")
 		if now, err := factsOf(path + end); err != nil || now.mode != 0o600 {
 			t.Errorf("PATH%s has mode %o (error: %v)", end, now.mode, err)
 		}
@@ -115,6 +122,7 @@ func TestMovedMeanwhile(t *testing.T) {
 		s, err := OpenWith(kapitest.Within(t), path, Options{Warn: func(string) {}})
 		if err == nil {
 			_, _ = insert(kapitest.Within(t), s, newEpoch())
+			_ = s.Renew(kapitest.Within(t), ownRunner(newEpoch()))
 			_ = s.Close()
 		}
 		now, err := f.Stat()
@@ -207,6 +215,14 @@ func TestForms(t *testing.T) {
 		{"-wake", mark{strings.Repeat("e", epochLength), 17}.text() + "x", false},
 		{"-wake", "hunter2 4711\n", false},
 		{"-wake", strings.Repeat("\x00", 64), false},
+		{"-runners", string(newHeader()), true},
+		{"-runners", string(newHeader()) + "x", true},
+		{"-runners", "", true},
+		{"-runners", strings.Repeat("\x00", 64), true},
+		{"-runners", string(newHeader()[:63]), false},
+		{"-runners", "x" + string(newHeader()[1:]), false},
+		{"-runners", string(newHeader()[:62]) + "x\n", false},
+		{"-runners", "hunter2 4711\n", false},
 		{"-wal", "\x37\x7f\x06\x82\x00\x2d\xe2\x18", true},
 		{"-wal", "\x37\x7f\x06\x83\x00\x2d\xe2\x18", true},
 		{"-wal", "\x37\x7f\x06\x84\x00\x2d\xe2\x18", false},

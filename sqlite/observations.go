@@ -10,11 +10,12 @@ import (
 )
 
 const (
-	selectObservation = `SELECT beat, silent, since_boot, awake FROM observations WHERE runner = ? AND clock = ?`
-	upsertObservation = `INSERT INTO observations (runner, clock, beat, silent, since_boot, awake)
-		VALUES (?, ?, ?, ?, ?, ?)
+	selectObservation = `SELECT beat, silent, since_boot, awake, held FROM observations WHERE runner = ? AND clock = ?`
+	upsertObservation = `INSERT INTO observations (runner, clock, beat, silent, since_boot, awake, held)
+		VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (runner, clock) DO UPDATE SET beat = excluded.beat, silent = excluded.silent,
-			since_boot = excluded.since_boot, awake = excluded.awake`
+			since_boot = excluded.since_boot, awake = excluded.awake,
+			held = excluded.held`
 )
 
 // Observed implements store.Store.
@@ -30,6 +31,7 @@ func (s *Store) Observed(ctx context.Context, clock string, runners []string) (a
 					all = append(all, store.Observation{
 						Runner: id, Clock: clock, Beat: uint64(stmt.ColumnInt64(0)), Silent: time.Duration(stmt.ColumnInt64(1)),
 						SinceBoot: time.Duration(stmt.ColumnInt64(2)), Awake: time.Duration(stmt.ColumnInt64(3)),
+						Held: stmt.ColumnBool(4),
 					})
 				})
 			if err != nil {
@@ -52,6 +54,7 @@ func (s *Store) Observe(ctx context.Context, seen []store.Observation) error {
 				stmt.BindInt64(4, int64(o.Silent))
 				stmt.BindInt64(5, int64(o.SinceBoot))
 				stmt.BindInt64(6, int64(o.Awake))
+				stmt.BindBool(7, o.Held)
 			})
 			if err != nil {
 				return false, err

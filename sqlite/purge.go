@@ -15,8 +15,9 @@ const (
 	deleteAction = `DELETE FROM actions WHERE seq = ?`
 	raisePurged  = `UPDATE head SET purged = max(purged, ?)`
 
-	deleteRunners = `DELETE FROM runners WHERE heard_at < ?
+	selectUnheard = `SELECT id, slot, slot_file FROM runners WHERE heard_at < ?
 		AND id NOT IN (SELECT runner FROM actions WHERE runner IS NOT NULL)`
+	deleteRunner       = `DELETE FROM runners WHERE id = ?`
 	deleteObservations = `DELETE FROM observations WHERE runner NOT IN (SELECT id FROM runners)`
 )
 
@@ -29,7 +30,7 @@ func (s *Store) Purge(ctx context.Context, r store.Retention) (purged int, err e
 	if err != nil || len(due) == 0 {
 		return 0, err
 	}
-	_, err = s.write(ctx, func(c *sqlite.Conn) (bool, error) {
+	_, err = s.writeIn(ctx, func(f *file, c *sqlite.Conn) (bool, error) {
 		due, err := readDue(c, r) // another process may have been faster
 		if err != nil || len(due) == 0 {
 			return false, err
@@ -43,12 +44,40 @@ func (s *Store) Purge(ctx context.Context, r store.Retention) (purged int, err e
 			return false, err
 		}
 		purged = len(due)
-		if err := run(c, deleteRunners, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, r.Before) }); err != nil {
+		if err := s.forgetRunners(f, c, r.Before); err != nil {
 			return false, err
 		}
 		return true, run(c, deleteObservations, func(*sqlite.Stmt) {})
 	})
 	return purged, err
+}
+
+// forgetRunners deletes those that no record names and that were not heard since before, by a commit or in
+// their slots.
+func (s *Store) forgetRunners(f *file, c *sqlite.Conn, before int64) error {
+	type unheard struct {
+		id string
+		at place
+	}
+	var all []unheard
+	err := each(c, selectUnheard, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, before) }, func(stmt *sqlite.Stmt) {
+		all = append(all, unheard{stmt.ColumnText(0), place{stmt.ColumnInt64(1), stmt.ColumnInt64(2)}})
+	})
+	if err != nil {
+		return err
+	}
+	slots := s.roster.look(f)
+	defer slots.done()
+	for _, u := range all {
+		if slots.see(u.id, u.at).heard >= before {
+			continue
+		}
+		if err := run(c, deleteRunner, func(stmt *sqlite.Stmt) { stmt.BindText(1, u.id) }); err != nil {
+			return err
+		}
+		slots.forget(u.id, u.at)
+	}
+	return nil
 }
 
 // due looks without the write lock whether there is anything to do.

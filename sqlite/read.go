@@ -21,9 +21,10 @@ const (
 	selectPending = `SELECT ` + columns + ` FROM actions WHERE status = 0`
 	selectHolder  = `SELECT action FROM keys WHERE key = ?`
 	selectOne     = `SELECT ` + columns + ` FROM actions WHERE id = ?`
-	selectBeat    = `SELECT beat FROM runners WHERE id = ?`
+	selectBeat    = `SELECT beat, slot, slot_file FROM runners WHERE id = ?`
 	selectSecret  = `SELECT signing FROM secrets`
-	selectRunner  = `SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work FROM runners WHERE id = ?`
+	selectRunner  = `SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work,
+		slot, slot_file, slot_lease_ms FROM runners WHERE id = ?`
 )
 
 // Snapshot implements store.Store.
@@ -74,10 +75,12 @@ func (s *Store) Feed(ctx context.Context, since uint64) (store.Page, error) {
 // Runners implements store.Store.
 func (s *Store) Runners(ctx context.Context, ids []string) ([]store.RunnerRecord, error) {
 	var all []store.RunnerRecord
+	var places []place
 	err := s.read(ctx, func(c *sqlite.Conn) error {
 		for _, id := range ids {
 			err := each(c, selectRunner, func(stmt *sqlite.Stmt) { stmt.BindText(1, id) }, func(stmt *sqlite.Stmt) {
 				all = append(all, scanRunner(stmt))
+				places = append(places, place{stmt.ColumnInt64(10), stmt.ColumnInt64(11)})
 			})
 			if err != nil {
 				return err
@@ -85,14 +88,26 @@ func (s *Store) Runners(ctx context.Context, ids []string) ([]store.RunnerRecord
 		}
 		return nil
 	})
+	slots := s.roster.look(s.now())
+	defer slots.done()
+	for i := range all {
+		seen := slots.see(all[i].ID, places[i])
+		all[i].Beat += seen.beat
+		all[i].HeardAt = max(all[i].HeardAt, seen.heard)
+		all[i].Lock, all[i].Working = seen.lock, seen.working
+	}
 	return all, err
 }
 
 func scanRunner(stmt *sqlite.Stmt) store.RunnerRecord {
+	lease := stmt.ColumnInt64(6)
+	if slotLease := stmt.ColumnInt64(12); slotLease != 0 {
+		lease = slotLease
+	}
 	return store.RunnerRecord{
 		ID: stmt.ColumnText(0), Host: stmt.ColumnText(1), PID: stmt.ColumnInt(2),
 		BootID: stmt.ColumnText(3), PIDNamespace: stmt.ColumnText(4), StartTime: uint64(stmt.ColumnInt64(5)),
-		Lease: time.Duration(stmt.ColumnInt64(6)) * time.Millisecond,
+		Lease: time.Duration(lease) * time.Millisecond,
 		Beat:  uint64(stmt.ColumnInt64(7)), HeardAt: stmt.ColumnInt64(8), Work: stmt.ColumnText(9),
 	}
 }

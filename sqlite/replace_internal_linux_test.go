@@ -158,7 +158,7 @@ func TestReplacedWhileWaiting(t *testing.T) {
 
 func removeAll(t *testing.T, path string) {
 	t.Helper()
-	for _, end := range []string{"", "-wal", "-shm", "-wake"} {
+	for _, end := range []string{"", "-wal", "-shm", "-wake", "-runners"} {
 		if err := os.Remove(path + end); err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
 		}

@@ -16,7 +16,8 @@ func TestRootMakesAStore(t *testing.T) {
 	must(t, errors.Join(os.Remove(path), os.Remove(path+wakeName)))
 	s := openAt(t, path)
 	mustInsert(t, s, "a")
-	for _, end := range []string{"", "-wal", "-shm", wakeName} {
+	mustRun(t, s, "r")
+	for _, end := range []string{"", "-wal", "-shm", wakeName, runnersName} {
 		if now, err := factsOf(path + end); err != nil || now.uid != 60001 || now.gid != 60001 || now.mode != 0o600 {
 			t.Errorf("PATH%s belongs to %d:%d, with mode %o (error: %v)", end, now.uid, now.gid, now.mode, err)
 		}

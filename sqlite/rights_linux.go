@@ -59,7 +59,7 @@ func rightsFor(path string) (rights, error) {
 	case err != nil:
 		return rights{}, fmt.Errorf("%w: its folder can't be opened: %w", kapi.ErrUnavailable, bare(err))
 	case owner.uid == 0 && folder.uid != 0 && asowner.Possible(folder.uid, folder.gid):
-		return rights{}, fmt.Errorf("%w: it is root's, in a folder of user %d, who may put anything in its place: if it is theirs, give it to them (chown -h %d %s, and its -wal, -shm and -wake), or move it to a folder of root's",
+		return rights{}, fmt.Errorf("%w: it is root's, in a folder of user %d, who may put anything in its place: if it is theirs, give it to them (chown -h %d %s, and its -wal, -shm, -wake and -runners), or move it to a folder of root's",
 			kapi.ErrUnavailable, folder.uid, folder.uid, quoted(path))
 	case owner.uid == 0, folder.uid == 0 && folder.mode&0o022 == 0:
 		return rights{}, nil

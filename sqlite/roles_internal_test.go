@@ -109,7 +109,7 @@ func roleKeep(path string, in *bufio.Scanner) error {
 	return s.Close()
 }
 
-// roleMover moves a file to where each of SQLite's is, and back, until its stdin ends.
+// roleMover moves a file to where each of SQLite's is, and that of the runners, and back, until its stdin ends.
 func roleMover(path string, in *bufio.Scanner) error {
 	ended := make(chan struct{})
 	go func() {
@@ -123,7 +123,7 @@ func roleMover(path string, in *bufio.Scanner) error {
 			return nil
 		default:
 		}
-		side := path + sqliteSides()[i%3]
+		side := path + append(sqliteSides(), runnersName)[i%4]
 		_ = os.Rename(path+".victim", side)
 		time.Sleep(time.Duration(i%7) * 20 * time.Microsecond)
 		_ = os.Rename(side, path+".victim")

@@ -86,7 +86,7 @@ func (f facts) exposed() string {
 // checkSides refuses what lies where SQLite's files will be opened.
 func checkSides(path string, like facts) error {
 	found := map[string]facts{}
-	for _, end := range append(sqliteSides(), wakeName) {
+	for _, end := range append(sqliteSides(), wakeName, runnersName) {
 		side, err := lookAtSide(path, end, like)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -175,12 +175,13 @@ func genuine(path, end string, side facts) answer {
 // (https://www.sqlite.org/fileformat2.html, "The Rollback Journal", "The Write-Ahead Log").
 func hasForm(end string, head []byte) bool {
 	const version = 3007000 // of logs, since there are any
-	blank := func(part []byte) bool { return len(bytes.Trim(part, "\x00")) == 0 }
 	size := func(at int) uint32 { return binary.BigEndian.Uint32(head[at:]) }
 	isSize := func(n uint32) bool { return n >= 32 && n <= 65536 && n&(n-1) == 0 }
 	switch end {
 	case wakeName:
 		return isMarkText(head)
+	case runnersName: // its header is written after it is made
+		return blank(head) || isHeader(head)
 	case "-journal": // its first 12 bytes are zero until it is synced
 		const header = 28
 		return len(head) >= header && isSize(size(20)) && isSize(size(24)) &&

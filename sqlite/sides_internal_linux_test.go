@@ -35,7 +35,7 @@ func TestPlantedSides(t *testing.T) {
 			return err
 		}},
 	} {
-		for _, end := range []string{"-wake", "-wal", "-shm", "-journal"} {
+		for _, end := range []string{"-wake", "-runners", "-wal", "-shm", "-journal"} {
 			t.Run(kind+end, func(t *testing.T) {
 				folder, err := os.MkdirTemp("", "side") // the name of a socket must be short
 				if err != nil {
@@ -94,7 +94,7 @@ func TestForeignSides(t *testing.T) {
 		{0o660, stranger, stranger, "belongs to user 60003"},
 		{0o666, stranger, stranger, ""},
 	} {
-		for _, end := range []string{"-wake", "-wal", "-shm"} {
+		for _, end := range []string{"-wake", "-runners", "-wal", "-shm"} {
 			path := newPath(t)
 			makeStore(t, path)
 			if err := errors.Join(os.Chown(path, owner, group), os.Chmod(path, c.mode)); err != nil {
@@ -102,6 +102,8 @@ func TestForeignSides(t *testing.T) {
 			}
 			if end == "-wal" {
 				writeFile(t, path+end, nil)
+			} else if end == "-runners" {
+				writeFile(t, path+end, newHeader())
 			} else if end == "-shm" {
 				writeFile(t, path+"-wal", nil)
 				must(t, os.Chown(path+"-wal", owner, group))
@@ -131,13 +133,12 @@ func TestSidesFollowTheStore(t *testing.T) {
 		}
 		for _, remains := range []bool{true, false} { // the wake file from before, or none
 			if !remains {
-				if err := os.Remove(path + "-wake"); err != nil {
-					t.Fatal(err)
-				}
+				must(t, errors.Join(os.Remove(path+"-wake"), os.Remove(path+"-runners")))
 			}
 			s := openAt(t, path)
 			mustInsert(t, s, fmt.Sprint("a", remains))
-			for _, end := range []string{"-wake", "-wal", "-shm"} {
+			mustRun(t, s, fmt.Sprint("r", remains))
+			for _, end := range []string{"-wake", "-runners", "-wal", "-shm"} {
 				now, err := factsOf(path + end)
 				if err != nil || now.uid != owner || now.gid != group || now.mode != uint32(mode) {
 					t.Errorf("mode %v: PATH%s belongs to %d:%d, with mode %o (error: %v)", mode, end, now.uid, now.gid, now.mode, err)

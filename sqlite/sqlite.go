@@ -6,7 +6,8 @@
 //
 // The file is in WAL mode with synchronous=FULL: a commit is on disk (one fsync) before
 // it is visible to anybody. Beside PATH lie SQLite's PATH-wal and PATH-shm, and
-// PATH-wake, which every process touches after a commit and watches for the others'. The
+// PATH-wake, which every process touches after a commit and watches for the others', and (on Linux)
+// PATH-runners, in which each process that runs actions says that it is alive. The
 // file is made with mode 0600, on Linux for the owner of its folder if root makes it; those beside it have
 // its owner (if root makes them), group and mode.
 // A network file system is refused, because neither SQLite's locks nor
@@ -64,6 +65,8 @@ type Store struct {
 	keeping sync.Mutex
 	keeper  *keep.Keeper // nil before the first call of Keep
 
+	roster roster
+
 	// opening is held by whoever puts another file into the place of one that is gone.
 	opening chan struct{}
 	mu      sync.Mutex
@@ -77,6 +80,7 @@ var (
 	_ store.Store   = (*Store)(nil)
 	_ store.Glancer = (*Store)(nil)
 	_ store.Keeper  = (*Store)(nil)
+	_ store.Roster  = (*Store)(nil)
 	_ auth.Tokens   = (*Store)(nil)
 )
 
@@ -124,6 +128,7 @@ func newStore() *Store {
 		close(s.closed)
 		s.opening <- struct{}{} // for good
 		ctx := context.Background()
+		defer s.roster.close()
 		return errors.Join(s.gone.close(ctx), s.now().close(ctx))
 	})
 	return s

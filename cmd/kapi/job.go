@@ -185,7 +185,12 @@ func (j *job) conduct(ctx context.Context, h kapi.Handle) error {
 		j.app.eprintf("the time limit will reach the command itself only, not what it starts: %v", err)
 	}
 	recorder := j.recorder()
-	j.tree, err = supervise.Start(j.command(h, tracker, socket, recorder))
+	c := j.command(h, tracker, socket, recorder)
+	c.Keep = j.place.lockWork()
+	j.tree, err = supervise.Start(c)
+	if c.Keep != nil {
+		_ = c.Keep.Close() // the command has it
+	}
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -36,6 +37,9 @@ type place interface {
 	expect(proc.Work)
 	// recordWork records the processes of an action that this process runs.
 	recordWork(ctx context.Context, id string, w proc.Work) error
+	// lockWork returns a file that shows others, while a process has it open, that the work of this one goes
+	// on; nil if there is none.
+	lockWork() *os.File
 	// quiesce calls f when stopping this process (Ctrl-Z) is in nobody's way.
 	quiesce(f func())
 	// String names the place as its flag does.
@@ -185,6 +189,13 @@ func (s *session) recordWork(ctx context.Context, id string, w proc.Work) error 
 	return s.RecordWork(ctx, id, w)
 }
 
+func (s *session) lockWork() *os.File {
+	if s, ok := s.store.(interface{ LockWork() *os.File }); ok {
+		return s.LockWork()
+	}
+	return nil
+}
+
 func (s *session) do(ctx context.Context, spec kapi.Spec, op kapi.Operation) error {
 	return s.Do(ctx, spec, op)
 }
@@ -206,6 +217,8 @@ func (r *remote) expect(proc.Work) {}
 
 // recordWork records nothing: nothing can be proven of a process that a server knows by its reports.
 func (r *remote) recordWork(context.Context, string, proc.Work) error { return errors.ErrUnsupported }
+
+func (r *remote) lockWork() *os.File { return nil }
 
 func (r *remote) follow(ctx context.Context) ([]kapi.Action, changes, error) {
 	w, err := r.Watch(ctx)

@@ -87,7 +87,7 @@ func elsewhere() []string {
 
 // TestRunnerElsewhere checks that a pid of another PID namespace proves nothing: a runner that was
 // killed there is only silent.
-func TestRunnerElsewhere(t *testing.T) { onEachStore(t, runnerElsewhere) }
+func TestRunnerElsewhere(t *testing.T) { onEachStoreWithoutLocks(t, runnerElsewhere) }
 
 func runnerElsewhere(t *testing.T, store string) {
 	runner, a, peer := startRunner(t, store, elsewhere()...)
@@ -137,7 +137,7 @@ func silentThenFailed(t *testing.T, watch *peer.Watch) kapi.Action {
 
 // TestGivenUpRunner checks that a runner that was given up but continued can still report its end,
 // once.
-func TestGivenUpRunner(t *testing.T) { onEachStore(t, givenUpRunner) }
+func TestGivenUpRunner(t *testing.T) { onEachStoreWithoutLocks(t, givenUpRunner) }
 
 func givenUpRunner(t *testing.T, store string) {
 	runner, a, peer := startRunner(t, store, elsewhere()...)
@@ -174,7 +174,7 @@ func (p *process) thaw() {
 
 // TestDismissedRunner: a runner that was given up and dismissed while it was frozen has lost its key,
 // possibly to another. When it continues, its context ends, and its reports change nothing.
-func TestDismissedRunner(t *testing.T) { onEachStore(t, dismissedRunner) }
+func TestDismissedRunner(t *testing.T) { onEachStoreWithoutLocks(t, dismissedRunner) }
 
 func dismissedRunner(t *testing.T, store string) {
 	runner, a, peer := startRunner(t, store, elsewhere()...)

@@ -41,6 +41,9 @@ func ReadTable() (*Table, error) { return nil, errNotProvable }
 // Remains is not called, as there is no Table.
 func (*Table) Remains(Work) Remains { return Remains{Hidden: true} }
 
+// RemainsAbroad is not called, as there is no Table.
+func (*Table) RemainsAbroad(Work, string) Remains { return Remains{Hidden: true} }
+
 // Describe returns an error: see Self.
 func Describe(int, Mark, []Mark) (Work, error) { return Work{}, errNotProvable }
 

@@ -19,6 +19,8 @@ type Table struct {
 	hidden bool
 	// scope is what control groups' paths are relative to for this process.
 	scope string
+	// namespace is this process's own Identity.PIDNamespace.
+	namespace string
 }
 
 // A process is one of a Table's. What costs another look is found out when it is asked for.
@@ -74,6 +76,9 @@ func (p procfs) table() (*Table, error) {
 	// Each PID namespace has a process 1. Where it isn't shown, neither are others.
 	t.hidden = t.processes[1] == nil
 	t.scope = p.scope()
+	if id, err := p.self(); err == nil {
+		t.namespace = id.PIDNamespace
+	}
 	return t, nil
 }
 

@@ -28,6 +28,11 @@ type Evidence struct {
 	Lease, GiveUp time.Duration
 	// Life is what can be proven of the process.
 	Life Life
+	// Unseen is true for a process that is known to be alive by the lock that it holds, while it can't be
+	// looked at from here.
+	Unseen bool
+	// Working is true if a process is alive that does the runner's work, whatever became of the runner.
+	Working bool
 	// Stopped is true for a process that is alive but stopped (Ctrl-Z).
 	Stopped bool
 	// Restarted says that death is proven by the machine having been restarted.
@@ -77,7 +82,7 @@ type Verdict struct {
 
 // Judge decides what the evidence means for an action that is active, or failed and is not proven dead.
 func Judge(r *store.Record, ev Evidence) Verdict {
-	dead := ev.Life == LifeGone && (ev.Restarted || ev.Remains.none())
+	dead := ev.Life == LifeGone && !ev.Working && (ev.Restarted || ev.Remains.none())
 	switch {
 	case r.NotProvenDead && dead:
 		return Verdict{Proven: ev.death()}
@@ -85,16 +90,20 @@ func Judge(r *store.Record, ev Evidence) Verdict {
 		return Verdict{}
 	case dead:
 		return Verdict{Failure: "its runner died: " + ev.death(), ended: true}
-	case ev.Life == LifeGone && len(ev.Remains.Sure) > 0:
-		return Verdict{Silence: ev.leftBehind("still running: ", ev.Remains.Sure)}
+	case ev.Life == LifeGone && (ev.Working || len(ev.Remains.Sure) > 0):
+		return Verdict{Silence: ev.goesOn()}
 	case ev.Life == LifeGone:
 		return ev.unproven(ev.leftBehind("may still be running: ", ev.Remains.Maybe))
 	case ev.Silent < ev.Lease:
 		return Verdict{}
 	case ev.Life == LifeAlive && ev.Stopped:
 		return Verdict{Silence: noWord(ev) + fmt.Sprintf("; process %d is stopped", ev.PID)}
+	case ev.Life == LifeAlive && ev.Unseen:
+		return Verdict{Silence: noWord(ev) + fmt.Sprintf("; process %d there is alive", ev.PID)}
 	case ev.Life == LifeAlive:
 		return Verdict{Silence: noWord(ev) + fmt.Sprintf("; process %d is alive", ev.PID)}
+	case ev.Working:
+		return Verdict{Silence: noWord(ev) + "; what it started is still running"}
 	}
 	v := ev.unproven(noWord(ev))
 	v.blind = v.Silence != ""
@@ -132,6 +141,17 @@ func (ev Evidence) death() string {
 		return ev.Host + " was restarted"
 	}
 	return fmt.Sprintf("process %d on %s is gone", ev.PID, ev.Host)
+}
+
+// goesOn says what is left of a dead runner for certain.
+func (ev Evidence) goesOn() string {
+	switch {
+	case len(ev.Remains.Sure) > 0:
+		return ev.leftBehind("still running: ", ev.Remains.Sure)
+	case len(ev.Remains.Maybe) > 0:
+		return ev.leftBehind("still running, probably: ", ev.Remains.Maybe)
+	}
+	return cutState(fmt.Sprintf("its runner (process %d on %s) is gone; what it started is still running", ev.PID, ev.Host))
 }
 
 func (ev Evidence) leftBehind(how string, left []Process) string {

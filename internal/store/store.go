@@ -91,6 +91,25 @@ type Keeper interface {
 	Keep(namespace string) bool
 }
 
+// A Roster is a Store that has more of its own peer's runner (see RunnerRecord.Own) than a record: what
+// proves to others that it is alive.
+type Roster interface {
+	// Depart says, before Close is called, what the runner leaves. It is DepartUnsettled otherwise.
+	Depart(how Departure)
+}
+
+// A Departure is what a runner leaves when its store is closed.
+type Departure int
+
+const (
+	// DepartUnsettled: records may name it that are not settled. Nothing of its work goes on in this process.
+	DepartUnsettled Departure = iota
+	// DepartSettled: all that it ran has ended, and is recorded so.
+	DepartSettled
+	// DepartWorking: its work goes on in this process, which must be taken for alive until it has ended.
+	DepartWorking
+)
+
 // A Mark can only be compared for equality.
 type Mark [6]uint64
 
@@ -248,7 +267,28 @@ type RunnerRecord struct {
 	Beat uint64
 	// HeardAt is when it was last renewed, in milliseconds since 1970-01-01 UTC, for display.
 	HeardAt int64
+	// Own, of one that is written, says that it is the process that writes it. A store may then find it
+	// cheaper to renew, and show its Lock to others, until Close is called. It is never read.
+	Own bool
+	// Lock is what the kernel says of a lock that a runner has had from its first renewal on. It is only
+	// read, never written.
+	Lock Lock
+	// Working is true while a process has a lock that the runner gave to the commands which do its
+	// work. False proves nothing. It is only read.
+	Working bool
 }
+
+// A Lock is what the kernel says of a lock that only a runner itself can have.
+type Lock int
+
+const (
+	// LockUnknown: nothing. It has none, or that can't be seen.
+	LockUnknown Lock = iota
+	// LockHeld: whoever holds it is alive.
+	LockHeld
+	// LockFree: no process of this machine's kernel holds it. Who ever held it in this kernel is dead.
+	LockFree
+)
 
 // An Observation is what peers have observed of a runner's silence. Peers that live only briefly hand
 // it on to the next.
@@ -263,4 +303,7 @@ type Observation struct {
 	// SinceBoot and Awake are the time of the last look, by a clock that runs on while the machine is
 	// suspended, and by one that doesn't.
 	SinceBoot, Awake time.Duration
+	// Held says that the runner's lock was seen held (see RunnerRecord.Lock). A store without locks need
+	// not keep it.
+	Held bool
 }

@@ -11,18 +11,28 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-func testRenew(t *testing.T, b Backend) {
+func testRenew(t *testing.T, b Backend) { renew(t, b, false) }
+
+// testRenewOwn: the same of the runner that the process itself is.
+func testRenewOwn(t *testing.T, b Backend) { renew(t, b, true) }
+
+func renew(t *testing.T, b Backend, own bool) {
 	stores := b.handles(t, 2)
 	insert(t, stores[0], bare("a"))
 	want := runnerRecord("r")
 	for beat := uint64(1); beat <= 3; beat++ {
 		before := time.Now().UnixMilli()
-		want.HeardAt = before
+		want.HeardAt, want.Own = before, own
 		if err := stores[0].Renew(within(t), want); err != nil {
 			t.Fatalf("Renew: %v", err)
 		}
 		got := runnersOf(t, stores[1], "r")["r"]
-		// A store may set HeardAt by its own clock or the runner's, as it is for display.
+		if want.Own = false; own && got.Lock == store.LockFree {
+			t.Error("its lock is free")
+		} else if own {
+			got.Lock = want.Lock
+		}
+		// A store may set HeardAt by its own clock or by the runner's: it is for display.
 		if got.HeardAt < before-1000 || got.HeardAt > time.Now().UnixMilli()+1000 {
 			t.Errorf("HeardAt is %d after a renewal at %d", got.HeardAt, before)
 		}
@@ -53,10 +63,15 @@ func testRenew(t *testing.T, b Backend) {
 	}
 }
 
-// testRenewsWork: what a runner records of its processes may change while it runs.
-func testRenewsWork(t *testing.T, b Backend) {
+// testRenewsWork: what a runner records of its processes changes while it runs.
+func testRenewsWork(t *testing.T, b Backend) { renewsWork(t, b, false) }
+
+func testRenewsOwnWork(t *testing.T, b Backend) { renewsWork(t, b, true) }
+
+func renewsWork(t *testing.T, b Backend, own bool) {
 	stores := b.handles(t, 2)
 	r := runnerRecord("r")
+	r.Own = own
 	for _, work := range []string{r.Work, "", `{"b":{}}`} {
 		r.Work = work
 		if err := stores[0].Renew(within(t), r); err != nil {

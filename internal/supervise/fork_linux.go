@@ -29,6 +29,8 @@ type launch struct {
 	stack     unsafe.Pointer // see stacked
 	// files become the process's descriptors 0, 1 and 2.
 	files [3]uintptr
+	// keep is what becomes a descriptor of the number keepFrom or more; 0: nothing does.
+	keep, keepFrom uintptr
 	// path is executed with argv and env; if the kernel doesn't recognise its format, shell is executed
 	// with shellArgv.
 	path, shell     *byte
@@ -133,6 +135,9 @@ func (l *launch) prepare() {
 		if errno != 0 {
 			l.fail(errno)
 		}
+	}
+	if l.keep != 0 {
+		_, _, _ = syscall.RawSyscall(unix.SYS_FCNTL, l.keep, unix.F_DUPFD, l.keepFrom)
 	}
 	pid, _, _ := syscall.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
 	for i := range l.pids {

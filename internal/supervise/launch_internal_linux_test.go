@@ -144,6 +144,34 @@ func TestLimitOfOpenFilesIsInherited(t *testing.T) {
 	h.done()
 }
 
+// The file to keep is open in the command and in what it starts, beyond the sockets that are passed on, and nothing
+// else is that wasn't before.
+func TestFileIsKept(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "kept")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(keepVariable, file)
+	const list = `for fd in /proc/$$/fd/*; do [ "$(readlink $fd)" = "$0" ] && echo ${fd##*/}; done; true`
+	for before, want := range map[string]string{
+		"":                                     "200",
+		"sleep 600 & ":                         "200", // an adopter stands between
+		"export LISTEN_FDS=300; ":              "303",
+		"export LISTEN_FDS=x; ":                "200",
+		"ulimit -n 60; ":                       "45",
+		"ulimit -Sn 123; ulimit -Hn 456; ":     "93",
+		"ulimit -n 60; export LISTEN_FDS=58; ": "none", // there is no room
+	} {
+		h := behind(t, before, "sh", "-c", `found=$(sh -c '`+list+`' `+file+`); echo ${found:-none}`)
+		if got := h.line(); got != want {
+			t.Errorf("%q: it has the number %s, want %s", before, got, want)
+		}
+		if r := h.done(); r.Result.Code != 0 {
+			t.Errorf("%q: %q", before, r.Text)
+		}
+	}
+}
+
 // An orphan of a child that existed before kapi isn't the command's, although kapi adopts it.
 func TestOrphansOfOthersAreNotWaitedFor(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")

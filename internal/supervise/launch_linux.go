@@ -40,6 +40,9 @@ func newLauncher(c Command, stdout, stderr *os.File, between bool) (l *launcher,
 	}
 	l.files = [3]uintptr{0, descriptor(stdout), descriptor(stderr)}
 	l.shortenFiles()
+	if from, ok := l.keepFromNumber(c.Env); ok && c.Keep != nil {
+		l.keep, l.keepFrom = c.Keep.Fd(), from
+	}
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -60,6 +63,7 @@ func newLauncher(c Command, stdout, stderr *os.File, between bool) (l *launcher,
 	pid, err := forked(func() int { return share(first) }, &l.mask)
 	runtime.KeepAlive(stdout)
 	runtime.KeepAlive(stderr)
+	runtime.KeepAlive(c.Keep)
 	_ = unix.Close(ends[1]) // closing our copy makes end of file visible
 	if err == nil && between {
 		l.adopter.pid = pid
@@ -163,6 +167,30 @@ func (l *launcher) shortenFiles() {
 	if uint64(now.Cur) == hard-1 && uint64(now.Max) == hard && soft < hard-1 {
 		l.limit = &[2]uint64{soft, hard}
 	}
+}
+
+// keepFromNumber says from which number on Command.Keep gets its own: clear of those that shells and scripts
+// use, and of sockets that are passed on (sd_listen_fds(3)).
+func (l *launcher) keepFromNumber(env []string) (uintptr, bool) {
+	const usual, firstPassed = 200, 3
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, false
+	}
+	most := uint64(limit.Cur)
+	if l.limit != nil {
+		most = min(most, l.limit[0])
+	}
+	passed := uint64(firstPassed)
+	for _, entry := range env {
+		if value, ok := strings.CutPrefix(entry, "LISTEN_FDS="); ok {
+			if n, err := strconv.ParseUint(value, 10, 31); err == nil {
+				passed = firstPassed + n
+			}
+		}
+	}
+	from := max(min(usual, most-most/4), passed)
+	return uintptr(from), from < most
 }
 
 // run tells the launcher to execute the command, and returns an error if it could not. It returns nil

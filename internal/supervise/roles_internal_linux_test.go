@@ -25,6 +25,8 @@ const (
 	// recordVariable has the pid printed before the command is executed. If it is "hang", the helper
 	// stops there.
 	recordVariable = "SUPERVISE_RECORD"
+	// keepVariable names a file that is to be kept.
+	keepVariable = "SUPERVISE_KEEP"
 	// leftVariable has the processes that the command left running printed.
 	leftVariable = "SUPERVISE_LEFT"
 	// handleOfOwn sets handleVariable to the number of the helper's own pidfd, as a service manager
@@ -120,6 +122,14 @@ func helpSupervise(args []string) {
 				time.Sleep(time.Hour)
 			}
 		}
+	}
+	if name := os.Getenv(keepVariable); name != "" {
+		f, err := os.Open(name)
+		if err != nil {
+			panic(err)
+		}
+		defer f.Close()
+		command.Keep = f
 	}
 	if os.Getenv(leftVariable) != "" {
 		command.Left = func(_ Result, left []Process) { fmt.Println("left", left) }

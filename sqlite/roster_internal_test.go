@@ -1,0 +1,77 @@
+package sqlite
+
+import (
+	"testing"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+
+	"github.com/kettubot/kapi/internal/kapitest"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// ownRunner is the record of a runner that this process is.
+func ownRunner(id string) store.RunnerRecord {
+	return store.RunnerRecord{ID: id, Host: "host", PID: 4711, BootID: "boot", Lease: 15 * time.Second, Own: true}
+}
+
+// mustRun renews this process's own runner.
+func mustRun(t testing.TB, s *Store, id string) {
+	t.Helper()
+	if err := s.Renew(kapitest.Within(t), ownRunner(id)); err != nil {
+		t.Fatalf("renewal of %s: %v", id, err)
+	}
+}
+
+// runnerOf returns what a store tells of a runner.
+func runnerOf(t testing.TB, s *Store, id string) store.RunnerRecord {
+	t.Helper()
+	all, err := s.Runners(kapitest.Within(t), []string{id})
+	if err != nil || len(all) != 1 {
+		t.Fatalf("runner %s: %v (error: %v)", id, all, err)
+	}
+	return all[0]
+}
+
+// TestOlderBuildsAndSlots: a build that knows no slots sees a runner that never has to be renewed, and is not let
+// down by what it reads.
+func TestOlderBuildsAndSlots(t *testing.T) {
+	path := newPath(t)
+	s := openFor(t, path)
+	for range 3 {
+		mustRun(t, s, "r")
+	}
+	c := rawConn(t, path)
+	defer c.Close()
+	var lease, report, start int64
+	err := each(c, "SELECT lease_ms, min_report, min_start FROM runners, head WHERE id = 'r'", nil, func(stmt *sqlite.Stmt) {
+		lease, report, start = stmt.ColumnInt64(0), stmt.ColumnInt64(1), stmt.ColumnInt64(2)
+	})
+	if err != nil || report > 7 || start > 7 {
+		t.Errorf("it may not report (%d) or start (%d): %v", report, start, err)
+	}
+	if lease := time.Duration(lease) * time.Millisecond; haveSlots && lease < 24*365*time.Hour {
+		t.Errorf("it takes the runner for silent after %v", lease)
+	}
+	if got := runnerOf(t, s, "r").Lease; got != 15*time.Second {
+		t.Errorf("this build reads a lease of %v", got)
+	}
+}
+
+// BenchmarkRenew: of this process's own runner, and of another's, which is a commit.
+func BenchmarkRenew(b *testing.B) {
+	for name, own := range map[string]bool{"own": true, "another's": false} {
+		b.Run(name, func(b *testing.B) {
+			s := openFor(b, newPath(b))
+			r := ownRunner("r")
+			r.Own = own
+			ctx := kapitest.Within(b)
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := s.Renew(ctx, r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
