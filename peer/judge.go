@@ -1,0 +1,64 @@
+package peer
+
+import (
+	"context"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// judgeNow has a start that is about to be refused judge the holders first, once. It reports
+// whether the outcome may be another one now.
+func (p *Peer) judgeNow(held *kapi.HeldError) bool {
+	holder := &held.Holder
+	switch {
+	case holder.Runner == nil, holder.Runner.ID == p.self.ID, !holder.Status.Active() && !holder.NotProvenDead:
+		return false
+	}
+	id, seq := held.Holder.ID, held.Holder.Seq
+	found, err := p.sweep.some([]string{id})
+	if err != nil || len(found) == 0 || found[0].Seq != seq {
+		return err == nil
+	}
+	if p.sweep.judge([]*entry{{Record: found[0]}}) != nil {
+		return false
+	}
+	found, err = p.sweep.some([]string{id})
+	return err == nil && (len(found) == 0 || found[0].Seq != seq)
+}
+
+// newest reads the seqs of those of the actions that are ongoing.
+func (s *sweeper) newest(entries []*entry) (map[string]uint64, error) {
+	seqs := make(map[string]uint64, len(entries))
+	if s.view.isFull() {
+		if err := s.catchUp(s.ctx); err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if now, ok := s.view.Get(e.ID); ok {
+				seqs[e.ID] = now.Seq
+			}
+		}
+		return seqs, nil
+	}
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.ID
+	}
+	all, err := s.some(ids)
+	for i := range all {
+		seqs[all[i].ID] = all[i].Seq
+	}
+	return seqs, err
+}
+
+// some reads those of the named actions that are ongoing.
+func (s *sweeper) some(ids []string) ([]store.Record, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.opts.readTimeout)
+	defer cancel()
+	snapshot, err := s.store.Some(ctx, ids)
+	if err == nil {
+		err = tidySnapshot(&snapshot)
+	}
+	return snapshot.Records, err
+}
