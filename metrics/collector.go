@@ -1,9 +1,11 @@
 package metrics
 
 import (
+	"context"
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -15,6 +17,9 @@ import (
 // otherKeys is the label for refusals by keys that have no label of their own. A key with this name is
 // counted there, too.
 const otherKeys = "other"
+
+// followWithin is how long a scrape waits for a peer that has yet to follow what all peers do.
+const followWithin = 2 * time.Second
 
 // A collector converts counts into metrics, at each scrape.
 type collector struct {
@@ -91,6 +96,9 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 }
 
 func (c *collector) collectPeer(to sink) {
+	ctx, cancel := context.WithTimeout(context.Background(), followWithin)
+	defer cancel()
+	_ = c.peer.Follow(ctx) // while the store can't be read, there is still what the peer has counted
 	s := c.peer.Stats()
 	for status := kapi.StatusPending; status <= kapi.StatusFailed; status++ {
 		to.gauge(c.actions, float64(s.Ongoing[status]), status.String())

@@ -80,6 +80,9 @@ func (c *serveCmd) Run(a *app) error {
 	}
 	defer supervise.HoldStops(s.quiesce)()
 	defer s.close()
+	if err := s.Follow(ctx); err != nil {
+		return err
+	}
 	connections := c.limitConnections(log)
 	listener, address, err := c.listen(certs, connections)
 	if err != nil {

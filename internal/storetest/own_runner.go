@@ -65,7 +65,7 @@ func forgetOwn(t *testing.T, stores []store.Store, beat uint64) {
 			t.Fatalf("Renew: %v", err)
 		}
 	}
-	purge(t, stores[0], time.Now().UnixMilli()+60_000, 1, 1)
+	purge(t, stores[0], time.Now().UnixMilli()+60_000, 2, 1) // with room to spare, so that runners are forgotten, too
 	if all := runnersOf(t, stores[0], "idle"); len(all) != 0 {
 		t.Errorf("nothing names it, and it is there: %v", all)
 	}
