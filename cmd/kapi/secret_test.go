@@ -161,7 +161,7 @@ func TestLogHidesSecrets(t *testing.T) {
 
 // TestTokenOverHTTP: it is warned of once, where others could read it.
 func TestTokenOverHTTP(t *testing.T) {
-	const warning = "kapi: warning: the token goes to HOST over http, so whoever is on the way can read it; use https://\n"
+	const warning = "kapi: warning: the token is sent to HOST over http, so anyone on the way can read it; use https://\n"
 	for _, c := range []struct{ server, token, host string }{
 		{"http://192.0.2.1:4080", "x", "192.0.2.1"},
 		{"HTTP://kapi.example/prefix", "x", "kapi.example"},

@@ -220,9 +220,9 @@ func TestDescribeHeld(t *testing.T) {
 			NotProvenDead: true,
 			ID:            "id", Title: "T", Status: kapi.StatusFailed, UpdatedAt: 1795467850000, State: "no word", Runner: runner,
 		}}, `key "k" is held by action id (T), which failed at 2026-11-23 21:04:10 UTC on db1, pid 7, last heard at 2026-11-23 21:04:10 UTC: no word
-it is not proven dead: look whether its work is still going on before you free the key
+it is not proven dead: make sure that its work has ended before you free the key
 to free the key: kapi dismiss --store 'sqlite:/a b' id
-or, for commands that are safe to repeat, start them with --release-on-failure`},
+or start commands that are safe to repeat with --release-on-failure`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("KAPI_STORE", "")
