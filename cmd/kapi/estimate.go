@@ -16,7 +16,7 @@ type sample struct {
 }
 
 const (
-	// There is no prediction from samples that span less time or progress, or are fewer.
+	// Fewer samples, or samples that span less time or progress, give no prediction.
 	estimateAfter    = 5 * time.Second
 	estimateProgress = 0.01
 	estimateSamples  = 4

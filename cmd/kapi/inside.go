@@ -75,8 +75,8 @@ func (a *app) knowsPlace() error {
 	return nil
 }
 
-// whatItLacks replaces the error of a command inside an action that was refused for want of a token: by
-// default that is not passed to it.
+// whatItLacks explains the error of a command inside an action that a server refused because it has no token:
+// kapi run passes the token only with --pass-token.
 func (a *app) whatItLacks(err error) error {
 	id := around()
 	if id == "" || a.server == "" || a.given["server"] || a.token != "" || !errors.Is(err, auth.ErrNoToken) {

@@ -43,7 +43,7 @@ type job struct {
 	stopped bool              // its action was cancelled or lost
 	lost    bool              // its store was replaced, and another action holds its keys
 	err     error
-	haste   bool // a signal ended it, and nobody reads its stderr
+	haste   bool // a signal ends kapi, and nobody reads its stderr
 
 	faults  *fault.Net
 	faulty  atomic.Pointer[fault.Panic] // the first panic
@@ -246,7 +246,7 @@ func outerSocket() string {
 func (j *job) judge(ctx context.Context, result supervise.Result) error {
 	err := result.Err()
 	switch {
-	case j.late && err == nil: // it ended with 0 when it was asked to
+	case j.late && err == nil: // asked to end, it exited with 0
 		return fmt.Errorf("stopped at its time limit of %v", j.Timeout)
 	case j.late:
 		return fmt.Errorf("stopped at its time limit of %v: %w", j.Timeout, err)
@@ -263,7 +263,7 @@ func (j *job) code() int {
 		return exitFault
 	case j.late:
 		return exitTimeout
-	case j.result.Code == 0 && (j.stopped || j.result.Lost != nil): // no success, so that nothing follows that depends on one
+	case j.result.Code == 0 && (j.stopped || j.result.Lost != nil): // must not look like a success
 		return exitOther
 	}
 	return j.result.Code

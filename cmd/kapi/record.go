@@ -55,7 +55,7 @@ func (j *job) tried() string {
 	return fmt.Sprintf(" for %v or", j.EndTimeout)
 }
 
-// warnUnrecorded says that the end of the action is not recorded as it was. kapi exits with the command's
+// warnUnrecorded prints why the end of the action is not recorded, if it isn't. kapi exits with the command's
 // code all the same, as its caller expects.
 func (j *job) warnUnrecorded(err error) {
 	switch {

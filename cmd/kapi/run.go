@@ -26,7 +26,7 @@ type runCmd struct {
 	Wait patience `placeholder:"DURATION" help:"If a key is held, wait until it is this command's turn; with =DURATION, at most that long."`
 	Join bool     `help:"If a key is held, follow the action that holds it to its end instead of running the command, and exit as it does."`
 
-	Progress string  `placeholder:"REGEXP" help:"Regular expression that finds progress in the command's output, with a group named percent, or groups named done and total, and optionally one named state. With --total, progress is the group done, or the only group, divided by that; without a group, it is the number of matches divided by that."`
+	Progress string  `placeholder:"REGEXP" help:"Regular expression that finds progress in the command's output, with a group named percent, or groups named done and total, and optionally one named state. With --total N, progress is the group done, or the only group, divided by N; without a group, it is the number of matches divided by N."`
 	Total    float64 `placeholder:"N" help:"Number that means 100% for --progress."`
 	TTY      *bool   `name:"tty" negatable:"" help:"Give the command a pseudo-terminal for its output, or never (--no-tty). By default it gets one if kapi's own output is a terminal."`
 
@@ -91,7 +91,7 @@ func (c *runCmd) checkProgress() (err error) {
 	case !supervise.HasTerminals:
 		return usage("--tty: this system has no pseudo-terminals")
 	case c.LeaveRunning:
-		return usage("--tty and --leave-running can't be combined: the latter gives the command kapi's own output")
+		return usage("--tty and --leave-running can't be combined: --leave-running gives the command kapi's own output")
 	}
 	if c.Progress == "" {
 		if c.Total != 0 {
@@ -100,7 +100,7 @@ func (c *runCmd) checkProgress() (err error) {
 		return nil
 	}
 	if c.LeaveRunning {
-		return usage("--progress and --leave-running can't be combined: with the latter, kapi doesn't read the output")
+		return usage("--progress and --leave-running can't be combined: with --leave-running kapi doesn't read the output")
 	}
 	if c.pattern, err = progress.ParsePattern(c.Progress, c.Total); err != nil {
 		return usage("--progress %s: %v", c.Progress, err)

@@ -37,7 +37,7 @@ func sideOr(side int, variable string, usual int) int {
 }
 
 // room returns how much of the screen is drawn on: a line and a column less than it has, as otherwise the
-// terminal would scroll, but at least one of each.
+// terminal would scroll, but at least one of each, and at most maxRows lines.
 func (s *screen) room() (width, height int, err error) {
 	width, height, err = s.GetTermSize()
 	return max(width-1, 1), min(max(height-1, 1), maxRows), err

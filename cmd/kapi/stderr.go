@@ -14,7 +14,7 @@ import (
 // lines is a text of several lines that kapi itself wrote. Text from elsewhere in it has gone through plain.
 type lines string
 
-// eprintf writes to stderr, with kapi: before each line. Only the format, and arguments that are lines or
+// eprintf writes to stderr, and begins each line with "kapi: ". Only the format, and arguments that are lines or
 // joined errors, begin new lines. Line ends in other texts are escaped, so that they can't pass for kapi's.
 func (a *app) eprintf(format string, args ...any) {
 	for i, arg := range args {
@@ -102,8 +102,8 @@ func (w *aside) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// release lets signals end this process again, while its last messages are written. If one arrived before
-// that was not read, and nobody reads stderr, the messages are not waited for.
+// release lets signals end this process again, while its last messages are written. If a signal that would
+// have ended it is still unread, and nobody reads stderr, it sets haste, so that kapi doesn't wait.
 func (j *job) release() {
 	j.signals.Release()
 	for {

@@ -83,7 +83,7 @@ func (l *printed) show(a kapi.Action, _ bool) error {
 
 func (l *printed) end() {}
 
-// untilSignal returns a context that SIGINT or SIGTERM ends. The function releases its resources.
+// untilSignal returns a context that SIGINT or SIGTERM ends, and a function that releases it.
 func untilSignal() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c := make(chan os.Signal, 1)
@@ -169,7 +169,7 @@ func (w *watcher) missed(ongoing []kapi.Action) (err error) {
 	return err
 }
 
-// check returns an error if an action to watch is unknown, as it would never end.
+// check returns an error if an action to watch is unknown, as its end would never come.
 func (w *watcher) check(ongoing []kapi.Action) error {
 	if w.quiet && len(w.ended) == 0 && !slices.ContainsFunc(ongoing, func(a kapi.Action) bool { return a.ID == w.ids[0] }) {
 		return kapi.ErrUnknown
