@@ -21,7 +21,7 @@ type tokenCmd struct {
 type tokenCreateCmd struct {
 	Name    string   `required:"" help:"Who the token is for. Lists and logs show this name."`
 	Type    string   `enum:"user,bot,kettu" default:"user" help:"Who will use the token: user, bot or kettu."`
-	Perms   *string  `placeholder:"PERM,..." help:"What the token permits, separated by commas. admin: everything about actions, and the metrics. run: start actions, and report on, list and cancel those. metrics: read the metrics. owner, kettu: from kAPI, the same as admin here. An empty value permits nothing."`
+	Perms   *string  `placeholder:"PERM,..." help:"What the token permits, separated by commas. admin: everything about actions, and the metrics. run: start actions, and report on, list and cancel those. metrics: read the metrics. owner, kettu: from kAPI, the same as admin here. --perms= permits nothing."`
 	Expires lifetime `placeholder:"DUR" help:"How long the token is valid, such as 12h or 90d. By default it never expires."`
 }
 
