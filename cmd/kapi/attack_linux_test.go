@@ -18,7 +18,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A stranger attacks a server, from the address of those who use it.
+// A stranger attacks a server from the address of its users.
 type stranger struct {
 	*served
 	ctx context.Context
@@ -70,7 +70,7 @@ func (s *stranger) handshakes(header http.Header) {
 	}
 }
 
-// idle opens n connections, says something, and keeps them open.
+// idle opens n connections, writes to each, and keeps them open.
 func (s *stranger) idle(n int, address, says string) {
 	s.t.Helper()
 	for range n {
@@ -102,7 +102,7 @@ func (s *stranger) attack() {
 
 // An admin at the address of a stranger who floods the server with requests, handshakes and more
 // connections than it can have open files is never refused, whether their token was seen before or not.
-// The log and the metrics tell of the flood.
+// The log and the metrics show the flood.
 func TestStrangersKeepNobodyOut(t *testing.T) {
 	s := startServerBy(t, "sh", "-c", `ulimit -n 1024 && exec kapi "$@"`, "sh")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -157,7 +157,7 @@ func TestStrangersKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// The metrics listener keeps a few connections of each address, and closes idle ones for those who come.
+// The metrics listener allows a few connections from each address, and closes idle ones to make room.
 func TestMetricsListenerHasLimits(t *testing.T) {
 	s := startServer(t)
 	address := strings.Split(strings.TrimPrefix(s.metrics, "http://"), "/")[0]
@@ -170,7 +170,7 @@ func TestMetricsListenerHasLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if _, err := io.WriteString(c, "GET /metrics HTTP/1.1\r\n"); err != nil { // for five seconds
+		if _, err := io.WriteString(c, "GET /metrics HTTP/1.1\r\n"); err != nil { // without the rest, which the server awaits for five seconds
 			t.Fatal(err)
 		}
 		reading.Go(func() {
@@ -183,7 +183,7 @@ func TestMetricsListenerHasLimits(t *testing.T) {
 		t.Errorf("a scrape: %d", status)
 	}
 	if !strings.Contains(s.log.String(), "max_connections=64 max_connections_address=16") {
-		t.Errorf("the log doesn't tell of it:\n%s", s.log)
+		t.Errorf("the log doesn't mention it:\n%s", s.log)
 	}
 }
 
@@ -208,7 +208,7 @@ func listenTo(t *testing.T, s *served) *listening {
 	return w
 }
 
-// read reads until something is told.
+// read reads until a dispatch contains want.
 func (w *listening) read(want string) {
 	w.t.Helper()
 	for {

@@ -17,30 +17,30 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// redrawEvery is how often a terminal is drawn at most.
+// redrawEvery is the least time between two redraws.
 const redrawEvery = 100 * time.Millisecond
 
-// maxRows is more than any screen has.
+// maxRows is more rows than any screen has.
 const maxRows = 512
 
-// Bars show the ongoing actions on a terminal, in rows that are drawn anew in place, below
-// what has ended.
+// bars shows the ongoing actions on a terminal, as rows that are redrawn in place below the lines of
+// the actions that have ended.
 type bars struct {
 	screen   *screen
 	progress *mpb.Progress
 	refresh  chan any
-	gone     chan any // closed when nothing is drawn any more
+	gone     chan any // closed when drawing has stopped
 	drawn    atomic.Pointer[[]string]
-	slots    []*mpb.Bar // one a line
+	slots    []*mpb.Bar // one per line
 	stop     context.CancelFunc
 	drawing  sync.WaitGroup
 
 	mu      sync.Mutex
 	rows    *rows
-	printed bool // there is a line to be shown above the rows
+	printed bool // a line waits to be shown above the rows
 }
 
-// canDraw returns the terminal that w is, nil if it is none that can be drawn on.
+// canDraw returns w if it is a terminal that can be drawn on, nil otherwise.
 func canDraw(w io.Writer) *os.File {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" || os.Getenv("TERM") == "" && os.PathSeparator == '/' {
@@ -79,7 +79,7 @@ func (b *bars) show(a kapi.Action, settled bool) error {
 	return b.lost()
 }
 
-// lost says why nothing is drawn any more.
+// lost returns why drawing has stopped, nil if it has not.
 func (b *bars) lost() error {
 	select {
 	case <-b.gone:
@@ -89,7 +89,7 @@ func (b *bars) lost() error {
 	}
 }
 
-// end takes the rows away, and leaves the cursor below what has ended.
+// end removes the rows, and leaves the cursor below the lines above them.
 func (b *bars) end() {
 	b.stop()
 	b.drawing.Wait()
@@ -97,7 +97,7 @@ func (b *bars) end() {
 	b.progress.Wait()
 }
 
-// draw draws what has changed until ctx ends.
+// draw redraws the rows whenever they have changed, until ctx ends.
 func (b *bars) draw(ctx context.Context) {
 	tick := time.NewTicker(redrawEvery)
 	defer tick.Stop()
@@ -109,7 +109,7 @@ func (b *bars) draw(ctx context.Context) {
 		}
 		width, height, err := b.screen.room()
 		if err != nil {
-			continue // mpb finds it as well
+			continue // mpb gets this error, too
 		}
 		b.mu.Lock()
 		lines := b.rows.lines(time.Now(), width, height)
@@ -125,7 +125,7 @@ func (b *bars) draw(ctx context.Context) {
 func (b *bars) redraw(lines []string) {
 	times := 1
 	if b.resize(lines) {
-		times = 2 // a line that goes is drawn once more
+		times = 2 // a slot that is removed is drawn once more
 	}
 	for range times {
 		select {
@@ -135,7 +135,7 @@ func (b *bars) redraw(lines []string) {
 	}
 }
 
-// resize makes that there are as many slots as lines. It returns whether some were taken away.
+// resize adds or removes slots until there is one for each line. It returns whether it removed any.
 func (b *bars) resize(lines []string) bool {
 	b.drawn.Store(&lines)
 	fewer := len(lines) < len(b.slots)
@@ -153,7 +153,7 @@ func (b *bars) resize(lines []string) bool {
 	return fewer
 }
 
-// filler draws one line.
+// filler returns the function that draws the line of a slot.
 func (b *bars) filler(slot int) mpb.BarFillerFunc {
 	return func(w io.Writer, _ decor.Statistics) error {
 		lines := *b.drawn.Load()

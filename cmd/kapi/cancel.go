@@ -7,14 +7,14 @@ import (
 
 type cancelCmd struct {
 	IDs    []string `arg:"" name:"id" help:"Ids of the actions to cancel, as kapi ls shows them."`
-	Kill   bool     `help:"Send SIGKILL to the processes that do the work, whether its runner lives or not. Works on the runner's host, with --store."`
-	GiveUp bool     `help:"Fail an impacted action at once, as not proven dead: its keys stay held until it is dismissed."`
+	Kill   bool     `help:"Send SIGKILL to the action's processes, whether or not its runner is alive. Works only on the runner's host, with --store."`
+	GiveUp bool     `help:"Fail an impacted action at once and mark it as not proven dead: it keeps its keys until it is dismissed."`
 }
 
 // AfterApply is called by kong.
 func (c *cancelCmd) AfterApply() error {
 	if c.Kill && c.GiveUp {
-		return usage("--kill and --give-up exclude each other")
+		return usage("--kill and --give-up can't be combined")
 	}
 	return nil
 }
@@ -42,7 +42,7 @@ func (c *cancelCmd) Run(a *app) error {
 	})
 }
 
-// kill kills what is left of an action.
+// kill kills the processes that are left of an action, and lists them.
 func (a *app) kill(ctx context.Context, p place, id string) error {
 	s, ok := p.(*session)
 	if !ok {
@@ -53,13 +53,13 @@ func (a *app) kill(ctx context.Context, p place, id string) error {
 		return err
 	}
 	for _, process := range killed.Unsure {
-		a.eprintf("process %s may be part of it, and was left alone", process)
+		a.eprintf("process %s may belong to the action, and was left alone", process)
 	}
 	if len(killed.Processes) == 0 && (killed.Hidden || len(killed.Unsure) > 0) {
-		return fmt.Errorf("what is left of it can't be told from other processes, or is not shown to this user: nothing was killed")
+		return fmt.Errorf("nothing was killed: the processes of the action can't be told from others, or are hidden from this user")
 	}
 	if len(killed.Processes) == 0 {
-		return writeln(a.stdout, "nothing of %s was there to be killed", plain(called(killed.Action)))
+		return writeln(a.stdout, "%s has no processes left to kill", plain(called(killed.Action)))
 	}
 	for _, process := range killed.Processes {
 		if err := writeln(a.stdout, "killed process %s of %s", plain(process), plain(called(killed.Action))); err != nil {
@@ -69,7 +69,7 @@ func (a *app) kill(ctx context.Context, p place, id string) error {
 	return err
 }
 
-// killElsewhere says where an action can be killed that a server knows.
+// killElsewhere returns an error that says where to kill an action of a server.
 func (a *app) killElsewhere(ctx context.Context, p place, id string) error {
 	all, err := p.List(ctx)
 	if err != nil {

@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// certificates are read from files again when those have changed.
+// certificates holds a certificate, and reloads it when its files have changed.
 type certificates struct {
 	cert, key string
 	log       *slog.Logger
 
 	mu      sync.Mutex
 	current *tls.Certificate
-	of      fileTimes // that current was read at
+	of      fileTimes // of the files that current was read from
 	looked  time.Time
 }
 
-// fileTimes are the times of change of certificate and key.
+// fileTimes are the modification times of certificate and key.
 type fileTimes [2]time.Time
 
-// lookEvery is how often the files are looked at, at most.
+// lookEvery is the least time between two checks of the files.
 const lookEvery = time.Second
 
 func loadCertificates(cert, key string, log *slog.Logger) (*certificates, error) {
@@ -34,12 +34,12 @@ func loadCertificates(cert, key string, log *slog.Logger) (*certificates, error)
 func (c *certificates) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1"}, // who opens a WebSocket offers the second alone
+		NextProtos:     []string{"h2", "http/1.1"}, // clients that open a WebSocket offer only the second
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.newest(), nil },
 	}
 }
 
-// newest returns the certificate; of files that can't be used it keeps the last good one.
+// newest returns the newest certificate, or the last good one while the files can't be used.
 func (c *certificates) newest() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -51,15 +51,15 @@ func (c *certificates) newest() *tls.Certificate {
 		return c.current
 	}
 	if err := c.load(); err != nil {
-		c.log.Error("the new certificate can't be used; the old one is served", "error", err)
+		c.log.Error("the new certificate can't be used; still serving the old one", "error", err)
 	} else {
-		c.log.Info("certificate read again", "file", c.cert)
+		c.log.Info("certificate reloaded", "file", c.cert)
 	}
 	return c.current
 }
 
 func (c *certificates) load() error {
-	times, err := c.times() // before they are read: a later change is seen the next time
+	times, err := c.times() // before reading, so that the next check sees a change made meanwhile
 	if err != nil {
 		return fmt.Errorf("read the certificate: %w", err)
 	}

@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// serveAlone is serve for a handler that has no connections of its own.
+// serveAlone calls serve for a handler that has no connections of its own.
 func serveAlone(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	log := slog.New(slog.DiscardHandler)
 	return serve(ctx, newHTTPServer(handler, log), listener, func(context.Context) error { return nil }, log)
@@ -50,7 +50,7 @@ func writeCertificate(t *testing.T, dir string, serial int64) (cert, key string)
 		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		// A file system may keep times to the second.
+		// A file system may store times in whole seconds.
 		at := time.Now().Add(time.Duration(serial) * time.Minute)
 		if err := os.Chtimes(name, at, at); err != nil {
 			t.Fatal(err)
@@ -59,7 +59,7 @@ func writeCertificate(t *testing.T, dir string, serial int64) (cert, key string)
 	return cert, key
 }
 
-// A certificate that was renewed is served without a restart; one that is broken isn't.
+// A renewed certificate is served without a restart; a broken one isn't.
 func TestCertificatesAreReadAgain(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := writeCertificate(t, dir, 1)
@@ -79,9 +79,9 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	serial := func() string {
 		t.Helper()
 		c.mu.Lock()
-		c.looked = time.Time{} // so that this look is not one too soon
+		c.looked = time.Time{} // so that the files are checked now
 		c.mu.Unlock()
-		conn, err := tls.Dial("tcp", listener.Addr().String(), &tls.Config{InsecureSkipVerify: true}) // its own authority
+		conn, err := tls.Dial("tcp", listener.Addr().String(), &tls.Config{InsecureSkipVerify: true}) // the certificate is self-signed
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,11 +14,11 @@ type completionCmd struct {
 
 // Help is called by kong.
 func (completionCmd) Help() string {
-	return `To have them in every new shell:
+	return `To enable completion in every new shell:
 
 bash: kapi completion bash > ~/.local/share/bash-completion/completions/kapi
 
-zsh: kapi completion zsh > ~/.zfunc/_kapi (a folder of $fpath)
+zsh: kapi completion zsh > ~/.zfunc/_kapi (a folder in $fpath)
 
 fish: kapi completion fish > ~/.config/fish/completions/kapi.fish`
 }
@@ -27,7 +27,7 @@ func (c completionCmd) Run(a *app, parser *kong.Kong) error {
 	return writeCompletion(a.stdout, c.Shell, parser.Model.Node)
 }
 
-// writeCompletion writes what a shell needs to complete the command line.
+// writeCompletion writes the completion script of a shell.
 func writeCompletion(w io.Writer, shell string, root *kong.Node) error {
 	t, err := template.New(shell).Funcs(template.FuncMap{"quote": singleQuoted, "colons": colons}).Parse(completions[shell])
 	if err != nil {
@@ -36,27 +36,27 @@ func writeCompletion(w io.Writer, shell string, root *kong.Node) error {
 	return t.Execute(w, completed(root))
 }
 
-// A completedCommand is what there is to complete behind a command's name.
+// A completedCommand describes what can follow a command's name.
 type completedCommand struct {
-	// Name is "run" or "token create".
+	// Name is a full name, such as "token create"; in Sub it is the last word.
 	Name, Help string
 	Flags      []completedFlag
-	// Sub are the names of its subcommands.
+	// Sub are the subcommands.
 	Sub []completedCommand
-	// Runs is true if a command of somebody else's follows.
+	// Runs is true if the command line of another program follows.
 	Runs bool
-	// Values are what its argument can be, if that is known.
+	// Values are the possible values of its argument, if they are known.
 	Values []string
 }
 
 type completedFlag struct {
 	Name, Help string
-	// Takes is true if a value follows, which can be one of Values, if there are any.
+	// Takes is true if a value follows: one of Values, unless that is empty.
 	Takes  bool
 	Values []string
 }
 
-// completed returns the commands, that without a name first.
+// completed returns all commands. The first one is kapi itself, with an empty name.
 func completed(root *kong.Node) (all []completedCommand) {
 	var add func(node *kong.Node, name string) completedCommand
 	add = func(node *kong.Node, name string) completedCommand {
@@ -65,7 +65,7 @@ func completed(root *kong.Node) (all []completedCommand) {
 			for _, f := range group {
 				c.Flags = append(c.Flags, completedFlag{f.Name, f.Help, !f.IsBool(), values(f.Value)})
 				if f.Tag.Negatable != "" {
-					c.Flags = append(c.Flags, completedFlag{"no-" + f.Name, "Not " + f.Name, false, nil})
+					c.Flags = append(c.Flags, completedFlag{"no-" + f.Name, "Turn off --" + f.Name, false, nil})
 				}
 			}
 		}
@@ -98,7 +98,7 @@ func values(v *kong.Value) []string {
 
 func singleQuoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// colons escapes what has a meaning in zsh's descriptions.
+// colons escapes the characters that are special in zsh's descriptions.
 func colons(s string) string {
 	return strings.NewReplacer(":", `\:`, "[", `\[`, "]", `\]`, "'", `'\''`).Replace(s)
 }
@@ -106,8 +106,8 @@ func colons(s string) string {
 var completions = map[string]string{
 	"bash": `# bash completion for kapi
 
-# From the word at $1 on stands another command line, which that command's own completion knows,
-# by way of the package bash-completion (whose function has another name since 2.12).
+# Completes another command line, which begins at word $1, by the package bash-completion. Its function
+# has had another name since version 2.12.
 _kapi_behind() {
 	if declare -F _comp_command_offset >/dev/null; then
 		_comp_command_offset "$1"
@@ -155,7 +155,7 @@ _kapi() {
 		run/--) shift $i words; ((CURRENT -= i)); _normal; return ;;
 		esac
 	done
-	shift $before words # or _arguments takes them for arguments
+	shift $before words # otherwise _arguments takes them for arguments
 	((CURRENT -= before))
 	case "$at" in
 {{- range .}}
@@ -169,7 +169,7 @@ _kapi() {
 {{- end}}
 	esac
 }
-# As a file of $fpath, this is the function's body when it is first called.
+# If this is a file in $fpath, it is run as the body of _kapi when that is first called.
 if [[ $funcstack[1] == _kapi ]]; then
 	_kapi "$@"
 else
@@ -178,7 +178,7 @@ fi
 `,
 	"fish": `# fish completion for kapi
 
-function __kapi_at -d 'Whether what is typed belongs to this command of kapi'
+function __kapi_at -d 'Whether the words typed so far name this command of kapi'
 	set -l words (commandline -opc)
 	set -e words[1]
 	set -l at ''
@@ -195,7 +195,7 @@ function __kapi_at -d 'Whether what is typed belongs to this command of kapi'
 	test "$at" = "$argv"
 end
 
-function __kapi_behind -d 'Completes the command line that stands behind the --'
+function __kapi_behind -d 'Completes the command line after --'
 	set -l words (commandline -opc)
 	set -e words[1..(contains -i -- -- $words)]
 	set -l line

@@ -2,11 +2,11 @@ package main
 
 import "time"
 
-// An estimate is how long an operation still takes, by how its progress went while it was
-// watched. The zero value knows nothing.
+// An estimate predicts when an operation will end, from the progress seen while it was watched. The
+// zero value has seen none.
 type estimate struct {
-	since   time.Time // of the first sample there was
-	samples []sample  // those that still count, oldest first, progress growing
+	since   time.Time // the time of the first sample ever
+	samples []sample  // those in the window, oldest first, with growing progress
 	finish  time.Time
 }
 
@@ -16,21 +16,22 @@ type sample struct {
 }
 
 const (
-	// What moved for less than this, or by less, or in fewer steps, says little.
+	// Fewer samples, or samples that span less time or progress, give no prediction.
 	estimateAfter    = 5 * time.Second
 	estimateProgress = 0.01
 	estimateSamples  = 4
-	// The second half of what is known may be so many times as fast as the first, or as slow.
+	// estimateSpread is the largest ratio between the speeds of the two halves of the samples for
+	// which there is a prediction.
 	estimateSpread = 3
-	// maxSamples says how fine the samples are; fewer than twice as many are kept.
+	// maxSamples is the number of intervals in the window; fewer than twice as many samples are kept.
 	maxSamples = 64
-	// recentAtLeast is how much of the past counts, or half of all of it if that is more.
+	// recentAtLeast is the least length of the window. It is half the time watched, if that is more.
 	recentAtLeast = 30 * time.Second
-	// estimateSmoothing is how much a sample moves what is shown.
+	// estimateSmoothing is the weight of a new prediction; the rest is that of the old one.
 	estimateSmoothing = 0.3
 )
 
-// observe takes note of the progress at a moment, nil if it is unknown.
+// observe takes a sample of the progress, nil if that is unknown.
 func (e *estimate) observe(now time.Time, progress *float64) {
 	if progress == nil {
 		*e = estimate{}
@@ -44,7 +45,7 @@ func (e *estimate) observe(now time.Time, progress *float64) {
 		case s.progress == last.progress:
 			return
 		case n > 1 && now.Sub(e.samples[n-2].at) < e.window(now)/maxSamples:
-			e.samples = e.samples[:n-1] // finer than needed
+			e.samples = e.samples[:n-1] // too close to the one before
 		}
 	}
 	if len(e.samples) == 0 {
@@ -66,12 +67,12 @@ func (e *estimate) observe(now time.Time, progress *float64) {
 	}
 }
 
-// window is how much of the past counts.
+// window is how far back samples count.
 func (e *estimate) window(now time.Time) time.Duration {
 	return max(recentAtLeast, now.Sub(e.since)/2)
 }
 
-// predict is false if it would be a guess.
+// predict returns when the operation will end. ok is false if that would be a guess.
 func (e *estimate) predict() (finish time.Time, ok bool) {
 	n := len(e.samples)
 	if n < estimateSamples {
@@ -89,17 +90,17 @@ func (e *estimate) predict() (finish time.Time, ok bool) {
 	return last.at.Add(time.Duration(left * float64(time.Second))), true
 }
 
-// speed is in progress a second.
+// speed returns the progress per second.
 func speed(from, to sample) float64 {
 	return (to.progress - from.progress) / max(to.at.Sub(from.at).Seconds(), 1e-9)
 }
 
-// left returns how long the operation still takes; it is false if that would be a guess.
+// left returns the remaining time, and false if that would be a guess.
 func (e *estimate) left(now time.Time) (time.Duration, bool) {
 	if e.finish.IsZero() || !now.Before(e.finish) {
 		return 0, false
 	}
-	var pause time.Duration // the longest between two moves
+	var pause time.Duration // the longest time between two samples
 	for i, s := range e.samples[1:] {
 		pause = max(pause, s.at.Sub(e.samples[i].at))
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
-// Exit codes, from sysexits.h where that has one. docs and scripts rely on them.
+// Exit codes: those of sysexits.h where it has one. Scripts rely on them.
 const (
 	exitOther       = 1
 	exitUsage       = 64
@@ -24,8 +24,7 @@ const (
 	exitTimeout     = 124 // as timeout(1) has it
 )
 
-// exitCode is the one place that turns errors into exit codes. The first rule that
-// fits counts.
+// exitCode is the only place that turns errors into exit codes. The first rule that matches wins.
 func exitCode(err error) int {
 	var status exitStatus
 	var interrupted *interruptedError
@@ -58,11 +57,11 @@ func is[T error](err error) bool {
 	return errors.As(err, &target)
 }
 
-// An exitStatus ends kapi with that code; what there is to say was said.
+// An exitStatus ends kapi with that code, and without a message.
 type exitStatus int
 
-// code is what the system can be told: it keeps the lowest byte only, which must not make a failure
-// elsewhere (256) a success here.
+// code returns the code to exit with. The system keeps only its lowest byte, which would make a failure
+// on another system, such as 256, a success here: that becomes exitOther.
 func (s exitStatus) code() int {
 	if s != 0 && s&0xff == 0 {
 		return exitOther
@@ -72,7 +71,7 @@ func (s exitStatus) code() int {
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
-// exitWith is nil for 0.
+// exitWith returns nil for 0.
 func exitWith(code int) error {
 	if code == 0 {
 		return nil
@@ -90,7 +89,7 @@ func usage(format string, args ...any) error { return &usageError{fmt.Sprintf(fo
 // An interruptedError ends kapi as the signal would have.
 type interruptedError struct {
 	signal syscall.Signal
-	// when completes the text.
+	// when is added to the text, such as " before the command was started".
 	when string
 }
 
@@ -98,7 +97,7 @@ func (e *interruptedError) Error() string {
 	return fmt.Sprintf("stopped (%s)%s", e.signal, e.when)
 }
 
-// complain says on stderr what went wrong.
+// complain prints the error on stderr.
 func (a *app) complain(err error) {
 	var held *kapi.HeldError
 	var noCommand *noCommandError

@@ -8,25 +8,24 @@ import (
 // An exitMeaning is one row of the table of exit codes.
 type exitMeaning struct{ code, when string }
 
-// exitCodes is what kapi exits with: the one table from which the help and the manual are made, and which
-// docs/commands.md repeats.
+// exitCodes returns the table of exit codes. Help and manual are made from it; docs/commands.md has a copy.
 func exitCodes() []exitMeaning {
 	return []exitMeaning{
-		{"the command's own", "it ran (run), or it ended so (watch ID)"},
+		{"the command's own", "the command ran (run), or the action ended with this code (watch ID)"},
 		{"0", "success"},
-		{strconv.Itoa(exitOther), "any other error, an unknown id included; the command was cancelled, and then ended with 0"},
+		{strconv.Itoa(exitOther), "any other error, such as an unknown id; or the command was cancelled and then ended with 0"},
 		{strconv.Itoa(exitUsage), "wrong usage"},
 		{strconv.Itoa(exitUnavailable), "store or server can't be reached: the command was not started"},
-		{strconv.Itoa(exitFault), "a fault of kapi's own; stderr has the stack"},
-		{strconv.Itoa(exitHeld), "the key is held; who holds it is on stderr"},
-		{strconv.Itoa(exitForbidden), "the server refuses the token: none, not valid, expired, or not for this"},
-		{strconv.Itoa(exitTimeout), "its --timeout ran out"},
-		{"126, 127", "the command can't be executed, doesn't exist"},
-		{"128+N", "killed by signal N; 130 if Ctrl-C ended it before the command ran"},
+		{strconv.Itoa(exitFault), "kapi itself has failed; the stack is on stderr"},
+		{strconv.Itoa(exitHeld), "the key is held; stderr names the holder"},
+		{strconv.Itoa(exitForbidden), "the server refuses the token: it is missing, invalid, expired, or lacks the permission"},
+		{strconv.Itoa(exitTimeout), "the command reached its --timeout"},
+		{"126, 127", "the command can't be executed (126) or doesn't exist (127)"},
+		{"128+N", "killed by signal N; 130 also if Ctrl-C ends kapi watch, or kapi run before the command starts"},
 	}
 }
 
-// exitHelp is the table as a paragraph of help.
+// exitHelp returns the table as a paragraph of help.
 func exitHelp() string {
 	var rows []string
 	for _, e := range exitCodes() {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// The page has the same table as the program, which makes help and manual of its own.
+// docs/commands.md, the help and the manual have the program's table of exit codes.
 func TestExitCodesAsDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/commands.md")
 	if err != nil {
@@ -40,7 +40,7 @@ func TestExitCodesAsDocumented(t *testing.T) {
 	}
 }
 
-// Every code that the program has a name for is in the table.
+// Every exit code that is named in exit.go is in the table.
 func TestExitCodesAreAllThere(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "exit.go", nil, 0)
 	if err != nil {

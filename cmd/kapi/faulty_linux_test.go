@@ -9,8 +9,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// kapiFaulty is kapi with a fault: kapi-faulty WHERE ARG... panics once, where the first argument
-// tells, with that word.
+// kapiFaulty is kapi with a fault: kapi-faulty WHERE ARG... runs kapi ARG... and panics once, at the place
+// that WHERE names and with that word.
 func kapiFaulty() {
 	f := &fuse{where: os.Args[1]}
 	a := &app{stdout: os.Stdout, stderr: &faultyWriter{f, os.Stderr}}

@@ -11,8 +11,8 @@ import (
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
-// awaitTree waits for the end of the command's tree, and stops it when its time is over or its
-// action is no longer to go on.
+// awaitTree waits until the command's process tree has ended. It stops the tree at the time limit, or
+// when the action must not continue.
 func (j *job) awaitTree(ctx context.Context, tree *supervise.Tree) supervise.Result {
 	over, end := context.WithCancel(context.Background())
 	var limit <-chan time.Time
@@ -31,7 +31,7 @@ func (j *job) awaitTree(ctx context.Context, tree *supervise.Tree) supervise.Res
 			case <-limit:
 				j.late = true
 				tree.Stop()
-				j.app.eprintf("the time limit of %v is over: stopping the command", j.Timeout)
+				j.app.eprintf("the time limit of %v was reached: stopping the command", j.Timeout)
 				return
 			case <-ended:
 				ended = nil
@@ -51,32 +51,32 @@ func (j *job) awaitTree(ctx context.Context, tree *supervise.Tree) supervise.Res
 	return result
 }
 
-// mustStop says what happened to the action, and returns whether its command must
-// stop. It may wait for that as long as the command goes on.
+// mustStop prints what happened to the action, and returns whether its command must stop. If the action
+// was given up, it first waits until the action is dismissed or the command has ended.
 func (j *job) mustStop(over context.Context, cause error) bool {
 	switch {
 	case errors.Is(cause, kapi.ErrGivenUp):
-		j.app.eprintf("action %s was given up, as nothing was heard of this host for long; its command goes on and its keys stay held", j.id)
+		j.app.eprintf("action %s was given up because this host was silent for too long; its command continues and its keys stay held", j.id)
 		if !j.dismissed(over) {
 			return false
 		}
-		j.app.eprintf("action %s was dismissed, so its keys may be another's: stopping the command", j.id)
-	case errors.Is(cause, kapi.ErrLost) && cause != kapi.ErrLost: //nolint:errorlint // it says more
+		j.app.eprintf("action %s was dismissed, so another action may hold its keys: stopping the command", j.id)
+	case errors.Is(cause, kapi.ErrLost) && cause != kapi.ErrLost: //nolint:errorlint // an error that wraps it says more
 		j.lost = true
 		j.app.eprintf("action %s: %v: stopping the command", j.id, cause)
 	case errors.Is(cause, kapi.ErrLost):
-		j.app.eprintf("action %s was dismissed or taken over, so its keys may be another's: stopping the command", j.id)
+		j.app.eprintf("action %s was dismissed or taken over, so another action may hold its keys: stopping the command", j.id)
 	default:
 		j.app.eprintf("action %s was %v: stopping the command", j.id, cause)
 	}
 	return true
 }
 
-// lookAgain is how long a place that can't be reached is left alone.
+// lookAgain is the pause before a place that can't be reached is tried again.
 const lookAgain = 5 * time.Second
 
-// dismissed waits until the action, which was given up, is dismissed; it is false if
-// the command ended before.
+// dismissed waits until the action, which was given up, is dismissed. It returns false if over ends
+// first.
 func (j *job) dismissed(over context.Context) bool {
 	for {
 		err := j.awaitDismissal(over)

@@ -9,7 +9,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// When runners were last heard is no change, so lists tell it as of the last change.
+// A runner's HeardAt is updated without a change of its action, so in a list it is as of the last change.
+// refreshHeard brings it up to date.
 
 func (s *session) refreshHeard(ctx context.Context, actions []kapi.Action) error {
 	heard := map[string]int64{}
@@ -33,7 +34,7 @@ func (s *session) refreshHeard(ctx context.Context, actions []kapi.Action) error
 	return nil
 }
 
-// refreshHeard asks a server for each action that is going on, up to a number that no rate limit minds.
+// refreshHeard asks the server for each active action, but for at most 100, to stay below rate limits.
 func (r *remote) refreshHeard(ctx context.Context, actions []kapi.Action) error {
 	const most, atOnce = 100, 8
 	asked := 0
@@ -61,7 +62,7 @@ func (r *remote) refreshHeard(ctx context.Context, actions []kapi.Action) error 
 	return g.Wait()
 }
 
-// setHeard leaves the runner alone that others may have, too.
+// setHeard sets HeardAt in a copy of the runner, as the original may be shared.
 func setHeard(a *kapi.Action, heard map[string]int64) {
 	if a.Runner == nil || heard[a.Runner.ID] == 0 {
 		return

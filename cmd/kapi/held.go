@@ -7,21 +7,21 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// describeHeld says who holds the key, and for a failed holder the ways out.
+// describeHeld says who holds the key, and how to free it if the holder has failed.
 func (a *app) describeHeld(e *kapi.HeldError) lines {
 	h := e.Holder
 	var b strings.Builder
 	how := "held"
 	switch {
 	case e.Waiting():
-		how = "waited for" // longer than by us
+		how = "waited for" // by an action that is ahead of this one
 	case e.Waited > 0:
 		how = fmt.Sprintf("still held after %v", e.Waited)
 	}
 	fmt.Fprintf(&b, "key %q is %s by action %s%s", e.Key, how, plain(called(h)), howLong(h))
 	if h.Runner != nil {
 		fmt.Fprintf(&b, " on %s", plain(h.Runner.Host))
-		if h.Runner.PID != 0 { // of a runner that reports over REST nobody knows it
+		if h.Runner.PID != 0 { // unknown if the runner reports over REST
 			fmt.Fprintf(&b, ", pid %d", h.Runner.PID)
 		}
 		fmt.Fprintf(&b, ", last heard at %s", localTime(h.Runner.HeardAt))
@@ -34,21 +34,22 @@ func (a *app) describeHeld(e *kapi.HeldError) lines {
 	}
 	switch {
 	case e.Circular && e.Waiting():
-		b.WriteString("\nthat one waits for an action which this command is itself part of, so waiting would never end")
+		b.WriteString("\nthat action waits for one that this command is part of, so waiting would never end")
 	case e.Circular:
-		b.WriteString("\nthis command is itself part of that action, so waiting for it would never end")
+		b.WriteString("\nthis command is part of that action, so waiting for it would never end")
 	}
 	if h.NotProvenDead {
-		b.WriteString("\nit is not proven dead: look whether its work is still going on before you free the key")
+		b.WriteString("\nit is not proven dead: make sure that its work has ended before you free the key")
 	}
 	if h.Status == kapi.StatusFailed {
 		fmt.Fprintf(&b, "\nto free the key: %s dismiss %s%s", a.self(), a.storeArgument(), shellQuote(plain(h.ID)))
-		b.WriteString("\nor, for commands that are safe to repeat, start them with --release-on-failure")
+		b.WriteString("\nor start commands that are safe to repeat with --release-on-failure")
 	}
 	return lines(b.String())
 }
 
-// howLong says what an action is, and since when; who may know no more of another's is not told that.
+// howLong says what an action's status is, and since when. A server may withhold the times of an action
+// that another token started.
 func howLong(h kapi.Action) string {
 	since := max(h.StartedAt, h.CreatedAt)
 	switch {
@@ -57,7 +58,7 @@ func howLong(h kapi.Action) string {
 	case h.Status == kapi.StatusFailed:
 		return ", which failed at " + localTime(h.UpdatedAt)
 	case since == 0 && h.Status == kapi.StatusPending:
-		return "" // no more is known of it than its id and title
+		return "" // only its id and title are known
 	case since == 0:
 		return ", which is " + h.Status.String()
 	}

@@ -7,16 +7,16 @@ import (
 )
 
 type helpCmd struct {
-	Command []string `arg:"" optional:"" name:"command" help:"The command to tell of. The default is kapi itself."`
+	Command []string `arg:"" optional:"" name:"command" help:"The command to describe. The default is kapi itself."`
 }
 
-// Run is kapi COMMAND --help.
+// Run does what kapi COMMAND --help does.
 func (c *helpCmd) Run(parser *kong.Kong) error {
 	_, err := parser.Parse(append(c.Command, "--help"))
 	return explain(err)
 }
 
-// A versionFlag is kapi version.
+// A versionFlag does what kapi version does.
 type versionFlag bool
 
 // BeforeReset is called by kong.

@@ -21,7 +21,8 @@ import (
 	"github.com/kettubot/kapi/sqlite"
 )
 
-// Over TLS requests go by HTTP/2, many on one connection, and the gateway by HTTP/1.1, also for clients that speak both.
+// Over TLS, requests use HTTP/2, many on one connection. The gateway uses HTTP/1.1, even for clients that
+// support both.
 func TestHTTP2(t *testing.T) {
 	cert, key := writeCertificate(t, t.TempDir(), 1)
 	log := slog.New(slog.DiscardHandler)

@@ -13,10 +13,11 @@ import (
 	"github.com/kettubot/kapi/internal/wellformed"
 )
 
-// A command inside an action finds where that is: a kapi among what it runs means the same place, and
-// not the default store, which may be another. It finds no token that it was not given.
+// A command inside an action gets the action's store or server in its environment, so that a nested kapi
+// uses the same one rather than the default store. It gets the token only with --pass-token.
 
-// environ is what a command inside an action of the place has of this process's environment.
+// environ returns the environment for a command inside an action of the place: that of this process, with
+// the variables that name the place.
 func (a *app) environ(p place, passToken bool) []string {
 	store, schema, listen, token := "", "", "", ""
 	switch {
@@ -24,7 +25,7 @@ func (a *app) environ(p place, passToken bool) []string {
 	case isPostgres(a.store):
 		store, schema, listen = passed("KAPI_STORE", a.store), a.storeSchema, passed("KAPI_STORE_LISTEN", a.storeListen)
 	default:
-		store = p.String() // the path is absolute in it
+		store = p.String() // with an absolute path
 	}
 	if passToken {
 		token = a.token
@@ -47,8 +48,8 @@ func (a *app) environ(p place, passToken bool) []string {
 	return env
 }
 
-// passed is what of a DSN a command gets: all of it if it comes from there already, no password of a
-// flag's.
+// passed returns the DSN to pass to a command. Its password is left out if it comes from a flag rather
+// than from the variable.
 func passed(variable, dsn string) string {
 	if dsn == wellformed.Trim(os.Getenv(variable)) {
 		return dsn
@@ -56,7 +57,7 @@ func passed(variable, dsn string) string {
 	return withoutPassword(dsn)
 }
 
-// around is the action that this process is inside of, "" if it is in none.
+// around returns the id of the innermost action that this process is inside of, "" if there is none.
 func around() string {
 	if within := supervise.Within(os.Environ()); len(within) > 0 {
 		return within[len(within)-1]
@@ -64,21 +65,23 @@ func around() string {
 	return ""
 }
 
-// knowsPlace refuses the default store to a command inside an action: that has said where it is.
+// knowsPlace returns an error if a command inside an action would use the default store, as the action
+// may be in another.
 func (a *app) knowsPlace() error {
 	if id := around(); id != "" && a.server == "" && a.store == "" {
-		return fmt.Errorf("%w: this is a command inside action %s, and neither $KAPI_STORE nor $KAPI_SERVER says where that is: use --store or --server",
+		return fmt.Errorf("%w: this command is inside action %s, but neither $KAPI_STORE nor $KAPI_SERVER is set: use --store or --server",
 			kapi.ErrUnavailable, id)
 	}
 	return nil
 }
 
-// whatItLacks explains to a command inside an action why its server doesn't know it.
+// whatItLacks explains the error of a command inside an action that a server refused because it has no token:
+// kapi run passes the token only with --pass-token.
 func (a *app) whatItLacks(err error) error {
 	id := around()
 	if id == "" || a.server == "" || a.given["server"] || a.token != "" || !errors.Is(err, auth.ErrNoToken) {
 		return err
 	}
-	return fmt.Errorf("%w: server %s wants a token, which a command inside an action, as this one in %s, is not given: use kapi run --pass-token around it",
+	return fmt.Errorf("%w: server %s requires a token, and this command inside action %s was not given one: start the action with kapi run --pass-token",
 		kapi.ErrUnavailable, a.server, id)
 }

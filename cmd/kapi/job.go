@@ -19,7 +19,7 @@ import (
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
-// A job is one command from before its start to behind its end.
+// A job runs one command, from before its start until after its end.
 type job struct {
 	*runCmd
 	app     *app
@@ -28,33 +28,33 @@ type job struct {
 	signals *supervise.Signals
 	nonce   string // see proc.NonceVariable
 
-	// starting ends when a signal came before the command was started.
+	// starting ends if a signal arrives before the command is started.
 	starting  context.Context
 	interrupt context.CancelCauseFunc
-	begun     chan struct{} // closed when such signals are the command's
-	watching  chan struct{} // closed when the watch for them has ended
+	begun     chan struct{} // closed when signals are to go to the command
+	watching  chan struct{} // closed when watch has returned
 
-	// The operation's, to be read when ended is closed or Do has returned.
+	// Written by the operation; to be read only when ended is closed or do has returned.
 	ended   chan struct{}
 	id      string            // "" if the action was not started
 	tree    *supervise.Tree   // nil if the command was not started
 	result  *supervise.Result // nil if the command was not started
 	late    bool              // its time limit had passed
 	stopped bool              // its action was cancelled or lost
-	lost    bool              // its store was replaced, and its keys are another's
+	lost    bool              // its store was replaced, and another action holds its keys
 	err     error
-	haste   bool // a signal ended it, and nobody reads what it might still say
+	haste   bool // a signal ends kapi, and nobody reads its stderr
 
 	faults  *fault.Net
-	faulty  atomic.Pointer[fault.Panic] // the first one
+	faulty  atomic.Pointer[fault.Panic] // the first panic
 	panics  atomic.Int32
-	tracker atomic.Pointer[progress.Tracker] // once there is one
+	tracker atomic.Pointer[progress.Tracker] // nil until the action has begun
 
 	tracking sync.WaitGroup
-	quiesce  atomic.Pointer[func(f func())] // the place's, once there is one
+	quiesce  atomic.Pointer[func(f func())] // the place's; nil until that is open
 }
 
-// watchStart collects the signals until begin.
+// watchStart handles the signals until begin is called.
 func (j *job) watchStart() {
 	j.starting, j.interrupt = context.WithCancelCause(context.Background())
 	j.begun, j.watching = make(chan struct{}), make(chan struct{})
@@ -79,7 +79,7 @@ func (j *job) watch() {
 	}
 }
 
-// ends tells the signals that ask a process to end.
+// ends reports whether a signal asks a process to end.
 func ends(sig syscall.Signal) bool {
 	switch sig {
 	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM:
@@ -88,18 +88,18 @@ func ends(sig syscall.Signal) bool {
 	return false
 }
 
-// begin ends the watch. It returns why the command must not be started any more, if
-// so. It is called once.
+// begin ends watch. It returns why the command must not be started any more, nil if it may be. It must be
+// called only once.
 func (j *job) begin() error {
 	close(j.begun)
 	<-j.watching
 	return context.Cause(j.starting)
 }
 
-// errNotRun is for what can't be: that a command was not run must never look like a success.
-var errNotRun = errors.New("the command was not run, and nothing says why")
+// errNotRun guards against a bug: a command that was not run must never look like a success.
+var errNotRun = errors.New("the command was not run, for an unknown reason")
 
-// do runs the command as an action, and returns how kapi is to end.
+// do runs the command as an action, and returns the error that kapi ends with.
 func (j *job) do(spec kapi.Spec) error {
 	j.nonce = proc.NewNonce()
 	j.place.expect(proc.Expect(proc.MarkOf(j.nonce)))
@@ -128,31 +128,31 @@ func (j *job) do(spec kapi.Spec) error {
 		return cmp.Or(j.err, errNotRun)
 	}
 	if j.err != nil && unrecorded == nil && len(spec.Keys) > 0 && !spec.ReleaseOnFailure && !j.lost {
-		j.app.eprintf("the action failed and keeps its key, so that somebody looks at it first; to free it: %s dismiss %s%s",
+		j.app.eprintf("the action failed and keeps its key until somebody has looked at it; to free the key: %s dismiss %s%s",
 			j.app.self(), j.app.storeArgument(), j.id)
 	}
 	return cmp.Or(interrupted, exitWith(j.code()))
 }
 
-// retrying says that the server doesn't take the start, while there is hope that it will.
+// retrying is called when the server has not accepted the start, and it is tried again.
 func (j *job) retrying(err error, within time.Duration) {
-	j.app.eprintf("the command is not started yet: %v; trying for %v, or until Ctrl-C", err, within)
+	j.app.eprintf("the command is not started yet: %v; retrying for %v or until Ctrl-C", err, within)
 }
 
-// reporting says that the server is lost, or found again, while the command goes on.
+// reporting is called when the server is lost while the command runs, and with nil when it is back.
 func (j *job) reporting(id string, err error) {
 	if err != nil {
-		j.app.eprintf("what the command does can't be reported, and is kept until it can: %v", err)
+		j.app.eprintf("reports on action %s can't be delivered, and are kept until they can: %v", id, err)
 		return
 	}
-	j.app.eprintf("action %s is reported on again", id)
+	j.app.eprintf("reports on action %s are delivered again", id)
 }
 
 // operate is the action's operation.
 func (j *job) operate(ctx context.Context, h kapi.Handle) error {
 	defer close(j.ended)
 	j.faults.Try(func() { j.err = j.conduct(ctx, h) })
-	if j.tree != nil && j.result == nil { // the command runs, whatever became of us
+	if j.tree != nil && j.result == nil { // the command is still running, although conduct panicked
 		result := j.tree.Wait()
 		j.result = &result
 	}
@@ -163,7 +163,7 @@ func (j *job) operate(ctx context.Context, h kapi.Handle) error {
 	return j.err
 }
 
-// conduct starts the command and stays with it to its end.
+// conduct starts the command and waits until it has ended.
 func (j *job) conduct(ctx context.Context, h kapi.Handle) error {
 	j.id = h.ID()
 	for _, a := range h.Dismissed() {
@@ -176,13 +176,13 @@ func (j *job) conduct(ctx context.Context, h kapi.Handle) error {
 	j.tracker.Store(tracker)
 	socket, err := notify.Listen(j.faults, outerSocket(), func(datagram []byte) { tracker.Notice(progress.ParseNotice(datagram)) })
 	if err != nil {
-		j.app.eprintf("the command can't report its progress by itself: %v", err)
+		j.app.eprintf("the command can't report its progress to $KAPI_NOTIFY: %v", err)
 	}
 	if socket != nil {
 		defer socket.Close()
 	}
 	if err := supervise.Unseen(); err != nil && j.Timeout > 0 {
-		j.app.eprintf("the time limit will reach the command itself only, not what it starts: %v", err)
+		j.app.eprintf("the time limit will stop only the command itself, not the processes that it starts: %v", err)
 	}
 	recorder := j.recorder()
 	c := j.command(h, tracker, socket, recorder)
@@ -201,7 +201,7 @@ func (j *job) conduct(ctx context.Context, h kapi.Handle) error {
 	result := j.awaitTree(ctx, j.tree)
 	j.result = &result
 	if socket != nil {
-		socket.Close() // what was said last counts
+		socket.Close() // handles the last messages
 	}
 	stopTracking()
 	tracker.Left("")
@@ -213,7 +213,7 @@ func (j *job) conduct(ctx context.Context, h kapi.Handle) error {
 	return err
 }
 
-// command is what is to be run.
+// command returns the command for supervise.Start.
 func (j *job) command(h kapi.Handle, tracker *progress.Tracker, socket *notify.Socket, r *recorder) supervise.Command {
 	address := ""
 	if socket != nil {
@@ -231,14 +231,14 @@ func (j *job) command(h kapi.Handle, tracker *progress.Tracker, socket *notify.S
 		Left:     func(r supervise.Result, left []supervise.Process) { tracker.Left(waitsFor(r, left)) },
 		Faults:   j.faults,
 	}
-	if !j.LeaveRunning { // its first word after our end would end it, as nobody reads any more
+	if !j.LeaveRunning { // pipes: if left running, its first output after our end would kill it
 		c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	}
 	return c
 }
 
-// outerSocket is where a service manager wants to be notified. That of a kapi run around this
-// one is not: each reports on its own action.
+// outerSocket returns the socket of a service manager to notify, "" if there is none. That of a kapi run
+// around this one doesn't count: each reports on its own action.
 func outerSocket() string {
 	outer := os.Getenv(supervise.OuterVariable)
 	if outer == os.Getenv(supervise.NotifyVariable) {
@@ -247,11 +247,11 @@ func outerSocket() string {
 	return outer
 }
 
-// judge says whether the command did what it was started for, and why not.
+// judge returns why the command has not done what it was started for, nil if it has.
 func (j *job) judge(ctx context.Context, result supervise.Result) error {
 	err := result.Err()
 	switch {
-	case j.late && err == nil: // it ended as it was asked to
+	case j.late && err == nil: // asked to end, it exited with 0
 		return fmt.Errorf("stopped at its time limit of %v", j.Timeout)
 	case j.late:
 		return fmt.Errorf("stopped at its time limit of %v: %w", j.Timeout, err)
@@ -261,14 +261,14 @@ func (j *job) judge(ctx context.Context, result supervise.Result) error {
 	return err
 }
 
-// code is what kapi exits with.
+// code returns the exit code of kapi run.
 func (j *job) code() int {
 	switch {
 	case j.faulty.Load() != nil:
 		return exitFault
 	case j.late:
 		return exitTimeout
-	case j.result.Code == 0 && (j.stopped || j.result.Lost != nil): // what was to follow on its success must not
+	case j.result.Code == 0 && (j.stopped || j.result.Lost != nil): // must not look like a success
 		return exitOther
 	}
 	return j.result.Code

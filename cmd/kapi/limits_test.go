@@ -19,12 +19,12 @@ import (
 	"github.com/kettubot/kapi/server"
 )
 
-// A limit has one name as a flag and as an option. 0 is off on the command line; in Go, 0 is the default and a
-// negative one is off.
+// A limit has the same name as a flag and as an option. On the command line 0 is off; in Go, 0 is the default
+// and a negative limit is off.
 func TestLimitFlagsAreOptions(t *testing.T) {
 	for _, c := range []struct {
 		args []string
-		want map[string]float64 // what isn't 0
+		want map[string]float64 // the limits that aren't 0
 	}{
 		{nil, map[string]float64{"RateLimit": 100, "RateLimitAddress": 20}},
 		{[]string{"--rate-limit=0", "--rate-burst=0", "--rate-limit-address=0", "--max-connections=0", "--max-connections-address=0"}, map[string]float64{
@@ -58,10 +58,11 @@ func TestLimitFlagsAreOptions(t *testing.T) {
 	}
 }
 
-// unlimited are the flags and options that are numbers and no limits.
+// unlimited matches the flags and options that are numbers but no limits.
 var unlimited = regexp.MustCompile(`^(total)$`)
 
-// Every limit says what is off: on the command line 0, in Go a negative one, or that it can't be.
+// The text of every limit says how to turn it off (on the command line by 0, in Go by a negative value), or
+// that it can't be off.
 func TestLimitsSayWhatIsOff(t *testing.T) {
 	command, err := newParser(new(cli))
 	if err != nil {
@@ -88,7 +89,7 @@ func TestLimitsSayWhatIsOff(t *testing.T) {
 				continue
 			}
 			options++
-			if !regexp.MustCompile(`\b0(,| is )[^.]*negative (is|are) off|it can't be off`).MatchString(docs[f.Name]) {
+			if !regexp.MustCompile(`\b0(,| is | means )[^.]*negative (is|are) off|it can't be off`).MatchString(docs[f.Name]) {
 				t.Errorf("%T.%s doesn't say what is off: %s", o, f.Name, docs[f.Name])
 			}
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/kettubot/kapi/server"
 )
 
-// listen listens, with TLS if there are certs, and returns the URL of that.
+// listen opens the listener, with TLS if certs isn't nil, and returns it with its URL.
 func (c *serveCmd) listen(certs *certificates, connections *server.Connections) (net.Listener, string, error) {
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
@@ -27,7 +27,7 @@ func (c *serveCmd) listen(certs *certificates, connections *server.Connections) 
 	return listener, "http://" + listener.Addr().String(), nil
 }
 
-// hosts are those that are answered for by what listens there, none for any.
+// hosts returns the hosts that a listener answers for; none means any.
 func (c *serveCmd) hosts(listen string, address net.Addr) []string {
 	at, ok := address.(*net.TCPAddr)
 	if len(c.Host) == 0 && ok && !at.IP.IsLoopback() {
@@ -35,14 +35,14 @@ func (c *serveCmd) hosts(listen string, address net.Addr) []string {
 	}
 	hosts := append([]string{"localhost"}, c.Host...)
 	if host, _, err := net.SplitHostPort(listen); err == nil {
-		if name, ok := origin.Name(host); ok { // whoever named it there need not name it again
+		if name, ok := origin.Name(host); ok { // a name in listen needs no --host
 			hosts = append(hosts, name)
 		}
 	}
 	return hosts
 }
 
-// checkListen refuses an address that others can reach, unless that is wanted.
+// checkListen refuses an address that other machines can reach without TLS, unless --insecure allows it.
 func (c *serveCmd) checkListen() error {
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
@@ -51,8 +51,8 @@ func (c *serveCmd) checkListen() error {
 	if c.Insecure || c.TLSCert != "" || isLoopback(host) {
 		return nil
 	}
-	return usage("--listen %s: other machines could reach it, and without TLS the tokens can be read on the way; "+
-		"use --tls-cert and --tls-key, a loopback address with a TLS proxy before it, or --insecure", c.Listen)
+	return usage("--listen %s: other machines can reach it, and without TLS the tokens can be read on the way; "+
+		"use --tls-cert and --tls-key, a loopback address with a TLS proxy in front, or --insecure", c.Listen)
 }
 
 func isLoopback(host string) bool {
@@ -68,7 +68,7 @@ func isLoopback(host string) bool {
 	return err == nil && len(addresses) > 0
 }
 
-// listenError drops what net says around the reason.
+// listenError returns the reason alone from an error of net, and adds a way out.
 func listenError(flag, address string, err error) error {
 	var sys *os.SyscallError
 	if errors.As(err, &sys) {
@@ -76,7 +76,7 @@ func listenError(flag, address string, err error) error {
 	}
 	wayOut := ""
 	if host, _, splitErr := net.SplitHostPort(address); splitErr == nil && errors.Is(err, syscall.EADDRINUSE) {
-		wayOut = fmt.Sprintf("; %s %s takes a port that is free", flag, net.JoinHostPort(host, "0"))
+		wayOut = fmt.Sprintf("; %s %s picks a free port", flag, net.JoinHostPort(host, "0"))
 	}
 	return fmt.Errorf("can't listen on %s: %w%s", address, err, wayOut)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 type lsCmd struct {
-	JSON bool `name:"json" help:"Print the wire form: a JSON array."`
+	JSON bool `name:"json" help:"Print the wire form, as a JSON array."`
 }
 
 func (c *lsCmd) Run(a *app) error {
@@ -28,12 +28,12 @@ func (c *lsCmd) Run(a *app) error {
 			}
 			return writeJSON(a.stdout, actions)
 		case len(actions) == 0:
-			// Not on stdout: who counts lines there must get 0.
+			// Not on stdout, where the number of lines must be 0.
 			a.eprintf("no ongoing actions in %s", p)
 			return nil
 		}
 		if err := p.refreshHeard(ctx, actions); err != nil {
-			a.eprintf("when runners were last heard is as of the last change: %v", err)
+			a.eprintf("HEARD is as of each action's last change, as it can't be refreshed: %v", err)
 		}
 		return a.table(actions, time.Now())
 	})
@@ -54,7 +54,7 @@ func (a *app) table(actions []kapi.Action, now time.Time) error {
 		}
 		for i, cell := range cells {
 			if cell == "" {
-				cells[i] = "-" // so that every line has as many fields
+				cells[i] = "-" // so that every line has the same number of fields
 			}
 		}
 		fmt.Fprintln(w, strings.Join(cells, "\t"))
@@ -62,8 +62,8 @@ func (a *app) table(actions []kapi.Action, now time.Time) error {
 	return w.Flush()
 }
 
-// heardText is for how long nothing was heard of an action's runner, which says nothing of one that
-// has ended.
+// heardText says when an action's runner was last heard of. It is empty if the action has ended, as that
+// means nothing then.
 func heardText(now time.Time, a kapi.Action) string {
 	if a.Runner == nil || a.Runner.HeardAt == 0 || !a.Status.Active() {
 		return ""

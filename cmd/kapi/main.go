@@ -1,5 +1,5 @@
-// Command kapi runs commands as actions, shows what is going on, and serves it: on a web page, over
-// REST and the gateway, and to Prometheus. See kapi --help, and the README for a tour.
+// Command kapi runs commands as actions, shows the ongoing ones, and serves them on a web page, over REST
+// and the gateway, and as metrics. See kapi --help, and the README for a tour.
 package main
 
 import (
@@ -14,54 +14,55 @@ import (
 	"github.com/kettubot/kapi/internal/wellformed"
 )
 
-const description = `Actions are operations that take time: kapi keeps each from being started twice, ` +
-	`shows how far it is, and says how it ended. ` +
-	`Every flag may be given as an environment variable instead, as shown behind it.`
+const description = `An action is an operation that takes time. ` +
+	`kapi keeps it from being started twice, shows its progress, and records how it ended. ` +
+	`Every flag can also be set by the environment variable that is shown after it.`
 
 // cli is the command line. The help texts are the reference of the flags.
 type cli struct {
 	Store       string `placeholder:"sqlite:PATH" help:"Where actions are kept: sqlite:PATH, or postgres://USER@HOST:PORT/DATABASE. The default is a SQLite file in the user's state directory."`
 	StoreSchema string `placeholder:"NAME" help:"The schema of a PostgreSQL store. The default is kapi."`
-	StoreListen string `placeholder:"DSN" help:"The PostgreSQL database itself, to listen for changes, if --store goes through a PgBouncer."`
+	StoreListen string `placeholder:"DSN" help:"Direct connection to the PostgreSQL database, to listen for changes, if --store goes through PgBouncer."`
 
-	StoreTimeout time.Duration `default:"5s" placeholder:"DURATION" help:"How long a start, or another change, waits for a store that is locked or can't be reached, before it is refused; it can't be off (default: ${default})."`
+	StoreTimeout time.Duration `default:"5s" placeholder:"DURATION" help:"How long a start or other change waits, if the store is locked or can't be reached, before it is refused; it can't be off (default: ${default})."`
 
 	Server string `placeholder:"URL" help:"A kapi server to use instead of a store, for run, ls, watch, dismiss and cancel."`
-	Token_ string `name:"token" placeholder:"T" help:"Token for --server; best given as the variable."`
+	Token_ string `name:"token" placeholder:"T" help:"Token for --server. Prefer the variable, as other users can read a command line."`
 
 	ShowVersion versionFlag `name:"version" env:"-" help:"Print the version."`
 
-	Run        runCmd        `cmd:"" help:"Run a command as an action; exits with the command's code."`
+	Run        runCmd        `cmd:"" help:"Run a command as an action, and exit with its code."`
 	Ls         lsCmd         `cmd:"" help:"List the ongoing actions."`
-	Watch      watchCmd      `cmd:"" help:"Print changes as they happen; with IDs, until those have ended."`
+	Watch      watchCmd      `cmd:"" help:"Show changes as they happen; with IDs, until those actions have ended."`
 	Dismiss    dismissCmd    `cmd:"" help:"Dismiss failed actions, which frees their keys."`
-	Cancel     cancelCmd     `cmd:"" help:"Ask the runners of actions to stop."`
-	Token      tokenCmd      `cmd:"" help:"Make, list and revoke tokens for what kapi serve offers."`
-	Serve      serveCmd      `cmd:"" help:"Serve the store: web page, REST, gateway and metrics."`
-	Completion completionCmd `cmd:"" help:"Print what a shell needs to complete commands and flags."`
+	Cancel     cancelCmd     `cmd:"" help:"Ask actions to stop, kill them, or give them up."`
+	Token      tokenCmd      `cmd:"" help:"Make, list and revoke tokens for kapi serve."`
+	Serve      serveCmd      `cmd:"" help:"Serve the store: web page, REST API, gateway and metrics."`
+	Completion completionCmd `cmd:"" help:"Print the completion script for a shell."`
 	Man        manCmd        `cmd:"" help:"Print the manual page."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 	HelpOf     helpCmd       `cmd:"" name:"help" help:"Show the help of a command: kapi help run."`
 }
 
-// app is what every command is given.
+// app is what all commands share.
 type app struct {
 	stdout, stderr io.Writer
-	// name is what this program was called by.
+	// name is the name that this program was started by.
 	name string
-	// store, server and token are the flags, or their variables; of store and server one is empty.
+	// store, server and token are the values of the flags or their variables. At most one of store and
+	// server is set.
 	store, server, token string
-	// given are the flags that are on the command line, not variables.
+	// given has the names of the flags that are set on the command line rather than by variables.
 	given                    map[string]bool
 	storeSchema, storeListen string
 	storeTimeout             time.Duration
 	// faults catches the panics of the goroutines that serve a command.
 	faults *fault.Net
-	// around, for tests, is what a command gets instead of its place.
+	// around wraps the place of a command, in tests; it may be nil.
 	around func(place) place
 	// ownVariables are the environment variables of the flags that only kapi run has.
 	ownVariables []string
-	// secrets are not repeated in errors; see secretsOf.
+	// secrets are texts that are never printed; see secretsOf.
 	secrets []string
 }
 
@@ -71,7 +72,7 @@ func kapiMain() int {
 	return (&app{stdout: os.Stdout, stderr: os.Stderr, name: os.Args[0]}).main(os.Args[1:])
 }
 
-// main runs a command line, and returns what to exit with.
+// main runs a command line, and returns the exit code.
 func (a *app) main(args []string) int {
 	a.faults = fault.NewNet(func(p *fault.Panic) {
 		a.printFault(p)
@@ -117,9 +118,8 @@ func newParser(c *cli) (*kong.Kong, error) {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 }
 
-// decodeText takes a text as it is, byte for byte: kong's own way of it goes through JSON, which
-// puts U+FFFD in the place of every byte that is not UTF-8. So the command would get the name of
-// another file, and two keys would become one.
+// decodeText decodes a text byte for byte. kong's own decoder goes through JSON, which replaces bytes that
+// are not UTF-8 by U+FFFD: the command would get the name of another file, and two keys could become one.
 func decodeText(ctx *kong.DecodeContext, target reflect.Value) error {
 	token, err := ctx.Scan.PopValue("string")
 	if err != nil {

@@ -17,18 +17,18 @@ func (manCmd) Help() string {
 
 func (manCmd) Run(a *app, parser *kong.Kong) error { return writeManual(a.stdout, parser.Model.Node) }
 
-// writeManual writes the manual page (man(7)) of what the command line knows.
+// writeManual writes the manual page, in the format of man(7), from the model of the command line.
 func writeManual(w io.Writer, root *kong.Node) error {
 	m := &manual{w: w}
 	m.line(".TH KAPI 1")
-	m.section("NAME", "kapi - keep operations that take time from being started twice, and see how they are doing")
+	m.section("NAME", "kapi - keep long operations from being started twice, and see how they are doing")
 	m.line(".SH SYNOPSIS")
 	for _, c := range commands(root) {
 		m.line(".br\n.B " + roff(c.FullPath()))
 		m.text(usageOf(c))
 	}
 	m.section("DESCRIPTION", root.Help)
-	m.line(".SH OPTIONS\nOf all commands:")
+	m.line(".SH OPTIONS\nThese apply to all commands:")
 	m.flags(root.Flags)
 	m.line(".SH COMMANDS")
 	for _, c := range commands(root) {
@@ -90,7 +90,7 @@ func (m *manual) flags(flags []*kong.Flag) {
 	}
 }
 
-// roff escapes what troff would take for something else.
+// roff escapes characters that are special in troff.
 func roff(s string) string {
 	s = strings.NewReplacer(`\`, `\e`, "-", `\-`, "\n", " ").Replace(s)
 	if strings.HasPrefix(s, ".") || strings.HasPrefix(s, "'") {
@@ -99,7 +99,7 @@ func roff(s string) string {
 	return s
 }
 
-// commands returns what can be called, in the order in which it is told.
+// commands returns the commands that can be run, in the order of the help.
 func commands(node *kong.Node) (all []*kong.Node) {
 	for _, child := range node.Children {
 		if child.Hidden {

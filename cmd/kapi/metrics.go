@@ -14,17 +14,17 @@ import (
 	"github.com/kettubot/kapi/server"
 )
 
-// metricsStopTimeout is how long a scrape that has begun may take when the server stops.
+// metricsStopTimeout is how long a scrape in progress may take when the server stops.
 const metricsStopTimeout = 2 * time.Second
 
-// A scraper needs one connection.
+// Limits of the metrics listener: a scraper needs one connection.
 const (
 	metricsConnections        = 64
 	metricsConnectionsAddress = 16
 )
 
-// checkMetricsListen refuses what is no address. Any address will do, one that others can
-// reach, too: no token goes over it, and scraping from elsewhere is what the flag is for.
+// checkMetricsListen refuses a malformed address. One that other machines can reach is fine: no token is
+// sent to it, and the flag is for scraping from elsewhere.
 func (c *serveCmd) checkMetricsListen() error {
 	if c.MetricsListen == "" {
 		return nil
@@ -35,8 +35,8 @@ func (c *serveCmd) checkMetricsListen() error {
 	return nil
 }
 
-// serveMetrics serves metrics without a token, on the listener of their own that the flag
-// names, if it does. stop ends that.
+// serveMetrics serves metrics without a token on the address of --metrics-listen; without that flag it does
+// nothing. stop ends it, and must be called.
 func (c *serveCmd) serveMetrics(handler http.Handler, log *slog.Logger) (stop func(), err error) {
 	if c.MetricsListen == "" {
 		return func() {}, nil
@@ -56,22 +56,22 @@ func (c *serveCmd) serveMetrics(handler http.Handler, log *slog.Logger) (stop fu
 	go func() {
 		defer close(ended)
 		if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("metrics are served no more", "error", err)
+			log.Error("metrics are no longer served", "error", err)
 		}
 	}()
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), metricsStopTimeout)
 		defer cancel()
 		if srv.Shutdown(ctx) != nil {
-			_ = srv.Close() // whoever scrapes so slowly has lost it
+			_ = srv.Close() // cuts off slow scrapes
 		}
 		<-ended
 	}, nil
 }
 
-// onlyFor refuses requests for other hosts, as a server.Server does.
+// onlyFor refuses requests for other hosts, as server.Server does.
 func onlyFor(names []string, handler http.Handler) http.Handler {
-	hosts, _, _ := origin.NewHosts(names) // Validate has looked at them
+	hosts, _, _ := origin.NewHosts(names) // Validate has checked them
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if hosts.Answer(r) {
 			handler.ServeHTTP(w, r)

@@ -24,7 +24,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A served is a `kapi serve` on ports of the system's choice.
+// A served is a running `kapi serve`, on ports that the system picked.
 type served struct {
 	t                   *testing.T
 	url, metrics, token string
@@ -37,7 +37,7 @@ func startServer(t *testing.T) *served {
 	return startServerBy(t, "kapi")
 }
 
-// startServerBy starts one by a command to which the arguments of kapi are added.
+// startServerBy starts a server by a command, to which it adds kapi's arguments.
 func startServerBy(t *testing.T, command ...string) *served {
 	t.Helper()
 	store := "sqlite:" + filepath.Join(t.TempDir(), "kapi.db")
@@ -134,7 +134,7 @@ func (s *served) begin(key string) (r kapi.Remote) {
 	return r
 }
 
-// end reports a status; then repeats it, which changes nothing.
+// end reports a status twice; the second time changes nothing.
 func (s *served) end(r kapi.Remote, status kapi.Status) {
 	s.t.Helper()
 	for range 2 {
@@ -142,7 +142,7 @@ func (s *served) end(r kapi.Remote, status kapi.Status) {
 	}
 }
 
-// What is done over REST and the gateway is what both /metrics say.
+// Both /metrics count what was done over REST and the gateway.
 func TestMetricsOfAServer(t *testing.T) {
 	s := startServer(t)
 	s.end(s.begin("a"), kapi.StatusCompleted)
@@ -219,7 +219,7 @@ func (s *served) connect() {
 			}
 		}
 	}
-	// What was read counts when its sender comes to it.
+	// The server may count a frame only after the client has read it.
 	var text string
 	kapitest.Eventually(s.t, "the connections are counted", func() bool {
 		_, text = s.ask("GET", s.metrics, "", "")

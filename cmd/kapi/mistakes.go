@@ -15,16 +15,16 @@ import (
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
-// What a mistaken command line is answered with: what is wrong with it, and the way out.
+// The errors in a command line: each says what is wrong, and the way out.
 
-// explain puts what kong says of a command line into words for its user, where there are better ones.
+// explain replaces an error of kong by a clearer one, where there is one.
 func explain(err error) error {
 	var parse *kong.ParseError
 	if !errors.As(err, &parse) || parse.Context == nil || is[*usageError](err) {
 		return err
 	}
 	node, rest := reached(parse.Context)
-	if parse.Context.Error == nil { // all of it was understood
+	if parse.Context.Error == nil { // every word was understood
 		return missing(node, err)
 	}
 	if len(rest) == 0 {
@@ -43,8 +43,7 @@ func explain(err error) error {
 	return err
 }
 
-// reached returns the last command of the command line that was understood, and what stands behind
-// what was understood.
+// reached returns the last command that was understood, and the words after the understood ones.
 func reached(ctx *kong.Context) (node *kong.Node, rest []string) {
 	node = ctx.Model.Node
 	for _, path := range ctx.Path {
@@ -56,7 +55,7 @@ func reached(ctx *kong.Context) (node *kong.Node, rest []string) {
 	return node, rest
 }
 
-// missing is for a command line that ends too early.
+// missing returns the error for a command line that ends too early.
 func missing(node *kong.Node, err error) error {
 	if len(node.Children) > 0 {
 		return &noCommandError{node}
@@ -74,8 +73,7 @@ func missingArgument(node *kong.Node, p *kong.Positional) error {
 	return usage("%s: %s is missing: %s", strings.TrimPrefix(node.FullPath(), "kapi "), strings.ToUpper(p.Name), help)
 }
 
-// wrongFlag is for a flag of several letters, with which rest begins. Without a better word, kong's is
-// returned.
+// wrongFlag returns the error for the long flag that rest begins with: err, if there is no clearer one.
 func wrongFlag(node *kong.Node, name string, rest []string, err error) error {
 	if flag := flagOf(node, name); flag != nil {
 		// The next word is another flag, or there is none.
@@ -94,12 +92,12 @@ func wrongFlag(node *kong.Node, name string, rest []string, err error) error {
 	case len(owners) == 0:
 		return err
 	case len(node.Children) > 0:
-		return usage("unknown flag --%s: it is one of %s, and stands behind that", name, list(owners, "and"))
+		return usage("unknown flag --%s: it is a flag of %s, and must follow the command", name, list(owners, "and"))
 	}
-	return usage("unknown flag --%s: it is one of %s, not of %s", name, list(owners, "and"), node.FullPath())
+	return usage("unknown flag --%s: it is a flag of %s, not of %s", name, list(owners, "and"), node.FullPath())
 }
 
-// unknownLetter is for a flag of one letter, of which there is but one.
+// unknownLetter returns the error for a short flag: -h is the only one.
 func unknownLetter(node *kong.Node, letter string, err error) error {
 	if letter == "h" {
 		return err
@@ -113,9 +111,9 @@ func unknownLetter(node *kong.Node, letter string, err error) error {
 		}
 	}
 	if len(meant) == 0 {
-		return usage("unknown flag -%s: only -h has one letter; %s --help lists the flags", letter, node.FullPath())
+		return usage("unknown flag -%s: the only short flag is -h; %s --help lists the flags", letter, node.FullPath())
 	}
-	return usage("unknown flag -%s, did you mean %s? Only -h has one letter", letter, list(meant, "or"))
+	return usage("unknown flag -%s, did you mean %s? The only short flag is -h", letter, list(meant, "or"))
 }
 
 func unknownCommand(node *kong.Node, rest []string) error {
@@ -140,7 +138,7 @@ func root(node *kong.Node) *kong.Node {
 	return node
 }
 
-// flagOf returns a flag that a command knows, nil if it knows none of that name.
+// flagOf returns the flag of that name that a command accepts, nil if there is none.
 func flagOf(node *kong.Node, name string) *kong.Flag {
 	for n := node; n != nil; n = n.Parent {
 		for _, f := range n.Flags {
@@ -160,12 +158,12 @@ func list(words []string, last string) string {
 	return strings.Join(words[:n], ", ") + " " + last + " " + words[n]
 }
 
-// A noCommandError is for a command line without a command, or with half of one.
+// A noCommandError is for a command line without a command, or with only its first word, as in kapi token.
 type noCommandError struct{ node *kong.Node }
 
 func (e *noCommandError) Error() string { return "which command?" }
 
-// printCommands lists the commands that there are.
+// printCommands lists the commands to choose from.
 func (e *noCommandError) printCommands(w io.Writer) {
 	path := e.node.FullPath()
 	fmt.Fprintf(w, "kapi: a command is missing: %s COMMAND ...\n\n", path)
@@ -177,12 +175,12 @@ func (e *noCommandError) printCommands(w io.Writer) {
 	}
 	_ = table.Flush()
 	if e.node.Parent == nil {
-		fmt.Fprint(w, "\nTo begin with: kapi run --key backup -- ./backup.sh\n")
+		fmt.Fprint(w, "\nTo get started: kapi run --key backup -- ./backup.sh\n")
 	}
 	fmt.Fprintf(w, "\n%s COMMAND --help says more.\n", path)
 }
 
-// decodeDuration takes the value of a flag.
+// decodeDuration decodes the value of a flag.
 func decodeDuration(ctx *kong.DecodeContext, target reflect.Value) error {
 	token, err := ctx.Scan.PopValue("duration")
 	if err != nil {
@@ -202,7 +200,7 @@ func parseDuration(text string) (time.Duration, error) {
 	case err == nil:
 		return d, nil
 	case lacksUnit(text):
-		return 0, fmt.Errorf("%[1]s has no unit: say %[1]ss for seconds, %[1]sm for minutes, %[1]sh for hours", text)
+		return 0, fmt.Errorf("%[1]s has no unit: use %[1]ss for seconds, %[1]sm for minutes, %[1]sh for hours", text)
 	}
 	return 0, fmt.Errorf("expected a duration, like 90s, 10m or 1h30m, but got %q", text)
 }

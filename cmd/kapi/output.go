@@ -8,8 +8,8 @@ import (
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
-// awaitOutput waits until all of the command's output is passed on. The action has ended by then, and its keys
-// are free: a reader that doesn't read keeps this process only, which a signal ends.
+// awaitOutput waits until all of the command's output is written. The action has ended already, and its keys
+// are free, so a reader that is stuck holds up only this process. A signal ends the wait.
 func (j *job) awaitOutput() error {
 	if j.tree == nil {
 		return nil
@@ -30,8 +30,8 @@ func (j *job) awaitOutput() error {
 			case !ends(number):
 				supervise.Suspend(number, j.place.quiesce)
 			case supervise.Takes(os.Stderr):
-				return &interruptedError{number, " before all of the command's output was taken"}
-			default: // saying so would not end either
+				return &interruptedError{number, " before all of the command's output was read"}
+			default: // a message would block, too
 				j.haste = true
 				return exitStatus(128 + int(number))
 			}
@@ -39,8 +39,8 @@ func (j *job) awaitOutput() error {
 	}
 }
 
-// warnOfLoss says what could not be passed on, and makes that a failure: a socket may have broken when the
-// end was recorded already.
+// warnOfLoss warns if output could not be written, and makes that a failure: a socket may have broken after
+// the end was recorded.
 func (j *job) warnOfLoss() {
 	lost := j.tree.Lost()
 	if lost == nil {
@@ -50,7 +50,8 @@ func (j *job) warnOfLoss() {
 	j.result.Lost = lost
 }
 
-// withLoss is err, and that output was lost, which may be what the command is for: `> FILE`.
+// withLoss adds to err that output was lost. That is a failure: the output may be all that the command is
+// for, as with `> FILE`.
 func withLoss(err, lost error) error {
 	switch {
 	case lost == nil:

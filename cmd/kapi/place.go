@@ -20,55 +20,55 @@ import (
 	"github.com/kettubot/kapi/internal/wellformed"
 )
 
-// A place is where the actions are that a command is about: a store that this process joins,
-// or a server. Each command is written once, over this.
+// A place has the actions that a command works on: it is a store that this process joins, or a server.
+// Each command is written once, for both.
 type place interface {
 	List(context.Context) ([]kapi.Action, error)
 	Dismiss(ctx context.Context, id, by string) (kapi.Action, error)
 	Cancel(ctx context.Context, id, by string) (kapi.Action, error)
 	GiveUp(ctx context.Context, id, by string) (kapi.Action, error)
-	// refreshHeard brings up to date when the runners of the actions were last heard.
+	// refreshHeard updates HeardAt of the runners of the actions.
 	refreshHeard(context.Context, []kapi.Action) error
-	// follow begins to watch: what is ongoing, and then every change.
+	// follow returns the ongoing actions, and then every change.
 	follow(context.Context) (now []kapi.Action, changes changes, err error)
-	// do starts an action, runs its operation and reports its end, as peer.Peer.Do.
+	// do starts an action, runs its operation and reports its end, as peer.Peer.Do does.
 	do(context.Context, kapi.Spec, kapi.Operation) error
-	// expect says by what the processes of the next do are recognised.
+	// expect sets how the processes of the next do are recognised.
 	expect(proc.Work)
 	// recordWork records the processes of an action that this process runs.
 	recordWork(ctx context.Context, id string, w proc.Work) error
-	// lockWork returns a file that shows others, while a process has it open, that the work of this one goes
-	// on; nil if there is none.
+	// lockWork returns a file that shows others, while any process has it open, that work of this process
+	// is still being done; nil if there is none.
 	lockWork() *os.File
-	// quiesce calls f when stopping this process (Ctrl-Z) is in nobody's way.
+	// quiesce calls f at a moment when stopping this process (Ctrl-Z) holds up no other.
 	quiesce(f func())
 	// String names the place as its flag does.
 	String() string
-	// close lets go of it. A do that waits to report an end gives up.
+	// close leaves the place. A do that is waiting to report an end gives up.
 	close()
 }
 
-// changes are a *peer.Watch or a *client.Watch.
+// changes is a *peer.Watch or a *client.Watch.
 type changes interface {
 	Next(context.Context) (kapi.Action, error)
 	Close()
 }
 
-// Terms are what a command asks of its place.
+// terms are the options of a place.
 type terms struct {
-	// log takes what goes wrong behind the scenes; nil: nothing does. kapi's own log is for
-	// servers: what goes wrong with a command is returned.
+	// log receives errors that no call returns. It may be nil: only kapi serve has a log, other commands
+	// print the errors that are returned to them.
 	log *slog.Logger
-	// endTimeout is for how long do tries to report an end.
+	// endTimeout is how long do tries to report an end; 0 is without limit.
 	endTimeout time.Duration
-	// retrying is told when a start is asked for again, and for how long that goes on.
+	// retrying is called when a start is tried again, with the time for which that is done.
 	retrying func(err error, within time.Duration)
-	// reporting is told when reports can't be made, and with nil when they can again.
+	// reporting is called when reports on an action can't be delivered, and with nil when they can again.
 	reporting func(id string, err error)
 }
 
-// with goes to the place that the flags name, for as long as f takes. Ctrl-Z is put off while
-// this process is in others' way.
+// with opens the place that the flags name, calls f and closes the place. Ctrl-Z is delayed while stopping
+// this process would hold up others.
 func (a *app) with(ctx context.Context, f func(place) error) error {
 	p, err := a.place(ctx, terms{})
 	if err != nil {
@@ -100,12 +100,12 @@ func (a *app) placeOf(ctx context.Context, t terms) (place, error) {
 		return nil, err
 	}
 	if host := readableOnTheWay(a.server); host != "" && a.token != "" {
-		a.eprintf("warning: the token goes to %s over http, so whoever is on the way can read it; use https://", host)
+		a.eprintf("warning: the token is sent to %s over http, so anyone on the way can read it; use https://", host)
 	}
 	return &remote{c, a.server, a.faults}, nil
 }
 
-// readableOnTheWay returns the host of a server that what is sent to crosses a network to, without TLS.
+// readableOnTheWay returns the host of a server if requests to it cross a network without TLS, "" otherwise.
 func readableOnTheWay(server string) string {
 	u, err := url.Parse(server)
 	if err != nil || u.Scheme != "http" {
@@ -113,15 +113,15 @@ func readableOnTheWay(server string) string {
 	}
 	host := u.Hostname()
 	name := strings.TrimSuffix(strings.ToLower(host), ".")
-	// RFC 6761, 6.3: names under localhost are this machine, too.
+	// RFC 6761, 6.3: names under localhost mean this machine, too.
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Unmap().IsLoopback() || name == "localhost" || strings.HasSuffix(name, ".localhost") {
 		return ""
 	}
 	return host
 }
 
-// take takes the flags that name the place. One on the command line beats the variable of another;
-// KAPI_SERVER beats KAPI_STORE.
+// take stores the flags that name the place. A flag on the command line overrides the variable of another
+// flag; KAPI_SERVER overrides KAPI_STORE.
 func (a *app) take(c *cli, given map[string]bool) error {
 	a.store, a.server, a.token = wellformed.Trim(c.Store), wellformed.Trim(c.Server), wellformed.Trim(c.Token_)
 	a.storeSchema, a.storeListen, a.storeTimeout = c.StoreSchema, wellformed.Trim(c.StoreListen), c.StoreTimeout
@@ -137,14 +137,14 @@ func (a *app) take(c *cli, given map[string]bool) error {
 	}
 	switch {
 	case named != "" && a.server != "" && given["server"]:
-		return usage("--server and --%s exclude each other", named)
+		return usage("--server and --%s can't be combined", named)
 	case named != "":
 		a.server = ""
 	case a.server != "":
 		a.store, a.storeSchema, a.storeListen = "", "", ""
 	}
 	if a.server == "" && a.token != "" && given["token"] {
-		return usage("--token is for a server, and there is none: say --server URL, or leave --token out, as a store asks for no token")
+		return usage("--token is for a server, and none is given: add --server URL, or omit --token, as a store needs none")
 	}
 	return nil
 }
@@ -160,15 +160,15 @@ func onTheLine(ctx *kong.Context) map[string]bool {
 	return given
 }
 
-// storeOnly refuses a server for what is done on the store itself.
+// storeOnly returns an error if a server is given to a command that works on the store itself.
 func (a *app) storeOnly(what string) error {
 	switch {
 	case a.server == "":
 		return nil
 	case a.given["server"]:
-		return usage("kapi %s works on a store: leave --server out", what)
+		return usage("kapi %s works on a store: omit --server", what)
 	}
-	return usage("kapi %s works on a store, and KAPI_SERVER names a server: say --store, or --server ''", what)
+	return usage("kapi %s works on a store, but KAPI_SERVER names a server: add --store, or --server ''", what)
 }
 
 func (s *session) String() string { return storeName(s.store) }
@@ -200,7 +200,7 @@ func (s *session) do(ctx context.Context, spec kapi.Spec, op kapi.Operation) err
 	return s.Do(ctx, spec, op)
 }
 
-// A remote is a server.
+// A remote is a place on a server.
 type remote struct {
 	*client.Client
 	address string
@@ -215,7 +215,7 @@ func (r *remote) quiesce(f func()) { f() }
 
 func (r *remote) expect(proc.Work) {}
 
-// recordWork records nothing: nothing can be proven of a process that a server knows by its reports.
+// recordWork records nothing: a server knows a process only by its reports, and can prove nothing of it.
 func (r *remote) recordWork(context.Context, string, proc.Work) error { return errors.ErrUnsupported }
 
 func (r *remote) lockWork() *os.File { return nil }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestStoreArgument: what is shown to be pasted has the place, but for a password that only a variable has.
+// A command that is shown for pasting names the place, unless a variable names it with a password.
 func TestStoreArgument(t *testing.T) {
 	here, err := os.Getwd()
 	if err != nil {

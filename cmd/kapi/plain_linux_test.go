@@ -15,8 +15,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// hostile is text as a foreign store or server may have it: it sets the terminal's title, goes back to the
-// start of the line, is a C1 control, turns text around, has a tag, and ends lines.
+// hostile is a text as a foreign store or server may send it: it sets the terminal's title, returns to the
+// start of the line, and has a C1 control, a direction mark, a tag and line ends.
 const hostile = "a\x1b]0;b\x07\r\u009b31m\u202ec\u2066\u061c\U000E0041\u2028d\nkapi: e"
 
 func hostileAction() kapi.Action {
@@ -56,7 +56,7 @@ func TestNothingRawOnATerminal(t *testing.T) {
 	}
 }
 
-// TestHintsAreOneWord: what is to be pasted does no more than it says.
+// An id in a command that is shown for pasting is one word, so it can't run anything else.
 func TestHintsAreOneWord(t *testing.T) {
 	a := &app{}
 	text := string(a.describeHeld(&kapi.HeldError{Key: "k", Holder: kapi.Action{ID: "x; rm -rf ~\n", Status: kapi.StatusFailed}}))
@@ -65,7 +65,7 @@ func TestHintsAreOneWord(t *testing.T) {
 	}
 }
 
-// TestJSONOnATerminal has escapes there, and means the same; elsewhere it is as it always was.
+// JSON on a terminal has escapes but means the same; elsewhere it has none.
 func TestJSONOnATerminal(t *testing.T) {
 	terminal, tty, err := pty.Open()
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// Rows are the ongoing actions as a terminal shows them, one a line.
+// rows are the ongoing actions as a terminal shows them, one per line.
 type rows struct {
 	byID   map[string]*row
 	colour bool
@@ -30,7 +30,7 @@ func newRows(colour bool) *rows {
 	return &rows{byID: map[string]*row{}, colour: colour, bar: mpb.BarStyle().Build()}
 }
 
-// retain forgets all but these.
+// retain removes all rows but those of the given actions.
 func (r *rows) retain(ongoing []kapi.Action) {
 	for id := range r.byID {
 		if !slices.ContainsFunc(ongoing, func(a kapi.Action) bool { return a.ID == id }) {
@@ -39,7 +39,7 @@ func (r *rows) retain(ongoing []kapi.Action) {
 	}
 }
 
-// update takes an action as it is now.
+// update adds, changes or removes the row of an action.
 func (r *rows) update(now time.Time, a kapi.Action) {
 	if !a.Status.Ongoing() {
 		delete(r.byID, a.ID)
@@ -52,10 +52,10 @@ func (r *rows) update(now time.Time, a kapi.Action) {
 	r.byID[a.ID].estimate.observe(now, a.Progress)
 }
 
-// urgency is the order of the rows, the first on top.
+// urgency is the order of the rows, the most urgent first.
 var urgency = []kapi.Status{kapi.StatusFailed, kapi.StatusImpacted, kapi.StatusRunning, kapi.StatusPending}
 
-// lines draws the rows on at most so many lines, none wider than width.
+// lines draws the rows on at most height lines, none wider than width.
 func (r *rows) lines(now time.Time, width, height int) (lines []string) {
 	all := make([]*row, 0, len(r.byID))
 	for _, row := range r.byID {
@@ -99,7 +99,7 @@ func (r *rows) line(now time.Time, row *row, width, titles int) string {
 	a, c := row.action, &cells{left: width, colour: r.colour}
 	c.add("", fit(plain(a.Title), titles))
 	c.add(colours[a.Status], fit(a.Status.String(), statusCell))
-	switch { // what little room there is, is for words
+	switch { // on a narrow terminal, texts need the room of the bar
 	case width >= 110:
 		c.add("", fit(r.barOf(now, a, 30), 30))
 	case width >= 79:
@@ -124,7 +124,7 @@ var colours = map[kapi.Status]string{
 	kapi.StatusPending: "36", kapi.StatusRunning: "32", kapi.StatusImpacted: "33", kapi.StatusFailed: "31",
 }
 
-// barOf is a bar, or a block that moves to and fro while nobody knows how far it is.
+// barOf draws a bar, or a block that moves back and forth while the progress is unknown.
 func (r *rows) barOf(now time.Time, a kapi.Action, width int) string {
 	var b strings.Builder
 	switch {
@@ -142,7 +142,7 @@ func (r *rows) barOf(now time.Time, a kapi.Action, width int) string {
 	return b.String()
 }
 
-// elapsed is how long the operation has been going, or went until it failed.
+// elapsed says how long the operation has been running, or ran until it failed.
 func elapsed(now time.Time, a kapi.Action) string {
 	if a.Status == kapi.StatusFailed {
 		now = time.UnixMilli(a.UpdatedAt)
@@ -150,7 +150,7 @@ func elapsed(now time.Time, a kapi.Action) string {
 	return ageText(now, cmp.Or(a.StartedAt, a.CreatedAt))
 }
 
-// leftText is as coarse as an estimate is.
+// leftText rounds a remaining time up, the more the longer it is.
 func leftText(d time.Duration) string {
 	const day = 24 * time.Hour
 	unit := time.Hour
@@ -177,12 +177,12 @@ func leftText(d time.Duration) string {
 	}
 }
 
-// fit makes a text exactly so wide.
+// fit cuts or pads a text to a width.
 func fit(text string, width int) string {
 	return runewidth.FillRight(runewidth.Truncate(text, width, "…"), width)
 }
 
-// Cells are put side by side until there is no room left.
+// cells joins texts with spaces until a line is full.
 type cells struct {
 	b      strings.Builder
 	left   int

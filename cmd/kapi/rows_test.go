@@ -93,7 +93,7 @@ func TestEstimate(t *testing.T) {
 		return leftText(d)
 	}
 	t.Run("steady", func(t *testing.T) {
-		// 200 s in all; steps are uneven, what is shown is not.
+		// 200 s in all. The steps are uneven, but the estimate is steady.
 		var e estimate
 		last := time.Hour
 		for i := 0.0; i < 200; i++ {
@@ -102,16 +102,16 @@ func TestEstimate(t *testing.T) {
 			d, ok := e.left(second(i))
 			switch {
 			case i < 5 && ok:
-				t.Errorf("after %v s it guesses %v", i, d)
+				t.Errorf("after %v s the estimate is %v, want none", i, d)
 			case i >= 20 && (!ok || d > last+2*time.Second || d-time.Duration(200-i)*time.Second > 10*time.Second || d-time.Duration(200-i)*time.Second < -10*time.Second):
-				t.Fatalf("after %v s it says %v, %v; before %v", i, d, ok, last)
+				t.Fatalf("after %v s the estimate is %v, %v; before it was %v", i, d, ok, last)
 			}
 			if ok {
 				last = d
 			}
 		}
 	})
-	t.Run("follows", func(t *testing.T) { // half as fast from the middle on
+	t.Run("follows", func(t *testing.T) { // the second half is half as fast
 		var e estimate
 		progress := 0.0
 		for i := 0.0; i <= 200; i++ {
@@ -123,7 +123,7 @@ func TestEstimate(t *testing.T) {
 			e.observe(second(i), at(progress))
 		}
 		if d, ok := e.left(second(200)); !ok || d < 170*time.Second || d > 230*time.Second {
-			t.Errorf("it says %v, %v, and it is 200 s", d, ok)
+			t.Errorf("the estimate is %v, %v, want about 200 s", d, ok)
 		}
 	})
 	t.Run("no guess", func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestEstimate(t *testing.T) {
 				e.observe(s.at, &s.progress)
 			}
 			if got := shown(&e, now); got != "-" {
-				t.Errorf("%s: it says %s", name, got)
+				t.Errorf("%s: the estimate is %s", name, got)
 			}
 		}
 	})
@@ -155,11 +155,11 @@ func TestEstimate(t *testing.T) {
 			e.observe(second(i), at(i/100))
 		}
 		if a, b, c := shown(&e, second(10)), shown(&e, second(14)), shown(&e, second(16)); a != "1m30s" || b != "1m30s" || c != "-" {
-			t.Errorf("it says %s, %s, %s", a, b, c)
+			t.Errorf("the estimates are %s, %s, %s", a, b, c)
 		}
 		e.observe(second(20), nil)
 		if got := shown(&e, second(20)); got != "-" {
-			t.Errorf("unknown: %s", got)
+			t.Errorf("of unknown progress, the estimate is %s", got)
 		}
 	})
 	t.Run("long", func(t *testing.T) {
@@ -168,10 +168,10 @@ func TestEstimate(t *testing.T) {
 			e.observe(second(i), at(i/100_000))
 		}
 		if len(e.samples) > 2*maxSamples {
-			t.Errorf("keeps %d samples", len(e.samples))
+			t.Errorf("%d samples are kept", len(e.samples))
 		}
 		if d, ok := e.left(second(40_000)); !ok || d < 59_000*time.Second || d > 61_000*time.Second {
-			t.Errorf("it says %v, %v, and it is 60,000 s", d, ok)
+			t.Errorf("the estimate is %v, %v, want about 60,000 s", d, ok)
 		}
 	})
 }

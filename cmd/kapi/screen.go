@@ -18,10 +18,9 @@ func newScreen(terminal *os.File) *screen {
 	return &screen{cupwriter.New(terminal, false), terminal}
 }
 
-// GetTermSize implements mpb.ConsoleWriter. Of a terminal that nobody has told how large it is
-// (docker run -t without a client, serial consoles, expect), each side that is 0 is what the
-// environment says, and else the common one: to take it at its word would be to show nothing. It is
-// asked each time, as sooner or later somebody may tell it.
+// GetTermSize implements mpb.ConsoleWriter. A terminal whose size was never set (docker run -t without a
+// client, serial consoles, expect) reports 0, with which nothing would be drawn: then COLUMNS and LINES
+// count, or else 80 by 24. The size is read each time, as it may be set later.
 func (s *screen) GetTermSize() (width, height int, err error) {
 	width, height, err = term.GetSize(int(s.terminal.Fd()))
 	return sideOr(width, "COLUMNS", 80), sideOr(height, "LINES", 24), err
@@ -37,15 +36,15 @@ func sideOr(side int, variable string, usual int) int {
 	return usual
 }
 
-// room is how much can be drawn there. A full line, and a full screen, would make the terminal
-// scroll, but on the smallest ones there is nothing else to draw on.
+// room returns how much of the screen is drawn on: a line and a column less than it has, as otherwise the
+// terminal would scroll, but at least one of each, and at most maxRows lines.
 func (s *screen) room() (width, height int, err error) {
 	width, height, err = s.GetTermSize()
 	return max(width-1, 1), min(max(height-1, 1), maxRows), err
 }
 
-// Flush implements mpb.ConsoleWriter. It leaves the cursor below the rows, except where there is one
-// row in all: that would scroll away.
+// Flush implements mpb.ConsoleWriter. It leaves the cursor below the rows, except on a terminal of a single
+// row, which would scroll away.
 func (s *screen) Flush(lines int) error {
 	_, height, err := s.GetTermSize()
 	if err != nil || height > 1 || lines == 0 || s.Len() == 0 {
@@ -55,6 +54,6 @@ func (s *screen) Flush(lines int) error {
 	if err := s.Writer.Flush(0); err != nil {
 		return err
 	}
-	_, err = s.WriteString("\r\x1b[J") // goes before what is drawn next
+	_, err = s.WriteString("\r\x1b[J") // written before the next row
 	return err
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// answering VAR STATUS: VAR becomes the URL of a server that is no kapi's, and answers everything with
-// the status, until the end of the script.
+// answering VAR STATUS: sets VAR to the URL of a server that isn't kapi's. It answers every request with the
+// status, until the end of the script.
 func cmdAnswering(ts *testscript.TestScript, neg bool, args []string) {
 	status, err := strconv.Atoi(args[1])
 	ts.Check(err)

@@ -32,21 +32,21 @@ import (
 	"github.com/kettubot/kapi/internal/pgtest"
 )
 
-// deadline is for what must happen at all; how fast is measured elsewhere.
+// deadline is how long a script waits for a condition. It is generous, as speed is measured elsewhere.
 const deadline = 30 * time.Second
 
 func TestMain(m *testing.M) {
 	testscript.Main(tester{m}, map[string]func(){"kapi": kapiChecked, "kapi-faulty": kapiFaulty})
 }
 
-// A tester runs the tests, in which kapi is the binary as users have it. With KAPI_SOAK set it is the
-// test binary instead: that has the race detector and looks for what is left behind, but takes a fifth
-// of a second to start, and there are hundreds.
+// A tester runs the tests with the kapi binary that users have. With KAPI_SOAK set, kapi is the test binary
+// instead, which has the race detector and checks for leaked goroutines, but takes a fifth of a second to
+// start, hundreds of times.
 type tester struct{ *testing.M }
 
 func (m tester) Run() int {
-	// The zone is for tests, not for the commands that scripts run; and set before any of them, because it
-	// is read without a lock.
+	// The zone is for the tests themselves, not for the commands that scripts run. It is set before any test
+	// runs, as it is read without a lock.
 	time.Local = time.UTC
 	if os.Getenv("KAPI_SOAK") != "" {
 		return m.M.Run()
@@ -63,7 +63,7 @@ func (m tester) Run() int {
 	return m.M.Run()
 }
 
-// build makes the binary, and has scripts find it.
+// build builds the binary and puts it in PATH.
 func build(folder string) error {
 	if _, err := kapitest.Build(folder); err != nil {
 		return err
@@ -71,10 +71,10 @@ func build(folder string) error {
 	return os.Setenv("PATH", folder+string(os.PathListSeparator)+os.Getenv("PATH"))
 }
 
-// kapiChecked is the real main, and says on stderr if it left a goroutine behind.
+// kapiChecked runs the real main, and exits with 99 if that leaked a goroutine.
 func kapiChecked() {
 	code := kapiMain()
-	if os.Getenv("KAPI_TEST_STUCK") != "" { // in a write, which nothing ends but the end of the process
+	if os.Getenv("KAPI_TEST_STUCK") != "" { // a goroutine is stuck in a write that only the end of the process ends
 		os.Exit(code)
 	}
 	err := goleak.Find(goleak.IgnoreTopFunction("os/signal.signal_recv"), goleak.IgnoreTopFunction("os/signal.loop"))
@@ -143,8 +143,7 @@ func exitOf(err error) int {
 	return -1
 }
 
-// await REGEXP PROGRAM [ARG...]: repeats the program until its output fits, or, with
-// !, no longer does.
+// await REGEXP PROGRAM [ARG...]: repeats the program until its output matches or, with !, no longer matches.
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	re := regexp.MustCompile("(?m)" + args[0])
 	program := args[1:]
@@ -152,7 +151,7 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 		err := ts.Exec(program[0], program[1:]...)
 		return ts.ReadFile("stdout"), err
 	}
-	switch { // these two without a process of their own, as they are asked so often
+	switch { // these two run without a process, as they are repeated so often
 	case program[0] == "kapi" && program[1] == "ls":
 		output = lister(ts, slices.Contains(program, "--json"))
 	case program[0] == "cat":
@@ -176,8 +175,7 @@ func await(ts *testscript.TestScript, what string, cond func() bool) {
 	}
 }
 
-// lister returns kapi ls of the script's store or server, to be run in this process, as it is asked
-// again and again.
+// lister returns a function that runs kapi ls on the script's store or server, in this process.
 func lister(ts *testscript.TestScript, asJSON bool) func() (string, error) {
 	var out bytes.Buffer
 	a := &app{
@@ -226,7 +224,7 @@ func cmdSend(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(syscall.Kill(pid, signalNumber(ts, args[0])))
 }
 
-// signal SIGNAL: to all programs in the background.
+// signal SIGNAL: sends it to all programs in the background.
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	for _, cmd := range ts.BackgroundCmds() {
 		ts.Check(cmd.Process.Signal(signalNumber(ts, args[0])))

@@ -17,16 +17,16 @@ import (
 	"github.com/kettubot/kapi/internal/wellformed"
 )
 
-// Passwords and tokens come in with the command line and its variables, and go out in nothing that kapi
-// prints: not in errors, hints or logs. What could not be read as what it was meant for is quoted nowhere.
+// kapi gets passwords and tokens from the command line and its variables, and never prints them: not in
+// errors, hints or logs. A word that could not be parsed is not quoted, as it may be a misplaced secret.
 
 func isPostgres(store string) bool {
 	scheme, _, ok := strings.Cut(strings.ToLower(store), "://")
 	return ok && (scheme == "postgres" || scheme == "postgresql")
 }
 
-// harmlessSettings are those of a DSN that are no secret. The others are not shown: of a password that was
-// not percent-encoded, a part may look like one.
+// harmlessSettings returns the settings of a DSN that are no secrets. Others are not shown: a part of a
+// password that was not percent-encoded may look like a setting.
 func harmlessSettings() []string {
 	return []string{
 		"user", "host", "hostaddr", "port", "dbname", "application_name", "connect_timeout", "target_session_attrs", "search_path",
@@ -35,8 +35,8 @@ func harmlessSettings() []string {
 	}
 }
 
-// withoutPassword is for what is shown: whoever copies it fills the password in. It goes by the text,
-// as a password that is not percent-encoded is one all the same.
+// withoutPassword returns a DSN to be shown, in which the user fills in the password. It works on the text
+// rather than a parsed URL, as the password may not be percent-encoded.
 func withoutPassword(store string) string {
 	if !isPostgres(store) {
 		return store
@@ -49,7 +49,7 @@ func withoutPassword(store string) string {
 	}
 	place, query, _ := strings.Cut(rest, "?")
 	if strings.ContainsRune(place, '@') || strings.Contains(strings.ToLower(user), "%3a") {
-		return scheme + "://..." // of a password, who knows where it ends
+		return scheme + "://..." // where the password ends can't be known
 	}
 	settings := slices.DeleteFunc(strings.Split(query, "&"), func(setting string) bool {
 		name, _, _ := strings.Cut(setting, "=")
@@ -62,8 +62,8 @@ func withoutPassword(store string) string {
 	return scheme + "://" + user + place
 }
 
-// secretsOf returns what of a command line and its variables may hold a secret, and the parts of those that
-// are one, the longest first.
+// secretsOf returns the words of a command line and its variables that may hold a secret, and the parts of
+// them that may be one, the longest first.
 func secretsOf(args, environ []string) (all []string) {
 	for _, w := range wordsOf(args, environ) {
 		if w.token || maySecret(w.text) {
@@ -74,7 +74,7 @@ func secretsOf(args, environ []string) (all []string) {
 			all = append(all, strings.FieldsFunc(w.text, wellformed.IsPadding)...)
 		}
 	}
-	all = slices.DeleteFunc(all, func(text string) bool { return len(text) < 4 }) // to hide those would garble what is told
+	all = slices.DeleteFunc(all, func(text string) bool { return len(text) < 4 }) // hiding those would garble messages
 	for _, text := range slices.Clone(all) {
 		all = append(all, forms(text)...)
 	}
@@ -82,14 +82,14 @@ func secretsOf(args, environ []string) (all []string) {
 	return slices.Compact(all)
 }
 
-// A word is something that was given to kapi.
+// A word is an argument, or the value of a flag or variable.
 type word struct {
 	text  string
-	value bool // of a flag or a variable, as far as the text alone tells
-	token bool
+	value bool // the value of a flag or variable, as far as the text alone shows
+	token bool // the value of --token or KAPI_TOKEN
 }
 
-// wordsOf returns what stands on a command line and in its variables, up to the command that kapi is to run.
+// wordsOf returns the words of a command line, up to the command that kapi is to run, and of its variables.
 func wordsOf(args, environ []string) (all []word) {
 	flag := ""
 	for _, arg := range args {
@@ -115,7 +115,7 @@ func wordsOf(args, environ []string) (all []word) {
 	return all
 }
 
-// forms are those in which an error may quote a text.
+// forms returns the forms in which an error may quote a text.
 func forms(text string) (all []string) {
 	for _, t := range []string{text, strings.ToLower(text)} {
 		quoted := strconv.Quote(t)
@@ -124,7 +124,7 @@ func forms(text string) (all []string) {
 	return all
 }
 
-// maySecret reports whether a word looks as if it held a password or a token, whatever it was meant for.
+// maySecret reports whether a word may hold a password or a token, whichever flag it was given to.
 func maySecret(text string) bool {
 	lower := strings.ToLower(text)
 	assigns := regexp.MustCompile(`(pass|pwd|secret|token)\w*["' ]*[=:]`)
@@ -134,8 +134,9 @@ func maySecret(text string) bool {
 	return len(passwordsIn(text)) > 0
 }
 
-// passwordsIn returns what may be the password in a URL, or in a word like one: what stands between the
-// first colon and an @. Without a colon it is the user, which for all but databases may be a secret.
+// passwordsIn returns what may be the password in a URL, or in a word that resembles one: the text between
+// the first colon and the last @. Without a colon it is the user, which may be a secret in URLs other than
+// PostgreSQL's.
 func passwordsIn(text string) []string {
 	scheme, rest, isURL := strings.Cut(text, "://")
 	if !isURL {
@@ -155,8 +156,8 @@ func passwordsIn(text string) []string {
 	return nil
 }
 
-// isTokenLike reports whether a word has the form of a token of kAPI's: three parts in base64, the last
-// of which is the secret.
+// isTokenLike reports whether a word has the form of a kAPI token: three parts in base64, the last of which
+// is the secret.
 func isTokenLike(word string) bool {
 	parts := strings.Split(word, ".")
 	const shortest = 20
@@ -171,7 +172,7 @@ func isTokenLike(word string) bool {
 	return true
 }
 
-// hide takes out of a text what of the command line it repeats and may hold a secret.
+// hide replaces the secrets of the command line in a text.
 func (a *app) hide(text string) string {
 	for _, secret := range a.secrets {
 		text = strings.ReplaceAll(text, secret, hidden)
@@ -181,9 +182,9 @@ func (a *app) hide(text string) string {
 
 const hidden = "..."
 
-// unquoted is the text of a complaint about the command line without the words that it quotes: what could not
-// be read may be a secret that was meant for elsewhere. What looks like the name of a command or a flag, and
-// numbers, are left. known are the names that there are.
+// unquoted returns the text of an error about the command line without the words that it quotes: a word that
+// could not be parsed may be a misplaced secret. Numbers, and words that look like the name of a command or
+// a flag, are left. known are the existing names.
 func unquoted(text string, words []word, known []string) string {
 	from := ""
 	if m := regexp.MustCompile(`(?s) \(from envar (\w+)=.*\)$`).FindStringSubmatchIndex(text); m != nil {
@@ -196,7 +197,7 @@ func unquoted(text string, words []word, known []string) string {
 			parts = append(parts, part, strings.TrimSpace(part))
 		}
 		if strings.HasPrefix(w.text, "-h") {
-			parts = append(parts, w.text[2:]) // what stands behind the one flag of a single letter
+			parts = append(parts, w.text[2:]) // the text after the only short flag
 		}
 		if !w.value {
 			parts = slices.DeleteFunc(parts, isName)
@@ -219,7 +220,8 @@ func unquoted(text string, words []word, known []string) string {
 	return text + from
 }
 
-// cutWord hides a word in a text; a short one, which may be a part of any other, only where it stands by itself.
+// cutWord hides a word in a text. A short word, which may be a part of others, is hidden only where it stands
+// alone.
 func cutWord(text, word string) string {
 	at := strings.Index(text, word)
 	cut := func() string { return strings.ReplaceAll(text, word, hidden) }
@@ -232,7 +234,7 @@ func cutWord(text, word string) string {
 		return text
 	}
 	if got := strings.Index(text, " but got "); got >= 0 && got < at {
-		return strings.TrimRight(text[:got], ", ") // behind it, parts of the word may stand
+		return strings.TrimRight(text[:got], ", ") // parts of the word may follow
 	}
 	return cut()
 }
@@ -241,12 +243,12 @@ func isName(text string) bool {
 	return regexp.MustCompile(`^-{0,2}[a-z]{1,20}(-[a-z]{1,20}){0,3}$`).MatchString(text)
 }
 
-// isNumber reports whether a text is a number, a duration, or an address in numbers.
+// isNumber reports whether a text is a number, a duration or a numeric address.
 func isNumber(text string) bool {
 	return regexp.MustCompile(`^[-+]?[0-9.:/]{1,24}[a-z]{0,2}$`).MatchString(text)
 }
 
-// unread is a complaint about a command line, without the words that it quoted.
+// unread is an error about a command line, without the words that it quoted.
 type unread struct {
 	error
 	text string
@@ -255,7 +257,7 @@ type unread struct {
 func (u *unread) Error() string { return u.text }
 func (u *unread) Unwrap() error { return u.error }
 
-// unquoted keeps what a command line has from being quoted, by what could not read it.
+// unquoted removes the quoted words from an error in parsing the command line.
 func (a *app) unquoted(err error, args []string, model *kong.Node) error {
 	if !is[*usageError](err) && !is[*kong.ParseError](err) {
 		return err
@@ -263,7 +265,7 @@ func (a *app) unquoted(err error, args []string, model *kong.Node) error {
 	return &unread{err, unquoted(err.Error(), wordsOf(args, os.Environ()), namesIn(model))}
 }
 
-// namesIn are those of all commands, flags and values that there are.
+// namesIn returns the names of all commands, flags and values.
 func namesIn(node *kong.Node) (names []string) {
 	names = append(names, node.Name)
 	for _, f := range node.Flags {

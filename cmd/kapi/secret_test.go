@@ -13,7 +13,7 @@ import (
 	contract "github.com/kettubot/kapi/internal/store"
 )
 
-// misplaced are words with a secret in them, which has Hunter2 and Sesame in it.
+// misplaced returns words that contain a secret, which is or contains Hunter2 or Sesame.
 func misplaced() []string {
 	const token = "c29tZWlk.MTIzNDU2Nzg.Hunter2SesameHunter2SesameHunter2"
 	return []string{
@@ -32,7 +32,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	t.Chdir(t.TempDir())
-	// Values of them are taken as they are, and run something or make a file.
+	// These accept any value, and then run a command or create a file.
 	free := []string{"key", "title", "description", "name", "listen", "tls-cert", "tls-key", "metrics-listen", "help"}
 	parser, err := newParser(new(cli))
 	if err != nil {
@@ -50,7 +50,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	commands := [][]string{{"ls"}, {"watch"}, {"token", "ls"}, {"dismiss", "x"}, {"cancel", "x"}, {"completion", "bash"}, {"version"}}
 	for i, secret := range misplaced() {
 		ends := [][]string{commands[i%len(commands)], commands[(i+3)%len(commands)]}
-		for _, place := range []string{"store", "server"} { // what they may be, and what they are not
+		for _, place := range []string{"store", "server"} { // words that fit the flag and words that don't
 			for _, end := range ends {
 				refuses(t, append(slices.Clone(end), "--"+place, secret)...)
 			}
@@ -59,10 +59,10 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		refuses(t, "ls", "--store-schema", secret, "--store", "postgres://127.0.0.1:1/d")
 		refuses(t, "ls", "--token", secret, "--server", "http://127.0.0.1:1")
 		for j, flag := range append(flags, "nonsense", "t") {
-			if (i+j)%8 == 0 { // each with some
+			if (i+j)%8 == 0 { // each secret with some of the flags
 				refuses(t, owner[flag], "--"+flag+"="+secret, "--nonsense")
 				refuses(t, owner[flag], "--nonsense", "--"+flag, secret)
-				if owner[flag] != "run" { // there it may be the command
+				if owner[flag] != "run" { // for run, the word may be the command
 					refuses(t, owner[flag], "--"+flag, secret, "--nonsense")
 				}
 			}
@@ -79,7 +79,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 			refuses(t, append([]string{secret}, end...)...)
 		}
 		for _, args := range [][]string{{"token", "revoke"}, {"dismiss"}, {"cancel"}, {"watch"}, {"token", "create", "--name", "n", "--perms"}} {
-			if !contract.IsID(secret) { // what may be an id is named as one
+			if !contract.IsID(secret) { // a possible id is named in the error
 				refuses(t, append(args, secret)...)
 			}
 		}
@@ -91,7 +91,7 @@ func refuses(t *testing.T, args ...string) {
 	says(t, append(args, "--store-timeout=50ms")...)
 }
 
-// says runs a command line of kapi, and looks for the secret in all that it says.
+// says runs a command line of kapi, and fails if its output has the secret.
 func says(t *testing.T, args ...string) {
 	t.Helper()
 	var out bytes.Buffer
@@ -99,10 +99,10 @@ func says(t *testing.T, args ...string) {
 	code := a.main(args)
 	said := strings.ToLower(out.String())
 	if strings.Contains(said, "hunter2") || strings.Contains(said, "sesame") {
-		t.Errorf("kapi %q says: %s", args, out.String())
+		t.Errorf("kapi %q printed a secret: %s", args, out.String())
 	}
 	if code == exitFault {
-		t.Errorf("kapi %q: a fault: %s", args, out.String())
+		t.Errorf("kapi %q panicked: %s", args, out.String())
 	}
 }
 
@@ -112,7 +112,7 @@ func TestSecretsOfVariablesAreNotPrinted(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, secret := range misplaced() {
 		if strings.ContainsRune(secret, 0) {
-			continue // which no variable has
+			continue // a variable can't contain it
 		}
 		for _, name := range []string{"KAPI_STORE", "KAPI_SERVER", "KAPI_STORE_TIMEOUT", "KAPI_JSON", "KAPI_STORE_LISTEN"} {
 			t.Run(name, func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestSecretsOfVariablesAreNotPrinted(t *testing.T) {
 	}
 }
 
-// TestTokenIsNotPrinted, whoever repeats it.
+// A token is not printed, even if the answer of a server repeats it.
 func TestTokenIsNotPrinted(t *testing.T) {
 	const token = "Hunter2Sesame"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -159,9 +159,9 @@ func TestLogHidesSecrets(t *testing.T) {
 	}
 }
 
-// TestTokenOverHTTP: it is warned of once, where others could read it.
+// A token that is sent over http to another machine gives one warning.
 func TestTokenOverHTTP(t *testing.T) {
-	const warning = "kapi: warning: the token goes to HOST over http, so whoever is on the way can read it; use https://\n"
+	const warning = "kapi: warning: the token is sent to HOST over http, so anyone on the way can read it; use https://\n"
 	for _, c := range []struct{ server, token, host string }{
 		{"http://192.0.2.1:4080", "x", "192.0.2.1"},
 		{"HTTP://kapi.example/prefix", "x", "kapi.example"},

@@ -20,14 +20,14 @@ import (
 
 type serveCmd struct {
 	Listen        string   `default:"127.0.0.1:4080" placeholder:"HOST:PORT" help:"Where to listen (default: ${default})."`
-	MetricsListen string   `placeholder:"HOST:PORT" help:"Where to serve GET /metrics without a token, too; others may be able to reach it."`
-	Host          []string `placeholder:"NAME" help:"A host name that is answered for, besides localhost, 127.0.0.1, [::1] and the address that a request came to; others are refused (421). May be repeated. Without one, a server on loopback answers for these alone, and one that listens elsewhere for any."`
-	TLSCert       string   `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM) to serve https and wss with. The file is read again when it changes."`
+	MetricsListen string   `placeholder:"HOST:PORT" help:"Where to serve GET /metrics without a token as well. The address may be one that other machines can reach."`
+	Host          []string `placeholder:"NAME" help:"Host name to answer for, besides localhost, 127.0.0.1, [::1] and the address that a request came to. Requests for other hosts are refused (421). May be repeated. Without this flag, a server on loopback answers only for those, and a server that listens elsewhere for any host."`
+	TLSCert       string   `name:"tls-cert" placeholder:"FILE" help:"Certificate chain (PEM) for https and wss. It is reloaded when the file changes."`
 	TLSKey        string   `name:"tls-key" placeholder:"FILE" help:"Private key (PEM) of --tls-cert."`
-	TrustedProxy  []string `placeholder:"CIDR" help:"Addresses of proxies in front, whose X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-Prefix are believed. May be repeated."`
-	Insecure      bool     `help:"Allow to listen where other machines can reach it: without TLS they can read the tokens on the way."`
+	TrustedProxy  []string `placeholder:"CIDR" help:"Address or network of a proxy in front of kapi whose X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-Prefix are trusted. May be repeated."`
+	Insecure      bool     `help:"Allow listening without TLS on an address that other machines can reach. Tokens can then be read on the way."`
 	LogFormat     string   `enum:"text,json" default:"text" help:"Format of the log on stderr: text or json."`
-	LogLevel      string   `enum:"debug,info,warn,error" default:"info" help:"Least level that is logged: debug (every request), info, warn or error."`
+	LogLevel      string   `enum:"debug,info,warn,error" default:"info" help:"Lowest level to log: debug (every request), info, warn or error."`
 
 	limitFlags
 }
@@ -36,20 +36,20 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	requestTimeout    = 30 * time.Second
 	idleTimeout       = 2 * time.Minute
-	stopTimeout       = 15 * time.Second // above what a request may take
+	stopTimeout       = 15 * time.Second // longer than any request takes
 	maxHeaderBytes    = 16 << 10
-	maxStreams        = 100      // at once on a connection of HTTP/2
-	http2Buffer       = 64 << 10 // of what a client has sent and nobody reads, for a connection of HTTP/2
+	maxStreams        = 100      // per HTTP/2 connection
+	http2Buffer       = 64 << 10 // bytes received and not yet read, per HTTP/2 connection
 )
 
 // Validate is called by kong.
 func (c *serveCmd) Validate() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
-		return errors.New("--tls-cert and --tls-key go together")
+		return errors.New("--tls-cert and --tls-key must be used together")
 	}
 	for _, text := range c.Host {
 		if _, ok := origin.Name(text); !ok {
-			return errors.New("--host is no host name or address: leave out scheme and port, any port will do")
+			return errors.New("--host must be a host name or an address, without scheme and port")
 		}
 	}
 	for _, text := range c.TrustedProxy {
@@ -96,7 +96,7 @@ func (c *serveCmd) Run(a *app) error {
 	}
 	defer stopMetrics()
 	log.Info("kapi serves", "address", address, "store", storeName(s.store), "version", version())
-	// Stopped already, it stops as it would a moment later.
+	// If ctx has ended, the error is ignored: serve below then stops in order.
 	address = browsable(address, c.Host)
 	if err := a.welcome(ctx, s, address); err != nil && ctx.Err() == nil {
 		return errors.Join(err, listener.Close())
@@ -113,7 +113,7 @@ func (c *serveCmd) Run(a *app) error {
 	return serve(ctx, srv, listener, handler.Close, log)
 }
 
-// certificates returns those of --tls-cert, nil without it.
+// certificates loads those of --tls-cert. It returns nil without that flag.
 func (c *serveCmd) certificates(log *slog.Logger) (*certificates, error) {
 	if c.TLSCert == "" {
 		return nil, nil
@@ -121,7 +121,7 @@ func (c *serveCmd) certificates(log *slog.Logger) (*certificates, error) {
 	return loadCertificates(c.TLSCert, c.TLSKey, log)
 }
 
-// options are the server's, as the flags say.
+// options returns the server's options, as set by the flags.
 func (c *serveCmd) options(authenticator *auth.Authenticator, listens net.Addr, log *slog.Logger) server.Options {
 	o := c.requests()
 	o.Authenticate, o.Page = authenticator.Authenticate, server.Page{SignIn: authenticator}
@@ -137,7 +137,7 @@ func (c *serveCmd) limitConnections(log *slog.Logger) *server.Connections {
 
 func (c *serveCmd) proxies() (all []netip.Prefix) {
 	for _, text := range c.TrustedProxy {
-		p, _ := parseProxy(text) // Validate has looked at it
+		p, _ := parseProxy(text) // Validate has checked it
 		all = append(all, p)
 	}
 	return all
@@ -152,7 +152,7 @@ func parseProxy(text string) (netip.Prefix, error) {
 
 func (c *serveCmd) logger(a *app) *slog.Logger {
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.LogLevel)) // kong knows the words that there are
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // kong has checked the word
 	options := &slog.HandlerOptions{Level: level}
 	if c.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(logWriter{a}, options))
@@ -160,20 +160,20 @@ func (c *serveCmd) logger(a *app) *slog.Logger {
 	return slog.New(slog.NewTextHandler(logWriter{a}, options))
 }
 
-// A logWriter is stderr, for the lines of a log: without secrets, and, as eprintf has it, fit for a terminal.
+// A logWriter writes lines of a log to stderr, without secrets and, like eprintf, safe for a terminal.
 type logWriter struct{ app *app }
 
 // Write implements io.Writer.
 func (w logWriter) Write(line []byte) (int, error) {
 	text := []byte(w.app.hide(string(line)))
 	if isTerminal(w.app.stderr) {
-		text = escapeJSON(text) // a log in words has escaped such things already
+		text = escapeJSON(text) // the text format has escaped it already
 	}
 	_, err := w.app.stderr.Write(text)
 	return len(line), err
 }
 
-// newHTTPServer returns a server that no client can keep busy for long.
+// newHTTPServer returns a server that limits how long a client can keep it busy.
 func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -190,8 +190,8 @@ func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// serve answers until ctx ends, and then finishes what has begun. closeOthers ends the connections
-// that http.Server.Shutdown doesn't know of.
+// serve answers requests until ctx ends, and then finishes those in progress. closeOthers ends the
+// connections that http.Server.Shutdown doesn't know of.
 func serve(ctx context.Context, srv *http.Server, listener net.Listener, closeOthers func(context.Context) error, log *slog.Logger) error {
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(listener) }()
@@ -203,7 +203,7 @@ func serve(ctx context.Context, srv *http.Server, listener net.Listener, closeOt
 	log.Info("kapi stops", "reason", context.Cause(ctx))
 	graceful, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	// The gateway first: its clients are told to come back.
+	// The gateway first: its clients are told to reconnect.
 	err := errors.Join(closeOthers(graceful), srv.Shutdown(graceful))
 	<-failed
 	if err != nil {

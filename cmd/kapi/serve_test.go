@@ -22,7 +22,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A planned stop lets what has begun finish.
+// A planned stop lets requests in progress finish.
 func TestServeStopsGracefully(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -52,7 +52,7 @@ func TestServeStopsGracefully(t *testing.T) {
 	}()
 	<-begun
 	stop()
-	// No new connection is taken from some moment on; the old one goes on.
+	// At some point no new connection is accepted, while the old one is still served.
 	kapitest.Eventually(t, "it listens no more", func() bool {
 		conn, err := net.Dial("tcp", listener.Addr().String())
 		if err == nil {
@@ -62,7 +62,7 @@ func TestServeStopsGracefully(t *testing.T) {
 	})
 	select {
 	case err := <-served:
-		t.Fatalf("it did not wait for the request: %v", err)
+		t.Fatalf("serve did not wait for the request: %v", err)
 	default:
 	}
 	close(finish)
@@ -101,7 +101,7 @@ func TestServeRefusesLargeHeaders(t *testing.T) {
 	}
 }
 
-// The first start of a store makes a token, and says so to a terminal only, once.
+// The first start on a store creates a token and prints it once, and only on a terminal.
 func TestFirstStartOnATerminal(t *testing.T) {
 	master, slave := kapitest.Terminal(t)
 	store := "sqlite:" + filepath.Join(t.TempDir(), "kapi.db")
@@ -157,7 +157,7 @@ func TestFirstStartOnATerminal(t *testing.T) {
 	}
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		t.Errorf("the command that was shown answers %s", resp.Status)
+		t.Errorf("the command that was shown got the answer %s", resp.Status)
 	}
 	link, session := followLink(t, text)
 	if rest := stop(first, log); strings.Contains(rest, m[1]) || strings.Contains(rest, session) || strings.Contains(rest, link[strings.Index(link, "=")+1:]) {
@@ -168,19 +168,19 @@ func TestFirstStartOnATerminal(t *testing.T) {
 	if !log.Scan() {
 		t.Fatal("no log")
 	}
-	// A link of its own, and no token.
+	// The second start prints a new link, and no token.
 	if again := shown(); strings.Contains(again, link) || strings.Contains(again, "Bearer") || strings.Contains(again, m[1]) {
-		t.Errorf("the second start says %q", again)
+		t.Errorf("the second start printed %q", again)
 	}
 	stop(second, log)
 	_ = slave.Close()
 	if rest, _ := io.ReadAll(screen); strings.TrimSpace(string(rest)) != "" {
-		t.Errorf("and then %q", rest)
+		t.Errorf("and then it printed %q", rest)
 	}
 }
 
-// followLink opens the link in a text as a browser does, uses its code up twice as the page does, and
-// returns it with the half of the session that the first time brought.
+// followLink opens the link in a text as a browser does, and sends its code twice, as the page does. It returns
+// the link, and the half of the session that the first answer has.
 func followLink(t *testing.T, text string) (link, session string) {
 	t.Helper()
 	link = regexp.MustCompile(`http://127\.0\.0\.1:\d+/page/enter\?code=[A-Z2-7]{26}`).FindString(text)
@@ -207,7 +207,7 @@ func followLink(t *testing.T, text string) (link, session string) {
 	return link, given.Session
 }
 
-// ask sends a request as the page does, with the halves of a session, and follows nothing.
+// ask sends a request as the page does, with the halves of a session. It follows no redirects.
 func ask(t *testing.T, method, address, body string, cookies []*http.Cookie, half string) (*http.Response, string) {
 	t.Helper()
 	req, _ := http.NewRequest(method, address, strings.NewReader(body))

@@ -11,11 +11,11 @@ import (
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
-// lines is a text of kapi's own that has several; all that is from elsewhere in it is plain.
+// lines is a text of several lines that kapi itself wrote. Text from elsewhere in it has gone through plain.
 type lines string
 
-// eprintf writes to stderr. There are as many lines as the format has, and those of arguments that are lines: no
-// other text makes one, so that none looks as if kapi had said it.
+// eprintf writes to stderr, and begins each line with "kapi: ". Only the format, and arguments that are lines or
+// joined errors, begin new lines. Line ends in other texts are escaped, so that they can't pass for kapi's.
 func (a *app) eprintf(format string, args ...any) {
 	for i, arg := range args {
 		switch arg := arg.(type) {
@@ -35,9 +35,9 @@ func (a *app) eprintf(format string, args ...any) {
 	_, _ = io.WriteString(a.stderr, b.String())
 }
 
-// errorLines is a line for each of the errors that were joined in err.
+// errorLines returns a line for each of the errors that were joined in err.
 func errorLines(err error) (all []string) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // itself, not what it wraps
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // err itself, not an error that it wraps
 		var texts []string
 		for _, e := range joined.Unwrap() {
 			texts = append(texts, e.Error())
@@ -50,20 +50,19 @@ func errorLines(err error) (all []string) {
 	return []string{plain(err.Error())}
 }
 
-// unwritten is how many texts an aside keeps.
+// unwritten is how many texts an aside buffers.
 const unwritten = 64
 
-// An aside writes lines in the background: while a command runs, a reader of our standard error
-// that is stuck must not keep anybody who only mentions something from what is to be done. Past
-// what it keeps, texts are dropped.
+// An aside writes lines in the background, so that a stuck reader of our standard error doesn't hold up a
+// job. Texts that don't fit its buffer are dropped.
 type aside struct {
 	texts   chan []byte
 	closing chan struct{}
 	written chan struct{} // closed when all is written
 }
 
-// speakAside makes eprintf return at once, until done is called; that waits until all is said, unless
-// it is in haste.
+// speakAside makes eprintf return at once, until done is called. done waits until all texts are written,
+// unless haste is true.
 func (a *app) speakAside(faults *fault.Net) (done func(haste bool)) {
 	direct := a.stderr
 	w := &aside{texts: make(chan []byte, unwritten), closing: make(chan struct{}), written: make(chan struct{})}
@@ -103,8 +102,8 @@ func (w *aside) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// release lets signals end this process again: what is left to be said may be waited for, or not. One
-// that came when nobody looked any more would have ended it, if there is nobody who listens.
+// release lets signals end this process again, while its last messages are written. If a signal that would
+// have ended it is still unread, and nobody reads stderr, it sets haste, so that kapi doesn't wait.
 func (j *job) release() {
 	j.signals.Release()
 	for {

@@ -22,7 +22,7 @@ import (
 	"github.com/kettubot/kapi/sqlite"
 )
 
-// A store is where actions and tokens are.
+// A store keeps actions and tokens.
 type store interface {
 	peer.Store
 	auth.Tokens
@@ -30,8 +30,7 @@ type store interface {
 	Quiesce(f func())
 }
 
-// openStore opens the store that --store names. What an admin should know of it is told on stderr, or
-// goes to the log if there is one.
+// openStore opens the store that --store names. Warnings about it go to log, or to stderr if log is nil.
 func (a *app) openStore(ctx context.Context, log *slog.Logger) (store, error) {
 	ctx, cancel := contract.WithPatience(ctx, a.storeTimeout)
 	defer cancel(nil)
@@ -68,8 +67,8 @@ func (a *app) openStore(ctx context.Context, log *slog.Logger) (store, error) {
 	return s, nil
 }
 
-// storePath returns the file of a --store, which may be empty. The error has no word of it: what is no
-// store may hold a password.
+// storePath returns the file that --store names; store may be empty. The error doesn't quote store, which
+// may hold a password.
 func storePath(store string) (string, error) {
 	scheme, path, _ := strings.Cut(store, ":")
 	switch {
@@ -78,13 +77,12 @@ func storePath(store string) (string, error) {
 	case !strings.EqualFold(scheme, "sqlite") || strings.Contains(path, "://"):
 		return "", usage("--store: not a store, use sqlite:PATH or postgres://USER@HOST:PORT/DATABASE")
 	case path == "":
-		return "", usage("--store sqlite:: a path must follow")
+		return "", usage("--store: a path must follow sqlite:")
 	}
 	return path, nil
 }
 
-// defaultPath is in the user's state directory, as the XDG Base Directory
-// Specification has it.
+// defaultPath returns the default store, in the user's state directory (XDG Base Directory Specification).
 func defaultPath() (string, error) {
 	dir := os.Getenv("XDG_STATE_HOME")
 	if runtime.GOOS == "windows" {
@@ -100,7 +98,7 @@ func defaultPath() (string, error) {
 	return filepath.Join(dir, "kapi", "kapi.db"), nil
 }
 
-// A session is an open store and this process's part in it.
+// A session is an open store that this process has joined.
 type session struct {
 	*peer.Peer
 	store store
@@ -117,7 +115,7 @@ func (a *app) open(ctx context.Context, t terms) (*session, error) {
 	}
 	peer, err := peer.Open(ctx, store, peer.Options{
 		Logger: t.log,
-		// Close is called with a command running only if its user has given up.
+		// Close is called while a command runs only if the user has given up.
 		Grace:        -1,
 		StoreTimeout: a.storeTimeout,
 		EndTimeout:   t.endTimeout,
@@ -128,11 +126,10 @@ func (a *app) open(ctx context.Context, t terms) (*session, error) {
 	return &session{peer, store}, nil
 }
 
-// close leaves the store. What a command has done is on disk by then, so an error
-// changes nothing for its user.
+// close leaves the store. All changes are on disk by then, so an error makes no difference to the user.
 func (s *session) close() { _ = s.Close() }
 
-// storeName names a store as --store takes it, without a password.
+// storeName returns the --store of a store, without a password.
 func storeName(s store) string {
 	if file, ok := s.(*sqlite.Store); ok {
 		return "sqlite:" + file.Path()
@@ -140,8 +137,8 @@ func storeName(s store) string {
 	return fmt.Sprint(s)
 }
 
-// self is what this program is called in a command that is shown to the user: kapi, or as it was called
-// now, if that is not what PATH has.
+// self returns the name of this program for commands that are shown to the user: kapi if that is what PATH
+// has, otherwise the path it was started by.
 func (a *app) self() string {
 	const usual = "kapi"
 	if !strings.ContainsRune(a.name, filepath.Separator) {
@@ -159,9 +156,9 @@ func sameFile(a, b string) bool {
 	return err == nil && err2 == nil && os.SameFile(first, second)
 }
 
-// storeArgument is what a command that is shown to the user needs to find the same place, from whatever
-// shell: where KAPI_STORE was set for this command alone, the user's shell has none. Only a store that a
-// variable names with a password in it must be named by that again.
+// storeArgument returns the flags by which a command that is shown to the user finds the same place. It
+// must work in any shell, as KAPI_STORE may have been set for this command alone. Only a store that a
+// variable names with a password is left out: it must be set in that shell, too.
 func (a *app) storeArgument() string {
 	if a.server != "" {
 		return "--server " + shellQuote(a.server) + " "
@@ -185,7 +182,7 @@ func (a *app) storeArgument() string {
 	return words
 }
 
-// shellQuote makes a word that a POSIX shell takes as it is.
+// shellQuote quotes a word for a POSIX shell, if it needs that.
 func shellQuote(word string) string {
 	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_./:@%+=,", r))
@@ -195,7 +192,7 @@ func shellQuote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// me names who uses this command, for logs and for those whose action it touches.
+// me names the user of this command, for logs and for the owners of the actions that it changes.
 func me() string {
 	name := "somebody"
 	if u, err := user.Current(); err == nil {
@@ -208,22 +205,22 @@ func me() string {
 	return name + "@" + host
 }
 
-// shownID names an action, or a token, that was asked for. What can be no id is not repeated.
+// shownID returns the id of an action or token for an error. A text that can't be an id is not repeated.
 func shownID(id string) string {
 	if !contract.IsID(id) {
-		return "what is no id"
+		return "not an id"
 	}
 	return id
 }
 
-// each does f for every id and says what went wrong with which.
+// each calls f for every id, and prints each error with its id.
 func (a *app) each(ids []string, f func(id string) error) error {
 	var failed error
 	for _, id := range ids {
 		err := f(id)
 		switch {
 		case errors.Is(err, kapi.ErrUnavailable), errors.Is(err, context.Canceled), exitCode(err) == exitForbidden:
-			return err // the others would fare no better
+			return err // the others would fail, too
 		case err != nil:
 			a.eprintf("%s: %v", shownID(id), err)
 			failed = exitStatus(exitOther)

@@ -19,8 +19,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// plain makes a text from anywhere safe to print on a terminal, on one line: control
-// characters, what turns the direction of text or takes no room, and invalid UTF-8 are escaped.
+// plain makes a text from anywhere safe to print on one line of a terminal: it escapes control characters,
+// characters that are invisible or change the direction of text, and invalid UTF-8.
 func plain(text string) string {
 	if !strings.ContainsFunc(text, unsafeRune) && utf8.ValidString(text) {
 		return text
@@ -39,9 +39,9 @@ func plain(text string) string {
 	return b.String()
 }
 
-// unsafeRune is true for what would do something to a terminal or to the text around it, or would take no
-// room: controls, ends of lines, what turns text around, tags. Emoji and some languages need the joiners
-// U+200C and U+200D, and the signs that stand around a number are seen.
+// unsafeRune reports whether a character changes a terminal or the text around it, or is invisible: controls,
+// line ends, direction marks, tags. The joiners U+200C and U+200D, which emoji and some languages need, are
+// safe, and so are the signs around a number, which are visible.
 func unsafeRune(r rune) bool {
 	switch {
 	case r == 0x200C, r == 0x200D, unicode.Is(unicode.Prepended_Concatenation_Mark, r):
@@ -52,7 +52,7 @@ func unsafeRune(r rune) bool {
 	return unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
 }
 
-// writeJSON prints a value as one line of JSON. On a terminal, what is unsafe there is escaped.
+// writeJSON prints a value as one line of JSON. On a terminal, unsafe characters are escaped.
 func writeJSON(w io.Writer, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -69,8 +69,8 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// escapeJSON writes what is unsafe on a terminal as \u escapes. The text means the same then. Line ends
-// stay: in JSON they are white space.
+// escapeJSON writes characters that are unsafe on a terminal as \u escapes, which mean the same. It leaves
+// line ends, which are white space in JSON.
 func escapeJSON(text []byte) []byte {
 	if !bytes.ContainsFunc(text, unsafeRune) {
 		return text
@@ -91,16 +91,16 @@ func escapeJSON(text []byte) []byte {
 
 const timeLayout = "2006-01-02 15:04:05 MST"
 
-// localTime shows milliseconds since 1970 in the user's time, with its zone.
+// localTime formats milliseconds since 1970 in the user's time zone.
 func localTime(ms int64) string { return timeIn(time.Local, time.UnixMilli(ms)) }
 
 func timeIn(zone *time.Location, t time.Time) string { return t.In(zone).Format(timeLayout) }
 
-// stateText shows an action's state: kapi writes times in it as RFC 3339 in UTC,
-// people read them in their own zone.
+// stateText returns an action's state, safe for a terminal, with its times (RFC 3339, UTC) in the user's
+// time zone.
 func stateText(state string) string { return stateIn(time.Local, state) }
 
-// saying is the state of an action, and whether it was asked to stop meanwhile, and by whom.
+// saying returns the state of an action and, while it is being stopped, who asked for that.
 func saying(a kapi.Action) string {
 	parts := []string{stateText(a.State)}
 	switch {
@@ -113,7 +113,7 @@ func saying(a kapi.Action) string {
 	return strings.TrimPrefix(strings.Join(parts, "; "), "; ")
 }
 
-// reason ends a sentence with the state, if there is one: a report over REST may have none.
+// reason returns the state as the end of a sentence, "" if there is none, as in some reports over REST.
 func reason(state string) string {
 	if state == "" {
 		return ""
@@ -132,7 +132,7 @@ func stateIn(zone *time.Location, state string) string {
 	}))
 }
 
-// progressText is empty while the progress is unknown.
+// progressText returns "" if the progress is unknown.
 func progressText(progress *float64) string {
 	if progress == nil {
 		return ""
@@ -151,7 +151,7 @@ func runnerText(r *kapi.Runner) string {
 	return fmt.Sprintf("%s/%d", plain(r.Host), r.PID)
 }
 
-// ageText is how long ago a moment was, in its one or two largest units.
+// ageText says how long ago a time was, in its one or two largest units.
 func ageText(now time.Time, ms int64) string {
 	age := now.Sub(time.UnixMilli(ms)).Truncate(time.Second)
 	switch day := 24 * time.Hour; {

@@ -13,22 +13,22 @@ import (
 )
 
 type tokenCmd struct {
-	Create tokenCreateCmd `cmd:"" help:"Make a token and print it, alone, on stdout. It can't be shown again."`
-	Ls     tokenLsCmd     `cmd:"" help:"List the tokens, and the sessions of the page that were begun with them."`
-	Revoke tokenRevokeCmd `cmd:"" help:"Revoke a token, with its sessions, or end a session."`
+	Create tokenCreateCmd `cmd:"" help:"Make a token and print it, and nothing else, on stdout. It can't be shown again."`
+	Ls     tokenLsCmd     `cmd:"" help:"List the tokens and the sessions of the web page."`
+	Revoke tokenRevokeCmd `cmd:"" help:"Revoke a token and end its sessions, or end a session."`
 }
 
 type tokenCreateCmd struct {
-	Name    string   `required:"" help:"Who it is for."`
-	Type    string   `enum:"user,bot,kettu" default:"user" help:"What it is for: user, bot or kettu."`
-	Perms   *string  `placeholder:"PERM,..." help:"What it may do, with commas between. admin: everything with actions. run: start actions, and report on, list and cancel those. metrics: read the metrics. owner, kettu: kAPI's, the same as admin here. '' is nothing."`
-	Expires lifetime `placeholder:"DUR" help:"How long it is valid, as in 12h or 90d. The default is for ever."`
+	Name    string   `required:"" help:"Who the token is for. Lists and logs show this name."`
+	Type    string   `enum:"user,bot,kettu" default:"user" help:"Who will use the token: user, bot or kettu."`
+	Perms   *string  `placeholder:"PERM,..." help:"What the token permits, separated by commas. admin: everything about actions, and the metrics. run: start actions, and report on, list and cancel those. metrics: read the metrics. owner, kettu: from kAPI, the same as admin here. --perms= permits nothing."`
+	Expires lifetime `placeholder:"DUR" help:"How long the token is valid, such as 12h or 90d. By default it never expires."`
 }
 
 // A lifetime is a duration that may be in days.
 type lifetime time.Duration
 
-// UnmarshalText takes what time.ParseDuration takes, or a number of days, as in 90d.
+// UnmarshalText accepts what time.ParseDuration accepts, or a number of days such as 90d.
 func (l *lifetime) UnmarshalText(text []byte) error {
 	d, err := time.ParseDuration(string(text))
 	if days, ok := strings.CutSuffix(string(text), "d"); ok {
@@ -48,8 +48,8 @@ func (l *lifetime) UnmarshalText(text []byte) error {
 
 func (c *tokenCreateCmd) Run(a *app) error {
 	if c.Perms == nil {
-		return usage("--perms must say what the token may do: admin (everything with actions), run (start actions, and report on, list and cancel those), " +
-			"metrics (read the metrics), owner or kettu (kAPI's, the same as admin here), or '' (nothing)")
+		return usage("--perms must say what the token permits: admin (everything about actions, and the metrics), run (start actions, and report on, list and cancel those), " +
+			"metrics (read the metrics), owner or kettu (from kAPI, the same as admin here), or '' (nothing)")
 	}
 	perms, err := auth.ParsePermissions(*c.Perms)
 	if err != nil {
@@ -88,7 +88,7 @@ func (c *tokenLsCmd) Run(a *app) error {
 	})
 }
 
-// tokenRows are what is shown of tokens, and of sessions: these may do what their token may.
+// tokenRows returns the rows of kapi token ls. A session has the permissions of its token.
 func tokenRows(tokens []auth.Token) (rows [][]string) {
 	perms := make(map[string]auth.Permissions)
 	for _, t := range tokens {
@@ -126,7 +126,7 @@ func (c *tokenRevokeCmd) Run(a *app) error {
 	})
 }
 
-// withStore opens the store for as long as f takes, without joining it.
+// withStore opens the store without joining it, calls f and closes the store.
 func (a *app) withStore(f func(store) error) error {
 	if err := a.storeOnly("token"); err != nil {
 		return err

@@ -14,15 +14,15 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// What kapi run does when somebody else holds a key.
+// What kapi run does when another action holds a key.
 
-// patience is a --wait: with or without how long.
+// patience is the value of --wait, which may have a duration.
 type patience struct {
 	wanted bool
-	limit  time.Duration // 0: as long as it takes
+	limit  time.Duration // 0: no limit
 }
 
-// IsBool is called by kong: the flag may stand alone.
+// IsBool is called by kong: the flag needs no value.
 func (*patience) IsBool() bool { return true }
 
 // Decode is called by kong.
@@ -51,7 +51,7 @@ func (p *patience) parse(value string) error {
 	return nil
 }
 
-// duration is the patience as kapi.Spec has it.
+// duration returns the patience for Wait in kapi.Spec.
 func (p patience) duration() time.Duration {
 	if p.wanted && p.limit == 0 {
 		return -1
@@ -59,14 +59,14 @@ func (p patience) duration() time.Duration {
 	return p.limit
 }
 
-// takeWait takes "--wait 10m -- CMD" for what it looks like.
+// takeWait reads "--wait 10m -- CMD" as --wait=10m.
 func (c *runCmd) takeWait() {
 	if c.Wait.wanted && c.Wait.limit == 0 && len(c.Command) > 2 && c.Command[1] == "--" && c.Wait.parse(c.Command[0]) == nil {
 		c.Command = c.Command[1:]
 	}
 }
 
-// turns starts the command when it is its turn, or follows the one that is ongoing.
+// turns runs the command when it is its turn, or follows the action that holds the key.
 func (j *job) turns(spec kapi.Spec) error {
 	for {
 		err := j.do(spec)
@@ -89,27 +89,27 @@ func (j *job) turns(spec kapi.Spec) error {
 	}
 }
 
-// over ends the watch for signals, of a command that was not started.
+// over ends the watch for signals, if the command was not started.
 func (j *job) over(err error) error {
 	if j.id == "" {
 		_ = j.begin()
 	}
 	var interrupted *interruptedError
 	if errors.As(err, &interrupted) {
-		return interrupted // whatever it went through
+		return interrupted // without the errors that wrap it
 	}
 	return err
 }
 
-// remarkf prints what is no fault, so on a terminal only: cron would send a mail.
+// remarkf prints a message that is no error, on a terminal only: cron would send it by mail.
 func (j *job) remarkf(format string, args ...any) {
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		j.app.eprintf(format, args...)
 	}
 }
 
-// join follows another action to its end, and ends as it does. The error is kapi.ErrUnknown if it
-// has ended already.
+// join follows another action to its end, and returns what kapi is to end with. That is kapi.ErrUnknown if
+// the action has ended already.
 func (j *job) join(id string) error {
 	w := &watcher{app: j.app, display: ending{j.app}, ids: []string{id}, ended: map[string]kapi.Action{}, seen: map[string]uint64{}, quiet: true}
 	for {
@@ -124,7 +124,7 @@ func (j *job) join(id string) error {
 	}
 }
 
-// ending is a display that shows how an action failed.
+// ending is a display that shows only how an action failed.
 type ending struct{ app *app }
 
 func (ending) begin([]kapi.Action) {}

@@ -43,7 +43,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// Every flag has an environment name: KAPI_ and its own.
+// Every flag has an environment variable: KAPI_ and the flag's name.
 func TestEveryFlagHasAVariable(t *testing.T) {
 	parser, err := newParser(&cli{})
 	if err != nil {
@@ -104,7 +104,7 @@ func TestVariablesCount(t *testing.T) {
 	}
 	if c := parse("run", "--key", "x,y", "--title", "", "--release-on-failure=false", "cmd"); !slices.Equal(c.Run.Key, []string{"x,y"}) ||
 		*c.Run.Title != "" || c.Run.ReleaseOnFailure {
-		t.Errorf("flags don't go before variables: %+v", c.Run)
+		t.Errorf("flags don't override variables: %+v", c.Run)
 	}
 	if c := parse("ls"); !c.Ls.JSON {
 		t.Error("ls: no JSON")
@@ -220,9 +220,9 @@ func TestDescribeHeld(t *testing.T) {
 			NotProvenDead: true,
 			ID:            "id", Title: "T", Status: kapi.StatusFailed, UpdatedAt: 1795467850000, State: "no word", Runner: runner,
 		}}, `key "k" is held by action id (T), which failed at 2026-11-23 21:04:10 UTC on db1, pid 7, last heard at 2026-11-23 21:04:10 UTC: no word
-it is not proven dead: look whether its work is still going on before you free the key
+it is not proven dead: make sure that its work has ended before you free the key
 to free the key: kapi dismiss --store 'sqlite:/a b' id
-or, for commands that are safe to repeat, start them with --release-on-failure`},
+or start commands that are safe to repeat with --release-on-failure`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("KAPI_STORE", "")
@@ -266,12 +266,12 @@ func TestErrorsArePlainAndOneLineEach(t *testing.T) {
 	}
 }
 
-// A reader that is stuck keeps nobody; what was said before the end is told in order.
+// A stuck reader of stderr holds up nothing. The texts in the buffer are written in order at the end.
 func TestAside(t *testing.T) {
 	r, w := io.Pipe()
 	a := &app{stderr: w}
 	done := a.speakAside(nil)
-	for i := range 2 * unwritten { // the later ones are dropped
+	for i := range 2 * unwritten { // more than the buffer holds
 		a.eprintf("line %d", i)
 	}
 	heard := make(chan []byte)
@@ -289,12 +289,11 @@ func TestAside(t *testing.T) {
 		}
 	}
 	if last := lines[len(lines)-2]; last != "kapi: directly" {
-		t.Errorf("said last: %q", last)
+		t.Errorf("the last text is %q", last)
 	}
 }
 
-// TestWithoutPassword: a command that is shown has the store as it was given, without its password,
-// however that is written.
+// A store is shown as it was given, but without its password, however that is written.
 func TestWithoutPassword(t *testing.T) {
 	for store, want := range map[string]string{
 		"sqlite:/a@b:c/kapi.db":                                         "sqlite:/a@b:c/kapi.db",

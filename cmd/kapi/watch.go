@@ -17,8 +17,8 @@ import (
 )
 
 type watchCmd struct {
-	IDs  []string `arg:"" optional:"" name:"id" help:"Actions to watch until they have ended; kapi exits as the first of them that did not succeed. Default: all, for ever."`
-	JSON bool     `name:"json" help:"Print the wire form: one action a line."`
+	IDs  []string `arg:"" optional:"" name:"id" help:"Ids of the actions to watch until they have ended. kapi exits with the code of the first of them that did not succeed. Without ids, it watches all actions until it is interrupted."`
+	JSON bool     `name:"json" help:"Print the wire form, as one JSON object per line."`
 }
 
 func (c *watchCmd) Run(a *app) error {
@@ -41,7 +41,7 @@ func (c *watchCmd) Run(a *app) error {
 			case !again || !errors.Is(err, kapi.ErrUnavailable):
 				return err
 			}
-			select { // it has begun, so an outage is waited for, as it is elsewhere
+			select { // the watch has begun, so it outlasts an outage
 			case <-time.After(time.Second):
 			case <-ctx.Done():
 				return context.Cause(ctx)
@@ -50,11 +50,11 @@ func (c *watchCmd) Run(a *app) error {
 	})
 }
 
-// A display shows what happens.
+// A display shows the changes of actions.
 type display interface {
-	// begin says what is ongoing; each of these is shown then that was not yet, or changed.
+	// begin is called with the ongoing actions. Those that are new or have changed are shown next.
 	begin(ongoing []kapi.Action)
-	// show shows an action after a change; settled is whether that is news for good.
+	// show shows an action after a change. settled is true if no further change of it will be shown.
 	show(a kapi.Action, settled bool) error
 	end()
 }
@@ -66,7 +66,7 @@ func (c *watchCmd) display(a *app) display {
 	return &printed{out: a.stdout, json: c.JSON}
 }
 
-// Printed is one line a change.
+// printed is a display that prints one line per change.
 type printed struct {
 	out  io.Writer
 	json bool
@@ -83,7 +83,7 @@ func (l *printed) show(a kapi.Action, _ bool) error {
 
 func (l *printed) end() {}
 
-// untilSignal returns a context that the user can end.
+// untilSignal returns a context that SIGINT or SIGTERM ends, and a function that releases it.
 func untilSignal() (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c := make(chan os.Signal, 1)
@@ -105,14 +105,14 @@ func untilSignal() (context.Context, func()) {
 	}
 }
 
-// A watcher shows what happens, from one gap in the feed to the next.
+// A watcher shows the changes of actions, across gaps in the feed.
 type watcher struct {
 	app     *app
 	display display
-	ids     []string          // none: all
-	seen    map[string]uint64 // what was shown, of those that have not ended, by id
+	ids     []string          // empty: all
+	seen    map[string]uint64 // by id, the seq last shown of each action that has not ended
 	ended   map[string]kapi.Action
-	quiet   bool // an unknown id is an error without a word
+	quiet   bool // don't print that the id is unknown
 }
 
 func (w *watcher) watch(ctx context.Context, p place) error {
@@ -149,10 +149,11 @@ func (w *watcher) watch(ctx context.Context, p place) error {
 	return w.outcome()
 }
 
-// errMissed: an action that was watched has ended, and nobody can tell how.
-var errMissed = errors.New("it ended while changes were missed; how is not known")
+// errMissed is for an action that ended during a gap in the feed.
+var errMissed = errors.New("it ended while changes were missed, so how it ended is not known")
 
-// missed tells of those that have ended behind a gap in the feed.
+// missed finds the actions that have ended during a gap in the feed. It returns an error for one of ids, and
+// prints the others.
 func (w *watcher) missed(ongoing []kapi.Action) (err error) {
 	for id := range w.seen {
 		if slices.ContainsFunc(ongoing, func(a kapi.Action) bool { return a.ID == id }) {
@@ -168,7 +169,7 @@ func (w *watcher) missed(ongoing []kapi.Action) (err error) {
 	return err
 }
 
-// check refuses to wait for what will never come.
+// check returns an error if an action to watch is unknown, as its end would never come.
 func (w *watcher) check(ongoing []kapi.Action) error {
 	if w.quiet && len(w.ended) == 0 && !slices.ContainsFunc(ongoing, func(a kapi.Action) bool { return a.ID == w.ids[0] }) {
 		return kapi.ErrUnknown
@@ -215,7 +216,7 @@ func changeLine(action kapi.Action) string {
 	return line
 }
 
-// outcome is that of the first action, in the order given, that did not succeed.
+// outcome returns the exit status of the first action, in the order of ids, that did not succeed.
 func (w *watcher) outcome() error {
 	for _, id := range w.ids {
 		action := w.ended[id]

@@ -15,10 +15,10 @@ import (
 	"github.com/kettubot/kapi/server"
 )
 
-// What kapi serve tells whoever starts it on a terminal.
+// What kapi serve prints when it starts.
 
-// welcome tells how to get in, if nobody can yet: a store without tokens is a new
-// one. A secret goes to a terminal only, as the rest ends in files.
+// welcome prints how to sign in to a new store, which is one without tokens. It prints a secret only on a
+// terminal, as other output ends up in files.
 func (a *app) welcome(ctx context.Context, s *session, address string) error {
 	tokens, err := s.store.Tokens(ctx)
 	if err != nil || slices.ContainsFunc(tokens, func(t auth.Token) bool { return !t.Session }) {
@@ -44,8 +44,8 @@ kapi serves on %s. Try it:
 `, secret, address, secret, address)
 }
 
-// invite shows the way to the page, with a link that signs in. Like a token it goes to a terminal
-// only, though it is worth nothing any more once it was used.
+// invite prints a link that signs in on the page. Like a token, it goes only to a terminal, although it can
+// be used only once.
 func (a *app) invite(authenticator *auth.Authenticator, handler *server.Server, address string) error {
 	if !term.IsTerminal(int(os.Stdout.Fd())) {
 		return nil
@@ -57,8 +57,8 @@ func (a *app) invite(authenticator *auth.Authenticator, handler *server.Server, 
 		int(server.LinkFor.Minutes()), address, link)
 }
 
-// browsable is a URL that a browser can open, and that is answered: what listens everywhere has no address of its
-// own, so it is called by the first of its hosts, or by the name of the machine.
+// browsable returns a URL that a browser can open and the server answers. In place of an unspecified address,
+// such as 0.0.0.0, it has the first of the hosts, or the name of the machine.
 func browsable(address string, hosts []string) string {
 	u, err := url.Parse(address)
 	if err != nil {

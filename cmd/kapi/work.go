@@ -11,7 +11,7 @@ import (
 	"github.com/kettubot/kapi/internal/supervise"
 )
 
-// How kapi run records what it started, so that it is recognised if kapi itself is killed.
+// How kapi run records its command's processes, so that they are recognised if kapi itself is killed.
 
 // A recorder records the processes of one command.
 type recorder struct {
@@ -19,7 +19,7 @@ type recorder struct {
 	place  place
 	action string
 	nonce  string
-	work   proc.Work // zero: nothing could be recorded
+	work   proc.Work // zero if nothing could be recorded
 }
 
 func (j *job) recorder() *recorder {
@@ -34,30 +34,30 @@ func (r *recorder) begin(pid int) {
 	}
 	work, err := proc.Describe(pid, proc.MarkOf(r.nonce), around)
 	if err == nil {
-		r.work = work // what the store can't take now goes along with the next renewal
+		r.work = work // if the store can't take it now, the next renewal brings it along
 		err = r.place.recordWork(context.Background(), r.action, work)
 	}
-	if errors.Is(err, errors.ErrUnsupported) { // a server hears of our death by the connection, or not at all
+	if errors.Is(err, errors.ErrUnsupported) { // a server learns of our death from the connection, or not at all
 		r.work = proc.Work{}
 		return
 	}
 	if err := proc.Unproven(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		r.app.eprintf("if kapi is killed, that is noticed by its silence alone, which takes minutes: %v", err)
+		r.app.eprintf("if kapi is killed, that is noticed only after minutes of silence: %v", err)
 	}
 	if err != nil {
-		r.app.eprintf("if kapi is killed, what is left of the command may not be recognised: %v", err)
+		r.app.eprintf("if kapi is killed, the processes that the command leaves may not be recognised: %v", err)
 	}
 }
 
-// Looks for process groups and sessions that the command has made: a program run by sudo on a
+// The pauses between looks for new process groups and sessions of the command. A program run by sudo on a
 // terminal has a session of its own, and lacks the nonce.
 const (
 	firstLook = 100 * time.Millisecond
 	lastLook  = 5 * time.Second
 )
 
-// recordGroups records what groups and sessions the command makes, until ctx ends. It costs as much as the
-// command has processes.
+// recordGroups records the process groups and sessions that the command creates, until ctx ends. Its cost
+// grows with the number of processes of the command.
 func (r *recorder) recordGroups(ctx context.Context) {
 	if r.work.Root.PID == 0 {
 		return
@@ -70,7 +70,7 @@ func (r *recorder) recordGroups(ctx context.Context) {
 		}
 		groups, sessions, err := proc.Kin(r.work.Root)
 		if err == nil && r.work.Merge(groups, sessions) {
-			_ = r.place.recordWork(ctx, r.action, r.work) // else it goes along with the next renewal
+			_ = r.place.recordWork(ctx, r.action, r.work) // if that fails, the next renewal brings it along
 		}
 	}
 }

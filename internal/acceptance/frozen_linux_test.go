@@ -86,7 +86,7 @@ func TestFrozenCommand(t *testing.T) {
 	if code := run.wait(); code != 128+int(syscall.SIGTERM) {
 		t.Errorf("kapi run exited with %d", code)
 	}
-	want := fmt.Sprintf("kapi: action %s was dismissed or taken over, so its keys may be another's: stopping the command\n", a.ID)
+	want := fmt.Sprintf("kapi: action %s was dismissed or taken over, so another action may hold its keys: stopping the command\n", a.ID)
 	if !strings.Contains(run.stderr.String(), want) {
 		t.Errorf("kapi run wrote %q, want %q", run.stderr, want)
 	}

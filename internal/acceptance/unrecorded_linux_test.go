@@ -39,7 +39,7 @@ func TestUnrecordedEnd(t *testing.T) {
 				}
 				time.Sleep(200 * time.Millisecond) // a signal at the same moment could count as the command's
 				run.signal(sig)
-				if code := run.wait(); code != 3 || !strings.Contains(run.stderr.String(), "the command has ended (exit status 3), but that is on no record") {
+				if code := run.wait(); code != 3 || !strings.Contains(run.stderr.String(), "the command has ended (exit status 3), but that is not recorded") {
 					t.Errorf("exited with %d and wrote: %s", code, run.stderr)
 				}
 			})
