@@ -74,11 +74,12 @@ func (s *Store) current(ctx context.Context, write, look bool) (*file, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", errMoved, context.Cause(ctx))
 	}
-	if other := s.now(); other != nil && other != f {
-		return other, nil // somebody was faster
-	}
-	if f != nil {
+	switch now := s.now(); {
+	case now == nil: // another caller was faster, and found none
+	case now == f:
 		s.leave(f)
+	default:
+		return now, nil
 	}
 	return s.enter(ctx, write)
 }

@@ -1,12 +1,15 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -218,5 +221,36 @@ func TestReplacedBesideALog(t *testing.T) {
 			wantIDs(t, s, "there", "more")
 			before.end()
 		})
+	}
+}
+
+// However many callers find that the file was removed, it is said once.
+func TestRemovedIsSaidOnce(t *testing.T) {
+	path := newPath(t)
+	var said warnings
+	s, err := OpenWith(kapitest.Within(t), path, Options{Warn: said.add})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeStore(t, s)
+	s.opening <- struct{}{}
+	removeAll(t, path)
+	const callers = 10
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			if _, err := s.Snapshot(kapitest.Within(t)); err == nil {
+				t.Error("a snapshot of nothing")
+			}
+		})
+	}
+	kapitest.Eventually(t, "all have seen that it is gone", func() bool {
+		stacks := make([]byte, 1<<20)
+		return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("sqlite.(*Store).current(")) == callers
+	})
+	<-s.opening
+	all.Wait()
+	if text := strings.Join(said.all(), "; "); strings.Count(text, "was removed") != 1 {
+		t.Errorf("it says %q", text)
 	}
 }
