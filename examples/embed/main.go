@@ -60,7 +60,7 @@ func run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("/", server.New(p, server.Options{
 		Authenticate: auth.NewAuthenticator(store).Authenticate,
-		Hosts:        []string{"localhost"}, // on loopback, so that a web page can't reach it under a name of its own
+		Hosts:        []string{"localhost"}, // protects a server on loopback from DNS rebinding
 	}))
 	mux.HandleFunc("POST /reshard", func(w http.ResponseWriter, r *http.Request) { startReshard(p, w, r) })
 
