@@ -104,7 +104,7 @@ func TestReportsThatComeToNothing(t *testing.T) {
 	id := r.Action.ID
 	for _, fence := range []uint64{r.Fence + 1, 0} {
 		want(t, f.patch(id, fmt.Sprintf(`{"fence":%d,"progress":0.5}`, fence)), 409, 20002,
-			fmt.Sprintf("Unknown fence: no runner of the action was given %d: report with the fence that its start was answered with", fence))
+			fmt.Sprintf("Unknown fence: no runner of the action was given fence %d: use the one in the answer to its start", fence))
 	}
 	other := f.begin(`{"title":"later"}`)
 	want(t, f.patch(other.Action.ID, fmt.Sprintf(`{"fence":%d}`, r.Fence)), 409, 20002, "Stale fence")
@@ -149,7 +149,7 @@ func TestWaits(t *testing.T) {
 	if got := report(r.Fence, ""); got.Status != kapi.StatusPending || len(got.Keys) != 0 || got.Fence != 0 {
 		t.Errorf("while it waits: %+v", got)
 	}
-	want(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d,"status":1}`, r.Fence)), 409, 20003, "it has not got its keys yet")
+	want(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d,"status":1}`, r.Fence)), 409, 20003, "the action still waits for its keys")
 	if w := f.patch(first.Action.ID, fmt.Sprintf(`{"fence":%d,"status":5}`, first.Fence)); w.Code != 200 {
 		t.Fatal(w.Body)
 	}
@@ -165,7 +165,7 @@ func TestWaits(t *testing.T) {
 	want(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d}`, r.Fence)), 409, 20002, "")
 	within := fmt.Sprintf(`{"title":"inner","keys":["k"],"wait":true,"within":["gone",%q]}`, r.Action.ID)
 	w := f.post(within)
-	want(t, w, 409, 20001, "which the start is part of")
+	want(t, w, 409, 20001, "which this start is part of")
 	if body := w.Body.String(); !strings.HasSuffix(body, `"key":"k","circular":true}`) {
 		t.Errorf("the refusal is %s", body)
 	}
