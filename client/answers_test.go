@@ -47,7 +47,7 @@ func TestReportAnsweredByAnother(t *testing.T) {
 	}
 	defer c.Close()
 	_, _, err = c.Report(ctx, first.Action.ID, kapi.Report{Fence: first.Fence})
-	if !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "the answer is no action: ") {
+	if !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "the answer is not an action: ") {
 		t.Errorf("a report: %v", err)
 	}
 

@@ -197,7 +197,7 @@ func TestTokens(t *testing.T) {
 		{"Bearer a.b.c", "Bearer a.b.c", ""},
 		{"bearer  a.b.c\r\n", "bearer a.b.c", ""},
 		{"Bot\ta.b.c\n", "Bot a.b.c", ""},
-		{"bearer", "", "is missing behind bearer"},
+		{"bearer", "", "is missing after bearer"},
 		{"", "", ""},
 		{" \r\n", "", ""},
 		{"se cret", "", "has a space or a line end in it"},

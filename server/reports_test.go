@@ -114,7 +114,7 @@ func TestReportsThatComeToNothing(t *testing.T) {
 	want(t, f.patch(id, fmt.Sprintf(`{"fence":%d,"status":1}`, r.Fence)), 409, 20003, "an action that is failed can't become running")
 	expectStatus(t, f.patch(other.Action.ID, fmt.Sprintf(`{"fence":%d,"status":5}`, other.Fence)), 200)
 	want(t, f.patch(other.Action.ID, fmt.Sprintf(`{"fence":%d,"progress":0.5}`, other.Fence)), 404, 10015,
-		"Unknown action: it has ended, or never was")
+		"Unknown action: it has ended, or never existed")
 }
 
 func expectStatus(t *testing.T, w *httptest.ResponseRecorder, status int) {
