@@ -56,7 +56,8 @@ func TestAddressWithVersion(t *testing.T) {
 	}
 }
 
-// TestNoKapi: what is no kapi, or another one than it seems, is told from one that refuses.
+// TestNoKapi: a server that isn't kapi, or that is another one than it seems, is distinguished from one that
+// refuses.
 func TestNoKapi(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/moved/", func(w http.ResponseWriter, r *http.Request) {

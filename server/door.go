@@ -105,7 +105,7 @@ func (d *door) identify(r *http.Request, action string, foreign bool) (auth.Iden
 		d.proven.drop(key)
 		return auth.Identity{}, addresses.take(address(r)), err
 	}
-	err = fmt.Errorf("%w: find out who asks: %w", kapi.ErrUnavailable, err)
+	err = fmt.Errorf("%w: authenticate: %w", kapi.ErrUnavailable, err)
 	if proven { // in an outage, a valid token keeps its limit
 		return auth.Identity{}, identities.take(id), err
 	}
@@ -125,7 +125,7 @@ func (d *door) queue(ctx context.Context) (leave func(), err error) {
 			err = ctx.Err()
 		}
 	}
-	return nil, fmt.Errorf("%w: find out who asks: %w", kapi.ErrUnavailable, err)
+	return nil, fmt.Errorf("%w: authenticate: %w", kapi.ErrUnavailable, err)
 }
 
 // A reporter is an identity that recently started an action, or reported on it with a valid fence. Only a

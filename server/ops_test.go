@@ -109,7 +109,7 @@ func (m *mounted) fill(t *testing.T, c caller) *strings.Replacer {
 		"{another's 64}", m.others[0], "{another's 0}", m.others[1], "{seq}", m.seq)
 }
 
-// TestGatewayIsForAdmins has every op said by every kind of credential. Who may not hears nothing of actions.
+// TestGatewayIsForAdmins sends every op with every kind of credential. Only admins get actions.
 func TestGatewayIsForAdmins(t *testing.T) {
 	m := mount(t)
 	for _, c := range m.callers(m.tokens, m.url) {
@@ -158,8 +158,8 @@ func TestGatewayIsForItsOrigin(t *testing.T) {
 	}
 }
 
-// TestGatewayIsQuiet: without the intent, or before it identifies, a connection hears of no change, nor how
-// many there were.
+// TestGatewayIsQuiet: without the intent, or before it identifies, a connection gets no change, nor the number
+// of changes.
 func TestGatewayIsQuiet(t *testing.T) {
 	m := mount(t)
 	witness := dial(t, m.url+"/gateway", nil)

@@ -163,7 +163,7 @@ func TestPageIsRevalidated(t *testing.T) {
 	}
 }
 
-// The page has a place, and its files a hash, and no other.
+// The page and its files are served at their own addresses only.
 func TestPageIsNowhereElse(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	name := path.Base(pageFiles(t, f)[0])
@@ -215,7 +215,7 @@ func TestPageUnderAPrefix(t *testing.T) {
 	}
 }
 
-// However few requests an address may make, the page is whole.
+// The page is complete, however few requests an address may send.
 func TestPageHasNoLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // so that no time passes
 		f := &fixture{t: t, Handler: &documented{t, limited(server.Options{RateLimitAddress: 0.001}).(*server.Server)}}

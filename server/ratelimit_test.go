@@ -119,7 +119,7 @@ func TestRateLimitAddress(t *testing.T) {
 	})
 }
 
-// Whoever waits for retry_after is let in, and not much sooner.
+// A client that waits for retry_after is let in, but not one that waits much less.
 func TestRetryAfterIsEnough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, perSecond := range []float64{0.1, 1, 3, 7, 20, 33.3, 100, 999} {

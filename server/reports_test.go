@@ -97,7 +97,7 @@ func TestReports(t *testing.T) {
 	want(t, f.patch(id, fmt.Sprintf(`{"fence":%d,"status":1}`, r.Fence)), 404, 10015, "")
 }
 
-// TestReportsThatComeToNothing: the refusal says which mistake it was.
+// TestReportsThatComeToNothing: a refused report says what was wrong.
 func TestReportsThatComeToNothing(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	r := f.begin(`{"title":"t","keys":["k"]}`)
@@ -175,7 +175,7 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// Where the work is done is what its runner says, or else where the request comes from.
+// The host is the one that the runner names, or else the address that the request comes from.
 func TestHostsOfRunners(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	for host, body := range map[string]string{
@@ -213,7 +213,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// Who was asked to stop and says no more than that it has, leaves it on record who asked.
+// If a cancelled runner gives no reason for its failure, the state says who cancelled it.
 func TestCancelledWithoutState(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	holder := f.begin(`{"title":"h","keys":["k"]}`)
@@ -318,8 +318,8 @@ func TestReportsHaveTheirOwnLimit(t *testing.T) {
 	expectStatus(t, f.patch("none", `{"fence":1}`), 429) // but only with a valid fence
 }
 
-// Who has not reported on an action with its fence pays as for any other request, and takes
-// nothing from who has.
+// A client that has not reported on an action with its fence is charged as for any other request, and uses
+// up nothing of the action's limit.
 func TestStrangersReportsCount(t *testing.T) {
 	f := newFixture(t, server.Options{RateLimit: 0.001, RateBurst: 5})
 	r := f.begin(`{"title":"t"}`)
