@@ -93,7 +93,7 @@ func (id Identity) Life() Life { return id.life() }
 // or by a debugger.
 func (id Identity) Stopped() bool { return id.stopped() }
 
-// SinceBoot reads a clock that never goes back and, on Linux, goes on while the
+// SinceBoot reads a clock that never goes back and, on Linux, keeps running while the
 // machine is suspended. Only differences between two readings of one process
 // or of processes with the same Identity.Clock mean anything: where the system has no
 // such clock, it counts from the start of the process and stands still in a suspend.

@@ -132,8 +132,7 @@ func (pl *Plan) explain(r store.Record, b *block) {
 	}
 }
 
-// advanceOnce walks the waiters once. freed is true if it freed keys that a waiter before in the walk may
-// want.
+// advanceOnce walks the waiters once. freed is true if it freed keys that an earlier waiter may want.
 func (pl *Plan) advanceOnce() (freed bool) {
 	ahead := wanted{}
 	for _, waiter := range pl.waiters() {
