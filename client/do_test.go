@@ -237,7 +237,7 @@ func TestDoOverOutage(t *testing.T) {
 	}
 }
 
-// A connection that is lost before the start was sent over it says nothing about the server.
+// A connection that is lost before the start was sent is no reason to give up on the server.
 func TestDoOverBadNetwork(t *testing.T) {
 	h := newHost(t)
 	lossy := &lossyTransport{losses: 2}

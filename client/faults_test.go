@@ -125,7 +125,7 @@ func TestSilentLink(t *testing.T) {
 	}
 }
 
-// A server that takes connections and ends them at once is asked less and less often.
+// A server that accepts connections and closes them at once is tried less and less often.
 func TestBackoffWhileResumesFail(t *testing.T) {
 	f := newFake(t, "[]", func(n int, conn *websocket.Conn) {
 		if n == 1 {

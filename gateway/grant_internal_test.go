@@ -140,7 +140,7 @@ func TestSlowChecks(t *testing.T) {
 	}
 }
 
-// Authenticate gets a context that ends, and with the client's connection too.
+// The context that Authenticate gets has a deadline, and ends with the client's connection.
 func TestAuthenticateHangs(t *testing.T) {
 	b := newBench(t, Options{IdentifyWithin: time.Second})
 	b.gateway.options.Authenticate = func(r *http.Request) (auth.Identity, error) {

@@ -24,7 +24,7 @@ type row struct {
 	strangers, plain, metrics, run, admin, elsewhere string
 }
 
-// everyone is a row of what is all the same for all.
+// everyone is a row with the same status for everybody.
 func everyone(request, body, status, elsewhere string) row {
 	return row{request, body, status, status, status, status, status, elsewhere}
 }
@@ -200,7 +200,7 @@ func (m *tried) state(page bool) string {
 	return string(listing.JSON)
 }
 
-// want is the status, and the file with the answer, if there is one.
+// want returns the status, and the file with the answer, if there is one.
 func (r row) want(k kind, page bool) (status, file string) {
 	want := map[string]string{"plain": r.plain, "metrics": r.metrics, "run": r.run, "admin": r.admin}[k.as]
 	switch {

@@ -71,7 +71,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// Nothing comes from elsewhere, nor does the page ask for what its policy forbids.
+// Nothing is loaded from elsewhere, and the page needs nothing that its policy forbids.
 func TestPageIsItsOwn(t *testing.T) {
 	for _, name := range sources(t) {
 		content, err := os.ReadFile(name)
@@ -183,7 +183,7 @@ func TestPageOff(t *testing.T) {
 	}
 }
 
-// How people sign in is said in the HTML.
+// The HTML says how people sign in.
 func TestPageSaysHowToSignIn(t *testing.T) {
 	for want, page := range map[string]server.Page{
 		`data-sign-in="elsewhere" data-sign-in-url=""`:                             {},

@@ -48,7 +48,7 @@ func want(t *testing.T, w *httptest.ResponseRecorder, status, code int, says str
 	}
 }
 
-// A program elsewhere starts, reports and ends.
+// A program elsewhere starts an action, reports on it and ends it.
 func TestReports(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	w := f.post(`{"title":"Resharding","description":"d","keys":["reshard"],"release_on_failure":true}`)
@@ -307,7 +307,7 @@ func TestIdempotencyKey(t *testing.T) {
 	expectStatus(t, w, 201)
 }
 
-// A flood by one token doesn't keep its runners from saying that they are alive.
+// A flood by one token doesn't keep its runners from renewing their leases.
 func TestReportsHaveTheirOwnLimit(t *testing.T) {
 	f := newFixture(t, server.Options{RateLimit: 0.001, RateBurst: 3})
 	r := f.begin(`{"title":"t"}`)
