@@ -5,14 +5,14 @@ import (
 	"fmt"
 )
 
-// An Action is the record of one operation that is going on, as kAPI's clients see
-// it: kAPI's seven fields in kAPI's order, then kapi's own.
+// An Action is the record of one ongoing operation, as kAPI's clients see it: kAPI's
+// seven fields in kAPI's order, then kapi's own.
 type Action struct {
 	// ID is random (128 bits or more), URL-safe, never reused, and does not begin with a dash.
 	ID string `json:"id"`
 	// Title has 1 to 200 code points. It never changes.
 	Title string `json:"title"`
-	// CreatedAt is in milliseconds since 1970-01-01 UTC, by the clock of the peer that started it. It never changes.
+	// CreatedAt is in milliseconds since 1970-01-01 UTC, by the clock of the peer that started the action. It never changes.
 	CreatedAt int64  `json:"created_at"`
 	Status    Status `json:"status"`
 	// Description has at most 2,000 code points and may be empty. It never changes.
@@ -22,30 +22,30 @@ type Action struct {
 	// State says what the operation is doing now, or why it failed, in at most 500 code points. It may be empty.
 	State string `json:"state,omitempty"`
 
-	// Seq is the number of the store's change that made the action what it is here.
+	// Seq is the number of the change in the store that produced this version of the action.
 	Seq uint64 `json:"seq"`
-	// Keys are those that the action holds now: none once they were freed.
+	// Keys are the keys that the action holds now. It is empty once they were freed.
 	Keys []string `json:"keys"`
 	// UpdatedAt is when change Seq was made, in milliseconds since 1970-01-01 UTC.
 	UpdatedAt int64 `json:"updated_at"`
-	// StartedAt is when the action first ran, 0 if it has not.
+	// StartedAt is when the action first ran, 0 if it has not run yet.
 	StartedAt int64 `json:"started_at,omitempty"`
 	// Runner is the process that does the work, nil if there is none yet.
 	Runner *Runner `json:"runner,omitempty"`
 	// CancelRequestedAt is when somebody asked the runner to stop, 0 if nobody did.
 	CancelRequestedAt int64 `json:"cancel_requested_at,omitempty"`
-	// ExitCode is that of the command an action wraps, nil before it has ended and where there is none.
+	// ExitCode is the exit code of the command that the action wraps, nil until it has ended or if there is none.
 	ExitCode    *int   `json:"exit_code,omitempty"`
 	CancelledBy string `json:"cancelled_by,omitempty"` // who asked the runner to stop, for people
-	// WaitsFor is what is in the way of a pending action that has not got its keys, nil if nothing is.
+	// WaitsFor is what keeps a pending action from getting its keys, nil if nothing does.
 	WaitsFor *WaitsFor `json:"waits_for,omitempty"`
 	// NotProvenDead is true for an action that failed without proof that its work has ended. It keeps its
-	// keys until that is proven or an admin dismisses it; the last update says it once more.
+	// keys until that is proven or an admin dismisses it. The update of its dismissal still has it true.
 	NotProvenDead bool `json:"not_proven_dead,omitempty"`
 }
 
-// A WaitsFor is the first key that an action waits for and does not get, and the action that holds it,
-// or came before to wait for it; Action and Title are empty for a transaction that claims the key.
+// A WaitsFor is the first key that an action waits for, and the action that holds the key or is ahead in
+// the queue for it. Action and Title are empty if a transaction claims the key.
 type WaitsFor struct {
 	Key    string `json:"key,omitempty"`
 	Action string `json:"action,omitempty"` // its id
@@ -66,7 +66,7 @@ type Runner struct {
 // wireAction has Action's fields without its methods.
 type wireAction Action
 
-// MarshalJSON encodes the wire form: kAPI's seven fields first, keys never null.
+// MarshalJSON encodes the wire form: kAPI's seven fields come first, and keys is never null.
 func (a Action) MarshalJSON() ([]byte, error) {
 	if a.Keys == nil {
 		a.Keys = []string{}
@@ -75,8 +75,8 @@ func (a Action) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON decodes the wire form. Unknown fields are ignored, so that a newer
-// peer may add some; a status or a progress out of range, or an action without id
-// or title, is refused with an *InvalidError.
+// peer may add some. It returns an *InvalidError if the status or the progress is out
+// of range, or if id or title is missing.
 func (a *Action) UnmarshalJSON(data []byte) error {
 	var w wireAction
 	if err := json.Unmarshal(data, &w); err != nil {

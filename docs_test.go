@@ -9,7 +9,7 @@ import (
 	"unicode"
 )
 
-// TestArchitectureFits: the page that has the whole can be read in one go.
+// TestArchitectureFits: the overview can be read in one go.
 func TestArchitectureFits(t *testing.T) {
 	const longest = 200
 	text, err := os.ReadFile("docs/architecture.md")
@@ -17,11 +17,11 @@ func TestArchitectureFits(t *testing.T) {
 		t.Fatal(err)
 	}
 	if lines := strings.Count(string(text), "\n"); lines > longest || lines < 50 {
-		t.Errorf("docs/architecture.md has %d lines, want at most %d: what is about one package alone belongs in its README", lines, longest)
+		t.Errorf("docs/architecture.md has %d lines, want at most %d: move what concerns a single package to its README", lines, longest)
 	}
 }
 
-// TestLinks: each link between the pages, and from them to the code, leads somewhere.
+// TestLinks: every link between pages, and from pages to code, has a target.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	links := 0
@@ -37,14 +37,14 @@ func TestLinks(t *testing.T) {
 				file = filepath.Join(filepath.Dir(page), target)
 			}
 			if !exists(file) {
-				t.Errorf("%s links to %s, which isn't there", page, found[1])
+				t.Errorf("%s links to %s, which doesn't exist", page, found[1])
 			} else if anchor != "" && !anchors(t, file)[anchor] {
-				t.Errorf("%s links to %s: there is no such heading", page, found[1])
+				t.Errorf("%s links to %s, but there is no such heading", page, found[1])
 			}
 		}
 	}
 	if links < 100 {
-		t.Errorf("there are %d links in all: are they found?", links)
+		t.Errorf("only %d links were found: does the search still work?", links)
 	}
 }
 
@@ -61,7 +61,7 @@ func pages(t *testing.T) (all []string) {
 	return all
 }
 
-// prose returns a page without its blocks of code.
+// prose returns a page without its code blocks.
 func prose(t *testing.T, page string) string {
 	t.Helper()
 	text, err := os.ReadFile(page)
@@ -77,7 +77,7 @@ func prose(t *testing.T, page string) string {
 	return strings.Join(kept, "")
 }
 
-// anchors are what GitHub makes of a page's headings.
+// anchors returns the anchors that GitHub gives to a page's headings.
 func anchors(t *testing.T, page string) map[string]bool {
 	t.Helper()
 	all := map[string]bool{}

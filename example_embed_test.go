@@ -26,7 +26,7 @@ func Example_embed() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer p.Close() // asks operations to stop, waits the grace period
+	defer p.Close() // asks operations to stop, and waits for the grace period
 	mux.Handle("/", server.New(p, server.Options{Authenticate: admin}))
 
 	_, err = p.Start(ctx, kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}},
@@ -40,21 +40,21 @@ func Example_embed() {
 			}
 			return nil // completed
 		})
-	var held *kapi.HeldError // errors.As: who holds the key
+	var held *kapi.HeldError // says which action holds the key
 	switch {
-	case errors.As(err, &held): // by a resharding that goes on, or one that failed and was not dismissed
+	case errors.As(err, &held): // another resharding is running, or has failed and was not dismissed
 		log.Printf("action %s holds %s, %s", held.Holder.ID, held.Key, held.Holder.Status)
 	case err != nil:
 		log.Print(err)
 	}
 }
 
-// admin stands for the service's own users; auth.NewAuthenticator(store).Authenticate is for kapi's tokens.
+// admin stands in for the service's own users. auth.NewAuthenticator(store).Authenticate is for kapi's tokens.
 func admin(*http.Request) (auth.Identity, error) { return auth.Identity{}, auth.ErrNoToken }
 
 type slot struct{ Name string }
 
 var slots = []slot{{"north"}, {"south"}}
 
-// move stands for the real work. It refuses the fence of a runner that lost its action.
+// move stands in for the real work. It refuses the fence of a runner that lost its action.
 func move(ctx context.Context, _ slot, _ uint64) error { return ctx.Err() }

@@ -22,7 +22,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer p.Close() // asks operations to stop, waits the grace period
+	defer p.Close() // asks operations to stop, and waits for the grace period
 
 	slots := []string{"north", "south"}
 	spec := kapi.Spec{Title: "Resharding", Keys: []string{"reshard"}}
@@ -43,8 +43,8 @@ func Example() {
 	// resharded: true
 }
 
-// moveSlot stands for the real work, which hands the fence to whatever must refuse a stale
-// holder.
+// moveSlot stands in for the real work, which passes the fence to every system that must refuse a
+// stale holder.
 func moveSlot(_ context.Context, slot string, _ uint64) error {
 	fmt.Println("moved", slot)
 	return nil

@@ -15,8 +15,8 @@ import (
 
 const module = "github.com/kettubot/kapi"
 
-// may is the third column of docs/architecture.md: which folders of the module a folder's
-// package may import, and which other modules. The standard library is open to all.
+// may is the third column of docs/architecture.md: the folders of this module, and the other
+// modules, that a folder's package may import. Every package may import the standard library.
 var may = map[string][]string{
 	".":                   {"internal/wellformed"},
 	"auth":                {"internal/scheme"},
@@ -57,7 +57,7 @@ var may = map[string][]string{
 
 const anything = "anything"
 
-// Imports go one way, on every system. So who embeds kapi links no more than it uses, and
+// Imports go one way, on every system. So a program that embeds kapi links no more than it uses, and
 // the rules can be read without knowing a store.
 func TestImports(t *testing.T) {
 	unused := maps.Clone(may)
@@ -68,7 +68,7 @@ func TestImports(t *testing.T) {
 		}
 		allowed, ok := may[row]
 		if !ok {
-			t.Errorf("%s is a new package: say here and in docs/architecture.md what it may import", folder)
+			t.Errorf("%s is a new package: list here and in docs/architecture.md what it may import", folder)
 		}
 		delete(unused, row)
 		if slices.Contains(allowed, anything) {
@@ -81,12 +81,12 @@ func TestImports(t *testing.T) {
 		}
 	}
 	for row := range unused {
-		t.Errorf("there is no package %s any more", row)
+		t.Errorf("package %s no longer exists", row)
 	}
 }
 
-// covers reports whether an entry of may allows an import. A folder stands for itself, a
-// module for all its packages.
+// covers reports whether an entry of may allows an import. A folder allows itself, a module all its
+// packages.
 func covers(allowed, path string) bool {
 	local, ok := strings.CutPrefix(path, module)
 	if ok {
@@ -95,7 +95,7 @@ func covers(allowed, path string) bool {
 	return path == allowed || strings.HasPrefix(path, allowed+"/")
 }
 
-// folders lists those of the module that have Go files, tests aside.
+// folders lists the folders of the module that have Go files other than tests.
 func folders(t *testing.T) (all []string) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
@@ -123,7 +123,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// imports returns what a package imports beside the standard library, and on which system.
+// imports returns what a package imports outside the standard library, and on which system.
 func imports(t *testing.T, folder string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -144,7 +144,7 @@ func imports(t *testing.T, folder string) map[string]string {
 	return all
 }
 
-// The document says the same of the module's own packages.
+// TestImportsAsDocumented: docs/architecture.md lists the same imports between the module's own packages.
 func TestImportsAsDocumented(t *testing.T) {
 	file, err := os.Open("docs/architecture.md")
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestLinked: who imports a package links all that it imports. A client has neither engine nor stores
-// in it, and nothing but the stores, and programs that choose one, has a driver.
+// TestLinked: importing a package links everything that it imports. A client links neither engine nor
+// stores, and only the stores, and programs that choose one, link a driver.
 func TestLinked(t *testing.T) {
 	linked := map[string][]string{}
 	var link func(folder string) []string
@@ -53,8 +53,8 @@ func TestLinked(t *testing.T) {
 	}
 }
 
-// pure are the packages of the standard library that the rules may import. With names, they may use only these
-// of it: what is a value in package time, what writes nowhere in package fmt.
+// pure has the packages of the standard library that the rules may import. If names are listed, only these
+// may be used: the values in package time, and what doesn't write in package fmt.
 var pure = map[string][]string{
 	"bytes": nil, "cmp": nil, "encoding/json": nil, "errors": nil, "maps": nil, "math": nil, "slices": nil,
 	"strings": nil, "unicode/utf8": nil,
@@ -62,8 +62,8 @@ var pure = map[string][]string{
 	"time": {"Duration", "Millisecond", "Second", "Minute", "Hour", "UnixMilli", "RFC3339"},
 }
 
-// TestRulesArePure: the rules see no lock, clock, context, process or network. TestImports tells which packages
-// of kapi's they may import.
+// TestRulesArePure: the rules see no lock, clock, context, process or network. TestImports says which of
+// kapi's packages they may import.
 func TestRulesArePure(t *testing.T) {
 	files, err := filepath.Glob("internal/rules/*.go")
 	if err != nil || len(files) == 0 {

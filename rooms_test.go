@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestRooms: a test's file says where the test stands. x_internal_test.go is inside the package, x_test.go is
-// outside, so that it sees what users see.
+// TestRooms: the name of a test file says where its tests stand. x_internal_test.go is inside the package,
+// x_test.go outside, so that it sees what users see.
 func TestRooms(t *testing.T) {
 	files := goFiles(t)
 	outside := map[string]bool{} // folders of packages that can be tested from outside
@@ -27,11 +27,11 @@ func TestRooms(t *testing.T) {
 		switch {
 		case strings.HasPrefix(topic, "export"):
 			if internal || strings.HasSuffix(pkg, "_test") || f.hasTests() {
-				t.Errorf("%s hands what is inside to the tests outside: it belongs to the package, and has no tests", f.name)
+				t.Errorf("%s exports internals to the tests outside: it must be in the package, and have no tests", f.name)
 			}
 		case !outside[f.folder()]:
 			if internal {
-				t.Errorf("%s: a program, or a package of tests alone, has no outside: leave out _internal", f.name)
+				t.Errorf("%s: a program, or a package that has only tests, has no outside: leave out _internal", f.name)
 			}
 		case internal == strings.HasSuffix(pkg, "_test"):
 			t.Errorf("%s is in package %s: call it x_internal_test.go inside the package, x_test.go outside", f.name, pkg)
@@ -44,7 +44,7 @@ func TestRooms(t *testing.T) {
 
 func (f goFile) folder() string { return filepath.Dir(f.name) }
 
-// topic is the name of a test file without what Go reads from it, and whether it says that it is inside.
+// topic returns the name of a test file without the parts that Go reads, and whether the name has _internal.
 func (f goFile) topic() (topic string, internal bool) {
 	topic = strings.TrimSuffix(filepath.Base(f.name), "_test.go")
 	for {
@@ -65,7 +65,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
-// isSystem reports whether the end of a file's name says for which systems it is.
+// isSystem reports whether the end of a file's name restricts it to some systems.
 func isSystem(word string) bool {
 	return slices.Contains([]string{"linux", "darwin", "windows", "unix", "bsd", "other", "amd64", "arm64"}, word)
 }

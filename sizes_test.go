@@ -10,20 +10,20 @@ import (
 	"testing"
 )
 
-// What CONTRIBUTING.md says of files and functions, in lines.
+// The limits that CONTRIBUTING.md gives for files and functions, in lines.
 const (
 	longestFile, longestTestFile = 300, 400
 	longestFunction              = 50
-	// Of a test, without its tables, and without functions in it, which count by themselves.
+	// For a test, without its tables, and without the functions in it, which are counted separately.
 	longestTestFunction = 60
 )
 
-// longer may be longer than that, each for its reason.
+// longer has the files and functions that may be longer, each with the reason.
 var longer = map[string]string{
 	"postgres/statements.go newStatements": "a table of the SQL",
 }
 
-// TestFilesAndFunctionsFit: a file or function that outgrows its limit has a part that wants a name.
+// TestFilesAndFunctionsFit: a file or function above its limit has a part that should have a name.
 func TestFilesAndFunctionsFit(t *testing.T) {
 	unused := map[string]bool{}
 	for name := range longer {
@@ -58,11 +58,11 @@ func TestFilesAndFunctionsFit(t *testing.T) {
 		})
 	}
 	for name := range unused {
-		t.Errorf("%s fits by now: take it out of the exceptions", name)
+		t.Errorf("%s is within the limit now: remove it from the exceptions", name)
 	}
 }
 
-// A goFile is one of the module's own.
+// A goFile is one of the repository's Go files.
 type goFile struct {
 	name string
 	test bool
@@ -70,7 +70,7 @@ type goFile struct {
 	tree *ast.File
 }
 
-// goFiles parses all of the repository, the other modules in it too, but for what is generated.
+// goFiles parses all Go files of the repository, including its other modules, except generated ones.
 func goFiles(t *testing.T) (all []goFile) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
@@ -92,14 +92,14 @@ func goFiles(t *testing.T) (all []goFile) {
 		t.Fatal(err)
 	}
 	if len(all) < 100 {
-		t.Fatalf("there are %d files: is this the root of the repository?", len(all))
+		t.Fatalf("only %d files were found: is this the root of the repository?", len(all))
 	}
 	return all
 }
 
 func (f goFile) line(p token.Pos) int { return f.set.Position(p).Line }
 
-// lines counts those of a function's body; in a test, those that are left without its tables and functions.
+// lines counts the lines of a function's body; in a test, without its tables and functions.
 func (f goFile) lines(body *ast.BlockStmt) int {
 	lines := f.line(body.Rbrace) - f.line(body.Lbrace) - 1
 	if !f.test {

@@ -19,29 +19,29 @@ type Spec struct {
 	Description string
 	// Keys name what must not happen twice at once: up to 8, each 1 to 200 code points without control
 	// characters or spaces. The action gets all or none. A key named twice counts once. Title,
-	// description and keys that are not valid UTF-8 are refused with an *InvalidError that names the byte.
+	// description and keys must be valid UTF-8; the *InvalidError for others names the byte.
 	Keys []string
 	// ReleaseOnFailure frees the keys when the operation fails, for operations that are safe to
-	// repeat. Only when the work is known to have ended: never for silence alone.
+	// repeat. Keys are freed only when the work is known to have ended, never for silence alone.
 	ReleaseOnFailure bool
-	// DismissFailed dismisses, in the transaction of the start, failed actions that hold the same keys, if
-	// their work is known to have ended (see Handle.Dismissed); none if the start is refused. One that waits
-	// dismisses them when they are all that holds its keys, for those ahead of it too; a peer's log says so.
+	// DismissFailed dismisses failed actions that hold the keys, if their work is known to have ended (see
+	// Handle.Dismissed). It happens in the transaction of the start; a refused start dismisses none. An action
+	// that waits dismisses them once nothing else holds its keys, even while others are ahead; a peer logs it.
 	DismissFailed bool
-	// Wait lets the action wait its turn if one of its keys is held: it is pending then, holds
-	// nothing, and gets all its keys in the transaction that frees them, before whoever comes
-	// later. It is how long at most, and negative for as long as it takes. 0 refuses the start.
+	// Wait is how long the action may wait for its turn if one of its keys is held; negative is
+	// without limit, 0 refuses the start. While it waits, the action is pending and holds no key. It
+	// gets all its keys in the transaction that frees the last one, before any later start.
 	Wait time.Duration
-	// Within names the ongoing actions that this one is part of, which don't end before it does:
-	// those of the operations around its own. A start that would wait for one of them, or behind
-	// somebody who does, is refused at once, whatever Wait says (HeldError.Circular). What is not
-	// ongoing counts for nothing.
+	// Within has the ids of the ongoing actions that this one is part of: those of the operations
+	// around its own, which can't end before it does. A start that would wait for one of them, or
+	// behind an action that does, is refused at once, whatever Wait is (HeldError.Circular). Ids of
+	// actions that are not ongoing are ignored.
 	Within []string
-	// Host is where the work is done, for package client: at most 253 code points; "" is this machine.
+	// Host is where the work is done, in at most 253 code points; "" is this machine. Only package client uses it.
 	Host string
-	// LeaveRunning is for an operation that runs a command with KAPI_ACTION in its
-	// environment: if this process dies, what is left of the command is not asked to end
-	// (SIGTERM) by the peer that finds it. Until it has ended the action goes on, impacted.
+	// LeaveRunning is for an operation that runs a command with KAPI_ACTION in its environment.
+	// If this process dies, the peer that finds processes of the command still running doesn't
+	// send them SIGTERM. The action stays impacted until they have ended.
 	LeaveRunning bool
 }
 

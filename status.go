@@ -2,9 +2,8 @@ package kapi
 
 import "fmt"
 
-// Status says where an action stands. The numbers are kAPI's own (its document,
-// "Action Statuses") and go over the wire as they are. Do not confuse it with an
-// action's state, which is free text.
+// Status says where an action stands. The numbers are kAPI's ("Action Statuses" in its
+// document) and are sent as they are. An action's state is something else: free text.
 type Status int
 
 const (
@@ -12,20 +11,20 @@ const (
 	StatusPending Status = 0
 	// StatusRunning is an action whose work is being done.
 	StatusRunning Status = 1
-	// StatusImpacted is an action that has issues, but whose work goes on.
+	// StatusImpacted is an action that has issues, but is still running.
 	StatusImpacted Status = 2
-	// StatusFailed is an action whose work has stopped short. It stays, inactive
-	// and holding its keys, until an admin dismisses it.
+	// StatusFailed is an action whose work ended early, or is taken to have. It stays
+	// listed and keeps its keys until an admin dismisses it.
 	StatusFailed Status = 3
 	// StatusAborted is an action that had failed and was dismissed; it is disposed.
 	StatusAborted Status = 4
-	// StatusCompleted is an action whose work was done; it is disposed.
+	// StatusCompleted is an action whose work is done; it is disposed.
 	StatusCompleted Status = 5
 )
 
 var statusNames = [...]string{"pending", "running", "impacted", "failed", "aborted", "completed"}
 
-// moves is the one table of allowed moves: moves[from] lists what may follow.
+// moves is the one table of allowed moves: moves[from] lists the statuses that may follow.
 var moves = [...][]Status{
 	StatusPending:   {StatusRunning, StatusFailed},
 	StatusRunning:   {StatusImpacted, StatusFailed, StatusCompleted},
@@ -35,7 +34,7 @@ var moves = [...][]Status{
 	StatusCompleted: {},
 }
 
-// String returns kAPI's word for s, or "status(N)" for a number that is none.
+// String returns kAPI's word for s, or "status(N)" if s is not valid.
 func (s Status) String() string {
 	if !s.Valid() {
 		return fmt.Sprintf("status(%d)", int(s))
@@ -46,13 +45,13 @@ func (s Status) String() string {
 // Valid reports whether s is one of the six statuses.
 func (s Status) Valid() bool { return s >= StatusPending && s <= StatusCompleted }
 
-// Active reports whether the work may still be going on (0, 1, 2).
+// Active reports whether s is 0, 1 or 2: the work has not ended.
 func (s Status) Active() bool { return s >= StatusPending && s <= StatusImpacted }
 
 // Ongoing reports whether the action is listed: not disposed (0 to 3).
 func (s Status) Ongoing() bool { return s >= StatusPending && s <= StatusFailed }
 
-// CanBecome reports whether an action may move from s to next, which is never s itself.
+// CanBecome reports whether an action may move from s to next. No status can become itself.
 func (s Status) CanBecome(next Status) bool {
 	if !s.Valid() {
 		return false

@@ -2,8 +2,8 @@ package kapi
 
 import "testing"
 
-// The 36 pairs, from kAPI's document and the design: a row per status before, a column
-// per status after.
+// The 36 pairs of kAPI's document: a row per status before the move, a column per status
+// after it.
 var allowed = [6][6]bool{
 	//  0      1      2      3      4      5
 	{false, true, false, true, false, false},   // 0 pending

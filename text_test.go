@@ -10,14 +10,14 @@ import (
 	"testing"
 )
 
-// A fact that a program needs is a field: nothing looks for one in a state, a message or the text of an
-// error. What is found here is looked into for another reason, which stands beside it.
+// lookedInto has the calls that may look into a text for people, each with the reason. A fact that a program
+// needs is a field: no code may look for it in a state, a message or the text of an error.
 var lookedInto = map[string]string{
 	"postgres/dsn.go: strings.Split(err.Error())": "its lines become one",
 }
 
-// TestNoTextIsSearched finds calls that look into a text that is for people: a field State or Message, or
-// what Error() returns.
+// TestNoTextIsSearched finds calls that look into a text for people: a field State or Message, or what
+// Error() returns.
 func TestNoTextIsSearched(t *testing.T) {
 	unused := map[string]bool{}
 	for what := range lookedInto {
@@ -42,18 +42,18 @@ func TestNoTextIsSearched(t *testing.T) {
 			for _, search := range searches(file) {
 				what := filepath.ToSlash(name) + ": " + search
 				if lookedInto[what] == "" {
-					t.Errorf("%s looks into a text for people: have the fact in a field", what)
+					t.Errorf("%s looks into a text for people: put the fact into a field", what)
 				}
 				delete(unused, what)
 			}
 		}
 	}
 	for what := range unused {
-		t.Errorf("%s is not there any more", what)
+		t.Errorf("%s no longer exists: remove it from the exceptions", what)
 	}
 }
 
-// The search finds what it is there for.
+// The search finds the calls that it is meant to find.
 func TestSearchesAreFound(t *testing.T) {
 	const program = `package p
 		func f() {
@@ -75,7 +75,7 @@ func TestSearchesAreFound(t *testing.T) {
 	}
 }
 
-// searches lists the calls of strings, bytes, slices and regexps in a file that are given a text for people.
+// searches lists the calls of strings, bytes, slices and regexps in a file whose argument is a text for people.
 func searches(file *ast.File) (all []string) {
 	packages := []string{"strings", "bytes", "regexp"}
 	ast.Inspect(file, func(n ast.Node) bool {
@@ -102,7 +102,7 @@ func searches(file *ast.File) (all []string) {
 	return all
 }
 
-// forPeople names the text for people that an expression reads, "" if it reads none.
+// forPeople names the text for people that an expression reads, or returns "".
 func forPeople(e ast.Expr) (name string) {
 	ast.Inspect(e, func(n ast.Node) bool {
 		s, ok := n.(*ast.SelectorExpr)

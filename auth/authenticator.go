@@ -13,36 +13,36 @@ import (
 	"github.com/kettubot/kapi/internal/scheme"
 )
 
-// Cookie is the name of the cookie that carries a bare token of any type, for requests without an
-// Authorization header from clients that are no browser: what a browser sends (an Origin or
-// Sec-Fetch-Site header tells) is taken for a request without a token, since a browser sends its
-// cookies to every port of the host.
+// Cookie is the name of the cookie that may carry a bare token of any type, for requests without an
+// Authorization header from clients other than browsers. In a request from a browser (one with an Origin
+// or Sec-Fetch-Site header) it is ignored, because a browser sends its cookies to every port of the host.
 const Cookie = "sess"
 
 const (
-	// cacheFor bounds how long a revocation by another process goes unnoticed. Half
-	// of the second that is promised leaves room for the request itself.
+	// cacheFor bounds how long a revocation by another process goes unnoticed. It is half of
+	// the promised second, which leaves time for the request itself.
 	cacheFor = 500 * time.Millisecond
 	maxCache = 1024
 )
 
-// An Authenticator says who is behind a request, by the tokens of a store.
+// An Authenticator says who sent a request, by the tokens of a store. Its methods may be called
+// concurrently.
 type Authenticator struct {
 	tokens Tokens
 	roster roster
 
 	mu    sync.Mutex
 	cache map[[sha256.Size]byte]cached
-	// revocations counts them, so that a look-up that began before one doesn't put
+	// revocations counts revocations, so that a look-up that began before one doesn't put
 	// the token back after it.
 	revocations int
 }
 
-// cached is a token that was found valid; after until it has to be looked up again. What isn't valid
-// is not kept: it is different every time when somebody guesses.
+// cached is a token that was found valid. After until it must be looked up again. Invalid tokens are not
+// cached, because guesses are all different.
 type cached struct {
 	token   Token
-	session string // the id of the session that stands for the token, "" if it came itself
+	session string // the id of the session that stands for the token, "" for the token itself
 	until   time.Time
 }
 
@@ -54,16 +54,15 @@ func (c *cached) expiry(now time.Time) error {
 	return nil
 }
 
-// NewAuthenticator returns an Authenticator over these tokens.
+// NewAuthenticator returns an Authenticator for these tokens.
 func NewAuthenticator(tokens Tokens) *Authenticator {
 	return &Authenticator{tokens: tokens, roster: roster{tokens: tokens}, cache: make(map[[sha256.Size]byte]cached)}
 }
 
-// Authenticate returns who is behind r, or ErrNoToken, ErrInvalidToken or
-// ErrExpiredToken. Any other error means that the store could not say.
+// Authenticate returns who sent r, or ErrNoToken, ErrInvalidToken or ErrExpiredToken. Any
+// other error is from the store, which could not be asked.
 //
-// An Authorization header counts even if it is wrong; only without one does the
-// cookie.
+// The cookie counts only if there is no Authorization header, not even an invalid one.
 func (a *Authenticator) Authenticate(r *http.Request) (Identity, error) {
 	secret, schemeFits, err := credentials(r)
 	if err != nil {
@@ -79,8 +78,8 @@ func (a *Authenticator) Authenticate(r *http.Request) (Identity, error) {
 	return token.identity(), nil
 }
 
-// Revoke removes a token, with the sessions that were begun with it, or a session from the store, and
-// from what this Authenticator remembers. It returns ErrUnknownToken if there is none with that id.
+// Revoke removes a session, or a token and the sessions that were begun with it, from the store and from
+// this Authenticator's cache. It returns ErrUnknownToken if there is none with that id.
 func (a *Authenticator) Revoke(ctx context.Context, id string) error {
 	err := a.tokens.RemoveToken(ctx, id)
 	a.roster.void()
@@ -125,8 +124,8 @@ func (a *Authenticator) find(ctx context.Context, secret string) (Token, error) 
 	return found.token, nil
 }
 
-// lookUp asks the store for a token, which is as it was at asOf or later. One that the store doesn't
-// know is not valid. One that was valid before (known) doesn't share with guesses.
+// lookUp asks the store for a token, which is as it was at asOf or later. A token that the store doesn't
+// know is ErrInvalidToken. A known token, one that was valid before, doesn't share the limit of guesses.
 func (a *Authenticator) lookUp(ctx context.Context, id string, known bool) (t Token, asOf time.Time, err error) {
 	asOf = time.Now()
 	if known {
@@ -143,7 +142,7 @@ func (a *Authenticator) lookUp(ctx context.Context, id string, known bool) (t To
 	return t, asOf, nil
 }
 
-// recall returns what was valid before, if anything; fresh reports that it need not be looked up again.
+// recall returns what is cached for hash. fresh reports that it need not be looked up again.
 func (a *Authenticator) recall(hash [sha256.Size]byte, now time.Time) (c cached, fresh bool, revocations int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -161,12 +160,12 @@ func (a *Authenticator) remember(hash [sha256.Size]byte, c cached, revocations i
 		return
 	}
 	if _, known := a.cache[hash]; !known && len(a.cache) >= maxCache {
-		clear(a.cache) // costs one look-up each
+		clear(a.cache) // costs one look-up for each token
 	}
 	a.cache[hash] = c
 }
 
-// credentials returns the secret that r carries, and which types may come that way.
+// credentials returns the secret in r, and a function that says which token types may be sent that way.
 func credentials(r *http.Request) (secret string, fits func(Type) bool, err error) {
 	if header, ok := r.Header["Authorization"]; ok {
 		if len(header) != 1 {
@@ -185,12 +184,12 @@ func credentials(r *http.Request) (secret string, fits func(Type) bool, err erro
 	return "", nil, ErrNoToken
 }
 
-// fromBrowser reports whether a browser sent r, as far as one says so.
+// fromBrowser reports whether r has a header that browsers send.
 func fromBrowser(r *http.Request) bool {
 	return r.Header["Origin"] != nil || r.Header["Sec-Fetch-Site"] != nil
 }
 
-// fromHeader reads "Bearer x.y.z" or "Bot x.y.z", the scheme in any case (RFC 9110,
+// fromHeader reads "Bearer x.y.z" or "Bot x.y.z". The scheme is case-insensitive (RFC 9110,
 // section 11.1).
 func fromHeader(value string) (secret string, fits func(Type) bool, err error) {
 	switch kind, secret := scheme.Cut(strings.TrimSpace(value)); {

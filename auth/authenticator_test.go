@@ -73,7 +73,7 @@ func TestAuthenticate(t *testing.T) {
 		{"no token at all", request("Bearer x.y.z"), "", auth.ErrInvalidToken},
 		{"a scheme in the cookie", withCookie(request(), "Bearer "+user), "", auth.ErrInvalidToken},
 	} {
-		// A fresh one each time, and the same one again: the cache changes no answer.
+		// With a new Authenticator each time, and with the same one again: the cache changes no answer.
 		a := auth.NewAuthenticator(store)
 		for _, round := range []string{"", " again"} {
 			who, err := a.Authenticate(c.r)

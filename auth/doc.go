@@ -1,19 +1,18 @@
-// Package auth says who is asking, and what they may do.
+// Package auth says who sent a request, and what they may do.
 //
 // # Make a token
 //
-// [New] makes a token: a secret, which is shown once to whoever will use it, and a
-// [Token], which is what a store keeps. The secret can't be computed from the
-// record.
+// [New] makes a token: a secret, which is shown once to its user, and a [Token], the
+// record that a store keeps. The secret can't be computed from the record.
 //
 //	secret, token, err := auth.New("ops", auth.TypeUser, auth.Admin, 90*24*time.Hour)
 //	err = store.AddToken(ctx, token)
 //
-// # Ask who a request comes from
+// # Authenticate a request
 //
-// An [Authenticator] over a store's tokens answers with the [Identity] behind a
-// request. It is what a server takes as its Authenticate function; a service that
-// has users of its own passes a function of its own instead.
+// An [Authenticator] of a store's tokens returns the [Identity] that sent a request.
+// Its method Authenticate can be passed to a server; a service that has its own users
+// passes its own function instead.
 //
 //	who, err := auth.NewAuthenticator(store).Authenticate(request)
 //	if err == nil && who.Permissions.Has(auth.Admin) { ... }
@@ -24,15 +23,15 @@
 //
 // # Let a browser sign in
 //
-// A browser keeps no token: it sends a cookie to every port of the host, whoever listens there.
-// [Authenticator.BeginSession] makes a [Session] of a token, in two halves: one for a cookie, the
-// other for what only one origin can read. [Authenticator.AuthenticateSession] says who sent both,
-// [Authenticator.EndSession] ends it. Package server does all that.
+// A browser must not keep a token, because it sends a cookie to every port of the host, whoever listens
+// there. [Authenticator.BeginSession] makes a [Session] for a token, in two halves: one for a cookie, the
+// other for storage that only one origin can read. [Authenticator.AuthenticateSession] says who sent
+// both, and [Authenticator.EndSession] ends the session. Package server does all that.
 //
-// # Take a token back
+// # Revoke a token
 //
-// [Authenticator.Revoke] does so for the process it is called in at once. Removing
-// the token from the store, as another process does, shows within half a second.
+// [Authenticator.Revoke] takes effect at once in its own process. When another process removes a
+// token from the store, that takes effect within half a second.
 //
 // # Keep tokens elsewhere
 //
@@ -40,15 +39,15 @@
 //
 // # Promises
 //
-//   - Of a secret only its SHA-256 is kept, and it is compared in constant time.
-//   - A session may do what its token may at that moment. It ends with its token, and after
+//   - Only the SHA-256 of a secret is kept, and it is compared in constant time.
+//   - A session has the current permissions of its token. It ends with its token, and after
 //     [SessionFor].
-//   - A secret holds 256 random bits, and never starts with a hyphen, so that it can
-//     be given on a command line.
-//   - A token that is past its expiry is refused at once, one that was removed from
-//     the store within a second.
-//   - Whatever is not shaped like a token is refused without asking the store.
-//   - A store that fails is never taken for a token that is wrong: its error comes
-//     back wrapped.
+//   - A secret has 256 random bits, and never starts with a hyphen, so that it can be
+//     passed on a command line.
+//   - An expired token is refused at once, one that was removed from the store within a
+//     second.
+//   - A text that doesn't have the form of a token is refused without asking the store.
+//   - A failure of the store is never reported as an invalid token: its error is
+//     returned wrapped.
 //   - Everything here may be called concurrently.
 package auth

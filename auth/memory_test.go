@@ -81,7 +81,7 @@ func (m *memory) add(t *testing.T, name string, typ auth.Type, lifetime time.Dur
 	return secret, tok
 }
 
-// request makes one with these Authorization headers.
+// request makes a request with these Authorization headers.
 func request(headers ...string) *http.Request {
 	r := httptest.NewRequest("GET", "/", nil)
 	if headers != nil {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Permissions is a set of kAPI's permission bits. Bits that have no name here are
-// kept, and mean nothing to kapi.
+// Permissions is a set of kAPI's permission bits. Bits without a name here are kept, but have no
+// meaning to kapi.
 type Permissions uint64
 
 const (
@@ -15,16 +15,17 @@ const (
 	Owner Permissions = 1 << 0
 	// Kettu is kAPI's KETTU, the bot itself. It implies Admin.
 	Kettu Permissions = 1 << 2
-	// Admin is kAPI's ADMIN: may do everything with actions.
+	// Admin is kAPI's ADMIN: it allows everything with actions. It implies ReadMetrics and RunActions.
 	Admin Permissions = 1 << 3
-	// ReadMetrics is kAPI's READ_METRICS: may read the metrics. Admin implies it.
+	// ReadMetrics is kAPI's READ_METRICS: it allows reading the metrics.
 	ReadMetrics Permissions = 1 << 9
-	// RunActions is kapi's own, above all of kAPI's: may start actions, and report on, list, read and
-	// cancel those that it started itself; a runner needs no more. Admin implies it.
+	// RunActions is kapi's own; its bit is above all of kAPI's. It allows starting actions, and
+	// reporting on, listing, reading and cancelling those that the same identity started. A runner needs
+	// nothing else.
 	RunActions Permissions = 1 << 30
 )
 
-// Has reports whether p holds all of q, what is implied included.
+// Has reports whether p has all permissions of q, including implied ones.
 func (p Permissions) Has(q Permissions) bool {
 	if p&(Owner|Kettu) != 0 {
 		p |= Admin
@@ -35,9 +36,8 @@ func (p Permissions) Has(q Permissions) bool {
 	return p&q == q
 }
 
-// String returns the names of the bits of p, implied ones not included, as
-// ParsePermissions takes them; none is "". Bits without a name are added as one
-// hexadecimal number.
+// String returns the names of the bits of p, without implied ones, as ParsePermissions takes
+// them; no bits is "". Bits without a name are added as one hexadecimal number.
 func (p Permissions) String() string {
 	var names []string
 	for _, n := range permissionNames() {
@@ -52,8 +52,7 @@ func (p Permissions) String() string {
 	return strings.Join(names, ",")
 }
 
-// ParsePermissions reads a list of names with commas between them, in any case;
-// "" is none.
+// ParsePermissions reads a comma-separated list of case-insensitive names; "" is none.
 func ParsePermissions(list string) (Permissions, error) {
 	var p Permissions
 	if strings.TrimSpace(list) == "" {
@@ -80,7 +79,7 @@ type permissionName struct {
 	name string
 }
 
-// permissionNames lists the bits that have a name, in the order of their value.
+// permissionNames lists the bits that have a name, in ascending order.
 func permissionNames() []permissionName {
 	return []permissionName{{Owner, "owner"}, {Kettu, "kettu"}, {Admin, "admin"}, {ReadMetrics, "metrics"}, {RunActions, "run"}}
 }

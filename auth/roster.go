@@ -8,36 +8,36 @@ import (
 )
 
 const (
-	// lookUpsASecond is how many unproven tokens are looked up one by one each second. Beyond that,
+	// lookUpsASecond is how many unproven tokens are looked up individually each second. Above that,
 	// requests share readings of all tokens.
 	lookUpsASecond = 50
-	// readEvery is the shortest time between two readings.
+	// readEvery is the shortest time between the starts of two readings.
 	readEvery = 20 * time.Millisecond
 	// readWithin bounds a reading, because several requests wait for it.
 	readWithin = 5 * time.Second
-	// rest is the pause after a reading, in multiples of what the reading took: readings keep the
+	// rest is the pause after a reading, in multiples of the reading's duration. So readings keep the
 	// store busy for at most a tenth of the time, however many tokens there are.
 	rest = 9
 )
 
-// A roster looks up tokens that may be guesses. A flood of wrong tokens neither keeps the store busy
-// nor shuts out a valid one: requests share the work, not a limit.
+// A roster looks up tokens that may be guesses. A flood of wrong tokens neither keeps the store busy nor
+// locks out a valid one, because requests share the work instead of a limit.
 type roster struct {
 	tokens Tokens
 
 	mu     sync.Mutex
 	second time.Time
-	spent  int      // look-ups since then
-	next   *reading // has not begun; nil: nobody waits for one
-	last   *reading // nil: there is none, or it no longer counts
+	spent  int      // individual look-ups since second
+	next   *reading // has not begun; nil if no request waits for one
+	last   *reading // nil if there is none, or it was voided
 	voided int      // calls of void
 
 	turn    sync.Mutex // held while reading
 	resting time.Time  // when the next reading may begin; guarded by turn
 }
 
-// A reading is all tokens, read after began. It answers only requests that came before it began, as
-// later ones may carry a newer token.
+// A reading has all tokens, as read after began. A token that it lacks is unknown only for requests from
+// before it began, because later ones may have a newer token.
 type reading struct {
 	began time.Time
 	done  chan struct{}
@@ -45,7 +45,7 @@ type reading struct {
 	err   error
 }
 
-// find is Tokens.FindToken. The token is as it was at asOf or later.
+// find does what Tokens.FindToken does. The token is as it was at asOf or later.
 func (r *roster) find(ctx context.Context, id string) (t Token, asOf time.Time, err error) {
 	now := time.Now()
 	if r.mayLookUp(now) {
@@ -97,22 +97,22 @@ func (r *roster) join(id string, now time.Time) (all *reading, first bool) {
 	return r.next, first
 }
 
-// read makes a reading when its turn has come. It doesn't stop when the client that caused it hangs up:
-// others wait for it too.
+// read makes a reading when it is its turn. It doesn't stop when the client that caused it disconnects,
+// because others wait for it too.
 func (r *roster) read(ctx context.Context, all *reading) {
 	defer close(all.done)
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	time.Sleep(time.Until(r.resting))
 	r.mu.Lock()
-	r.next = nil // later requests may carry a token that this reading misses
+	r.next = nil // later requests may have a token that this reading misses
 	voided := r.voided
 	r.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readWithin)
 	defer cancel()
 	all.began = time.Now()
-	all.err = fmt.Errorf("read all tokens: %w", context.Canceled) // if that panics
+	all.err = fmt.Errorf("read all tokens: %w", context.Canceled) // in case Tokens panics
 	tokens, err := r.tokens.Tokens(ctx)
 	all.err = err
 	all.of = make(map[string]Token, len(tokens))
@@ -129,7 +129,7 @@ func (r *roster) read(ctx context.Context, all *reading) {
 	}
 }
 
-// void makes sure that no reading from before the call is used again: a token was removed.
+// void makes sure that no earlier reading is used again, after a token was removed.
 func (r *roster) void() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -35,8 +35,8 @@ func flood(t *testing.T, a *auth.Authenticator) {
 	group.Wait()
 }
 
-// A flood of wrong tokens reads the store a few times, and in the midst of it a valid token is found,
-// even one that was made a moment ago.
+// A flood of wrong tokens reads the store only a few times, and during it a valid token is found, even one
+// that was just made.
 func TestFloodOfGuesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newMemory()
@@ -93,7 +93,7 @@ func TestRevocationDuringAFlood(t *testing.T) {
 	})
 }
 
-// A client that causes a reading and hangs up takes nothing from the others that wait for it.
+// A client that causes a reading and disconnects doesn't affect the others that wait for it.
 func TestFloodThatLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newMemory()
@@ -116,7 +116,7 @@ func TestFloodThatLeaves(t *testing.T) {
 	})
 }
 
-// A store that can't be read is no reason to say that a token is wrong.
+// If the store can't be read, a token is not called invalid.
 func TestOutageDuringAFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newMemory()

@@ -13,28 +13,29 @@ import (
 )
 
 const (
-	// SessionHeader is the header in which a request carries Session.Half.
+	// SessionHeader is the request header for Session.Half.
 	SessionHeader = "X-Kapi-Session"
 	// SessionFor is how long a session lasts at most. Using it does not extend it.
 	SessionFor = 7 * 24 * time.Hour
 )
 
-// A Session is what a browser keeps after somebody has signed in. Either half alone is worth nothing:
-// a browser sends a cookie to every port of its host, so whoever listens on another one gets it.
+// A Session is what a browser keeps after somebody has signed in. Either half alone gives no access,
+// because a browser also sends the cookie to servers on other ports of the host.
 type Session struct {
-	// ID names the session in lists and to end it. It is no secret.
+	// ID names the session in lists and to end it. It is not secret.
 	ID string
-	// Cookie is for a cookie that no script can read.
+	// Cookie is the value of a cookie that no script can read.
 	Cookie string
-	// Half is for where only the page's own origin can read it, and comes back in SessionHeader.
+	// Half is to be kept where only the page's own origin can read it, and sent in SessionHeader.
 	Half string
-	// ExpiresAt is in milliseconds since 1970.
+	// ExpiresAt is in milliseconds since 1970-01-01 UTC.
 	ExpiresAt int64
 }
 
-// BeginSession begins a session with the token of that id. It stands for what the token stands for at
-// the moment of use, until the token is revoked or expires, and for SessionFor at most. It returns
-// ErrUnknownToken if there is no such token, and ErrExpiredToken.
+// BeginSession begins a session with the token that has this id. The session always has the token's
+// current identity and permissions. It ends when the token is revoked or expires, and after SessionFor
+// at the latest. BeginSession returns ErrUnknownToken if there is no such token, and ErrExpiredToken if
+// it has expired.
 func (a *Authenticator) BeginSession(ctx context.Context, token string) (Session, error) {
 	by, err := a.tokens.FindToken(ctx, token)
 	switch {
@@ -48,7 +49,7 @@ func (a *Authenticator) BeginSession(ctx context.Context, token string) (Session
 	return a.begin(ctx, Token{Name: by.Name, Type: by.Type, By: by.ID}, by.ExpiresAt)
 }
 
-// BeginSessionWithout begins a session that no token stands behind. Its identity is a user of its own.
+// BeginSessionWithout begins a session without a token. Its identity is a user whose ID is the session's.
 func (a *Authenticator) BeginSessionWithout(ctx context.Context, name string, perms Permissions) (Session, error) {
 	if err := checkName(name); err != nil {
 		return Session{}, err
@@ -56,10 +57,10 @@ func (a *Authenticator) BeginSessionWithout(ctx context.Context, name string, pe
 	return a.begin(ctx, Token{Name: name, Type: TypeUser, Permissions: perms}, 0)
 }
 
-// begin keeps a session, which ends with what began it; 0 is never.
+// begin stores a session, which ends at endsWith at the latest; 0 is never.
 func (a *Authenticator) begin(ctx context.Context, t Token, endsWith int64) (Session, error) {
 	var random [idBytes + 2*secretBytes]byte
-	rand.Read(random[:]) // never fails: it ends the program instead
+	rand.Read(random[:]) // never fails: it crashes the program instead
 	now := time.Now()
 	t.Session = true
 	t.ID = idEncoding.EncodeToString(random[:idBytes])
@@ -78,8 +79,8 @@ func (a *Authenticator) begin(ctx context.Context, t Token, endsWith int64) (Ses
 	return s, nil
 }
 
-// sweep removes sessions that have expired, and those whose token a store removed without them. What
-// fails is left to the next time: none of them lets anybody in.
+// sweep removes sessions that have expired, and sessions whose token was removed without them. Errors are
+// ignored, because none of these sessions is valid; the next sweep tries again.
 func (a *Authenticator) sweep(ctx context.Context, now time.Time) {
 	all, err := a.tokens.Tokens(ctx)
 	if err != nil {
@@ -96,8 +97,8 @@ func (a *Authenticator) sweep(ctx context.Context, now time.Time) {
 	}
 }
 
-// AuthenticateSession returns who is behind r by the session whose halves are in the cookie of that
-// name and in SessionHeader. It returns ErrNoToken unless r has both; else its errors are those of
+// AuthenticateSession returns who sent r, by the session whose halves are in the cookie with this name and
+// in SessionHeader. It returns ErrNoToken if r lacks one of them; its other errors are those of
 // Authenticate.
 func (a *Authenticator) AuthenticateSession(r *http.Request, cookie string) (Identity, error) {
 	found, err := a.findSession(r, cookie)
@@ -107,8 +108,8 @@ func (a *Authenticator) AuthenticateSession(r *http.Request, cookie string) (Ide
 	return found.token.identity(), nil
 }
 
-// EndSession ends the session whose halves r carries, and returns its id: "" if they are of none, or r
-// lacks one.
+// EndSession ends the session whose halves r has, and returns its id. The id is "" if r lacks a half, or
+// they don't belong to a session.
 func (a *Authenticator) EndSession(r *http.Request, cookie string) (id string, err error) {
 	found, err := a.findSession(r, cookie)
 	if err == nil {
@@ -122,7 +123,7 @@ func (a *Authenticator) EndSession(r *http.Request, cookie string) (id string, e
 	return found.session, err
 }
 
-// findSession returns the token that the session of r stands for, if it is valid now.
+// findSession returns the token that the session of r stands for, if both are valid now.
 func (a *Authenticator) findSession(r *http.Request, cookie string) (cached, error) {
 	id, hashes, err := halves(r, cookie)
 	if err != nil {
@@ -174,10 +175,10 @@ func (a *Authenticator) standsFor(ctx context.Context, session Token) (cached, e
 	return cached{token: token, session: session.ID}, nil
 }
 
-// halfPrefix tells halves from tokens, those of other services included.
+// halfPrefix distinguishes halves from tokens, including those of other services.
 const halfPrefix = "kapi."
 
-// IsSessionHalf reports whether a text has the shape of Session.Half.
+// IsSessionHalf reports whether text has the form of Session.Half.
 func IsSessionHalf(text string) bool {
 	_, ok := halfID(text)
 	return ok
@@ -191,7 +192,7 @@ func halfID(half string) (id string, ok bool) {
 	return cookieID(rest)
 }
 
-// cookieID returns the id inside Session.Cookie, or false for whatever begin can't have made.
+// cookieID returns the id in a Session.Cookie, or false if begin can't have made it.
 func cookieID(cookie string) (id string, ok bool) {
 	id, secret, ok := strings.Cut(cookie, ".")
 	if !ok || !isID(id) {
@@ -203,8 +204,8 @@ func cookieID(cookie string) (id string, ok bool) {
 	return id, true
 }
 
-// halves returns the id in the header of r, and the hash of the session for each cookie that has the
-// same: whoever listens on another port of the host can set cookies of that name, too.
+// halves returns the id in the header of r, and a session hash for each cookie with the same id. There may
+// be several, because servers on other ports of the host can set cookies with that name, too.
 func halves(r *http.Request, cookie string) (id string, hashes [][sha256.Size]byte, err error) {
 	header, cookies := r.Header.Values(SessionHeader), r.CookiesNamed(cookie)
 	if len(header) == 0 || len(cookies) == 0 {
@@ -225,12 +226,12 @@ func halves(r *http.Request, cookie string) (id string, hashes [][sha256.Size]by
 	return id, hashes, nil
 }
 
-// hashHalves never makes the hash of a token, which holds no line break.
+// hashHalves can't return the hash of a token, because no token has a line break.
 func hashHalves(cookie, half string) [sha256.Size]byte {
 	return sha256.Sum256([]byte("kapi session\n" + cookie + "\n" + half))
 }
 
-// earlier returns the earlier of two times; of the second, 0 is never.
+// earlier returns the earlier of two times. 0 as the second means never.
 func earlier(a, b int64) int64 {
 	if b != 0 && b < a {
 		return b

@@ -46,7 +46,7 @@ func check(t *testing.T, a *auth.Authenticator, what string, r *http.Request, wa
 	}
 }
 
-// Only both halves of one session are worth anything, and only where they belong.
+// Only both halves of one session together give access, each in its own place.
 func TestSession(t *testing.T) {
 	store := newMemory()
 	secret, token := store.add(t, "alice", auth.TypeUser, 0)
@@ -107,7 +107,7 @@ func TestSession(t *testing.T) {
 	}
 }
 
-// What is kept of a session gives nothing of it away.
+// The record of a session reveals neither half.
 func TestSessionIsKeptHashed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newMemory()
@@ -128,7 +128,7 @@ func TestSessionIsKeptHashed(t *testing.T) {
 	})
 }
 
-// A session is what its token is, at the moment of use.
+// A session always has the current identity and permissions of its token.
 func TestSessionFollowsItsToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newMemory()
@@ -205,7 +205,7 @@ func TestSessionEnds(t *testing.T) {
 	}
 }
 
-// A week, or as long as the token, whatever it is used for.
+// A session lasts a week, or as long as its token, however it is used.
 func TestSessionExpires(t *testing.T) {
 	for what, c := range map[string]struct{ token, want time.Duration }{
 		"of a token for ever": {0, 7 * 24 * time.Hour},
@@ -237,7 +237,7 @@ func TestSessionExpires(t *testing.T) {
 	}
 }
 
-// What has expired, or lost its token, is gone from the store when the next one begins.
+// Sessions that have expired or lost their token are removed from the store when the next one begins.
 func TestSessionsAreSwept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newMemory()
@@ -261,7 +261,7 @@ func TestSessionsAreSwept(t *testing.T) {
 			t.Fatal(err)
 		}
 		last := begin(t, a, token.ID)
-		// Tokens stay: only who made them takes them away.
+		// Tokens stay: only people remove them.
 		want := []string{token.ID, expired.ID, kept.ID, linked.ID, last.ID}
 		slices.Sort(want)
 		if got := slices.Sorted(maps.Keys(store.tokens)); !slices.Equal(got, want) {
@@ -270,7 +270,7 @@ func TestSessionsAreSwept(t *testing.T) {
 	})
 }
 
-// A session without a token is somebody of its own.
+// A session without a token has an identity of its own.
 func TestSessionWithout(t *testing.T) {
 	store := newMemory()
 	a := auth.NewAuthenticator(store)
@@ -294,7 +294,7 @@ func TestSessionWithout(t *testing.T) {
 	check(t, a, "ended", paired(s.Cookie, s.Half), "", auth.ErrInvalidToken)
 }
 
-// Rows that no build of this one writes let nobody in.
+// Records that no build of kapi writes give no access.
 func TestSessionOfASession(t *testing.T) {
 	store := newMemory()
 	_, token := store.add(t, "alice", auth.TypeUser, 0)
@@ -349,7 +349,7 @@ func TestSessionEndedDuringALookup(t *testing.T) {
 	check(t, a, "and is not put back", paired(s.Cookie, s.Half), "", auth.ErrInvalidToken)
 }
 
-// What has no shape of a session never reaches the store.
+// A text without the form of a session never reaches the store.
 func FuzzAuthenticateSession(f *testing.F) {
 	store := newMemory()
 	_, token, err := auth.New("seed", auth.TypeUser, auth.Admin, 0)

@@ -16,83 +16,83 @@ import (
 	"unicode/utf8"
 )
 
-// Errors about who is behind a request.
+// Errors of authentication and of stores of tokens.
 var (
-	// ErrNoToken: the request carries no token.
+	// ErrNoToken is returned when the request has no token.
 	ErrNoToken = errors.New("no token")
-	// ErrInvalidToken: what it carries is no token, none that is known, or one under
+	// ErrInvalidToken is returned when the request's token is malformed, unknown, or sent with
 	// the wrong scheme.
 	ErrInvalidToken = errors.New("token not valid")
-	// ErrExpiredToken: the token was valid once.
+	// ErrExpiredToken is returned when the token is known, but has expired.
 	ErrExpiredToken = errors.New("token expired")
-	// ErrForbidden: the token is valid, but its owner may not do this. A server decides that, never
-	// an Authenticator.
+	// ErrForbidden is returned when the token is valid, but lacks a permission. It comes from a server,
+	// never from an Authenticator.
 	ErrForbidden = errors.New("not allowed")
-	// ErrUnknownToken is what a store of tokens answers when it has none with that id.
+	// ErrUnknownToken is returned by a store that has no token with that id.
 	ErrUnknownToken = errors.New("unknown token")
 )
 
-// Type says what kind of user a token stands for.
+// Type is the kind of user that a token stands for.
 type Type string
 
 const (
-	// TypeUser is a person. The token comes as "Bearer x.y.z".
+	// TypeUser is a person. The token is sent as "Bearer x.y.z".
 	TypeUser Type = "user"
-	// TypeBot is a bot. The token comes as "Bot x.y.z".
+	// TypeBot is a bot. The token is sent as "Bot x.y.z".
 	TypeBot Type = "bot"
-	// TypeKettu is kettu itself. The token comes as "Bot x.y.z".
+	// TypeKettu is kettu itself. The token is sent as "Bot x.y.z".
 	TypeKettu Type = "kettu"
 )
 
 // Valid reports whether t is one of the three.
 func (t Type) Valid() bool { return t == TypeUser || t == TypeBot || t == TypeKettu }
 
-// An Identity is who is behind a request.
+// An Identity is the sender of a request.
 type Identity struct {
-	// ID is unique among identities; rate limits count by it. For kapi's tokens it
-	// is the token's id.
+	// ID is unique among identities; rate limits are kept by it. For kapi's tokens it is the
+	// token's id.
 	ID string
-	// Name is for people, in logs and in what others are told.
+	// Name is for people: in logs, and in what others see.
 	Name string
-	// Type is the token's; it decides nothing any more.
+	// Type is the token's. It has no effect on permissions.
 	Type Type
-	// Permissions are as granted, what they imply not included.
+	// Permissions are as granted, without implied ones.
 	Permissions Permissions
 }
 
-// A Token is what is kept of a token, or of a session.
+// A Token is the record of a token or of a session.
 type Token struct {
-	// ID names the token in lists and to revoke it. It is the readable part of the
-	// secret, and no secret itself.
+	// ID names the token in lists and to revoke it. It is part of the secret, but not secret
+	// itself.
 	ID string
-	// Name is 1 to 100 characters, for people.
+	// Name has 1 to 100 characters and is for people.
 	Name        string
 	Type        Type
 	Permissions Permissions
-	// CreatedAt and ExpiresAt are in milliseconds since 1970; an ExpiresAt of 0 is never.
+	// CreatedAt and ExpiresAt are in milliseconds since 1970-01-01 UTC; an ExpiresAt of 0 is never.
 	CreatedAt, ExpiresAt int64
-	// Hash is the SHA-256 of the whole secret; of a session, of both its halves.
+	// Hash is the SHA-256 of the whole secret, or of both halves of a session.
 	Hash [sha256.Size]byte
-	// Session says that this is a session, which is no token: see Session.
+	// Session is true for the record of a Session, false for that of a token.
 	Session bool
-	// By is the id of the token that a session was begun with, "" if without one. The permissions of
-	// one that has it are those of its token.
+	// By is the id of the token that a session was begun with, or "". A session with one has the
+	// permissions of that token instead of its own.
 	By string
 }
 
-// Tokens keeps tokens. A store of actions does so too.
+// Tokens is a store of tokens. kapi's stores of actions implement it.
 //
-// All methods may be called concurrently. A store that can't be reached answers with
-// an error that is none of this package's.
+// All methods may be called concurrently. If the store can't be reached, they return an error
+// that is not one of this package's.
 type Tokens interface {
-	// AddToken adds a token or a session. An id that is taken is an error.
+	// AddToken adds a token or a session. It returns an error if the id is taken.
 	AddToken(context.Context, Token) error
-	// Tokens returns all tokens and sessions, the oldest first, the expired ones included.
+	// Tokens returns all tokens and sessions, oldest first, including expired ones.
 	Tokens(context.Context) ([]Token, error)
 	// FindToken returns ErrUnknownToken if there is none with that id.
 	FindToken(ctx context.Context, id string) (Token, error)
-	// RemoveToken removes the sessions that were begun with the token, too. It returns
-	// ErrUnknownToken if there is none with that id.
+	// RemoveToken removes a session, or a token and the sessions that were begun with it. It
+	// returns ErrUnknownToken if there is none with that id.
 	RemoveToken(ctx context.Context, id string) error
 }
 
@@ -103,8 +103,8 @@ const (
 	maxName     = 100
 )
 
-// New makes a token that is valid for lifetime, 0 being for ever. The secret is to
-// be shown once and forgotten.
+// New makes a token that is valid for lifetime, at least 1 ms; 0 is forever. Show the secret once, and
+// don't store it.
 func New(name string, typ Type, perms Permissions, lifetime time.Duration) (secret string, t Token, err error) {
 	if err := checkName(name); err != nil {
 		return "", Token{}, err
@@ -136,7 +136,7 @@ func (t *Token) expired(now time.Time) bool {
 	return t.ExpiresAt != 0 && now.UnixMilli() >= t.ExpiresAt
 }
 
-// is reports whether hash is that of t's secret, in a time that tells nothing.
+// is reports whether hash is that of t's secret, in constant time.
 func (t *Token) is(hash [sha256.Size]byte) bool {
 	return subtle.ConstantTimeCompare(t.Hash[:], hash[:]) == 1
 }
@@ -157,7 +157,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// tokenID returns the id inside a secret, or false for whatever New can't have made.
+// tokenID returns the id in a secret, or false if New can't have made it.
 func tokenID(secret string) (id string, ok bool) {
 	x, rest, ok := strings.Cut(secret, ".")
 	if !ok {
@@ -183,26 +183,26 @@ func tokenID(secret string) (id string, ok bool) {
 	return string(rawID), true
 }
 
-// IsToken reports whether a text has the shape of a token's secret.
+// IsToken reports whether text has the form of a token's secret.
 func IsToken(text string) bool {
 	_, ok := tokenID(text)
 	return ok
 }
 
-// isID reports whether New may have made an id. base32 skips line breaks, so the length counts.
+// isID reports whether New may have made id. The length must be checked because base32 skips line breaks.
 func isID(id string) bool {
 	raw, err := idEncoding.DecodeString(id)
 	return err == nil && len(raw) == idBytes && len(id) == idEncoding.EncodedLen(idBytes)
 }
 
-// idEncoding gives ids of small letters and digits. In base64 none of these begins
-// with a hyphen, so neither the id nor the secret can be taken for a flag.
+// idEncoding makes ids of lower-case letters and digits. None of these is a hyphen or begins with
+// one in base64, so neither an id nor a secret can be taken for a flag.
 var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// decode takes only what encode makes of n bytes. The length is compared first: it
-// bounds the work, and base64 skips line breaks otherwise.
+// decode accepts only results of encode for n bytes. Comparing the length first bounds the work, and
+// is necessary because base64 skips line breaks.
 func decode(s string, n int) ([]byte, bool) {
 	if len(s) != base64.RawURLEncoding.EncodedLen(n) {
 		return nil, false

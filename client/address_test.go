@@ -19,12 +19,12 @@ func TestAddress(t *testing.T) {
 		"hunter2.example":          "server must begin with http:// or https://",
 		"":                         "server must begin with http:// or https://",
 		"u:hunter2@h:4080/x":       "server must begin with http:// or https://",
-		"wss://hunter2/gateway":    "server must begin with http:// or https://; the gateway is found from there",
+		"wss://hunter2/gateway":    "server must begin with http:// or https://; the server says where its gateway is",
 		"http://":                  "server has no host",
 		"http:///hunter2":          "server has no host",
 		"http://hunter2:x":         "server is not a URL",
-		"https://u:hunter2@h":      "server must have nothing behind its path, and no user",
-		"https://h/?token=hunter2": "server must have nothing behind its path, and no user",
+		"https://u:hunter2@h":      "server must have no user, and nothing after its path",
+		"https://h/?token=hunter2": "server must have no user, and nothing after its path",
 	} {
 		_, err := client.New(address, "", client.Options{})
 		if err == nil || !errors.As(err, new(*kapi.InvalidError)) || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
@@ -51,12 +51,13 @@ func TestAddressWithVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.List(t.Context()); err == nil || !strings.Contains(err.Error(), "it has no such route: is there more in its URL than its address") {
+	if _, err := c.List(t.Context()); err == nil || !strings.Contains(err.Error(), "it has no such route: its URL must be only the address, and the prefix that kapi is mounted under") {
 		t.Errorf("another path: %v", err)
 	}
 }
 
-// TestNoKapi: what is no kapi, or another one than it seems, is told from one that refuses.
+// TestNoKapi: a server that isn't kapi, or that is another one than it seems, is distinguished from one that
+// refuses.
 func TestNoKapi(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/moved/", func(w http.ResponseWriter, r *http.Request) {
@@ -69,8 +70,8 @@ func TestNoKapi(t *testing.T) {
 	defer s.Close()
 	for path, want := range map[string]string{
 		"/moved": "it redirects to " + s.URL + ", use that",
-		"/plain": "it answered 400 Bad Request: this is no kapi, or it wants https://",
-		"/other": "it answered 404 Not Found: this is no kapi",
+		"/plain": "it answered 400 Bad Request: this is not kapi, or it requires https://",
+		"/other": "it answered 404 Not Found: this is not kapi",
 	} {
 		c, err := client.New(s.URL+path, "x", client.Options{})
 		if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// A replacer answers the first report as no kapi does.
+// A replacer answers the first report as a server other than kapi would.
 type replacer struct{ done atomic.Bool }
 
 func (p *replacer) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -30,7 +30,7 @@ func (p *replacer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// An answer that is no action says nothing about the report: a runner that waits its turn goes on waiting.
+// If the answer to a report is not an action, a runner that waits for its turn keeps waiting.
 func TestReportAnsweredByAnother(t *testing.T) {
 	h := newHost(t)
 	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
@@ -47,7 +47,7 @@ func TestReportAnsweredByAnother(t *testing.T) {
 	}
 	defer c.Close()
 	_, _, err = c.Report(ctx, first.Action.ID, kapi.Report{Fence: first.Fence})
-	if !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "the answer is no action: ") {
+	if !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "the answer is not an action: ") {
 		t.Errorf("a report: %v", err)
 	}
 
@@ -77,7 +77,7 @@ func TestReportAnsweredByAnother(t *testing.T) {
 	helper.Wait()
 }
 
-// Beside an error there is nothing, not even the part of an answer that could be read.
+// With an error the zero value is returned, not the part of an answer that could be read.
 func TestNothingBesideAnError(t *testing.T) {
 	const half = `{"id":"x","status":3,"title":"t","seq":"many"}`
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

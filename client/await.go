@@ -11,12 +11,12 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// lookEvery is how often one that waits looks whether it is its turn, where the gateway doesn't say.
+// lookEvery is how often a waiting action asks whether it is its turn, if the gateway doesn't tell it.
 const lookEvery = time.Second
 
-// await waits until a queued action has its keys and is running; otherwise it leaves the queue, for
-// the reason that is returned. The answers to its reports say whether it has; the gateway only
-// makes it look sooner.
+// await waits until a queued action has its keys and is running. If it gives up, it leaves the queue and
+// returns the reason. The answers to its reports say whether it has its keys; the gateway only makes
+// it ask sooner.
 func (h *handle) await(ctx context.Context, spec kapi.Spec) error {
 	var over <-chan time.Time
 	if spec.Wait > 0 {
@@ -45,7 +45,7 @@ func (h *handle) await(ctx context.Context, spec kapi.Spec) error {
 		case <-over:
 			look.Stop()
 			switch began, err := h.begin(ctx); {
-			case began: // in the last moment
+			case began: // just in time
 				return nil
 			case err != nil && !errors.Is(err, kapi.ErrUnavailable):
 				return h.leaveQueue(err)
@@ -59,7 +59,7 @@ func (h *handle) await(ctx context.Context, spec kapi.Spec) error {
 	}
 }
 
-// begin reports that it is there, and, if it has its keys, that it begins.
+// begin sends a sign of life and, if the answer says that the action has its keys, reports that it begins.
 func (h *handle) begin(ctx context.Context) (began bool, err error) {
 	report := func(r kapi.Report) (wire.Reported, error) {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
@@ -73,7 +73,7 @@ func (h *handle) begin(ctx context.Context) (began bool, err error) {
 	answer, err := report(kapi.Report{Fence: h.queueFence()})
 	switch {
 	case errors.Is(err, kapi.ErrStaleFence) && h.granted != 0:
-		h.granted = 0 // they were taken back, and then given again
+		h.granted = 0 // the keys were taken back, and perhaps given again with a new fence
 		return false, nil
 	case errors.Is(err, kapi.ErrUnknown):
 		return false, kapi.ErrLost
@@ -81,7 +81,7 @@ func (h *handle) begin(ctx context.Context) (began bool, err error) {
 		return false, err
 	case answer.Cancel:
 		return false, &kapi.CancelledError{By: answer.CancelledBy}
-	case answer.Status == kapi.StatusRunning: // the answer to that was lost
+	case answer.Status == kapi.StatusRunning: // the answer to an earlier move was lost
 		h.started.Fence = h.queueFence()
 		return true, nil
 	case len(answer.Keys) == 0:
@@ -93,7 +93,7 @@ func (h *handle) begin(ctx context.Context) (began bool, err error) {
 	_, err = report(kapi.Report{Fence: h.granted, Status: &running})
 	switch {
 	case errors.Is(err, kapi.ErrWaiting), errors.Is(err, kapi.ErrStaleFence):
-		return false, nil // they were taken back
+		return false, nil // the keys were taken back
 	case err != nil:
 		return false, err
 	}
@@ -101,8 +101,8 @@ func (h *handle) begin(ctx context.Context) (began bool, err error) {
 	return true, nil
 }
 
-// queueFence is what an action that waits reports with: the fence that came with its keys, if it
-// was told one, else that of its start.
+// queueFence returns the fence for reports of a waiting action: the one that came with its keys, or
+// before that the one of its start.
 func (h *handle) queueFence() uint64 {
 	if h.granted != 0 {
 		return h.granted
@@ -110,7 +110,7 @@ func (h *handle) queueFence() uint64 {
 	return h.started.Fence
 }
 
-// leaveQueue withdraws the action, for a reason, which it returns.
+// leaveQueue withdraws the action from the queue, and returns the reason.
 func (h *handle) leaveQueue(reason error) error {
 	if errors.Is(reason, kapi.ErrLost) {
 		return reason
@@ -122,19 +122,19 @@ func (h *handle) leaveQueue(reason error) error {
 	if errors.Is(err, kapi.ErrStaleFence) && h.granted != 0 {
 		answer, err = h.client.report(ctx, h.ID(), kapi.Report{Fence: h.started.Fence, Status: &status, State: &state})
 	}
-	if err == nil && answer.Status == kapi.StatusFailed { // that it began was taken, and not answered
+	if err == nil && answer.Status == kapi.StatusFailed { // it had begun: the answer to that was lost
 		if _, err = h.client.Dismiss(ctx, h.ID(), ""); errors.Is(err, auth.ErrForbidden) {
 			return errors.Join(reason, leftFailed(h.ID(), err))
 		}
 	}
-	if err != nil && !errors.Is(err, kapi.ErrUnknown) { // the server does it when it has heard nothing for long
+	if err != nil && !errors.Is(err, kapi.ErrUnknown) { // the server will withdraw it for its silence
 		return errors.Join(reason, fmt.Errorf("take action %s from the queue: %w", h.ID(), err))
 	}
 	return reason
 }
 
-// refusal says what the action waits for, as the refusal of its start would have. Of an action that the
-// token may not know it has the id and the title, and takes it for the holder.
+// refusal returns the error that a start without Wait would have got, by what the action waits for. If the
+// token may not see the other action, only its id and title are known, and it is taken for the holder.
 func (h *handle) refusal(spec kapi.Spec) error {
 	w := h.waitsFor
 	if w == nil || w.Action == "" {

@@ -17,26 +17,25 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// Options of New. The zero value is right for most programs.
+// Options of New. The zero value suits most programs.
 type Options struct {
-	// HTTP sends the requests. Nil is a client of its own that gives up on a request after
-	// 15 s; it is used for the gateway's connections too. A redirect that would take the token to
-	// another host, or from https to http, is refused whatever its CheckRedirect says.
+	// HTTP sends the requests, and opens the gateway's connections. Nil is a client with a timeout of
+	// 15 s for a request. A redirect that would send the token to another host, or from https to http,
+	// is refused whatever its CheckRedirect says.
 	HTTP *http.Client
-	// EndTimeout is for how long Do tries to report the end of its operation. 0, the default, and
-	// negative are off.
+	// EndTimeout is how long Do tries to report the end of its operation. 0 and negative are no limit.
 	EndTimeout time.Duration
-	// Retrying is told, once a start, that Do's start was not answered as it should be, why, and for
-	// how long it is asked for again. It must not block. Nil: nobody is.
+	// Retrying, if set, is called when Do begins to repeat a start that failed, with the reason and with
+	// how long Do keeps trying. It is called at most once for each Do, and must not block.
 	Retrying func(err error, within time.Duration)
-	// Reporting is told when the server no longer takes the reports on an action that Do runs,
-	// and why; and, with nil, when it takes them again. It must not block. Nil: nobody is.
+	// Reporting, if set, is called with the reason when the server no longer accepts reports on an action
+	// that Do runs, and with nil when it accepts them again. It must not block.
 	Reporting func(id string, err error)
 }
 
 // A Client talks to one server. Its methods may be called concurrently.
 type Client struct {
-	base  string // with /v4
+	base  string // the server's address, with /v4
 	token string
 	http  *http.Client
 
@@ -50,13 +49,13 @@ type Client struct {
 const (
 	requestTimeout = 15 * time.Second
 	pingAfter      = 5 * time.Second
-	// maxAnswer bounds what a server may answer, in bytes.
+	// maxAnswer is the longest answer that is accepted, in bytes.
 	maxAnswer = 64 << 20
 )
 
 // New returns a client of the server at address, a URL like https://kapi.example or
-// http://127.0.0.1:4080/prefix; /v4 at its end, which is kapi's own, doesn't count. token is bare, or begins with Bearer or Bot; white space and a
-// byte order mark around it don't count. It asks the server nothing yet. The error is a
+// http://127.0.0.1:4080/prefix. A final /v4 may be left out. token is bare, or begins with Bearer or Bot;
+// white space and a byte order mark around it are ignored. New doesn't contact the server. Its error is a
 // *kapi.InvalidError.
 func New(address, token string, o Options) (*Client, error) {
 	base, err := baseOf(address)
@@ -65,7 +64,7 @@ func New(address, token string, o Options) (*Client, error) {
 	}
 	if o.HTTP == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
-		// Without this a dead connection of HTTP/2 is only given up after many minutes.
+		// Without this, a dead HTTP/2 connection is given up only after many minutes.
 		transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter}
 		o.HTTP = &http.Client{Transport: transport, Timeout: requestTimeout}
 	}
@@ -87,8 +86,7 @@ func New(address, token string, o Options) (*Client, error) {
 	return c, nil
 }
 
-// baseOf returns the URL of the routes. The error has nothing of an address that can't be read, which
-// may hold a password anywhere.
+// baseOf returns the URL of the routes. The error doesn't quote the address, which may contain a password.
 func baseOf(address string) (string, error) {
 	wrong := func(reason string) (string, error) {
 		return "", &kapi.InvalidError{Field: "server", Reason: reason}
@@ -101,19 +99,19 @@ func baseOf(address string) (string, error) {
 	case err != nil:
 		return wrong("is not a URL like https://HOST or http://HOST:PORT")
 	case u.Scheme != "http" && u.Scheme != "https":
-		return wrong("must begin with http:// or https://; the gateway is found from there")
+		return wrong("must begin with http:// or https://; the server says where its gateway is")
 	case u.Host == "":
 		return wrong("has no host: it must be a URL like https://HOST")
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil || strings.ContainsRune(address, '@'):
-		return wrong("must have nothing behind its path, and no user")
+		return wrong("must have no user, and nothing after its path")
 	}
 	const version = "/v4"
 	return strings.TrimSuffix(strings.TrimSuffix(u.String(), "/"), version) + version, nil
 }
 
-// credentials makes an Authorization header of a token. What files and variables add at its ends
-// is taken off: line ends (of Windows too), spaces, a byte order mark. What can't be a part of one
-// is refused, without a word of the token itself.
+// credentials makes an Authorization header from a token. It removes the padding that files and variables
+// add: line ends (including those of Windows), spaces, a byte order mark. Characters that no token has
+// are refused, with an error that doesn't quote the token.
 func credentials(token string) (header string, err error) {
 	kind, secret := scheme.Cut(strings.Join(strings.FieldsFunc(token, wellformed.IsPadding), " ") + " ")
 	words := strings.Fields(secret)
@@ -121,7 +119,7 @@ func credentials(token string) (header string, err error) {
 	case kind == "":
 		kind = scheme.Bearer
 	case len(words) == 0:
-		return "", &kapi.InvalidError{Field: "token", Reason: "is missing behind " + kind}
+		return "", &kapi.InvalidError{Field: "token", Reason: "is missing after " + kind}
 	}
 	switch {
 	case len(words) == 0:
@@ -136,8 +134,8 @@ func credentials(token string) (header string, err error) {
 	return kind + " " + words[0], nil
 }
 
-// Close lets go of idle connections. What Do has still to report is given up; its operation
-// goes on, but nobody hears of it.
+// Close closes idle connections. A running Do stops reporting: its operation continues, but the server
+// learns nothing more of it.
 func (c *Client) Close() error {
 	c.close()
 	c.http.CloseIdleConnections()
@@ -156,9 +154,9 @@ func (c *Client) Get(ctx context.Context, id string) (kapi.Action, error) {
 
 func actionPath(id string) string { return "/kapi/actions/" + url.PathEscape(id) }
 
-// Dismiss ends a failed action and frees its keys. It returns the action as it ended, with the Seq
-// and UpdatedAt of before: the server's answer has no body. The error is kapi.ErrUnknown or
-// kapi.ErrNotFailed. by is not used: the server knows who asks.
+// Dismiss ends a failed action and frees its keys. It returns the ended action, but with the Seq and
+// UpdatedAt from before, because the server's answer has no body. The error may be kapi.ErrUnknown or
+// kapi.ErrNotFailed. The last parameter is ignored, since the server knows who sent the request.
 func (c *Client) Dismiss(ctx context.Context, id, _ string) (kapi.Action, error) {
 	a, err := c.Get(ctx, id)
 	if err != nil {
@@ -171,18 +169,18 @@ func (c *Client) Dismiss(ctx context.Context, id, _ string) (kapi.Action, error)
 	return a, nil
 }
 
-// Cancel asks the runner of an action to stop. The error is kapi.ErrUnknown or a
-// *kapi.NotCancellableError. by is not used: the server knows who asks.
+// Cancel asks the runner of an action to stop. The error may be kapi.ErrUnknown or a
+// *kapi.NotCancellableError. The last parameter is ignored, since the server knows who sent the request.
 func (c *Client) Cancel(ctx context.Context, id, _ string) (kapi.Action, error) {
 	return ask[kapi.Action](ctx, c, http.MethodPost, actionPath(id)+"/cancel", nil, nil)
 }
 
-// GiveUp fails an impacted action at once, as not proven dead. The error is as of Cancel.
+// GiveUp fails an impacted action at once, as not proven dead. Its errors are those of Cancel.
 func (c *Client) GiveUp(ctx context.Context, id, _ string) (kapi.Action, error) {
 	return ask[kapi.Action](ctx, c, http.MethodPost, actionPath(id)+"/cancel", nil, wire.Cancel{GiveUp: true})
 }
 
-// ask sends a request and returns the answer; beside an error, the zero T.
+// ask sends a request and returns the answer. With an error it returns the zero T.
 func ask[T any](ctx context.Context, c *Client, method, path string, header http.Header, body any) (T, error) {
 	var answer, none T
 	if err := c.call(ctx, method, path, header, body, &answer); err != nil {
@@ -191,7 +189,7 @@ func ask[T any](ctx context.Context, c *Client, method, path string, header http
 	return answer, nil
 }
 
-// call sends a request and reads the answer into answer, if there is to be one.
+// call sends a request and reads the answer into answer, unless that is nil.
 func (c *Client) call(ctx context.Context, method, path string, header http.Header, body, answer any) error {
 	var reader io.Reader
 	if body != nil {
@@ -224,7 +222,7 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
-	case resp.Request.Method != method: // a redirect of what is no GET is followed as one
+	case resp.Request.Method != method: // net/http follows some redirects of other methods with GET
 		to := resp.Request.URL
 		return fmt.Errorf("server %s: it redirects to %s://%s, use that", c.base, to.Scheme, to.Host)
 	case err != nil:
@@ -236,11 +234,11 @@ func (c *Client) call(ctx context.Context, method, path string, header http.Head
 	case answer == nil:
 		return nil
 	}
-	if flaw := wellformed.JSON(data); flaw != "" { // what it tells of may be another's
+	if flaw := wellformed.JSON(data); flaw != "" { // altered ids and keys could be those of another action
 		return unavailable("server %s: the answer %s", c.base, flaw)
 	}
 	if err := json.Unmarshal(data, answer); err != nil {
-		return fmt.Errorf("server %s: this is no kapi: %w", c.base, err)
+		return fmt.Errorf("server %s: this is not kapi: %w", c.base, err)
 	}
 	return nil
 }

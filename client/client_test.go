@@ -153,7 +153,7 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
-// JSON would make one key of two, so what is no UTF-8 is not sent.
+// Invalid UTF-8 is not sent, because JSON could make two keys the same.
 func TestStartRefusesWhatIsNoUnicode(t *testing.T) {
 	h := newHost(t)
 	c := h.client("admin")
@@ -177,8 +177,8 @@ func TestStartRefusesWhatIsNoUnicode(t *testing.T) {
 	}
 }
 
-// What files and variables add to a token is not sent, and what can't be a part of one is refused,
-// without showing it.
+// Padding that files and variables add to a token is not sent. Characters that no token has are refused,
+// without quoting the token.
 func TestTokens(t *testing.T) {
 	sent := ""
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -197,7 +197,7 @@ func TestTokens(t *testing.T) {
 		{"Bearer a.b.c", "Bearer a.b.c", ""},
 		{"bearer  a.b.c\r\n", "bearer a.b.c", ""},
 		{"Bot\ta.b.c\n", "Bot a.b.c", ""},
-		{"bearer", "", "is missing behind bearer"},
+		{"bearer", "", "is missing after bearer"},
 		{"", "", ""},
 		{" \r\n", "", ""},
 		{"se cret", "", "has a space or a line end in it"},
@@ -227,7 +227,7 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// What a server tells of keys and ids counts as it is, or not at all.
+// An answer whose keys or ids would be altered is refused.
 func TestAnswersThatAreNoUnicode(t *testing.T) {
 	for _, key := range []string{"caf\xe9", `caf\ud800`} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -274,7 +274,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// A watch goes on over a restart of the server, without a gap.
+// A watch continues after a restart of the server, without a gap.
 func TestWatchOverRestart(t *testing.T) {
 	h := newHost(t)
 	c := h.client("admin")

@@ -22,11 +22,11 @@ import (
 const (
 	// greetWithin bounds the steps of a new connection.
 	greetWithin = 15 * time.Second
-	// maxMessage is above what an action at its limits takes.
+	// maxMessage is more than the longest possible action takes, in bytes.
 	maxMessage = 1 << 20
 )
 
-// A connection is one to the gateway, which has greeted.
+// A connection is a connection to the gateway on which the client has identified or resumed.
 type connection struct {
 	*websocket.Conn
 	ctx    context.Context
@@ -34,12 +34,12 @@ type connection struct {
 	beats  sync.WaitGroup
 	once   sync.Once
 
-	// unanswered counts heartbeats, and busy says that nobody looks for answers now.
+	// unanswered counts heartbeats without an answer. busy says that answers are not being read now.
 	unanswered atomic.Int32
 	busy       atomic.Bool
 }
 
-// connect opens a connection, identifies or resumes on it, and keeps its heart beating.
+// connect opens a connection, identifies or resumes on it, and starts its heartbeats.
 func (w *Watch) connect(ctx context.Context) (_ *connection, err error) {
 	gateway, err := ask[wire.Gateway](ctx, w.client, http.MethodGet, "/gateway", nil, nil)
 	if err != nil {
@@ -48,8 +48,8 @@ func (w *Watch) connect(ctx context.Context) (_ *connection, err error) {
 	greet, cancel := context.WithTimeout(ctx, greetWithin)
 	defer cancel()
 	dialer := *w.client.http
-	dialer.Timeout = 0                              // it would be one for the whole connection
-	if strings.HasPrefix(w.client.base, "https:") { // a proxy that the server doesn't trust hides that
+	dialer.Timeout = 0                              // it would limit the whole connection
+	if strings.HasPrefix(w.client.base, "https:") { // the server doesn't know of TLS at a proxy it doesn't trust
 		gateway.URL = wss(gateway.URL)
 	}
 	conn, _, err := websocket.Dial(greet, gateway.URL+"?v=4&encoding=json", &websocket.DialOptions{HTTPClient: &dialer})
@@ -123,7 +123,8 @@ func (c *connection) read() (m wire.Frame, err error) {
 	return m, nil
 }
 
-// wss never lets a token that came over TLS go on without: what is dialled is a URL of ws and http alike.
+// wss makes sure that the token, which is sent to an https server, is sent to its gateway over TLS, too. URLs
+// with http are handled as well, because websocket.Dial accepts them.
 func wss(url string) string {
 	scheme, rest, ok := strings.Cut(url, "://")
 	switch strings.ToLower(scheme) {
@@ -135,8 +136,8 @@ func wss(url string) string {
 	return url
 }
 
-// beat sends heartbeats until the connection ends. One that was not answered until the next
-// is due ends it: whatever lies between may have gone silent without a word.
+// beat sends heartbeats until the connection ends. If one was not answered when the next is due, beat
+// closes the connection, which may have been lost silently.
 func (c *connection) beat(interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -164,7 +165,7 @@ func (c *connection) end() {
 	c.beats.Wait()
 }
 
-// lost says what the end of a connection means.
+// lost returns the error for the end of a connection.
 func lost(err error) error {
 	if err == nil {
 		return nil

@@ -12,13 +12,13 @@ import (
 	"github.com/kettubot/kapi/internal/fault"
 )
 
-// Do starts an action, runs its operation here, reports on it, and returns when the server has
-// taken its end. The error is the start's, or the operation's, or says that the end could not be
-// recorded. When ctx ends, the operation is asked to stop, and waited for.
+// Do starts an action, runs its operation in this process, reports on it, and returns when the server
+// has recorded its end. The error is the start's, or the operation's, or says that the end could not be
+// recorded. When ctx ends, Do asks the operation to stop and waits for it.
 //
-// A server that can't be reached keeps an operation from being started, but not from going
-// on: what is to be said is kept and said again until the server takes it (see
-// Options.Reporting). The end is tried for Options.EndTimeout, or until the client is closed.
+// If the server can't be reached, no operation is started, but a running one continues: its reports
+// are repeated until the server accepts them (see Options.Reporting). The report of its end is repeated
+// for Options.EndTimeout, or until the client is closed.
 func (c *Client) Do(ctx context.Context, spec kapi.Spec, op kapi.Operation) error {
 	r, err := c.startOnce(ctx, spec)
 	if err != nil {
@@ -51,7 +51,7 @@ func (c *Client) Do(ctx context.Context, spec kapi.Spec, op kapi.Operation) erro
 	return errors.Join(err, h.finish(running, err))
 }
 
-// call runs the operation. A panic is an error like others.
+// call runs the operation, and turns a panic into an error.
 func call(ctx context.Context, h *handle, op kapi.Operation) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -61,7 +61,7 @@ func call(ctx context.Context, h *handle, op kapi.Operation) (err error) {
 	return op(ctx, h)
 }
 
-// finish reports the end, again and again while the server doesn't take it.
+// finish reports the end, repeatedly until the server accepts it.
 func (h *handle) finish(ctx context.Context, err error) error {
 	final, reset := h.collect()
 	final.status = kapi.StatusCompleted
@@ -96,7 +96,7 @@ func (h *handle) finish(ctx context.Context, err error) error {
 	}
 }
 
-// worthRepeating tells what may pass from what the server has decided.
+// worthRepeating reports whether err may be temporary: it is not a decision of the server.
 func worthRepeating(err error) bool {
 	for _, decided := range []error{
 		kapi.ErrUnknown, kapi.ErrStaleFence, kapi.ErrGivenUp,

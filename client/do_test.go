@@ -145,7 +145,7 @@ func TestDoSaysWhereAndHow(t *testing.T) {
 	}
 }
 
-// One that was cancelled, and says no more, leaves it on record who asked.
+// If a cancelled operation gives no reason, the state says who cancelled it.
 func TestDoCancelledSaysByWhom(t *testing.T) {
 	h := newHost(t)
 	var id string
@@ -163,7 +163,7 @@ func TestDoCancelledSaysByWhom(t *testing.T) {
 	h.awaitAction(id, func(a kapi.Action) bool { return a.Status == kapi.StatusFailed && a.State == "cancelled by ada" })
 }
 
-// Whatever ends the right to go on, ends the operation's context, and says why.
+// Whatever means that the work must stop ends the operation's context, with the cause.
 func TestDoContextEnds(t *testing.T) {
 	h := newHost(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -208,7 +208,7 @@ func TestDoContextEnds(t *testing.T) {
 	}
 }
 
-// While the server is away an operation goes on, and then all that it said is there.
+// An operation continues while the server is away, and everything that it reported is there afterwards.
 func TestDoOverOutage(t *testing.T) {
 	h := newHost(t)
 	reporting := make(chan error, 8)
@@ -237,7 +237,7 @@ func TestDoOverOutage(t *testing.T) {
 	}
 }
 
-// A connection that is lost before the start was sent over it says nothing about the server.
+// A connection that is lost before the start was sent is no reason to give up on the server.
 func TestDoOverBadNetwork(t *testing.T) {
 	h := newHost(t)
 	lossy := &lossyTransport{losses: 2}
@@ -271,7 +271,7 @@ func (l *lossyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, errors.New("connection lost")
 }
 
-// Who waits its turn has it when the key is free, with a new fence.
+// A waiting action gets its turn when the key is free, with a new fence.
 func TestDoWaits(t *testing.T) {
 	h := newHost(t)
 	c := h.client("admin")

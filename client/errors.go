@@ -15,8 +15,8 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// An unavailableError is what keeps a request from its answer. It is a kapi.ErrUnavailable,
-// without its words: those are about a store.
+// An unavailableError says why a request got no answer. It is a kapi.ErrUnavailable, but without
+// its text, which is about a store.
 type unavailableError struct{ error }
 
 func (e *unavailableError) Is(target error) bool { return target == kapi.ErrUnavailable }
@@ -26,18 +26,18 @@ func unavailable(format string, args ...any) error {
 	return &unavailableError{fmt.Errorf(format, args...)}
 }
 
-// A limitedError is the refusal of a client that asks too often. It is a kapi.ErrUnavailable, as the
-// request may be repeated, but a definite one: the server did nothing.
+// A limitedError says that a request was above the rate limit. It is a kapi.ErrUnavailable, as the request
+// may be repeated, but it is certain that the server did nothing.
 type limitedError struct {
 	unavailableError
-	after time.Duration // until it may be repeated
+	after time.Duration // how long to wait before repeating it
 }
 
-// limited takes the time to wait from kapi's body, or from the header that other servers send.
+// limited takes the time to wait from kapi's body, or from the header that proxies send.
 func (c *Client) limited(resp *http.Response, body *wire.Answer) error {
 	after := body.RetryAfter
 	if after <= 0 {
-		after, _ = strconv.ParseFloat(resp.Header.Get("Retry-After"), 64) // a date is left to our own pauses
+		after, _ = strconv.ParseFloat(resp.Header.Get("Retry-After"), 64) // a date is ignored: the client's own pauses apply
 	}
 	after = min(max(after, 0), 3600)
 	return &limitedError{
@@ -46,7 +46,7 @@ func (c *Client) limited(resp *http.Response, body *wire.Answer) error {
 	}
 }
 
-// unwrapURL takes off what net/http puts around an error: the address is told already.
+// unwrapURL removes what net/http wraps around an error, because the message has the address already.
 func unwrapURL(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -55,10 +55,10 @@ func unwrapURL(err error) error {
 	return err
 }
 
-// refusal turns an answer into the error that a peer would give.
+// refusal turns an answer into the error that a peer would return.
 func (c *Client) refusal(resp *http.Response, data []byte) error {
 	var body wire.Answer
-	_ = json.Unmarshal(data, &body) // an answer that isn't kapi's says nothing
+	_ = json.Unmarshal(data, &body) // stays empty if the answer isn't kapi's
 	if err := body.Err(); err != nil {
 		return err
 	}
@@ -70,11 +70,11 @@ func (c *Client) refusal(resp *http.Response, data []byte) error {
 	case resp.StatusCode >= 500:
 		return unavailable("server %s: it answered %s", c.base, resp.Status)
 	case resp.StatusCode == http.StatusNotFound && body.Message != "":
-		return fmt.Errorf("server %s: it has no such route: is there more in its URL than its address, and the prefix that kapi is mounted under?", c.base)
+		return fmt.Errorf("server %s: it has no such route: its URL must be only the address, and the prefix that kapi is mounted under", c.base)
 	case body.Message != "":
 		return errors.New(body.Message)
 	case resp.StatusCode == http.StatusBadRequest && strings.HasPrefix(c.base, "http://"):
-		return fmt.Errorf("server %s: it answered %s: this is no kapi, or it wants https://", c.base, resp.Status)
+		return fmt.Errorf("server %s: it answered %s: this is not kapi, or it requires https://", c.base, resp.Status)
 	}
-	return fmt.Errorf("server %s: it answered %s: this is no kapi", c.base, resp.Status)
+	return fmt.Errorf("server %s: it answered %s: this is not kapi", c.base, resp.Status)
 }

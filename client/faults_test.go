@@ -97,7 +97,7 @@ func TestWatchNeverGoesBack(t *testing.T) {
 	}
 }
 
-// A link that swallows everything is left, and another one tried.
+// A connection on which nothing comes back is closed, and a new one opened.
 func TestSilentLink(t *testing.T) {
 	again := make(chan struct{})
 	f := newFake(t, "[]", func(n int, conn *websocket.Conn) {
@@ -125,7 +125,7 @@ func TestSilentLink(t *testing.T) {
 	}
 }
 
-// A server that takes connections and ends them at once is asked less and less often.
+// A server that accepts connections and closes them at once is tried less and less often.
 func TestBackoffWhileResumesFail(t *testing.T) {
 	f := newFake(t, "[]", func(n int, conn *websocket.Conn) {
 		if n == 1 {
@@ -140,7 +140,7 @@ func TestBackoffWhileResumesFail(t *testing.T) {
 	}
 }
 
-// A cutter ends a context in the moment in which a start was answered.
+// A cutter ends a context at the moment when a start was answered.
 type cutter struct {
 	cancel context.CancelFunc
 	once   sync.Once
@@ -167,7 +167,7 @@ func (c *cutter) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// What was started is run, or else taken back: never both.
+// An action that was started is either run or withdrawn, never both.
 func TestCancelledAsItWasStarted(t *testing.T) {
 	h := newHost(t)
 	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
@@ -191,7 +191,7 @@ func TestCancelledAsItWasStarted(t *testing.T) {
 	}
 }
 
-// A server that is gone at the end is told of as one that is gone meanwhile.
+// A server that is away at the end is reported like one that is away before.
 func TestReportingOfTheEnd(t *testing.T) {
 	h := newHost(t)
 	reporting := make(chan error, 10)
@@ -239,7 +239,7 @@ func (f *forgetter) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// An answer that is lost when it is an action's turn must not leave it behind.
+// If the answer is lost when it is an action's turn, the action must not be left behind.
 func TestLostAnswerToBeginning(t *testing.T) {
 	h := newHost(t)
 	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()

@@ -10,38 +10,38 @@ import (
 
 // A handle is the Handle of an operation whose action is on the server.
 //
-// Every report says all that there is to say. So one that was lost, or arrives late, is made
-// up for by the next.
+// Every report has the whole current state of the operation. So the next report makes up for one that was
+// lost or arrived late.
 type handle struct {
 	client   *Client
 	started  kapi.Remote
 	cancel   context.CancelCauseFunc
-	wake     chan struct{}  // something is new; holds one
-	link     link           // of the one goroutine that reports
-	granted  uint64         // the fence that came with the keys that it waited for; of that goroutine, too
-	waitsFor *kapi.WaitsFor // what the last answer said while it waited; of that goroutine, too
+	wake     chan struct{}  // signals that there is something to report; buffer of one
+	link     link           // used by the reporting goroutine only, like the next two
+	granted  uint64         // the fence that came with the keys that the action waited for
+	waitsFor *kapi.WaitsFor // from the last answer while the action waited
 
 	mu   sync.Mutex
 	says saying
-	// unreset is the number of the last reset that the server has taken.
+	// unreset is the number of the last reset that the server has accepted.
 	unreset uint64
-	sealed  bool // nothing more is taken
+	sealed  bool // later calls do nothing
 	waiting []waiting
-	// While the state is the reason of Impacted, before is the state that it replaced.
+	// While the state is the reason that Impacted gave, before is the state that it replaced.
 	reason, before *string
 }
 
-// A saying is all that a runner says of its action.
+// A saying has everything that a runner reports on its action.
 type saying struct {
-	version  uint64      // grows with each thing that is said
-	status   kapi.Status // 0: as it was born
+	version  uint64      // grows with each change
+	status   kapi.Status // 0: no move to report
 	resets   uint64      // how often the progress was made unknown
 	progress *float64
 	state    *string
 	exitCode *int
 }
 
-// A waiting waits until a version was sent.
+// A waiting is a caller that waits until a version was sent.
 type waiting struct {
 	version uint64
 	done    chan error
@@ -93,8 +93,8 @@ func (h *handle) SetState(state string) {
 	})
 }
 
-// SetExitCode has nothing sent: it goes with the end. What the server would refuse is left out, as the end
-// matters more.
+// SetExitCode sends nothing: the code goes with the end. A code that the server would refuse is left out,
+// because it must not keep the end from being reported.
 func (h *handle) SetExitCode(code int) {
 	if code < 0 || int64(code) > math.MaxUint32 {
 		return
@@ -104,7 +104,7 @@ func (h *handle) SetExitCode(code int) {
 	h.says.exitCode = &code
 }
 
-// Impacted returns when the server was asked to note it; what it has not noted yet it is asked again.
+// Impacted returns once a report was tried. If that failed, later reports repeat it.
 func (h *handle) Impacted(reason string) error {
 	return h.move(func(s *saying) {
 		if s.state != h.reason || s.state == nil {
@@ -127,7 +127,7 @@ func (h *handle) Recovered() error {
 	})
 }
 
-// say changes what is said, and has it sent if it is new.
+// say changes what is to be reported, and triggers a report if change returns true.
 func (h *handle) say(change func(*saying) bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -152,7 +152,7 @@ func (h *handle) move(change func(*saying)) error {
 	return <-done
 }
 
-// kick has a report sent soon.
+// kick triggers a report.
 func (h *handle) kick() {
 	select {
 	case h.wake <- struct{}{}:
@@ -160,14 +160,14 @@ func (h *handle) kick() {
 	}
 }
 
-// collect returns what is to be sent, and whether a reset goes before it.
+// collect returns what is to be reported, and whether the progress must be reset first.
 func (h *handle) collect() (s saying, reset bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.says, h.says.resets != h.unreset
 }
 
-// sent notes what became of a report.
+// sent notes the result of a report.
 func (h *handle) sent(s saying, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -177,7 +177,7 @@ func (h *handle) sent(s saying, err error) {
 	h.waiting = answer(h.waiting, s.version, err)
 }
 
-// close has nothing more said.
+// close ends reporting: later calls of the Handle do nothing.
 func (h *handle) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -185,7 +185,8 @@ func (h *handle) close() {
 	h.waiting = answer(h.waiting, h.says.version, kapi.ErrUnknown)
 }
 
-// matters tells an update of the action that the operation should hear of at once.
+// matters reports whether an update of the action should trigger a report at once, since the answer has news
+// for the operation.
 func (h *handle) matters(a kapi.Action) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -194,7 +195,7 @@ func (h *handle) matters(a kapi.Action) bool {
 	return granted || a.CancelRequestedAt != 0 || !a.Status.Active() || overlaid
 }
 
-// answer tells those who wait for a version up to this one, and returns the others.
+// answer sends err to the callers that wait for a version up to this one, and returns the others.
 func answer(all []waiting, version uint64, err error) (left []waiting) {
 	for _, w := range all {
 		if w.version <= version {

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-const mostRedirects = 10 // as net/http has it
+const mostRedirects = 10 // as in net/http
 
-// careful returns a client as http is, which follows no redirect that would take the token elsewhere: to
-// another host, or from https to where it can be read on the way. net/http itself keeps the Authorization
-// of a host and its subdomains, on any port and over http; and a gateway is sent the token in a message.
+// careful returns a copy of o that follows no redirect which would send the token to another host, or from
+// https to http. net/http itself keeps the Authorization header for a host and its subdomains, on any port
+// and over http; and a gateway gets the token in a message.
 func careful(o *http.Client) *http.Client {
 	c, before := *o, o.CheckRedirect
 	c.CheckRedirect = func(req *http.Request, via []*http.Request) error {

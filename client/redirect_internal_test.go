@@ -12,8 +12,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// TestRedirectsTakeNoTokenAway: Go's client would follow each of these, to the same host on another port
-// with the token.
+// TestRedirectsTakeNoTokenAway: net/http's client would follow all of these, to the same host on another port
+// even with the token.
 func TestRedirectsTakeNoTokenAway(t *testing.T) {
 	var asked atomic.Int32
 	thief := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

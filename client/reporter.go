@@ -9,21 +9,22 @@ import (
 	"github.com/kettubot/kapi/internal/backoff"
 )
 
-// What goes between a Handle and the server, as long as the operation goes on.
+// How a Handle reports to the server while its operation runs.
 
 const (
-	// flushEvery bounds how often an action is reported on.
+	// flushEvery is the shortest time between two reports on an action.
 	flushEvery = 100 * time.Millisecond
-	// longestPause is between two tries to report: short, as the lease is running out.
+	// longestPause is the longest pause before a report is repeated. It is short because the lease is
+	// running out.
 	longestPause = 2 * time.Second
-	// sayLostAfter is how long reports may fail before anybody is told.
+	// sayLostAfter is how long reports may fail before Options.Reporting is called.
 	sayLostAfter = time.Second
-	// listenAfter is how long an operation goes on before it gets a connection of its own:
-	// most are over by then.
+	// listenAfter is how long an operation runs before it gets its own gateway connection. Most have
+	// ended by then.
 	listenAfter = time.Second
 )
 
-// report tells the server what is new, and renews the lease, until ctx ends.
+// report reports what is new, and renews the lease, until ctx ends.
 func (h *handle) report(ctx context.Context) {
 	renew := time.NewTimer(h.renewEvery())
 	defer renew.Stop()
@@ -54,7 +55,7 @@ func (h *handle) report(ctx context.Context) {
 	}
 }
 
-// renewEvery leaves time for two more reports before the lease runs out.
+// renewEvery returns a third of the lease, which leaves time for two more reports before it runs out.
 func (h *handle) renewEvery() time.Duration {
 	return max(time.Duration(h.started.LeaseMS)*time.Millisecond/3, flushEvery)
 }
@@ -81,7 +82,8 @@ func (h *handle) attempt(ctx context.Context, s saying, reset bool) (kapi.Action
 	return a, err
 }
 
-// heed does what follows from an answer. What it returns is a reason to try again.
+// heed cancels the operation if an error says that its action is lost or given up. It returns only errors
+// that are a reason to try again.
 func (h *handle) heed(err error) error {
 	var move *kapi.MoveError
 	switch {
@@ -95,8 +97,8 @@ func (h *handle) heed(err error) error {
 	return err
 }
 
-// listen has the operation reported on at once when the gateway tells of something that it
-// should hear of. It is there for speed: what it misses is told with the next report.
+// listen watches the gateway, and triggers a report when the operation should learn of an update. It only
+// makes that faster: the answer to the next report has whatever it misses.
 func (h *handle) listen(ctx context.Context) {
 	select {
 	case <-time.After(listenAfter):
@@ -105,7 +107,7 @@ func (h *handle) listen(ctx context.Context) {
 	}
 	for {
 		w, err := h.client.watch(ctx, func(*Watch) error {
-			h.kick() // it may have been asked to stop already
+			h.kick() // the action may have been asked to stop before the watch began
 			return nil
 		})
 		if err == nil {
@@ -138,10 +140,10 @@ func (h *handle) listenTo(ctx context.Context, w *Watch) error {
 	}
 }
 
-// A link is whether reports are taken.
+// A link notes whether the server accepts reports.
 type link struct {
 	notify func(error)
-	since  time.Time // zero while they are
+	since  time.Time // when reports began to fail; zero while they are accepted
 	pauses backoff.Backoff
 	said   bool
 }
@@ -153,7 +155,7 @@ func (l *link) up() {
 	*l = link{notify: l.notify}
 }
 
-// down returns how long to wait before the next try.
+// down notes a failed report, and returns how long to wait before the next try.
 func (l *link) down(err error) time.Duration {
 	if l.since.IsZero() {
 		l.since, l.pauses = time.Now(), backoff.New(flushEvery, longestPause)

@@ -19,25 +19,25 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// Start starts an action whose work this program does, and reports on. With an idempotency key, a
-// start that is repeated starts once; "" is none. Of an action that waits its turn (Spec.Wait) the
-// caller has to report that it begins when it has its keys. Spec.LeaveRunning means nothing here.
+// Start starts an action whose work this program does and reports on. With an idempotency key, a repeated
+// start starts the action only once; "" is no key. If the action waits for its turn (Spec.Wait), the
+// caller must report that it begins once it has its keys. Spec.LeaveRunning is ignored.
 //
-// The error may be a *kapi.HeldError or a *kapi.InvalidError, or, of Spec.DismissFailed with a token that
-// may not dismiss, wrap auth.ErrForbidden. One that wraps kapi.ErrUnavailable may
-// mean that the action was started and the answer lost (not if it says 429): an idempotency key makes
-// it safe to ask again.
+// The error may be a *kapi.HeldError or a *kapi.InvalidError. It wraps auth.ErrForbidden if
+// Spec.DismissFailed is set and the token may not dismiss. If it wraps kapi.ErrUnavailable, the action
+// may have been started and the answer lost, except above the rate limit (429). With an idempotency key
+// the start can be repeated safely.
 func (c *Client) Start(ctx context.Context, spec kapi.Spec, idempotencyKey string) (kapi.Remote, error) {
 	return c.start(ctx, start{spec, idempotencyKey})
 }
 
-// A start is what is asked of the server.
+// A start is a request for an action.
 type start struct {
 	kapi.Spec
 	idempotencyKey string
 }
 
-// check refuses what package encoding/json would alter on the way.
+// check refuses invalid UTF-8, which package encoding/json would alter.
 func (s *start) check() error {
 	texts := [][2]string{{"title", s.Title}, {"description", s.Description}, {"host", s.Host}, {"idempotency key", s.idempotencyKey}}
 	for _, key := range s.Keys {
@@ -64,7 +64,7 @@ func (c *Client) start(ctx context.Context, s start) (kapi.Remote, error) {
 	return ask[kapi.Remote](ctx, c, http.MethodPost, "/kapi/actions", header, body)
 }
 
-// thisHost is "" if the machine's name is none that a server takes.
+// thisHost returns the machine's name, or "" if a server would refuse it.
 func thisHost() string {
 	name, err := os.Hostname()
 	if err != nil {
@@ -76,17 +76,18 @@ func thisHost() string {
 	return name
 }
 
-var errMaybeStarted = errors.New("it is not known whether the action was started: if it is on the list, dismiss it when it has failed")
+var errMaybeStarted = errors.New("it is not known whether the action was started: if it is listed, dismiss it once it has failed")
 
-// withdraw takes a start back whose answer was not waited for. With its idempotency key there is only one:
-// it was done, or is done now, so that it dismisses nothing and frees its keys when it fails.
+// withdraw undoes a start whose answer did not come. It repeats the start with the same idempotency key, to
+// learn the action's id, and then fails and dismisses the action. In case the start happens only now, it
+// dismisses nothing and frees its keys on failure.
 func (c *Client) withdraw(s start) error {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	anew := s
 	anew.DismissFailed, anew.ReleaseOnFailure = false, true
 	r, err := c.start(ctx, anew)
-	if errors.Is(err, kapi.ErrOtherRequest) { // it was done as it was asked for
+	if errors.Is(err, kapi.ErrOtherRequest) { // the original start was done
 		r, err = c.start(ctx, s)
 	}
 	if err == nil {
@@ -105,29 +106,29 @@ func (c *Client) withdraw(s start) error {
 	return nil
 }
 
-// leftFailed tells of an action that came to nothing, of a runner whose token may not dismiss.
+// leftFailed returns the error for an action that never began, if the token may not dismiss it.
 func leftFailed(id string, err error) error {
 	return fmt.Errorf("action %s never began and is left failed; an admin must dismiss it: %w", id, err)
 }
 
 const (
-	// startWithin is how long a start is asked for again whose outcome is unknown.
+	// startWithin is how long a start whose outcome is unknown is repeated.
 	startWithin = 20 * time.Second
 	askTimeout  = 5 * time.Second
 )
 
-// startOnce is start for Do, with an idempotency key of its own: it does not leave an action behind
-// whose start was done, but not answered, if that can be helped.
+// startOnce is start for Do. It repeats a failed start with the same idempotency key, and if ctx ends, it
+// tries to withdraw an action that may have been started.
 func (c *Client) startOnce(ctx context.Context, spec kapi.Spec) (r kapi.Remote, err error) {
 	s := start{spec, rand.Text()}
-	// A server that was reached is worth asking again, and may have done what left this machine.
+	// Only a server that was reached is asked again. It may have done a request that left this machine.
 	var reached, left atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn:      func(httptrace.GotConnInfo) { reached.Store(true) },
 		WroteHeaders: func() { left.Store(true) },
 	})
 	warned := false
-	maybe := false // an earlier try may have started it
+	maybe := false // an earlier try may have started the action
 	deadline := time.Now().Add(startWithin)
 	for pauses := backoff.New(firstPause, lastPause); ; {
 		left.Store(false)
@@ -160,7 +161,7 @@ func (c *Client) startOnce(ctx context.Context, spec kapi.Spec) (r kapi.Remote, 
 	}
 }
 
-// tryStart is start, within askTimeout.
+// tryStart is start with a timeout of askTimeout.
 func (c *Client) tryStart(ctx context.Context, s start) (r kapi.Remote, err error) {
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -171,8 +172,8 @@ func (c *Client) tryStart(ctx context.Context, s start) (r kapi.Remote, err erro
 	return r, err
 }
 
-// inDoubt adds to err that an earlier try may have started the action. A held key rules that out: the
-// server would have repeated its answer.
+// inDoubt adds to err that an earlier try may have started the action, unless err is that a key is held:
+// then no try did, because the server would have repeated its answer.
 func inDoubt(err error, maybe bool) error {
 	var held *kapi.HeldError
 	if !maybe || errors.As(err, &held) {

@@ -63,7 +63,7 @@ func (h *host) fail(title string, keys ...string) {
 	})
 }
 
-// A hangUp ends a context while the first start is on its way, before or after the server takes it.
+// A hangUp ends a context while the first start is being sent, before or after the server gets it.
 type hangUp struct {
 	cancel context.CancelFunc
 	taken  bool
@@ -89,8 +89,8 @@ func (u *hangUp) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// A start whose caller went away while it was on its way is taken back, and dismisses nothing then. A runner's token
-// may not dismiss what it left, so the error names it.
+// A start whose caller gave up while it was being sent is withdrawn, and then dismisses nothing. A runner's
+// token may not dismiss the action that is left, so the error names it.
 func TestWithdrawn(t *testing.T) {
 	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	for _, tt := range []struct {
@@ -136,7 +136,7 @@ func TestWithdrawn(t *testing.T) {
 	}
 }
 
-// A token that may not dismiss may not have a start do it: nothing is started.
+// A start that is to dismiss is refused for a token that may not dismiss.
 func TestDismissFailedNeedsAdmin(t *testing.T) {
 	h := newHost(t)
 	err := h.client("run").Do(t.Context(), kapi.Spec{Title: "T", Keys: []string{"k"}, DismissFailed: true}, func(context.Context, kapi.Handle) error {

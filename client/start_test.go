@@ -17,7 +17,7 @@ import (
 // A gone is a proxy whose server is away, or was.
 type gone struct {
 	tries int
-	// back is the try that is refused by the server itself; 0 is none.
+	// back is the number of the try that the server itself refuses; 0 is none.
 	back int
 }
 
@@ -35,8 +35,8 @@ func (g *gone) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// TestRetrying: a start that a proxy answers for its server is tried again, and that is told at once, and
-// once.
+// TestRetrying: a start that a proxy answers instead of its server is tried again, and Retrying is called at
+// once, and once only.
 func TestRetrying(t *testing.T) {
 	for _, back := range []int{0, 1, 4} {
 		synctest.Test(t, func(t *testing.T) {

@@ -16,15 +16,15 @@ import (
 )
 
 const (
-	// The pause before a connection is tried again grows from the first to the last.
+	// The pause before reconnecting grows from firstPause to lastPause.
 	firstPause = 200 * time.Millisecond
 	lastPause  = 10 * time.Second
 )
 
-// A Watch tells of changes from a snapshot on. When the connection is lost it reconnects and
-// resumes by itself, for as long as it takes.
+// A Watch returns the changes since a snapshot. When the connection is lost, it reconnects and resumes
+// by itself, without a limit of time.
 //
-// Next may be called by one goroutine at a time, Close by any.
+// Next must not be called concurrently. Close may be called at any time.
 type Watch struct {
 	// Snapshot has the ongoing actions at the start of the watch, oldest first.
 	Snapshot []kapi.Action
@@ -34,16 +34,16 @@ type Watch struct {
 	served  sync.WaitGroup
 	updates chan kapi.Action
 	ended   chan struct{}
-	err     error // to be read after ended
+	err     error // must be read only after ended is closed
 
 	session string
 	seq     uint64
-	heard   bool // something came on the newest connection, so that it is a good one
-	// known is the seq of each action of the snapshot: the gateway may tell of it again.
+	heard   bool // a dispatch came on the current connection, so it works
+	// known has the seq of each action of the snapshot, as the gateway may send the same changes.
 	known map[string]uint64
 }
 
-// Watch begins to watch all actions. The caller must Close the watch.
+// Watch begins to watch all actions. The caller must close the watch.
 func (c *Client) Watch(ctx context.Context) (*Watch, error) {
 	return c.watch(ctx, func(w *Watch) (err error) {
 		if w.Snapshot, err = c.List(ctx); err != nil {
@@ -56,8 +56,7 @@ func (c *Client) Watch(ctx context.Context) (*Watch, error) {
 	})
 }
 
-// watch begins a watch that begins with what first does once it is connected: what changes
-// from then on is not missed.
+// watch connects, calls first, and then serves the watch. No change after the connection is missed.
 func (c *Client) watch(ctx context.Context, first func(*Watch) error) (*Watch, error) {
 	w := &Watch{client: c, updates: make(chan kapi.Action), ended: make(chan struct{}), known: map[string]uint64{}}
 	conn, err := w.connect(ctx)
@@ -74,7 +73,7 @@ func (c *Client) watch(ctx context.Context, first func(*Watch) error) (*Watch, e
 		defer close(w.ended)
 		fault.From(ctx).Keep(func() {
 			first := conn
-			if conn = nil; first == nil { // entered again: that one is ended
+			if conn = nil; first == nil { // called again after a panic, which closed the connection
 				w.err = unavailable("the connection to server %s was given up", c.base)
 			}
 			w.serve(running, first)
@@ -83,9 +82,9 @@ func (c *Client) watch(ctx context.Context, first func(*Watch) error) (*Watch, e
 	return w, nil
 }
 
-// Next waits for the next change and returns the action after it. It fails when ctx ends,
-// with kapi.ErrGap when changes were missed for good (take a new Watch then), with kapi.ErrClosed
-// after Close, and when the server will not have the token any more.
+// Next waits for the next change and returns the action after it. It returns the cause when ctx ends,
+// kapi.ErrGap when changes were missed that can't be recovered (start a new Watch then), kapi.ErrClosed
+// after Close, and auth.ErrInvalidToken or auth.ErrForbidden when the server no longer accepts the token.
 func (w *Watch) Next(ctx context.Context) (kapi.Action, error) {
 	select {
 	case a := <-w.updates:
@@ -103,7 +102,7 @@ func (w *Watch) Close() {
 	w.served.Wait()
 }
 
-// serve passes updates on, over one connection after the other.
+// serve passes on updates, from one connection after the other.
 func (w *Watch) serve(ctx context.Context, conn *connection) {
 	pauses := backoff.New(firstPause, lastPause)
 	for {
@@ -122,7 +121,7 @@ func (w *Watch) serve(ctx context.Context, conn *connection) {
 		}
 		pause := pauses.Next()
 		select {
-		case <-time.After(pause/2 + rand.N(pause)): // so that not all come back at once
+		case <-time.After(pause/2 + rand.N(pause)): // so that clients don't reconnect all at once
 		case <-ctx.Done():
 			w.err = kapi.ErrClosed
 			return
@@ -131,7 +130,7 @@ func (w *Watch) serve(ctx context.Context, conn *connection) {
 	}
 }
 
-// follow reads a connection to its end.
+// follow passes on the updates of a connection until it ends.
 func (w *Watch) follow(ctx context.Context, conn *connection) error {
 	stop := context.AfterFunc(ctx, conn.end)
 	defer stop()
@@ -147,7 +146,7 @@ func (w *Watch) follow(ctx context.Context, conn *connection) error {
 		}
 		var a kapi.Action
 		if err := json.Unmarshal(m.D, &a); err != nil {
-			return fmt.Errorf("an update is no action: %w", err)
+			return fmt.Errorf("an update is not an action: %w", err)
 		}
 		if a.Seq > w.known[a.ID] {
 			conn.busy.Store(true)

@@ -48,7 +48,7 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
-// What can't become a connection is told why, in JSON, and nothing is taken over.
+// A request that can't become a connection is refused in JSON, and its connection is not taken over.
 func TestNoConnection(t *testing.T) {
 	b := newBench(t, Options{})
 	for query, encoding := range map[string]string{

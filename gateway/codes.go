@@ -10,20 +10,20 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// How serving a connection goes on is said by a close code, or by one of these, which no client is
-// told.
+// The functions that serve a connection return a close code, or one of these, which are not sent to
+// clients.
 const (
-	// goesOn: it does.
+	// goesOn: the connection continues.
 	goesOn wire.Code = -1
-	// clientLeft: the connection has ended, or the client ends it.
+	// clientLeft: the connection is lost, or the client closed it.
 	clientLeft wire.Code = 0
-	// codeSlow is CodeLimit for a reader that is too slow, which is counted by itself.
+	// codeSlow is CodeLimit for a reader that is too slow, which is counted separately.
 	codeSlow wire.Code = -4008
-	// codeCrowded is CodeLimit for a connection that makes room for others.
+	// codeCrowded is CodeLimit for a connection that is closed to make room for others.
 	codeCrowded wire.Code = -14008
 )
 
-// codeOf says how a connection ends because of err.
+// codeOf returns the code with which err closes a connection.
 func codeOf(err error) wire.Code {
 	switch {
 	case errors.Is(err, auth.ErrNoToken), errors.Is(err, auth.ErrInvalidToken), errors.Is(err, auth.ErrExpiredToken),
@@ -41,7 +41,7 @@ func codeOf(err error) wire.Code {
 	return wire.CodeUnknown
 }
 
-// sentCode is the code that the client is sent, 0 if it is sent none.
+// sentCode returns the code that is sent to the client, 0 if none is.
 func sentCode(c wire.Code) wire.Code {
 	if c == codeSlow || c == codeCrowded {
 		return wire.CodeLimit

@@ -11,25 +11,25 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// errTooMany ends reading when a client has sent too many frames.
+// errTooMany is returned when a client has sent too many frames.
 var errTooMany = errors.New("too many messages")
 
-// A counted connection charges its client for every frame, including those that the library handles
-// by itself: pings, pongs and fragments. Only the closing frame is free: it is the last one.
+// A counted connection counts every frame that the client sends against its limit, including those that the
+// library handles itself: pings, pongs and fragments. Only the closing frame, which is the last, is free.
 type counted struct {
 	net.Conn
 	in    io.Reader
 	limit *rate.Limiter
 
-	// Of the reading goroutine.
+	// Used by the reading goroutine only:
 	over    bool
-	stopped bool     // Read has failed for it, once
-	header  [14]byte // of the frame that is being read (RFC 6455, section 5.2)
-	have    int      // bytes of it
-	rest    uint64   // bytes of its payload that are to come
+	stopped bool     // Read has returned errTooMany
+	header  [14]byte // of the current frame (RFC 6455, section 5.2)
+	have    int      // bytes of the header read so far
+	rest    uint64   // bytes of the payload still to come
 }
 
-// newCounted returns conn with its frames counted. early is what was read of it already.
+// newCounted returns conn with its frames counted. early has the bytes that were read from it already.
 func newCounted(conn net.Conn, early []byte) *counted {
 	return &counted{
 		Conn: conn, in: io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn),
@@ -37,9 +37,9 @@ func newCounted(conn net.Conn, early []byte) *counted {
 	}
 }
 
-// Read implements io.Reader. It stops once, before the first frame that is one too many. What is read from there on
-// is thrown away by the closing of the connection: with something unread left the client would get a reset, and
-// never learn why.
+// Read implements io.Reader. It returns errTooMany once, before the first frame above the limit. Later calls
+// return the rest, which the closing handshake reads and discards: with unread data left, the client would
+// get a TCP reset and never learn why.
 func (c *counted) Read(p []byte) (int, error) {
 	switch {
 	case c.stopped:
@@ -61,7 +61,7 @@ func (c *counted) Read(p []byte) (int, error) {
 	return 0, errTooMany
 }
 
-// charge follows the frames in data, and returns how many bytes of it are paid for.
+// charge counts the frames in data, and returns how many of its bytes are within the limit.
 func (c *counted) charge(data []byte) int {
 	for i := 0; i < len(data); {
 		if c.rest > 0 {
@@ -84,7 +84,7 @@ func (c *counted) charge(data []byte) int {
 
 const opClose = 8
 
-// headed takes the length of the payload from the header, if that is complete.
+// headed reads the length of the payload from the header, if that is complete.
 func (c *counted) headed() {
 	if c.have < 2 {
 		return

@@ -32,7 +32,7 @@ func clientFrame(first byte, payload string) []byte {
 	return append(append(frame, 0, 0, 0, 0), payload...)
 }
 
-// dialRaw is a client that writes frames by itself.
+// dialRaw returns a client that writes raw frames.
 func (b *bench) dialRaw() (net.Conn, *bufio.Reader) {
 	b.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(b.url, "ws://"), "/gateway"))
@@ -53,7 +53,7 @@ func (b *bench) dialRaw() (net.Conn, *bufio.Reader) {
 	return conn, r
 }
 
-// nextFrame reads one as a server sends it.
+// nextFrame reads a frame of the server.
 func nextFrame(r io.Reader) (first byte, payload []byte, err error) {
 	var head [2]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -72,8 +72,8 @@ func nextFrame(r io.Reader) (first byte, payload []byte, err error) {
 	return head[0], payload, err
 }
 
-// Pings, pongs, empty frames and the fragments of a message are as much work as messages, and count
-// like them.
+// Pings, pongs, empty frames and the fragments of a message are as much work as messages, and count the
+// same.
 func TestEveryFrameCounts(t *testing.T) {
 	b := newBench(t, Options{})
 	heartbeat := string(clientFrame(0x81, `{"op":1}`))
@@ -139,7 +139,7 @@ type reads struct {
 
 func (r reads) Read(p []byte) (int, error) { return r.r.Read(p) }
 
-// Frames are counted however the network cuts them up, and all that is paid for is passed on.
+// Frames are counted however the network splits them, and everything within the limit is passed on.
 func TestFramesAreFound(t *testing.T) {
 	lengths := []int{0, 1, 125, 126, 127, 128, 65535, 65536, 70_000}
 	for seed := range uint64(200) {

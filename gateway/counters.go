@@ -6,8 +6,8 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// Counters count what gateways do, in atomics. The zero value is ready for use: pass one in
-// Options.Counters and read it whenever you like. Several gateways may share one.
+// Counters count what gateways do. The zero value is ready for use: pass one in Options.Counters. All
+// methods may be called concurrently. Several gateways may share one.
 type Counters struct {
 	connections     atomic.Int64
 	sent, coalesced atomic.Uint64
@@ -17,27 +17,26 @@ type Counters struct {
 // Connections returns how many connections are open, identified or not.
 func (c *Counters) Connections() int64 { return c.connections.Load() }
 
-// FramesSent returns how many messages were sent, of all kinds; each client's counts.
+// FramesSent returns how many messages of all kinds were sent, in total over all clients.
 func (c *Counters) FramesSent() uint64 { return c.sent.Load() }
 
-// Coalesced returns how many updates connections were not sent because a newer one of the
-// action had replaced them by the time that the connection could take the next: each
-// change counts once for every connection that it was meant for. What a connection had not
-// come to when it ended is not among them, nor what a resume is not told because it is old.
+// Coalesced returns how many updates were not sent because a newer one of the same action replaced them
+// before the connection could take them. A change counts once for every connection that didn't get it.
+// Updates still waiting when a connection ends don't count, nor do those that a resume leaves out.
 func (c *Counters) Coalesced() uint64 { return c.coalesced.Load() }
 
-// An Ending is one way in which connections end.
+// An Ending counts one way in which connections end.
 type Ending struct {
-	// Code is the close code that the client was told (docs/gateway.md); 0: the client left, or the
-	// network lost it.
+	// Code is the close code that was sent to the client (docs/gateway.md), or 0 if the client left or
+	// the connection was lost.
 	Code int
-	// Reason is a word for it, which also tells apart what shares a code.
+	// Reason is a word for it, which is unique even where several share a code.
 	Reason string
-	// Count is how many connections ended so.
+	// Count is how many connections ended this way.
 	Count uint64
 }
 
-// Endings returns all ways, those that did not happen included, always in the same order.
+// Endings returns all ways, including those that never happened, always in the same order.
 func (c *Counters) Endings() []Ending {
 	all := make([]Ending, len(endings))
 	for i, e := range endings {
@@ -56,7 +55,7 @@ func (c *Counters) end(code wire.Code) {
 	}
 }
 
-// The words are part of the metrics: don't change them.
+// The reasons are labels of the metrics: don't change them.
 var endings = [...]struct {
 	code   wire.Code
 	reason string

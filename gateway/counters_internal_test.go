@@ -35,7 +35,7 @@ func (b *bench) awaitCounters(what string, cond func(*Counters) bool) {
 	})
 }
 
-// Of every change a client is told, or it counts as coalesced; and each frame counts.
+// Every change is either sent to a client or counted as coalesced, and every frame is counted.
 func TestCoalesced(t *testing.T) {
 	var counters Counters
 	b := newBench(t, Options{Counters: &counters, Heartbeat: time.Hour}) // nobody sends one
@@ -104,7 +104,7 @@ func TestEndings(t *testing.T) {
 	}
 }
 
-// Every code has a word of its own.
+// Every code has its own reason.
 func TestEveryCodeIsCounted(t *testing.T) {
 	words := map[string]bool{}
 	for _, e := range new(Counters).Endings() {

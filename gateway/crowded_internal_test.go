@@ -11,7 +11,7 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// Connections that never identify keep nobody out: for one too many, the oldest of them ends.
+// Connections that never identify keep nobody out: above the limit, the oldest of them is closed.
 func TestCrowdedByUnknown(t *testing.T) {
 	b := newBench(t, Options{})
 	b.gateway.most = 5
@@ -37,8 +37,8 @@ func TestCrowdedByUnknown(t *testing.T) {
 	kapitest.Eventually(t, "what is closed is counted", func() bool { return b.gateway.counters.endedBy()["4008 crowded"] == 16 })
 }
 
-// A connection that has to make room is closed with a code after which its client resumes. One that
-// has identified is no stranger's.
+// A connection that has to make room is closed with a code after which its client resumes. One that has
+// identified doesn't count as a stranger's.
 func TestCrowdedServer(t *testing.T) {
 	b := newBench(t, Options{})
 	set := conns.New(conns.Limits{MaxConnections: 100, MaxConnectionsAddress: 3})

@@ -22,48 +22,49 @@ import (
 
 // Options of New. Only Authenticate is required.
 type Options struct {
-	// Authenticate says who sent a request. It is called with the request that opened the
-	// connection, to which the identify's token is added as a Bearer token, and as a Bot
-	// token if that is not valid; or with the connection's own cookie, if there is no token
-	// in the identify; or with that and auth.SessionHeader, if the token is auth.Session.Half. It is
-	// called again every other second as long as the connection is open, concurrently with
-	// others; for all connections with the same of these headers once, with the request of
-	// the first of them. Its request's context ends after 10 seconds, or 2 when it is called again. Errors are those of
+	// Authenticate says who sent a request. It is called with a copy of the request that opened the
+	// connection. If the client identifies with a token, the copy has it as a Bearer token, then as a
+	// Bot token if that is not valid, and no cookies. Without a token, it has only the cookies. If the
+	// token is an auth.Session.Half, it has the cookies and the token in auth.SessionHeader.
+	//
+	// It is called again every 2 seconds while the connection is open: once for all connections with
+	// the same headers, with the request of the first. Calls are concurrent. The context of the
+	// request ends after 10 seconds, or after 2 when it is called again. Its errors are those of
 	// server.Options.Authenticate.
 	Authenticate func(*http.Request) (auth.Identity, error)
-	// Logger takes errors and, at debug level, every connection. Nil is slog.Default().
+	// Logger gets errors and, at debug level, every end of a connection. Nil is slog.Default().
 	Logger *slog.Logger
-	// Heartbeat is how often a client is to send one; 0 is 30 s, negative is off: clients are asked for
-	// one every 30 s, and none is overdue. A heartbeat that is half that time overdue ends the
-	// connection.
+	// Heartbeat is the interval in which clients must send heartbeats; 0 is 30 s. A connection is closed
+	// when a heartbeat is half an interval overdue. Negative is off: clients are asked for a heartbeat
+	// every 30 s, and no connection is closed for lack of one.
 	Heartbeat time.Duration
 	// IdentifyWithin is how long a client may take to identify or resume; 0 is 15 s, negative is off.
 	IdentifyWithin time.Duration
-	// DrainWithin is how long a client may leave a message untaken; 0 is 30 s, negative is off.
+	// DrainWithin is how long a client may take to receive a message; 0 is 30 s, negative is off.
 	DrainWithin time.Duration
-	// Counters, if set, is where the gateway counts what it does.
+	// Counters, if set, gets the counts of the gateway.
 	Counters *Counters
 }
 
 const (
 	// maxFrame is the longest message that a client may send.
 	maxFrame = 64 << 10
-	// perMinute is how many frames it may send a minute, and at once: messages, fragments of them,
+	// perMinute is how many frames a client may send a minute, and at once: messages, their fragments,
 	// and control frames.
 	perMinute = 120
-	// recheckEvery is how often a token is checked again. With the time that the check
-	// may take it stays below the 5 seconds that are promised.
+	// recheckEvery is how often a token is checked again. Together with the time that a check may
+	// take, it stays below the 5 seconds that are promised.
 	recheckEvery = 2 * time.Second
-	// maxUnknown is how many connections may be open that have not identified. For one more, the
-	// oldest of them ends.
+	// maxUnknown is how many connections may be open that have not identified. If there are more, the
+	// oldest of them is closed.
 	maxUnknown = 4096
 )
 
-// never is a limit that is off. No connection lasts as long.
+// never is the value of a limit that is off. No connection lasts that long.
 const never = 100 * 365 * 24 * time.Hour
 
-// limits replaces what is 0 by its default and what is off by never. It returns how long a client may
-// give no sign of life.
+// limits replaces 0 by the default and negative values by never. It returns how long a client may give no
+// sign of life.
 func (o *Options) limits() (overdue time.Duration) {
 	const heartbeat = 30 * time.Second
 	set := func(d *time.Duration, standard time.Duration) {
@@ -76,7 +77,7 @@ func (o *Options) limits() (overdue time.Duration) {
 	}
 	set(&o.IdentifyWithin, 15*time.Second)
 	set(&o.DrainWithin, 30*time.Second)
-	if o.Heartbeat < 0 { // never is more than timers of clients hold
+	if o.Heartbeat < 0 { // never would overflow timers of clients
 		o.Heartbeat = heartbeat
 		return never
 	}
@@ -99,14 +100,14 @@ type Gateway struct {
 	sessions map[*session]struct{}
 	unknown  list.List      // sessions that have not identified, oldest first
 	most     int            // the limit of unknown
-	overdue  time.Duration  // without a sign of life
-	closed   chan struct{}  // by Close
-	all      sync.WaitGroup // sessions, and the rechecking
+	overdue  time.Duration  // how long a client may give no sign of life
+	closed   chan struct{}  // closed by Close
+	all      sync.WaitGroup // sessions, rechecks, and the look-out for slow clients
 	checking bool
 }
 
-// New returns a gateway over a peer, which it doesn't close. It panics without a peer or
-// an Authenticate.
+// New returns a gateway for a peer, which it doesn't close. It panics without a peer or an
+// Authenticate.
 func New(p *peer.Peer, o Options) *Gateway {
 	if p == nil || o.Authenticate == nil {
 		panic("gateway.New needs a peer and Options.Authenticate")
@@ -129,8 +130,8 @@ func New(p *peer.Peer, o Options) *Gateway {
 	return g
 }
 
-// ServeHTTP opens a connection and returns; what net/http needed for the request is free
-// then. A page of another origin is refused.
+// ServeHTTP opens a connection and returns at once, which frees net/http's resources for the
+// request. A request from a page of another origin is refused.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host, err := admissible(r)
 	if err != nil {
@@ -138,8 +139,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if host != "" {
-		// The library checks the origin, too, and compares hosts letter by letter: it is given the
-		// host as the browser writes it.
+		// The library checks the origin, too, but compares hosts literally. So it gets the host as the
+		// browser writes it.
 		seen := *r
 		seen.Host = host
 		r = &seen
@@ -148,7 +149,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var s *session
 	conn, err := websocket.Accept(t, r, &websocket.AcceptOptions{
 		CompressionMode: websocket.CompressionDisabled,
-		// The library would cut a client that does not take the answer within 5 seconds.
+		// The library would cut a client that doesn't receive the pong within 5 seconds.
 		OnPingReceived: func(_ context.Context, payload []byte) bool {
 			_ = s.pong(payload)
 			return false
@@ -157,7 +158,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // Accept has answered
 	}
-	conn.SetReadLimit(-1) // the library would close with a code of its own
+	conn.SetReadLimit(-1) // the library would close with its own code
 	s = newSession(g, conn, t.conn, r)
 	conns.Of(r.Context()).OnCrowded(func() { s.end(codeCrowded) })
 	if !g.join(s) {
@@ -171,8 +172,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 }
 
-// admissible says why r is refused before it gets a connection; else it returns the host of the page that it is of, ""
-// if it is of none.
+// admissible returns an error if r is refused before a connection is opened. Otherwise it returns the host
+// of the page that sent r, or "" if no page did.
 func admissible(r *http.Request) (host string, err error) {
 	host, own := origin.Own(r)
 	switch {
@@ -219,14 +220,14 @@ func (g *Gateway) join(s *session) bool {
 	return true
 }
 
-// identified takes a session out of those that are unknown.
+// identified removes a session from those that are unknown.
 func (g *Gateway) identified(s *session) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.known(s)
 }
 
-// known is identified, called with mu held.
+// known is identified with mu held.
 func (g *Gateway) known(s *session) {
 	if s.place != nil {
 		g.unknown.Remove(s.place)
@@ -234,7 +235,7 @@ func (g *Gateway) known(s *session) {
 	}
 }
 
-// isClosed is called with mu held.
+// isClosed must be called with mu held.
 func (g *Gateway) isClosed() bool {
 	select {
 	case <-g.closed:
@@ -253,8 +254,8 @@ func (g *Gateway) leave(s *session) {
 	g.all.Done()
 }
 
-// Close ends all connections with close code 4010 (the server restarts), lets no more begin, and
-// waits until they have ended or ctx has. Calls after the first only wait.
+// Close closes all connections with code 4010 (the server restarts), refuses new ones, and waits until
+// they have ended or ctx has. Calls after the first only wait.
 func (g *Gateway) Close(ctx context.Context) error {
 	g.mu.Lock()
 	if !g.isClosed() {

@@ -52,7 +52,7 @@ func TestUpdates(t *testing.T) {
 	c.next(1, "")
 }
 
-// Only admins are told, and how many changes there were nobody else learns.
+// Only admins get changes, and nobody else learns how many there were.
 func TestNotAdmin(t *testing.T) {
 	b := newBench(t, Options{})
 	b.do(errors.New("boom"))
@@ -275,7 +275,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// A stop is told to everybody, and nobody is let in any more.
+// On Close every client gets the close code, and new connections are refused.
 func TestRestart(t *testing.T) {
 	b := newBench(t, Options{})
 	one, two, mute := b.dial(), b.dial(), b.dial()

@@ -16,19 +16,20 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// A grant is what one token stands for. It is checked again for all its connections at
-// once, for as long as it has any.
+// A grant is one token and its connections. As long as it has any, the token is checked again
+// from time to time, for all of them at once.
 type grant struct {
 	request  *http.Request
 	sessions map[*session]struct{}
 	checking atomic.Bool
 }
 
-// authenticate says who has a token, or the cookie of the request that opened the connection, or half
-// of a session in each. request is the one that was taken.
+// authenticate says who identifies with a token. An empty token means the cookies of r, the request that
+// opened the connection; half of a session needs the cookie with the other half. request is the one that
+// Authenticate was called with.
 func (g *Gateway) authenticate(ctx context.Context, r *http.Request, token string) (request *http.Request, who auth.Identity, err error) {
 	if token == "" {
-		if r.Header.Get("Origin") == "" { // browsers alone have cookies, and Accept has compared it with the host
+		if r.Header.Get("Origin") == "" { // cookies are for browsers only; Accept has checked their origin
 			return nil, auth.Identity{}, auth.ErrNoToken
 		}
 		request = g.bare(r)
@@ -56,14 +57,14 @@ func (g *Gateway) authenticate(ctx context.Context, r *http.Request, token strin
 	return request, who, err
 }
 
-// bare returns a copy of the request that can be kept.
+// bare returns a copy of r that can be kept after r has ended.
 func (g *Gateway) bare(r *http.Request) *http.Request {
 	c := r.Clone(context.WithoutCancel(r.Context()))
 	c.Body = http.NoBody
 	return c
 }
 
-// grantKey tells tokens apart without keeping another copy of them.
+// grantKey returns a key for the credentials of a request, without another copy of a token.
 func grantKey(r *http.Request) string {
 	h := sha256.New()
 	for _, name := range []string{"Authorization", "Cookie", auth.SessionHeader} {
@@ -74,7 +75,7 @@ func grantKey(r *http.Request) string {
 	return string(h.Sum(nil))
 }
 
-// watchGrant has the session's token checked again from time to time; stop ends that.
+// watchGrant has the session's token checked again every recheckEvery, until stop is called.
 func (g *Gateway) watchGrant(s *session, request *http.Request) (stop func()) {
 	key := grantKey(request)
 	g.mu.Lock()
@@ -100,7 +101,7 @@ func (g *Gateway) watchGrant(s *session, request *http.Request) (stop func()) {
 	}
 }
 
-// recheck checks all tokens again and again, until there is none.
+// recheck checks all tokens every recheckEvery, until no connection has one.
 func (g *Gateway) recheck() {
 	defer g.all.Done()
 	pause := time.NewTimer(0)
@@ -110,7 +111,7 @@ func (g *Gateway) recheck() {
 		select {
 		case <-pause.C:
 		case <-g.closed:
-			return // all connections are being ended
+			return // all connections are being closed
 		}
 		g.mu.Lock()
 		if g.checking = len(g.grants) > 0; !g.checking {
@@ -126,11 +127,11 @@ func (g *Gateway) recheck() {
 	}
 }
 
-// checks is what the rechecking of tokens needs.
+// checks is the state of rechecking tokens.
 type checks struct {
-	ctx    context.Context //nolint:containedctx // the gateway's own, until it is closed
+	ctx    context.Context //nolint:containedctx // ends when the gateway is closed
 	cancel context.CancelFunc
-	slots  chan struct{} // one for each that runs
+	slots  chan struct{} // one for each running check
 }
 
 const (
@@ -140,14 +141,14 @@ const (
 	checksAtOnce = 16
 )
 
-// recheckAll begins to check tokens, and returns when all have begun or the next round is due:
-// what takes longer than that, or hangs, keeps nobody else waiting.
+// recheckAll starts to check tokens, and returns when all checks have started or the next round is due.
+// So a check that takes longer, or hangs, doesn't delay the others.
 func (g *Gateway) recheckAll(held []*grant) {
 	round := time.NewTimer(recheckEvery)
 	defer round.Stop()
 	for _, one := range held {
 		if !one.checking.CompareAndSwap(false, true) {
-			continue // since the last round
+			continue // still running since an earlier round
 		}
 		select {
 		case g.checks.slots <- struct{}{}:
@@ -168,7 +169,7 @@ func (g *Gateway) recheckAll(held []*grant) {
 	}
 }
 
-// ask calls Authenticate, and makes an error of its panic.
+// ask calls Authenticate, and turns a panic in it into an error.
 func (g *Gateway) ask(ctx context.Context, r *http.Request) (who auth.Identity, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -188,7 +189,7 @@ func (g *Gateway) recheckOne(held *grant) {
 	who, err := g.ask(ctx, held.request)
 	if err != nil && codeOf(err) != wire.CodeToken {
 		if !errors.Is(err, kapi.ErrClosed) && g.checks.ctx.Err() == nil {
-			g.log.Warn("a token can't be checked again yet; its connections stay", "error", err)
+			g.log.Warn("a token can't be checked again now; its connections stay open", "error", err)
 		}
 		return
 	}

@@ -36,7 +36,7 @@ func (b *bench) rawDial(query string) (net.Conn, *bufio.Reader) {
 	return c, r
 }
 
-// rawFrame is what a client sends, masked with zeros; it may announce more than there is.
+// rawFrame is a client's frame, masked with zeros. Its header may announce more than it has.
 func rawFrame(op byte, announced int, payload string) []byte {
 	frame := []byte{0x80 | op, 0x80 | 127}
 	frame = binary.BigEndian.AppendUint64(frame, uint64(announced))
@@ -64,7 +64,7 @@ func TestUnfinishedFrames(t *testing.T) {
 	b.noConnections(20 * time.Second)
 }
 
-// A ping is answered by whoever writes all else: the library would cut who reads slowly.
+// The gateway answers pings itself: the library would cut a slow reader.
 func TestPing(t *testing.T) {
 	b := newBench(t, Options{})
 	c, r := b.rawDial("?v=4")
@@ -102,7 +102,7 @@ func TestPanicWhenCheckedAgain(t *testing.T) {
 	c.update()
 }
 
-// Tokens whose check takes long, or for ever, must not put off that of others, nor the end.
+// A check of a token that takes long, or hangs, must delay neither other checks nor Close.
 func TestSlowChecks(t *testing.T) {
 	b := newBench(t, Options{})
 	own := b.gateway.options.Authenticate
@@ -140,7 +140,7 @@ func TestSlowChecks(t *testing.T) {
 	}
 }
 
-// Authenticate gets a context that ends, and with the client's connection too.
+// The context that Authenticate gets has a deadline, and ends with the client's connection.
 func TestAuthenticateHangs(t *testing.T) {
 	b := newBench(t, Options{IdentifyWithin: time.Second})
 	b.gateway.options.Authenticate = func(r *http.Request) (auth.Identity, error) {

@@ -14,7 +14,7 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// How a connection comes to be told of changes: it identifies, or takes a session up.
+// How a client subscribes to changes: it identifies, or resumes a session.
 
 func (s *session) identify(m wire.Message) wire.Code {
 	var d wire.Identify
@@ -38,7 +38,7 @@ func (s *session) identify(m wire.Message) wire.Code {
 	}
 	ready := wire.NewReady(wire.NewUser(who), s.newSessionID(watch.Epoch, intents, who))
 	var seq uint64
-	if intents&wire.IntentInternal != 0 { // how many changes there were is for admins only, too
+	if intents&wire.IntentInternal != 0 { // the number of changes is for admins only, too
 		seq = watch.Seq
 	}
 	return s.begin(watch, intents, wire.Dispatch(wire.TypeReady, seq, ready))
@@ -78,13 +78,13 @@ func (s *session) resume(m wire.Message) wire.Code {
 	return s.begin(watch, intents, wire.Dispatch(wire.TypeResumed, watch.Seq, wire.Ready{}))
 }
 
-// admit says who has the token, and has it checked again from now on.
+// admit authenticates the client's token, and has it checked again from now on.
 func (s *session) admit(token string) (auth.Identity, wire.Code) {
 	ctx, cancel := context.WithTimeout(s.ctx, authenticateWithin)
 	defer cancel()
 	request, who, err := s.gateway.authenticate(ctx, s.request, token)
 	if err != nil {
-		return who, s.failed("find out who identifies", err)
+		return who, s.failed("authenticate", err)
 	}
 	conns.Of(request.Context()).SignedIn(who.ID)
 	s.gateway.identified(s)
@@ -100,10 +100,10 @@ func (s *session) failed(what string, err error) wire.Code {
 	return code
 }
 
-// begin sends what was missed and the greeting, and from then on what changes.
+// begin starts to send: first what was missed, then the greeting, then changes.
 func (s *session) begin(watch *peer.Watch, intents uint64, greeting []byte) wire.Code {
 	s.identified, s.request = true, nil
-	watch.Snapshot = nil // clients list over REST; it would stay as long as the connection
+	watch.Snapshot = nil // not used, as clients list over REST: frees its memory
 	s.internal.Store(intents&wire.IntentInternal != 0)
 	s.alive()
 	s.sending.Go(func() {
@@ -113,13 +113,13 @@ func (s *session) begin(watch *peer.Watch, intents uint64, greeting []byte) wire
 	return goesOn
 }
 
-// newSessionID returns an id that no other connection has.
+// newSessionID returns a session id that no other connection has.
 func (s *session) newSessionID(epoch string, intents uint64, who auth.Identity) string {
 	return s.sessionID(epoch, intents, rand.Text(), who)
 }
 
-// sessionID binds the epoch, the intents and what is random to who identified, so that any peer can take
-// the session up, and nobody else's token can.
+// sessionID returns the epoch, the intents and a random part with a signature that binds them to the
+// identity. So any peer can resume the session, but only with a token of the same identity.
 func (s *session) sessionID(epoch string, intents uint64, random string, who auth.Identity) string {
 	plain := epoch + "." + strconv.FormatUint(intents, 10) + "." + random
 	mac := s.gateway.peer.Sign("gateway session", plain, who.ID)

@@ -48,7 +48,7 @@ func TestSessionHalf(t *testing.T) {
 	two.wantClose(wire.CodeToken)
 }
 
-// Two sessions with one cookie are two: the end of one is not the other's.
+// Sessions with the same cookie are separate: the end of one doesn't end the other.
 func TestSessionsAreCheckedOneByOne(t *testing.T) {
 	r := func(half string) *http.Request {
 		return &http.Request{Header: http.Header{"Cookie": {"kapi_1=x"}, auth.SessionHeader: {half}}}

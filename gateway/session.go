@@ -19,14 +19,15 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// lastWords is how long a client may take what it was being sent when the connection ends.
+// lastWords is how long a client has, when the connection ends, to receive a message that is being sent and
+// the close code.
 const lastWords = 5 * time.Second
 
-// lastWordsOnRestart is the same when the server restarts: it is to be back within 5 seconds
-// (what its clients wait at most), and some never answer the end of a connection.
+// lastWordsOnRestart is the same for a restart of the server. It is short because some clients never answer
+// a close, and the server must be back within 5 seconds.
 const lastWordsOnRestart = 2 * time.Second
 
-// lastWordsCrowded is the same when others wait for the room.
+// lastWordsCrowded is the same for a connection that makes room for another one.
 const lastWordsCrowded = 50 * time.Millisecond
 
 // A session is one connection.
@@ -34,12 +35,12 @@ type session struct {
 	gateway *Gateway
 	conn    *websocket.Conn
 	address string // of the client
-	// internal says that the client is told of actions.
+	// internal says that the client gets changes of actions.
 	internal atomic.Bool
-	place    *list.Element // among those that are unknown; guarded by the gateway's mu
+	place    *list.Element // in Gateway.unknown; guarded by the gateway's mu
 
-	// ctx ends with the connection. Never give it to a read or write: when it ended in one
-	// the library would cut the connection, and the close code be lost.
+	// ctx ends with the connection. Never pass it to a read or write: when it ends during one, the library
+	// cuts the connection, and the close code is lost.
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -47,19 +48,19 @@ type session struct {
 	closing sync.WaitGroup // the closing handshake
 	sending sync.WaitGroup // the sender of dispatches
 
-	// wire is what conn reads and writes: messages go to it in whole frames.
+	// wire is the connection under conn. The gateway writes whole frames to it.
 	wire    *counted
-	writing sync.Mutex    // held while one is written
-	torn    bool          // part of one was written; guarded by writing
-	since   atomic.Uint64 // the look at which that began, 0 while there is none
+	writing sync.Mutex    // held while a frame is written
+	torn    bool          // only part of a frame was written; guarded by writing
+	since   atomic.Uint64 // drains.now when the current write began, 0 if there is none
 
-	// overdue ends the connection when no identify, or heartbeat, came in time.
+	// overdue closes the connection when no identify or heartbeat came in time.
 	overdue *time.Timer
 
-	// Of the reading goroutine.
-	request    *http.Request // the one that opened the connection; nil when it has identified
+	// Used by the reading goroutine only:
+	request    *http.Request // the request that opened the connection; nil once identified
 	identified bool
-	forget     func() // ends the rechecking of the token
+	forget     func() // ends the rechecks of the token
 }
 
 func newSession(g *Gateway, conn *websocket.Conn, wire *counted, r *http.Request) *session {
@@ -77,7 +78,7 @@ func (s *session) run() {
 	s.leave(s.read())
 }
 
-// leave waits until all that belongs to the connection has ended.
+// leave closes the connection and waits until all of its goroutines have ended.
 func (s *session) leave(code wire.Code) {
 	s.end(code)
 	s.overdue.Stop()
@@ -108,7 +109,7 @@ func (s *session) end(code wire.Code) {
 			defer time.AfterFunc(words, func() { _ = s.wire.Close() }).Stop()
 			s.writing.Lock()
 			defer s.writing.Unlock()
-			if s.torn { // what came next would be taken for its rest
+			if s.torn { // the close frame would be taken for the rest of the torn one
 				_ = s.conn.CloseNow()
 				return
 			}
@@ -119,7 +120,7 @@ func (s *session) end(code wire.Code) {
 
 func (s *session) wait() { s.closing.Wait() }
 
-// panicked makes that a panic, in Authenticate say, ends this connection and no other.
+// panicked limits the effect of a panic, as in Authenticate, to this connection.
 func (s *session) panicked() {
 	if v := recover(); v != nil {
 		s.gateway.log.Error("gateway: panic", "address", s.address, "panic", v, "stack", string(debug.Stack()))
@@ -127,7 +128,7 @@ func (s *session) panicked() {
 	}
 }
 
-// read greets the client and does what it says. It returns why that ended.
+// read says hello and handles the client's messages. It returns the code to close with.
 func (s *session) read() wire.Code {
 	if s.request.URL.Query().Get("v") != "4" {
 		return wire.CodeVersion
@@ -147,7 +148,7 @@ func (s *session) read() wire.Code {
 	}
 }
 
-// frame reads a message; without one the code says why.
+// frame reads a message. If it returns nil, the code says why.
 func (s *session) frame() ([]byte, wire.Code) {
 	kind, r, err := s.conn.Reader(context.Background())
 	var frame []byte
@@ -167,7 +168,7 @@ func (s *session) frame() ([]byte, wire.Code) {
 	return frame, goesOn
 }
 
-// handle does what a message says.
+// handle handles a message.
 func (s *session) handle(frame []byte) wire.Code {
 	m, err := wire.Parse(frame)
 	if err != nil {
@@ -203,7 +204,7 @@ func (s *session) alive() {
 	s.overdue.Reset(s.gateway.overdue)
 }
 
-// stream sends until the connection ends, and says why it did.
+// stream sends changes until the connection ends, and returns the code to close with.
 func (s *session) stream(watch *peer.Watch, greeting []byte) wire.Code {
 	for watch.Replaying() && s.ctx.Err() == nil {
 		if code := s.dispatch(watch); code != goesOn {
@@ -226,7 +227,7 @@ func (s *session) dispatch(watch *peer.Watch) wire.Code {
 	d, err := watch.NextDispatch(s.ctx)
 	switch {
 	case errors.Is(err, kapi.ErrGap):
-		return codeSlow // the client can resume from what it has seen, or is told then that it can't
+		return codeSlow // the client can try to resume
 	case err != nil && s.ctx.Err() == nil:
 		return codeOf(err)
 	case err != nil:

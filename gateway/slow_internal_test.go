@@ -16,7 +16,7 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// A reader that takes nothing holds nobody up, is cut, and can resume without a gap.
+// A client that reads nothing delays nobody else, is cut, and can resume without a gap.
 func TestSlowReader(t *testing.T) {
 	b := newBench(t, Options{DrainWithin: 300 * time.Millisecond})
 	slow, fast := b.dial(), b.dial()
@@ -75,7 +75,7 @@ func TestSlowReader(t *testing.T) {
 	again.next(0, "RESUMED")
 }
 
-// A thousand clients that come and go at once disturb nobody.
+// A thousand clients that come and go at once don't disturb others.
 func TestManyComeAndGo(t *testing.T) {
 	b := newBench(t, Options{})
 	c := b.dial()

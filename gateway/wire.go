@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// Of a connection's two buffers, one takes what its client says, which is little, and the
-// other what the library says by itself: pongs, and the end. net/http's have 4 KiB each.
+// A connection's buffers are small: the client sends little, and the library writes only close frames.
+// net/http's buffers have 4 KiB each.
 const (
 	readBuffer  = 512
 	writeBuffer = 256
 )
 
-// A takeover hands the connection of a request to the library, with small buffers, and
-// keeps it for the gateway's own messages.
+// A takeover gives the connection of a request to the library, with small buffers, and keeps it
+// for the gateway's own messages.
 type takeover struct {
 	http.ResponseWriter
 	conn *counted
@@ -31,18 +31,18 @@ func (t *takeover) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	early, _ := buffers.Peek(buffers.Reader.Buffered()) // what the client said without waiting
+	early, _ := buffers.Peek(buffers.Reader.Buffered()) // sent by the client without waiting for the answer
 	t.conn = newCounted(conn, early)
 	return t.conn, bufio.NewReadWriter(bufio.NewReaderSize(t.conn, readBuffer), bufio.NewWriterSize(t.conn, writeBuffer)), nil
 }
 
-// The first bytes of frames that are whole messages.
+// The first byte of a frame that is a whole message.
 const (
 	finalText = 0x81
 	finalPong = 0x8A
 )
 
-// framed is a text message as a server sends it: one frame, not masked (RFC 6455, section 5.2).
+// framed returns a text message as a server sends it: one unmasked frame (RFC 6455, section 5.2).
 func framed(text []byte) []byte {
 	frame := make([]byte, 0, len(text)+10)
 	switch n := len(text); {
@@ -56,11 +56,11 @@ func framed(text []byte) []byte {
 	return append(frame, text...)
 }
 
-// A dispatched is a change in the form in which all who are told of it are.
+// A dispatched is the JSON of a dispatch and its frame.
 type dispatched struct{ text, frame []byte }
 
-// frameOf returns the frame of a dispatch. Most are sent to many connections at about the
-// same time, so the last one is kept.
+// frameOf returns the frame of a dispatch. Most dispatches are sent to many connections at about
+// the same time, so the last frame is kept.
 func (g *Gateway) frameOf(text []byte) []byte {
 	if d := g.last.Load(); d != nil && &d.text[0] == &text[0] {
 		return d.frame
@@ -70,17 +70,17 @@ func (g *Gateway) frameOf(text []byte) []byte {
 	return d.frame
 }
 
-// Drains look for connections that take nothing. A timer for each message would cost more
-// than the rest of what the gateway does for it.
+// drains looks for clients that receive nothing. A timer for each message would cost more than
+// everything else that the gateway does for it.
 type drains struct {
 	now     atomic.Uint64 // counts looks, from 1
 	looking bool          // guarded by the gateway's mu
 }
 
-// drainLooks is how many looks there are in the time that a client has to take a message.
+// drainLooks is the number of looks in the time that a client has to receive a message.
 const drainLooks = 16
 
-// lookForSlow ends connections whose clients take nothing, until there is no connection.
+// lookForSlow closes connections whose clients receive nothing. It returns when no connection is left.
 func (g *Gateway) lookForSlow() {
 	defer g.all.Done()
 	tick := time.NewTicker(max(g.options.DrainWithin/drainLooks, 1))
@@ -112,16 +112,16 @@ var errEnded = errors.New("the connection is being ended")
 // send writes a message.
 func (s *session) send(text []byte) error { return s.write(framed(text)) }
 
-// write writes a frame to the connection itself, in one piece, so that it can't be mixed with
-// what the library writes. A client that doesn't take it in time is cut: it is told so if it
-// takes the rest in a last few seconds.
+// write writes a whole frame directly to the connection, so that it can't be mixed with what the
+// library writes. A client that doesn't receive it in time is cut. It gets the close code if it
+// receives the rest within lastWords.
 func (s *session) write(frame []byte) error {
-	if s.ctx.Err() != nil { // the closing handshake, which holds the lock, may have asked
+	if s.ctx.Err() != nil { // don't wait for the lock, which the closing handshake may hold
 		return errEnded
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if s.ctx.Err() != nil { // after the close code there may be nothing
+	if s.ctx.Err() != nil { // nothing may follow the close frame
 		return errEnded
 	}
 	s.since.Store(s.gateway.drains.now.Load())

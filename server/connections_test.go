@@ -47,8 +47,8 @@ func idle(t *testing.T, web *httptest.Server, n int) (all []net.Conn) {
 	return all
 }
 
-// A connection that a valid token has come over stays open, whatever strangers open at the same address.
-// Theirs make room.
+// A connection on which a valid token was sent stays open, whatever strangers open at the same address.
+// Theirs are closed to make room.
 func TestConnectionsOfStrangersMakeRoom(t *testing.T) {
 	for _, overTLS := range []bool{false, true} {
 		f := newFixture(t, server.Options{})

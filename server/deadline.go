@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// A deadline is context.WithDeadline for requests of which hardly any wait for anything: its
-// timer starts when somebody first waits for it.
+// A deadline is like context.WithDeadline, but starts its timer only when Done is first called, since
+// hardly any request waits for anything.
 type deadline struct {
 	context.Context
 	at time.Time
 
 	mu     sync.Mutex
-	timed  context.Context // nil until it is waited for
+	timed  context.Context // nil until Done is called
 	cancel context.CancelFunc
 	ended  bool
 }
@@ -55,7 +55,7 @@ func (d *deadline) start() context.Context {
 	return d.timed
 }
 
-// end frees what it holds; whoever still waits for it is told that it ended.
+// end releases the timer and cancels the context.
 func (d *deadline) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

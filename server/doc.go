@@ -3,8 +3,8 @@
 //
 // # Mount it
 //
-// [New] returns one http.Handler over a peer. It serves its routes wherever it is
-// mounted; under a prefix, with http.StripPrefix.
+// [New] returns one http.Handler for a peer. It can be mounted anywhere; under a prefix, with
+// http.StripPrefix.
 //
 //	authenticator := auth.NewAuthenticator(store)
 //	mux.Handle("/", server.New(peer, server.Options{Authenticate: authenticator.Authenticate}))
@@ -16,9 +16,9 @@
 //
 //	GET    /v4/kapi/actions               all ongoing actions, oldest first, with an ETag
 //	POST   /v4/kapi/actions               201: starts an action whose work the client does
-//	GET    /v4/kapi/actions/{id}          one of them
+//	GET    /v4/kapi/actions/{id}          one ongoing action
 //	PATCH  /v4/kapi/actions/{id}          200 with the action: a report by its runner
-//	POST   /v4/kapi/actions/{id}/dismiss  204: the failed action is gone
+//	POST   /v4/kapi/actions/{id}/dismiss  204: the failed action was dismissed
 //	POST   /v4/kapi/actions/{id}/cancel   202 with the action: its runner was asked to stop
 //	GET    /v4/gateway                    where the gateway is (no token)
 //	GET    /gateway                       the gateway, a WebSocket (see package gateway)
@@ -28,44 +28,43 @@
 //	GET    /, /page/...                   the web page, unless Options.Page is off (no token, no /v4)
 //	POST   /page/session                  begins a session of the page, with Page.SignIn; DELETE ends it
 //
-// The same routes without /v4 are version 4. HEAD works where GET does. No route of REST takes
-// query parameters. docs/rest.md and docs/openapi.yaml have the bodies, docs/gateway.md the protocol.
+// The same routes without /v4 are version 4, too. HEAD works where GET does. No REST route takes query
+// parameters. docs/rest.md and docs/openapi.yaml describe the bodies, docs/gateway.md the protocol.
 //
 // # Connections
 //
-// [LimitConnections] bounds how many connections an http.Server has open, by address and in all, so
-// that a stranger who opens as many as they can keeps nobody out.
+// [LimitConnections] bounds how many connections an http.Server has open, by address and in all, so that
+// a stranger who opens as many as possible keeps nobody else out.
 //
 // # The page
 //
-// The page works as whoever Authenticate says its browser is, by a cookie. With Page.SignIn it
-// takes kapi's tokens: POST /page/session begins a session of one, DELETE ends it, and
-// [Server.SignInLink] makes links that sign in once. Half of a session is a cookie; the other the
-// page keeps, and sends with every request.
+// The page acts as the identity that Authenticate finds for its browser, usually by a cookie. With
+// Page.SignIn it takes kapi's tokens: POST /page/session begins a session for a token, DELETE ends it,
+// and [Server.SignInLink] makes links that sign in once. One half of a session is a cookie; the page
+// keeps the other half and sends it with every request.
 //
-// # What goes wrong
+// # Errors
 //
-// Every refusal is a JSON object: {"code", "message"} where the client is at fault;
-// {"message", "report"} where it is not, report being the id that the log has as incident; and
-// {"message", "retry_after", "global"} past a rate limit. The codes are kAPI's;
-// docs/rest.md has the table of them.
+// Every error is a JSON object: {"code", "message"} and further facts if the client is at fault;
+// {"message", "report"} if it is not, where report is the id of the incident in the log; and
+// {"message", "retry_after", "global"} above a rate limit. docs/rest.md has the table of codes.
 //
 // # Promises
 //
-//   - Who has neither ADMIN nor RUN_ACTIONS learns nothing of actions, not even whether one exists. RUN_ACTIONS
-//     alone tells of others' actions only what a refused start says of the holder of its key.
-//   - Rate limits are told on every response, probes and errors included, and count
-//     what is wrong too, in memory that is bounded.
-//   - With Options.Hosts, a request for any other host is refused before anything else: a page
-//     that has its name stand for this machine learns nothing, and uses nothing up.
-//   - A valid token is never refused for what strangers do, at the same address or by a page of
-//     theirs that its browser shows. How little a flood of wrong tokens costs is up to
-//     Authenticate: an auth.Authenticator reads the store a few times a second for all of them.
-//   - A POST that a browser sends for another site is refused before it is charged to anybody,
-//     unless it carries its token in a header of its own.
-//   - A panic answers 500 and ends nothing else.
+//   - Without ADMIN or RUN_ACTIONS a client learns nothing about actions, not even whether one exists. With
+//     only RUN_ACTIONS it learns about others' actions only what a refused start says of the holder of its key.
+//   - Every response has the rate limit's headers, including those of probes and errors. Invalid requests are
+//     charged, too, and the memory for limits is bounded.
+//   - With Options.Hosts, a request for any other host is refused before anything else. So a web page whose
+//     name resolves to this machine (DNS rebinding) learns nothing and uses up no limit.
+//   - A valid token is never refused because of what strangers do, be it at the same address or by a page
+//     in the same browser. What a flood of wrong tokens costs is up to Authenticate: an
+//     auth.Authenticator reads the store a few times a second for all of them.
+//   - A POST that a browser sends for another site is refused before it is charged, unless it has a token in
+//     a header that browsers don't send by themselves.
+//   - A panic is answered with 500 and affects no other request.
 //   - Tokens, headers and queries are never logged.
-//   - The page loads nothing from elsewhere, and a token is in nothing that its scripts can read, nor in
-//     a cookie: what a browser sends to the other ports of the host lets nobody in.
+//   - The page loads nothing from elsewhere. The browser stores no token, neither where scripts can read it
+//     nor in a cookie, so what a browser sends to other ports of the host gives no access.
 //   - A handler starts no goroutine that outlives a request.
 package server

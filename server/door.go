@@ -17,8 +17,8 @@ import (
 // maxUnproven bounds how many requests with unproven credentials are authenticated at a time.
 const maxUnproven = 256
 
-// The door finds out who asks, and then charges their rate limit. It never charges or refuses before it
-// knows: so a valid token pays for itself, whatever strangers do at the same address.
+// The door authenticates a client and then charges its rate limit, never the other way round. So a valid
+// token is charged for its own requests only, whatever strangers do at the same address.
 type door struct {
 	authenticate func(*http.Request) (auth.Identity, error)
 
@@ -53,11 +53,11 @@ func newDoor(o Options) *door {
 	}
 }
 
-// enter finds out who asks, and writes how they stand with their limit. stranger says why it is not
-// known who asks; limited, that they asked too often. foreign marks what a browser sends for a page of
-// another origin.
+// enter authenticates a call, charges its limit and writes the limit's headers. stranger says why the
+// call could not be authenticated, limited that its client has sent too many. foreign marks a request that
+// a browser sends for a page of another origin.
 func (d *door) enter(rt *route, c *call, foreign bool) (stranger, limited error) {
-	if rt.probe || rt.page { // nobody pays: an answer costs no more than a refusal
+	if rt.probe || rt.page { // not charged: an answer costs no more than a refusal
 		d.writeAddressLimit(c)
 		return nil, nil
 	}
@@ -68,16 +68,16 @@ func (d *door) enter(rt *route, c *call, foreign bool) (stranger, limited error)
 	return stranger, a.refusal()
 }
 
-// writeAddressLimit writes how the address stands, for a request that is charged to nobody.
+// writeAddressLimit writes the headers of the address's limit, for a request that is not charged.
 func (d *door) writeAddressLimit(c *call) {
 	if c.w.Header().Get("X-RateLimit-Limit") == "" {
 		d.perAddress.peek(address(c.Request)).writeHeaders(c.w.Header())
 	}
 }
 
-// identify returns who sent r, and how whoever pays stands: the identity if the credentials are valid,
-// else the client's address. Foreign requests have limits of their own, so that a page of another
-// origin can't use up its visitor's.
+// identify returns who sent r, and the allowance that it was charged to: that of the identity if the
+// credentials are valid, else that of the client's address. Foreign requests have limits of their own, so
+// that a page of another origin can't use up its visitor's.
 func (d *door) identify(r *http.Request, action string, foreign bool) (auth.Identity, allowance, error) {
 	identities, addresses := d.perIdentity, d.perAddress
 	if foreign {
@@ -105,15 +105,15 @@ func (d *door) identify(r *http.Request, action string, foreign bool) (auth.Iden
 		d.proven.drop(key)
 		return auth.Identity{}, addresses.take(address(r)), err
 	}
-	err = fmt.Errorf("%w: find out who asks: %w", kapi.ErrUnavailable, err)
-	if proven { // an outage must not shrink what they have
+	err = fmt.Errorf("%w: authenticate: %w", kapi.ErrUnavailable, err)
+	if proven { // in an outage, a valid token keeps its limit
 		return auth.Identity{}, identities.take(id), err
 	}
 	return auth.Identity{}, addresses.take(address(r)), err
 }
 
-// queue waits until a request with unproven credentials may be authenticated. A connection has one place in the queue,
-// however many requests it has at once (HTTP/2).
+// queue waits until a request with unproven credentials may be authenticated. A connection has one place
+// in the queue, however many requests it has at once (HTTP/2). leave must be called afterwards.
 func (d *door) queue(ctx context.Context) (leave func(), err error) {
 	next, err := conns.Of(ctx).Turn(ctx)
 	if err == nil {
@@ -125,11 +125,11 @@ func (d *door) queue(ctx context.Context) (leave func(), err error) {
 			err = ctx.Err()
 		}
 	}
-	return nil, fmt.Errorf("%w: find out who asks: %w", kapi.ErrUnavailable, err)
+	return nil, fmt.Errorf("%w: authenticate: %w", kapi.ErrUnavailable, err)
 }
 
-// A reporter has reported on an action with a valid fence lately, or started it: only its reports
-// have a limit of their own, so that nobody else can use that up, or escape by it.
+// A reporter is an identity that recently started an action, or reported on it with a valid fence. Only a
+// reporter's reports have a limit per action, so that no other client can use that up or profit from it.
 func reporter(identity, action string) fingerprint {
 	return max(fingerprint(maphash.String(fingerprints, identity+" "+action)), 1)
 }
@@ -139,8 +139,8 @@ func (d *door) isReporter(identity, action string) bool {
 	return ok
 }
 
-// address returns the network address of the client: of IPv6 the network that one
-// customer usually has, because nobody runs out of addresses in it.
+// address returns the client's IPv4 address or its IPv6 network (/64), which one customer usually has
+// alone, with more addresses than limits could be kept for.
 func address(r *http.Request) string {
 	ip, ok := parseAddress(r.RemoteAddr)
 	if !ok {

@@ -52,7 +52,7 @@ func (c *counting) RemoveToken(ctx context.Context, id string) error {
 	return c.Store.RemoveToken(ctx, id)
 }
 
-// newTokens returns one over a real store.
+// newTokens returns a counting store of tokens over a real one.
 func newTokens(t *testing.T) *counting {
 	t.Helper()
 	store, err := sqlite.OpenMemory()
@@ -174,7 +174,7 @@ func TestFloodOfWrongTokens(t *testing.T) {
 	}
 }
 
-// A valid token pays for itself, whatever strangers do at the same address.
+// A valid token is charged for its own requests only, whatever strangers do at the same address.
 func TestStrangersLockNobodyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := limited(server.Options{Authenticate: func(r *http.Request) (auth.Identity, error) {
@@ -260,7 +260,7 @@ func TestWhoWasRevokedIsAStranger(t *testing.T) {
 	}
 }
 
-// An outage is no reason to take from those who are known what they have.
+// In an outage a valid token keeps its own limit.
 func TestOutageKeepsTheLimitOfTheKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
@@ -291,7 +291,7 @@ func TestOutageKeepsTheLimitOfTheKnown(t *testing.T) {
 	})
 }
 
-// Requests whose credentials are not known yet wait for each other, but not for ever.
+// Requests with unproven credentials wait for each other, but not forever.
 func TestStrangersAreAskedAFewAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex

@@ -14,8 +14,7 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// retryAfter, in seconds, is what a client is asked to wait for a store that can't be
-// reached.
+// retryAfter is how many seconds a client is asked to wait if the store can't be reached.
 const retryAfter = "1"
 
 // fail answers c with err.
@@ -29,7 +28,7 @@ func (s *Server) fail(c *call, err error) {
 		limit.answer(c.w)
 	case own != nil:
 		if own.Status == http.StatusUnauthorized {
-			c.w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110 asks for it with every 401
+			c.w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110 requires it with every 401
 		}
 		c.w.sendJSON(own.Status, own)
 	case isUnavailable(err):
@@ -40,7 +39,7 @@ func (s *Server) fail(c *call, err error) {
 	}
 }
 
-// heldBy says as much of the holder of a key as who asks may know.
+// heldBy returns the answer to a refused start, with as much of the holder as the client may know.
 func (s *Server) heldBy(c *call, held *kapi.HeldError) any {
 	if c.onlyItsOwn() {
 		if _, err := s.peer.Sender(c.who.ID).Get(c.Context(), held.Holder.ID); err != nil {
@@ -59,7 +58,7 @@ func isUnavailable(err error) bool {
 	return false
 }
 
-// failWithIncident answers with nothing but the id of an incident, under which the log says more.
+// failWithIncident answers with only a message and the id of an incident, which has the details in the log.
 func (s *Server) failWithIncident(c *call, status int, message string, err error, more ...any) {
 	c.w.sendJSON(status, wire.Failure{Message: message, Incident: s.logIncident(c, status, err, more...)})
 }
@@ -71,7 +70,7 @@ func (s *Server) logIncident(c *call, status int, err error, more ...any) string
 	switch {
 	case status != http.StatusServiceUnavailable:
 	case errors.Is(c.Context().Err(), context.Canceled):
-		level = slog.LevelDebug // the client hung up
+		level = slog.LevelDebug // the client disconnected
 	default:
 		level = slog.LevelWarn
 	}
@@ -81,8 +80,8 @@ func (s *Server) logIncident(c *call, status int, err error, more ...any) string
 	return id
 }
 
-// finish ends a request: it turns a panic into an answer and logs what was answered.
-// It must be deferred itself.
+// finish ends a request: it turns a panic into an answer and logs the request. It must be deferred
+// directly, because it calls recover.
 func (s *Server) finish(w *recorder, r *http.Request) {
 	v := recover()
 	if v == http.ErrAbortHandler {
@@ -99,7 +98,7 @@ func (s *Server) finish(w *recorder, r *http.Request) {
 
 func (s *Server) panicked(c *call, v any) {
 	err := fmt.Errorf("panic: %v", v)
-	if c.w.status != 0 { // too late to say anything but that it is cut off
+	if c.w.status != 0 { // the header is sent: the answer can only be cut off
 		s.logIncident(c, c.w.status, err, "stack", string(debug.Stack()))
 		panic(http.ErrAbortHandler)
 	}

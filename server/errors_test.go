@@ -35,7 +35,7 @@ func TestRefusals(t *testing.T) {
 		{"GET", "/kapi/actions", "", []string{"Authorization: Bearer expired"}, 401, "expired"},
 		{"GET", "/kapi/actions", "", []string{"Authorization: Bearer plain"}, 403, "needsrun"},
 		{"GET", "/kapi/actions", "", []string{"Authorization: Bearer outage"}, 503, "unavailable"},
-		// Who is not ADMIN learns nothing.
+		// Without ADMIN a client learns nothing.
 		{"GET", running, "", nil, 401, "notoken"},
 		{"GET", none, "", nil, 401, "notoken"},
 		{"POST", none + "/dismiss", "", nil, 401, "notoken"},

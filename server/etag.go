@@ -2,11 +2,10 @@ package server
 
 import "strings"
 
-// matches reports whether an If-None-Match header, given in these lines, names etag or
-// is "*". The comparison is the weak one, as RFC 9110 has it for this header (section
-// 13.1.2). From where it is malformed on, the header is ignored.
+// matches reports whether an If-None-Match header with these lines names etag or is "*". It uses weak
+// comparison (RFC 9110, section 13.1.2). If the header is malformed, it is ignored from there on.
 func matches(lines []string, etag string) bool {
-	if len(lines) == 1 && lines[0] == etag { // as nearly always
+	if len(lines) == 1 && lines[0] == etag { // the usual case
 		return true
 	}
 	rest := strings.Join(lines, ",")
@@ -26,8 +25,8 @@ func matches(lines []string, etag string) bool {
 	}
 }
 
-// cutTag cuts one entity tag from the start of s and returns it without its W/. It may
-// hold commas, so it is not enough to split at these.
+// cutTag cuts one entity tag from the start of s and returns it without W/. A tag may contain commas, so
+// splitting at them is not enough.
 func cutTag(s string) (tag, after string, ok bool) {
 	s = strings.TrimPrefix(s, "W/")
 	if !strings.HasPrefix(s, `"`) {

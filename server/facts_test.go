@@ -24,7 +24,7 @@ func facts(t *testing.T, w *httptest.ResponseRecorder) map[string]any {
 	return body
 }
 
-// TestFacts: what a program needs to know of a refusal stands in fields of its own.
+// TestFacts: what a program needs to know about a refusal has its own fields.
 func TestFacts(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	running := f.begin(`{"title":"t","keys":["k"]}`)
@@ -116,7 +116,7 @@ func TestDismissFailed(t *testing.T) {
 	}
 }
 
-// TestDismissFailedWaits: one that waits dismisses when all that holds its keys has failed.
+// TestDismissFailedWaits: a waiting action dismisses once every holder of its keys has failed.
 func TestDismissFailedWaits(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	holder := f.begin(`{"title":"h","keys":["k"]}`)

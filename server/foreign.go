@@ -9,12 +9,12 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// What browsers send for pages that are not this server's own.
+// Requests that browsers send for pages of other origins.
 
-// foreign reports whether a browser sent c for a page of another origin. A request with a token in a
-// header of its own is not foreign, except on the routes of the page, which sign browsers in. Where the browser doesn't
-// say which site that is, the origin's scheme and host tell. net/http would compare the host alone, and letter by
-// letter; proxies write the same one in other ways than browsers do, a default port behind it for one.
+// foreign reports whether a browser sent c for a page of another origin. A request with a token in a header
+// that browsers don't send by themselves is not foreign, except on the routes of the page, which sign
+// browsers in. Without Sec-Fetch-Site the origin's scheme and host are compared. net/http would compare the
+// host only, and literally; but proxies write it differently than browsers, for example with the default port.
 func (s *Server) foreign(rt *route, c *call) bool {
 	from, site := c.Header.Get("Origin"), c.Header.Get("Sec-Fetch-Site")
 	if from == "" && site == "" || !rt.page && hasOwnHeader(c.Request) {
@@ -25,19 +25,19 @@ func (s *Server) foreign(rt *route, c *call) bool {
 		return !own
 	}
 	unsafe := *c.Request
-	unsafe.Method = http.MethodPost // net/http lets all others pass
+	unsafe.Method = http.MethodPost // net/http checks no safe methods
 	return s.origins.Check(&unsafe) != nil
 }
 
-// hasOwnHeader reports whether r carries a token in a way that a browser never does by
-// itself, as it does with cookies and with passwords it was told (Basic).
+// hasOwnHeader reports whether r has a token in a header that a browser never sends by itself, unlike
+// cookies and stored passwords (Basic).
 func hasOwnHeader(r *http.Request) bool {
 	kind, _ := scheme.Cut(strings.TrimSpace(r.Header.Get("Authorization")) + " ")
 	return kind != ""
 }
 
-// misdirected answers r, or the request that a proxy made of it, which is for another server. It costs nothing, so it is
-// not charged: a foreign page must not use up what its reader may ask for.
+// misdirected refuses a request for another host: asked is the request as received, r as the client sent it
+// to a proxy. It is not charged, so that a foreign page can't use up the limit of its reader.
 func (s *Server) misdirected(w *recorder, asked, r *http.Request) {
 	host := r.Host
 	if !s.hosts.Answer(asked) {

@@ -8,16 +8,16 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// The path of the gateway is also that of the route that tells where it is, without its
-// version: who wants a connection is told by the upgrade that it asks for.
+// Two routes share the path /gateway: the gateway itself, and the REST route that returns its URL. A
+// request with an upgrade to a WebSocket is for the gateway.
 
-// isConnect reports whether r wants a connection to the gateway.
+// isConnect reports whether r asks for a connection to the gateway.
 func (s *Server) isConnect(r *http.Request) bool {
 	return r.Method == http.MethodGet && (r.URL.Path == "/gateway" || r.URL.Path == "/v4/gateway") &&
 		strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }
 
-// gatewayURL tells where the gateway is, as the client asked for it.
+// gatewayURL answers with the gateway's URL, with the scheme, host and prefix that the client used.
 func (s *Server) gatewayURL(c *call) error {
 	scheme := "ws"
 	if isTLS(c.Request) {

@@ -92,8 +92,8 @@ func TestBehindProxy(t *testing.T) {
 	}
 }
 
-// A browser's page of this host may use REST and the gateway, however the proxy in between writes
-// the host; that of another may use neither.
+// A page of this host may use REST and the gateway, however the proxy in between writes the host. A
+// page of another host may use neither.
 func TestSameOriginBehindProxy(t *testing.T) {
 	f := newFixture(t, server.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	web := httptest.NewServer(f)

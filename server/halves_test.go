@@ -12,7 +12,7 @@ import (
 	"github.com/kettubot/kapi/server"
 )
 
-// Half of a session is nothing, nor is it anything elsewhere.
+// Half of a session gives no access, nor does a session elsewhere.
 func TestHalfASession(t *testing.T) {
 	d, other := newDoor(t, server.Options{RateLimitAddress: -1}), newDoor(t, server.Options{})
 	secret, token := d.tokens.add(t, auth.TypeUser)
@@ -68,7 +68,8 @@ func TestHalfASession(t *testing.T) {
 	}
 }
 
-// What a page of this origin does, it may; what another's makes the browser do, it may not.
+// Requests of a page of this origin are allowed; those that another origin's page makes the browser send are
+// not.
 func TestSessionAndOrigin(t *testing.T) {
 	d := newDoor(t, server.Options{})
 	secret, _ := d.tokens.add(t, auth.TypeUser)
@@ -88,8 +89,7 @@ func TestSessionAndOrigin(t *testing.T) {
 	}
 }
 
-// The token that older versions kept in the browser is taken out of it; what else may have that name
-// is left alone.
+// A token that older versions kept in the browser is removed; other cookies with that name are left alone.
 func TestOldCookieIsDropped(t *testing.T) {
 	d := newDoor(t, server.Options{})
 	embedded := newFixture(t, server.Options{})
@@ -115,7 +115,7 @@ func TestOldCookieIsDropped(t *testing.T) {
 	}
 }
 
-// An embedder who has users of their own is asked about everything, sessions or not.
+// An embedder's Authenticate is called for everything if Page.SignIn is not set.
 func TestSessionsAreNotForEmbedders(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	half := "kapi.aaaaaaaaaaaaaaaa." + strings.Repeat("A", 43)
@@ -128,7 +128,7 @@ func TestSessionsAreNotForEmbedders(t *testing.T) {
 	}
 }
 
-// A cookie that proved itself with its other half proves nothing for the same with a guess.
+// A cookie that was valid with its other half proves nothing when it comes with a guess.
 func TestGuessingHalvesIsLimited(t *testing.T) {
 	d := newDoor(t, server.Options{RateLimitAddress: 3})
 	secret, _ := d.tokens.add(t, auth.TypeUser)

@@ -10,12 +10,12 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// zipFrom is how many bytes a list must exceed to be compressed: in fewer nothing is won.
+// zipFrom is how many bytes a list must exceed to be compressed. Below that, compression gains nothing.
 const zipFrom = 1 << 10
 
-// Headers of lists. They are shared, as those of every answer are.
+// Headers of lists. The slices are shared by all answers and must not be changed.
 var (
-	askAgain   = []string{"private, no-cache"} // it may be kept, but must be asked about
+	askAgain   = []string{"private, no-cache"} // clients may keep the list, but must revalidate it
 	byEncoding = []string{"Accept-Encoding"}
 	inGzip     = []string{"gzip"}
 )
@@ -35,7 +35,7 @@ func (s *Server) list(c *call) error {
 	h["Cache-Control"] = askAgain
 	h["Vary"] = byEncoding
 	known := c.Header.Values("If-None-Match")
-	if !matches(known, etag) && matches(known, other) { // the client has the same list in its other form
+	if !matches(known, etag) && matches(known, other) { // the client has the same list in the other encoding
 		etag = other
 	}
 	h["Etag"] = []string{etag}
@@ -52,7 +52,7 @@ func (s *Server) list(c *call) error {
 	return nil
 }
 
-// actions are those that somebody may know.
+// actions has the actions that a client may know.
 type actions interface {
 	ListJSON(ctx context.Context) (peer.Listing, error)
 	Get(ctx context.Context, id string) (kapi.Action, error)
@@ -61,7 +61,7 @@ type actions interface {
 	GiveUp(ctx context.Context, id, by string) (kapi.Action, error)
 }
 
-// of returns the actions of who asks.
+// of returns the actions that the caller may know.
 func (s *Server) of(c *call) actions {
 	if c.onlyItsOwn() {
 		return s.peer.Sender(c.who.ID)
@@ -135,7 +135,7 @@ func (s *Server) metrics(c *call) error {
 	return nil
 }
 
-// by names who asks, for the log and for whoever is cancelled.
+// by names the caller, for the log and for Action.CancelledBy.
 func by(who auth.Identity) string {
 	switch {
 	case who.Name == "" && who.ID == "":

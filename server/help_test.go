@@ -40,7 +40,7 @@ type fixture struct {
 	http.Handler
 }
 
-// newFixture opens one. Without o.Authenticate, it is byName.
+// newFixture opens a fixture. Without o.Authenticate, it uses byName.
 func newFixture(t *testing.T, o server.Options) *fixture {
 	t.Helper()
 	memory, err := sqlite.OpenMemory()
@@ -209,7 +209,7 @@ func (f *fixture) as(name, method, target string) *httptest.ResponseRecorder {
 	return f.send(method, target, "", "Authorization: Bearer "+name)
 }
 
-// cancelled returns a context of a client that has hung up.
+// cancelled returns the context of a client that has disconnected.
 func cancelled(t *testing.T) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -15,8 +15,8 @@ import (
 	"github.com/kettubot/kapi/server"
 )
 
-// A page that has its own name stand for this machine is of one origin with the server, as its browser sees it, and may
-// send every header that a proxy sends. It learns nothing, and uses nothing up.
+// A page whose name resolves to this machine has the same origin as the server for its browser, and may send
+// every header that a proxy sends. It learns nothing, and uses up no limit.
 func TestReboundPage(t *testing.T) {
 	f := newFixture(t, server.Options{
 		Hosts:            []string{"kapi.example"},
@@ -60,7 +60,8 @@ func TestReboundPage(t *testing.T) {
 	}
 }
 
-// Its own hosts a server answers for, on any port, in any form; from a proxy too, which may say under which it was asked.
+// A server answers for its own hosts, on any port, in any form, and also behind a proxy that says which host
+// was asked for.
 func TestHosts(t *testing.T) {
 	f := newFixture(t, server.Options{
 		Hosts:          []string{"Kapi.Example", "10.0.0.9"},
@@ -131,7 +132,7 @@ func TestDocumentedProxies(t *testing.T) {
 	}
 }
 
-// What is no clean path is no prefix: a browser would make another path of it, or take its beginning for a host.
+// A prefix must be a clean path: a browser would change any other, or take its beginning for a host.
 func TestForwardedPrefix(t *testing.T) {
 	d := newDoor(t, server.Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
 	secret, _ := d.tokens.add(t, auth.TypeUser)

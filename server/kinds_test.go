@@ -18,13 +18,13 @@ const (
 type kind struct {
 	name    string
 	headers []string
-	// as is what it stands for: none, invalid or expired for strangers, else what it may.
+	// as is what it stands for: none, invalid or expired for strangers, else its permissions.
 	as string
 	// session says that it has both halves of one, whatever else there is.
 	session bool
 }
 
-// stranger says that nobody is known by it.
+// stranger reports whether it authenticates nobody.
 func (k kind) stranger() bool { return k.as == "none" || k.as == "invalid" || k.as == "expired" }
 
 // elsewhere says that a browser sends it for a page of another origin; on the API that doesn't count with a
@@ -51,7 +51,7 @@ func (d *door) secrets() map[string]string {
 	return all
 }
 
-// unknownToken is well made, but in no store.
+// unknownToken has a valid form, but is in no store.
 func unknownToken(t *testing.T) string {
 	t.Helper()
 	secret, _, err := auth.New("nobody", auth.TypeUser, auth.Admin, 0)
@@ -61,7 +61,7 @@ func unknownToken(t *testing.T) string {
 	return secret
 }
 
-// sessionOf is one that no token stands behind.
+// sessionOf returns a session without a token.
 func (d *door) sessionOf(perms auth.Permissions, name string) signedIn {
 	d.t.Helper()
 	s, err := auth.NewAuthenticator(d.tokens).BeginSessionWithout(d.t.Context(), "a link", perms)

@@ -14,10 +14,10 @@ import (
 // LinkFor is how long a link made by Server.SignInLink can be used.
 const LinkFor = 5 * time.Minute
 
-// Links are the one-time codes that sign somebody in.
+// links has the one-time codes that sign in.
 type links struct {
 	mu sync.Mutex
-	of map[[sha256.Size]byte]link // by the code's hash, so that a look-up tells nothing of it
+	of map[[sha256.Size]byte]link // by the code's hash, so that the time of a look-up reveals nothing of the code
 }
 
 type link struct {
@@ -25,14 +25,14 @@ type link struct {
 	begin func(context.Context) (auth.Session, error)
 }
 
-// SignInLink returns an address, relative to where the handler is mounted, that signs in whoever opens
-// it first within LinkFor: with a session that begin makes then. The address holds a code of 130 random
-// bits, and nothing of a session. It needs Page.SignIn.
+// SignInLink returns an address, relative to where the handler is mounted. The first browser that opens
+// it within LinkFor is signed in, with a session that begin makes then. The address has a code of 130
+// random bits, and no part of a session. It requires Page.SignIn.
 func (s *Server) SignInLink(begin func(context.Context) (auth.Session, error)) string {
 	return "page/enter?code=" + s.links.add(begin)
 }
 
-// add makes a code, and forgets those that are too old.
+// add makes a code, and removes expired ones.
 func (l *links) add(begin func(context.Context) (auth.Session, error)) (code string) {
 	code = rand.Text()
 	now := time.Now()
@@ -47,7 +47,7 @@ func (l *links) add(begin func(context.Context) (auth.Session, error)) (code str
 	return code
 }
 
-// take takes a link out, so that nobody else can use it.
+// take removes and returns a link, so that it can be used only once.
 func (l *links) take(code string) (link, bool) {
 	hash := sha256.Sum256([]byte(code))
 	l.mu.Lock()
@@ -63,15 +63,15 @@ func (l *links) putBack(code string, found link) {
 	l.of[sha256.Sum256([]byte(code))] = found
 }
 
-// What the page is told in its fragment, which no server is sent: to use a code up, or that there is
-// none.
+// Addresses that tell the page to use a code, or that a link is not valid. The fragment is never sent to a
+// server.
 const (
 	toEnter   = toPage + "#/enter/"
 	toBadLink = toPage + "#/link"
 )
 
-// enter leads from a link to the page, which uses the code up: so nothing does that only looks at an
-// address, and the session's half is in none.
+// enter redirects from a link to the page, which uses the code. So a program that only fetches the address,
+// such as a link preview, doesn't use it up, and no address has a half of the session.
 func (s *Server) enter(c *call) error {
 	target := toBadLink
 	if code := c.URL.Query().Get("code"); isCode(code) {
@@ -82,7 +82,7 @@ func (s *Server) enter(c *call) error {
 	return nil
 }
 
-// isCode reports whether a text has the shape of what rand.Text returns.
+// isCode reports whether text looks like a result of rand.Text.
 func isCode(text string) bool {
 	for _, c := range text {
 		if (c < 'A' || c > 'Z') && (c < '2' || c > '7') {

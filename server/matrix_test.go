@@ -17,14 +17,14 @@ import (
 )
 
 // A row of the matrix: a request, and the status for strangers, for tokens without permissions, with
-// READ_METRICS and with RUN_ACTIONS, for admins of all kinds, and for who of all these asks from elsewhere, ""
-// if that is all the same. A status may be followed by the file that has the answer.
+// READ_METRICS and with RUN_ACTIONS, for admins of all kinds, and for requests of all these from a page of
+// another origin, "" if that makes no difference. A status may be followed by the file that has the answer.
 type row struct {
 	request, body                                    string
 	strangers, plain, metrics, run, admin, elsewhere string
 }
 
-// everyone is a row of what is all the same for all.
+// everyone is a row with the same status for everybody.
 func everyone(request, body, status, elsewhere string) row {
 	return row{request, body, status, status, status, status, status, elsewhere}
 }
@@ -93,8 +93,8 @@ func matrix() []row {
 	}
 }
 
-// TestWhoMayDoWhat has every route tried by every kind of credential. Who may not does nothing, is told the
-// same whether there is such an action or not, and learns nothing of it.
+// TestWhoMayDoWhat tries every route with every kind of credential. A client that may not use it changes
+// nothing, gets the same answer whether the action exists or not, and learns nothing about it.
 func TestWhoMayDoWhat(t *testing.T) {
 	for _, r := range matrix() {
 		requests := []string{strings.Replace(r.request, "{/v4}", "/v4", 1)}
@@ -200,7 +200,7 @@ func (m *tried) state(page bool) string {
 	return string(listing.JSON)
 }
 
-// want is the status, and the file with the answer, if there is one.
+// want returns the status, and the file with the answer, if there is one.
 func (r row) want(k kind, page bool) (status, file string) {
 	want := map[string]string{"plain": r.plain, "metrics": r.metrics, "run": r.run, "admin": r.admin}[k.as]
 	switch {
@@ -251,8 +251,8 @@ func (m *tried) try(t *testing.T, r row, k kind, method, target string) {
 	}
 }
 
-// learnsNothing checks that no answer to who is no admin tells of another's action, and that browsers show none
-// to pages of another origin. Who may start actions is told the title of the one that holds a key.
+// learnsNothing checks that answers to clients other than admins reveal nothing of another's action, and that
+// browsers show none to pages of another origin. Clients that may start actions learn the title of a holder.
 func (m *tried) learnsNothing(t *testing.T, r row, k kind, w *httptest.ResponseRecorder) {
 	t.Helper()
 	said := fmt.Sprint(w.Header(), w.Body)
@@ -276,7 +276,7 @@ func (m *tried) learnsNothing(t *testing.T, r row, k kind, w *httptest.ResponseR
 	}
 }
 
-// same reports whether two answers can't be told from each other.
+// same reports whether two answers can't be distinguished.
 func same(a, b *httptest.ResponseRecorder) bool {
 	incident := regexp.MustCompile(`"report":"[A-Z0-9]+"`)
 	plain := func(w *httptest.ResponseRecorder) []byte { return incident.ReplaceAll(w.Body.Bytes(), nil) }

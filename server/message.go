@@ -22,7 +22,7 @@ const (
 	textType = "text/plain; charset=utf-8"
 )
 
-// A recorder notes what was answered, for the log and for whoever finds a panic.
+// A recorder notes the status and the client of an answer, for the log and for the handling of panics.
 type recorder struct {
 	http.ResponseWriter
 	start  time.Time
@@ -44,7 +44,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// send answers with a body. That it may not arrive is nobody's business here.
+// send answers with a body. Errors of the write are ignored: the client has disconnected.
 func (w *recorder) send(status int, contentType string, body []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
@@ -61,9 +61,9 @@ func (w *recorder) sendJSON(status int, v any) error {
 	return nil
 }
 
-// readFields reads the body of c. Without a body, which then needs no Content-Type either, they are nil.
+// readFields reads the body of c. It returns nil if there is no body, which needs no Content-Type.
 func readFields(c *call, limit int64) (wire.Fields, error) {
-	// The inner writer, because MaxBytesReader tells net/http's own to hang up.
+	// The inner writer, because MaxBytesReader makes net/http's own close the connection.
 	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, limit))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -95,7 +95,7 @@ func readFields(c *call, limit int64) (wire.Fields, error) {
 	return f, nil
 }
 
-// needFields is readFields of a body that must be there.
+// needFields is readFields for a body that must not be missing.
 func needFields(c *call, limit int64) (wire.Fields, error) {
 	f, err := readFields(c, limit)
 	if err == nil && f == nil {
@@ -104,7 +104,7 @@ func needFields(c *call, limit int64) (wire.Fields, error) {
 	return f, err
 }
 
-// checkType refuses a body that is not of this type, in UTF-8 and as it is.
+// checkType refuses a body that has another type, a charset other than UTF-8, or a content encoding.
 func checkType(c *call, want string) error {
 	for _, coding := range strings.Split(strings.Join(c.Header.Values("Content-Encoding"), ","), ",") {
 		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
@@ -122,18 +122,18 @@ func checkType(c *call, want string) error {
 	return nil
 }
 
-// byteOrderMark may be ignored before JSON (RFC 8259, section 8.1). Windows likes to write it.
+// byteOrderMark may be ignored before JSON (RFC 8259, section 8.1). Programs on Windows often write it.
 var byteOrderMark = []byte("\uFEFF")
 
-// wide tells the encodings whose characters have two or four bytes, by their mark or by the NUL
-// that is one of the first two characters, which are ASCII in JSON, and nowhere in UTF-8.
+// wide reports whether a body is UTF-16 or UTF-32. It has a byte order mark, or a NUL in its first two
+// bytes, because JSON begins with ASCII characters.
 func wide(body []byte) bool {
 	return bytes.HasPrefix(body, []byte{0xFF, 0xFE}) || bytes.HasPrefix(body, []byte{0xFE, 0xFF}) ||
 		bytes.IndexByte(body[:min(len(body), 2)], 0) >= 0
 }
 
-// checkQuery refuses every parameter: no route has any, and one that is not understood
-// must not be taken for one that was obeyed.
+// checkQuery refuses every parameter, since no route has any: a client must not think that one had an
+// effect.
 func checkQuery(raw string) error {
 	if raw == "" {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/kettubot/kapi/server"
 )
 
-// Metrics are behind the same door as everything else.
+// Metrics need authentication like everything else.
 func TestMetrics(t *testing.T) {
 	asked := 0
 	f := newFixture(t, server.Options{Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -13,8 +13,8 @@ import (
 	"github.com/kettubot/kapi/server"
 )
 
-// An opRow is what a client says, and the last that it hears: a type, an op without one, or a close code. It is that
-// for strangers, for who is no admin, and for admins.
+// An opRow is what a client sends, and the last message that strangers, clients without ADMIN and admins get
+// back: a type, an op without one, or a close code.
 type opRow struct {
 	name                       string
 	says                       []string
@@ -22,8 +22,8 @@ type opRow struct {
 }
 
 // ops has every op of the gateway. {own 64} and {own 0} are sessions that the client itself had with these
-// intents; {another's 64} and {another's 0} are of another admin. Who may not have intents 64 has
-// changed the session with 0 to one. What strangers call their own is another's.
+// intents; {another's 64} and {another's 0} are of another admin. A client that may not have intents 64 has
+// changed its session with intents 0 to one with 64. Strangers use another's sessions as their own.
 func ops() []opRow {
 	identify := func(more string) string { return `{"op":4,"d":{"token":"{token}"` + more + `}}` }
 	resume := func(id string) string {
@@ -94,7 +94,7 @@ func (m *mounted) begin() {
 	expectStatus(m.t, w, 201)
 }
 
-// fill returns what puts into a message who says it.
+// fill returns a replacer that puts a caller's credentials into a message.
 func (m *mounted) fill(t *testing.T, c caller) *strings.Replacer {
 	t.Helper()
 	own := m.others
@@ -109,7 +109,7 @@ func (m *mounted) fill(t *testing.T, c caller) *strings.Replacer {
 		"{another's 64}", m.others[0], "{another's 0}", m.others[1], "{seq}", m.seq)
 }
 
-// TestGatewayIsForAdmins has every op said by every kind of credential. Who may not hears nothing of actions.
+// TestGatewayIsForAdmins sends every op with every kind of credential. Only admins get actions.
 func TestGatewayIsForAdmins(t *testing.T) {
 	m := mount(t)
 	for _, c := range m.callers(m.tokens, m.url) {
@@ -158,8 +158,8 @@ func TestGatewayIsForItsOrigin(t *testing.T) {
 	}
 }
 
-// TestGatewayIsQuiet: without the intent, or before it identifies, a connection hears of no change, nor how
-// many there were.
+// TestGatewayIsQuiet: without the intent, or before it identifies, a connection gets no change, nor the number
+// of changes.
 func TestGatewayIsQuiet(t *testing.T) {
 	m := mount(t)
 	witness := dial(t, m.url+"/gateway", nil)

@@ -19,31 +19,31 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// A Page says how the web page for admins is served: at /, and what it needs under /page/. It
-// asks for actions by the REST routes and the gateway beside it: by a session of SignIn, or as whoever
-// its browser is for Authenticate: by a cookie, that is, as a browser has nothing else to send by itself.
+// A Page says how the web page for admins is served: the page at /, its files under /page/. The page uses
+// the REST routes and the gateway, either with a session of SignIn or as the identity that Authenticate
+// finds for its browser. That must be by a cookie, as a browser sends nothing else by itself.
 type Page struct {
-	// Off serves none.
+	// Off serves no page.
 	Off bool
-	// Title is the page's heading, and the name of its tab; "" is kapi.
+	// Title is the page's heading and the title of its tab; "" is kapi.
 	Title string
 	// SignIn, if set, lets people sign in on the page with a token of this Authenticator, for at
 	// most auth.SessionFor. The browser keeps no token, but two halves of a session: one as a cookie
-	// (kapi_ and eight digits that the store has for its own; HttpOnly, SameSite=Strict), one in the
-	// page's localStorage, which servers on other ports of the host can't get at. Nil: how people
-	// sign in is the embedder's own business.
+	// (kapi_ and eight digits that depend on the store; HttpOnly, SameSite=Strict), one in the page's
+	// localStorage, which servers on other ports of the host can't read. If it is nil, the embedder
+	// must sign people in.
 	SignIn *auth.Authenticator
-	// SignInURL is where the page sends people who are not signed in, if it is not to ask
-	// them for a token. A parameter next is added, unless there is one: where they were, to lead them
-	// back. It is a path for an address of the page's own origin, else a URL. Follow it only to where the page is:
-	// others can write such links, too.
+	// SignInURL is where the page sends people who are not signed in, instead of asking for a token.
+	// Unless it has a parameter next, the page adds one with the address to return to: a path if
+	// SignInURL has the page's origin, else a URL. Redirect only to addresses of the page, because
+	// anybody can make such a link.
 	SignInURL string
 }
 
 //go:embed page
 var pageFiles embed.FS
 
-// An asset is a file of the page in both forms that it is sent in.
+// An asset is a file of the page, plain and compressed.
 type asset struct {
 	contentType    string
 	plain, gzipped []byte
@@ -54,7 +54,7 @@ func newAsset(name string, content []byte) *asset {
 	kinds := map[string]string{".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 	sum := sha256.Sum256(content)
 	var zipped bytes.Buffer
-	w, _ := gzip.NewWriterLevel(&zipped, gzip.BestCompression) // the level is one that there is
+	w, _ := gzip.NewWriterLevel(&zipped, gzip.BestCompression) // fails only for an invalid level
 	_, _ = w.Write(content)
 	_ = w.Close()
 	return &asset{
@@ -64,23 +64,23 @@ func newAsset(name string, content []byte) *asset {
 	}
 }
 
-// Assets are the files of the page. Those beside index.html have an address with the hash of
-// all of them in it, so that a browser may keep them for ever and never mixes two versions.
+// assets has the files of the page. All but index.html have the hash of all of them in their address, so
+// that a browser may keep them forever and never mixes two versions.
 type assets struct {
 	index string
 	hash  string
 	files map[string]*asset
 }
 
-// loadAssets reads and compresses them, once for all servers of the process.
+// loadAssets reads and compresses the files, once for all servers of the process.
 var loadAssets = sync.OnceValue(func() *assets {
 	a := &assets{files: map[string]*asset{}}
 	entries, err := pageFiles.ReadDir("page")
 	if err != nil {
-		panic(err) // they are part of the program
+		panic(err) // can't happen: the files are embedded
 	}
 	all := sha256.New()
-	for _, entry := range entries { // in order of their names
+	for _, entry := range entries { // sorted by name
 		content, err := pageFiles.ReadFile("page/" + entry.Name())
 		if err != nil {
 			panic(err)
@@ -96,9 +96,8 @@ var loadAssets = sync.OnceValue(func() *assets {
 	return a
 })
 
-// indexFor returns the HTML for these options. What it names it names relative to itself: it may
-// be mounted anywhere. All modules are named in it, so that a browser need not read one to find
-// that it wants another.
+// indexFor returns the HTML for these options. All addresses in it are relative, since it may be mounted
+// anywhere. It names all modules, so that a browser can load them at once instead of one after the other.
 func (a *assets) indexFor(o Page) *asset {
 	folder := "page/" + a.hash + "/"
 	var modules []string
@@ -108,7 +107,7 @@ func (a *assets) indexFor(o Page) *asset {
 		}
 	}
 	slices.Sort(modules)
-	// The list is fetched before any script asks for it, where the cookie alone says who does.
+	// The list is preloaded if a cookie alone authenticates the page.
 	how, list := "elsewhere", `<link rel="preload" as="fetch" href="v4/kapi/actions" crossorigin>`
 	if o.SignIn != nil {
 		how, list = "token", ""
@@ -133,7 +132,7 @@ func (s *Server) pageRoutes() {
 	s.exact["/"] = &route{page: true, get: func(c *call) error {
 		h := c.w.Header()
 		h["Content-Security-Policy"] = pageContent
-		// Under no-referrer a form, too, would be sent as if from another origin.
+		// With no-referrer, the browser would send the sign-in form as if from another origin.
 		h["Referrer-Policy"] = []string{"same-origin"}
 		h["Cache-Control"] = []string{"no-cache"}
 		s.dropOldCookie(c)
@@ -155,15 +154,15 @@ func (s *Server) pageRoutes() {
 	}
 }
 
-// pageContent lets the page use its own files and nothing else. It never makes HTML of a text,
-// and the last two have the browser hold it to that.
+// pageContent lets the page load only its own files. The page never parses text as HTML; with the last two
+// the browser enforces that.
 var pageContent = []string{strings.Join([]string{
 	"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "img-src 'self' data:",
 	"frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'",
 	"require-trusted-types-for 'script'", "trusted-types 'none'",
 }, "; ")}
 
-// send answers with the file, unless the client has it.
+// send answers with the file, or with 304 if the client has it.
 func (a *asset) send(c *call) {
 	h := c.w.Header()
 	h.Set("Vary", "Accept-Encoding")
@@ -183,8 +182,8 @@ func (a *asset) send(c *call) {
 	c.w.send(http.StatusOK, a.contentType, body)
 }
 
-// takesGzip reports whether an Accept-Encoding header, given in these lines, names gzip (RFC
-// 9110, section 12.5.3). Who takes anything gets it plain.
+// takesGzip reports whether an Accept-Encoding header with these lines accepts gzip by name (RFC 9110,
+// section 12.5.3). "*" doesn't count.
 func takesGzip(lines []string) bool {
 	for coding := range strings.SplitSeq(strings.Join(lines, ","), ",") {
 		name, weight, _ := strings.Cut(coding, ";")

@@ -71,7 +71,7 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// Nothing comes from elsewhere, nor does the page ask for what its policy forbids.
+// Nothing is loaded from elsewhere, and the page needs nothing that its policy forbids.
 func TestPageIsItsOwn(t *testing.T) {
 	for _, name := range sources(t) {
 		content, err := os.ReadFile(name)
@@ -163,7 +163,7 @@ func TestPageIsRevalidated(t *testing.T) {
 	}
 }
 
-// The page has a place, and its files a hash, and no other.
+// The page and its files are served at their own addresses only.
 func TestPageIsNowhereElse(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	name := path.Base(pageFiles(t, f)[0])
@@ -183,7 +183,7 @@ func TestPageOff(t *testing.T) {
 	}
 }
 
-// How people sign in is said in the HTML.
+// The HTML says how people sign in.
 func TestPageSaysHowToSignIn(t *testing.T) {
 	for want, page := range map[string]server.Page{
 		`data-sign-in="elsewhere" data-sign-in-url=""`:                             {},
@@ -215,7 +215,7 @@ func TestPageUnderAPrefix(t *testing.T) {
 	}
 }
 
-// However few requests an address may make, the page is whole.
+// The page is complete, however few requests an address may send.
 func TestPageHasNoLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // so that no time passes
 		f := &fixture{t: t, Handler: &documented{t, limited(server.Options{RateLimitAddress: 0.001}).(*server.Server)}}

@@ -27,7 +27,7 @@ func TestPanics(t *testing.T) {
 	}
 }
 
-// cutOff is a writer that panics once there is something to write.
+// cutOff is a writer that panics at the first write.
 type cutOff struct{ http.ResponseWriter }
 
 func (cutOff) Write([]byte) (int, error) { panic("the writer broke") }

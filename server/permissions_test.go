@@ -13,7 +13,7 @@ import (
 	"github.com/kettubot/kapi/server"
 )
 
-// TestOwnActions: a runner's token does what a runner does, with the actions that it started, and finds no
+// TestOwnActions: a runner's token can do what a runner does with the actions that it started, and finds no
 // others.
 func TestOwnActions(t *testing.T) {
 	f := newFixture(t, server.Options{})

@@ -10,14 +10,14 @@ import (
 	"github.com/kettubot/kapi/auth"
 )
 
-// A fingerprint tells credentials apart, without keeping them. It is of this process only,
-// and nobody can make two that are alike.
+// A fingerprint identifies credentials without storing them. It is a hash with a seed of this process, so
+// collisions can't be made on purpose.
 type fingerprint uint64
 
 var fingerprints = maphash.MakeSeed()
 
-// credentials returns the fingerprint of what a request says about who sent it, or zero if it says
-// nothing. If it carries a token, or a session, the way kapi's come, nothing else counts.
+// credentials returns the fingerprint of a request's credentials, or zero if it has none. The Authorization
+// header counts before a session, and that before kapi's cookie; all cookies count only without these.
 func credentials(r *http.Request) fingerprint {
 	lines := r.Header["Authorization"]
 	if len(lines) == 0 {
@@ -39,7 +39,7 @@ func credentials(r *http.Request) fingerprint {
 	h.SetSeed(fingerprints)
 	for _, line := range lines {
 		_, _ = h.WriteString(line)
-		_ = h.WriteByte('\n') // no header holds one
+		_ = h.WriteByte('\n') // never part of a header
 	}
 	return fingerprint(max(h.Sum64(), 1))
 }
@@ -47,19 +47,19 @@ func credentials(r *http.Request) fingerprint {
 const (
 	provenFor = time.Minute
 	maxProven = 4096
-	// provenEach is how many one identity has at most. So it can't push out others by sending its
-	// token along with ever different cookies.
+	// provenEach is how many fingerprints are kept for one identity, so that a client can't push out
+	// others by sending its token with ever different cookies.
 	provenEach = 8
 )
 
-// proven remembers which credentials were valid lately. It lets nobody in: it only says
-// for whose it is worth asking.
+// proven remembers which credentials were valid recently. It doesn't authenticate: it only says which
+// requests may skip the queue, and whose limit counts during an outage.
 type proven struct {
-	most int // of one identity
+	most int // fingerprints for one identity
 
 	mu   sync.Mutex
 	of   map[fingerprint]proof
-	each map[string][]fingerprint // by identity, the oldest first
+	each map[string][]fingerprint // by identity, oldest first
 }
 
 type proof struct {
@@ -110,7 +110,7 @@ func (p *proven) makeRoom(now time.Time) {
 			p.remove(k)
 		}
 	}
-	if len(p.of) >= maxProven { // they prove themselves again
+	if len(p.of) >= maxProven { // all have to prove themselves again
 		clear(p.of)
 		clear(p.each)
 	}
@@ -122,7 +122,7 @@ func (p *proven) drop(key fingerprint) {
 	p.remove(key)
 }
 
-// remove is called with mu held.
+// remove must be called with mu held.
 func (p *proven) remove(key fingerprint) {
 	of, ok := p.of[key]
 	if !ok {

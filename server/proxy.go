@@ -20,7 +20,7 @@ func (s *Server) behindProxy(r *http.Request) *http.Request {
 	for i := len(hops) - 1; i >= 0 && s.trusted(client); i-- {
 		hop := strings.TrimSpace(hops[i])
 		if _, ok := parseAddress(hop); !ok {
-			break // what isn't an address, nobody trusted has written
+			break // not an address, so no trusted proxy wrote it
 		}
 		client = hop
 	}
@@ -36,20 +36,20 @@ func (s *Server) behindProxy(r *http.Request) *http.Request {
 		seen.Host = host
 	}
 	if prefix := last(r, "X-Forwarded-Prefix"); isPrefix(prefix) && strings.HasPrefix(r.RequestURI, "/") {
-		seen.RequestURI = strings.TrimSuffix(prefix, "/") + r.RequestURI // what the proxy took off
+		seen.RequestURI = strings.TrimSuffix(prefix, "/") + r.RequestURI // the proxy stripped the prefix
 	}
 	return seen
 }
 
-// last returns the last of what a header lists. It is the one that the trusted proxy wrote; those before may be
-// anybody's.
+// last returns the last value of a header that is a list. The trusted proxy wrote it; earlier ones may come
+// from the client.
 func last(r *http.Request, name string) string {
 	all := strings.Split(strings.Join(r.Header.Values(name), ","), ",")
 	return strings.TrimSpace(all[len(all)-1])
 }
 
-// isPrefix reports whether this can be the beginning of a path, as it is in an address: a clean one,
-// of which a browser makes no other path and no other host.
+// isPrefix reports whether text is a clean, escaped path that a browser doesn't change, and doesn't take
+// for a host ("//...").
 func isPrefix(text string) bool {
 	u, err := url.ParseRequestURI(text)
 	if err != nil || u.EscapedPath() != text || strings.ContainsAny(text, `%;,\`) {

@@ -14,28 +14,28 @@ import (
 )
 
 const (
-	// maxBuckets bounds the memory of one kind of limit to a few MB. Past it, those who
-	// come anew share one bucket.
+	// maxBuckets bounds the memory of one kind of limit to a few MB. Above it, new clients share one
+	// bucket.
 	maxBuckets = 16384
-	// sweepEvery is how often full buckets are dropped. That loses nothing: a new one
-	// is full, too.
+	// sweepEvery is how often full buckets are dropped. Nothing is lost, since new buckets are full.
 	sweepEvery = time.Second
 )
 
-// limits are the token buckets of one kind, one for each client. Nil is no limit.
+// limits has the token buckets of one kind of limit, one for each client. Nil is no limit.
 type limits struct {
 	name   string
-	global bool // over all that the client may call
+	global bool // the limit is on all requests of the client
 	rate   rate.Limit
 	burst  int
 
 	mu     sync.Mutex
 	of     map[string]*rate.Limiter
-	others *rate.Limiter // of those for whom there was no more room
+	others *rate.Limiter // shared by clients above maxBuckets
 	swept  time.Time
 }
 
-// newLimits returns nil for a rate that is negative or infinite, and for a negative burst.
+// newLimits returns nil, which is no limit, for a rate that is not positive and finite, and for a negative
+// burst.
 func newLimits(name string, global bool, perSecond float64, burst int) *limits {
 	if perSecond <= 0 || burst < 0 || math.IsInf(perSecond, 0) || math.IsNaN(perSecond) {
 		return nil
@@ -46,21 +46,21 @@ func newLimits(name string, global bool, perSecond float64, burst int) *limits {
 	}
 }
 
-// An allowance is how a client stands with its limit.
+// An allowance is the state of a client's limit.
 type allowance struct {
 	of   *limits // nil: no limit
-	ok   bool    // there was one left
-	left float64 // after this one
+	ok   bool    // the request is allowed
+	left float64 // requests left after this one
 	at   time.Time
 }
 
-// take takes one request from the client's bucket, if there is one.
+// take takes one request from the client's bucket, if there is one left.
 func (l *limits) take(client string) allowance { return l.look(client, 1) }
 
 // peek reports whether take would be allowed.
 func (l *limits) peek(client string) allowance {
 	a := l.look(client, 0)
-	a.ok = a.of == nil || a.left > 1-1e-9 // take overlooks as much, which rounding costs
+	a.ok = a.of == nil || a.left > 1-1e-9 // take allows for the same rounding error
 	return a
 }
 
@@ -104,13 +104,13 @@ func (l *limits) sweep(now time.Time) {
 	}
 }
 
-// writeHeaders writes the five headers. Reset is when the whole burst is there again.
+// writeHeaders writes the five headers. Reset is the time when the bucket is full again.
 func (a allowance) writeHeaders(h http.Header) {
 	if a.of == nil {
 		return
 	}
 	full := a.until(float64(a.of.burst))
-	// The epoch is rounded up and whole, as the oldest clients read it.
+	// The oldest clients read whole seconds, so they are rounded up.
 	reset := math.Ceil(float64(a.at.Add(full).UnixMilli()) / 1000)
 	h.Set("X-RateLimit-Limit", strconv.Itoa(a.of.burst))
 	h.Set("X-RateLimit-Remaining", strconv.Itoa(int(max(a.left, 0))))
@@ -119,13 +119,13 @@ func (a allowance) writeHeaders(h http.Header) {
 	h.Set("X-RateLimit-Bucket", a.of.name)
 }
 
-// until returns how long it takes until the bucket holds this many.
+// until returns how long it takes until the bucket has want requests.
 func (a allowance) until(want float64) time.Duration {
 	wait := max(want-a.left, 0) / float64(a.of.rate) * float64(time.Second)
 	return time.Duration(min(wait, float64(100*365*24*time.Hour)))
 }
 
-// refusal returns nil if there was one left.
+// refusal returns nil if the request is allowed.
 func (a allowance) refusal() error {
 	if a.ok {
 		return nil
@@ -133,12 +133,12 @@ func (a allowance) refusal() error {
 	return &limitError{a.until(1), a.of.global}
 }
 
-// seconds rounds up to milliseconds, so that who waits that long has waited enough.
+// seconds rounds up to milliseconds, so that a client that waits that long has waited long enough.
 func seconds(d time.Duration) float64 {
 	return math.Ceil(float64(d)/float64(time.Millisecond)) / 1000
 }
 
-// A limitError refuses a request for its client's rate.
+// A limitError refuses a request above its client's rate limit.
 type limitError struct {
 	wait   time.Duration
 	global bool

@@ -65,7 +65,7 @@ func TestRateLimit(t *testing.T) {
 		if got := w.Header().Get("Retry-After"); got != "1" {
 			t.Errorf("Retry-After %q", got)
 		}
-		// Nobody else pays for it, from the same address or not.
+		// No other client is charged for it, from the same address or not.
 		for _, name := range []string{"owner", "plain", "", "wrong"} {
 			if w := send(h, nothing(name)); w.Code != 404 {
 				t.Errorf("%q: %d", name, w.Code)
@@ -119,7 +119,7 @@ func TestRateLimitAddress(t *testing.T) {
 	})
 }
 
-// Whoever waits for retry_after is let in, and not much sooner.
+// A client that waits for retry_after is let in, but not one that waits much less.
 func TestRetryAfterIsEnough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, perSecond := range []float64{0.1, 1, 3, 7, 20, 33.3, 100, 999} {
@@ -150,8 +150,8 @@ func TestRetryAfterIsEnough(t *testing.T) {
 	})
 }
 
-// Probes, the page's files and the gateway's address are charged to nobody and refused to nobody: their
-// clients can't say yet who they are. They tell how the address stands.
+// Probes, the page's files and the gateway's address are neither charged nor refused, because their
+// clients can't authenticate yet. They have the headers of the address's limit.
 func TestProbesCountForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := limited(server.Options{})

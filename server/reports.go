@@ -16,14 +16,14 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// What programs elsewhere say of the work that they do.
+// Starts and reports of runners elsewhere.
 
 const (
 	idempotencyKey    = "Idempotency-Key"
 	maxIdempotencyKey = 255
 )
 
-// start starts an action whose work is done by whoever asks for it.
+// start starts an action whose work the client does.
 func (s *Server) start(c *call) error {
 	f, err := needFields(c, s.options.MaxBody)
 	if err != nil {
@@ -37,7 +37,7 @@ func (s *Server) start(c *call) error {
 		if flaw := wellformed.Text(keys[0]); flaw != "" {
 			return wire.BadBody.About(idempotencyKey, flaw)
 		}
-		same, err := json.Marshal(f) // with its fields in order
+		same, err := json.Marshal(f) // with sorted fields
 		if err != nil {
 			return wire.BadBody.Because(err.Error())
 		}
@@ -49,7 +49,7 @@ func (s *Server) start(c *call) error {
 		return err
 	}
 	if asked.DismissFailed && !c.who.Permissions.Has(auth.Admin) {
-		return wire.Forbidden(auth.Admin) // whoever holds the keys, and whether anybody does
+		return wire.Forbidden(auth.Admin) // in any case, so that it doesn't reveal who holds the keys
 	}
 	spec.Spec, spec.Pending = asked.Spec(), asked.Pending()
 	spec.Host = cmp.Or(spec.Host, hostOf(c.Request))
@@ -61,7 +61,7 @@ func (s *Server) start(c *call) error {
 	return c.w.sendJSON(http.StatusCreated, started)
 }
 
-// hostOf names where a request comes from.
+// hostOf returns the address that a request comes from.
 func hostOf(r *http.Request) string {
 	if ip, ok := parseAddress(r.RemoteAddr); ok {
 		return ip.String()
@@ -69,7 +69,7 @@ func hostOf(r *http.Request) string {
 	return r.RemoteAddr
 }
 
-// reportAction takes what a runner says of its action.
+// reportAction applies a runner's report to its action.
 func (s *Server) reportAction(c *call) error {
 	f, err := needFields(c, s.options.MaxBody)
 	if err != nil {
@@ -85,7 +85,7 @@ func (s *Server) reportAction(c *call) error {
 		s.door.reporters.drop(reports)
 	}
 	if errors.Is(err, kapi.ErrUnknown) {
-		return wire.Unknown.Because("it has ended, or never was")
+		return wire.Unknown.Because("it has ended, or never existed")
 	}
 	if err != nil {
 		return fmt.Errorf("report on action: %w", err)
@@ -95,7 +95,7 @@ func (s *Server) reportAction(c *call) error {
 	return nil
 }
 
-// reportOn returns the id of the action that a request reports on, "" if it is no report.
+// reportOn returns the id of the action that a request reports on, or "" if it is not a report.
 func reportOn(rt *route, c *call) string {
 	if rt.patch == nil || !strings.EqualFold(c.Method, http.MethodPatch) {
 		return ""

@@ -48,7 +48,7 @@ func want(t *testing.T, w *httptest.ResponseRecorder, status, code int, says str
 	}
 }
 
-// A program elsewhere starts, reports and ends.
+// A program elsewhere starts an action, reports on it and ends it.
 func TestReports(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	w := f.post(`{"title":"Resharding","description":"d","keys":["reshard"],"release_on_failure":true}`)
@@ -97,14 +97,14 @@ func TestReports(t *testing.T) {
 	want(t, f.patch(id, fmt.Sprintf(`{"fence":%d,"status":1}`, r.Fence)), 404, 10015, "")
 }
 
-// TestReportsThatComeToNothing: the refusal says which mistake it was.
+// TestReportsThatComeToNothing: a refused report says what was wrong.
 func TestReportsThatComeToNothing(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	r := f.begin(`{"title":"t","keys":["k"]}`)
 	id := r.Action.ID
 	for _, fence := range []uint64{r.Fence + 1, 0} {
 		want(t, f.patch(id, fmt.Sprintf(`{"fence":%d,"progress":0.5}`, fence)), 409, 20002,
-			fmt.Sprintf("Unknown fence: no runner of the action was given %d: report with the fence that its start was answered with", fence))
+			fmt.Sprintf("Unknown fence: no runner of the action was given fence %d: use the one in the answer to its start", fence))
 	}
 	other := f.begin(`{"title":"later"}`)
 	want(t, f.patch(other.Action.ID, fmt.Sprintf(`{"fence":%d}`, r.Fence)), 409, 20002, "Stale fence")
@@ -114,7 +114,7 @@ func TestReportsThatComeToNothing(t *testing.T) {
 	want(t, f.patch(id, fmt.Sprintf(`{"fence":%d,"status":1}`, r.Fence)), 409, 20003, "an action that is failed can't become running")
 	expectStatus(t, f.patch(other.Action.ID, fmt.Sprintf(`{"fence":%d,"status":5}`, other.Fence)), 200)
 	want(t, f.patch(other.Action.ID, fmt.Sprintf(`{"fence":%d,"progress":0.5}`, other.Fence)), 404, 10015,
-		"Unknown action: it has ended, or never was")
+		"Unknown action: it has ended, or never existed")
 }
 
 func expectStatus(t *testing.T, w *httptest.ResponseRecorder, status int) {
@@ -149,7 +149,7 @@ func TestWaits(t *testing.T) {
 	if got := report(r.Fence, ""); got.Status != kapi.StatusPending || len(got.Keys) != 0 || got.Fence != 0 {
 		t.Errorf("while it waits: %+v", got)
 	}
-	want(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d,"status":1}`, r.Fence)), 409, 20003, "it has not got its keys yet")
+	want(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d,"status":1}`, r.Fence)), 409, 20003, "the action still waits for its keys")
 	if w := f.patch(first.Action.ID, fmt.Sprintf(`{"fence":%d,"status":5}`, first.Fence)); w.Code != 200 {
 		t.Fatal(w.Body)
 	}
@@ -165,7 +165,7 @@ func TestWaits(t *testing.T) {
 	want(t, f.patch(r.Action.ID, fmt.Sprintf(`{"fence":%d}`, r.Fence)), 409, 20002, "")
 	within := fmt.Sprintf(`{"title":"inner","keys":["k"],"wait":true,"within":["gone",%q]}`, r.Action.ID)
 	w := f.post(within)
-	want(t, w, 409, 20001, "which the start is part of")
+	want(t, w, 409, 20001, "which this start is part of")
 	if body := w.Body.String(); !strings.HasSuffix(body, `"key":"k","circular":true}`) {
 		t.Errorf("the refusal is %s", body)
 	}
@@ -175,7 +175,7 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// Where the work is done is what its runner says, or else where the request comes from.
+// The host is the one that the runner names, or else the address that the request comes from.
 func TestHostsOfRunners(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	for host, body := range map[string]string{
@@ -213,7 +213,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// Who was asked to stop and says no more than that it has, leaves it on record who asked.
+// If a cancelled runner gives no reason for its failure, the state says who cancelled it.
 func TestCancelledWithoutState(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	holder := f.begin(`{"title":"h","keys":["k"]}`)
@@ -307,7 +307,7 @@ func TestIdempotencyKey(t *testing.T) {
 	expectStatus(t, w, 201)
 }
 
-// A flood by one token doesn't keep its runners from saying that they are alive.
+// A flood by one token doesn't keep its runners from renewing their leases.
 func TestReportsHaveTheirOwnLimit(t *testing.T) {
 	f := newFixture(t, server.Options{RateLimit: 0.001, RateBurst: 3})
 	r := f.begin(`{"title":"t"}`)
@@ -318,8 +318,8 @@ func TestReportsHaveTheirOwnLimit(t *testing.T) {
 	expectStatus(t, f.patch("none", `{"fence":1}`), 429) // but only with a valid fence
 }
 
-// Who has not reported on an action with its fence pays as for any other request, and takes
-// nothing from who has.
+// A client that has not reported on an action with its fence is charged as for any other request, and uses
+// up nothing of the action's limit.
 func TestStrangersReportsCount(t *testing.T) {
 	f := newFixture(t, server.Options{RateLimit: 0.001, RateBurst: 5})
 	r := f.begin(`{"title":"t"}`)

@@ -6,7 +6,7 @@ import (
 	"github.com/kettubot/kapi/server"
 )
 
-// A runner's list is asked about by a tag that others' changes leave as it is, and its own don't.
+// The ETag of a runner's list changes with the runner's own actions only.
 func TestTagOfASendersList(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	start := func(who, title string) {
@@ -29,7 +29,7 @@ func TestTagOfASendersList(t *testing.T) {
 	}
 }
 
-// What strangers send to sign in is small, whatever other bodies may be.
+// The body of a sign-in is bounded more tightly than other bodies, because strangers may send one.
 func TestSignInIsSmall(t *testing.T) {
 	d := newDoor(t, server.Options{MaxBody: 1 << 20})
 	large := string(make([]byte, 5000))

@@ -20,56 +20,55 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// Options of New. Only Authenticate is required. A limit of 0 is the default, and a negative one is off.
+// Options of New. Only Authenticate is required. A limit of 0 is the default; a negative limit is off.
 type Options struct {
-	// Authenticate says who sent a request; it is called for every one but the probes and the
-	// page's files, concurrently. It should be cheap for credentials that are not valid: a stranger is
-	// refused for asking too often only after it was called, which happens 256 times at once at most.
-	// auth.ErrNoToken, auth.ErrInvalidToken and auth.ErrExpiredToken answer 401. Any other error means
-	// that it could not be found out, and answers 503. Identities share a rate limit if they share an ID.
-	// Sessions of Page.SignIn are found out before it is called.
+	// Authenticate says who sent a request. It is called concurrently, for every request except probes
+	// and the page's files. It should be cheap for invalid credentials, because the rate limit of a
+	// stranger is checked only after it; at most 256 such calls run at once. auth.ErrNoToken,
+	// auth.ErrInvalidToken and auth.ErrExpiredToken are answered with 401. Any other error means that
+	// the request could not be authenticated now, and is answered with 503. Identities with the same ID
+	// share a rate limit. For a request with a session of Page.SignIn it is not called.
 	Authenticate func(*http.Request) (auth.Identity, error)
-	// Logger takes errors and, at debug level, every request. Nil is slog.Default().
+	// Logger gets errors and, at debug level, every request. Nil is slog.Default().
 	Logger *slog.Logger
-	// RateLimit is how many requests a second each identity has on average; 0 is 100, negative is off.
+	// RateLimit is how many requests a second an identity may send on average; 0 is 100, negative is off.
 	RateLimit float64
-	// RateBurst is how many it has at once; 0 is twice RateLimit, and at least 1; negative is off, and
-	// then so is RateLimit.
+	// RateBurst is how many requests an identity may send at once; 0 is twice RateLimit, and at least 1.
+	// Negative turns RateLimit off, too.
 	RateBurst int
-	// RateLimitAddress is how many requests a second each client address has, at once
-	// too, for requests without a valid token; 0 is 20, negative is off. Probes, the page's
-	// files and handshakes of the gateway are charged to nobody. What a browser sends for a page of
-	// another origin has the same limit again, by identity or address. Addresses of one IPv6 network
-	// (/64) count as one. Behind a proxy, name it in TrustedProxies.
+	// RateLimitAddress is how many requests a second a client address may send without a valid token,
+	// on average and at once; 0 is 20, negative is off. Probes, the page's files and handshakes of the
+	// gateway are not charged. Requests that a browser sends for a page of another origin have a limit
+	// of their own with the same rate, by identity or address. Addresses of one IPv6 network (/64)
+	// count as one. A proxy in front of this handler must be named in TrustedProxies.
 	RateLimitAddress float64
-	// Gateway is what the gateway may be told; its Authenticate and Logger are these.
+	// Gateway has the options of the gateway. Its Authenticate and Logger are replaced by those above.
 	Gateway gateway.Options
-	// Page says how the web page is served; as it is, to whoever Authenticate knows by a
-	// cookie of the embedder's own.
+	// Page says how the web page is served. The zero Page works for people whom Authenticate knows by a
+	// cookie of the embedder's.
 	Page Page
-	// Metrics, if set, answers GET /metrics, for who has auth.ReadMetrics: package metrics has such a
-	// handler.
+	// Metrics, if set, answers GET /metrics for clients with auth.ReadMetrics. Package metrics has such
+	// a handler.
 	Metrics http.Handler
-	// TrustedProxies are the addresses of proxies in front of this handler. Of a request
-	// from one the client's address is taken from X-Forwarded-For, the scheme that the
-	// client used from X-Forwarded-Proto, the host from X-Forwarded-Host, if there is one (of
-	// several the last), and the path under which the proxy has this handler, if it takes that
-	// off, from X-Forwarded-Prefix.
+	// TrustedProxies are the addresses of proxies in front of this handler. For their requests, the
+	// client's address is taken from X-Forwarded-For, the scheme that the client used from
+	// X-Forwarded-Proto, the host from X-Forwarded-Host if there is one (the last of several), and a
+	// path prefix that the proxy strips from X-Forwarded-Prefix.
 	TrustedProxies []netip.Prefix
-	// Hosts are the host names and addresses that it answers for, besides localhost, 127.0.0.1, [::1] and the
-	// address that a request came to, on any port: others get 421, from a trusted proxy too. Empty is any. A
-	// server on loopback needs them: else any web page can have its own name stand for 127.0.0.1 and is of one
-	// origin with the server.
+	// Hosts are the host names and addresses that the server answers for, on any port, besides localhost,
+	// 127.0.0.1, [::1] and the address that a request came to. Requests for others are answered with 421,
+	// even from a trusted proxy. Empty allows any host. A server on loopback needs Hosts: otherwise any web
+	// page can make its own name resolve to 127.0.0.1 and have the same origin as the server.
 	Hosts []string
-	// MaxBody is how long a request's body may be, in bytes; 0 is 64 KiB, negative is off.
+	// MaxBody is the maximum length of a request's body in bytes; 0 is 64 KiB, negative is off.
 	MaxBody int64
 }
 
 const (
-	// answerWithin bounds a request, so that one that waits for the store is told so
-	// before the client or the HTTP server loses patience.
+	// answerWithin bounds a request, so that one that waits for the store is answered before the client
+	// or the HTTP server times out.
 	answerWithin = 10 * time.Second
-	// readyWithin is shorter than the timeouts that probes commonly have.
+	// readyWithin is shorter than the usual timeouts of probes.
 	readyWithin = 900 * time.Millisecond
 )
 
@@ -80,7 +79,7 @@ type Server struct {
 	hosts    origin.Hosts
 	log      *slog.Logger
 	mux      *http.ServeMux
-	exact    map[string]*route // by path: what mux would find, too, but takes longer for
+	exact    map[string]*route // by path; mux would find the same, but more slowly
 	unrouted *route
 	origins  *http.CrossOriginProtection
 	door     *door
@@ -88,8 +87,8 @@ type Server struct {
 	links    links
 }
 
-// New returns a handler over a peer, which it doesn't close. It panics without a peer
-// or an Authenticate, and if one of Hosts is no host's name.
+// New returns a handler for a peer, which it doesn't close. It panics without a peer or an
+// Authenticate, or if one of Hosts is not a host name or address.
 func New(p *peer.Peer, o Options) *Server {
 	if p == nil || o.Authenticate == nil {
 		panic("server.New needs a peer and Options.Authenticate")
@@ -102,7 +101,7 @@ func New(p *peer.Peer, o Options) *Server {
 	}
 	hosts, wrong, ok := origin.NewHosts(o.Hosts)
 	if !ok {
-		panic(fmt.Sprintf("server.Options.Hosts: %q is no host's name or address (without a port)", wrong))
+		panic(fmt.Sprintf("server.Options.Hosts: %q is not a host name or address (without a port)", wrong))
 	}
 	s := &Server{
 		peer: p, options: o, hosts: hosts, log: o.Logger,
@@ -129,33 +128,33 @@ func New(p *peer.Peer, o Options) *Server {
 	return s
 }
 
-// Close ends the connections of the gateway, with the code that says that the server
-// restarts, and lets none begin. It returns when they have ended, or ctx has. Call it
-// before http.Server.Shutdown, which doesn't know of them.
+// Close closes the connections of the gateway with the code for a restart of the server, and refuses
+// new ones. It returns once they have ended, or ctx has. Call it before http.Server.Shutdown, which
+// doesn't know of them.
 func (s *Server) Close(ctx context.Context) error { return s.gateway.Close(ctx) }
 
-// A handler answers one call, or says why not.
+// A handler answers a call, or returns the error to answer it with.
 type handler func(*call) error
 
-// A route is what can be done at one path. The zero value is no route.
+// A route has the handlers of one path. The zero value has none, and is answered with 404.
 type route struct {
 	get, post, patch, delete handler
-	// needs is the permission that it takes; 0 is auth.Admin.
+	// needs is the permission that the route needs; 0 is auth.Admin.
 	needs auth.Permissions
-	// probe needs no token.
+	// probe marks a route that needs no token.
 	probe bool
-	// page is of the web page: it needs no token either, but has a rate limit of its own.
+	// page marks a route of the web page, which needs no token either.
 	page bool
 }
 
-// A call is one request on its way.
+// A call is one request and its answer.
 type call struct {
 	*http.Request
 	w   *recorder
 	who auth.Identity
 }
 
-// onlyItsOwn reports whether who asks may know no other actions than those that it started.
+// onlyItsOwn reports whether the client may see only the actions that it started itself.
 func (c *call) onlyItsOwn() bool {
 	return !c.who.Permissions.Has(auth.Admin) && c.who.Permissions.Has(auth.RunActions)
 }
@@ -178,7 +177,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.gateway.ServeHTTP(w, r)
 		return
 	}
-	x := &struct { // one piece of memory for what every request needs
+	x := &struct { // one allocation for what every request needs
 		recorder
 		deadline
 	}{}
@@ -204,7 +203,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.answer(rt, rec, r)
 		return
 	}
-	// ServeMux would redirect these, to an address that lacks what StripPrefix took.
+	// ServeMux would redirect these to an address without the prefix that StripPrefix removed.
 	if !isClean(r.URL.EscapedPath()) {
 		s.answer(s.unrouted, rec, r)
 		return
@@ -212,7 +211,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(rec, r)
 }
 
-// Headers of every answer. They are shared: set others, don't change these.
+// Headers of every answer. The slices are shared and must not be changed.
 var (
 	nosniff    = []string{"nosniff"}
 	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
@@ -228,7 +227,7 @@ func isClean(p string) bool {
 	return strings.HasPrefix(p, "/") && p == clean
 }
 
-// answer calls the route's handler for the method of r, if it may.
+// answer calls the route's handler for the method of r, if the client is admitted.
 func (s *Server) answer(rt *route, w *recorder, r *http.Request) {
 	c := &call{Request: r, w: w}
 	handle, err := s.admit(rt, c)
@@ -240,8 +239,8 @@ func (s *Server) answer(rt *route, w *recorder, r *http.Request) {
 	}
 }
 
-// admit returns the handler for c, or why there is none for whoever asks. The order matters: only
-// those who may know learn what exists, and nobody pays for what a foreign page has their browser send.
+// admit returns the handler for c, or the error to answer it with. The order of the checks matters: only
+// clients that may know learn what exists, and nobody is charged for a foreign page's requests.
 func (s *Server) admit(rt *route, c *call) (handler, error) {
 	foreign := s.foreign(rt, c)
 	if foreign && c.Method != http.MethodGet && c.Method != http.MethodHead {
@@ -264,13 +263,13 @@ func (s *Server) admit(rt *route, c *call) (handler, error) {
 	return handle, s.allow(rt, c)
 }
 
-// allow checks what every route of the API asks of a request.
+// allow checks the requirements of every API route: the permission, and no query.
 func (s *Server) allow(rt *route, c *call) error {
 	if needs := cmp.Or(rt.needs, auth.Admin); !c.who.Permissions.Has(needs) {
 		return wire.Forbidden(needs)
 	}
 	if c.onlyItsOwn() && c.who.ID == "" {
-		return wire.Forbidden(auth.Admin) // nothing is its own
+		return wire.Forbidden(auth.Admin) // without an id no action is its own
 	}
 	return checkQuery(c.URL.RawQuery)
 }

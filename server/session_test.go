@@ -63,7 +63,7 @@ func TestCookieFitsHowTheClientCame(t *testing.T) {
 	}
 }
 
-// The list is fetched beforehand only where the cookie alone says who asks.
+// The list is preloaded only if the cookie alone authenticates the page.
 func TestListIsFetchedBeforehand(t *testing.T) {
 	const hint = `<link rel="preload" as="fetch" href="v4/kapi/actions" crossorigin>`
 	for want, f := range map[bool]*fixture{true: newFixture(t, server.Options{}), false: newDoor(t, server.Options{}).fixture} {

@@ -15,14 +15,14 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// Signing in on the page, and out.
+// Signing in on the page, and signing out.
 
 const formType = "application/x-www-form-urlencoded"
 
-// toPage leads from the routes under /page/ to the page, wherever that is mounted.
+// toPage is the page's address relative to the routes under /page/, wherever it is mounted.
 const toPage = "../"
 
-// signIn begins a session of a token, if it is an admin's, or of a link.
+// signIn begins a session for a token of an admin, or for the code of a link.
 func (s *Server) signIn(c *call) error {
 	given, isForm, err := s.readSignIn(c)
 	if err != nil {
@@ -39,7 +39,7 @@ func (s *Server) signIn(c *call) error {
 	begin := func(ctx context.Context) (auth.Session, error) {
 		return s.options.Page.SignIn.BeginSession(ctx, who.ID)
 	}
-	if isForm { // sent by the browser, without the page's script: that takes over
+	if isForm { // sent without the page's script, which takes over from the link
 		c.w.Header().Set("Location", toEnter+s.links.add(begin))
 		c.w.WriteHeader(http.StatusSeeOther)
 		return nil
@@ -69,10 +69,10 @@ func (s *Server) signInByLink(c *call, code string) error {
 	return s.hand(c, session)
 }
 
-// hand gives the browser both halves of a session, and ends the one that it had.
+// hand gives the browser both halves of a session, and ends its previous session.
 func (s *Server) hand(c *call, session auth.Session) error {
 	if _, err := s.options.Page.SignIn.EndSession(c.Request, s.cookieName()); err != nil {
-		s.log.WarnContext(c.Context(), "the session before can't be ended; it expires by itself", "error", err)
+		s.log.WarnContext(c.Context(), "the previous session can't be ended; it will expire", "error", err)
 	}
 	s.keep(c, session)
 	s.dropOldCookie(c)
@@ -95,7 +95,7 @@ func (s *Server) readSignIn(c *call) (given wire.SignIn, isForm bool, err error)
 	case given.Code != "":
 		return given, isForm, nil
 	}
-	_, secret := scheme.Cut(wellformed.Trim(given.Token)) // copied together with what a header has before it
+	_, secret := scheme.Cut(wellformed.Trim(given.Token)) // people also paste "Bearer TOKEN"
 	if given.Token = wellformed.Trim(secret); given.Token == "" {
 		return given, isForm, auth.ErrNoToken
 	}
@@ -110,7 +110,7 @@ func (s *Server) readSecret(c *call) (wire.SignIn, error) {
 	return f.SignIn()
 }
 
-// maxSignIn bounds what strangers send to sign in, which nobody is charged for: a token has some 100 bytes.
+// maxSignIn bounds the body of a sign-in, which is read before anybody is charged. A token has about 100 bytes.
 func (s *Server) maxSignIn() int64 { return min(s.options.MaxBody, 4<<10) }
 
 func (s *Server) readForm(c *call) (token string, err error) {
@@ -126,15 +126,15 @@ func (s *Server) readForm(c *call) (token string, err error) {
 	}
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
-		return "", wire.BadBody.Because("it is no form")
+		return "", wire.BadBody.Because("it is not a form")
 	}
 	return values.Get("token"), nil
 }
 
-// whoHas says who has a token. What that costs is charged like any other request with it.
+// whoHas returns the identity of a token. It is charged like any other request with the token.
 func (s *Server) whoHas(c *call, secret string) (auth.Identity, error) {
 	cookie := &http.Cookie{Name: auth.Cookie, Value: secret}
-	if cookie.Valid() != nil { // it could not come back as it is
+	if cookie.Valid() != nil { // characters that a cookie can't have, and so no token either
 		a := s.door.perAddress.take(address(c.Request))
 		a.writeHeaders(c.w.Header())
 		return auth.Identity{}, errors.Join(a.refusal(), auth.ErrInvalidToken)
@@ -155,8 +155,8 @@ func (s *Server) whoHas(c *call, secret string) (auth.Identity, error) {
 	return who, nil
 }
 
-// signOut ends the session whose halves came, and has the browser forget its half in any case. Halves of
-// no session are charged to the address, as they may be guesses.
+// signOut ends the session whose halves were sent, and removes the browser's cookie in any case. Halves
+// that belong to no session are charged to the address, as they may be guesses.
 func (s *Server) signOut(c *call) error {
 	id, err := s.options.Page.SignIn.EndSession(c.Request, s.cookieName())
 	if err != nil {

@@ -18,7 +18,7 @@ const (
 	asForm = "Content-Type: application/x-www-form-urlencoded"
 )
 
-// A door is a server on whose page one signs in, and the tokens it knows.
+// A door is a server with a sign-in page, and the tokens that it knows.
 type door struct {
 	*fixture
 	tokens *counting
@@ -189,7 +189,7 @@ func TestSignInIsRefused(t *testing.T) {
 	}
 }
 
-// A page of another site can neither sign its reader in, as somebody else, nor out.
+// A page of another site can neither sign its reader in as somebody else nor sign them out.
 func TestSignInFromElsewhere(t *testing.T) {
 	d := newDoor(t, server.Options{})
 	secret, _ := d.tokens.add(t, auth.TypeUser)
@@ -217,7 +217,7 @@ func TestSignInFromElsewhere(t *testing.T) {
 	}
 }
 
-// A form is for browsers in which the page's script had no chance yet: it goes on with a code.
+// The form works in browsers where the page's script has not run yet: it leads to the page with a code.
 func TestSignInByForm(t *testing.T) {
 	d := newDoor(t, server.Options{})
 	secret, token := d.tokens.add(t, auth.TypeUser)
@@ -243,7 +243,7 @@ func TestSignInByForm(t *testing.T) {
 	}
 }
 
-// Who signs in anew has one session after it.
+// Signing in again leaves one session.
 func TestSignInAgain(t *testing.T) {
 	d := newDoor(t, server.Options{})
 	secret, _ := d.tokens.add(t, auth.TypeUser)

@@ -10,8 +10,8 @@ import (
 	"github.com/kettubot/kapi/server"
 )
 
-// What is no Unicode is named, in whatever is compared or shown for good. Package encoding/json
-// would put U+FFFD in its place, and make one key of two.
+// Invalid Unicode is refused, with its place, in texts that are compared or can't be changed. Package
+// encoding/json would replace it by U+FFFD, so that different keys could become the same.
 func TestStartRefusesWhatIsNoUnicode(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	for _, c := range []struct{ body, says string }{
@@ -35,7 +35,7 @@ func TestStartRefusesWhatIsNoUnicode(t *testing.T) {
 	}
 }
 
-// A report is not refused for the words of the tool that it quotes: its state is cleaned.
+// A report is not refused for invalid text that it quotes from a tool: its state is cleaned.
 func TestStateIsCleaned(t *testing.T) {
 	f := newFixture(t, server.Options{})
 	r := f.begin(`{"title":"t"}`)

@@ -1,5 +1,5 @@
-// Package badnet is a bad network for tests: a proxy that is slow, cuts connections, or keeps
-// them open and passes nothing on.
+// Package badnet simulates a bad network for tests: a proxy that is slow, cuts connections, or keeps
+// them open without forwarding anything.
 package badnet
 
 import (
@@ -26,21 +26,21 @@ type Proxy struct {
 	hung   chan struct{} // closed when it no longer hangs; nil while it doesn't
 }
 
-// A Trap is what happens at the next thing that a client says.
+// A Trap is what happens when a client next sends something.
 type Trap int
 
 const (
-	// None passes it on.
+	// None forwards it.
 	None Trap = iota
-	// CutBefore cuts the connection before the server hears it.
+	// CutBefore cuts the connection before the server receives it.
 	CutBefore
-	// CutAfter passes it on, keeps the answer, and cuts the connection.
+	// CutAfter forwards it, holds back the answer, and cuts the connection.
 	CutAfter
-	// HangAfter passes it on and nothing from then on, as Hang does.
+	// HangAfter forwards it, and nothing from then on, as Hang does.
 	HangAfter
 )
 
-// New makes a proxy that ends with t, and waits up to the delay before it passes a piece on.
+// New returns a proxy that is closed at the end of t, and waits up to delay before it forwards a piece.
 func New(t testing.TB, to string, delay time.Duration) *Proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -61,10 +61,10 @@ func New(t testing.TB, to string, delay time.Duration) *Proxy {
 	return p
 }
 
-// Address is where clients connect.
+// Address returns the address for clients to connect to.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
 
-// Connections is how many clients have made so far.
+// Connections returns how many connections clients have made so far.
 func (p *Proxy) Connections() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,7 +83,7 @@ func (p *Proxy) Cut(reset bool) {
 	}
 }
 
-// Hang passes nothing on any more, on old connections and new ones, until it is called with false.
+// Hang stops forwarding, on old connections and new ones, until it is called with false.
 func (p *Proxy) Hang(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,7 +96,7 @@ func (p *Proxy) Hang(on bool) {
 	}
 }
 
-// Set sets a trap for the next thing that any client says.
+// Set sets a trap for the next time that any client sends something.
 func (p *Proxy) Set(trap Trap) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,7 +112,7 @@ func (p *Proxy) accept() {
 		p.mu.Lock()
 		p.made++
 		p.mu.Unlock()
-		p.served.Go(func() { // each by itself: a server that doesn't answer one may answer the next
+		p.served.Go(func() { // concurrently: a server that doesn't accept one connection may accept the next
 			server, err := net.Dial("tcp", p.to)
 			if err != nil {
 				_ = client.Close()
@@ -179,7 +179,7 @@ func (l *line) pass(from, to *net.TCPConn) {
 	}
 }
 
-// through waits while the proxy hangs, and is false if the connection is to be cut.
+// through waits while the proxy hangs, and returns false if the connection is to be cut.
 func (l *line) through(fromClient bool) bool {
 	p := l.proxy
 	p.mu.Lock()
@@ -190,7 +190,7 @@ func (l *line) through(fromClient bool) bool {
 			p.hung = make(chan struct{})
 		}
 		p.mu.Unlock()
-		return caught != CutBefore // what was caught is passed on, hung or not
+		return caught != CutBefore // what sprang the trap is forwarded, even if the proxy hangs
 	}
 	hung, caught := p.hung, l.caught
 	p.mu.Unlock()

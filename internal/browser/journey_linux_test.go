@@ -145,7 +145,7 @@ func TestQuestions(t *testing.T) {
 	b.act(row("Short"))
 	b.await("the question is open", `document.activeElement.textContent === "Ask it to stop"`)
 	short.end <- nil
-	b.await("the focused button is enabled", `document.querySelector("#question [data-part=yes]").disabled && document.activeElement.textContent === "Let it go on"`)
+	b.await("the focused button is enabled", `document.querySelector("#question [data-part=yes]").disabled && document.activeElement.textContent === "Let it run"`)
 	b.press("\x1b")
 
 	b.act(row("Long"))
@@ -183,7 +183,7 @@ func TestDisabledWithAReason(t *testing.T) {
 	}
 	b.visit(s.url + "#/actions/" + slow.Action.ID)
 	b.await("the page of the action says both", `document.querySelector("#cancel-why").textContent.includes("asked to stop")
-		&& document.querySelector("#dismiss-why").textContent === "Only what has failed can be dismissed."`)
+		&& document.querySelector("#dismiss-why").textContent === "Only a failed action can be dismissed."`)
 	b.quiet()
 }
 
@@ -216,7 +216,7 @@ func TestNotices(t *testing.T) {
 	evaluate[bool](b, `(window.none = false, true)`)
 	b.do(click(`document.querySelector("#notices")`))
 	b.await("notifications are on", `document.querySelector("#notices").getAttribute("aria-pressed") === "true" && !document.querySelector("#notices-why").checkVisibility()`)
-	b.await("a notification confirms that", `notices.splice(0).join() === "kapi tells of failures: As long as this page is open."`)
+	b.await("a notification confirms that", `notices.splice(0).join() === "kapi notifies of failures: As long as this page is open."`)
 	wanted, completes := hold(t, p, "wanted"), hold(t, p, "completes")
 	completes.end <- nil
 	wanted.end <- errors.New("slot 7 is stuck")

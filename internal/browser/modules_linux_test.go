@@ -223,8 +223,8 @@ func oneAction(t *testing.T, b *tab) {
 		detail.open(undefined);
 		return seen.join(" | ");
 	})`, module("model.js"), module("detail.js")))
-	want := "Going for,Created,Started,Last change,Runner,Seq" +
-		" | Going for,Created,Started,Last change,Runner,Last heard,Asked to stop,Seq | true | false" +
+	want := "Running for,Created,Started,Last change,Runner,Seq" +
+		" | Running for,Created,Started,Last change,Runner,Last heard,Asked to stop,Seq | true | false" +
 		" | Created,Started,Last change,Runner,Last heard,Asked to stop,Seq | Ended | true"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

@@ -208,7 +208,7 @@ func TestSessionIsRevoked(t *testing.T) {
 	}
 	s.kapi("token", "revoke", strings.Fields(lines[i])[0])
 	b.await("the page asks to sign in", `document.querySelector("#sign-in-view").checkVisibility()
-		&& document.querySelector("#sign-in-view").textContent.includes("session is not valid any more") && !document.querySelector("#body").checkVisibility()`)
+		&& document.querySelector("#sign-in-view").textContent.includes("session is no longer valid") && !document.querySelector("#body").checkVisibility()`)
 	b.signIn(s)
 	b.quiet()
 }

@@ -112,7 +112,7 @@ func TestRevoked(t *testing.T) {
 	b.await("the question is open", `document.querySelector("#question").open`)
 	s.kapi("token", "revoke", s.tokenID())
 	b.await("the page asks to sign in, and says why", `document.querySelector("#sign-in-view").checkVisibility()
-		&& document.querySelector("#sign-in-view").textContent.includes("not valid any more") && !document.querySelector("#body").checkVisibility()`)
+		&& document.querySelector("#sign-in-view").textContent.includes("no longer valid") && !document.querySelector("#body").checkVisibility()`)
 	if shown := evaluate[string](b, `[document.title, decodeURIComponent(document.querySelector("link[rel=icon]").href).includes("<text"),
 		document.querySelector("#question").open, document.documentElement.outerHTML.includes("secret")].join()`); shown != "kapi,false,false,false" {
 		t.Errorf("got title, badge on the icon, open question, secret in the document: %s", shown)

@@ -117,7 +117,7 @@ func TestBehindProxy(t *testing.T) {
 	b.visit(f.URL + underPrefix + "/")
 	b.await("the page says why there is no list", says("#loading", "Service Unavailable (incident r1"))
 	f.goWrong(theList, answers(200, "text/html", "<h1>Who are you?</h1>"))
-	b.await("the page says that the answer is not kapi's", says("#loading", "is not kapi"))
+	b.await("the page says that the answer is not kapi's", says("#loading", "is not from kapi"))
 	f.goWrong(theList, nil)
 	b.await("the page asks for a token", `document.activeElement.id === "token" && !document.querySelector("#loading").checkVisibility()`)
 	f.goWrong(theSession, func(w http.ResponseWriter, r *http.Request) {

@@ -168,7 +168,7 @@ func (b *tab) actions(s *site, failed remote) {
 	b.await("the action has been dismissed", `document.querySelector("#action-view .status").textContent === "Aborted"`)
 	b.accessible("one that has ended")
 	b.visit(s.url + "#/actions/none")
-	b.await("there is none", `document.querySelector("#action-title").textContent === "Not going on"`)
+	b.await("there is none", `document.querySelector("#action-title").textContent === "No such ongoing action"`)
 	b.accessible("no action")
 }
 

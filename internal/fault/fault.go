@@ -1,14 +1,13 @@
-// Package fault keeps a panic in one goroutine from ending the whole process. kapi run has reason
-// to want that: a process that dies takes the reader of its command's output away, leaves the
-// terminal in the modes of that moment, and keeps no time limit any more.
+// Package fault keeps a panic in one goroutine from ending the whole process. kapi run needs that: if it
+// died, nobody would read its command's output, restore the modes of the terminal or enforce the time
+// limit.
 //
-// A [Net] is made once, by whoever knows how a panic is to be reported, and starts the goroutines
-// from there on ([Net.Go]). Those that are started deep inside a library, which need not know
-// about it, find the net in the context that they were opened with ([With], [From]). Without a net
-// a panic ends the process, as everywhere in Go.
+// A [Net] is made once, by code that knows how to report a panic, and starts the goroutines from then on
+// ([Net.Go]). Code deep inside a library finds the net in the context that it was given ([With],
+// [From]). Without a net a panic ends the process, as usual in Go.
 //
-// What the runtime ends the process for can't be caught: concurrent writes to a map, a stack or a
-// heap that is used up, a thread that can't be made.
+// Fatal errors of the runtime can't be caught: concurrent writes to a map, stack overflow, out of memory,
+// a thread that can't be created.
 package fault
 
 import (
@@ -21,12 +20,11 @@ import (
 	"github.com/kettubot/kapi/internal/backoff"
 )
 
-// A Panic is what a goroutine panicked with. It is an error, so that it can be what an operation
-// fails with.
+// A Panic is a recovered panic. It is an error, so that an operation can fail with it.
 type Panic struct {
-	// Value is what was given to panic.
+	// Value is the argument of panic.
 	Value any
-	// Stack is that of the goroutine, as debug.Stack has it.
+	// Stack is the goroutine's stack trace, as returned by debug.Stack.
 	Stack []byte
 }
 
@@ -35,8 +33,8 @@ func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
 // A Net catches panics. Its methods may be called concurrently. A nil Net catches none.
 type Net struct{ onPanic func(*Panic) }
 
-// NewNet returns a Net that calls onPanic with each panic, in the goroutine that panicked, which may
-// hold locks then: onPanic must not wait for anything.
+// NewNet returns a Net that calls onPanic with each panic, in the goroutine that panicked. That goroutine
+// may hold locks, so onPanic must not wait for anything.
 func NewNet(onPanic func(*Panic)) *Net { return &Net{onPanic} }
 
 // Try calls f. If f panics, the panic is handed to onPanic and returned.
@@ -56,31 +54,31 @@ func (n *Net) Try(f func()) (caught *Panic) {
 }
 
 const (
-	// firstPause and lastPause are how long a loop that panics again and again is left alone.
+	// firstPause and lastPause limit the pauses before a loop that keeps panicking is called again.
 	firstPause = 10 * time.Millisecond
 	lastPause  = time.Second
 )
 
-// Keep calls loop until it returns. If it panics it is called again: what it panicked over is
-// lost, and it goes on with what comes next. So loop must be fit to be entered anew, and what is
-// to be done once, such as closing a channel behind it, belongs outside.
+// Keep calls loop until it returns. If loop panics, it is called again: the item that it panicked on is
+// lost, and it continues with the next. So loop must be able to start over, and anything to be done once,
+// such as closing a channel at the end, belongs outside.
 func (n *Net) Keep(loop func()) {
 	for pauses := backoff.New(firstPause, lastPause); n.Try(loop) != nil; {
 		time.Sleep(pauses.Next())
 	}
 }
 
-// Go starts loop, as Keep calls it, in a goroutine that belongs to group.
+// Go runs Keep(loop) in a goroutine of group.
 func (n *Net) Go(group *sync.WaitGroup, loop func()) {
 	group.Go(func() { n.Keep(loop) })
 }
 
 type key struct{}
 
-// With returns a context whose goroutines are to be started by the net.
+// With returns a context that carries n. Code that gets the context starts its goroutines with n.
 func With(ctx context.Context, n *Net) context.Context { return context.WithValue(ctx, key{}, n) }
 
-// From returns the context's net, or nil.
+// From returns the net of ctx, or nil, which catches nothing.
 func From(ctx context.Context) *Net {
 	n, _ := ctx.Value(key{}).(*Net)
 	return n

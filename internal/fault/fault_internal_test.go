@@ -27,7 +27,7 @@ func TestTry(t *testing.T) {
 	}
 }
 
-// What a loop panics over is lost; the next is not.
+// The item that a loop panics on is lost; the next one is not.
 func TestLoopGoesOnAfterAPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		panics := 0
@@ -58,7 +58,7 @@ func TestLoopGoesOnAfterAPanic(t *testing.T) {
 	})
 }
 
-// One that panics always must not take the processor.
+// A loop that always panics must not use up the processor.
 func TestLoopThatPanicsAlways(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, calls, over := NewNet(func(*Panic) {}), 0, time.Now().Add(time.Minute)

@@ -5,10 +5,10 @@ import (
 	"unsafe"
 )
 
-// original is read before package syscall is initialised, which raises the limit. Packages are
-// initialised in the order of their import paths as soon as all that they import is ("Package
-// initialization" in Go's specification): so this one may import neither syscall nor anything that
-// does. TestOriginal fails when that has changed.
+// original is read before package syscall, which raises the limit, is initialised. Packages are
+// initialised in the order of their import paths, each as soon as everything that it imports is
+// ("Package initialization" in Go's specification). So this package may import neither syscall nor
+// anything that imports it. TestOriginal fails if the order changes.
 var original = read()
 
 //go:linkname rawSyscall6 syscall.RawSyscall6
@@ -22,7 +22,7 @@ func read() (l limits) {
 	return limits{now.soft, now.hard, errno == 0}
 }
 
-// prlimit64 is the number of the system call, which package syscall would know.
+// prlimit64 returns the number of the system call, since package syscall can't be imported.
 func prlimit64() uintptr {
 	switch runtime.GOARCH {
 	case "amd64":
@@ -36,5 +36,5 @@ func prlimit64() uintptr {
 	case "s390x":
 		return 334
 	}
-	return 261 // arm64, loong64, riscv64 and whatever came later
+	return 261 // arm64, loong64, riscv64 and all later ones
 }

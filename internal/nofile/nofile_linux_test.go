@@ -8,8 +8,8 @@ import (
 	"github.com/kettubot/kapi/internal/nofile"
 )
 
-// Go's runtime raises the soft limit; what is told here is that of before. (A test of package nofile itself
-// would add its imports to those of the package, and so change when that is initialised.)
+// Go's runtime raises the soft limit; Original returns the limit from before. (A test inside package nofile
+// would add imports to the package, and so change when it is initialised.)
 func TestOriginal(t *testing.T) {
 	if os.Getenv("NOFILE_HELPER") != "" {
 		soft, hard, ok := nofile.Original()

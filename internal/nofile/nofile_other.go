@@ -2,5 +2,5 @@
 
 package nofile
 
-// original isn't known here: what package os starts has it all the same.
+// original isn't known here. Processes that package os starts get the original limit anyway.
 var original limits

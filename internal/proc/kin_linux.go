@@ -12,9 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Describe returns what there is to record of a process that the calling one has just started.
-// around are the marks of the actions that the calling process is itself part of, the outermost
-// first.
+// Describe returns the record of a process that the calling process has just started. around has the
+// marks of the actions that the calling process is itself part of, outermost first.
 func Describe(root int, mark Mark, around []Mark) (Work, error) {
 	return system.describe(root, mark, around)
 }
@@ -30,8 +29,8 @@ func (p procfs) describe(root int, mark Mark, around []Mark) (Work, error) {
 	return w, nil
 }
 
-// Expect returns what there is to record of a command that the calling process is about to start:
-// only what hides from its mark goes by what is like this process.
+// Expect returns the record of a command that the calling process is about to start: its mark, and what
+// the command inherits from this process, by which processes are judged that hide the mark.
 func Expect(mark Mark) Work {
 	pid := os.Getpid()
 	w := Work{Mark: mark, ControlGroup: system.controlGroup(pid), Reaper: system.reaper(pid, nil), Ancestors: system.ancestors(pid)}
@@ -39,10 +38,10 @@ func Expect(mark Mark) Work {
 	return w
 }
 
-// reaper returns the process that most likely adopts the orphans of a process's descendants once
-// that has gone: of a run within another, the runner around it; else the first ancestor in another
-// session, or that is a kapi, too. Of the two, and process 1, the kernel chooses one unless somebody
-// between them or above has made itself a reaper, which it doesn't show (see Work.Ancestors).
+// reaper returns the process that most likely adopts the orphans of a process's descendants after it has
+// ended: for a run within another, the runner around it, else the first ancestor in another session or
+// that is kapi, too. The kernel chooses it or process 1, unless another ancestor has made itself a
+// reaper, which the kernel doesn't show (see Work.Ancestors).
 func (p procfs) reaper(pid int, around []Mark) Ref {
 	t := &Table{fs: p}
 	st, err := p.stat(pid)
@@ -82,9 +81,9 @@ func (p procfs) same(a, b int) bool {
 	return err == nil && err2 == nil && one == other
 }
 
-// Kin returns the ids of the process groups and the sessions of all that descends from the calling
-// process and is not older than root: of what root has started, and left behind, too. The error says
-// that the kernel doesn't tell a process's children.
+// Kin returns the ids of the process groups and the sessions of all descendants of the calling process
+// that are not older than root: those that root started, including orphans. It returns an error if the
+// kernel doesn't list a process's children.
 func Kin(root Ref) (groups, sessions []int, err error) {
 	self := os.Getpid()
 	err = system.descend(self, maxKin*maxKin, func(st stat) bool {
@@ -105,8 +104,8 @@ func Kin(root Ref) (groups, sessions []int, err error) {
 	return groups, sessions, err
 }
 
-// descend calls visit for a process and what descends from it, for so many at most. It leaves out
-// what descends from those for which visit is false.
+// descend calls visit for a process and its descendants, up to a maximum number. It leaves out the
+// descendants of processes for which visit returns false.
 func (p procfs) descend(root, limit int, visit func(stat) bool) error {
 	st, err := p.stat(root)
 	if missing(err) {
@@ -133,8 +132,8 @@ func (p procfs) descend(root, limit int, visit func(stat) bool) error {
 	return nil
 }
 
-// children reads proc_pid_task_tid_children(5), which most kernels have. It costs as much as
-// the process has threads, not as much as the machine has processes.
+// children reads proc_pid_task_tid_children(5), which most kernels have. Its cost grows with the
+// threads of the process, not with the processes of the machine.
 func (p procfs) children(pid int) (all []int, err error) {
 	tasks := procfs(p.path(strconv.Itoa(pid), "task"))
 	tids, err := tasks.pids()
@@ -161,8 +160,8 @@ func (p procfs) children(pid int) (all []int, err error) {
 	return all, nil
 }
 
-// Signal sends a signal to the very process that r names; one that has ended is no error. A
-// stopped process is continued after a signal that would otherwise wait for that.
+// Signal sends a signal to exactly the process that r names. It is not an error if that has ended. A
+// stopped process is continued after a signal that it would otherwise handle only later.
 func Signal(r Ref, sig syscall.Signal) error {
 	err := system.signal(r, sig)
 	if err == nil && sig != syscall.SIGKILL && sig != syscall.SIGCONT {

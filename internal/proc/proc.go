@@ -1,17 +1,17 @@
-// Package proc answers what kapi must know about the processes of this machine
+// Package proc finds out what kapi must know about the processes of this machine
 // before it may call a runner dead:
 //
 //   - [Self] names the calling process so that another peer can look for it;
 //   - [Identity.Life] says whether a process so named still exists, and
-//     [Identity.Stopped] whether it is only held (Ctrl-Z);
+//     [Identity.Stopped] whether it is only stopped (Ctrl-Z);
 //   - [Describe] records what a runner starts, and [Table.Remains] finds what is left of
-//     that when the runner is dead;
-//   - [SinceBoot] is the clock by which silence is measured.
+//     it once the runner is dead;
+//   - [SinceBoot] reads the clock by which silence is measured.
 //
-// It promises to err on one side: [Gone] is a proof, and wherever there is
+// It never errs on the unsafe side: [Gone] is a proof, and whenever there is
 // doubt (another machine, another container, a hidden or unreadable process,
-// a system other than Linux) the answer is [Unknown]. Nothing is kept between
-// calls but the identity of the calling process; all of it may be called
+// a system other than Linux) the answer is [Unknown]. Only the identity of the
+// calling process is kept between calls. All functions may be called
 // concurrently.
 package proc
 
@@ -20,16 +20,15 @@ import (
 	"time"
 )
 
-// ActionVariable is the environment variable that tells a command which action it does the
-// work of; its value is the action's id. It proves nothing: anybody can read an id from a
-// list (see NonceVariable).
+// ActionVariable is the environment variable with the id of the action whose work a command does. It
+// proves nothing, because anybody can read an id from a list (see NonceVariable).
 const ActionVariable = "KAPI_ACTION"
 
-// Identity names one process for as long as the machine runs: a pid alone is
-// given out again. What is empty or zero is not known, and then nothing can be
+// Identity names one process for as long as the machine runs; a pid alone may be
+// reused. A field that is empty or zero is not known, and then nothing can be
 // proven about the process.
 type Identity struct {
-	Host string // as it calls itself; for people, never compared
+	Host string // the name of its host; for people, never compared
 	PID  int
 	// BootID is the kernel's random id of this boot.
 	BootID string
@@ -45,8 +44,8 @@ type Identity struct {
 	Clock string
 }
 
-// Self is the identity of the calling process. Host and PID are always known; Unproven says
-// why the rest is not.
+// Self returns the identity of the calling process. Host and PID are always known; Unproven says
+// why other fields are not.
 func Self() Identity {
 	id, _ := self()
 	return id
@@ -60,7 +59,7 @@ func Unproven() error {
 	return err
 }
 
-// Life is what can be said of a process that may have ended.
+// Life is what is known of a process that may have ended.
 type Life int
 
 const (
@@ -94,7 +93,7 @@ func (id Identity) Life() Life { return id.life() }
 // or by a debugger.
 func (id Identity) Stopped() bool { return id.stopped() }
 
-// SinceBoot reads a clock that never goes back and, on Linux, goes on while the
+// SinceBoot reads a clock that never goes back and, on Linux, keeps running while the
 // machine is suspended. Only differences between two readings of one process
 // or of processes with the same Identity.Clock mean anything: where the system has no
 // such clock, it counts from the start of the process and stands still in a suspend.

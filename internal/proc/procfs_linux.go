@@ -16,7 +16,7 @@ import (
 // procfs is the root of a mounted proc(5), or in tests of a copy of one.
 type procfs string
 
-// pids lists what has a number for a name, in the order of the numbers.
+// pids lists the entries whose names are numbers, in ascending order.
 func (p procfs) pids() ([]int, error) {
 	d, err := os.Open(string(p))
 	if err != nil {
@@ -37,7 +37,7 @@ func (p procfs) pids() ([]int, error) {
 	return pids, nil
 }
 
-// stat is what we need of proc_pid_stat(5).
+// stat has the fields of proc_pid_stat(5) that are needed.
 type stat struct {
 	pid     int
 	name    string // comm
@@ -50,10 +50,10 @@ type stat struct {
 	start   uint64 // starttime
 }
 
-// dead: it has ended, and only its parent's interest keeps it.
+// dead reports whether the process has ended and only waits to be reaped.
 func (s stat) dead() bool { return s.state == 'Z' || s.state == 'X' || s.state == 'x' }
 
-// kernel: a thread of the kernel (PF_KTHREAD), which has no environment.
+// kernel reports whether it is a kernel thread (PF_KTHREAD), which has no environment.
 func (s stat) kernel() bool { return s.flags&0x00200000 != 0 }
 
 func (s stat) ref() Ref { return Ref{s.pid, s.start} }
@@ -99,7 +99,7 @@ func parseStat(line string) (stat, error) {
 	return st, nil
 }
 
-// missing: the process was gone before its file was opened, or before it was
+// missing reports whether err means that the process ended before its file was opened or
 // read.
 func missing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH)

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// A kinship is what a process is to a work.
+// A kinship is the relation of a process to a work.
 type kinship int
 
 const (
@@ -17,10 +17,10 @@ const (
 	sure
 )
 
-// Remains returns what is left of a work whose runner has gone. It promises to err on one
-// side: what is not among the remains is proven to be no part of the work, unless it has left
-// the groups, the sessions and the control group that were recorded, and hides its
-// environment, and lost its parents, all of that before the runner looked at it.
+// Remains returns what is left of a work whose runner is gone. Processes that are not among the remains
+// are proven not to be part of the work, with one exception: a process that, before the runner
+// looked at it, had left the recorded groups, sessions and control group, hidden its environment,
+// and lost its parents.
 func (t *Table) Remains(w Work) Remains {
 	f := family{Table: t, Work: w, found: map[int]kinship{}}
 	var r Remains
@@ -48,7 +48,7 @@ func (t *Table) Remains(w Work) Remains {
 
 func (p *process) process() Process { return Process{Ref: Ref{p.pid, p.start}, Name: p.name} }
 
-// A family decides of each process what it is to one work.
+// A family decides the kinship of each process to one work.
 type family struct {
 	*Table
 	Work
@@ -126,8 +126,8 @@ func (f *family) adopts(p *process) bool {
 	return p.start <= f.Root.StartTime // the next reaper above may be any that was there
 }
 
-// inherits reports whether a process has most of what its parent has in its environment, as a child
-// does that was started in the usual way, and what sudo, su and env -i start does not.
+// inherits reports whether a process has most of its parent's environment. A child that is started in the
+// usual way has; one that is started by sudo, su or env -i has not.
 func (f *family) inherits(p, parent *process) bool {
 	has := map[string]bool{}
 	for entry := range strings.SplitSeq(f.environOf(p).text, "\x00") {

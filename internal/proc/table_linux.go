@@ -23,14 +23,14 @@ type Table struct {
 	namespace string
 }
 
-// A process is one of a Table's. What costs another look is found out when it is asked for.
+// A process is one process of a Table. Facts that cost another read are read when they are needed.
 type process struct {
 	stat
 	environ *environ
 	groups  *string
 }
 
-// An environ is what could be learned from a process's environment.
+// An environ is what could be read of a process's environment.
 type environ struct {
 	marks []Mark
 	text  string // as the kernel shows it
@@ -38,14 +38,13 @@ type environ struct {
 	unseen bool
 }
 
-// scans bounds how often the process table is listed on a machine where processes come and
-// go all the time.
+// scans bounds how often the process table is listed if processes keep starting and ending.
 const scans = 4
 
-// ReadTable looks at all processes. The error is that of reading the process table as a whole.
+// ReadTable reads all processes. It returns an error if the process table as a whole can't be read.
 //
-// One listing isn't enough: a process may fork and end behind the reader's back, so that
-// neither it nor its child is seen. It is repeated until it shows nothing new.
+// One listing isn't enough: a process may fork and end during it, so that neither it nor its child is
+// seen. So it is repeated until it shows nothing new.
 func ReadTable() (*Table, error) { return system.table() }
 
 func (p procfs) table() (*Table, error) {
@@ -82,7 +81,7 @@ func (p procfs) table() (*Table, error) {
 	return t, nil
 }
 
-// scope returns what the paths of control groups are relative to for this process.
+// scope identifies what the paths of control groups are relative to for this process.
 func (p procfs) scope() string {
 	scope, _ := os.Readlink(p.path("self/ns/cgroup"))
 	return scope
@@ -115,8 +114,8 @@ func (t *Table) environOf(p *process) *environ {
 	return p.environ
 }
 
-// inControlGroup reports whether a process is in a control group, or below it. What can't be
-// compared counts as in it. The root of all says nothing, as everybody is in it.
+// inControlGroup reports whether a process is in a control group, or below it. A process that can't be
+// compared counts as in it. The root group doesn't count, because every process is in it.
 func (t *Table) inControlGroup(p *process, recorded string) bool {
 	if p.groups == nil {
 		data, _ := os.ReadFile(t.fs.path(strconv.Itoa(p.pid), "cgroup"))

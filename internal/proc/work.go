@@ -64,7 +64,7 @@ type Work struct {
 	// Reaper is the process that adopts what the runner's descendants leave behind when the
 	// runner has gone. Zero if it isn't known.
 	Reaper Ref `json:"reaper,omitzero"`
-	// Ancestors are those of the runner, the nearest first. Each may have made itself the reaper.
+	// Ancestors are those of the runner, nearest first. Each may have made itself the reaper.
 	Ancestors []Ref `json:"ancestors,omitempty"`
 }
 
@@ -83,25 +83,25 @@ func (w *Work) Merge(groups, sessions []int) (changed bool) {
 	return changed
 }
 
-// maxKin bounds the groups and the sessions of a work: one that makes hundreds is known by
-// its nonce, and by descent, all the same.
+// maxKin bounds the groups and the sessions of a work. Work that makes hundreds is still recognised by
+// its nonce and by descent.
 const maxKin = 64
 
-// Remains is what is left of a work whose runner has gone.
+// Remains is what is left of a work whose runner is gone.
 type Remains struct {
-	// Sure are the living processes that are part of the work beyond doubt, by ascending pid.
+	// Sure are the living processes that are certainly part of the work, by ascending pid.
 	Sure []Process
-	// Maybe are those that could be part of it and can't be looked at well enough to tell, by
+	// Maybe are those that may be part of it, because not enough of them can be seen to tell, by
 	// ascending pid.
 	Maybe []Process
-	// Hidden says that processes which could be part of it are not shown to this process.
+	// Hidden says that processes that may be part of it can't be seen by this process.
 	Hidden bool
 }
 
-// None reports whether nothing is left, which is proven.
+// None reports whether it is proven that nothing is left.
 func (r Remains) None() bool { return len(r.Sure) == 0 && len(r.Maybe) == 0 && !r.Hidden }
 
-// A Process is a process of this machine as people know it.
+// A Process is how a process of this machine is named to people.
 type Process struct {
 	Ref
 	Name string // the kernel's short name, at most 15 bytes on Linux

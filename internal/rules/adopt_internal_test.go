@@ -21,8 +21,8 @@ func recorded(t *testing.T, id string, keys ...string) store.RecordedStart {
 	return start
 }
 
-// transact applies a batch as a transaction does that finds recorded starts, and keys that other
-// transactions claim.
+// transact applies a batch in a transaction that finds recorded starts, and keys that other transactions
+// claim (busy).
 func (l *line) transact(starts []store.RecordedStart, busy []string, batch ...*wish) store.Writes {
 	l.t.Helper()
 	claimed := map[string]bool{}
@@ -48,7 +48,7 @@ func TestAdopt(t *testing.T) {
 	w := l.transact([]store.RecordedStart{recorded(t, "a", "x", "y")}, nil, late)
 	l.want("a pending x,y/")
 	if !slices.Equal(w.Adopted, []string{"a"}) || len(w.Insert) != 1 || len(w.Claim) != 0 || len(w.Free) != 0 {
-		t.Errorf("what the store has as held already is not claimed again: %+v", w)
+		t.Errorf("keys that the recorded start holds already must not be claimed again: %+v", w)
 	}
 	r := w.Insert[0]
 	if r.Seq != 11 || r.Fence != 11 || r.CreatedAt != now || r.Title != "Ta" || r.Description != "d" || !r.ReleaseOnFailure || r.Runner.PID != 7 {
@@ -56,7 +56,7 @@ func TestAdopt(t *testing.T) {
 	}
 	var held *kapi.HeldError
 	if !errors.As(late.Err, &held) || held.Holder.ID != "a" {
-		t.Errorf("a start in the same batch: %v, want that it is held by a", late.Err)
+		t.Errorf("a start in the same batch: %v, want that a holds it", late.Err)
 	}
 	begin := l.report("a", kapi.StatusRunning)
 	if l.commit(begin); begin.Err != nil {
@@ -65,7 +65,7 @@ func TestAdopt(t *testing.T) {
 	l.want("a running x,y/")
 }
 
-// What is adopted and ends in one batch frees its keys in the store.
+// An action that is adopted and ends in one batch frees its keys in the store.
 func TestAdoptAndEnd(t *testing.T) {
 	l := newLine(t)
 	end := reporting("a", Report{Fence: 11, Status: kapi.StatusFailed})
@@ -83,7 +83,7 @@ func TestAdoptGarbage(t *testing.T) {
 	}
 }
 
-// A key that an open transaction claims is held by nobody who could be named.
+// A refusal for a key that an open transaction claims names no holder.
 func TestBusyKey(t *testing.T) {
 	l := newLine(t)
 	plain, waiting, other := starting("plain", "x"), l.queueing("waiting", "x"), starting("other", "y")

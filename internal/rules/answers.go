@@ -9,9 +9,9 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A start that its sender may repeat is answered once, and the same again.
+// A start with an Idempotency-Key is done once; when it is repeated, it gets the same answer.
 
-// answered looks for the answer that a start got before; done is false if there is none.
+// answered looks for the answer to an earlier request with the same name. done is false if there is none.
 func (pl *Plan) answered(c *Change, o *Outcome) (done bool, err error) {
 	if c.Asked == nil {
 		return false, nil
@@ -28,7 +28,7 @@ func (pl *Plan) answered(c *Change, o *Outcome) (done bool, err error) {
 	return false, nil
 }
 
-// keepAnswer keeps what a start is answered.
+// keepAnswer records the answer to a start that may be repeated.
 func (pl *Plan) keepAnswer(c *Change, o *Outcome) error {
 	if c.Asked == nil {
 		return nil
@@ -45,14 +45,14 @@ func (pl *Plan) keepAnswer(c *Change, o *Outcome) error {
 	return nil
 }
 
-// Started is what the start of an action for a runner elsewhere is answered.
+// Started returns the answer to a start whose runner is elsewhere.
 func Started(o *Outcome, lease time.Duration) kapi.Remote {
 	r := Remote(&o.Record, lease)
 	r.Dismissed = o.Dismissed
 	return r
 }
 
-// Remote is what each of its reports is answered.
+// Remote returns the answer to a report of a runner elsewhere.
 func Remote(r *store.Record, lease time.Duration) kapi.Remote {
 	return kapi.Remote{Action: r.Shown(), Fence: r.Fence, LeaseMS: lease.Milliseconds()}
 }

@@ -9,24 +9,24 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A Picture is what is ongoing, as of the head that a transaction has read.
+// A Picture has the ongoing actions, as of the head that a transaction has read.
 type Picture interface {
 	// Get returns the record of an ongoing action.
 	Get(id string) (store.Record, bool)
-	// Holder returns the id of the action that holds a key, "" if none does.
+	// Holder returns the id of the action that holds a key, or "" if none does.
 	Holder(key string) string
-	// Waiting returns the records of those that wait for keys, in any order.
+	// Waiting returns the records of the actions that wait for keys, in any order.
 	Waiting() []*store.Record
 }
 
-// A block is what stands between an action and one of its keys.
+// A block is what keeps an action from getting one of its keys.
 type block struct {
 	key string
-	// holder is nil for a transaction that is open.
+	// holder is nil if an open transaction claims the key.
 	holder *store.Record
-	// behind is true for one that doesn't hold the key, but waits for it longer.
+	// behind is true if holder doesn't hold the key, but is ahead in the queue for it.
 	behind bool
-	// circular is true for one that waits for the action itself.
+	// circular is true if holder waits for the action itself.
 	circular bool
 }
 
@@ -39,12 +39,12 @@ func (b *block) String() string {
 	case b.behind:
 		return "waits behind " + name
 	case b.holder.Status == kapi.StatusFailed:
-		return "waits until " + name + " is dismissed, which failed"
+		return "waits until " + name + ", which failed, is dismissed"
 	}
 	return "waits for " + name
 }
 
-// waitsFor is what an action that waits says of the block, for programs. String is for people.
+// waitsFor describes the block for programs. String describes it for people.
 func (b *block) waitsFor() *kapi.WaitsFor {
 	w := &kapi.WaitsFor{Key: b.key}
 	if b.holder != nil {
@@ -53,7 +53,7 @@ func (b *block) waitsFor() *kapi.WaitsFor {
 	return w
 }
 
-// refusal is what a start is told that doesn't wait.
+// refusal returns the error for a start that doesn't wait.
 func (b *block) refusal() error {
 	if b.holder == nil {
 		return &store.BusyError{Keys: []string{b.key}}
@@ -67,8 +67,8 @@ func (b *block) held() *kapi.HeldError {
 
 func byTicket(a, b *store.Record) int { return cmp.Compare(a.Ticket, b.Ticket) }
 
-// wanted says by key who of those that wait has waited longest for it. It is made on the way
-// through them, so that each costs a look at its own keys only.
+// wanted maps a key to the action that has waited longest for it. It is built while the waiters are
+// walked in order, so that each waiter costs only a look at its own keys.
 type wanted map[string]*store.Record
 
 func (w wanted) add(r *store.Record) {
@@ -79,7 +79,7 @@ func (w wanted) add(r *store.Record) {
 	}
 }
 
-// by returns who has waited longest for one of keys, nil if nobody does.
+// by returns a block by the action that has waited longest for one of keys, nil if none waits.
 func (w wanted) by(keys []string) (b *block) {
 	for _, key := range keys {
 		if r := w[key]; r != nil && (b == nil || r.Ticket < b.holder.Ticket) {
@@ -89,8 +89,8 @@ func (w wanted) by(keys []string) (b *block) {
 	return b
 }
 
-// explain has an action that waits say what for; b is nil if nothing is in its way. It is false if that is
-// what it says already.
+// explain sets the state and WaitsFor of a waiting action to the block; nil clears them. It reports whether
+// that changed anything.
 func (b *block) explain(r *store.Record) bool {
 	state, waits := "", (*kapi.WaitsFor)(nil)
 	if b != nil {
@@ -101,8 +101,8 @@ func (b *block) explain(r *store.Record) bool {
 	return !same
 }
 
-// Stalled reports whether somebody waits for keys that nobody holds: they were claimed by a
-// transaction that was rolled back, of which no peer is told.
+// Stalled reports whether an action waits for keys that no action holds. That happens when the
+// transaction that claimed them was rolled back, which no peer is notified of.
 func Stalled(world Picture) bool {
 	return slices.ContainsFunc(world.Waiting(), func(r *store.Record) bool {
 		return r.Eligible() && !slices.ContainsFunc(r.Waits, func(key string) bool { return world.Holder(key) != "" })

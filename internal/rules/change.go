@@ -5,73 +5,75 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A Kind says what a change wants.
+// A Kind says what a change does.
 type Kind int
 
 const (
 	KindStart   Kind = iota + 1 // a new action
 	KindReport                  // what a runner says
-	KindVerdict                 // what somebody else has found out about a runner
-	KindRestore                 // a silent runner is heard again
-	KindDismiss                 // a failed action
-	KindCancel                  // the runner is to stop
-	KindGiveUp                  // an impacted action that can't be ended otherwise
-	KindReclaim                 // an action that the history has lost
-	KindNudge                   // nothing by itself: what there is to do is done
+	KindVerdict                 // what a peer has found out about a silent runner
+	KindRestore                 // a silent runner has renewed its lease
+	KindDismiss                 // dismisses a failed action
+	KindCancel                  // asks the runner to stop
+	KindGiveUp                  // fails an impacted action that can't be ended otherwise
+	KindReclaim                 // puts back an action that the store has lost
+	KindNudge                   // changes nothing itself, but has the queue looked at
 )
 
-// A Change is what somebody wants of the actions: a value, of which only those fields count that
-// belong to its kind.
+// A Change is a request to change an action. Only the fields that belong to its kind count.
 type Change struct {
 	Kind Kind
-	// ID is that of the action; a start and a reclaim have it in their action.
+	// ID is that of the action. A start and a reclaim have it in Action.
 	ID string
-	// Sender, if set, has the action unknown unless that one started it: of reports, and of who cancels.
+	// Sender, if set, makes the action unknown unless that sender started it. It is for reports, cancellations
+	// and giving up.
 	Sender string
-	// Action is what a start adds, and a reclaim puts back.
+	// Action is the record that a start adds, or a reclaim puts back.
 	Action *store.Record
 
-	// Of a start: the Spec's, whether it may be queued, and what of its answer is to be kept.
+	// For a start. Wait says whether it may be queued. Asked is set if the answer is to be kept, and names
+	// the request.
 	DismissFailed bool
 	Wait          bool
 	Within        []string
 	Asked         *store.Answer
-	// Unjudged marks a start whose refusal does not count yet: its holder is judged first.
+	// Unjudged marks a start whose refusal is not counted yet, because the holder is judged first and the
+	// start is tried again.
 	Unjudged bool
 
 	Report Report
-	// Heard says that a report comes from the action's runner itself, elsewhere.
+	// Heard says that a report comes directly from a runner elsewhere, so that it renews the lease.
 	Heard bool
 
 	Verdict Verdict
-	// Runner and Beat, of a verdict, are what the action's runner and its Beat must still be: a silence
-	// that was judged is rechecked inside the transaction.
+	// Runner and Beat are for a verdict. It applies only if the action still has this runner, which has not
+	// renewed its lease since Beat.
 	Runner string
 	Beat   uint64
 
-	Fence uint64 // of a restore
-	By    string // who cancels, or gives up
-	// Wants, of a nudge, has it refused as a start would be that wants these keys.
+	Fence uint64 // for a restore
+	By    string // for a cancellation or giving up: who asked for it
+	// Wants is for a nudge. It is refused if a start that wants these keys would be.
 	Wants []string
 }
 
 // An Outcome is what became of a change.
 type Outcome struct {
-	// Record is the action as it is then.
+	// Record is the action after the change.
 	Record store.Record
-	// Changed is false if that was so before, or the change was refused. It says nothing of a start that
+	// Changed is false if the change altered nothing or was refused. It is meaningless for a start that
 	// was answered before.
 	Changed bool
-	// Dismissed are the failed actions that a start has dismissed, as they were before.
+	// Dismissed has the failed actions that a start dismissed, as they were before.
 	Dismissed []kapi.Action
-	// Kept is what a start was answered that asked for it, or was answered before.
+	// Kept is the answer to a start that has Asked, whether it is new or from an earlier request.
 	Kept *store.Answer
-	// LostTo says who has got the keys of what was reclaimed.
+	// LostTo says, as an error, which action holds the keys of a reclaimed action by now.
 	LostTo error
 	Err    error
 }
 
-// applyTo applies a change of an action that there is.
+// applyTo applies a change to an existing action.
 func (c *Change) applyTo(r *store.Record, now int64) error {
 	switch c.Kind {
 	case KindReport:

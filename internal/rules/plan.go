@@ -11,9 +11,9 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// Limits are what a plan is told by whoever makes it.
+// Limits are the settings of a plan.
 type Limits struct {
-	// Lease is that of runners which report over a server.
+	// Lease is the lease of runners that report through a server.
 	Lease time.Duration
 }
 
@@ -24,32 +24,32 @@ type Plan struct {
 	limits  Limits
 	now     int64
 	seq     uint64
-	found   map[string]*store.Record // what the picture doesn't have: tombstones
+	found   map[string]*store.Record // records that the picture doesn't have: tombstones
 	beats   map[string]uint64
 	touched map[string]*touched
-	keys    map[string]string // holders of the keys that changed hands; "" is nobody
+	keys    map[string]string // holders of the keys that changed hands; "" is none
 
 	renewed    map[string]store.RunnerRecord
 	noStarts   error          // why nothing may be started
-	answers    []store.Answer // that were given before, in this transaction too
+	answers    []store.Answer // given before, including in this transaction
 	newAnswers []store.Answer
 
-	adopted []string          // recorded starts that are
+	adopted []string          // recorded starts that were adopted
 	claimed map[string]string // key -> the adopted action that the store has as its holder
 	busy    map[string]bool   // keys that an open transaction claims
 
-	queues bool // somebody waits, or did when the transaction began
-	moved  bool // something changed that those who wait may wait for
+	queues bool // an action waits, or did when the transaction began
+	moved  bool // something changed that may unblock a waiting action
 
-	Dismissed []Dismissal // for those who wait
+	Dismissed []Dismissal // for waiting actions
 
 	Tally Tally
 }
 
-// A Dismissal is one for an action that waits.
+// A Dismissal is a failed action that was dismissed for a waiting one.
 type Dismissal struct {
-	kapi.Action // as it was before
-	By          string
+	kapi.Action        // as it was before
+	By          string // the id of the waiting action
 }
 
 type touched struct {
@@ -57,8 +57,8 @@ type touched struct {
 	insert bool
 }
 
-// NewPlan begins a plan on what a transaction has loaded, at a time (ms since 1970). busy are keys
-// that transactions claim which are still open.
+// NewPlan begins a plan on what a transaction has loaded. now is in milliseconds since 1970-01-01 UTC,
+// and busy has the keys that open transactions claim.
 func NewPlan(world Picture, l store.Loaded, busy map[string]bool, now int64, limits Limits) *Plan {
 	pl := &Plan{
 		world: world, limits: limits, now: now, answers: l.Answers, seq: l.Seq, beats: l.Beats,
@@ -74,7 +74,7 @@ func NewPlan(world Picture, l store.Loaded, busy map[string]bool, now int64, lim
 	for i := range l.Found {
 		pl.found[l.Found[i].ID] = &l.Found[i]
 	}
-	for i := range l.Records { // (of a view) what ended since the picture was asked whether it knows it
+	for i := range l.Records { // of a full view: ended since the picture was asked
 		if r := &l.Records[i]; !r.Status.Ongoing() {
 			pl.found[r.ID] = r
 		}
@@ -115,7 +115,7 @@ func (pl *Plan) apply(c *Change, o *Outcome) error {
 	}
 	o.Record = *old
 	if c.Runner != "" && (old.RunnerID() != c.Runner || pl.beats[c.Runner] != c.Beat) {
-		return errUnchanged // heard of since it was judged
+		return errUnchanged // the runner was heard since it was judged
 	}
 	next := *old
 	err := c.applyTo(&next, pl.now)
@@ -202,10 +202,10 @@ func (pl *Plan) Writes() (store.Writes, []store.Record) {
 	return w, records
 }
 
-// heard renews the lease of an action's runner elsewhere.
+// heard renews the lease of an action's runner, if that is elsewhere.
 func (pl *Plan) heard(r *store.Record) {
 	if r.Runner == nil || r.Runner.PID != 0 || !r.Status.Active() {
-		return // a runner that is a peer renews for itself
+		return // a runner that is a peer renews its own lease
 	}
 	pl.renewed[r.Runner.ID] = store.RunnerRecord{ID: r.Runner.ID, Host: r.Runner.Host, Lease: pl.limits.Lease}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A world is a picture of what is ongoing, and a log of nothing.
+// A world is a Picture for tests.
 type world struct{ records map[string]store.Record }
 
 func aWorld(records ...store.Record) *world {
@@ -46,7 +46,7 @@ func (w *world) Waiting() (waiting []*store.Record) {
 	return waiting
 }
 
-// keys returns who holds each.
+// keys returns the id of each key's holder.
 func (w *world) keys() map[string]string {
 	keys := map[string]string{}
 	for _, r := range w.records {
@@ -89,7 +89,7 @@ func judged(id string, v Verdict) *wish {
 
 func nudge() *wish { return &wish{Change: Change{Kind: KindNudge}} }
 
-// add applies the changes of a batch. What altered nothing is answered with errUnchanged.
+// addAll applies the changes of a batch. The outcome of a change that altered nothing is errUnchanged.
 func (pl *Plan) addAll(batch ...*wish) {
 	for _, c := range batch {
 		if c.Outcome = pl.Add(&c.Change); c.Err == nil && !c.Changed {
@@ -119,7 +119,7 @@ func TestPlanOrder(t *testing.T) {
 	if batch[0].Record.Seq != 11 || batch[1].Record.Seq != 12 {
 		t.Errorf("answers of seq %d and %d", batch[0].Record.Seq, batch[1].Record.Seq)
 	}
-	// A row that was added in this batch is inserted, whatever else happened to it.
+	// A record that was added in this batch is inserted, even if it was changed afterwards.
 	if len(w.Insert) != 2 || len(w.Update) != 0 || !slices.Equal(w.Claim, []store.Claim{{Key: "ka", Action: "a"}}) || w.Free != nil {
 		t.Errorf("writes %+v", w)
 	}
@@ -190,7 +190,7 @@ func TestPlanDismissFailed(t *testing.T) {
 			for _, a := range c.Dismissed {
 				ids = append(ids, a.ID)
 				if a.Status != kapi.StatusFailed || a.State == "" || len(a.Keys) == 0 {
-					t.Errorf("%s is not told as it was before: %+v", a.ID, a)
+					t.Errorf("%s is not given as it was before: %+v", a.ID, a)
 				}
 			}
 			if !slices.Equal(ids, tt.dismissed) {
@@ -217,7 +217,7 @@ func TestPlanDismissFailed(t *testing.T) {
 	}
 }
 
-// What was judged is changed only if its runner was not heard of in between.
+// A verdict applies only if the runner was not heard since it was judged.
 func TestPlanRechecksBeat(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -258,8 +258,8 @@ func TestPlanTombstones(t *testing.T) {
 	}
 }
 
-// Whatever a batch holds: the view and the store agree on who holds which key, nobody
-// shares one, and every change has a seq of its own.
+// For any batch: the view and the store agree on which action holds which key, no two actions share
+// one, and every change has a seq of its own.
 func TestPlanKeepsKeysUnique(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := aWorld()
@@ -291,7 +291,7 @@ func TestPlanKeepsKeysUnique(t *testing.T) {
 			w, records := pl.Writes()
 			for _, key := range w.Free {
 				if stored[key] == "" {
-					t.Fatalf("key %s is freed, but nobody holds it", key)
+					t.Fatalf("key %s is freed, but no action holds it", key)
 				}
 				delete(stored, key)
 			}

@@ -7,13 +7,12 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// An action that waits for keys is pending and queued in the store. It gets all of them in the
-// transaction that frees the last one, in the order in which the actions came; who came later
-// doesn't overtake, and who is silent is passed over. Then its runner says that it begins,
-// which is the moment from which it is running: up to there it can be taken back without harm.
+// An action that waits for keys is pending and queued in the store. Actions get their keys in the
+// order in which they came, each in the transaction that frees the last of its keys. Later ones don't
+// overtake; silent ones are passed over. The action runs from the moment its runner reports that it
+// begins. Until then the keys can be taken back without harm.
 
-// waiters returns the records of the actions that wait in this moment, in the order in which they
-// came.
+// waiters returns the records of the actions that wait now, in the order in which they came.
 func (pl *Plan) waiters() []*store.Record {
 	if !pl.queues {
 		return nil
@@ -33,7 +32,7 @@ func (pl *Plan) waiters() []*store.Record {
 	return waiters
 }
 
-// ahead is what is wanted by all who wait in this moment.
+// ahead returns the keys that the eligible waiters want now.
 func (pl *Plan) ahead() wanted {
 	if !pl.queues {
 		return nil
@@ -47,8 +46,8 @@ func (pl *Plan) ahead() wanted {
 	return w
 }
 
-// blocked says what somebody has to wait for who wants keys, nil if nothing; dismiss are the failed
-// actions that it may dismiss, if they are all that holds its keys.
+// blocked returns what keeps an action from getting keys, or nil. If dismissFailed is set, failed actions
+// that may be dismissed don't block; dismiss has those to be dismissed. ahead has the waiters before it.
 func (pl *Plan) blocked(keys []string, dismissFailed bool, ahead wanted) (b *block, dismiss []*store.Record) {
 	for _, key := range keys {
 		id := pl.holder(key)
@@ -69,9 +68,9 @@ func (pl *Plan) blocked(keys []string, dismissFailed bool, ahead wanted) (b *blo
 	return ahead.by(keys), dismiss
 }
 
-// circular says which of those that a start would wait for waits for the start itself: it is one
-// that the start is part of, or waits for such. Nobody who comes later can be, and who is
-// silent may come back to its place.
+// circular returns a block if the start would wait for itself: the holder of one of keys, or a waiter
+// ahead, is an action that the start is part of, or waits for one. Later starts are behind this one and
+// don't matter. Silent waiters count, since they may get back to their place.
 func (pl *Plan) circular(keys, within []string) *block {
 	own := func(keys []string) *block {
 		for _, key := range keys {
@@ -102,7 +101,8 @@ func (pl *Plan) circular(keys, within []string) *block {
 	return b
 }
 
-// advance gives free keys to those who wait for them, and has the others say what for.
+// advance gives free keys to the actions that wait for them, and updates what the others say they wait
+// for.
 func (pl *Plan) advance() {
 	for again := true; again; {
 		again = pl.advanceOnce()
@@ -111,7 +111,7 @@ func (pl *Plan) advance() {
 	pl.moved = false
 }
 
-// explainPassedOver has those that are passed over say what they would wait for.
+// explainPassedOver updates what the passed-over actions say they would wait for.
 func (pl *Plan) explainPassedOver() {
 	ahead := wanted{}
 	for _, waiter := range pl.waiters() {
@@ -124,7 +124,7 @@ func (pl *Plan) explainPassedOver() {
 	}
 }
 
-// explain has an action that waits say what for: nothing, if b is nil.
+// explain records b, which may be nil, as what a waiting action waits for.
 func (pl *Plan) explain(r store.Record, b *block) {
 	if b.explain(&r) {
 		touch(&r, pl.now, false)
@@ -132,7 +132,7 @@ func (pl *Plan) explain(r store.Record, b *block) {
 	}
 }
 
-// advanceOnce is true if it freed keys that somebody may wait for whom it had passed already.
+// advanceOnce walks the waiters once. freed is true if it freed keys that an earlier waiter may want.
 func (pl *Plan) advanceOnce() (freed bool) {
 	ahead := wanted{}
 	for _, waiter := range pl.waiters() {
@@ -145,7 +145,7 @@ func (pl *Plan) advanceOnce() (freed bool) {
 			ahead.add(waiter)
 			pl.explain(next, b)
 		}
-		for _, holder := range dismissed { // for those ahead, too
+		for _, holder := range dismissed { // even if waiters ahead get the keys
 			gone := *holder
 			if dismiss(&gone, pl.now) == nil {
 				pl.Dismissed = append(pl.Dismissed, Dismissal{holder.Shown(), next.ID})

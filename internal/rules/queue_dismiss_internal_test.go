@@ -16,7 +16,7 @@ func TestQueueDismissesFailed(t *testing.T) {
 	l.want("b pending k/", "c pending /k")
 }
 
-// What was not proven dead, and is heard to have ended, is dismissed by who waits to do that.
+// An action that was not proven dead and then reports its end is dismissed for a waiter that may do that.
 func TestQueueDismissesWhatEndedLate(t *testing.T) {
 	l := newLine(t)
 	wants := l.queueing("b", "k")
@@ -28,7 +28,7 @@ func TestQueueDismissesWhatEndedLate(t *testing.T) {
 	l.want("b pending k/", "c pending /k")
 }
 
-// Who waits to dismiss what failed does so for those that came before, too.
+// A waiter that may dismiss failed actions does so even if the keys go to earlier waiters.
 func TestQueueDismissesForThoseAhead(t *testing.T) {
 	l := newLine(t)
 	dismisses := l.queueing("c", "k")
@@ -43,7 +43,7 @@ func TestQueueDismissesForThoseAhead(t *testing.T) {
 	l.commit(starting("a", "k"), l.queueing("b", "k"))
 	l.commit(l.report("a", kapi.StatusFailed), late)
 	l.want("a failed k/", "b pending /k")
-	// One that waits for another key as well dismisses when it has its turn.
+	// A start that waits for another key as well dismisses when it is its turn.
 	l = newLine(t)
 	dismisses = l.queueing("c", "k", "j")
 	dismisses.DismissFailed = true

@@ -11,7 +11,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A line is a world that batches are applied to, one after the other.
+// A line is a world to which batches are applied one after the other.
 type line struct {
 	t     testing.TB
 	world *world
@@ -27,7 +27,7 @@ func (l *line) head() store.Loaded {
 	return store.Loaded{Page: store.Page{Head: store.Head{Epoch: "e", Seq: l.seq}}}
 }
 
-// commit applies a batch as a transaction does.
+// commit applies a batch in one transaction.
 func (l *line) commit(batch ...*wish) store.Writes {
 	l.t.Helper()
 	return l.transact(nil, nil, batch...)
@@ -44,12 +44,12 @@ func (l *line) get(id string) store.Record {
 	return r
 }
 
-// ends makes a report of an action's own.
+// report makes a report with the action's own fence.
 func (l *line) report(id string, status kapi.Status) *wish {
 	return reporting(id, Report{Fence: l.get(id).Fence, Status: status})
 }
 
-// want compares "id status keys waits" of all that is ongoing, in the order of their names.
+// want compares the "id status keys/waits" of all ongoing actions, sorted by id.
 func (l *line) want(want ...string) {
 	l.t.Helper()
 	var got []string
@@ -69,14 +69,14 @@ func TestQueue(t *testing.T) {
 	if b, c := l.get("b"), l.get("c"); b.State != `waits for "t" (a)` || c.State != `waits behind "t" (b)` && c.State != `waits for "t" (a)` {
 		t.Errorf("b %q, c %q", b.State, c.State)
 	}
-	// Who comes later doesn't overtake, be it for a key that is free.
+	// A later start doesn't overtake, not even for a key that is free.
 	late := starting("e", "m")
 	l.commit(late)
 	var held *kapi.HeldError
 	if !errors.As(late.Err, &held) || held.Holder.ID != "b" || !held.Waiting() {
-		t.Errorf("a start with a key that is waited for: %v", late.Err)
+		t.Errorf("a start with a key that another action waits for: %v", late.Err)
 	}
-	// The keys change hands in the transaction that frees them, before a start of the same batch.
+	// The waiter gets the keys in the transaction that frees them, before a start of the same batch.
 	late = starting("e", "k")
 	w := l.commit(l.report("a", kapi.StatusCompleted), late)
 	if !errors.As(late.Err, &held) || held.Holder.ID != "b" {
@@ -93,27 +93,27 @@ func TestQueue(t *testing.T) {
 	if c := l.get("c"); c.State != `waits for "t" (b)` {
 		t.Errorf("c %q", c.State)
 	}
-	// It begins with the new fence; its ticket is good for signs of life until then.
+	// It begins with the new fence; until then its ticket is accepted for signs of life.
 	early := reporting("b", Report{Fence: b.Ticket, Status: kapi.StatusRunning})
 	l.commit(early, reporting("b", Report{Fence: b.Ticket}))
 	if !errors.Is(early.Err, kapi.ErrWaiting) {
-		t.Errorf("with its ticket it began: %v", early.Err)
+		t.Errorf("it began with its ticket: %v", early.Err)
 	}
 	l.commit(l.report("b", kapi.StatusRunning))
 	l.want("b running k,m/", "c pending /k", "d running z/")
 	stale := reporting("b", Report{Fence: b.Ticket})
 	if l.commit(stale); !errors.Is(stale.Err, kapi.ErrStaleFence) {
-		t.Errorf("its ticket is still good: %v", stale.Err)
+		t.Errorf("its ticket is still accepted: %v", stale.Err)
 	}
 	l.commit(l.report("b", kapi.StatusFailed))
-	if c := l.get("c"); c.State != `waits until "t" (b) is dismissed, which failed` {
+	if c := l.get("c"); c.State != `waits until "t" (b), which failed, is dismissed` {
 		t.Errorf("c %q", c.State)
 	}
 	l.commit(dismissing("b"))
 	l.want("c pending k/", "d running z/")
 }
 
-// Who gives up, is cancelled, silent or dead is passed over, and leaves nothing behind.
+// A waiter that gives up, is cancelled, silent or dead is passed over, and leaves nothing behind.
 func TestQueuePassesOver(t *testing.T) {
 	silent := func(id string) *wish { return judged(id, Verdict{Silence: "no word"}) }
 	dead := func(id string) *wish { return judged(id, Verdict{Failure: "its runner died", ended: true}) }
@@ -128,8 +128,8 @@ func TestQueuePassesOver(t *testing.T) {
 	l.want("a running k/", "b pending /k", "d pending /k", "f pending /k")
 	l.commit(l.report("a", kapi.StatusCompleted))
 	l.want("b pending /k", "d pending /k", "f pending k/")
-	// What has its keys and falls silent before it began gives them up again; who was silent
-	// and is heard again has its old place.
+	// An action that falls silent before it has begun loses its keys again; a silent waiter that is heard
+	// again gets its old place back.
 	l.commit(l.queueing("g", "k"), reporting("b", Report{Fence: l.get("b").Ticket}))
 	l.commit(silent("f"))
 	l.want("b pending k/", "d pending /k", "f pending /k", "g pending /k")
@@ -137,13 +137,13 @@ func TestQueuePassesOver(t *testing.T) {
 	if l.commit(began); !errors.Is(began.Err, kapi.ErrWaiting) {
 		t.Errorf("f began: %v", began.Err)
 	}
-	l.commit(l.report("b", kapi.StatusFailed)) // it never began, so nobody has to look
+	l.commit(l.report("b", kapi.StatusFailed)) // it never began, so there is nothing to inspect
 	l.want("d pending /k", "f pending /k", "g pending k/")
 	l.commit(dead("f"), dead("d"))
 	l.want("g pending k/")
 }
 
-// Two who want each other's keys get them one after the other.
+// Two actions that want each other's keys get them one after the other.
 func TestQueueOfSeveralKeys(t *testing.T) {
 	l := newLine(t)
 	l.commit(starting("a", "x"), starting("b", "y"), l.queueing("c", "x", "y"), l.queueing("d", "y", "x"), l.queueing("e", "z"))
@@ -157,7 +157,7 @@ func TestQueueOfSeveralKeys(t *testing.T) {
 	l.want("d pending y,x/", "e running z/")
 }
 
-// A holder that one of them dismisses may have stood in the way of one that came before it.
+// A holder that a waiter dismisses may have blocked an earlier waiter.
 func TestQueueAdvancesAgain(t *testing.T) {
 	l := newLine(t)
 	dismisses := l.queueing("e", "b")
@@ -167,7 +167,7 @@ func TestQueueAdvancesAgain(t *testing.T) {
 	l.want("d pending c/", "e pending b/")
 }
 
-// Who would wait for an action that it is part of is refused, as it would wait for ever.
+// A start that would wait for an action that it is part of is refused, as it would wait forever.
 func TestQueueNotForOneself(t *testing.T) {
 	silent := judged("w", Verdict{Silence: "no word"})
 	failure := func(ended bool) *wish { return judged("a", Verdict{Failure: "it failed", ended: ended}) }
@@ -177,7 +177,7 @@ func TestQueueNotForOneself(t *testing.T) {
 		before   *wish
 		keys     []string
 		within   []string
-		key      string // of the refusal, "" if there is none
+		key      string // that the refusal names, "" if it is not refused
 		holder   string
 		circular bool
 	}{
@@ -215,7 +215,7 @@ func TestQueueNotForOneself(t *testing.T) {
 	}
 }
 
-// Each of many who wait costs a look at its keys, not a look at all the others.
+// Each of many waiters costs a look at its keys, not a look at all the others.
 func BenchmarkAdvance(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -232,7 +232,7 @@ func BenchmarkAdvance(b *testing.B) {
 	}
 }
 
-// When one that waits falls silent, or is cancelled, who waits behind it alone goes on at once.
+// When a waiter falls silent or is cancelled, an action that waits only behind it gets its keys at once.
 func TestQueueBehindTheSilent(t *testing.T) {
 	for name, leave := range map[string]*wish{
 		"silent": judged("b", Verdict{Silence: "no word"}), "cancelled": cancelling("b"),

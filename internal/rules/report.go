@@ -8,18 +8,18 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// What may happen to an action, as pure functions of its record. The committer has them applied
-// inside the store's write transaction, to the newest version of the record.
+// What may happen to an action, as pure functions of its record. The committer applies them inside the
+// store's write transaction, to the newest version of the record.
 
-// errUnchanged says that a change was right but altered nothing: it takes no seq.
+// errUnchanged says that a change was allowed but altered nothing, so it takes no seq.
 var errUnchanged = errors.New("unchanged")
 
-// A Report is what a runner says of its action. Zero fields say nothing.
+// A Report is what a runner reports on its action. Zero fields report nothing.
 type Report struct {
 	Fence uint64
 	// Status is 1, 2, 3 or 5; 0 is no move.
 	Status kapi.Status
-	// ResetProgress makes the progress unknown, before progress is looked at.
+	// ResetProgress makes the progress unknown before Progress is applied.
 	ResetProgress bool
 	Progress      *float64
 	State         *string
@@ -28,10 +28,10 @@ type Report struct {
 	NotProvenDead bool
 }
 
-// applyReport applies what a runner says.
+// applyReport applies a runner's report.
 func applyReport(r *store.Record, rep Report, now int64) error {
 	switch {
-	case rep.Fence == 0 || rep.Fence > r.Fence: // it grows with each runner
+	case rep.Fence == 0 || rep.Fence > r.Fence: // fences only grow
 		return &kapi.FenceError{Fence: rep.Fence}
 	case rep.Fence != r.Fence && !admits(r, rep):
 		return kapi.ErrStaleFence
@@ -40,7 +40,7 @@ func applyReport(r *store.Record, rep Report, now int64) error {
 	case r.Status == kapi.StatusCompleted && rep.Status == kapi.StatusCompleted:
 		return errUnchanged // a final report, repeated
 	case r.Status == kapi.StatusAborted && rep.Status == kapi.StatusFailed:
-		return errUnchanged // the same, and it was dismissed meanwhile
+		return errUnchanged // the same, and the action was dismissed meanwhile
 	case !r.Status.Ongoing():
 		return kapi.ErrUnknown
 	case r.Status == kapi.StatusFailed:
@@ -70,7 +70,7 @@ func applyReport(r *store.Record, rep Report, now int64) error {
 	return nil
 }
 
-// applyFields writes what an admissible report says into the record. It reports whether that changed anything.
+// applyFields writes an admissible report into the record, and returns whether that changed anything.
 func applyFields(r *store.Record, rep Report, now int64) (changed bool) {
 	changed = r.Silence != ""
 	r.Silence = ""
@@ -94,7 +94,7 @@ func applyFields(r *store.Record, rep Report, now int64) (changed bool) {
 	return changed
 }
 
-// reportProgress applies the rule that progress never goes back by itself.
+// reportProgress applies the rule that progress never goes back unless it is reset.
 func reportProgress(r *store.Record, rep Report) (changed bool) {
 	before := r.Progress
 	if rep.ResetProgress {
@@ -111,8 +111,8 @@ func reportProgress(r *store.Record, rep Report) (changed bool) {
 	return *before != *r.Progress
 }
 
-// reportAfterFailure hears out the runner of an action that was not proven dead: its end
-// is noted once. The status stays 3 and the keys stay held, because an admin has to
+// reportAfterFailure takes a report on a failed action. If the action was not proven dead, the end that
+// its runner reports is noted, once. The status stays 3 and the keys stay held, because an admin has to
 // look.
 func reportAfterFailure(r *store.Record, rep Report, now int64) error {
 	final := rep.Status == kapi.StatusFailed || rep.Status == kapi.StatusCompleted
@@ -149,13 +149,14 @@ func lateEnd(rep Report) string {
 	}
 }
 
-// cancelledState says why an action failed whose runner was asked to stop and gave no reason.
+// cancelledState returns the state of an action whose runner was asked to stop, and stopped without
+// giving a reason.
 func cancelledState(r *store.Record) *string {
 	state := (&kapi.CancelledError{By: r.CancelledBy}).Error()
 	return &state
 }
 
-// restore clears the mark of silence: the runner was heard again.
+// restore clears the silence: the runner was heard again.
 func restore(r *store.Record, fence uint64, now int64) error {
 	if fence != r.Fence || r.Silence == "" || !r.Status.Active() {
 		return errUnchanged
@@ -178,7 +179,7 @@ func dismiss(r *store.Record, now int64) error {
 	return nil
 }
 
-// requestCancel asks the runner to stop. The action fails when it has.
+// requestCancel asks the runner to stop. The action fails once the runner has stopped.
 func requestCancel(r *store.Record, by string, now int64) error {
 	switch {
 	case !r.Status.Ongoing():
@@ -194,7 +195,7 @@ func requestCancel(r *store.Record, by string, now int64) error {
 	return nil
 }
 
-// giveUpBy fails an impacted action that nobody can end otherwise. It is not proven dead, so it
+// giveUpBy fails an impacted action that can't be ended otherwise. It is not proven dead, so it
 // keeps its keys.
 func giveUpBy(r *store.Record, by string, now int64) error {
 	shown := r.Shown()
@@ -218,10 +219,10 @@ func giveUpBy(r *store.Record, by string, now int64) error {
 	return nil
 }
 
-// admits says whether a report names the ticket of an action that has not begun.
+// admits reports whether rep has, as its fence, the ticket of an action that has not begun.
 func admits(r *store.Record, rep Report) bool { return r.Queued() && rep.Fence == r.Ticket }
 
-// withdraw ends an action that never began: 0 to 3 to 4 at once, as nobody has to look first.
+// withdraw ends an action that never began: 0 to 3 to 4 at once, as there is nothing for an admin to inspect.
 func withdraw(r *store.Record, state *string, now int64) {
 	moveTo(r, kapi.StatusFailed, now)
 	if state != nil {
@@ -232,7 +233,7 @@ func withdraw(r *store.Record, state *string, now int64) {
 	touch(r, now, false)
 }
 
-// releaseIfDeclared frees the keys of a failed action that was declared to do so, if its work is
+// releaseIfDeclared frees the keys of a failed action that was declared to release them, if its work is
 // known to have ended.
 func releaseIfDeclared(r *store.Record) {
 	if r.ReleaseOnFailure && !r.NotProvenDead {
@@ -240,8 +241,8 @@ func releaseIfDeclared(r *store.Record) {
 	}
 }
 
-// moveTo makes a move that the caller knows to be allowed, with what follows from
-// it: the first run sets StartedAt, a disposed action holds no key.
+// moveTo makes a move that the caller knows to be allowed, and its consequences: the first run sets
+// StartedAt, and a disposed action holds no key.
 func moveTo(r *store.Record, to kapi.Status, now int64) {
 	r.Status = to
 	r.Silence = ""
@@ -253,7 +254,7 @@ func moveTo(r *store.Record, to kapi.Status, now int64) {
 	}
 }
 
-// touch stamps a change; heard says that it is a sign of life of the runner.
+// touch sets the time of a change. heard says that the change is a sign of life of the runner.
 func touch(r *store.Record, now int64, heard bool) {
 	r.UpdatedAt = now
 	if heard && r.Runner != nil {

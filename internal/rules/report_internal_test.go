@@ -40,7 +40,7 @@ func givenUp(r *store.Record) {
 	r.Status, r.NotProvenDead, r.State = kapi.StatusFailed, true, "no word"
 }
 
-// Every move a runner can report, from every status, is as the table says.
+// Every move that a runner can report, from every status, is allowed or refused as the table says.
 func TestReportMoves(t *testing.T) {
 	for from := range kapi.Status(6) {
 		for _, to := range []kapi.Status{kapi.StatusRunning, kapi.StatusImpacted, kapi.StatusFailed, kapi.StatusCompleted} {
@@ -76,7 +76,7 @@ func TestReport(t *testing.T) {
 		before func(*store.Record)
 		rep    Report
 		err    error
-		after  func(*store.Record) // what changes, times apart
+		after  func(*store.Record) // what changes, apart from times
 	}{
 		{name: "stale fence", rep: Report{Fence: 6, Status: kapi.StatusCompleted}, err: kapi.ErrStaleFence},
 		{name: "fence of the future", rep: Report{Fence: 8, Progress: new(0.9)}, err: &kapi.FenceError{Fence: 8}},
@@ -185,7 +185,7 @@ func TestReportAfterGivenUp(t *testing.T) {
 				t.Errorf("exit code %v", r.ExitCode)
 			}
 			if r.NotProvenDead {
-				t.Error("the work is known to have ended, but it is not proven dead")
+				t.Error("the work is known to have ended, but the action is still not proven dead")
 			}
 			rep.State = new("said twice")
 			if err := applyReport(&r, rep, now+1); !errors.Is(err, errUnchanged) || r.State != want {
@@ -195,7 +195,7 @@ func TestReportAfterGivenUp(t *testing.T) {
 	}
 }
 
-// What a runner says of a failure that it reported itself.
+// Reports after a failure that the runner reported itself.
 func TestReportAfterFailure(t *testing.T) {
 	for _, tt := range []struct {
 		status kapi.Status

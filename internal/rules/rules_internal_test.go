@@ -12,7 +12,7 @@ import (
 	"github.com/kettubot/kapi/internal/wellformed"
 )
 
-// aChange draws any change that anybody may make to a record.
+// aChange draws any change that may be made to a record.
 func aChange(t *rapid.T, r *store.Record) Change {
 	fence := r.Fence - uint64(rapid.IntRange(0, 4).Draw(t, "stale")/4)
 	switch rapid.IntRange(0, 5).Draw(t, "kind") {
@@ -40,7 +40,7 @@ func aChange(t *rapid.T, r *store.Record) Change {
 	return Change{Kind: KindReport, Report: rep}
 }
 
-// Any sequence of changes keeps what must never break.
+// Any sequence of changes keeps the invariants.
 func TestRules(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := aRecord(rapid.SampledFrom([]kapi.Status{kapi.StatusPending, kapi.StatusRunning}).Draw(t, "born"))

@@ -12,8 +12,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// change returns what a change of a script does to a plan, which is answered with its outcome; nil
-// if the verb is that of no change.
+// change returns a function that applies a change of a script to a plan and returns its outcome in words,
+// or nil if the verb is not that of a change.
 func (s *script) change(verb string, p *phrase) func(*Plan) string {
 	if verb == "nudge" {
 		return s.applying(Change{Kind: KindNudge, Wants: p.list("wants")})
@@ -70,7 +70,7 @@ func (s *script) applying(c Change) func(*Plan) string {
 	return func(pl *Plan) string { return s.apply(pl, c) }
 }
 
-// apply adds a change to a plan. What is refused, or alters nothing, takes no seq.
+// apply adds a change to a plan. A change that is refused, or alters nothing, must take no seq.
 func (s *script) apply(pl *Plan, c Change) string {
 	before := pl.seq
 	o := pl.Add(&c)
@@ -203,7 +203,7 @@ const aBeat = 4
 
 func runnerOf(id string) string { return "r-" + id }
 
-// judge finds a verdict on what a peer knows now, and has it applied in the transaction to come.
+// judge makes a verdict from what a peer knows now, to be applied in the next transaction.
 func (s *script) judge(id string, p *phrase) func(*Plan) string {
 	r, ok := s.lookup(id)
 	if !ok {

@@ -12,7 +12,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// record makes an action of what a script says of it.
+// record makes a record of an action from a line of a script.
 func (s *script) record(id string, p *phrase) store.Record {
 	status, ok := p.status()
 	if !ok {
@@ -48,7 +48,7 @@ func (s *script) record(id string, p *phrase) store.Record {
 	return r
 }
 
-// set does what is no change.
+// set runs a line that is not a change.
 func (s *script) set(verb string, p *phrase) {
 	switch verb {
 	case "given":
@@ -86,13 +86,13 @@ func (s *script) set(verb string, p *phrase) {
 	}
 }
 
-// A seenAnswer is one that a store keeps, and when its action was noted to be ongoing.
+// A seenAnswer is an answer that a store keeps, and when its action was last noted to be ongoing.
 type seenAnswer struct {
 	store.Answer
 	seen int64
 }
 
-// purge does what a store does with what retention says.
+// purge does what a store does with a Retention.
 func (s *script) purge(keep store.Retention) {
 	for i := range s.answers {
 		a := &s.answers[i]
@@ -123,7 +123,7 @@ func (s *script) lookup(id string) (r store.Record, ok bool) {
 	return r, ok
 }
 
-// then compares what there is with what a line says.
+// then compares what there is with what a line expects.
 func (s *script) then(p *phrase) {
 	subject := p.first("action")
 	if got := s.effect(subject); got != "" {
@@ -143,7 +143,8 @@ func (s *script) then(p *phrase) {
 	clear(p.words)
 }
 
-// effect returns what the last transaction did, "" if it is not what a script asks for.
+// effect returns what the last transaction did, in the words of the kind that a line asks for, or "" if
+// it asks for something else.
 func (s *script) effect(subject string) string {
 	var got []string
 	switch pl := s.last; {
@@ -199,7 +200,7 @@ func counted(t *Tally) string {
 	return strings.Join(words, " ")
 }
 
-// facts tells of a record what a script must say, and what it asks.
+// facts returns the facts of a record that a script must name, and those that it asks for.
 func (s *script) facts(r *store.Record, wanted map[string]string) map[string]string {
 	facts := map[string]string{r.Status.String(): ""}
 	always := func(name, value string, so bool) {
@@ -225,7 +226,7 @@ func (s *script) facts(r *store.Record, wanted map[string]string) map[string]str
 	}
 	asked("state", r.State, true)
 	asked("waits-for", "nothing", r.Waiting())
-	if w := r.WaitsFor; w != nil { // what has its keys must not say it
+	if w := r.WaitsFor; w != nil { // an action that has its keys must not have it
 		asked("waits-for", strings.TrimSuffix(w.Key+":"+w.Action, ":"), r.Waiting())
 		always("waits-for", w.Key, !r.Waiting())
 	}

@@ -15,17 +15,17 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// The scripts in testdata tell the rules by example. One line says one thing:
+// The scripts in testdata show the rules by example. Each line is one statement:
 //
 //	case A sentence that states the rule.
 //	given ID STATUS FACT...     There is such an action.
-//	CHANGE                      Somebody changes something, in a transaction of its own,
-//	CHANGE -> ANSWER            and is answered this; without an arrow, it was done.
-//	and CHANGE                  This happens in the same transaction as the line before.
-//	then ID STATUS FACT...      This is what became of an action.
+//	CHANGE                      A change is made, in a transaction of its own,
+//	CHANGE -> ANSWER            with this outcome; without an arrow, it must succeed.
+//	and CHANGE                  A change is made in the same transaction as the line before.
+//	then ID STATUS FACT...      The action is like this now.
 //
-// KEYS and IDS are separated by commas, TEXT is quoted if it has spaces, and a TIME is written like
-// 1m30s. A line that begins with # is a comment. These are the changes:
+// KEYS and IDS are separated by commas, TEXT is quoted if it has spaces, and a TIME looks like 1m30s.
+// A line that begins with # is a comment. These are the changes:
 //
 //	start ID [wants KEYS] [pending] [may-wait] [may-dismiss] [within IDS] [asks REQUEST [by NAME] [body=TEXT]] [unjudged] FACT...
 //	adopt ID wants KEYS         A start that an embedder's transaction has recorded.
@@ -38,39 +38,39 @@ import (
 //	reclaim ID STATUS FACT...   Its runner finds it missing from the store.
 //	nudge [wants KEYS]
 //
-// A report has the fence that its action has at that moment, unless it is said to be stale or to have
-// the ticket of its place in the queue. A verdict is on what was there before the transaction; its
-// runner may have renewed its lease since, or another runner may have been meant.
+// A report has the action's current fence, unless it is "stale" or "by-ticket". A verdict is made from the
+// state before the transaction; "renewed" means that the runner has renewed its lease since, "of-runner"
+// that another runner was judged.
 //
-// These are no changes, and nothing answers them, except for look:
+// These are not changes, and only look has an outcome:
 //
-//	later TIME                  The clock goes on.
+//	later TIME                  The clock advances.
 //	transaction claims KEYS     An embedder's transaction begins,
 //	transaction ends            and ends.
-//	no-starts                   A newer kapi allows this one no starts from here on.
-//	purge [LIMIT]               The store forgets what retention lets go.
-//	look silent=TIME after=TIME [slept=TIME] -> TIME     For how long a runner was watched to be silent.
+//	no-starts                   From here on a newer kapi allows no starts.
+//	purge [LIMIT]               The store deletes what the retention no longer keeps.
+//	look silent=TIME after=TIME [slept=TIME] -> TIME     How long a runner has been silent while watched.
 //
-// These FACTs are told in full: a case fails if an action holds a key and the script does not say so.
+// These FACTs must be complete: a case fails if an action holds a key and the script does not say so.
 //
 //	holds KEYS, waits KEYS, silent, not-proven-dead, ended-late, cancelled-by=NAME
 //	queued                      It has its keys and has not begun.
 //
-// These are compared only where the script names them. An AGE is how long ago something was. Not all
-// facts can be given: the others come about by changes.
+// These are compared only where the script names them. An AGE is how long ago something was. Some facts
+// can't be given, only result from changes.
 //
 //	state=TEXT, silence=TEXT, progress=P (or unknown), exit=N (or none), fence=N, ticket=N, seq=N
 //	heard=AGE, updated=AGE, started=AGE (or never), releases (on failure), may-dismiss, elsewhere (its runner),
 //	sender=ID
 //
-// Beside actions, "then" knows these:
+// "then" can also be followed by:
 //
 //	then ID forgotten           The store has no trace of it.
-//	then ID shown STATUS ...    As people see it.
-//	then wrote IDS              What the last transaction wrote, in the order of seq, or nothing.
-//	then dismissed ID for ID    What it dismissed for one that waits.
-//	then adopted IDS            Which recorded starts it took over.
-//	then renewed IDS            Whose runners' leases it renewed, or nothing.
+//	then ID shown STATUS ...    The action as people see it.
+//	then wrote IDS              The actions that the last transaction wrote, in the order of seq, or "nothing".
+//	then dismissed ID for ID    A failed action that it dismissed for a waiting one.
+//	then adopted IDS            The recorded starts that it adopted.
+//	then renewed IDS            The actions whose runners' leases it renewed, or "nothing".
 //	then counted WORD=N...      What it counted: started, failed, aborted, completed, refused=KEYS.
 
 func TestScripts(t *testing.T) {
@@ -131,7 +131,7 @@ func runScript(t *testing.T, file string) {
 	}
 }
 
-// A script is a case that is being run: what there is, as a store has it.
+// A script is a running case, with the contents of its store.
 type script struct {
 	t    *testing.T
 	file string
@@ -147,18 +147,18 @@ type script struct {
 	now      int64
 
 	batch   []step
-	last    *Plan // of the last transaction
-	expects bool  // the case expects something
+	last    *Plan // that of the last transaction
+	expects bool  // the case has a line that expects something
 }
 
-// A step is a change of a transaction that has not been committed.
+// A step is a change in a transaction that has not been committed yet.
 type step struct {
 	at   sentence
 	want string
 	do   func(*Plan) string
 }
 
-// bad ends a case whose line can't be understood.
+// bad ends a case at a line that can't be understood.
 func (s *script) bad(format string, args ...any) {
 	s.t.Helper()
 	s.t.Fatalf("%s:%d: %s\n\t%s", s.file, s.at.number, fmt.Sprintf(format, args...), s.at.text)
@@ -204,7 +204,7 @@ func (s *script) run() {
 	}
 }
 
-// commit runs the transaction that has come together.
+// commit runs the transaction with the steps collected so far.
 func (s *script) commit() {
 	if len(s.batch) == 0 {
 		return
@@ -234,7 +234,7 @@ func (s *script) commit() {
 	s.at, s.batch = at, nil
 }
 
-// write does what a store does with the outcome of a plan, whose table of keys allows each once.
+// write does what a store does with the writes of a plan. Its table of keys has each key at most once.
 func (s *script) write(w store.Writes, records []store.Record) {
 	s.world.apply(records)
 	for _, r := range records {

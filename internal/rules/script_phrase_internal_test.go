@@ -11,15 +11,15 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// A phrase is what a line says behind its verb. Who understands a word takes it out, so that what is
-// left at the end is unknown.
+// A phrase is the part of a line after its verb. Code that understands a word takes it out, so the words
+// left at the end are unknown.
 type phrase struct {
 	s     *script
-	words map[string]string // by name; that of a plain word is ""
+	words map[string]string // by name; the value of a plain word is ""
 	order []string
 }
 
-// verbose words are followed by what they are of, without an equals sign.
+// verbose words are followed by their value without an equals sign.
 var verbose = []string{"holds", "wants", "waits", "within", "asks", "by", "for", "claims"}
 
 // parse reads a line, which is a verb and a phrase.
@@ -43,7 +43,7 @@ func (s *script) parse(text string) (verb string, p *phrase) {
 	return words[0], p
 }
 
-// split returns the words of a text. What stands in quotes has no spaces that part words.
+// split returns the words of a text. Spaces in quotes don't separate words.
 func (s *script) split(text string) (words []string) {
 	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {
 		end := strings.IndexAny(text+" ", " \"")
@@ -97,7 +97,7 @@ func (p *phrase) number(name string) (n int, ok bool) {
 	return n, ok
 }
 
-// first takes the first word, which is no fact: a name, a time.
+// first takes the first word, which is not a fact but a name or a time.
 func (p *phrase) first(what string) string {
 	if len(p.order) == 0 || !p.has(p.order[0]) {
 		p.s.bad("no %s", what)
@@ -121,7 +121,7 @@ func must[T any](s *script, value string) func(T, error) T {
 	}
 }
 
-// String returns the phrase as a script would have it: the status, and the rest by the alphabet.
+// String returns the phrase as in a script: the status, then the rest in alphabetical order.
 func (p *phrase) String() string {
 	var status string
 	var rest []string

@@ -9,8 +9,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// Silence is not death. This file decides what a silent runner means, as a pure
-// function of the record and of what a peer watched.
+// Silence is not death. This file decides what the silence of a runner means, as a pure function of
+// the record and of what a peer has observed.
 
 // Evidence is what a peer knows of the runner of an action.
 type Evidence struct {
@@ -19,12 +19,11 @@ type Evidence struct {
 	PID  int
 	// HeardAt is the runner's last sign of life (ms, wall clock, for display only).
 	HeardAt int64
-	// Beat counts the runner's renewals, when this was found out.
+	// Beat is the count of the runner's renewals at the time of this evidence.
 	Beat uint64
-	// Silent is for how long this peer itself has watched the runner's renewals
-	// stand still, by its own monotonic clock.
+	// Silent is how long the runner was watched without renewing its lease, by a monotonic clock.
 	Silent time.Duration
-	// Lease and GiveUp are the two limits.
+	// Lease and GiveUp are the two limits of silence.
 	Lease, GiveUp time.Duration
 	// Life is what can be proven of the process.
 	Life Life
@@ -35,7 +34,7 @@ type Evidence struct {
 	Working bool
 	// Stopped is true for a process that is alive but stopped (Ctrl-Z).
 	Stopped bool
-	// Restarted says that death is proven by the machine having been restarted.
+	// Restarted says that a restart of the machine proves the death.
 	Restarted bool
 	// Remains is what the dead runner left of the action's work.
 	Remains Remains
@@ -45,42 +44,43 @@ type Evidence struct {
 type Life int
 
 const (
-	LifeUnknown Life = iota // nothing
-	LifeAlive               // it exists
-	LifeGone                // it does not, and will not again
+	LifeUnknown Life = iota // nothing is known
+	LifeAlive               // the process exists
+	LifeGone                // the process has ended
 )
 
-// Remains are what a dead runner may have left.
+// Remains are the processes that a dead runner may have left.
 type Remains struct {
-	// Sure are processes of the action's work. Maybe are those that may be.
+	// Sure are processes of the action's work. Maybe are processes that may be.
 	Sure, Maybe []Process
-	// Hidden says that there may be more, which can't be seen.
+	// Hidden says that there may be more that can't be seen.
 	Hidden bool
 }
 
 func (r Remains) none() bool { return len(r.Sure) == 0 && len(r.Maybe) == 0 && !r.Hidden }
 
-// A Process is one that is told of to people.
+// A Process is how a process is named to people.
 type Process struct {
 	PID  int
 	Name string
 }
 
-// A Verdict is what to do with a silent action: the zero verdict is nothing.
+// A Verdict says what to do with a silent action. The zero Verdict changes nothing.
 type Verdict struct {
-	// Silence marks the action as impacted, and says why.
+	// Silence, if set, makes the action impacted, and says why.
 	Silence string
-	// Failure fails the action, and says why.
+	// Failure, if set, fails the action, and says why.
 	Failure string
 	// ended is set with Failure when the work is known to have ended.
 	ended bool
-	// Proven, of an action that was not proven dead, says how its work is known to have ended.
+	// Proven says how the work of an action that was not proven dead is now known to have ended.
 	Proven string
-	// blind is set with Silence if nothing is known but that.
+	// blind is set with Silence if nothing else is known.
 	blind bool
 }
 
-// Judge decides what the evidence means for an action that is active, or failed and is not proven dead.
+// Judge decides what the evidence means for an action that is active, or that failed and is not proven
+// dead.
 func Judge(r *store.Record, ev Evidence) Verdict {
 	dead := ev.Life == LifeGone && !ev.Working && (ev.Restarted || ev.Remains.none())
 	switch {
@@ -110,15 +110,15 @@ func Judge(r *store.Record, ev Evidence) Verdict {
 	return v
 }
 
-// restatedEvery is how often what is said of one silence may change (ms). Peers that see different
-// things, as other users or from other PID namespaces, say so in turns. Who sees nothing leaves the
-// word to the others for longer.
+// restatedEvery limits how often the text about one silence may change, in milliseconds. Peers that see
+// different things, as other users or from other PID namespaces, would otherwise keep replacing each
+// other's. A peer that sees nothing waits longer, for restatedBlindEvery.
 const (
 	restatedEvery      = 5_000
 	restatedBlindEvery = 15_000
 )
 
-// Replaces reports whether a silence says something new.
+// Replaces reports whether the verdict's Silence is new, and may replace the record's already.
 func Replaces(r *store.Record, v Verdict, now int64) bool {
 	every := int64(restatedEvery)
 	if v.blind {
@@ -127,7 +127,7 @@ func Replaces(r *store.Record, v Verdict, now int64) bool {
 	return v.Silence != r.Silence && (r.Silence == "" || now-r.UpdatedAt >= every)
 }
 
-// unproven is the verdict while nothing is proven: impacted up to the second limit.
+// unproven returns the verdict while nothing is proven: impacted, and failed past the second limit.
 func (ev Evidence) unproven(why string) Verdict {
 	if ev.Silent < ev.GiveUp {
 		return Verdict{Silence: why}
@@ -135,7 +135,7 @@ func (ev Evidence) unproven(why string) Verdict {
 	return Verdict{Failure: cutState(why) + "; " + NotProvenDead}
 }
 
-// death says how the runner is known to be dead.
+// death says why the runner is known to be dead.
 func (ev Evidence) death() string {
 	if ev.Restarted {
 		return ev.Host + " was restarted"
@@ -170,7 +170,7 @@ func applyVerdict(r *store.Record, v Verdict, now int64) error {
 	case !r.Status.Active():
 		return errUnchanged
 	case v.Failure != "" && r.Queued():
-		withdraw(r, &v.Failure, now) // it never began, so nobody has to look first
+		withdraw(r, &v.Failure, now) // it never began, so there is nothing to inspect
 		return nil
 	case v.Failure != "":
 		moveTo(r, kapi.StatusFailed, now)
@@ -182,7 +182,7 @@ func applyVerdict(r *store.Record, v Verdict, now int64) error {
 		releaseIfDeclared(r)
 	case v.Silence != "" && Replaces(r, v, now):
 		r.Silence = v.Silence
-		if r.Queued() && !r.Waiting() { // what it has not begun with, others can have
+		if r.Queued() && !r.Waiting() { // it has its keys but has not begun: others may have them
 			r.Waits, r.Keys = r.Keys, nil
 		}
 	default:
@@ -192,8 +192,8 @@ func applyVerdict(r *store.Record, v Verdict, now int64) error {
 	return nil
 }
 
-// proveEnded takes back that the action was not proven dead: what it was declared to do when it
-// fails is done now.
+// proveEnded clears NotProvenDead, and frees the keys now if the action was declared to release them on
+// failure.
 func proveEnded(r *store.Record, how string, now int64) {
 	r.NotProvenDead = false
 	r.State = cutState(fmt.Sprintf("its work is known to have ended: %s; before that: %s", how, r.State))
@@ -205,7 +205,7 @@ func noWord(ev Evidence) string {
 	return fmt.Sprintf("no word from %s since %s", ev.Host, time.UnixMilli(ev.HeardAt).UTC().Format(time.RFC3339))
 }
 
-// NameProcesses lists processes for people.
+// NameProcesses lists processes for people, as in "12 (make), 15 (cc)".
 func NameProcesses(all []Process) string {
 	names := make([]string, len(all))
 	for i, p := range all {
@@ -214,11 +214,11 @@ func NameProcesses(all []Process) string {
 	return strings.Join(names, ", ")
 }
 
-// SilentAt returns for how long a runner was watched to be silent, by a peer that looks now and
-// finds it as it was. Between two looks at most one lease counts, and nothing if the machine
-// slept.
+// SilentAt returns how long a runner has been silent while watched, given the last observation and a
+// look now that finds no renewal since. sinceBoot and awake are now's clocks, with and without the time
+// asleep. Between two looks at most one lease counts, and nothing if the machine slept.
 func SilentAt(o store.Observation, sinceBoot, awake, lease time.Duration) time.Duration {
-	const jitter = time.Second // of two clocks that are read one after the other
+	const jitter = time.Second // the two clocks are read one after the other
 	went, slept := sinceBoot-o.SinceBoot, (sinceBoot-o.SinceBoot)-(awake-o.Awake)
 	if went < 0 || slept > jitter {
 		return o.Silent

@@ -17,7 +17,7 @@ const (
 	noWordText = "no word from bot-1 since 2023-11-14T22:13:20Z"
 )
 
-// Rule 4 of the design: what life, survivors and silence mean together.
+// What life, remains and silence mean together.
 func TestJudge(t *testing.T) {
 	survivors := []Process{{12, "redis-cli"}, {15, "sh"}}
 	type outcome struct {
@@ -46,7 +46,7 @@ func TestJudge(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
 		ev        Evidence
-		verdicts  [6]outcome // by silences
+		verdicts  [6]outcome // one for each of silences
 		survivors []Process
 	}{
 		{
@@ -54,7 +54,7 @@ func TestJudge(t *testing.T) {
 			verdicts: [6]outcome{nothing, nothing, silent, silent, unproven, unproven},
 		},
 		{
-			// A pid that is unknown proves nothing, whatever still carries the action.
+			// A pid that is unknown proves nothing, whatever processes of the work are left.
 			name: "unknown with survivors", ev: Evidence{Life: LifeUnknown, Remains: Remains{Sure: survivors}},
 			verdicts: [6]outcome{nothing, nothing, silent, silent, unproven, unproven},
 		},
@@ -112,7 +112,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// The state of an action must hold what its verdict says.
+// The text of a verdict must fit into the state of an action.
 func TestJudgeManySurvivors(t *testing.T) {
 	ev := Evidence{Life: LifeGone, Host: "h", Remains: Remains{Sure: make([]Process, 500)}}
 	r := aRecord(kapi.StatusRunning)
@@ -195,7 +195,7 @@ func TestAccept(t *testing.T) {
 			}
 			if tt.after != nil {
 				tt.after(&want)
-				want.UpdatedAt = now // but HeardAt stays: nobody was heard
+				want.UpdatedAt = now // HeardAt stays: the runner was not heard
 			}
 			checkRecord(t, r, want)
 		})

@@ -7,10 +7,10 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// The three ways by which an action comes into a store: a start, a start that a transaction of an
-// embedder's own has recorded, and one that a lost history is given back.
+// The three ways in which an action gets into a store: a start, a start that an embedder recorded in its
+// own transaction, and an action that is put back after the store lost it.
 
-// start gives the new record all its keys or none, or a place in the queue for them.
+// start adds a record with all its keys, or queues it for them, or refuses it.
 func (pl *Plan) start(c *Change, o *Outcome) error {
 	if done, err := pl.answered(c, o); done {
 		return err
@@ -46,7 +46,7 @@ func (pl *Plan) start(c *Change, o *Outcome) error {
 	return pl.keepAnswer(c, o)
 }
 
-// born completes the record of a start.
+// born fills in the times and the fence of a new record.
 func (pl *Plan) born(r *store.Record) store.Record {
 	next := *r
 	next.CreatedAt, next.UpdatedAt = pl.now, pl.now
@@ -62,7 +62,7 @@ func (pl *Plan) born(r *store.Record) store.Record {
 	return next
 }
 
-// Adopt gives a recorded start its seq.
+// Adopt adds the action of a recorded start.
 func (pl *Plan) Adopt(s store.RecordedStart) error {
 	r, err := s.Record()
 	if err != nil {
@@ -78,7 +78,7 @@ func (pl *Plan) Adopt(s store.RecordedStart) error {
 	return nil
 }
 
-// reclaim puts a record back.
+// reclaim puts back a record that the store has lost.
 func (pl *Plan) reclaim(c *Change, o *Outcome) error {
 	if old := pl.lookup(c.Action.ID); old != nil {
 		o.Record = *old
@@ -92,8 +92,8 @@ func (pl *Plan) reclaim(c *Change, o *Outcome) error {
 	}
 	next := *c.Action
 	next.Silence = ""
-	pl.seq = max(pl.seq, next.Seq, next.Fence) // fences grow, also over those that were lost
-	// It runs, so it goes before those who wait.
+	pl.seq = max(pl.seq, next.Seq, next.Fence) // so that new fences are above the lost ones too
+	// It is running, so it goes before waiting actions.
 	if b, _ := pl.blocked(next.Keys, false, wanted{}); b != nil {
 		o.LostTo, next.Keys = b.refusal(), nil
 	}
@@ -103,7 +103,7 @@ func (pl *Plan) reclaim(c *Change, o *Outcome) error {
 	return nil
 }
 
-// enqueue adds an action that waits.
+// enqueue adds an action that waits for its keys.
 func (pl *Plan) enqueue(c *Change, b *block) store.Record {
 	r := pl.born(c.Action)
 	r.Status, r.StartedAt = kapi.StatusPending, 0

@@ -8,12 +8,12 @@ import (
 	"github.com/kettubot/kapi/internal/wellformed"
 )
 
-// NotProvenDead is in the state of an action that failed while its work may have gone on, for
-// people. Action.NotProvenDead is for programs.
+// NotProvenDead is in the state of an action that failed while its work may still be running. It is for
+// people; programs use Action.NotProvenDead.
 const NotProvenDead = "not proven dead"
 
-// cutState makes any text fit for a state: valid UTF-8 without NULs, cut to 500
-// code points (the last one an ellipsis if something was cut).
+// cutState makes text fit for a state: valid UTF-8 without NULs, at most 500 code points. The last one
+// is an ellipsis if something was cut.
 func cutState(text string) string {
 	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 	if len(text) <= wellformed.MaxState || utf8.RuneCountInString(text) <= wellformed.MaxState {
@@ -29,7 +29,7 @@ func cutState(text string) string {
 	return text
 }
 
-// ClampProgress brings a report into 0 to 1; ok is false for NaN, which says nothing.
+// ClampProgress clamps a reported progress to 0 to 1. ok is false for NaN, which is to be ignored.
 func ClampProgress(p float64) (clamped float64, ok bool) {
 	if math.IsNaN(p) {
 		return 0, false

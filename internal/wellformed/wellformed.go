@@ -1,8 +1,8 @@
-// Package wellformed has what a text must be before kapi takes it: how long an action's texts may be,
-// valid Unicode, without the padding that files and variables add ([Trim]).
+// Package wellformed has the rules for texts that kapi takes: the lengths of an action's texts, valid
+// Unicode, and no padding that files and variables add ([Trim]).
 //
-// [Text] checks bytes, [JSON] the strings of a JSON text. Go's own decoders replace each wrong byte by
-// U+FFFD, so that different texts become the same: two keys become one. All functions are pure.
+// [Text] checks bytes, [JSON] the strings in a JSON text. Both are needed because Go's decoder replaces
+// each invalid byte by U+FFFD, so that different keys could become the same. All functions are pure.
 package wellformed
 
 import (
@@ -21,12 +21,12 @@ const (
 	MaxDescription = 2000
 	MaxState       = 500
 	MaxKey         = 200
-	MaxHost        = 253 // as long as a name of DNS
+	MaxHost        = 253 // the longest DNS name
 	MaxKeys        = 8
 )
 
-// Text says what keeps s from being UTF-8, as in `is not valid UTF-8: byte 9 is 0xe9, after
-// "/srv/caf"`. Bytes are counted from 1. It is "" if s is valid.
+// Text says why s is not valid UTF-8, as in `is not valid UTF-8: byte 9 is 0xe9, after "/srv/caf"`.
+// Bytes are counted from 1. It returns "" if s is valid.
 func Text(s string) (flaw string) {
 	if utf8.ValidString(s) {
 		return ""
@@ -42,9 +42,9 @@ func Text(s string) (flaw string) {
 	return ""
 }
 
-// JSON says the same of the first of the strings in raw, which must be JSON as far as package
-// encoding/json can tell. A \u escape of one half of a surrogate pair is a flaw, too: it stands
-// for no character, and has no form in UTF-8. Bytes are counted in the string, not in raw.
+// JSON does the same for the first invalid string in raw, which must be JSON that encoding/json accepts.
+// An escaped half of a surrogate pair (\u) is a flaw, too: it is no character, and UTF-8 can't encode it.
+// Bytes are counted in the string, not in raw.
 func JSON(raw []byte) (flaw string) {
 	if utf8.Valid(raw) && !bytes.Contains(raw, []byte(`\u`)) {
 		return ""
@@ -62,7 +62,7 @@ func JSON(raw []byte) (flaw string) {
 	return ""
 }
 
-// literal reads the rest of a string behind its opening quote, and returns where it ends.
+// literal reads a string from after its opening quote, and returns the index of the closing one.
 func literal(raw []byte) (end int, flaw string) {
 	var text []byte
 	i := 0
@@ -86,15 +86,15 @@ func literal(raw []byte) (end int, flaw string) {
 	return i, ""
 }
 
-// escaped reads an escape sequence. A surrogate is returned as it is if the other half of its
-// pair does not follow.
+// escaped reads an escape sequence. If it is half of a surrogate pair and the other half doesn't follow,
+// the half is returned.
 func escaped(raw []byte) (r rune, size int) {
 	if len(raw) < 2 {
 		return '\\', len(raw)
 	}
 	first, ok := unit(raw)
 	if !ok {
-		return rune(raw[1]), 2 // a quote, n, t ...: of one byte, as is what it stands for
+		return rune(raw[1]), 2 // \", \n, \t ...: only the length matters, one byte each
 	}
 	if second, ok := unit(raw[6:]); ok {
 		if pair := utf16.DecodeRune(first, second); pair != utf8.RuneError {
@@ -104,7 +104,7 @@ func escaped(raw []byte) (r rune, size int) {
 	return first, 6
 }
 
-// unit reads one \uXXXX escape, a unit of UTF-16.
+// unit reads one \uXXXX escape, a UTF-16 code unit.
 func unit(raw []byte) (rune, bool) {
 	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
 		return 0, false
@@ -125,12 +125,11 @@ func describe(form, found, before string) string {
 	return text + fmt.Sprintf(", after %q", before)
 }
 
-// Trim takes off what files and variables add at the ends of a value that is read from them, as in
-// KAPI_STORE="$(cat FILE)": line ends (the shell leaves those of Windows), spaces, a byte order mark.
-// With it, the value would name something else.
+// Trim removes the padding that a value read from a file or a variable may have at its ends, as in
+// KAPI_STORE="$(cat FILE)": spaces, line ends (the shell keeps the \r of Windows) and a byte order mark.
 func Trim(value string) string {
 	return strings.TrimFunc(value, IsPadding)
 }
 
-// IsPadding tells what Trim takes off.
+// IsPadding reports whether Trim removes r.
 func IsPadding(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' }

@@ -11,12 +11,12 @@ func TestText(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"", ""},
 		{"/srv/café", ""},
-		{"a\uFFFDb", ""}, // the character itself is one
+		{"a\uFFFDb", ""}, // U+FFFD itself is a valid character
 		{"/srv/caf\xe9", `is not valid UTF-8: byte 9 is 0xe9, after "/srv/caf"`},
 		{"\xff", `is not valid UTF-8: byte 1 is 0xff`},
 		{"\uFFFD\xc3", `is not valid UTF-8: byte 4 is 0xc3, after "` + "\uFFFD" + `"`},
-		{"\xed\xa0\x80", `is not valid UTF-8: byte 1 is 0xed`}, // a surrogate, as CESU-8 has it
-		{"\xc0\xaf", `is not valid UTF-8: byte 1 is 0xc0`},     // too long a form of /
+		{"\xed\xa0\x80", `is not valid UTF-8: byte 1 is 0xed`}, // a surrogate, as in CESU-8
+		{"\xc0\xaf", `is not valid UTF-8: byte 1 is 0xc0`},     // an overlong encoding of /
 		{strings.Repeat("é", 50) + "\x80", `is not valid UTF-8: byte 101 is 0x80, after "…` + strings.Repeat("é", 40) + `"`},
 	} {
 		if got := Text(c.in); got != c.want {
@@ -48,8 +48,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// What is taken for well formed is read by encoding/json without putting U+FFFD in, and what is
-// not is read with it.
+// If JSON finds no flaw in a text, encoding/json reads it without inserting U+FFFD.
 func FuzzJSON(f *testing.F) {
 	for _, seed := range []string{`["a"]`, `"\ud800"`, "\"\xe9\"", `"\ud83d\ude00"`, `{"a":"\\ud800"}`, `"\u`, `"\`} {
 		f.Add([]byte(seed))

@@ -8,22 +8,22 @@ import (
 	"github.com/kettubot/kapi/auth"
 )
 
-// An Answer is any answer of status 300 and above, as a client reads it.
+// An Answer is the body of a response with status 300 or above, as a client reads it.
 type Answer struct {
 	Code     int
 	Message  string
 	Incident string `json:"report"`
 	Facts
-	// RetryAfter is that of a Limited.
+	// RetryAfter is from a Limited.
 	RetryAfter float64 `json:"retry_after"`
-	// Of what is held.
+	// These are from a Held.
 	Action   *kapi.Action
 	Key      string
 	Circular bool
 }
 
-// Err is the error that the code and its facts stand for, nil if it is none of the client's. The message
-// is passed on at most.
+// Err returns the error that the code and the facts stand for, or nil for a code that is not in the
+// tables of this package. The message is at most passed on, never searched.
 func (a *Answer) Err() error {
 	switch a.Code {
 	case codeBody:
@@ -54,7 +54,7 @@ func (a *Answer) Err() error {
 	return nil
 }
 
-// move remakes the refusal of a report that comes too late, or asks for what can't be.
+// move returns the error for a report that came too late, or asked for a move that is not allowed.
 func (a *Answer) move() error {
 	switch {
 	case a.Waiting:
@@ -75,8 +75,8 @@ func (a *Answer) forbidden() error {
 	return auth.ErrForbidden
 }
 
-// NotAllowed is the auth.ErrForbidden of a client that is refused for want of a permission. It has the
-// name by which kapi token create knows that.
+// NotAllowed returns the auth.ErrForbidden for a client whose token lacks a permission. It names the
+// permission as kapi token create --perms does.
 func NotAllowed(needs auth.Permissions) error {
 	return fmt.Errorf("%w: this needs a token with the permission %s", auth.ErrForbidden, needs)
 }

@@ -9,16 +9,17 @@ import (
 )
 
 // A Reported is the answer to PATCH /kapi/actions/{id}, as a client reads it: the action's fields, and
-// what its runner is to know beside them.
+// two more for its runner.
 type Reported struct {
 	kapi.Action
-	// Fence is the action's, if it is another than that of the report: it has got its keys.
+	// Fence is the action's, if it differs from that of the report: the action has got its keys. Otherwise
+	// it is 0.
 	Fence uint64
 	// Cancel says that the runner was asked to stop.
 	Cancel bool
 }
 
-// UnmarshalJSON reads both.
+// UnmarshalJSON reads the action's fields and those for its runner.
 func (r *Reported) UnmarshalJSON(data []byte) error {
 	var more struct {
 		Fence  uint64
@@ -31,7 +32,7 @@ func (r *Reported) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, &r.Action)
 }
 
-// EncodeReported returns the answer to a report that had this fence.
+// EncodeReported returns the answer to a report that had the given fence.
 func EncodeReported(answer kapi.Remote, fence uint64) []byte {
 	body := encode(answer.Action)
 	if answer.Fence != fence {
@@ -48,7 +49,7 @@ type Gateway struct {
 	URL string `json:"url"`
 }
 
-// A SignedIn answers a SignIn, beside the cookie that it sets.
+// A SignedIn answers a SignIn, together with a cookie.
 type SignedIn struct {
 	Session   string `json:"session"`    // what the page sends with each request
 	ExpiresAt int64  `json:"expires_at"` // in milliseconds since 1970

@@ -5,38 +5,38 @@ import (
 	"slices"
 )
 
-// A Code closes a connection and says why (kAPI's document, "Gateway close codes").
+// A Code says why a connection is closed (kAPI's document, "Gateway close codes").
 type Code int
 
 const (
-	// CodeUnknown: an error that has no other code. The client resumes.
+	// CodeUnknown: an error without a code of its own. The client resumes.
 	CodeUnknown Code = 4000
-	// CodeOpcode: an opcode that there isn't, or that clients don't send. The client resumes.
+	// CodeOpcode: an unknown opcode, or one that clients don't send. The client resumes.
 	CodeOpcode Code = 4001
 	// CodeDecode: not a JSON object of the right shape. The client resumes.
 	CodeDecode Code = 4002
-	// CodeNotIdentified: a message that needs an identified connection. The client gives up.
+	// CodeNotIdentified: a message that is allowed only once identified. The client gives up.
 	CodeNotIdentified Code = 4003
-	// CodeToken: the token is not valid, or is no longer. The client gives up.
+	// CodeToken: the token is not valid, or no longer. The client gives up.
 	CodeToken Code = 4004
-	// CodeIdentified: identify or resume on a connection that is identified. The client
-	// resumes.
+	// CodeIdentified: identify or resume on a connection that is identified already. The
+	// client resumes.
 	CodeIdentified Code = 4005
-	// CodeSeq: the seq to resume from has not been reached. The client starts anew.
+	// CodeSeq: the seq to resume from is above the store's head. The client starts anew.
 	CodeSeq Code = 4007
 	// CodeLimit: too many messages, too long a message, or too slow a reader. The client
 	// resumes.
 	CodeLimit Code = 4008
-	// CodeTimeout: no identify or heartbeat in time, or the session can't be resumed any
-	// more. The client starts anew.
+	// CodeTimeout: no identify or heartbeat in time, or the session can no longer be resumed.
+	// The client starts anew.
 	CodeTimeout Code = 4009
 	// CodeRestart: the server stops. The client comes back after 3 to 6 seconds.
 	CodeRestart Code = 4010
 	// CodeVersion: the version is missing or not 4. The client gives up.
 	CodeVersion Code = 4012
-	// CodeIntents: intents that there aren't. The client gives up.
+	// CodeIntents: the intents are missing or unknown. The client gives up.
 	CodeIntents Code = 4013
-	// CodeForbidden: intents that the token isn't allowed. The client gives up.
+	// CodeForbidden: the token doesn't permit these intents. The client gives up.
 	CodeForbidden Code = 4014
 )
 
@@ -56,7 +56,7 @@ var reasons = map[Code]string{
 	CodeForbidden:     "Disallowed intents",
 }
 
-// Reason returns what a client is told beside the code.
+// Reason returns the text that is sent with the code.
 func (c Code) Reason() string { return reasons[c] }
 
 // Codes returns all codes, in order.

@@ -10,7 +10,7 @@ import (
 	"github.com/kettubot/kapi/auth"
 )
 
-// A Refusal is what a request is refused for, as the client is told.
+// A Refusal is the reason why a request is refused, as it is sent to the client.
 type Refusal struct {
 	Status  int    `json:"-"` // of HTTP
 	Code    int    `json:"code"`
@@ -18,48 +18,48 @@ type Refusal struct {
 	Facts
 }
 
-// Facts are what a program needs to know of a refusal. Each belongs to one code, or two.
+// Facts are what a program needs to know about a refusal. Each belongs to one or two codes.
 type Facts struct {
-	// Field, of 50003 and 50004, names what is wrong: a field of the body, a parameter of the query or
-	// a header. It is "" if all of it is wrong.
+	// Field (50003, 50004) names what is wrong: a field of the body, a parameter of the query or a
+	// header. It is "" if the whole body is wrong.
 	Field string `json:"field,omitempty"`
-	// Reason says what is wrong with Field; of 20004, why the action can't be cancelled.
+	// Reason says what is wrong with Field, or why the action can't be cancelled (20004).
 	Reason string `json:"reason,omitempty"`
-	// From and To, of 20003, are the status of the action and the one that was reported. They are the
-	// same if the action takes no such report, whatever its status.
+	// From and To (20003) are the status of the action and the one that was reported. They are equal if
+	// the action has failed and takes no more reports.
 	From *kapi.Status `json:"from,omitempty"`
 	To   *kapi.Status `json:"to,omitempty"`
-	// Waiting, of 20003, tells kapi.ErrWaiting from a move that there isn't.
+	// Waiting (20003) marks kapi.ErrWaiting; other moves with the same From and To are never allowed.
 	Waiting bool `json:"waiting,omitempty"`
-	// NotProvenDead, of 20003, tells kapi.ErrGivenUp from a failure that was final.
+	// NotProvenDead (20003) marks kapi.ErrGivenUp: the failed action still takes a report of its end.
 	NotProvenDead bool `json:"not_proven_dead,omitempty"`
-	// Fence, of 20002, is the report's, if no runner of the action was ever given it.
+	// Fence (20002) is that of the report, if no runner of the action was ever given it.
 	Fence *uint64 `json:"fence,omitempty"`
-	// Needs, of 50002, is the permission that the token lacks.
+	// Needs (50002) is the permission that the token lacks.
 	Needs auth.Permissions `json:"needs,omitempty"`
 }
 
 func (e *Refusal) Error() string { return e.Message }
 
-// With adds what exactly is wrong, for people and for programs.
+// With returns a copy of e that says what exactly is wrong: reason for people, facts for programs.
 func (e *Refusal) With(reason string, facts Facts) error {
 	return &Refusal{e.Status, e.Code, e.Message + ": " + reason, facts}
 }
 
-// Because is With, without facts.
+// Because is With without facts.
 func (e *Refusal) Because(reason string) error { return e.With(reason, Facts{}) }
 
-// About is With, for a field.
+// About is With for a field.
 func (e *Refusal) About(field, reason string) error {
 	return e.With(field+" "+reason, Facts{Field: field, Reason: reason})
 }
 
-// plain returns a refusal that has no facts.
+// plain returns a refusal without facts.
 func plain(status, code int, message string) *Refusal {
 	return &Refusal{Status: status, Code: code, Message: message}
 }
 
-// The codes of errors (kAPI's document, "Error codes", and kapi's own).
+// The error codes: those of kAPI's document, "Error codes", and kapi's own.
 const (
 	codeUnknown      = 10015
 	codeNotFailed    = 20000
@@ -78,7 +78,7 @@ const (
 	codeHost         = 50006
 )
 
-// What a server refuses by itself.
+// The refusals that don't stand for an error of another package.
 var (
 	NoRoute     = plain(http.StatusNotFound, 0, "No such route")
 	BadMethod   = plain(http.StatusMethodNotAllowed, 0, "Method not allowed")
@@ -92,13 +92,13 @@ var (
 	BadType     = plain(http.StatusUnsupportedMediaType, codeType, "Wrong content type")
 )
 
-// WrongHost refuses a request for a host that the server doesn't answer for.
+// WrongHost returns the refusal of a request for a host that the server doesn't answer for.
 func WrongHost(host string) error {
 	return plain(http.StatusMisdirectedRequest, codeHost, "Misdirected request").Because(
 		fmt.Sprintf("this server doesn't answer for %.100q; name it with kapi serve --host (server.Options.Hosts in a program of your own)", host))
 }
 
-// Forbidden refuses what takes a permission that the token lacks.
+// Forbidden returns the refusal of a request that needs a permission which the token lacks.
 func Forbidden(needs auth.Permissions) error {
 	name := strings.ToUpper(needs.String())
 	switch needs {
@@ -110,9 +110,8 @@ func Forbidden(needs auth.Permissions) error {
 	return &Refusal{http.StatusForbidden, codeForbidden, "This needs the permission " + name, Facts{Needs: needs}}
 }
 
-// refusals is the one table of errors that are no more than themselves. It is read both ways: a server
-// finds what to answer, a client, by the code, what that was. Of two errors with one code the client
-// is given the first.
+// refusals is the one table of errors without facts of their own. A server looks up the refusal by the
+// error, a client the error by the code. If two errors have the same code, the client gets the first.
 var refusals = []struct {
 	err error
 	*Refusal
@@ -136,15 +135,15 @@ var refusals = []struct {
 	{kapi.ErrNotFailed, plain(http.StatusConflict, codeNotFailed, "Only failed actions can be dismissed")},
 }
 
-// What stands before the text of an error that says more than its code.
+// Prefixes of messages that end with the text of the error.
 const (
 	badMove      = "Move not allowed: "
 	unknownFence = "Unknown fence: "
 	notCancelled = "Can't be cancelled: "
 )
 
-// Refused returns what the client is told if err is its fault, else nil. A *kapi.HeldError has more to
-// it: see Held.
+// Refused returns the refusal that err is answered with, or nil if err is not the client's fault. A
+// *kapi.HeldError is answered with a Held instead.
 func Refused(err error) *Refusal {
 	var own *Refusal
 	if errors.As(err, &own) {
@@ -174,7 +173,7 @@ func Refused(err error) *Refusal {
 	return nil
 }
 
-// invalidBody names the field as JSON has it: what is wrong with one key is wrong with the keys.
+// invalidBody names the field as in JSON: an error in one key is an error in "keys".
 func invalidBody(e *kapi.InvalidError) *Refusal {
 	field := e.Field
 	if field == "key" {
@@ -192,18 +191,18 @@ type Held struct {
 	Circular bool        `json:"circular,omitempty"`
 }
 
-// HeldBy returns the answer to a start that was refused.
+// HeldBy returns the answer to a start that was refused because of a held key.
 func HeldBy(e *kapi.HeldError) Held {
 	return Held{codeHeld, e.Error(), e.Holder, e.Key, e.Circular}
 }
 
-// A HeldByAnother answers the same to who may know no more of another's action than this.
+// A HeldByAnother is a Held for a client that may not see the whole action of another one.
 type HeldByAnother struct {
 	Held
-	Action Holder `json:"action"` // in the place of Held's
+	Action Holder `json:"action"` // replaces Held's
 }
 
-// A Holder is what everybody who may start actions learns of the one that holds a key.
+// A Holder has what any client that may start actions learns about the holder of a key.
 type Holder struct {
 	ID     string      `json:"id"`
 	Title  string      `json:"title"`
@@ -212,13 +211,13 @@ type Holder struct {
 	Runner *Runner     `json:"runner,omitempty"`
 }
 
-// A Runner is what is told of a Holder's.
+// A Runner has what such a client learns about the holder's runner.
 type Runner struct {
 	Host    string `json:"host"`
 	HeardAt int64  `json:"heard_at"`
 }
 
-// HeldByOther returns the answer to a start that was refused for another's action.
+// HeldByOther returns the answer to a start that was refused because of another client's action.
 func HeldByOther(e *kapi.HeldError) HeldByAnother {
 	holder := Holder{ID: e.Holder.ID, Title: e.Holder.Title, Status: e.Holder.Status, Keys: append([]string{}, e.Holder.Keys...)}
 	if r := e.Holder.Runner; r != nil {
@@ -227,8 +226,8 @@ func HeldByOther(e *kapi.HeldError) HeldByAnother {
 	return HeldByAnother{HeldBy(e), holder}
 }
 
-// A Failure answers a request that could not be served. It names the incident under which the log says more.
+// A Failure answers a request that could not be served. It has the id of the incident in the log.
 type Failure struct {
 	Message  string `json:"message"`
-	Incident string `json:"report"` // the name that clients of kAPI know
+	Incident string `json:"report"` // kAPI's name for it
 }

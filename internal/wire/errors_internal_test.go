@@ -11,7 +11,7 @@ import (
 	"github.com/kettubot/kapi/auth"
 )
 
-// A client has the error that the server had, from the facts alone: whatever the message says.
+// A client gets the error that the server had from the code and the facts alone, whatever the message.
 func TestErrorsComeBack(t *testing.T) {
 	all := []error{
 		auth.ErrNoToken, auth.ErrInvalidToken, auth.ErrExpiredToken, kapi.ErrUnknown, kapi.ErrGivenUp, kapi.ErrWaiting,
@@ -41,7 +41,7 @@ func TestErrorsComeBack(t *testing.T) {
 	}
 }
 
-// comesBack is the error that a client makes of a body.
+// comesBack returns the error that a client makes of a body.
 func comesBack(t *testing.T, body any) error {
 	t.Helper()
 	var a Answer
@@ -62,11 +62,11 @@ func TestHeldComesBack(t *testing.T) {
 	}
 	var held *kapi.HeldError
 	if got := comesBack(t, HeldByOther(want)); !errors.As(got, &held) || held.Key != "k" || held.Holder.Runner.Host != "db1" || !held.Circular {
-		t.Errorf("of another's: %+v", got)
+		t.Errorf("for another client's action: %+v", got)
 	}
 }
 
-// What is wrong with the whole body has no field, and a key is one of the keys.
+// An error in the whole body has no field, and one in a key has the field "keys".
 func TestInvalidComesBack(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -85,7 +85,7 @@ func TestInvalidComesBack(t *testing.T) {
 	}
 }
 
-// Whoever lacks a permission is told which.
+// A client whose token lacks a permission is told which one.
 func TestForbiddenComesBack(t *testing.T) {
 	for needs, want := range map[auth.Permissions][2]string{
 		auth.Admin:       {"This needs the permission ADMIN", "not allowed: this needs a token with the permission admin"},

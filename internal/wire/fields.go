@@ -10,11 +10,11 @@ import (
 	"github.com/kettubot/kapi/internal/wellformed"
 )
 
-// Fields is a body, a JSON object, whose fields are taken out one by one: null is told from a field that
-// isn't there, and one that there isn't is refused. Encoded, it has its fields in order.
+// Fields is the JSON object of a request's body. Its fields are taken out one by one, so that null is told
+// from a missing field, and fields that are left over can be refused. It is encoded with sorted fields.
 type Fields map[string]json.RawMessage
 
-// take reads a field into v, if it is there. Null is refused.
+// take moves a field into v, if the body has it. Null is refused.
 func (f Fields) take(name string, v any) (given bool, err error) {
 	raw, ok := f[name]
 	if !ok {
@@ -30,8 +30,8 @@ func (f Fields) take(name string, v any) (given bool, err error) {
 	return true, nil
 }
 
-// takeExact is take for what package encoding/json would alter: it replaces bytes that are not UTF-8,
-// which makes one key of two.
+// takeExact is take for texts that must be exact. It refuses invalid UTF-8, which encoding/json would
+// replace by U+FFFD, so that different keys could become the same.
 func (f Fields) takeExact(name string, v any) error {
 	if flaw := wellformed.JSON(f[name]); flaw != "" {
 		return BadBody.About(name, flaw)
@@ -42,7 +42,7 @@ func (f Fields) takeExact(name string, v any) error {
 
 func isNull(raw json.RawMessage) bool { return bytes.Equal(bytes.TrimSpace(raw), []byte("null")) }
 
-// wanted names the type of a field as JSON has it.
+// wanted names the JSON type of a field, as in "must be a string".
 func wanted(v any) string {
 	switch v.(type) {
 	case *string, **string:
@@ -57,7 +57,7 @@ func wanted(v any) string {
 	return "a whole number, not negative"
 }
 
-// Done refuses what was not taken.
+// Done refuses the body if a field is left that was not taken.
 func (f Fields) Done() error {
 	if len(f) == 0 {
 		return nil

@@ -6,8 +6,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// The bodies of requests: what a client sends and how a server reads it. A new field goes into the type
-// and into its reading.
+// The bodies of requests: the types that a client sends, and how a server reads them. A new field must be
+// added to the type and to the method of Fields that reads it.
 
 // A Start is the body of POST /kapi/actions.
 type Start struct {
@@ -16,15 +16,15 @@ type Start struct {
 	Keys             []string `json:"keys,omitempty"`
 	ReleaseOnFailure bool     `json:"release_on_failure,omitempty"`
 	DismissFailed    bool     `json:"dismiss_failed,omitempty"`
-	// Status is pending or running; nil is running.
+	// Status is the first status, pending or running; nil is running.
 	Status *kapi.Status `json:"status,omitempty"`
 	Within []string     `json:"within,omitempty"`
 	Wait   bool         `json:"wait,omitempty"`
-	// Host is where the work is done; "" is where the request comes from.
+	// Host is where the work is done; "" is the address that the request comes from.
 	Host string `json:"host,omitempty"`
 }
 
-// NewStart returns the body that asks for what spec says.
+// NewStart returns the body of a start of spec.
 func NewStart(spec kapi.Spec) Start {
 	return Start{
 		Title: spec.Title, Description: spec.Description, Keys: spec.Keys,
@@ -33,13 +33,13 @@ func NewStart(spec kapi.Spec) Start {
 	}
 }
 
-// Start reads a start, and takes its fields out.
+// Start takes out the fields of a start.
 func (f Fields) Start() (Start, error) {
 	var s Start
 	for _, field := range []struct {
 		name string
 		into any
-	}{ // in the order in which a server complains of them
+	}{ // in the order in which errors are reported
 		{"title", &s.Title},
 		{"description", &s.Description},
 		{"keys", &s.Keys},
@@ -63,7 +63,7 @@ func (f Fields) Start() (Start, error) {
 	return s, nil
 }
 
-// Spec returns what is asked for. One that waits does so until its runner gives up.
+// Spec returns the spec of the start. If it waits, it does so until its runner gives up.
 func (s *Start) Spec() kapi.Spec {
 	spec := kapi.Spec{
 		Title: s.Title, Description: s.Description, Keys: s.Keys,
@@ -75,21 +75,21 @@ func (s *Start) Spec() kapi.Spec {
 	return spec
 }
 
-// Pending reports whether the action is to be born pending.
+// Pending reports whether the action is to start as pending.
 func (s *Start) Pending() bool { return s.Status != nil && *s.Status == kapi.StatusPending }
 
-// A Report is the body of PATCH /kapi/actions/{id}. Nil says nothing of a thing.
+// A Report is the body of PATCH /kapi/actions/{id}. A nil field is left out.
 type Report struct {
 	Fence uint64 `json:"fence"`
-	// Progress points to a number, or to nil: it is unknown again.
+	// Progress points to a number, or to nil if the progress is unknown again.
 	Progress **float64    `json:"progress,omitempty"`
 	State    *string      `json:"state,omitempty"`
 	Status   *kapi.Status `json:"status,omitempty"`
 	ExitCode *int         `json:"exit_code,omitempty"`
 }
 
-// NewReport returns the body of a report, but for its Progress if it has a ResetProgress as well: that
-// takes two.
+// NewReport returns the body of a report. If r has both ResetProgress and Progress, only the reset is in
+// it: the progress takes a second request.
 func NewReport(r kapi.Report) Report {
 	body := Report{Fence: r.Fence, State: r.State, Status: r.Status, ExitCode: r.ExitCode}
 	switch {
@@ -101,7 +101,7 @@ func NewReport(r kapi.Report) Report {
 	return body
 }
 
-// Report reads a report, and takes its fields out.
+// Report takes out the fields of a report.
 func (f Fields) Report() (Report, error) {
 	var r Report
 	if given, err := f.take("fence", &r.Fence); err != nil {
@@ -133,7 +133,7 @@ func (f Fields) Report() (Report, error) {
 	return r, nil
 }
 
-// Said returns what is reported.
+// Said returns the report as a kapi.Report.
 func (r *Report) Said() kapi.Report {
 	said := kapi.Report{Fence: r.Fence, Status: r.Status, State: r.State, ExitCode: r.ExitCode}
 	switch {
@@ -146,12 +146,12 @@ func (r *Report) Said() kapi.Report {
 	return said
 }
 
-// A Cancel is the body of POST /kapi/actions/{id}/cancel, which may be left out.
+// A Cancel is the body of POST /kapi/actions/{id}/cancel. The body is optional.
 type Cancel struct {
 	GiveUp bool `json:"give_up"`
 }
 
-// Cancel reads a cancel, and takes its fields out.
+// Cancel takes out the fields of a cancellation.
 func (f Fields) Cancel() (c Cancel, err error) {
 	if _, err := f.take("give_up", &c.GiveUp); err != nil {
 		return c, err
@@ -165,7 +165,7 @@ type SignIn struct {
 	Code  string `json:"code"`
 }
 
-// SignIn reads a sign-in, and takes its fields out.
+// SignIn takes out the fields of a sign-in.
 func (f Fields) SignIn() (s SignIn, err error) {
 	if _, err := f.take("token", &s.Token); err != nil {
 		return s, err

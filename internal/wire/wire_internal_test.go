@@ -14,7 +14,7 @@ import (
 
 func ptr[T any](v T) *T { return &v }
 
-// Each message is these bytes, and is read as what was said.
+// Each message is encoded as these bytes, and decoded to the same values.
 func TestFrames(t *testing.T) {
 	identify := NewIdentify("Bearer a", IntentInternal)
 	resume := NewResume("Bearer a", "e.64.x", 1<<62)
@@ -62,7 +62,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// Each body is these bytes, and is read as what was asked for.
+// Each body is encoded as these bytes, and decoded to the same values.
 func TestStart(t *testing.T) {
 	for want, spec := range map[string]kapi.Spec{
 		`{"title":"t"}`: {Title: "t"},

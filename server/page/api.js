@@ -1,13 +1,13 @@
-// The REST routes, as the page uses them. Addresses are relative: kapi may be mounted anywhere.
-// Who asks is said by the cookie, which no script can read, and where people sign in with a token by
-// the other half of their session too: a browser sends cookies to every port of the host.
+// The REST routes that the page uses. Addresses are relative, since kapi may be mounted anywhere.
+// A cookie that no script can read authenticates requests. If people sign in with a token, the other
+// half of their session is sent too, because a browser sends cookies to every port of the host.
 
 export const base = new URL(".", document.baseURI);
 
-const kept = `kapi.session ${base.pathname}`; // what localStorage has is for this origin, port and all
-let unkept = ""; // where the browser keeps nothing
+const kept = `kapi.session ${base.pathname}`; // localStorage is separate for each origin, including the port
+let unkept = ""; // for browsers that don't allow localStorage
 
-// session is the half that scripts have, "" without one.
+// session returns the half of the session that scripts have, "" without a session.
 export function session() {
   if (document.documentElement.dataset.signIn !== "token") return "";
   try {
@@ -22,12 +22,12 @@ function keepSession(half) {
   try {
     if (half) localStorage.setItem(kept, half);
     else localStorage.removeItem(kept);
-  } catch { /* until the page is loaded again, that is */ }
+  } catch { /* then it lasts until the page is loaded again */ }
 }
 
-const patience = 15_000; // above what the server takes for any answer
+const patience = 15_000; // longer than the server takes for any answer
 
-// An ApiError is an answer that is none of success. Its status is 0 if there was no answer.
+// An ApiError is an answer that is not a success. Its status is 0 if there was no answer.
 export class ApiError extends Error {
   constructor(status, code, message, retryAfter) {
     super(message);
@@ -39,14 +39,14 @@ export class ApiError extends Error {
 
 let skew = 0;
 
-// now is the server's time, in milliseconds since 1970, as far as it differs from the browser's.
+// now returns the server's time in milliseconds since 1970, by the browser's clock if the two are close.
 export const now = () => Date.now() + skew;
 
-// Answers tell the time in whole seconds.
+// The Date header has whole seconds, so half a second is added on average.
 function compareClocks(date, asked) {
   const theirs = Date.parse(date ?? "") + 500;
   const off = theirs - (asked + Date.now()) / 2;
-  if (Math.abs(off - skew) > 1000) skew = Math.abs(off) > 2000 ? off : 0; // nearer is as good as the same
+  if (Math.abs(off - skew) > 1000) skew = Math.abs(off) > 2000 ? off : 0; // small differences are ignored
 }
 
 async function call(method, path, body) {
@@ -69,17 +69,17 @@ async function call(method, path, body) {
   try {
     return { response, data: text ? JSON.parse(text) : undefined };
   } catch {
-    throw new ApiError(response.status, 0, "What answers is not kapi: a proxy that wants you to sign in, perhaps. Load the page again.");
+    throw new ApiError(response.status, 0, "The answer is not from kapi. Perhaps a proxy asks you to sign in: load the page again.");
   }
 }
 
-// refusal makes an error of an answer; one that isn't kapi's comes from something between.
+// refusal makes an error of an answer. If the answer isn't kapi's, it comes from a proxy.
 function refusal(response, text) {
   let said = {};
   try {
     said = JSON.parse(text) ?? {};
-  } catch { /* said below */ }
-  if (said.code === 50002 && said.needs === undefined) { // for want of a permission it says which
+  } catch { /* not kapi's: the status is shown below */ }
+  if (said.code === 50002 && said.needs === undefined) { // a missing permission would be named
     return new ApiError(response.status, 0, "The server takes this page for another site’s. A proxy in front of it must pass the Host header on.");
   }
   let message = said.message || `The server answers ${response.status} ${response.statusText}`.trim();
@@ -87,7 +87,7 @@ function refusal(response, text) {
   return new ApiError(response.status, said.code ?? 0, message, said.retry_after);
 }
 
-// list returns the ongoing actions, and of which change the list is.
+// list returns the ongoing actions, and the epoch and seq of the list.
 export async function list() {
   const { response, data } = await call("GET", "v4/kapi/actions");
   const [, epoch = "", seq] = /"([^"]*)-(\d+)(?::gzip)?"/.exec(response.headers.get("ETag") ?? "") ?? [];
@@ -100,7 +100,7 @@ export const get = async (id) => (await call("GET", one(id))).data;
 export const dismiss = (id) => call("POST", `${one(id)}/dismiss`);
 export const cancel = async (id) => (await call("POST", `${one(id)}/cancel`)).data;
 
-// signIn begins a session: of a { token }, or of the { code } of a link.
+// signIn begins a session with a { token }, or with the { code } of a link.
 export async function signIn(by) {
   keepSession((await call("POST", "page/session", by)).data.session);
 }

@@ -1,21 +1,21 @@
-// Whether the page is live, and since when it is not.
+// Shows whether the page is live, and if not, since when.
 
 import * as api from "./api.js";
 import { $, show, text } from "./dom.js";
 import { localTime } from "./text.js";
 
-// patience is how long the connection may be away before it is worth a word, in milliseconds.
+// patience is how long the connection may be lost before the page says so, in milliseconds.
 const patience = 800;
 
 export class Banner {
-  // change is called when stale has become another, announce with what to say.
+  // change is called when stale changes, announce with text for screen readers.
   constructor({ change, announce }) {
     this.change = change;
     this.announce = announce;
     this.stale = false;
   }
 
-  // live notes whether all that changes is told. If not, heardAt is of when the last word was.
+  // live notes whether the page gets all changes. If not, heardAt is when the server last sent something.
   live(yes, heardAt) {
     if (this.connected === yes) return;
     this.connected = yes;
@@ -28,7 +28,7 @@ export class Banner {
     this.timer = setTimeout(() => this.#set(true), patience);
   }
 
-  // outdated notes that there will be nothing more, until the page is loaded again.
+  // outdated notes that the page gets no more changes until it is loaded again.
   outdated(heardAt) {
     this.live(false, heardAt);
     clearTimeout(this.timer);
@@ -49,6 +49,6 @@ export class Banner {
   tick(now) {
     if (!this.stale) return;
     text($("#stale-text"), this.unfit ? "The server is of another version than this page. Load it again." :
-      `Not connected to the server. What you see is as of ${localTime(this.since, { now })}; it is brought up to date as soon as the server is back.`);
+      `Not connected to the server. What you see is as of ${localTime(this.since, { now })}; it is updated as soon as the server is back.`);
   }
 }

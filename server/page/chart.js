@@ -5,8 +5,8 @@ import { ageText, localTime, percentText, statusNames } from "./text.js";
 
 const top = 10, bottom = 24, left = 40, right = 4;
 
-// chart draws the samples, {at, progress, status}, up to a moment, in that many pixels. What is drawn
-// anew stays the same picture to a screen reader.
+// chart draws the samples, {at, progress, status}, up to the time until. width and height are in pixels.
+// It redraws the same element, so that a screen reader sees one picture.
 export function chart(place, samples, until, width, height) {
   const inner = { width: width - left - right, height: height - top - bottom };
   const from = samples[0].at, span = Math.max(until - from, 1);
@@ -27,7 +27,7 @@ export function chart(place, samples, until, width, height) {
   for (const piece of pieces(samples, until)) picture.append(...draw(piece, x, y));
 }
 
-// pieces are runs of samples of one status with a progress; each ends where the next begins.
+// pieces returns the runs of samples that have a progress and the same status. Each ends where the next begins.
 function pieces(samples, until) {
   const all = [];
   samples.forEach(({ at, progress, status }, i) => {

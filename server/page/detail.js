@@ -1,4 +1,4 @@
-// One action's page: all that is known of it.
+// The view of one action, with everything that is known of it.
 
 import * as api from "./api.js";
 import { chart } from "./chart.js";
@@ -9,7 +9,7 @@ import {
   shellQuote, stateText, statusNames, waitsText, whyNotCancel, whyNotDismiss,
 } from "./text.js";
 
-// drawEvery is how often the chart is drawn at most, in milliseconds: with each tick of a second.
+// drawEvery is the shortest time between two drawings of the chart, in milliseconds: less than a tick.
 const drawEvery = 900;
 
 export class Detail {
@@ -20,7 +20,7 @@ export class Detail {
     for (const part of this.root.querySelectorAll("[data-part]")) this.parts[part.dataset.part] = part;
   }
 
-  // open shows an action, undefined for none. One that ended before the page came is not known.
+  // open shows an action, or none if id is undefined. An action that ended before the page was loaded is unknown.
   open(id) {
     this.id = id;
     this.entry = undefined;
@@ -31,12 +31,12 @@ export class Detail {
     this.tick(api.now(), false);
   }
 
-  // changed takes note of a change, to be painted.
+  // changed notes a change, to be painted.
   changed(entry) {
     if (entry.id === this.id) this.dirty = true;
   }
 
-  // paint shows what has changed; tick, what time alone changes too.
+  // paint shows what has changed; tick also shows what changes with time alone.
   paint(now, stale) {
     if (this.dirty || this.stale !== stale) this.tick(now, stale);
   }
@@ -46,10 +46,10 @@ export class Detail {
     const { parts } = this;
     this.dirty = false;
     this.stale = stale;
-    this.entry = this.model.get(this.id) ?? this.entry; // an ending stays as long as somebody looks
+    this.entry = this.model.get(this.id) ?? this.entry; // an ended action stays while it is shown
     show(parts.known, this.entry !== undefined);
     show(parts.unknown, this.entry === undefined && this.model.known);
-    if (!this.entry) return text(parts.title, this.model.known ? "Not going on" : "…");
+    if (!this.entry) return text(parts.title, this.model.known ? "No such ongoing action" : "…");
     const { entry } = this, a = entry.action;
     text(parts.title, nameOf(a));
     paintStatus(parts.status, a.status, endWord[entry.how]);
@@ -78,7 +78,7 @@ export class Detail {
       attribute(this.parts[name], "aria-disabled", why ? "true" : undefined);
       text(this.parts[`${name}Why`], why);
     }
-    show(this.parts.cancelWhy, reasons.cancel !== reasons.dismiss); // seen once, heard with both
+    show(this.parts.cancelWhy, reasons.cancel !== reasons.dismiss); // shown once, read aloud for both buttons
     show(this.parts.warning, a.status === Status.failed && notProvenDead(a));
   }
 
@@ -90,7 +90,7 @@ export class Detail {
     else if (!ongoing(a.status) && seen) last = "Ended";
     const heard = active(a.status) && !stale ? heardText(entry, now).replace("heard ", "") : "";
     const facts = [
-      [active(a.status) ? "Going for" : "Went for", seen ? elapsed(a, now) : ""],
+      [active(a.status) ? "Running for" : "Ran for", seen ? elapsed(a, now) : ""],
       ["Created", when(a.created_at)],
       ["Started", a.started_at ? when(a.started_at) : "not yet"],
       [last, when(a.updated_at)],
@@ -102,7 +102,7 @@ export class Detail {
       ["Seq", String(a.seq)],
     ];
     const list = this.parts.facts;
-    facts.forEach(([name, value], i) => { // each keeps its place
+    facts.forEach(([name, value], i) => { // reuses the elements
       const fact = list.children[i] ?? list.appendChild(h("div", {}, h("dt"), h("dd", { dir: "auto" })));
       text(fact.firstElementChild, name);
       text(fact.lastElementChild, value);
@@ -115,9 +115,9 @@ export class Detail {
   #paintHistory(entry, now) {
     const a = entry.action, until = active(a.status) ? Math.max(now, a.updated_at) : a.updated_at;
     const { chart: place } = this.parts;
-    const opened = now - performance.now(); // what was before this page has not seen
+    const opened = now - performance.now(); // the page has not seen what was before
     const samples = entry.samples.map((sample, i) => (i === 0 ? { ...sample, at: Math.max(sample.at, opened) } : sample));
-    if (until - samples[0].at < 1000) place.replaceChildren(); // nothing to be seen yet
+    if (until - samples[0].at < 1000) place.replaceChildren(); // nothing to show yet
     else chart(place, samples, until, Math.max(place.clientWidth, 200), 160);
     keep(this.parts.events, entry.events.toReversed(), ({ at, status, state }) => h("li", {},
       h("time", { datetime: new Date(at).toISOString() }, localTime(at)),

@@ -1,4 +1,4 @@
-// Small helpers. Texts only ever become text nodes: nothing here makes HTML of a string.
+// Small helpers. Texts only become text nodes: nothing here parses a string as HTML.
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 
@@ -22,25 +22,25 @@ export function svg(name, attributes = {}, ...children) {
   return element;
 }
 
-// shape is the picture of a status, or another symbol of index.html.
+// shape returns the icon of a status, or another symbol of index.html.
 export const shape = (name) =>
   svg("svg", { class: "shape", "aria-hidden": "true" }, svg("use", { href: `#shape-${name}` }));
 
-// text sets the text of an element, if it is another: the browser does nothing then.
+// text sets the text of an element only if it differs, so that the browser has nothing to do otherwise.
 export function text(element, value) {
   const node = element.firstChild;
   if ((node?.data ?? "") === value) return;
-  if (node instanceof Text && node === element.lastChild && value) node.data = value; // which costs less than another node
+  if (node instanceof Text && node === element.lastChild && value) node.data = value; // cheaper than a new node
   else element.textContent = value;
 }
 
-// show sets whether an element is there.
+// show sets whether an element is visible.
 export function show(element, visible) {
   if (element.hidden === visible) element.hidden = !visible;
 }
 
-// keep makes the children of an element those of the items, which are objects, in their order. What
-// was there already stays, and with it what is selected in it.
+// keep gives an element one child for each item, in this order. Items are objects. Existing children stay,
+// and with them a selection in them.
 export function keep(parent, items, make) {
   const made = (parent.made ??= new WeakMap());
   const wanted = items.map((item) => {
@@ -56,20 +56,20 @@ export function keep(parent, items, make) {
   }
 }
 
-// attribute sets an attribute, or removes it for undefined.
+// attribute sets an attribute, or removes it if value is undefined.
 export function attribute(element, name, value) {
   if (value === undefined) element.removeAttribute(name);
   else if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
-// command is a line for a terminal, with a button that copies it.
+// command returns a line for a terminal, with a button that copies it.
 export function command(line) {
   const button = h("button", { type: "button", class: "copy", "aria-label": `Copy: ${line}` }, shape("copy"), h("span", {}, "Copy"));
   button.dataset.copy = line;
   return h("div", { class: "command" }, h("code", { tabindex: "0" }, line), button);
 }
 
-// copyFrom answers the copy buttons of the document.
+// copyFrom handles clicks on the copy buttons of the document.
 export function copyFrom(document, announce) {
   document.addEventListener("click", async (event) => {
     const button = event.target.closest?.("button.copy");
@@ -83,7 +83,7 @@ export function copyFrom(document, announce) {
   });
 }
 
-// Browsers have a clipboard for pages only where they came safely.
+// Browsers allow pages to use the clipboard only over HTTPS and on localhost.
 async function copy(line) {
   try {
     await navigator.clipboard.writeText(line);
@@ -95,7 +95,7 @@ async function copy(line) {
 
 const stillness = matchMedia("(prefers-reduced-motion: reduce)");
 
-// glide plays an animation, unless the reader wants none.
+// glide plays an animation, unless the user prefers reduced motion.
 export function glide(element, frames, duration) {
   if (stillness.matches) return undefined;
   return element.animate(frames, { duration, easing: "cubic-bezier(.2, .7, .2, 1)" });

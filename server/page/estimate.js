@@ -1,15 +1,15 @@
-// How long an operation still takes, by how its progress went while it was watched. This is the
-// terminal's rule (cmd/kapi/estimate.go), so that both say the same. Times are in milliseconds.
+// Estimates how long an operation will still take from its progress while it was watched, by the same
+// rule as the terminal (cmd/kapi/estimate.go). Times are in milliseconds.
 
-// What moved for less than this, or by less, or in fewer steps, says little.
+// There is no estimate from less time, less progress or fewer samples than these.
 const after = 5000, least = 0.01, enough = 4;
-// The second half of what is known may be so many times as fast as the first, or as slow.
+// There is no estimate if one half of the samples is more than spread times as fast as the other.
 const spread = 3;
-// maxSamples says how fine the samples are; fewer than twice as many are kept.
+// maxSamples is the number of samples in a window; fewer than twice as many are kept.
 const maxSamples = 64;
-// recentAtLeast is how much of the past counts, or half of all of it if that is more.
+// recentAtLeast is how much of the past counts: this, or half of all the time if that is more.
 const recentAtLeast = 30_000;
-// smoothing is how much a sample moves what is shown.
+// smoothing is the weight of a new prediction.
 const smoothing = 0.3;
 
 export class Estimate {
@@ -18,12 +18,12 @@ export class Estimate {
   }
 
   reset() {
-    this.since = 0; // of the first sample there was
-    this.samples = []; // those that still count, oldest first, progress growing
+    this.since = 0; // time of the first sample
+    this.samples = []; // those that still count, oldest first, with growing progress
     this.finish = undefined;
   }
 
-  // observe takes note of the progress at a moment, undefined if it is unknown.
+  // observe notes the progress at a time; undefined means unknown.
   observe(now, progress) {
     if (progress === undefined) return this.reset();
     const n = this.samples.length;
@@ -44,10 +44,10 @@ export class Estimate {
     else this.finish += smoothing * (finish - this.finish);
   }
 
-  // left is how long it still takes; undefined if that would be a guess.
+  // left returns how long the operation will still take, or undefined if that would be a guess.
   left(now) {
     if (this.finish === undefined || now >= this.finish) return undefined;
-    let pause = 0; // the longest between two moves
+    let pause = 0; // the longest between two samples
     for (let i = 1; i < this.samples.length; i++) pause = Math.max(pause, this.samples[i].at - this.samples[i - 1].at);
     const quiet = now - this.samples.at(-1).at;
     return quiet > Math.max(after, 3 * pause) ? undefined : this.finish - now;
@@ -68,7 +68,7 @@ export class Estimate {
   }
 }
 
-// speed is in progress a millisecond.
+// speed returns the progress per millisecond.
 function speed(from, to) {
   return (to.progress - from.progress) / Math.max(to.at - from.at, 1e-6);
 }

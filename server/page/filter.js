@@ -1,10 +1,10 @@
-// The filter by text and status. It is kept in the address, so that it can be shared.
+// The filter by text and status. It is part of the address, so that it can be shared.
 
 import { $, h, shape, text } from "./dom.js";
 import { capital, statusNames, urgency } from "./text.js";
 
 export class Filter {
-  // change is called with what is chosen: words, in small letters, and statuses, none being all.
+  // change is called with the filter: words in lower case, and statuses. No statuses means all.
   constructor(model, change) {
     this.model = model;
     this.change = change;
@@ -32,13 +32,13 @@ export class Filter {
     return button;
   }
 
-  // read takes the filter from the address.
+  // read reads the filter from the address.
   read() {
     const given = new URLSearchParams(location.hash.split("?")[1] ?? "");
     if (this.input.value.trim() !== (given.get("q") ?? "")) this.input.value = given.get("q") ?? "";
     const names = (given.get("status") ?? "").split(",");
     this.statuses = new Set(urgency.filter((status) => names.includes(statusNames[status])));
-    $("#action-view .back").href = location.hash || "#/"; // the way back leads to what was chosen
+    $("#action-view .back").href = location.hash || "#/"; // the link back keeps the filter
     this.#tell();
   }
 

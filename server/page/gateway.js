@@ -1,28 +1,28 @@
-// A connection to the gateway (docs/gateway.md) that comes back by itself, and goes on from the
-// last change it was told of.
+// A connection to the gateway (docs/gateway.md) that reconnects by itself, and resumes after the last
+// change that it got.
 
 import { base, session } from "./api.js";
 
 const intentInternal = 1 << 6;
-// The pause before a connection is tried again grows from the first to the last.
+// The pause before reconnecting grows from firstPause to lastPause.
 const firstPause = 200, lastPause = 5_000;
 // greetWithin bounds the steps of a new connection, answerWithin the answer to a heartbeat.
 const greetWithin = 15_000, answerWithin = 10_000;
 
-// What the close codes ask for. On all others the connection is resumed; 4010, a restart, is one
-// of them: a resume works at any server of the store.
-const refused = new Set([4004, 4014]); // the token is no good (any more), or no admin's
+// What to do on some close codes. On all others the session is resumed, including 4010 (a restart),
+// because any server of the store can resume it.
+const refused = new Set([4004, 4014]); // the token is not valid, or not an admin's
 const outdated = new Set([4003, 4012, 4013]); // this page does not fit the server
 const anew = new Set([4007, 4009]);
 
 export class Gateway {
-  // on has ready(seq, epoch) when all that changes after seq will be told, and what was before must
-  // be listed; resumed() when nothing was missed; action(a); lost() when the connection is; refused()
-  // and outdated(), after which it is not tried again.
+  // on has callbacks: ready(seq, epoch) when all changes after seq will come, and earlier ones must be
+  // listed; resumed() when nothing was missed; action(a) for a change; lost() when the connection is
+  // lost; refused() and outdated(), after which it doesn't reconnect.
   constructor(on) {
     this.on = on;
     this.pause = firstPause;
-    this.heardAt = 0; // Date.now() of the last word
+    this.heardAt = 0; // Date.now() of the last message
     this.#forget();
     addEventListener("online", () => this.check());
     document.addEventListener("visibilitychange", () => {
@@ -30,8 +30,8 @@ export class Gateway {
     });
   }
 
-  // check is called when the connection may have been lost without a word: after a sleep, on another
-  // network.
+  // check is called when the connection may have been lost silently: after a sleep, or when the network
+  // has changed.
   check() {
     if (this.live) this.#beat();
     else this.#now();
@@ -101,7 +101,7 @@ export class Gateway {
   #greet(interval) {
     this.interval = interval;
     this.resuming = this.session !== "";
-    // The connection's own cookie counts, with the other half of a session if there is one.
+    // The cookie authenticates the connection, together with the other half of a session if there is one.
     const token = session();
     if (this.resuming) this.#send(5, { token, session_id: this.session, seq: this.seq });
     else this.#send(4, { token, intents: intentInternal, properties: { browser: "kapi page" } });
@@ -114,8 +114,8 @@ export class Gateway {
     this.#pace();
   }
 
-  // The next heartbeat is timed from the answer to the last, not from a timer: browsers let timers
-  // that are set by timers sleep for a minute in a tab that nobody looks at.
+  // The next heartbeat is scheduled by the answer to the last one, not by a timer: in a hidden tab browsers
+  // delay timers that were set by timers by up to a minute.
   #pace() {
     clearTimeout(this.beating);
     this.beating = setTimeout(() => this.#beat(), 0.9 * this.interval);
@@ -136,8 +136,8 @@ export class Gateway {
       this.stop();
       return this.on.outdated();
     }
-    // A session that timed out can be resumed all the same, as the server keeps none: only when it
-    // says so of a resume are changes missing.
+    // After a timeout the session can still be resumed, as the server keeps no session state. Changes are
+    // missing only if the server refuses a resume with this code.
     if (anew.has(code) && !this.live) this.#forget();
     this.#lost();
   }
@@ -145,7 +145,7 @@ export class Gateway {
   #lost() {
     this.#drop();
     if (this.stopped) return;
-    this.retry = setTimeout(() => this.#connect(), this.pause * (0.5 + Math.random())); // not all come back at once
+    this.retry = setTimeout(() => this.#connect(), this.pause * (0.5 + Math.random())); // so that clients don't reconnect all at once
     this.pause = Math.min(2 * this.pause, lastPause);
     this.on.lost();
   }

@@ -1,9 +1,9 @@
-// When the runners were last heard of: that is no change, so nobody tells, and the page has to ask.
+// Asks when runners were last heard. A sign of life is not a change, so the gateway doesn't send it.
 
 import * as api from "./api.js";
 import { active, second } from "./text.js";
 
-// atOnce is how many actions are asked about at a time, again how long an answer is good for.
+// atOnce is how many actions are asked about at a time, again how long an answer stays current.
 const atOnce = 4, again = 10 * second;
 
 export class Hearing {
@@ -12,8 +12,8 @@ export class Hearing {
     this.asked = new Map(); // id -> performance.now()
   }
 
-  // tick is called every second with what is seen. Those are asked about first that never were, or
-  // the longest ago.
+  // tick is called every second with the visible entries. It asks first about entries that it has never
+  // asked about, then about those that it asked about longest ago.
   async tick(entries) {
     if (this.busy || document.hidden) return;
     const at = performance.now();
@@ -33,7 +33,7 @@ export class Hearing {
     try {
       const { runner } = await api.get(id);
       this.model.heard(id, runner?.heard_at, api.now());
-    } catch { // the list tells what became of it, the gateway whether the server is there
+    } catch { // the list and the gateway show what happened
     }
   }
 }

@@ -1,12 +1,12 @@
-// The list of what is going on: rows by id, of which only those near the eye are more than a title.
-// All that touches the document happens in paint, once a frame, or when something is scrolled near.
+// The list of ongoing actions: rows by id. Rows far from the visible part have only a title. The document
+// is changed only in paint, once a frame, and when rows are scrolled near.
 
 import { $, glide } from "./dom.js";
 import { Row } from "./row.js";
 
-// budget is how long a frame may make new rows; the rest come with the next.
+// budget is how long new rows may be made in one frame, in milliseconds. The rest follow in the next.
 const budget = 6;
-// margin is how far from what is seen rows are near, in heights of the window.
+// margin is how far from the visible part a row still counts as near, in window heights.
 const margin = 0.5;
 
 export class List {
@@ -18,16 +18,16 @@ export class List {
     this.dirty = new Set(); // entries that changed
     this.unordered = true;
     this.filter = { words: [], statuses: new Set() };
-    this.filled = false; // has been shown once, so that what comes is new
+    this.filled = false; // true once all was shown; later rows are new
     this.matching = 0;
     this.watch = new IntersectionObserver((seen) => this.#seen(seen), { rootMargin: `${100 * margin}% 0%` });
   }
 
-  // changed takes note of a change, to be painted.
+  // changed notes a change, to be painted.
   changed(entry) {
     this.dirty.add(entry);
     const row = this.rows.get(entry.id), fits = entry.fits(this.filter);
-    // With a filter any change may be one of what matches; a note makes the row higher.
+    // With a filter, a change may add or remove a row. A note makes a row higher.
     if (Boolean(row) !== fits || row && (row.rank !== entry.rank || row.near && row.noted !== row.willNote())) this.unordered = true;
   }
 
@@ -36,7 +36,7 @@ export class List {
     this.unordered = true;
   }
 
-  // reorder has rows go that are to be shown no longer.
+  // reorder has the next paint place all rows again, and remove those that are no longer shown.
   reorder() {
     this.unordered = true;
   }
@@ -45,7 +45,7 @@ export class List {
     Object.assign(this, { now, stale });
     const started = performance.now();
     let complete = true;
-    // What is painted may change its height, so where things are is looked at before.
+    // Painting may change the height of rows, so positions are measured before.
     const before = this.unordered && this.filled ? this.#where() : new Map();
     for (const entry of this.dirty) {
       const row = this.rows.get(entry.id);
@@ -69,19 +69,19 @@ export class List {
     for (const row of this.rows.values()) if (row.near) row.tick(now, at, stale);
   }
 
-  // #seen unfolds what has come near, and folds what has gone far, but not what has the focus.
+  // #seen unfolds rows that have come near, and folds those that have gone far, except one with the focus.
   #seen(changes) {
-    const last = [...new Map(changes.map((change) => [change.target, change])).values()]; // of each row
+    const last = [...new Map(changes.map((change) => [change.target, change])).values()]; // the last change of each row
     const fresh = last.filter(({ isIntersecting, target }) => isIntersecting && !target.row.near).map(({ target }) => target);
-    // Where they are now: the list may have been scrolled since this was noticed. Of a row that begins
-    // above the window the title is out of sight, and what follows may not be.
+    // Positions are measured now, since the list may have been scrolled in the meantime. Only rows that begin
+    // above the window matter: unfolding them moves what is visible.
     const above = fresh.map((element) => [element, element.getBoundingClientRect()]).filter(([, place]) => place.top < 0);
     for (const { target, isIntersecting, boundingClientRect: place } of last) {
       const { row } = target;
       if (!isIntersecting && row.near && target.isConnected && !target.contains(document.activeElement)) row.fold(place.height);
     }
     for (const { row } of fresh) this.#unfold(row);
-    // What is read stays where it is, however high what stands above it has become.
+    // The visible part stays where it is, however much the rows above it have grown.
     const grown = above.reduce((sum, [element, place]) => sum + element.getBoundingClientRect().height - place.height, 0);
     if (grown !== 0) scrollBy({ top: grown, behavior: "instant" });
   }
@@ -91,27 +91,27 @@ export class List {
     row.paint(this.now, performance.now(), this.stale);
   }
 
-  // forget lets go of what will never be painted: in a tab that nobody looks at changes add up.
+  // forget drops changes of entries that will never be painted. In a hidden tab they would accumulate.
   forget() {
     for (const entry of this.dirty) {
       if (this.model.get(entry.id) !== entry) this.dirty.delete(entry);
     }
   }
 
-  // near returns the entries of the rows that are near what is seen.
+  // near returns the entries of the rows near the visible part.
   near() {
     return [...this.rows.values()].filter((row) => row.near).map((row) => row.entry);
   }
 
-  // #place makes the document have the rows that are wanted, in this order, and lets those that
-  // moved glide. It returns whether all are there.
+  // #place gives the document the wanted rows in this order, and animates those that moved. It returns
+  // whether all rows could be made.
   #place(wanted, before, started) {
     const rows = [], fresh = [];
     let complete = true;
     for (const entry of wanted) {
       let row = this.rows.get(entry.id);
       if (!row) {
-        if (fresh.length > 0 && performance.now() - started > budget) { // but one at least, however slow all is
+        if (fresh.length > 0 && performance.now() - started > budget) { // at least one row is made, however slow the machine
           complete = false;
           break;
         }
@@ -131,7 +131,7 @@ export class List {
     return complete;
   }
 
-  // #remove takes out what is not wanted, and returns where the row was that had the focus, or -1.
+  // #remove removes unwanted rows. It returns the position of a removed row that had the focus, or -1.
   #remove(keep, wanted, complete) {
     const ids = complete ? undefined : new Set(wanted.map((entry) => entry.id));
     let had = -1;
@@ -145,7 +145,7 @@ export class List {
     return had;
   }
 
-  // #sort moves as few rows as can be: those that are in order among each other stay.
+  // #sort moves as few rows as possible: a longest sequence that is in order already stays.
   #sort(rows) {
     let at = 0;
     for (const element of this.root.children) element.row.at = at++;
@@ -159,11 +159,11 @@ export class List {
       if (row.moved) this.root.insertBefore(row.element, next);
       next = row.element;
     }
-    // Where a row is moved what it has loses the focus.
+    // An element in a moved row loses the focus.
     if (focused && focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
   }
 
-  // #unfoldMoved unfolds what is new, or was far, and is near now: without waiting to be told of it.
+  // #unfoldMoved unfolds rows that are new or moved and near now, without waiting for the observer.
   #unfoldMoved(rows) {
     const far = margin * innerHeight;
     let near = rows.filter((row) => row.moved && !row.near);
@@ -174,7 +174,7 @@ export class List {
     for (const row of near) this.#unfold(row);
   }
 
-  // #where returns where rows are seen, those that glide too.
+  // #where returns where rows are on the screen, including those that are moving.
   #where() {
     const places = new Map();
     for (const row of this.rows.values()) {
@@ -189,7 +189,8 @@ export class List {
       glide(row.element, [{ opacity: 0 }, { opacity: 1 }], 300);
       row.moving = glide(row.element, [{ transform: "translateY(-0.5rem)" }, { transform: "none" }], 300);
     }
-    // A row that still glides goes on from where it is seen: its place is looked at without that.
+    // A row that is still moving continues from where it is on the screen. Its new place is measured
+    // without the animation.
     for (const row of before.keys()) row.moving?.cancel();
     const far = innerHeight;
     const moves = [];
@@ -202,9 +203,9 @@ export class List {
     for (const [row, transform] of moves) row.moving = glide(row.element, [{ transform }, { transform: "none" }], 450);
   }
 
-  // #hold keeps what is being read where it is, when something comes or goes above it.
+  // #hold keeps the visible part where it is when rows are added or removed above it.
   #hold(before) {
-    if (scrollY < this.root.offsetTop) return; // then what is new is to be seen
+    if (scrollY < this.root.offsetTop) return; // at the top, new rows are to be seen
     let first, top = innerHeight;
     for (const [row, old] of before) {
       if (row.moved || row.moving?.playState === "running" || !row.element.isConnected || old.bottom < 0 || old.top >= top) continue;
@@ -215,8 +216,7 @@ export class List {
   }
 }
 
-// longestRise returns the indexes of a longest rising run (not of neighbours) among the numbers
-// from 0.
+// longestRise returns the indexes of a longest increasing subsequence. Negative numbers are left out.
 export function longestRise(numbers) {
   const ends = [], previous = new Array(numbers.length);
   numbers.forEach((n, i) => {

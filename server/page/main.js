@@ -1,4 +1,4 @@
-// The page: what is going on, live. This wires what the other modules do.
+// The page: ongoing actions, live. This file connects the other modules.
 
 import * as api from "./api.js";
 import { Banner } from "./banner.js";
@@ -36,10 +36,10 @@ const gateway = new Gateway({
 });
 
 let listedSeq = -1, signedIn = false, retry = 0;
-// owed is set from a READY until the list that it asks for: what is shown is not whole before that.
+// owed is set from READY until the list has been loaded. Until then the page may lack actions.
 let owed;
 
-// What changes is painted once a frame, whatever comes in between.
+// Changes are painted once a frame, however many there are.
 let scheduled = false;
 
 function wake() {
@@ -69,7 +69,7 @@ function wakeAll() {
   tabSoon();
 }
 
-// A hidden tab paints nothing, but its title and icon are seen.
+// A hidden tab paints nothing, but its title and icon are visible.
 let tabTimer = 0;
 
 function tabSoon() {
@@ -107,7 +107,7 @@ function paintEmpty() {
 
 let ticked = Date.now();
 
-// tick is what time alone changes.
+// tick updates what changes with time alone.
 function tick() {
   const now = api.now(), at = performance.now();
   if (Date.now() - ticked > 5 * second) gateway.check(); // the machine slept
@@ -125,7 +125,7 @@ function tick() {
   if (!banner.stale) hearing.tick(detail.entry ? [detail.entry] : list.near());
 }
 
-// load lists what is going on; with the gateway connected nothing that comes later is missed.
+// load lists the ongoing actions. If the gateway is connected, no later change is missed.
 async function load() {
   clearTimeout(retry);
   const pays = owed, seen = gateway.seq;
@@ -152,7 +152,7 @@ async function load() {
   wakeAll();
 }
 
-// again tries later what could not be had at all.
+// again repeats a request that failed, after a pause.
 function again(error, what = load) {
   if (!model.known) {
     signIn.hide();
@@ -162,23 +162,23 @@ function again(error, what = load) {
   retry = setTimeout(what, 1000 * (error.retryAfter ?? 2));
 }
 
-// catchUp is called when the gateway will tell all that changes after seq.
+// catchUp is called when the gateway will send all changes after seq.
 function catchUp(seq, epoch) {
   owed = undefined;
-  if (epoch === model.epoch && listedSeq >= seq) return banner.live(true); // the list is as new as that
+  if (epoch === model.epoch && listedSeq >= seq) return banner.live(true); // the list is new enough
   owed = {};
   listedSeq = -1;
   model.enter(epoch);
   load();
 }
 
-// resumed is called when the gateway has told all that changed since the connection before.
+// resumed is called when the gateway has sent all changes since the previous connection.
 function resumed() {
   if (owed) load();
   else banner.live(true);
 }
 
-// refused is called when the gateway will not have the cookie; the list says why.
+// refused is called when the gateway refuses the cookie. The next list says why.
 function refused() {
   banner.live(false, gateway.heardAt);
   clearTimeout(retry);
@@ -187,14 +187,14 @@ function refused() {
 
 function askToSignIn(error) {
   if (signedIn) return location.reload(); // and with it goes all that was shown
-  signIn.open(linkFailed() ? "That link has been used already, or it was too old. Paste a token instead, or start kapi serve anew for another link." : reason(error));
+  signIn.open(linkFailed() ? "That link has been used already, or is too old. Paste a token instead, or restart kapi serve to get a new link." : reason(error));
   wake();
 }
 
 const codeOf = (hash) => /^#\/enter\/(\w+)$/.exec(hash)?.[1];
 
-// enter uses up the one-time link that brought the browser here. If it is no good, the browser may be
-// signed in already: some open a link twice.
+// enter signs in with the code of a one-time link. If the code is not valid, the browser may be signed in
+// already, because some browsers open a link twice.
 async function enter(code) {
   try {
     await api.signIn({ code });
@@ -206,13 +206,13 @@ async function enter(code) {
   load();
 }
 
-// linkFailed: a one-time link brought the browser here, and was no good.
+// linkFailed returns whether the browser came by a one-time link that was not valid.
 const linkFailed = () => location.hash === "#/link";
 
-// after something was done about an action, its row will go: the focus stays close by.
+// after is called when an action was dismissed or cancelled. Its row may go, so the focus stays close by.
 function after(id, error) {
-  if (error) return load(); // which finds out whether one has to sign in again
-  if (!gateway.live) load(); // nobody tells what came of it
+  if (error) return load(); // which asks to sign in again if necessary
+  if (!gateway.live) load(); // the gateway can't send the result
   const row = list.rows.get(id);
   if ($("#list-view").hidden) detail.parts.title.focus();
   else row?.link.focus();
@@ -220,7 +220,7 @@ function after(id, error) {
 }
 
 function route() {
-  if (codeOf(location.hash)) return location.reload(); // pasted over the page's own address
+  if (codeOf(location.hash)) return location.reload(); // a link was pasted over the page's own address
   const [, id] = /^#\/actions\/([\w.~-]+)$/.exec(location.hash) ?? [];
   const before = detail.id;
   if (linkFailed() && signedIn) history.replaceState(null, "", "#/");
@@ -244,7 +244,7 @@ document.addEventListener("click", (event) => {
   if (entry) question.ask(button.dataset.do, entry);
 });
 
-// atHome: the server is on this machine, so that a command can use its store.
+// atHome is true if the server is on this machine, so that a command can use its store.
 const atHome = /^(localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
 
 function start() {
@@ -259,7 +259,7 @@ function start() {
     $("#recent summary").focus();
   });
   const code = codeOf(location.hash);
-  if (code) history.replaceState(null, "", "#/"); // it is not to stay in the history
+  if (code) history.replaceState(null, "", "#/"); // so that it doesn't stay in the history
   addEventListener("hashchange", route);
   route();
   setInterval(tick, 1000);

@@ -1,21 +1,21 @@
-// What the page knows: the ongoing actions, as the list and the gateway tell of them, and the
-// endings it has seen. Nothing here knows how it is shown.
+// What the page knows: the ongoing actions, from the list and the gateway, and the endings that it has
+// seen. Nothing here depends on how they are shown.
 
 import { Estimate } from "./estimate.js";
 import { Status, active, ongoing, urgency } from "./text.js";
 
-// lingers is for how long the ending of an action is shown in its place, in milliseconds.
+// lingers is how long an ended action stays in the list, in milliseconds.
 const lingers = 6000;
-// keptEndings is how many the strip keeps: kapi itself keeps none.
+// keptEndings is how many endings are shown under "Just ended".
 const keptEndings = 50;
-// unseenAfter is for how long the gateway may still tell how something ended that the list lacks.
+// unseenAfter is how long the page waits for the gateway to say how an action ended that the list lacks.
 const unseenAfter = 2000;
-// rememberedEndings bounds the ids that an older list must not bring back.
+// rememberedEndings bounds how many ids are kept so that an older list doesn't bring them back.
 const rememberedEndings = 5000;
 // maxSamples and maxEvents bound the history of one action.
 const maxSamples = 240, maxEvents = 60;
 
-// eventsApart is the least time between two events of one status, but for the newest.
+// eventsApart is the least time between two events of one status, except the newest.
 const eventsApart = 5000;
 
 // An Entry is an action, with what the page has seen of it.
@@ -27,13 +27,13 @@ class Entry {
     this.events = []; // {at, status, state}
     this.step = 0; // the least time between two samples
     this.endedAt = 0; // performance.now() of its ending
-    this.heardAt = 0; // of its runner; newer than in the action, if it was asked for
-    this.checkedAt = 0; // when heardAt was last known to be current: that it grows is no change
+    this.heardAt = 0; // when its runner was last heard; newer than in the action if it was asked for
+    this.checkedAt = 0; // when heardAt was last known to be current, as no change announces it
   }
 
   take(action, now) {
     this.action = action;
-    if (ongoing(action.status)) this.rank = urgency.indexOf(action.status); // an ending stays where it was
+    if (ongoing(action.status)) this.rank = urgency.indexOf(action.status); // an ended action keeps its place
     this.heard(action.runner?.heard_at ?? 0, action.runner?.heard_at ?? 0);
     this.estimate.observe(now, active(action.status) ? action.progress : undefined);
     this.search = undefined;
@@ -43,11 +43,11 @@ class Entry {
       const before = this.events.at(-2);
       if (before && last.status === action.status && last.at - before.at < eventsApart) this.events.pop();
       this.events.push({ at: action.updated_at, status: action.status, state: action.state });
-      if (this.events.length > maxEvents) this.events.splice(1, 1); // the first says when it began
+      if (this.events.length > maxEvents) this.events.splice(1, 1); // the first event, which has the start, stays
     }
   }
 
-  // heard takes note of when the runner was last heard, as it was known at a moment.
+  // heard notes when the runner was last heard, as known at checkedAt.
   heard(at, checkedAt) {
     this.heardAt = Math.max(this.heardAt, at);
     this.checkedAt = Math.max(this.checkedAt, checkedAt);
@@ -67,8 +67,7 @@ class Entry {
     return this.endedAt > 0;
   }
 
-  // fits reports whether its status is one of those, none being all, and all words are somewhere in
-  // what it says of itself.
+  // fits returns whether the action has one of the statuses (none means any) and its texts contain all words.
   fits({ words, statuses }) {
     if (statuses.size > 0 && !statuses.has(urgency[this.rank])) return false;
     if (words.length === 0) return true;
@@ -79,7 +78,7 @@ class Entry {
 }
 
 export class Model {
-  // on has changed(entry), for every change, and news(entry, what), for what is news: "failed",
+  // on has the callbacks changed(entry), for every change, and news(entry, what), where what is "failed",
   // "impacted", "recovered", "completed", "aborted", or "unseen" for an ending that was missed.
   constructor(on) {
     this.on = on;
@@ -87,9 +86,9 @@ export class Model {
     this.entries = new Map();
     this.endings = []; // newest first: {action, how, at}
     this.counts = [0, 0, 0, 0];
-    this.known = false; // there was a list
-    this.gone = new Map(); // id -> seq of what has ended
-    this.missing = new Map(); // id -> {seq, at} of what a list lacks
+    this.known = false; // true once there was a list
+    this.gone = new Map(); // id -> seq of ended actions
+    this.missing = new Map(); // id -> {seq, at} of actions that a list lacks
   }
 
   get(id) {
@@ -100,8 +99,8 @@ export class Model {
     return this.counts.reduce((sum, n) => sum + n, 0);
   }
 
-  // list takes a list of all that is ongoing. What is known and not in it has ended, unless it
-  // began after seq, the change that the list is of. How, the gateway may be about to tell.
+  // list takes a list of all ongoing actions as of seq. Known actions that it lacks have ended, unless they
+  // changed after seq. The gateway may still say how they ended.
   list(actions, epoch, seq) {
     this.enter(epoch);
     const listed = new Set();
@@ -115,10 +114,9 @@ export class Model {
     this.known = true;
   }
 
-  // enter takes note of the history that what comes next is of. In another one the numbers of this
-  // mean nothing.
+  // enter notes the epoch of what comes next. In another epoch, earlier seqs mean nothing.
   enter(epoch) {
-    if (!epoch) return; // something between took it away
+    if (!epoch) return; // a proxy removed the header
     if (this.epoch && epoch !== this.epoch) {
       this.gone.clear();
       for (const entry of this.entries.values()) entry.action = { ...entry.action, seq: 0 };
@@ -126,7 +124,7 @@ export class Model {
     this.epoch = epoch;
   }
 
-  // update takes an action, if it is newer than what is known of it.
+  // update takes an action if it is newer than the known one.
   update(action, now = performance.now()) {
     let entry = this.entries.get(action.id);
     if (action.seq <= (entry?.action.seq ?? this.gone.get(action.id) ?? -1)) return;
@@ -135,7 +133,7 @@ export class Model {
       return this.#end(entry, action, action.status === Status.completed ? "completed" : "aborted");
     }
     if (!entry) this.entries.set(action.id, (entry = new Entry(action)));
-    if (entry.ended) { // or was thought to have
+    if (entry.ended) { // it was thought to have ended
       entry.endedAt = 0;
       entry.how = undefined;
     } else if (before) {
@@ -154,7 +152,7 @@ export class Model {
     else if (before?.status === Status.impacted) this.on.news(entry, "recovered");
   }
 
-  // heard takes note of when a runner was last heard, as it is known now, by the server's clock.
+  // heard notes when a runner was last heard, as known now, by the server's clock.
   heard(id, at, now) {
     const entry = this.entries.get(id);
     if (!entry || !at) return;
@@ -166,10 +164,10 @@ export class Model {
     this.gone.set(action.id, action.seq);
     if (this.gone.size > rememberedEndings) this.gone.delete(this.gone.keys().next().value);
     const at = how === "unseen" ? 0 : action.updated_at;
-    const others = this.endings.filter((e) => e.action.id !== action.id); // it may be told late how it was
+    const others = this.endings.filter((e) => e.action.id !== action.id); // the real ending of an unseen one may come late
     this.endings = [{ action, how, at }, ...others].slice(0, keptEndings);
     if (entry && !entry.ended) this.counts[entry.action.status]--;
-    entry ??= new Entry(action); // it began and ended while nobody looked
+    entry ??= new Entry(action); // it began and ended unseen
     entry.how = how;
     entry.endedAt = performance.now();
     if (how === "unseen") entry.action = action;
@@ -178,20 +176,20 @@ export class Model {
     this.on.news(entry, how);
   }
 
-  // settle gives up on what the gateway did not tell of.
+  // settle ends actions that a list lacked, if the gateway has not said how they ended.
   settle(now) {
     for (const [id, { seq, at }] of this.missing) {
       const entry = this.entries.get(id);
       const over = !entry || entry.ended || entry.action.seq !== seq;
       if (!over && now - at < unseenAfter) continue;
       this.missing.delete(id);
-      // However it ended, it is over: it neither runs nor can be cancelled.
+      // How it ended is unknown. Aborted makes it neither running nor cancellable.
       if (!over) this.#end(entry, { ...entry.action, status: Status.aborted }, "unseen");
     }
   }
 
-  // sweep forgets what has been shown as ended for long enough, but for kept, an id. It returns
-  // whether there was any.
+  // sweep removes actions that have been shown as ended for long enough, except the one with the id kept.
+  // It returns whether there were any.
   sweep(now, kept) {
     let any = false;
     for (const entry of this.entries.values()) {

@@ -1,5 +1,5 @@
-// The questions before an action is dismissed or cancelled. They name it, say what happens, and
-// show the outcome, or what the server has against it.
+// The dialogs before an action is dismissed or cancelled. They name it, say what will happen, and show the
+// result or the server's refusal.
 
 import * as api from "./api.js";
 import { $, attribute, h, show, text } from "./dom.js";
@@ -12,13 +12,14 @@ const kinds = {
     why: whyNotDismiss, run: (id) => api.dismiss(id),
   },
   cancel: {
-    title: (name) => ["Ask ", name, " to stop?"], yes: "Ask it to stop", no: "Let it go on", doing: "Asking…", done: "Asked to stop:",
+    title: (name) => ["Ask ", name, " to stop?"], yes: "Ask it to stop", no: "Let it run", doing: "Asking…", done: "Asked to stop:",
     why: (a) => whyNotCancel(a, api.now()), run: (id) => api.cancel(id),
   },
 };
 
 export class Question {
-  // after is called with an id when something was done about it, and announce with what to say.
+  // after is called with the id of an action that was dismissed or cancelled, announce with text for screen
+  // readers.
   constructor(model, { after, announce }) {
     this.model = model;
     this.after = after;
@@ -34,14 +35,14 @@ export class Question {
       if (!this.busy) this.dialog.close();
     });
     this.dialog.addEventListener("close", () => {
-      if (!this.dialog.open) this.entry = undefined; // the event comes late: the next may be open already
+      if (!this.dialog.open) this.entry = undefined; // the event may come after the next dialog was opened
     });
-    // A click beside it is a no.
+    // A click outside of the dialog closes it.
     this.dialog.addEventListener("click", (event) => {
       if (event.target === this.dialog && !this.busy) this.dialog.close();
     });
     this.dialog.addEventListener("cancel", (event) => {
-      if (this.busy) event.preventDefault(); // the answer is on its way
+      if (this.busy) event.preventDefault(); // the request is being sent
     });
   }
 
@@ -64,23 +65,23 @@ export class Question {
     this.refresh();
     this.dialog.showModal();
     (warned ? parts.no : parts.yes).focus({ preventScroll: true });
-    this.dialog.scrollTop = 0; // however long it is, it begins with what it is about
+    this.dialog.scrollTop = 0; // a long dialog is shown from its start
   }
 
-  // refresh has the question know what became of its action meanwhile.
+  // refresh updates the dialog when its action has changed.
   refresh() {
     if (!this.entry || this.busy) return;
     const why = kinds[this.kind].why(this.entry.action);
-    if (why && document.activeElement === this.parts.yes) this.parts.no.focus(); // it would be nowhere
+    if (why && document.activeElement === this.parts.yes) this.parts.no.focus(); // a disabled button would lose the focus
     this.parts.yes.disabled = why !== "";
     show(this.parts.moot, why !== "");
-    text(this.parts.moot, why && `Nothing to do any more. ${why}`);
+    text(this.parts.moot, why && `There is nothing left to do. ${why}`);
   }
 
   #setBusy(busy) {
     this.busy = busy;
     const { yes, no } = this.parts, how = kinds[this.kind];
-    for (const button of [yes, no]) attribute(button, "aria-disabled", busy ? "true" : undefined); // and the focus stays
+    for (const button of [yes, no]) attribute(button, "aria-disabled", busy ? "true" : undefined); // which keeps the focus
     text(yes, busy ? how.doing : how.yes);
     this.dialog.setAttribute("aria-busy", String(busy));
   }
@@ -88,7 +89,7 @@ export class Question {
   async #answer() {
     const { entry, kind, parts } = this, how = kinds[kind];
     if (!entry || this.busy || parts.yes.disabled) return;
-    const gone = () => this.entry !== entry; // some browsers let an Escape close what is busy
+    const gone = () => this.entry !== entry; // some browsers let Escape close a busy dialog
     this.#setBusy(true);
     show(parts.error, false);
     try {
@@ -113,26 +114,26 @@ export class Question {
 }
 
 function explain(error) {
-  if (error.status === 404) return "It is gone already: it has ended, or somebody else has dismissed it.";
+  if (error.status === 404) return "It is no longer listed: it has ended, or somebody else has dismissed it.";
   if (error.status === 429) return `Too many requests: try again in ${Math.ceil(error.retryAfter ?? 1)} s.`;
   return `That did not work: ${error.message}`;
 }
 
 function aboutDismissal(a) {
-  const said = [h("p", {}, `It failed ${ageText(api.now() - a.updated_at)} ago and leaves the list for good.`)];
+  const said = [h("p", {}, `It failed ${ageText(api.now() - a.updated_at)} ago. Dismissing it removes it from the list.`)];
   if (a.state) said.push(h("p", { class: "quote", dir: "auto" }, stateText(a.state)));
   const keys = a.keys.length;
   said.push(h("p", {}, keys === 0 ? "It holds no keys." :
-    `${keys === 1 ? "This key becomes" : "These keys become"} free, so that the same can be started again:`));
+    `${keys === 1 ? "This key becomes" : "These keys become"} free, so that the same work can be started again:`));
   return said;
 }
 
 function aboutCancelling(a) {
   if (a.status === Status.pending) {
-    return [h("p", {}, "It has not begun. If it waits for its turn it gives up, and is gone.")];
+    return [h("p", {}, "It has not begun. If it is waiting for its turn, it gives up and leaves the list.")];
   }
   const who = a.runner ? `Its runner (${runnerText(a.runner)})` : "Its runner";
-  const said = [h("p", {}, `${who} is asked to stop. When it has, the action is shown as failed.`)];
-  if (a.keys.length > 0) said.push(h("p", {}, "It keeps its keys until it is dismissed, unless it was started to free them."));
+  const said = [h("p", {}, `${who} is asked to stop. Once it has, the action is shown as failed.`)];
+  if (a.keys.length > 0) said.push(h("p", {}, "It keeps its keys until it is dismissed, unless it was started with release on failure."));
   return said;
 }

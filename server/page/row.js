@@ -1,4 +1,4 @@
-// One action as the list shows it. A row is made once, and changes in place.
+// One action in the list. A row is made once and updated in place.
 
 import { attribute, h, shape, show, stamp, text } from "./dom.js";
 import {
@@ -6,7 +6,7 @@ import {
   statusNames, whyNotCancel,
 } from "./text.js";
 
-// paintStatus sets the word, the shape and, by a class, the colour of a status.
+// paintStatus sets the word, the icon and, by an attribute, the colour of a status.
 export function paintStatus(element, status, word = statusNames[status]) {
   const name = statusNames[status];
   if (element.dataset.status !== name) {
@@ -16,7 +16,7 @@ export function paintStatus(element, status, word = statusNames[status]) {
   text(element.lastElementChild, capital(word));
 }
 
-// endWord says how an entry has ended.
+// endWord has the word for how an entry ended.
 export const endWord = { completed: "completed", aborted: "aborted", unseen: "ended" };
 
 // paintKeys lists the keys.
@@ -28,8 +28,8 @@ export function paintKeys(list, keys) {
   show(list, keys.length > 0);
 }
 
-// paintGauge moves a bar: to how far it is, or to and fro while nobody knows. What has completed
-// keeps its place.
+// paintGauge sets the progress bar, or has it move back and forth while the progress is unknown. A completed
+// action keeps the space of the bar.
 export function paintGauge(gauge, a, label) {
   const bar = gauge.querySelector(".bar"), known = a.progress !== undefined;
   const moving = active(a.status) && a.status !== Status.pending;
@@ -40,7 +40,7 @@ export function paintGauge(gauge, a, label) {
   attribute(bar, "aria-valuetext", known ? percentText(a.progress) : "not known");
   attribute(bar, "aria-label", label);
   if (bar.progress !== a.progress) {
-    // A step that is hardly seen costs frames for nothing, if it glides.
+    // Animating a step that is hardly visible would only cost frames.
     const small = known && Math.abs(a.progress - bar.progress) < 0.004;
     bar.firstElementChild.style.transition = small ? "none" : "";
     bar.progress = a.progress;
@@ -49,14 +49,14 @@ export function paintGauge(gauge, a, label) {
   text(gauge.querySelector(".percent"), percentText(a.progress));
 }
 
-// endText is the state of an action, or what there is to say of an ending that nobody saw.
+// endText returns the state of an action, or the text for an ending that the page has not seen.
 export const endText = ({ how, action }) => (how === "unseen" ? "It ended while this page was not connected." : stateText(action.state));
 
 export class Row {
   constructor(entry, watch) {
     this.entry = entry;
     this.at = -1; // among its siblings
-    const link = (this.link = h("a", { id: `title-${entry.id}`, href: `#/actions/${entry.id}`, dir: "auto" }, nameOf(entry.action))); // an id is safe in an address
+    const link = (this.link = h("a", { id: `title-${entry.id}`, href: `#/actions/${entry.id}`, dir: "auto" }, nameOf(entry.action))); // an id is URL-safe
     this.heading = h("h2", {}, link);
     this.element = h("li", { class: "row" });
     this.element.row = this;
@@ -64,16 +64,16 @@ export class Row {
     watch.observe(this.element);
   }
 
-  // fold leaves only the title in the document, in a place as high as the row was. Whatever is in
-  // the document costs a browser time in every frame, seen or not.
+  // fold leaves only the title in the document, with the height that the row had. Elements in the document
+  // cost time in every frame, visible or not.
   fold(height) {
-    this.near = false; // to what is seen
+    this.near = false; // to the visible part
     this.element.classList.add("folded");
     this.element.style.blockSize = height ? `${height}px` : "";
     this.element.replaceChildren(this.heading);
   }
 
-  // unfold has all of it in the document again, to be painted.
+  // unfold puts the whole row into the document, to be painted.
   unfold() {
     if (!this.card) this.#make();
     const focused = this.link === document.activeElement;
@@ -82,10 +82,10 @@ export class Row {
     this.element.style.blockSize = "";
     this.parts.status.after(this.heading);
     this.element.replaceChildren(this.card);
-    if (focused) this.link.focus({ preventScroll: true }); // what is moved loses it
+    if (focused) this.link.focus({ preventScroll: true }); // a moved element loses the focus
   }
 
-  // mark has the row of the colour of its status, folded or not.
+  // mark gives the row the colour of its status, folded or not.
   mark() {
     const name = statusNames[this.entry.action.status];
     if (this.element.dataset.status !== name) this.element.dataset.status = name;
@@ -108,7 +108,7 @@ export class Row {
     paintGauge(parts.gauge, a, `Progress of ${nameOf(a)}`);
     const state = endText(entry), calm = a.status <= Status.running || a.status === Status.completed;
     text(parts.state, state);
-    show(parts.state.parentElement, calm || state !== ""); // a line that comes and goes would move all below
+    show(parts.state.parentElement, calm || state !== ""); // a line that comes and goes would move everything below
     text(parts.runner, runnerText(a.runner));
     show(parts.runner.parentElement, a.runner !== undefined);
     paintKeys(parts.keys, a.keys);
@@ -116,11 +116,11 @@ export class Row {
     this.tick(now, performanceNow, stale);
   }
 
-  // tick sets what changes by itself.
+  // tick updates what changes with time alone.
   tick(now, performanceNow, stale) {
     const { entry, parts } = this, a = entry.action;
     text(parts.elapsed, entry.how === "unseen" ? "" : `${active(a.status) ? "" : "after "}${elapsed(a, now)}`);
-    text(parts.goes, a.status === Status.pending ? "waits for" : active(a.status) ? "goes for" : "");
+    text(parts.goes, a.status === Status.pending ? "waiting for" : active(a.status) ? "running for" : "");
     const left = stale || !active(a.status) ? undefined : entry.estimate.left(performanceNow);
     text(parts.left, left === undefined ? "" : `${leftText(left)} left`);
     const failed = a.status === Status.failed ? `failed ${ageText(now - a.updated_at)} ago` : "";
@@ -128,20 +128,20 @@ export class Row {
     show(parts.heard, ongoing(a.status) && (failed !== "" || a.runner !== undefined));
   }
 
-  // willNote returns whether it has to say why its button does nothing.
+  // willNote returns whether the row has to say why its button is disabled.
   willNote() {
     const { ended, action } = this.entry;
     return !ended && active(action.status) && action.cancel_requested_at !== undefined;
   }
 
-  // What can be done is one button: to dismiss what has failed, to cancel what has not.
+  // There is one button: to dismiss a failed action, to cancel any other.
   #paintButton(now) {
     const { act, note } = this.parts, a = this.entry.action, failed = a.status === Status.failed;
     const why = failed ? "" : whyNotCancel(a, now), title = nameOf(a);
-    act.classList.toggle("gone", this.entry.ended); // its place stays
+    act.classList.toggle("gone", this.entry.ended); // its space stays
     text(act, failed ? "Dismiss…" : "Cancel…");
     act.dataset.do = failed ? "dismiss" : "cancel";
-    // Not the attribute disabled: one can go there with the keyboard, and be told why.
+    // aria-disabled instead of disabled, so that the button can have the focus and its reason is read aloud.
     attribute(act, "aria-disabled", why ? "true" : undefined);
     attribute(act, "aria-label", `${failed ? "Dismiss" : "Cancel"} ${title}${why ? `: ${why}` : ""}`);
     attribute(act, "title", why || undefined);
@@ -151,7 +151,7 @@ export class Row {
   }
 }
 
-// endedItem is a line of the strip of what has just ended.
+// endedItem returns a line of "Just ended".
 export function endedItem({ action, how, at }, now) {
   const status = h("span", { class: "status small" });
   paintStatus(status, action.status, endWord[how]);

@@ -1,11 +1,11 @@
-// Signing in and out. The token that is pasted goes to the server and nowhere else: what stays is a
-// session (see api.js).
+// Signing in and out. The pasted token is sent to the server and not kept; the browser keeps a session
+// (see api.js).
 
 import * as api from "./api.js";
 import { $, attribute, command, show, text } from "./dom.js";
 
 export class SignIn {
-  // done is called when somebody has signed in.
+  // done is called once somebody has signed in.
   constructor(done) {
     this.done = done;
     this.others = new BroadcastChannel(`kapi ${api.base.pathname}`); // the page's other tabs
@@ -30,7 +30,7 @@ export class SignIn {
     this.others.onmessage = () => location.reload();
   }
 
-  // open asks to sign in, and says why.
+  // open asks to sign in, and shows why.
   open(why) {
     show(this.root, true);
     for (const id of ["#sign-out", "#notices"]) show($(id), false);
@@ -69,7 +69,7 @@ export class SignIn {
     }
   }
 
-  // #refuse says what is wrong with the token.
+  // #refuse shows what is wrong with the token.
   #refuse(why) {
     const { token, error } = this.parts;
     text(error, why);
@@ -87,7 +87,7 @@ export class SignIn {
       return show(why, true);
     }
     this.others.postMessage("out");
-    location.reload(); // and with it goes all that was shown
+    location.reload(); // which also removes everything that was shown
   }
 }
 
@@ -98,22 +98,22 @@ function explain(error) {
     case 40007: return "That token has expired.";
     case 50002: return "That token is not an admin’s, and actions are for admins only.";
   }
-  if (error.status === 429) return `Too many tries. Try again in ${Math.ceil(error.retryAfter ?? 1)} s.`;
+  if (error.status === 429) return `Too many attempts. Try again in ${Math.ceil(error.retryAfter ?? 1)} s.`;
   return error.message;
 }
 
-// reason says in a sentence why somebody has to sign in.
+// reason returns a sentence that says why somebody has to sign in.
 export function reason(error) {
   switch (error.code) {
     case 40006: return api.session() ? "Your session has ended." : "";
     case 40007: return api.session() ? "Your session has ended." : "Your token has expired.";
     case 50002: return "You are signed in, but not as an admin, and actions are for admins only.";
-    case 40002: return `Your ${api.session() ? "session" : "token"} is not valid any more. It may have been revoked.`;
+    case 40002: return `Your ${api.session() ? "session" : "token"} is no longer valid. It may have been revoked.`;
   }
-  return error.message; // of something between
+  return error.message; // from a proxy
 }
 
-// leadingBack is an address to sign in at, with where to go from there.
+// leadingBack returns the address to sign in at, with the address to return to.
 function leadingBack(address) {
   const to = new URL(address, location.href);
   const here = to.origin === location.origin ? location.pathname + location.search + location.hash : location.href;

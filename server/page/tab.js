@@ -1,5 +1,5 @@
-// What is told beyond the page itself: the tab's title and icon, notifications, and what a screen
-// reader says.
+// What is shown outside of the page itself: the tab's title and icon, notifications, and announcements for
+// screen readers.
 
 import { $, attribute, show, text } from "./dom.js";
 import { Status, nameOf, stateText } from "./text.js";
@@ -27,7 +27,7 @@ export class Tab {
   }
 }
 
-// picture has the number that matters more, in a disc for failures and in a ring for the rest.
+// picture returns an icon with the number of failures in a disc or, without failures, of all actions in a ring.
 function picture(failed, total, stale) {
   const number = failed || total, label = number > 99 ? "99" : String(number || "");
   const colour = failed ? "#c62f25" : stale ? "#8a8f98" : "#0d7f8a";
@@ -37,7 +37,7 @@ function picture(failed, total, stale) {
     `fill="${failed ? "#fff" : "#08545c"}">${label}</text></svg>`;
 }
 
-// An Announcer gathers what happens at about the same time and says it in one sentence or two.
+// An Announcer collects what happens at about the same time and announces it together.
 export class Announcer {
   constructor() {
     this.region = $("#announcements");
@@ -45,7 +45,7 @@ export class Announcer {
   }
 
   say(sentence) {
-    text(this.region, ""); // the same again would be no change, and not said
+    text(this.region, ""); // a repeated text would not be announced otherwise
     this.waiting.push(sentence);
     this.timer ??= setTimeout(() => this.#speak(), 700);
   }
@@ -59,7 +59,7 @@ export class Announcer {
   }
 }
 
-// Notices are the browser's notifications of failures, for who wants them.
+// Notices are the browser's notifications of failures, which the user can turn on.
 export class Notices {
   constructor() {
     this.button = $("#notices");
@@ -69,11 +69,11 @@ export class Notices {
     this.#paint();
   }
 
-  // why returns what is in the way of notifications.
+  // why returns why there can be no notifications, "" if there can.
   get why() {
     if (!isSecureContext) return "Notifications need https.";
-    if (!("Notification" in window)) return "This browser has no notifications for pages.";
-    return Notification.permission === "denied" ? "The browser is set to refuse notifications of this page." : "";
+    if (!("Notification" in window)) return "This browser doesn't support notifications for pages.";
+    return Notification.permission === "denied" ? "The browser is set to block notifications from this page." : "";
   }
 
   get on() {
@@ -85,9 +85,9 @@ export class Notices {
     let failed;
     if (this.on) localStorage.removeItem(remembered);
     else if (this.why === "" && (await Notification.requestPermission()) === "granted") {
-      // The first tells whether there can be any: browsers of phones have them for installed apps only.
-      if (this.#one("kapi tells of failures", "As long as this page is open.", "#/", "first")) localStorage.setItem(remembered, "on");
-      else failed = "This browser has notifications for installed apps only.";
+      // Only trying shows whether it works: browsers of phones allow notifications for installed apps only.
+      if (this.#one("kapi notifies of failures", "As long as this page is open.", "#/", "first")) localStorage.setItem(remembered, "on");
+      else failed = "This browser allows notifications for installed apps only.";
     }
     this.#paint(failed);
   }
@@ -95,7 +95,7 @@ export class Notices {
   #paint(why = this.why) {
     this.button.setAttribute("aria-pressed", String(this.on));
     attribute(this.button, "aria-disabled", why ? "true" : undefined);
-    text(this.button.lastElementChild, this.on ? "Notifies of failures" : "Notify of failures");
+    text(this.button.lastElementChild, this.on ? "Notifying of failures" : "Notify of failures");
     text(this.reason, why);
     show(this.reason, why !== "" && this.asked === true);
   }
@@ -116,7 +116,7 @@ export class Notices {
     }
   }
 
-  // #one shows one, and returns whether it could.
+  // #one shows a notification, and returns whether that worked.
   #one(title, body, href, tag) {
     try {
       const notice = new Notification(title, { body, tag });

@@ -1,4 +1,4 @@
-// Texts as people read them. All of this is the terminal's way too (cmd/kapi/text.go, rows.go).
+// Texts for people, by the same rules as in the terminal (cmd/kapi/text.go, rows.go).
 
 export const second = 1000, minute = 60 * second, hour = 60 * minute;
 const day = 24 * hour;
@@ -6,7 +6,7 @@ const day = 24 * hour;
 export const Status = { pending: 0, running: 1, impacted: 2, failed: 3, aborted: 4, completed: 5 };
 export const statusNames = Object.keys(Status);
 
-// urgency is the order of the list, the first on top.
+// urgency is the order of statuses in the list, the first at the top.
 export const urgency = [Status.failed, Status.impacted, Status.running, Status.pending];
 
 export const ongoing = (status) => status <= Status.failed;
@@ -14,27 +14,27 @@ export const active = (status) => status <= Status.impacted;
 
 export const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
-// What ends lines, turns text around or takes no room is written out: no name can make the text
-// around it look different, nor itself look like another. The joiners U+200C and U+200D stay: emoji
-// and some languages are made with them.
+// Characters that end lines, change the direction of text or are invisible are escaped, so that no name
+// can change how the text around it looks, or look like another name. The joiners U+200C and U+200D
+// stay, because emoji and some languages need them.
 const unsafe = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 const written = (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0");
 
-// plain makes any text safe to show on one line. Unlike the terminal it shows what parts words as
-// a space, because a browser breaks lines where it has to anyway.
+// plain makes any text safe to show on one line. Unlike the terminal it replaces tabs and line breaks by
+// spaces, because a browser wraps lines anyway.
 export function plain(text) {
   return text.replace(/[\t\r\n]+/g, " ").replace(unsafe, written);
 }
 
-// plainLines does the same and keeps its lines.
+// plainLines does the same but keeps line breaks.
 export function plainLines(text) {
   return text.replace(/\r\n?/g, "\n").replace(unsafe, (c) => (c === "\n" || c === "\t" ? c : written(c)));
 }
 
-// nameOf is the title of an action, or what stands for one that can't be seen.
+// nameOf returns the title of an action, or a placeholder for an invisible one.
 export const nameOf = (a) => (/[^\s\u200c\u200d]/.test(a.title) ? plain(a.title) : "(no title)");
 
-// ageText is a time that has passed, in its one or two largest units.
+// ageText returns a duration in its one or two largest units.
 export function ageText(ms) {
   const two = (n) => String(n).padStart(2, "0");
   const whole = (unit, of = Infinity) => Math.floor(ms / unit) % of;
@@ -45,7 +45,7 @@ export function ageText(ms) {
   return `${whole(day)}d${two(whole(hour, 24))}h`;
 }
 
-// leftText is as coarse as an estimate is.
+// leftText returns a remaining time, rounded up because it is only an estimate.
 export function leftText(ms) {
   if (ms > 9 * day) return `${Math.ceil(ms / day)}d`;
   let unit = hour;
@@ -58,14 +58,13 @@ export function leftText(ms) {
   return unit === hour ? text.replace(/00h$/, "") : text;
 }
 
-// percentText is empty while the progress is unknown. Only 1 is 100%: 99.9% is not done.
+// percentText returns "" while the progress is unknown. It rounds down, so that only 1 is 100%.
 export function percentText(progress) {
   return progress === undefined ? "" : `${percent(progress)}%`;
 }
 
-// heardText says when the runner of an entry was last heard of, as far as that is known: it is calm
-// about what is as it should be, a runner that is heard every few seconds, and says nothing of
-// what was not asked for a while.
+// heardText says when the runner of an entry was last heard. It is "heard just now" for a runner that is
+// heard every few seconds, and "" if the page has not asked for a minute.
 export function heardText({ action, heardAt, checkedAt }, now) {
   if (!action.runner || !ongoing(action.status)) return "";
   if (!active(action.status)) return `last heard ${localTime(heardAt, { now })}`;
@@ -77,7 +76,7 @@ const percent = (progress) => Math.floor(progress * 100 + 1e-9);
 
 const zone = new Intl.DateTimeFormat("en", { timeZoneName: "short" });
 
-// localTime is a moment in the reader's time, with its zone; the date only if it isn't today.
+// localTime returns a time in the reader's time zone, which it names. It has the date unless that is today.
 export function localTime(ms, { date = false, now = Date.now() } = {}) {
   const t = new Date(ms), today = new Date(now);
   const two = (n) => String(n).padStart(2, "0");
@@ -89,7 +88,7 @@ export function localTime(ms, { date = false, now = Date.now() } = {}) {
 
 const moment = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g;
 
-// stateText shows an action's state: kapi writes times in it in UTC.
+// stateText returns an action's state with local times; kapi writes them in UTC.
 export function stateText(state) {
   if (!state) return "";
   return plain(state.replace(moment, (text) => {
@@ -100,14 +99,14 @@ export function stateText(state) {
 
 export function runnerText(runner) {
   if (!runner) return "";
-  // Of one that reports over REST nobody knows the process.
+  // The process of a runner that reports over REST is not known.
   return runner.pid ? `${plain(runner.host)}, process ${runner.pid}` : plain(runner.host);
 }
 
-// notProvenDead: it failed without proof that its work has ended.
+// notProvenDead returns whether an action failed without proof that its work has ended.
 export const notProvenDead = (a) => a.not_proven_dead === true;
 
-// askedText says when an action was asked to stop, and by whom.
+// askedText returns when an action was asked to stop, and by whom.
 export function askedText(a, options) {
   const by = a.cancelled_by ? `, by ${plain(a.cancelled_by)}` : "";
   return localTime(a.cancel_requested_at, options) + by;
@@ -121,23 +120,24 @@ export function waitsText(a) {
   return `${nameOf(w)} (${plain(w.action)})${w.key ? `, for key ${plain(w.key)}` : ""}`;
 }
 
-// startOf is since when it has been going.
+// startOf returns when an action began to run or, before that, was created.
 const startOf = (a) => a.started_at ?? a.created_at;
 
-// elapsed is how long it has been going, or went until it failed or ended.
+// elapsed returns how long an action has been running, or ran until it failed or ended.
 export function elapsed(a, now) {
   return ageText((active(a.status) ? now : a.updated_at) - startOf(a));
 }
 
-// shellQuote makes a word that a POSIX shell takes as it is.
+// shellQuote quotes a word for a POSIX shell.
 export function shellQuote(word) {
   return /^[a-zA-Z0-9\-_./:@%+=,]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-// why an action can't be dismissed, or cancelled; "" if it can.
+// whyNotDismiss returns why an action can't be dismissed, "" if it can. whyNotCancel does the same for
+// cancelling.
 export function whyNotDismiss(a) {
   if (!ongoing(a.status)) return "It has ended.";
-  return a.status === Status.failed ? "" : "Only what has failed can be dismissed.";
+  return a.status === Status.failed ? "" : "Only a failed action can be dismissed.";
 }
 
 export function whyNotCancel(a, now) {
