@@ -187,3 +187,17 @@ func TestLightPeerLosesItsAction(t *testing.T) {
 		}
 	})
 }
+
+// A light peer says whether the store can be read, too.
+func TestLightPeerIsReady(t *testing.T) {
+	s := newUnkept(t)
+	k := openLight(t, s, peer.Options{})
+	if err := k.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+	s.failing(errOutage)
+	if err := k.Ready(t.Context()); !errors.Is(err, kapi.ErrUnavailable) {
+		t.Errorf("in an outage: %v", err)
+	}
+	s.healed()
+}

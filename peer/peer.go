@@ -221,7 +221,16 @@ func (p *Peer) Sign(purpose string, parts ...string) []byte {
 }
 
 // Ready reports whether the store can be read.
-func (p *Peer) Ready(ctx context.Context) error { return p.follow.check(ctx) }
+func (p *Peer) Ready(ctx context.Context) error {
+	if p.view.isFull() {
+		return p.follow.check(ctx)
+	}
+	if p.ctx.Err() != nil {
+		return kapi.ErrClosed
+	}
+	_, err := p.sweep.some(nil) // bounded by the time for one reading
+	return err
+}
 
 // newID returns 128 random bits or more in lower-case letters and digits, so that it is
 // safe in URLs and never looks like a flag.

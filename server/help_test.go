@@ -141,6 +141,13 @@ func (s *flaky) Feed(ctx context.Context, since uint64) (store.Page, error) {
 	return s.Store.Feed(ctx, since)
 }
 
+func (s *flaky) Some(ctx context.Context, ids []string) (store.Snapshot, error) {
+	if err := s.err(); err != nil {
+		return store.Snapshot{}, err
+	}
+	return s.Store.Some(ctx, ids)
+}
+
 func (s *flaky) Commit(ctx context.Context, b store.Batch, decide func(store.Loaded) (store.Writes, error)) error {
 	if err := s.err(); err != nil {
 		return err
