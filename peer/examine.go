@@ -73,6 +73,9 @@ func (s *sweeper) judgeAll(w *watching, entries []*entry) error {
 			delete(s.asked, e.ID)
 		}
 	}
+	if len(verdicts) == 0 || w == &s.watching && !s.keeps() { // stopped meanwhile, perhaps, and another stands in
+		return nil
+	}
 	return s.pronounce(verdicts)
 }
 
