@@ -194,7 +194,7 @@ func (k *installation) runWithin(t *testing.T, s surrounding, u usage, marks str
 		t.Error("kapi crashed while the command ran")
 	case u.late && code != 124:
 		t.Error("the time limit was not kept")
-	case u.late && s.blind && !strings.Contains(said, "the time limit will reach the command itself only"):
+	case u.late && s.blind && !strings.Contains(said, "the time limit will stop only the command itself"):
 		t.Error("kapi did not say what the time limit won't reach")
 	case slices.Contains(u.flags, "--tty") && !strings.Contains(said, s.says):
 		t.Errorf("kapi did not say %q", s.says)
