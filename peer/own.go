@@ -24,7 +24,7 @@ func (v *view) take(own store.Page) {
 func (v *view) applyOwn(head store.Head, records []store.Record) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if head.Epoch != v.head.Epoch {
+	if v.full || head.Epoch != v.head.Epoch { // a full view moves on by the feed alone
 		return
 	}
 	v.head.Seq = max(v.head.Seq, head.Seq)
@@ -45,26 +45,23 @@ func (v *view) applyOwn(head store.Head, records []store.Record) {
 // false if the snapshot is of another history.
 func (v *view) meet(s store.Snapshot) bool {
 	v.mu.RLock()
-	epoch := v.head.Epoch
-	var gone []store.Record
-	for id, e := range v.entries {
-		if e.Seq <= s.Seq && !slices.ContainsFunc(s.Records, func(r store.Record) bool { return r.ID == id }) {
-			ended := e.Record
-			ended.Status = kapi.StatusAborted // for its runner that is a loss
-			gone = append(gone, ended)
-		}
-	}
+	full, same := v.full, v.head.Epoch == s.Epoch
 	v.mu.RUnlock()
-	if epoch != s.Epoch {
-		return false
+	if full || !same {
+		return same
 	}
 	v.applyOwn(s.Head, s.Records)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for i := range gone {
-		if e := v.entries[gone[i].ID]; !v.full && e != nil && e.Seq == gone[i].Seq {
-			v.put(&gone[i])
-			v.notice(&gone[i])
+	if v.full {
+		return true
+	}
+	for id, e := range v.entries {
+		if e.Seq <= s.Seq && !slices.ContainsFunc(s.Records, func(r store.Record) bool { return r.ID == id }) {
+			gone := e.Record
+			gone.Status = kapi.StatusAborted // it has ended: for its runner that is a loss
+			v.put(&gone)
+			v.notice(&gone)
 		}
 	}
 	return true

@@ -1,0 +1,24 @@
+package peer
+
+import (
+	"testing"
+
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// What was read of a light peer's own actions is not taken in once the view is a full one: its head would
+// go on without what the feed has in between.
+func TestFullViewGoesByTheFeed(t *testing.T) {
+	v := newView(func(*store.Record) {}, func(store.Record) {})
+	v.own = "r"
+	v.loadOwn(store.Snapshot{Head: store.Head{Epoch: "e", Seq: 1}})
+	late := store.Snapshot{Head: store.Head{Epoch: "e", Seq: 9}}
+	v.load(store.Snapshot{Head: store.Head{Epoch: "e", Seq: 5}})
+	if !v.meet(late) || v.at().Seq != 5 {
+		t.Errorf("the head is %d, want 5", v.at().Seq)
+	}
+	v.applyOwn(late.Head, nil)
+	if v.at().Seq != 5 {
+		t.Errorf("the head is %d, want 5", v.at().Seq)
+	}
+}
