@@ -1,12 +1,13 @@
-// Package keep lets one of many processes be the keeper: the one that does for all what each could do.
+// Package keep elects a keeper among many processes: the one that does for all of them what each could do.
 //
-// The keeper is whoever holds a lock of the kernel's on a file that all have open, so a keeper that dies
-// is replaced at once. One that is stopped keeps its lock. So it has a beat besides, which is which one of a
-// row of further locks it holds: when that stands still, the others contest a second lock, and who gets it
-// stands in until the beat goes on.
+// The keeper is the process that holds a kernel lock on a file that all have open, so a keeper that dies is
+// replaced at the next call of [Keeper.Try]. A keeper that is stopped doesn't lose its lock. So it also
+// shows a beat: it moves through a row of further locks, one at each call. If the beat stops, the other
+// processes contest a second lock, and the one that gets it is the deputy, which acts as the keeper until
+// the beat resumes.
 //
-// The locks are of the kind that belongs to an open file (F_OFD_SETLK), in a part of the file where
-// nothing is written. Where there are none, each process is a keeper.
+// The locks are open file description locks (F_OFD_SETLK), in a part of the file where nothing is written.
+// Where the system has no such locks, each process is a keeper.
 package keep
 
 import (
@@ -17,38 +18,39 @@ import (
 )
 
 const (
-	// still is for how long a beat must stand still until others step in: longer than the second
-	// between two calls of Try.
+	// still is how long a beat must have stopped before a deputy acts: more than the second between two
+	// calls of Try.
 	still = 1400 * time.Millisecond
-	// beats is the length of the row that a beat goes through.
+	// beats is the number of locks that a beat moves through.
 	beats = 64
-	// first is where the locks begin, and each name has this much room.
+	// first is the offset of the locks, and room the number of bytes for each name.
 	first, room = 1 << 50, 1 << 8
 )
 
-// A Keeper is one process's part. Its methods may be called concurrently.
+// A Keeper is one process's part in the election. Its methods may be called concurrently.
 type Keeper struct {
 	base int64
 
 	mu   sync.Mutex
-	file *os.File // that of the locks which are held
-	// own is set while this process has the first lock, deputy while it has the second.
+	file *os.File // the file with the locks
+	// own is true while this process has the first lock, deputy while it has the second.
 	own, deputy bool
-	// beat is the place of the keeper's beat, this process's own or another's, and since is when another's was
-	// seen to come there.
+	// beat is the position of the keeper's beat, and since is when this process first saw another keeper's
+	// beat there.
 	beat  int64
 	since time.Time
 }
 
-// New makes the part of a process among those that use the same name.
+// New returns a Keeper for the election among the processes that use the same name.
 func New(name string) *Keeper {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(name))
 	return &Keeper{base: first + int64(h.Sum32())*room}
 }
 
-// Try reports whether this process is the keeper now. It is to be called once a second, with the file
-// that all have open: another one than before has its locks taken anew.
+// Try reports whether this process is the keeper, or its deputy, now. It must be called once a second, with
+// the file that all processes have open. With another file than before, the election starts over. If the
+// locks fail, Try returns true.
 func (k *Keeper) Try(f *os.File) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -87,7 +89,8 @@ func (k *Keeper) try() (bool, error) {
 	return deputy == 0, err
 }
 
-// standIn is try while another process has the first lock.
+// standIn is try while another process has the first lock. It makes this process the deputy if the beat has
+// stopped.
 func (k *Keeper) standIn() (bool, error) {
 	beat, err := held(k.file, k.base+2, beats)
 	if err != nil {
@@ -104,7 +107,7 @@ func (k *Keeper) standIn() (bool, error) {
 	return k.deputy, err
 }
 
-// resign lets the second lock go.
+// resign releases the second lock.
 func (k *Keeper) resign() error {
 	if !k.deputy {
 		return nil

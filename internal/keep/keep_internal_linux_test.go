@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A process is what has the file open by itself: so are two descriptions in one process.
+// A process stands for a real one: the locks tell open file descriptions apart, not processes.
 type process struct {
 	*Keeper
 	file *os.File
@@ -42,14 +42,14 @@ func TestOneKeeps(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		_ = all[0].file.Close() // it dies
+		_ = all[0].file.Close() // as if it died
 		if !all[1].try() || all[2].try() {
-			t.Error("not exactly the next one to ask follows one that died")
+			t.Error("after the keeper died, the next process to ask is not the only keeper")
 		}
 	})
 }
 
-// One that is stopped is stood in for by one other, until it comes back.
+// TestStoppedKeeper: exactly one other process acts for a stopped keeper, until it continues.
 func TestStoppedKeeper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := processes(t, filepath.Join(t.TempDir(), "f"), "a", "a", "a")
@@ -73,43 +73,43 @@ func TestStoppedKeeper(t *testing.T) {
 		expect("then", 0)
 		stopped = true
 		if got := second(); len(got) != 0 {
-			t.Errorf("it has only just stopped, and %v keep", got)
+			t.Errorf("the keeper has only just stopped, and %v are keepers", got)
 		}
 		second()
-		expect("it stands still", 1)
-		expect("still", 1)
+		expect("its beat has stopped", 1)
+		expect("a second later", 1)
 		stopped = false
 		if all[0].try() {
-			t.Error("it comes back and keeps while another stands in")
+			t.Error("the keeper continues, and is a keeper while there is a deputy")
 		}
-		second() // the other sees it
-		expect("it goes on", 0)
+		second() // the deputy sees the beat
+		expect("it continues", 0)
 		stopped = true
 		second()
 		second()
 		second()
-		expect("it stands still again", 1)
+		expect("its beat has stopped again", 1)
 		_ = all[0].file.Close()
 		stopped = true
 		expect("it died", 1)
-		expect("and is followed", 1)
+		expect("a second after it died", 1)
 	})
 }
 
-// A file that was put in the place of the one before has the question settled anew.
+// TestOtherFile: with another file, the election starts over.
 func TestOtherFile(t *testing.T) {
 	dir := t.TempDir()
 	old := processes(t, filepath.Join(dir, "old"), "a", "a")
 	if !old[0].try() || old[1].try() {
-		t.Fatal("the first keeps")
+		t.Fatal("the first process to ask is not the only keeper")
 	}
 	now := processes(t, filepath.Join(dir, "new"), "a", "a")
 	if !old[1].Try(now[0].file) || old[0].Try(now[1].file) {
-		t.Error("in the new file the first to ask keeps")
+		t.Error("with the new file, the first process to ask is not the only keeper")
 	}
 }
 
-// Without locks each is a keeper.
+// TestNoLocks: without locks each process is a keeper.
 func TestNoLocks(t *testing.T) {
 	f, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
@@ -117,6 +117,6 @@ func TestNoLocks(t *testing.T) {
 	}
 	_ = f.Close()
 	if !New("a").Try(f) {
-		t.Error("nobody keeps")
+		t.Error("without locks a process is not a keeper")
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock takes a lock of one byte for itself, if nobody has it.
+// lock takes an exclusive lock on one byte. got is false if another open file description has it.
 func lock(f *os.File, at int64) (got bool, err error) {
 	err = control(f, unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: at, Len: 1})
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
@@ -21,7 +21,8 @@ func unlock(f *os.File, at int64) error {
 	return control(f, unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK, Start: at, Len: 1})
 }
 
-// held returns where others have the first lock of a range, counted from 1; 0 if they have none.
+// held returns the position, counted from 1, of the first byte of a range that another open file
+// description has locked, 0 if there is none.
 func held(f *os.File, from, n int64) (int64, error) {
 	l := unix.Flock_t{Type: unix.F_WRLCK, Start: from, Len: n}
 	err := control(f, unix.F_OFD_GETLK, &l)

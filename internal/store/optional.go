@@ -1,7 +1,5 @@
 package store
 
-// What a store may offer beside Store.
-
 // A Glancer is a Store that can tell, without locking or waiting, that nothing was committed since it
 // was last asked. That saves reading the head each time.
 type Glancer interface {
@@ -20,10 +18,11 @@ type Keeper interface {
 	Keep(namespace string) bool
 }
 
-// A Roster is a Store that has more of its own peer's runner (see RunnerRecord.Own) than a record: what
-// proves to others that it is alive.
+// A Roster is a Store that shows to other processes, by more than a record, that its own peer's runner (see
+// RunnerRecord.Own) is alive.
 type Roster interface {
-	// Depart says, before Close is called, what the runner leaves. It is DepartUnsettled otherwise.
+	// Depart tells the store what its runner leaves when Close is called. Without a call, that is
+	// DepartUnsettled.
 	Depart(how Departure)
 }
 
@@ -31,11 +30,13 @@ type Roster interface {
 type Departure int
 
 const (
-	// DepartUnsettled: records may name it that are not settled. Nothing of its work goes on in this process.
+	// DepartUnsettled means that unsettled records may name the runner. None of its work continues in this
+	// process.
 	DepartUnsettled Departure = iota
-	// DepartSettled: all that it ran has ended, and is recorded so.
+	// DepartSettled means that everything the runner ran has ended, and the records say so.
 	DepartSettled
-	// DepartWorking: its work goes on in this process, which must be taken for alive until it has ended.
+	// DepartWorking means that some of its work continues in this process. The runner must be considered
+	// alive until the process ends.
 	DepartWorking
 )
 

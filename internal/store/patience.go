@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// WithPatience returns a context that ends once d has passed since the call, or since a store last
-// called Moved with it, and earlier if parent does or cancel is called. A peer bounds by it a call that
-// may have to wait while many others write: their getting on is none of the time.
+// WithPatience returns a context that ends when d has passed since the call, or since a store last called
+// Moved with it. It ends earlier if parent ends or the returned function is called. Peers use it for calls
+// that may have to wait while many others write: as long as the others make progress, the time starts over.
+// The returned function must be called.
 func WithPatience(parent context.Context, d time.Duration) (context.Context, context.CancelCauseFunc) {
 	inner, cancel := context.WithCancelCause(parent)
 	done, stop := context.WithCancel(inner)
@@ -22,8 +23,9 @@ func WithPatience(parent context.Context, d time.Duration) (context.Context, con
 	}
 }
 
-// Moved says that a call with this context, or one that was made of it, waits for its turn, and that
-// somebody else has had theirs meanwhile. It may be called with any context, and concurrently.
+// Moved is called by a store when a call with this context waits for its turn and another writer has had
+// its turn meanwhile. ctx may be derived from one that WithPatience returned; with any other context, Moved
+// does nothing. It may be called concurrently.
 func Moved(ctx context.Context) {
 	if p, ok := ctx.Value(patienceKey{}).(*patience); ok {
 		p.renew()
@@ -34,9 +36,9 @@ type patienceKey struct{}
 
 // A patience is the context of WithPatience.
 type patience struct {
-	context.Context // says why it has ended
-	// done ends with it. As it is another one than that in which contexts made of this one look for
-	// the cause, they ask this one for Err.
+	context.Context // has the cause of the end
+	// done ends with it, and its channel is what Done returns. That channel is not the embedded context's,
+	// so derived contexts take their error from Err, below, which may be DeadlineExceeded.
 	done   context.Context
 	length time.Duration
 	timer  *time.Timer
@@ -80,5 +82,5 @@ func (p *patience) Value(key any) any {
 	return p.Context.Value(key)
 }
 
-// AfterFunc is what package context asks for, so that a context made of this one needs no goroutine.
+// AfterFunc lets package context derive a context from this one without starting a goroutine.
 func (p *patience) AfterFunc(f func()) (stop func() bool) { return context.AfterFunc(p.done, f) }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestPatience: time doesn't count before a move; all else is as with a timeout.
+// TestPatience: each move starts the time over; apart from that, the context is like one with a timeout.
 func TestPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := WithPatience(t.Context(), time.Second)
@@ -21,18 +21,18 @@ func TestPatience(t *testing.T) {
 		}
 		synctest.Wait()
 		if ctx.Err() != nil || child.Err() != nil {
-			t.Fatalf("it moved, and the context ended all the same: %v, %v", ctx.Err(), child.Err())
+			t.Fatalf("the context ended although others moved: %v, %v", ctx.Err(), child.Err())
 		}
 		if end, ok := ctx.Deadline(); !ok || time.Until(end) != time.Second {
 			t.Errorf("the deadline is %v away (%v), want a second", time.Until(end), ok)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		for name, c := range map[string]context.Context{"it": ctx, "a child": child} {
+		for name, c := range map[string]context.Context{"the context": ctx, "its child": child} {
 			select {
 			case <-c.Done():
 			default:
-				t.Errorf("nothing moved for a second, and %s goes on", name)
+				t.Errorf("nothing moved for a second, and %s has not ended", name)
 			}
 			if err, cause := c.Err(), context.Cause(c); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(cause, context.DeadlineExceeded) {
 				t.Errorf("%s ends with %v (cause %v), want %v", name, err, cause, context.DeadlineExceeded)
@@ -41,12 +41,12 @@ func TestPatience(t *testing.T) {
 		Moved(child)
 		time.Sleep(time.Second)
 		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			t.Errorf("it moved too late, and the context says %v", ctx.Err())
+			t.Errorf("after a move that was too late, the error is %v", ctx.Err())
 		}
 	})
 }
 
-// TestPatienceEnds: with its parent, its parent's deadline, and when it is cancelled.
+// TestPatienceEnds: the context ends with its parent, at its parent's deadline, and when it is cancelled.
 func TestPatienceEnds(t *testing.T) {
 	why := errors.New("why")
 	synctest.Test(t, func(t *testing.T) {
@@ -86,5 +86,5 @@ func TestPatienceEnds(t *testing.T) {
 	})
 }
 
-// TestMovedWithoutPatience: a store calls it with whatever context it was given.
+// TestMovedWithoutPatience: a store may call Moved with a context that has no patience.
 func TestMovedWithoutPatience(t *testing.T) { Moved(t.Context()) }

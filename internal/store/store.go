@@ -227,26 +227,26 @@ type RunnerRecord struct {
 	Beat uint64
 	// HeardAt is when it was last renewed, in milliseconds since 1970-01-01 UTC, for display.
 	HeardAt int64
-	// Own, of one that is written, says that it is the process that writes it. A store may then find it
-	// cheaper to renew, and show its Lock to others, until Close is called. It is never read.
+	// Own is true if the runner is the process that writes this record. A store may then renew it in a
+	// cheaper way, and show its Lock to other processes until Close is called. Own is only written.
 	Own bool
-	// Lock is what the kernel says of a lock that a runner has had from its first renewal on. It is only
-	// read, never written.
+	// Lock is the state of the lock that the runner has held since its first renewal. It is only read.
 	Lock Lock
-	// Working is true while a process has a lock that the runner gave to the commands which do its
+	// Working is true while a process has the lock that the runner gave to the commands that do its
 	// work. False proves nothing. It is only read.
 	Working bool
 }
 
-// A Lock is what the kernel says of a lock that only a runner itself can have.
+// A Lock is what the kernel says about a lock that only the runner itself can hold.
 type Lock int
 
 const (
-	// LockUnknown: nothing. It has none, or that can't be seen.
+	// LockUnknown means that the runner has no lock, or its state is unknown.
 	LockUnknown Lock = iota
-	// LockHeld: whoever holds it is alive.
+	// LockHeld means that the runner is alive.
 	LockHeld
-	// LockFree: no process of this machine's kernel holds it. Who ever held it in this kernel is dead.
+	// LockFree means that no process of this machine's kernel holds the lock. If the runner ever held it in
+	// this kernel, it is dead.
 	LockFree
 )
 
