@@ -53,7 +53,8 @@ func saveAnswer(c *sqlite.Conn, a *store.Answer) error {
 	})
 }
 
-// purgeAnswers deletes those whose time is over. It writes only if there is something to.
+// purgeAnswers notes which answers belong to ongoing actions and deletes those that have expired. It
+// takes the write lock only if there is something to write.
 func (s *Store) purgeAnswers(ctx context.Context, r store.Retention) error {
 	due := false
 	err := s.read(ctx, func(c *sqlite.Conn) error {

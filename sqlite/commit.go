@@ -54,7 +54,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 		in.wake.touch(mark{head.Epoch, head.Seq})
 	}
 	if err == nil {
-		return decision // as it is
+		return decision // unchanged, as the contract says
 	}
 	return errors.Join(decision, err)
 }
@@ -73,7 +73,7 @@ func (s *Store) write(ctx context.Context, f func(*sqlite.Conn) (wrote bool, err
 	return s.writeIn(ctx, func(_ *file, c *sqlite.Conn) (bool, error) { return f(c) })
 }
 
-// writeIn is write, and tells f the file.
+// writeIn is write, but also passes the file to f.
 func (s *Store) writeIn(ctx context.Context, f func(*file, *sqlite.Conn) (wrote bool, err error)) (bool, error) {
 	for moved := false; ; moved = true {
 		wrote, err := s.tryWrite(ctx, moved, f)
@@ -83,9 +83,9 @@ func (s *Store) writeIn(ctx context.Context, f func(*file, *sqlite.Conn) (wrote 
 	}
 }
 
-// tryWrite makes one transaction. Its error is errMoved, and f was not called, if the file is no
-// longer in its place: what was written to it nobody would ever read. Whether it is, is seen under the
-// lock, and before only if moved says that it was not.
+// tryWrite makes one transaction. If the file is no longer in its place, it returns errMoved without
+// calling f, because nobody would ever read what f wrote. It checks that under the write lock. If
+// moved is true, because the last attempt failed with errMoved, it also checks before.
 func (s *Store) tryWrite(ctx context.Context, moved bool, f func(*file, *sqlite.Conn) (wrote bool, err error)) (bool, error) {
 	file, c, give, err := s.borrow(ctx, true, moved)
 	if err != nil {
@@ -116,7 +116,7 @@ func (s *Store) tryWrite(ctx context.Context, moved bool, f func(*file, *sqlite.
 	return true, nil
 }
 
-// mayStart refuses starts where a newer kapi says that this one knows too little for them.
+// mayStart returns a refusal of all starts if the store needs a newer kapi for them, nil otherwise.
 func (f *file) mayStart(c *sqlite.Conn) (refusal, err error) {
 	h, err := readHead(c)
 	if err == nil && h.minStart > f.schema {
@@ -195,7 +195,7 @@ func (s *Store) save(f *file, c *sqlite.Conn, w store.Writes) error {
 	return run(c, updateHead, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(w.Head)) })
 }
 
-// outOfReach is a lease (ms) past which nobody looks.
+// outOfReach is a lease, in milliseconds, that never runs out.
 const outOfReach = 100 * 365 * 24 * 60 * 60 * 1000
 
 func (s *Store) saveRunner(f *file, c *sqlite.Conn, r store.RunnerRecord) error {

@@ -14,20 +14,20 @@ import (
 	"github.com/kettubot/kapi/internal/backoff"
 )
 
-// openNoFollow is SQLITE_OPEN_NOFOLLOW: the path that a store opens has no links in it (resolve). One
-// that is there all the same was put there since.
+// openNoFollow is SQLITE_OPEN_NOFOLLOW. A store opens a path without links (see resolve), so a link in
+// it was put there afterwards.
 const openNoFollow sqlite.OpenFlags = 0x01000000
 
-// openConn opens a connection that fails at once on a lock; who waits for one does so
-// with a context (begin).
+// openConn opens a connection that fails at once if a lock is held. A caller that wants to wait for the
+// lock uses retryBusy or queue.begin, with a context.
 func openConn(ctx context.Context, path string) (*sqlite.Conn, error) {
 	c, err := sqlite.OpenConn(path, sqlite.OpenReadWrite, openNoFollow)
 	if err != nil {
 		return nil, storeError(err)
 	}
 	c.SetBusyTimeout(0)
-	// A file that isn't ours must be recognised before the journal mode is set, because
-	// that is a change of the file.
+	// Another program's file must be recognised before the journal mode is set, because setting it
+	// changes the file.
 	err = retryBusy(ctx, func() error { return inspect(c) })
 	if err == nil {
 		err = retryBusy(ctx, func() error { return setUp(c) })
@@ -38,11 +38,11 @@ func openConn(ctx context.Context, path string) (*sqlite.Conn, error) {
 	return c, nil
 }
 
-// recognise refuses another program's database, or a newer kapi's, that was left with its
-// WAL (a crash). It only reads: closing a connection that can write empties the WAL.
+// recognise refuses a database of another program, or of a newer kapi, that has a WAL because a process
+// crashed. It opens the database for reading only: closing a connection that can write empties the WAL.
 func recognise(ctx context.Context, path string) error {
 	if _, err := os.Lstat(path + "-wal"); err != nil {
-		return nil // openConn does as well, and leaves no WAL behind
+		return nil // openConn refuses it just as well, and there is no WAL to lose
 	}
 	c, err := sqlite.OpenConn(path, sqlite.OpenReadOnly, openNoFollow)
 	if err != nil {
@@ -56,8 +56,8 @@ func recognise(ctx context.Context, path string) error {
 	return nil
 }
 
-// inspect refuses a file that isn't this kapi's. It does so in a read transaction, so that
-// it doesn't see one half of another process's first migration.
+// inspect refuses a file that this version of kapi can't use. It reads in a transaction, so that it
+// never sees half of another process's first migration.
 func inspect(c *sqlite.Conn) error {
 	if err := step(c, "BEGIN"); err != nil {
 		return err
@@ -78,8 +78,8 @@ func setUp(c *sqlite.Conn) error {
 			return nil
 		},
 	})
-	if err == nil && mode != "wal" { // where there is no shared memory SQLite keeps another mode, and says nothing
-		err = fmt.Errorf("%w: its file system can't have a write-ahead log (journal mode %s)", kapi.ErrUnavailable, mode)
+	if err == nil && mode != "wal" { // without shared memory SQLite silently keeps another mode
+		err = fmt.Errorf("%w: its file system doesn't support a write-ahead log (journal mode %s)", kapi.ErrUnavailable, mode)
 	}
 	for _, pragma := range []string{"synchronous = full", "temp_store = memory"} {
 		if err == nil {
@@ -89,16 +89,17 @@ func setUp(c *sqlite.Conn) error {
 	return err
 }
 
-// exec runs a statement that returns nothing of interest.
+// exec runs a statement once and ignores what it returns.
 func exec(c *sqlite.Conn, query string) error {
 	return sqlitex.ExecuteTransient(c, query, nil)
 }
 
-// shortly is how long an error is put up with that others may cause for a moment.
+// shortly is how long an error is tolerated that another process may cause for a moment.
 const shortly = 250 * time.Millisecond
 
-// retryBusy calls f until it no longer meets somebody else's lock, or ctx ends; and a while longer
-// where somebody else may be making or removing the files beside the store just then.
+// retryBusy calls f again while it fails because another connection holds a lock, until ctx ends. It also
+// retries for a moment (shortly) when the file can't be opened or written to, because another process
+// may be creating or removing the files beside the store.
 func retryBusy(ctx context.Context, f func() error) error {
 	began := time.Now()
 	for pauses := backoff.New(500*time.Microsecond, 10*time.Millisecond); ; {
@@ -122,8 +123,7 @@ func retryBusy(ctx context.Context, f func() error) error {
 	}
 }
 
-// rollback ends a transaction that failed; one that SQLite has ended by itself is no
-// error.
+// rollback ends the open transaction, if any: after some errors SQLite has already ended it.
 func rollback(c *sqlite.Conn) {
 	if !c.AutocommitEnabled() {
 		_ = step(c, "ROLLBACK")

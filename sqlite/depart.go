@@ -6,9 +6,10 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// LockWork returns a file, open for reading only, that holds a lock of this process's runner until every process that
-// has inherited it has closed it or ended: for the commands which do its work, so that others see that
-// it goes on, whatever becomes of the runner. It is nil if the runner has no slot. The caller closes it.
+// LockWork returns a file, open for reading only, for the commands that do the runner's work to inherit.
+// It holds a lock until every process that has it open has closed it or ended, so other processes see
+// that the work continues even if the runner dies. LockWork returns nil if the runner has no slot. The
+// caller must close the file.
 func (s *Store) LockWork() *os.File {
 	file := s.now()
 	s.roster.mu.Lock()
@@ -39,7 +40,8 @@ func (s *Store) Depart(how store.Departure) {
 	s.roster.departure = how
 }
 
-// close gives the slot up, as far as nothing is left that is judged by it.
+// close closes the files of slots. It wipes the slot only if the runner has settled all its records, and
+// keeps the runner's lock if its work continues in this process.
 func (r *roster) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

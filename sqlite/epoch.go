@@ -15,11 +15,11 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A history is what a file says of the changes that it holds.
+// A history is the head of a file, and where the file was when it was last opened.
 type history struct {
 	store.Head
-	where      // the file in which it took place, and where its log lay
-	known bool // false for a file without one
+	where      // the file in which it took place, and the place of its log
+	known bool // false if the file has no history yet
 }
 
 func readHistory(c *sqlite.Conn) (h history, err error) {
@@ -37,24 +37,24 @@ func readHistory(c *sqlite.Conn) (h history, err error) {
 	return h, err
 }
 
-// settled reports whether there is nothing to write about where the history goes on.
+// settled reports whether settle would have nothing to write: the history continues in the same place.
 func (f *file) settled(h history, last mark) bool {
 	return f.goesOn(h, last) && h.place == f.where.place
 }
 
-// goesOn reports whether the history took place in this very file and was not put back to
-// an earlier time: the wake file, if there is one, knows its epoch and no later seq, and neither
-// does this process.
+// goesOn reports whether the history continues: it took place in this very file, and was not put back to
+// an earlier time. That is so if neither this process nor the wake file (if the store has one) knows a
+// later seq, and the wake file has the same epoch.
 func (f *file) goesOn(h history, last mark) bool {
 	return h.known && h.file == f.where.file && f.known.seq <= h.Seq &&
 		(f.wake == nil || last.epoch == h.Epoch && last.seq <= h.Seq)
 }
 
-// settle begins a new epoch when the history doesn't go on. seq goes on ahead of the
-// highest that is known, so that fences keep growing. And it notes where the log lies now.
+// settle begins a new epoch if the history doesn't continue, and records where the log is now. The new
+// epoch begins store.Ahead past the highest seq known, so that fences keep growing.
 //
-// The wake file is read and written under the write lock, so that it names the epoch
-// from the start: who opens the file next finds the same.
+// The wake file is read and written under the write lock, so that it names the new epoch before another
+// process can open the file.
 func (f *file) settle(ctx context.Context, c *sqlite.Conn) error {
 	h, err := readHistory(c)
 	if err != nil {
@@ -82,8 +82,9 @@ func (f *file) settle(ctx context.Context, c *sqlite.Conn) error {
 	return err
 }
 
-// checkPair waits, where the file may have been put there beside the log of another one, until those
-// who have that open have let go of it, and taken it away: SQLite would take it for this file's.
+// checkPair protects a file that may have been put beside the log of another file, which SQLite would
+// then use as this file's log. It waits until the processes that have the other file open have closed and
+// removed its log.
 func (f *file) checkPair(ctx context.Context) error {
 	if !pairedLate(f.path) {
 		return nil
@@ -100,16 +101,16 @@ func (f *file) checkPair(ctx context.Context) error {
 		case len(others) == 0:
 			return nil
 		case ctx.Err() != nil:
-			return fmt.Errorf("%w: it was put there while %s had another file open, whose log lies there: end that first",
+			return fmt.Errorf("%w: it was put there while %s had another file open, whose log is still there: end that process first",
 				kapi.ErrUnavailable, nameProcess(others[0]))
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 
-// checkAlone refuses the file to whoever comes by another name, or through another folder, than
-// those who have it open: they have another log. Somebody who is just opening it has a lock on the
-// file before he has one on the log's index.
+// checkAlone refuses a file that another process has open under another name or through another folder,
+// and therefore with another log. It retries for a moment, because a process that is opening the file has
+// a lock on the file before it has one on the log's index.
 func (f *file) checkAlone(ctx context.Context) error {
 	index, err := factsOf(f.path + "-shm")
 	for began := time.Now(); err == nil; {
@@ -120,7 +121,7 @@ func (f *file) checkAlone(ctx context.Context) error {
 		case len(others) == 0:
 			return nil
 		case time.Since(began) > shortly, ctx.Err() != nil:
-			return fmt.Errorf("%w: %s has it open under another name, with a log of its own: use that name, or end that first",
+			return fmt.Errorf("%w: %s has it open under another name, with a log of its own: use that name, or end that process first",
 				kapi.ErrUnavailable, nameProcess(others[0]))
 		}
 		time.Sleep(5 * time.Millisecond)
@@ -135,7 +136,7 @@ func makeSecret(c *sqlite.Conn) error {
 	return sqlitex.ExecuteTransient(c, "INSERT OR IGNORE INTO secrets (one, signing) VALUES (1, ?)", &sqlitex.ExecOptions{Args: []any{secret}})
 }
 
-// epochLength is that of what newEpoch makes.
+// epochLength is the length of an epoch that newEpoch makes.
 const epochLength = 26
 
 func newEpoch() string { return strings.ToLower(rand.Text()) }

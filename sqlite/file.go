@@ -17,23 +17,24 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A file is what a store has open, for as long as it is what stands at the store's path.
+// A file is the file that a store has open, with its connections. The store leaves it when it is no
+// longer the one at the store's path.
 type file struct {
 	path   string // "" in memory
 	where  where
 	facts  facts
-	rights rights   // it was opened with
+	rights rights   // with which it was opened
 	sides  [2]facts // of the log and its index
 	schema int64    // the version that this build knows
-	known  mark     // of the file that was here before
+	known  mark     // the latest mark of the files that were at the path before
 	writer chan *sqlite.Conn
 	reader chan *sqlite.Conn
 	wake   *wakeFile // nil in memory
 	opened []*sqlite.Conn
 
-	shutting chan struct{} // closed when nothing may begin any more
-	shut     chan struct{} // closed when nothing goes on any more, and all is closed
-	// How far that has come, guarded by Store.opening: connections that were taken back.
+	shutting chan struct{} // closed when close begins: no new calls
+	shut     chan struct{} // closed when close has closed everything
+	// The progress of close, guarded by Store.opening. collected counts the connections it has taken back.
 	closing, closed bool
 	collected       int
 
@@ -42,7 +43,7 @@ type file struct {
 	indexed  bool
 }
 
-// where tells a file, and the place of its log, from all others; 0 is not known.
+// where identifies a file and the place of its log; 0 is unknown.
 type where struct{ file, place int64 }
 
 func newFile(path string, readers int) *file {
@@ -53,7 +54,8 @@ func newFile(path string, readers int) *file {
 	}
 }
 
-// dressSides looks at the files that SQLite has made by now, or that somebody has put there meanwhile.
+// dressSides gives SQLite's side files the store's owner, group and mode, and checks them: somebody may
+// have put other files there.
 func (f *file) dressSides() (err error) {
 	for i, end := range []string{"-wal", "-shm"} {
 		dressSide(f.path, end, f.facts)
@@ -72,8 +74,9 @@ func (f *file) connect(ctx context.Context) (*sqlite.Conn, error) {
 	return c, err
 }
 
-// lend takes a connection out of a pool, nil if the file is closed. Who has it may be waiting for their turn to
-// write, and then who waits for it does so, too.
+// lend takes a connection out of a pool. It returns nil if the file is being closed. The call that has the
+// connection may itself be waiting for its turn to write; then lend calls store.Moved as turns pass, as
+// that call does.
 func (f *file) lend(ctx context.Context, pool chan *sqlite.Conn) (*sqlite.Conn, error) {
 	select {
 	case c := <-pool:
@@ -99,11 +102,11 @@ func (f *file) lend(ctx context.Context, pool chan *sqlite.Conn) (*sqlite.Conn, 
 	}
 }
 
-// find makes the file with its mode if it isn't there, and finds out what it is.
+// find examines the file, and creates it if it doesn't exist.
 //
-// It never opens a file that is there: closing it again would take away the locks that
-// other connections of this process have on it (fcntl(2)), and with them everybody's
-// protection from a process that believes to be the last and deletes the WAL.
+// It never opens an existing file. Closing it again would release the locks that other connections of
+// this process have on it (fcntl(2)). Then another process could believe that it is the last one, and
+// delete the WAL.
 func (f *file) find(network func(folder string) string) error {
 	path := f.path
 	if kind := network(filepath.Dir(path)); kind != "" {
@@ -116,7 +119,7 @@ func (f *file) find(network func(folder string) string) error {
 		}
 		now, err = factsOf(path)
 	}
-	if err == nil && now.kind != "" { // a link would have been resolved
+	if err == nil && now.kind != "" { // not a link: those are resolved
 		return fmt.Errorf("%w: it is not a regular file", kapi.ErrUnavailable)
 	}
 	if err == nil {
@@ -125,7 +128,7 @@ func (f *file) find(network func(folder string) string) error {
 	if err != nil {
 		return fmt.Errorf("%w: can't be opened for writing: %w", kapi.ErrUnavailable, bare(err))
 	}
-	if err := checkFolder(filepath.Dir(path)); err != nil { // SQLite would only say that it can't open
+	if err := checkFolder(filepath.Dir(path)); err != nil { // SQLite would only say that it can't open it
 		return fmt.Errorf("%w: its folder can't be written to: %w", kapi.ErrUnavailable, err)
 	}
 	f.facts = now
@@ -135,7 +138,7 @@ func (f *file) find(network func(folder string) string) error {
 	return checkSides(path, now)
 }
 
-// bare takes the path off an error that will name it.
+// bare returns an error without its path, for a message that names the path already.
 func bare(err error) error {
 	var named *fs.PathError
 	if errors.As(err, &named) {
@@ -144,14 +147,14 @@ func bare(err error) error {
 	return err
 }
 
-// inPlace reports whether this is still what stands at the path, under the name that was given for
-// it, with the log that it has open. What can't be looked at counts as being there.
+// inPlace reports whether the file and its log are still the ones at the path that name leads to. A file
+// that can't be examined counts as in place.
 func (f *file) inPlace(name string) bool { return f.path == "" || f.changed(name) == "" }
 
-// changed says what became of the file, "" if it is in place.
+// changed says what happened to the file, "" if it is in place.
 func (f *file) changed(name string) string {
 	now, err := factsOf(name)
-	if err == nil && now.kind != "" { // a link, as it may be
+	if err == nil && now.kind != "" { // it may be a link
 		real, refused := resolve(name)
 		if now, err = factsOf(real); refused != nil {
 			if _, err = os.Stat(name); err == nil {
@@ -177,8 +180,8 @@ func isGone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// close closes the file, after what goes on in it. If ctx ends before that is over, the next call
-// goes on. A nil file is closed. Store.opening is held.
+// close waits for calls in progress and closes the file. If ctx ends before that, it returns an error and
+// the next call continues. A nil file counts as closed. The caller holds Store.opening.
 func (f *file) close(ctx context.Context) error {
 	if f == nil || f.closed {
 		return nil
@@ -201,14 +204,14 @@ func (f *file) close(ctx context.Context) error {
 	return f.rights.do(f.letGo)
 }
 
-// letGo closes what is open, and leaves nothing behind that would be taken for another file's.
+// letGo closes what is open. It leaves no log behind that could be taken for another file's.
 func (f *file) letGo() error {
 	if !f.displaced() {
 		return f.closeAll()
 	}
-	// SQLite leaves the log as it is then. What is in it goes to the file, wherever that is, and the
-	// log away: it must not be taken for that of the file which stands there now. Those who come to that
-	// wait (checkPair) as long as the log is open.
+	// SQLite doesn't clean up the log of a file that is no longer at its path. So write its content to the
+	// file, wherever that is, and remove it, so that it isn't taken for the log of the file that is at the
+	// path now. Processes that open that file wait until the log is closed (see checkPair).
 	_ = exec(f.opened[0], "PRAGMA wal_checkpoint(TRUNCATE)")
 	for i, end := range []string{"-wal", "-shm"} {
 		if now, lookErr := factsOf(f.path + end); lookErr == nil && now.same(f.sides[i]) {

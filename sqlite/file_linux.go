@@ -14,7 +14,7 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// networkFileSystems are the magic numbers that statfs(2) knows network file systems by.
+// networkFileSystems names network file systems by the magic number that statfs(2) returns.
 var networkFileSystems = map[int64]string{
 	0x6969:     "NFS",
 	0x517b:     "SMB",
@@ -31,8 +31,8 @@ var networkFileSystems = map[int64]string{
 	0x19830326: "BeeGFS",
 }
 
-// networkFileSystem names the network file system that a folder lies on, "" if it is
-// local or can't be told.
+// networkFileSystem returns the name of the network file system that a folder is on, "" if it is local
+// or unknown.
 func networkFileSystem(folder string) string {
 	var stat syscall.Statfs_t
 	if err := syscall.Statfs(folder, &stat); err != nil {
@@ -41,8 +41,7 @@ func networkFileSystem(folder string) string {
 	return networkName(int64(stat.Type), folder)
 }
 
-// makeFile makes an empty file with mode 0600, without opening it. The path has no links in it, and none is
-// followed that was put there since.
+// makeFile makes an empty file with mode 0600, without opening it. It follows no links in path.
 func makeFile(path string) error {
 	folder, err := openFolder(path)
 	if err != nil {
@@ -58,8 +57,8 @@ func checkAccess(path string) error { return access(path, unix.R_OK|unix.W_OK) }
 // checkFolder says why no file can be made in a folder.
 func checkFolder(path string) error { return access(path, unix.W_OK|unix.X_OK) }
 
-// access goes by the rights that this thread has; access(2) would go by the process's user. (x/sys takes EPERM,
-// of an immutable file, for a sandbox's.)
+// access checks with the rights of this thread; access(2) would check with those of the process's user.
+// It makes the system call itself because x/sys takes the EPERM of an immutable file for a sandbox's.
 func access(path string, mode uint32) error {
 	name, err := unix.BytePtrFromString(path)
 	if err != nil {
@@ -76,13 +75,13 @@ func access(path string, mode uint32) error {
 	}
 }
 
-// identify finds out what tells a file and its place from all others, and refuses one that has
-// another name.
+// identify returns what distinguishes a file and its place from all others. It refuses a file that is
+// mounted by itself and, if links is true, one that has hard links.
 func identify(path string, links bool) (where, error) {
 	var stat unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_NLINK|unix.STATX_BTIME, &stat)
 	if err != nil {
-		return where{}, nil //nolint:nilerror // where that can't be told, the rest does without
+		return where{}, nil //nolint:nilerror // without statx, copies are recognised by the wake file alone
 	}
 	if links && stat.Nlink > 1 {
 		return where{}, fmt.Errorf("%w: it has %d names (hard links), and processes that open it under two of them would not see each other: "+
@@ -93,13 +92,12 @@ func identify(path string, links bool) (where, error) {
 			return where{}, err
 		}
 	}
-	// The inode's number goes to the next file once this one is deleted; the time of its birth doesn't.
+	// An inode number is used again once its file is deleted; the birth time distinguishes the files.
 	w := where{file: int64(stat.Ino)}
 	if stat.Mask&unix.STATX_BTIME != 0 {
 		w.file ^= stat.Btime.Sec*1e9 + int64(stat.Btime.Nsec)
 	}
-	// Folder and file are on one file system, whose number may be another after each start of the
-	// machine.
+	// The device number is left out: it may change with each boot, and the folder is on the same device.
 	var folder unix.Stat_t
 	if err := unix.Stat(filepath.Dir(path), &folder); err == nil {
 		sum := fnv.New64a()
@@ -109,8 +107,8 @@ func identify(path string, links bool) (where, error) {
 	return w, nil
 }
 
-// pairedLate reports whether the file may have come to its place after the log beside it: it was made
-// later, or was last changed in something else than what is in it, such as its name.
+// pairedLate reports whether the file may have been put at its path after the log beside it was made: it
+// was created later, or something other than its content, such as its name, was changed later.
 func pairedLate(path string) bool {
 	var file, log unix.Statx_t
 	const times = unix.STATX_BTIME | unix.STATX_CTIME | unix.STATX_MTIME
@@ -122,7 +120,7 @@ func pairedLate(path string) bool {
 	return after(file.Btime, log.Btime) || after(file.Ctime, file.Mtime) && !after(log.Mtime, file.Ctime)
 }
 
-// factsOf looks at a file, or at the link if it is one.
+// factsOf returns the facts of a file; those of the link itself if path is a link.
 func factsOf(path string) (facts, error) {
 	var stat unix.Stat_t
 	if err := unix.Lstat(path, &stat); err != nil {
@@ -131,7 +129,7 @@ func factsOf(path string) (facts, error) {
 	return factsIn(&stat), nil
 }
 
-// readLink reads a link, and looks at the very one that it reads. It fails for what is no link.
+// readLink returns the target of a link and the facts of that same link. It fails if path isn't a link.
 func readLink(path string) (link facts, target string, err error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -147,7 +145,7 @@ func readLink(path string) (link facts, target string, err error) {
 	return factsIn(&stat), string(buf[:max(n, 0)]), err
 }
 
-// ownerOf returns whose that is which a path leads to.
+// ownerOf returns the owner of the file that path leads to.
 func ownerOf(path string) (uid uint32, err error) {
 	var stat unix.Stat_t
 	err = unix.Stat(path, &stat)
@@ -177,7 +175,7 @@ func kindOf(mode uint32) string {
 	return "a device"
 }
 
-// readHeadOf reads the beginning of a file that was looked at.
+// readHeadOf reads the beginning of a file. It returns errRemoved if that is no longer the one with facts as.
 func readHeadOf(path string, as facts) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -200,5 +198,5 @@ func headIn(fd int) ([]byte, error) {
 	return head[:max(n, 0)], err
 }
 
-// errRemoved says that a file went away while it was looked at.
+// errRemoved is returned when a file is removed or replaced while it is examined.
 var errRemoved = errors.New("was removed")

@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// networkFileSystem can't tell on this system.
+// networkFileSystem takes every file system for local: this system doesn't tell.
 func networkFileSystem(string) string { return "" }
 
 // makeFile makes an empty file with mode 0600.
@@ -20,19 +20,19 @@ func makeFile(path string) error {
 	return f.Close()
 }
 
-// checkAccess leaves it to SQLite to say so.
+// checkAccess checks nothing here: SQLite fails if the file can't be read or written.
 func checkAccess(string) error { return nil }
 
-// checkFolder leaves it to SQLite to say so.
+// checkFolder checks nothing here: SQLite fails if the folder can't be written to.
 func checkFolder(string) error { return nil }
 
-// identify can't tell on this system: a copy is recognised by its wake file alone.
+// identify can't identify a file on this system: a copy is recognised by its wake file alone.
 func identify(string, bool) (where, error) { return where{}, nil }
 
-// pairedLate can't tell on this system.
+// pairedLate can't tell on this system, and says no.
 func pairedLate(string) bool { return false }
 
-// factsOf knows no more here than whether there is a regular file.
+// factsOf only finds out here whether there is a regular file.
 func factsOf(path string) (facts, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -50,7 +50,7 @@ func factsOf(path string) (facts, error) {
 	return f, nil
 }
 
-// readLink reads a link, and looks at it.
+// readLink returns the target of a link, and its facts.
 func readLink(path string) (link facts, target string, err error) {
 	if target, err = os.Readlink(path); err == nil {
 		link, err = factsOf(path)
@@ -58,16 +58,16 @@ func readLink(path string) (link facts, target string, err error) {
 	return link, target, err
 }
 
-// ownerOf takes all for one user's.
+// ownerOf returns this process's user for every file.
 func ownerOf(path string) (uid uint32, err error) {
 	_, err = os.Stat(path)
 	return uint32(max(os.Geteuid(), 0)), err
 }
 
-// readHeadOf reads nothing: what belongs to whom can't be told here, so nothing depends on it.
+// readHeadOf always fails: owners are unknown here, so nothing needs it.
 func readHeadOf(string, facts) ([]byte, error) { return nil, errors.ErrUnsupported }
 
-// openSide opens the file beside the store whose name ends so, and makes it if it isn't there.
+// openSide opens the file beside the store whose name has this ending, and creates it if needed.
 func openSide(store, end string, like facts) (*os.File, error) {
 	path := store + end
 	side, err := factsOf(path)
@@ -80,5 +80,5 @@ func openSide(store, end string, like facts) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 }
 
-// dressSide leaves owners and modes as SQLite has made them.
+// dressSide changes nothing here: owners and modes stay as SQLite made them.
 func dressSide(string, string, facts) {}

@@ -7,14 +7,14 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// highestSeq is the highest seq that a file is believed: a number that JSON can hold, and from which
-// a jump ahead is still one.
+// highestSeq is the highest seq that is accepted from a file: JSON can hold it exactly, and store.Ahead can
+// still be added to it.
 const highestSeq = 1<<53 - 1
 
-// checkHead refuses a head that no kapi has written: the file may be anybody's.
+// checkHead refuses a head that kapi can't have written.
 func checkHead(h store.Head) error {
 	if !store.IsID(h.Epoch) || h.Seq > highestSeq || h.Purged > h.Seq {
-		return fmt.Errorf("%w: its head is not kapi's (epoch %q, seq %d, purged %d)", kapi.ErrUnavailable, h.Epoch, h.Seq, h.Purged)
+		return fmt.Errorf("%w: its head was not written by kapi (epoch %q, seq %d, purged %d)", kapi.ErrUnavailable, h.Epoch, h.Seq, h.Purged)
 	}
 	return nil
 }

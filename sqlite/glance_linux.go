@@ -12,18 +12,18 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// An index is the beginning of the WAL index, the file beside a store that all processes
-// map: every commit changes its header before it is visible to anybody
+// An index is the beginning of the WAL index (PATH-shm), which all processes map. Every commit changes its
+// header before the commit becomes visible
 // (https://www.sqlite.org/walformat.html, "WAL-Index File Format").
 type index []byte
 
-// headerSize is that of the header, which stands there twice: a writer changes the second
-// copy first, so that who reads them in order, and finds them equal, has read one whole.
+// headerSize is the size of the header in bytes. The index has two copies of it, and a writer changes the
+// second first. So a reader that reads them in order and finds them equal has read a consistent header.
 const headerSize = 48
 
-// mapIndex maps the index of the store at path, which this process has open; nil if it can't.
-// It uses a descriptor that SQLite has: to open the file once more, and close it, would take
-// away the locks that SQLite holds on it (fcntl(2)).
+// mapIndex maps the index of the store at path, which this process must have open. It returns nil if it
+// can't. It uses SQLite's own descriptor: opening the file again and closing it would release the locks
+// that SQLite holds on it (fcntl(2)).
 func mapIndex(path string) index {
 	const folder = "/proc/self/fd"
 	entries, err := os.ReadDir(folder)
@@ -55,7 +55,7 @@ func (i index) unmap() {
 	}
 }
 
-// mark is false while a commit is changing the header, and while there is none.
+// mark returns false while a commit is changing the header, and if there is no index.
 func (i index) mark() (m store.Mark, ok bool) {
 	if i == nil {
 		return m, false
@@ -68,7 +68,7 @@ func (i index) mark() (m store.Mark, ok bool) {
 			copies[n][w] = atomic.LoadUint32(&header[n][w])
 		}
 	}
-	const initialised = 3 // the word with the flag in it
+	const initialised = 3 // the word that has the isInit flag
 	if copies[0] != copies[1] || copies[0][initialised] == 0 {
 		return m, false
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// An index is only had on Linux: elsewhere SQLite's own descriptors can't be found.
+// An index is only available on Linux: elsewhere SQLite's own descriptors can't be found.
 type index struct{}
 
 func mapIndex(string) index { return index{} }

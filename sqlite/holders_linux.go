@@ -19,9 +19,9 @@ type lock struct {
 	from, to  int64 // the first and the last byte
 }
 
-// locksOn returns the locks that processes hold on a file. It reads what the kernel tells of all
-// locks, because a descriptor of the file's would have to be closed, which takes this process's own
-// locks away (fcntl(2)).
+// locksOn returns the locks that processes hold on a file. It reads the kernel's list of all locks. To ask
+// about this file it would have to open and close it, which would release this process's own locks on it
+// (fcntl(2)).
 func locksOn(path string, file facts) (all []lock, err error) {
 	text, err := os.ReadFile("/proc/locks")
 	if err != nil {
@@ -32,14 +32,14 @@ func locksOn(path string, file facts) (all []lock, err error) {
 		// 7: POSIX  ADVISORY  WRITE 4711 08:01:131081 120 120
 		f := strings.Fields(line)
 		if len(f) != 8 || f[1] != "POSIX" && f[1] != "OFDLCK" {
-			continue // a line with an arrow is of somebody who waits
+			continue // lines of waiting processes have an arrow, so one field more
 		}
 		on, ofInode := strings.CutSuffix(f[5], ":"+inode)
 		pid, badPID := strconv.Atoi(f[4])
 		from, badFrom := strconv.ParseInt(f[6], 10, 64)
 		to, endless := strconv.ParseInt(f[7], 10, 64)
 		if !ofInode || badPID != nil || badFrom != nil || device() != "" && on != device() {
-			continue // files of two file systems may have one number
+			continue // files on different file systems may have the same inode number
 		}
 		if endless != nil {
 			to = math.MaxInt64 // EOF
@@ -49,8 +49,8 @@ func locksOn(path string, file facts) (all []lock, err error) {
 	return all, nil
 }
 
-// lockDevice returns the number of the file system that path lies on, as /proc/locks writes it. It is
-// not the one that stat has on every file system (btrfs, overlayfs). "" is not known.
+// lockDevice returns the device number of the file system that path is on, as /proc/locks writes it, ""
+// if it is unknown. On btrfs and overlayfs it differs from the device number that stat returns.
 func lockDevice(path string) string {
 	var stat unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &stat)
@@ -68,9 +68,8 @@ func lockDevice(path string) string {
 	return ""
 }
 
-// holders returns the processes, other than this one, that hold a lock on some of n bytes of a file,
-// from first on; only locks that are exclusive, if so wanted. A process of another PID namespace can't
-// be seen there.
+// holders returns the processes other than this one that hold a lock (an exclusive one, if exclusive is
+// true) on any of the n bytes of a file from first on. Processes of other PID namespaces are missing.
 func holders(path string, file facts, first, n int64, exclusive bool) (pids []int) {
 	locks, err := locksOn(path, file)
 	if err != nil {
@@ -84,7 +83,7 @@ func holders(path string, file facts, first, n int64, exclusive bool) (pids []in
 	return pids
 }
 
-// nameProcess says which process a pid is, and whether it stands still.
+// nameProcess describes a process for people: its pid, name and host, and whether it is stopped.
 func nameProcess(pid int) string {
 	if pid <= 0 {
 		return "a process in another container"
@@ -104,7 +103,7 @@ func nameProcess(pid int) string {
 	}
 	name += fmt.Sprintf(" (%s) on %s", strings.Trim(strconv.QuoteToASCII(string(stat[begin+1:end])), `"`), host)
 	if state := stat[end+2]; state == 'T' || state == 't' {
-		name += fmt.Sprintf(", which is stopped: kill -CONT %d lets it go on", pid)
+		name += fmt.Sprintf(", which is stopped: continue it with kill -CONT %d", pid)
 	}
 	return name
 }

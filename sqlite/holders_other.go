@@ -7,13 +7,13 @@ import (
 	"fmt"
 )
 
-// holders can't tell on this system who holds a lock.
+// holders can't find out on this system who holds a lock.
 func holders(string, facts, int64, int64, bool) []int { return nil }
 
-// A lock is one of another process's.
+// A lock is a lock that a process holds on a file.
 type lock struct{}
 
-// locksOn can't tell either.
+// locksOn always fails on this system.
 func locksOn(string, facts) ([]lock, error) { return nil, errors.ErrUnsupported }
 
 func nameProcess(pid int) string { return fmt.Sprintf("pid %d", pid) }

@@ -7,8 +7,8 @@ import (
 	"github.com/kettubot/kapi/internal/keep"
 )
 
-// Keep implements store.Keeper. The keeper's locks are on the wake file, which every process that uses
-// the store has open.
+// Keep implements store.Keeper. The keeper's locks are on the wake file, which every peer of the store
+// has open.
 func (s *Store) Keep(namespace string) bool {
 	f := s.now()
 	if s.path == "" || f == nil || f.wake == nil {

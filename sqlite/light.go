@@ -6,10 +6,10 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A lightLoad is what a light batch has read so far.
+// A lightLoad is what has been read for a light batch so far.
 type lightLoad struct {
 	store.Loaded
-	known map[string]bool // ids of Found
+	known map[string]bool // the ids in Found
 }
 
 func (l *lightLoad) add(records []store.Record) {
@@ -53,7 +53,7 @@ func loadLight(c *sqlite.Conn, b store.Batch) (store.Loaded, error) {
 	return l.Loaded, nil
 }
 
-// lookUp reads which action holds a key.
+// lookUp reads which action holds key, and that action's record.
 func (l *lightLoad) lookUp(c *sqlite.Conn, key string) error {
 	if _, ok := l.Held[key]; ok {
 		return nil

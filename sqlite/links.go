@@ -9,12 +9,12 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// resolve follows the links in an absolute path: else two names of one file would have two logs. A
-// file that isn't there yet may be at its end.
+// resolve returns an absolute path with its symbolic links followed, because a file opened under two names
+// would have two logs. The file itself need not exist yet.
 //
-// A link leads to where its owner wants. So it is only followed if that is root, whoever runs this, or
-// whoever owns what it leads to: nobody who may write to a folder can have others open, or make, a
-// store elsewhere. (The kernel does so for sticky folders: proc(5), protected_symlinks.)
+// A link is followed only if it belongs to root, to this process's user, or to the owner of its target.
+// Otherwise anyone who may write to a folder could make other users open or create a store elsewhere.
+// (The kernel does the same in sticky folders: proc(5), protected_symlinks.)
 func resolve(path string) (string, error) {
 	const separator = string(filepath.Separator)
 	volume := filepath.VolumeName(path)
@@ -24,10 +24,10 @@ func resolve(path string) (string, error) {
 		if next, rest, _ = strings.Cut(rest, separator); next == "" {
 			continue
 		}
-		here := filepath.Join(done, next) // ".." is right, too: there is no link in done any more
+		here := filepath.Join(done, next) // right for "..", too, because done has no links
 		link, target, err := readLink(here)
 		if err != nil {
-			done = here // no link, or nothing
+			done = here // not a link, or doesn't exist
 			continue
 		}
 		if links++; links > maxLinks {
@@ -49,11 +49,11 @@ func resolve(path string) (string, error) {
 	return done, nil
 }
 
-// maxLinks is how many links Linux follows in a path.
+// maxLinks is how many links are followed in a path, as many as Linux follows.
 const maxLinks = 40
 
-// checkLink refuses a link that leads nowhere, or is of somebody who has no say over what it leads to. It
-// goes by what was read of the link: another may stand there by now.
+// checkLink refuses a link whose target doesn't exist, or whose owner is not one that resolve trusts. It
+// takes the facts of the link that was read, because another one may be at path by now.
 func checkLink(path string, link facts, to, leadsTo string) error {
 	target, err := ownerOf(leadsTo)
 	switch {
@@ -64,6 +64,6 @@ func checkLink(path string, link facts, to, leadsTo string) error {
 	case link.uid == target, link.uid == 0, int(link.uid) == os.Geteuid():
 		return nil
 	}
-	return fmt.Errorf("%w: %s is a symbolic link of user %d, to %s, which is not theirs: if it is meant, give that path",
+	return fmt.Errorf("%w: %s is a symbolic link of user %d, to %s, which doesn't belong to them: if you trust it, give that path instead",
 		kapi.ErrUnavailable, path, link.uid, to)
 }

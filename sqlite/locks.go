@@ -7,18 +7,18 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// Where SQLite's locks lie (https://www.sqlite.org/walformat.html, "WAL Locks"; os.h, "PENDING_BYTE").
+// The offsets of SQLite's locks (https://www.sqlite.org/walformat.html, "WAL Locks"; os.h, "PENDING_BYTE").
 const (
-	// In the index of the log: who writes, checkpoints, recovers; who reads; who has it open.
+	// In the index of the log: for writing, checkpointing and recovery; for reading; while it is open.
 	lockWrite, lockWriteSize = 120, 3
 	lockRead, lockReadSize   = 123, 5
 	lockDMS                  = 128
-	// In the file itself: who is about to have it alone, and who has it open.
+	// In the file itself: before an exclusive lock is taken; while it is open.
 	lockPending, lockPendingSize = 0x40000000, 512
 	lockShared, lockSharedSize   = 0x40000002, 510
 )
 
-// lockedBy names in an error the process whose lock was waited for in vain.
+// lockedBy adds to an error about a lock which process holds the lock, if that can be found out.
 func lockedBy(path string, err error) error {
 	code := sqlite.ErrCode(err).ToPrimary()
 	if code != sqlite.ResultBusy && code != sqlite.ResultProtocol {
@@ -43,7 +43,7 @@ func lockedBy(path string, err error) error {
 	return err
 }
 
-// A holderError says who holds a lock.
+// A holderError is an error about a lock, with the name of the process that holds it.
 type holderError struct {
 	err error
 	by  string

@@ -115,8 +115,8 @@ func TestStoppedHolder(t *testing.T) {
 	}
 	wantHolder("")
 	must(t, other.cmd.Process.Signal(syscall.SIGSTOP))
-	kapitest.Eventually(t, "it is stopped", func() bool { return strings.HasSuffix(nameProcess(pid), " lets it go on") })
-	wantHolder(fmt.Sprintf(", which is stopped: kill -CONT %d lets it go on", pid))
+	kapitest.Eventually(t, "it is stopped", func() bool { return strings.Contains(nameProcess(pid), "which is stopped") })
+	wantHolder(fmt.Sprintf(", which is stopped: continue it with kill -CONT %d", pid))
 	must(t, other.cmd.Process.Signal(syscall.SIGCONT))
 	other.end()
 	mustInsert(t, s, "a")

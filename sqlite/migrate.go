@@ -20,8 +20,8 @@ const applicationID = 0x6b617069
 //go:embed schema/*.sql
 var schema embed.FS
 
-// prepare makes the file ready: of this version's schema, with a history of its own. A
-// file that is ready already is not written to, and nobody's lock is waited for.
+// prepare brings the file to this version's schema and settles its history. If there is nothing to do, it
+// neither writes to the file nor waits for the write lock.
 func (f *file) prepare(ctx context.Context, c *sqlite.Conn) error {
 	steps, err := steps()
 	f.schema = int64(len(steps))
@@ -40,7 +40,7 @@ func (f *file) prepare(ctx context.Context, c *sqlite.Conn) error {
 }
 
 func (f *file) isReady(c *sqlite.Conn) (ready bool, err error) {
-	last := f.wake.read() // before the history, which may go on meanwhile
+	last := f.wake.read() // before reading the history, which other processes may advance meanwhile
 	if err := step(c, "BEGIN"); err != nil {
 		return false, err
 	}
@@ -48,7 +48,7 @@ func (f *file) isReady(c *sqlite.Conn) (ready bool, err error) {
 	return f.looksReady(c, last)
 }
 
-// looksReady is isReady inside a transaction; last is what the wake file had before.
+// looksReady is isReady inside a transaction. last is the mark that the wake file had before it began.
 func (f *file) looksReady(c *sqlite.Conn, last mark) (bool, error) {
 	ours, err := checkOwner(c)
 	if err != nil || !ours {
@@ -62,8 +62,7 @@ func (f *file) looksReady(c *sqlite.Conn, last mark) (bool, error) {
 	return f.settled(h, last), err
 }
 
-// migrate brings the file to this version's schema, in one transaction, and begins a new
-// epoch if the file is not where its history took place.
+// migrate brings the file to this version's schema and settles its history, in one transaction.
 func (f *file) migrate(ctx context.Context, c *sqlite.Conn) (err error) {
 	turns := f.wake.turns()
 	defer turns.leave()
@@ -72,7 +71,7 @@ func (f *file) migrate(ctx context.Context, c *sqlite.Conn) (err error) {
 	}
 	defer rollback(c)
 	if ready, err := f.looksReady(c, f.wake.read()); err != nil || ready {
-		return err // somebody was faster
+		return err // another process was faster
 	}
 	ours, err := checkOwner(c)
 	if err != nil {
@@ -101,11 +100,11 @@ func (f *file) migrate(ctx context.Context, c *sqlite.Conn) (err error) {
 	return step(c, "COMMIT")
 }
 
-// steps names those of the schema, in their order.
+// steps returns the names of the schema's steps, in order.
 func steps() ([]string, error) { return fs.Glob(schema, "schema/*.sql") }
 
-// missing names the steps that bring the file to this version's schema. A file of a later one lacks
-// none, and is refused unless it says that this version may report in it.
+// missing returns the names of the steps that bring the file to this version's schema. A file with a newer
+// schema needs none. It is refused unless its head says that this version may still report in it.
 func missing(c *sqlite.Conn) ([]string, error) {
 	steps, err := steps()
 	if err != nil {
@@ -127,15 +126,15 @@ func missing(c *sqlite.Conn) ([]string, error) {
 	return nil, nil
 }
 
-// tooNew refuses a file that this version must not touch.
+// tooNew returns the error for a file that this version must not touch.
 func tooNew(version, known int64) error {
 	return fmt.Errorf("%w: it is from a newer kapi (schema %d, this one knows %d)", kapi.ErrUnavailable, version, known)
 }
 
-// errOtherProgram refuses a file.
+// errOtherProgram is returned for a file with another program's application id, or with tables and no id.
 var errOtherProgram = fmt.Errorf("%w: it is the SQLite database of another program", kapi.ErrUnavailable)
 
-// checkOwner refuses a database of another program; ours is false for an empty one.
+// checkOwner refuses another program's database. ours is false for an empty database.
 func checkOwner(c *sqlite.Conn) (ours bool, err error) {
 	id, err := pragma(c, "application_id")
 	if err != nil || id == applicationID {
@@ -171,13 +170,13 @@ func runScript(c *sqlite.Conn, name string) error {
 	}
 	text := string(script)
 	there, err := hasColumn(c, "head", "place")
-	if err == nil && there { // from a build between two versions
+	if err == nil && there { // a build between two versions has added these columns already
 		text = addsToHead.ReplaceAllString(text, "")
 	}
 	return errors.Join(err, sqlitex.ExecScript(c, text))
 }
 
-// addsToHead are the statements that SQLite has no IF NOT EXISTS for.
+// addsToHead matches the statements that add columns to head, for which SQLite has no IF NOT EXISTS.
 var addsToHead = regexp.MustCompile(`(?m)^ALTER TABLE head ADD COLUMN .*;$`)
 
 func hasColumn(c *sqlite.Conn, table, column string) (there bool, err error) {

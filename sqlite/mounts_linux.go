@@ -10,13 +10,14 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// fuse is what statfs says of every file system made in user space, local or not.
+// fuse is the magic number that statfs returns for every file system in user space, local or not.
 const fuse = 0x65735546
 
-// fuseNetworks are the names under which those that reach over the network are mounted.
+// fuseNetworks are parts of the types under which FUSE's network file systems are mounted.
 var fuseNetworks = []string{"sshfs", "s3fs", "rclone", "glusterfs", "ceph", "davfs", "gcsfuse", "juicefs", "nfs", "smb"}
 
-// networkName names a network file system by its magic number, or by the mount of the folder.
+// networkName returns the name of a network file system by its magic number or, for FUSE, by the type of
+// the folder's mount. It returns "" if the file system is local or unknown.
 func networkName(magic int64, folder string) string {
 	magic &= 0xffffffff // some architectures sign-extend it
 	if name := networkFileSystems[magic]; name != "" || magic != fuse {
@@ -36,9 +37,9 @@ func networkName(magic int64, folder string) string {
 // A mount is a line of mountinfo (proc(5)).
 type mount struct {
 	device string // of the file system
-	root   string // what of it is mounted
-	point  string // where
-	kind   string // of the file system
+	root   string // the path inside the file system that is mounted
+	point  string // where it is mounted
+	kind   string // the type of the file system
 }
 
 func mountsIn(mountinfo string) iter.Seq[mount] {
@@ -57,19 +58,18 @@ func mountsIn(mountinfo string) iter.Seq[mount] {
 	}
 }
 
-// mountOf finds the mount that a path lies on.
+// mountOf returns the mount that path is on.
 func mountOf(mountinfo, path string) (found mount) {
 	for m := range mountsIn(mountinfo) {
 		inside := m.point == "/" || path == m.point || strings.HasPrefix(path, m.point+"/")
-		if inside && len(m.point) >= len(found.point) { // the last one covers those before it
+		if inside && len(m.point) >= len(found.point) { // a later mount covers the earlier ones
 			found = m
 		}
 	}
 	return found
 }
 
-// fuseNetwork finds the mount that folder lies on in the text of mountinfo, and returns its type if
-// that reaches over the network.
+// fuseNetwork returns the type of the mount that folder is on if it is a network file system, "" if not.
 func fuseNetwork(mountinfo, folder string) string {
 	kind := mountOf(mountinfo, folder).kind
 	for _, name := range fuseNetworks {
@@ -80,12 +80,12 @@ func fuseNetwork(mountinfo, folder string) string {
 	return ""
 }
 
-// checkMount refuses a file that is mounted by itself from elsewhere: its log would lie here, and
-// that of processes that see the file at its own place there.
+// checkMount refuses a file that is mounted by itself. Its log would be beside the mount, but processes
+// that open the file at its original place would have a log there.
 func checkMount(path string) error {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return nil //nolint:nilerror // without /proc nobody can tell
+		return nil //nolint:nilerror // without /proc there is no way to tell
 	}
 	if from := mountedFrom(string(mounts), path); from != "" {
 		return fmt.Errorf("%w: the file is mounted here by itself (it is %s of its file system), without the log that belongs beside it: "+
@@ -94,8 +94,8 @@ func checkMount(path string) error {
 	return nil
 }
 
-// mountedFrom returns which file of its file system is mounted at path, "" if path is no mount of
-// its own, or a mount of what stands there anyway.
+// mountedFrom returns the path, inside its file system, of the file that is mounted at path. It returns ""
+// if path is not a mount point, or the same file would be there without the mount.
 func mountedFrom(mountinfo, path string) string {
 	file, folder := mountOf(mountinfo, path), mountOf(mountinfo, filepath.Dir(path))
 	if file.point != path {

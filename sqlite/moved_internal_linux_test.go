@@ -33,7 +33,7 @@ func strangersStore(t *testing.T, mode os.FileMode, ids ...string) (path string)
 // of the store's belongs. It is given to nobody, not to be read either, and stays as it is.
 func TestMovedToASide(t *testing.T) {
 	asRoot(t)
-	const refused = "is no file of the store's"
+	const refused = "is not recognised as a file of the store's"
 	for name, c := range map[string]struct {
 		mode  os.FileMode
 		owner int
@@ -83,7 +83,7 @@ func TestMovedToASideWhileOpen(t *testing.T) {
 	if now, err := factsOf(path + "-runners"); err != nil || now.uid != 0 || string(readFile(t, path+"-runners")) != secret {
 		t.Errorf("PATH-runners belongs to %d (error: %v), and is %q", now.uid, err, readFile(t, path+"-runners"))
 	}
-	if _, err := s.keepWake(kapitest.Within(t)); err == nil || !strings.Contains(err.Error(), "is no file of the store's") {
+	if _, err := s.keepWake(kapitest.Within(t)); err == nil || !strings.Contains(err.Error(), "is not recognised as a file of the store's") {
 		t.Errorf("the wake file is taken (error: %v)", err)
 	}
 	if now, err := factsOf(path + "-wake"); err != nil || now.uid != 0 || string(readFile(t, path+"-wake")) != secret {

@@ -9,23 +9,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where the locks of the queue lie in the wake file, far behind what is in it. The turn reaches down from its byte,
-// the door up from the next, each for a length by chance: that tells one holder from the next.
+// The offsets of the queue's locks in the wake file, far beyond its content. The lock of the turn extends
+// down from turnAt, and that of the door up from doorAt, each by a random length, by which others tell one
+// holder from the next.
 const (
 	turnAt  = 1 << 40
 	doorAt  = turnAt + 1
 	longest = 1 << 39
 )
 
-// A places holds the two locks of the queue by one descriptor of the wake file. They are its open file
-// description's (fcntl(2), "Open file description locks"): other descriptors of the file may be closed, two
-// stores of one process are two, and they go with the process.
+// A places holds the two locks of the queue through one descriptor of the wake file. They are open file
+// description locks (fcntl(2)): they stay when another descriptor of the file is closed, two stores in one
+// process exclude each other, and the kernel releases them when the process ends.
 type places struct {
-	// quick is for calls that return at once, slow for those that wait: each for one goroutine at a time.
+	// quick is for calls that return at once, slow for calls that wait. Each may be used by one goroutine
+	// at a time.
 	quick, slow *locking
 }
 
-// openPlaces returns nil where there can't be any.
+// openPlaces returns nil if the file can't be locked.
 func openPlaces(f *os.File) *places {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -34,7 +36,7 @@ func openPlaces(f *os.File) *places {
 	return &places{newLocking(raw), newLocking(raw)}
 }
 
-// take takes the turn if it is free, and nobody stands at the door. The error is errTaken if not.
+// take takes the turn if it is free and nobody is at the door. Otherwise it returns errTaken.
 func (p *places) take() error {
 	down, up := length(), length()
 	err := p.quick.do(unix.F_OFD_SETLK, unix.F_WRLCK, turnAt-down, down+1+up)
@@ -49,7 +51,7 @@ func (p *places) take() error {
 	return err
 }
 
-// stand waits until it is at the door, there until it has the turn, and leaves the door to the next.
+// stand waits for the door, then for the turn, and then frees the door.
 func (p *places) stand() error {
 	down, up := length(), length()
 	err := p.slow.do(unix.F_OFD_SETLKW, unix.F_WRLCK, doorAt, up)
@@ -65,11 +67,11 @@ func (p *places) stand() error {
 	return err
 }
 
-// free gives both back.
+// free releases both locks.
 func (p *places) free() { _ = p.quick.do(unix.F_OFD_SETLK, unix.F_UNLCK, 0, 0) }
 
-// who tells who has the turn, other than this descriptor, or if nobody has, who stands at the door: by a
-// number that nobody else will have. It is 0 if both are free.
+// who returns a random number that identifies the holder of the turn or, if the turn is free, of the door.
+// It returns 0 if both are free. This descriptor's own locks don't count.
 func (p *places) who() (int64, error) {
 	l := p.quick
 	if err := l.do(unix.F_OFD_GETLK, unix.F_WRLCK, turnAt, 1); err != nil || l.lock.Type != unix.F_UNLCK {

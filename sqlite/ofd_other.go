@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// There are no places here: whoever wants to write tries again and again.
+// There is no queue on this system: a process that wants to write tries again and again.
 type places struct{}
 
 func openPlaces(*os.File) *places { return nil }

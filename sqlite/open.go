@@ -9,8 +9,8 @@ import (
 	"github.com/kettubot/kapi/internal/fault"
 )
 
-// openFile opens the file at path, and makes it if it isn't there. What is known of a file that was
-// there before keeps its seqs from being taken again.
+// openFile opens the file at path, and creates it if it doesn't exist. known is the latest mark of the
+// files that were at path before, so that no seq is used twice.
 func openFile(ctx context.Context, path string, known mark) (f *file, err error) {
 	takeWake(path)
 	r, err := rightsFor(path)
@@ -26,8 +26,8 @@ func openFile(ctx context.Context, path string, known mark) (f *file, err error)
 	})
 }
 
-// inTime has a file opened, and gives that up a while after ctx has ended: SQLite opens what it finds, and a
-// named pipe that somebody has put there meanwhile stays open only once somebody writes to it.
+// inTime calls open in a goroutine, and stops waiting for it a moment after ctx has ended: if somebody has
+// put a named pipe at the path, opening it blocks until a process opens its other end.
 func inTime(ctx context.Context, open func() (*file, error)) (*file, error) {
 	type result struct {
 		*file
@@ -56,7 +56,7 @@ func inTime(ctx context.Context, open func() (*file, error)) (*file, error) {
 			_ = r.close(context.Background())
 		}
 	}()
-	return nil, fmt.Errorf("%w: opening it takes too long, or does not end: look whether it, or its -wal or -shm, is a named pipe", kapi.ErrUnavailable)
+	return nil, fmt.Errorf("%w: opening it takes too long: check whether it, or its -wal or -shm, is a named pipe", kapi.ErrUnavailable)
 }
 
 func openWith(ctx context.Context, path string, r rights, known mark) (_ *file, err error) {

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// Old tombstones stand in front, so these two stop early. One that is dated far in the future
-	// (a clock that jumped) would never grow old: it goes too.
+	// The oldest tombstones have the lowest seqs, so this reads few rows. A tombstone that is dated far in
+	// the future, because a clock jumped, would never expire, so it is deleted, too (see readDue).
 	selectOldest = `SELECT seq, updated_at FROM actions WHERE status >= 4 ORDER BY seq LIMIT ?`
 	deleteAction = `DELETE FROM actions WHERE seq = ?`
 	raisePurged  = `UPDATE head SET purged = max(purged, ?)`
@@ -52,8 +52,8 @@ func (s *Store) Purge(ctx context.Context, r store.Retention) (purged int, err e
 	return purged, err
 }
 
-// forgetRunners deletes those that no record names and that were not heard since before, by a commit or in
-// their slots.
+// forgetRunners deletes the runners that no record names and that were not renewed since before, neither
+// by a commit nor in their slots.
 func (s *Store) forgetRunners(f *file, c *sqlite.Conn, before int64) error {
 	type unheard struct {
 		id string
@@ -80,7 +80,7 @@ func (s *Store) forgetRunners(f *file, c *sqlite.Conn, before int64) error {
 	return nil
 }
 
-// due looks without the write lock whether there is anything to do.
+// due returns the seqs of the tombstones to delete, without taking the write lock.
 func (s *Store) due(ctx context.Context, r store.Retention) (due []int64, err error) {
 	err = s.read(ctx, func(c *sqlite.Conn) (err error) {
 		due, err = readDue(c, r)

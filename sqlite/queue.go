@@ -12,46 +12,49 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// SQLite's lock can only be tried for, and of many who do so some never get it. So whoever is about to
-// try waits for their turn before, in the kernel, which knows an order. That is a custom and no more: who may write
-// is SQLite's to say, and whoever can't wait for a turn tries for the lock without.
+// A process can't wait for SQLite's write lock, only try to take it, and with many processes trying, some
+// never succeed. So a process first waits for its turn, on a lock for which the kernel keeps a queue. The turn is
+// only advisory: SQLite's lock decides who may write, and a process that can't wait for a turn tries to
+// take it without one.
 
 const (
-	// standstill is how long the turn may stay with one holder before the others no longer wait for it: that
-	// process may be stopped (SIGSTOP, a debugger, a frozen container) without having SQLite's lock.
+	// standstill is how long one holder may keep the turn before the others stop waiting for it: the holder
+	// may be stopped (SIGSTOP, a debugger, a frozen container) without having SQLite's lock.
 	standstill = time.Second
-	// lookEvery is how often those who wait look whether it does.
+	// lookEvery is how often a waiting process checks whether the turn has changed hands.
 	lookEvery = standstill / 4
-	// partTime is how long a store that is closed waits for its last place in the queue.
+	// partTime is how long closing a store waits for its goroutine to leave the queue.
 	partTime = time.Second
 )
 
-// errTaken says that somebody else has the turn.
+// errTaken is returned when another process or store has the turn, or waits for it at the door.
 var errTaken = errors.New("it is somebody else's turn")
 
-// errMoves says that the turn went on while the lock was tried for without it.
+// errMoves is returned when the turn changed hands while this process tried to take SQLite's lock without
+// having the turn.
 var errMoves = errors.New("the turn goes on")
 
-// A queue is this process's place among those who want to write, by one descriptor of the wake file. A
-// nil one is none.
+// A queue is a store's place among the processes that want to write, through one descriptor of the wake
+// file. A nil queue never waits.
 //
-// There are two locks: the turn, and the door, which is for whoever is next. If all waited for the turn alone, whoever
-// just had it and wants it again would have it before the kernel has woken anybody.
+// There are two locks: the turn, and the door, where the next holder of the turn waits. If all waited for
+// the turn itself, a process that has just freed it and wants it again would take it before the kernel has
+// woken anybody.
 //
-// A lock can't be waited for in the kernel only until a context ends. So a goroutine waits, and stays when nobody
-// wants the turn any more. The next who does finds it there, as far on as it has come; and if nobody
-// does by then, it gives the turn back as soon as it gets it.
+// A context can't interrupt a wait for a lock in the kernel. So a goroutine waits, and continues to wait
+// when its caller has given up. The next caller that wants the turn joins this goroutine and keeps its
+// place. If there is no such caller, the goroutine frees the turn as soon as it gets it.
 type queue struct {
 	*places
 
 	mu      sync.Mutex
-	wanted  bool          // somebody waits, or has the lock
-	held    bool          // the turn is ours
+	wanted  bool          // a call is between join and leave
+	held    bool          // this process has the turn
 	waiting chan struct{} // closed when the goroutine ends; nil while there is none
 
-	holder int64 // when it was last looked
-	since  time.Time
-	moves  uint64 // how often it has changed
+	holder int64     // the holder at the last look
+	since  time.Time // when that holder was first seen
+	moves  uint64    // how often another holder was seen
 }
 
 func newQueue(f *os.File) *queue {
@@ -61,8 +64,8 @@ func newQueue(f *os.File) *queue {
 	return nil
 }
 
-// begin begins a write transaction when it is this process's turn, and waits for that, and for the lock, as long as
-// ctx allows. In any case leave is to be called afterwards.
+// begin waits for this process's turn and for SQLite's lock, as long as ctx allows, and begins a write
+// transaction. The caller must call leave afterwards, even if begin fails.
 func (q *queue) begin(ctx context.Context, c *sqlite.Conn) error {
 	for {
 		moves, err := q.enter(ctx)
@@ -81,8 +84,8 @@ func (q *queue) begin(ctx context.Context, c *sqlite.Conn) error {
 	}
 }
 
-// enter returns when this process has the turn, or is not to wait for it. In the latter case it tells how often
-// the turn was seen to change hands.
+// enter returns when this process has the turn, or should stop waiting for it. In the latter case moves is
+// how often the turn was seen to change hands.
 func (q *queue) enter(ctx context.Context) (moves uint64, err error) {
 	turn := q.join()
 	if turn == nil {
@@ -109,8 +112,8 @@ func (q *queue) enter(ctx context.Context) (moves uint64, err error) {
 	}
 }
 
-// join takes the turn, or has a goroutine wait for it, which closes the channel that is returned. That is nil if there
-// is nothing to wait for.
+// join takes the turn, or starts a goroutine that waits for it, or joins the one that waits already. It
+// returns a channel that is closed when that goroutine ends, nil if there is nothing to wait for.
 func (q *queue) join() <-chan struct{} {
 	if q == nil {
 		return nil
@@ -134,7 +137,7 @@ func (q *queue) await() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
-	case err != nil: // whoever waits tries for the lock all the same
+	case err != nil: // the caller tries to take SQLite's lock all the same
 	case q.wanted:
 		q.held = true
 	default:
@@ -144,7 +147,7 @@ func (q *queue) await() {
 	q.waiting = nil
 }
 
-// leave gives the turn to the next.
+// leave frees the turn, if this process has it.
 func (q *queue) leave() {
 	if q == nil {
 		return
@@ -158,8 +161,8 @@ func (q *queue) leave() {
 	}
 }
 
-// look tells how often the turn was seen to change hands, and whether it has not for so long that nobody is to wait
-// for it.
+// look returns how often the turn was seen to change hands. stands is true if that hasn't happened for so
+// long that nobody should wait for the turn.
 func (q *queue) look() (moves uint64, stands bool) {
 	if q == nil {
 		return 0, false
@@ -174,7 +177,7 @@ func (q *queue) lookLocked() (moves uint64, stands bool) {
 	holder, err := q.who()
 	switch {
 	case err != nil:
-		return q.moves, true // nothing can be told
+		return q.moves, true // the holder is unknown
 	case holder != q.holder:
 		q.holder, q.since = holder, now
 		q.moves++
@@ -184,7 +187,8 @@ func (q *queue) lookLocked() (moves uint64, stands bool) {
 	return q.moves, now.Sub(q.since) >= standstill
 }
 
-// movesOn reports whether the turn, for which this process did not go on waiting, has changed hands since.
+// movesOn reports whether the turn has changed hands since look returned before. It is false if this
+// process has the turn.
 func (q *queue) movesOn(ctx context.Context, before uint64) bool {
 	if q == nil {
 		return false
@@ -192,7 +196,7 @@ func (q *queue) movesOn(ctx context.Context, before uint64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.waiting == nil {
-		return false // it is ours, or there is none
+		return false // this process has the turn, or can't get one
 	}
 	if moves, _ := q.lookLocked(); moves == before {
 		return false
@@ -201,7 +205,7 @@ func (q *queue) movesOn(ctx context.Context, before uint64) bool {
 	return true
 }
 
-// left returns what is closed when the goroutine ends that was left waiting, nil if there is none.
+// left returns a channel that is closed when the waiting goroutine ends, nil if there is none.
 func (q *queue) left() <-chan struct{} {
 	if q == nil {
 		return nil
@@ -211,8 +215,8 @@ func (q *queue) left() <-chan struct{} {
 	return q.waiting
 }
 
-// clear returns when this process neither waits for the turn nor has it, or nobody gets it any more. Nobody
-// may join meanwhile.
+// clear waits until this process neither has the turn nor waits for it, or until the turn no longer changes
+// hands. Nobody may call join meanwhile.
 func (q *queue) clear() {
 	left := q.left()
 	if left == nil {
@@ -232,7 +236,7 @@ func (q *queue) clear() {
 	}
 }
 
-// part waits a while for the goroutine that was left, so that closing a store seldom leaves one behind.
+// part waits up to partTime for the goroutine, so that closing a store seldom leaves one behind.
 func (q *queue) part() {
 	if left := q.left(); left != nil {
 		select {

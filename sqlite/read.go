@@ -54,8 +54,8 @@ func (s *Store) snapshot(ctx context.Context, records func(*sqlite.Conn) ([]stor
 		err = each(c, selectSecret, nil, func(stmt *sqlite.Stmt) {
 			snapshot.Secret = column(stmt, 0)
 		})
-		if err == nil && len(snapshot.Secret) == 0 { // everybody could sign with that
-			err = fmt.Errorf("%w: its secret is missing, so it is not as kapi has written it", kapi.ErrUnavailable)
+		if err == nil && len(snapshot.Secret) == 0 { // anybody could sign with an empty key
+			err = fmt.Errorf("%w: its secret is missing: something other than kapi has changed it", kapi.ErrUnavailable)
 		}
 		return err
 	})
@@ -112,15 +112,15 @@ func scanRunner(stmt *sqlite.Stmt) store.RunnerRecord {
 	}
 }
 
-// read calls f inside a read transaction, so that what f reads belongs together. It is
-// short: a long one would keep the WAL from being reused.
+// read calls f inside a read transaction, so that f sees one state of the database. f must be quick: a
+// long transaction would keep the WAL from being reused.
 func (s *Store) read(ctx context.Context, f func(*sqlite.Conn) error) error {
 	file, c, give, err := s.borrow(ctx, false, true)
 	if err != nil {
 		return err
 	}
 	defer give()
-	// The first reading is what gets the transaction its lock.
+	// BEGIN takes no lock yet; the first query, in admit, does.
 	err = retryBusy(ctx, func() error {
 		rollback(c)
 		err := step(c, "BEGIN")
@@ -136,7 +136,7 @@ func (s *Store) read(ctx context.Context, f func(*sqlite.Conn) error) error {
 	return s.fail(err)
 }
 
-// admit refuses a file that a newer kapi has meanwhile made one in which this one must not report.
+// admit refuses a file if a newer kapi has migrated it so that this version must not write to it any more.
 func (f *file) admit(c *sqlite.Conn) error {
 	h, err := readHead(c)
 	if err == nil && h.minReport > f.schema {
@@ -145,7 +145,8 @@ func (f *file) admit(c *sqlite.Conn) error {
 	return err
 }
 
-// fail names the store in an error, and says what SQLite's code means.
+// fail adds to an error the store's path and what SQLite's code means. It leaves ErrBehind and ErrKeyTaken
+// unchanged.
 func (s *Store) fail(err error) error {
 	switch {
 	case err == nil, errors.Is(err, store.ErrBehind), errors.Is(err, store.ErrKeyTaken):
@@ -157,7 +158,7 @@ func (s *Store) fail(err error) error {
 	}
 }
 
-// A headRow is the head, with the least versions of the schema that may report and start.
+// A headRow is the head, with the lowest schema versions that may report, and start actions.
 type headRow struct {
 	store.Head
 	minReport, minStart int64

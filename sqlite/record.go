@@ -10,8 +10,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// How a record stands in the table of actions. A new field is a column: a step of the schema that adds
-// it, and a line in each of what follows.
+// This file maps records to rows of the table actions. A new field needs a new column: a step of the schema
+// that adds it, and a line in columns, updateAction, the bind functions and scanRecord.
 
 const (
 	columns = `seq, id, title, description, created_at, status, progress, state, keys, updated_at, started_at,
@@ -48,7 +48,7 @@ func bindInsert(stmt *sqlite.Stmt, r *store.Record) {
 	stmt.BindText(25, r.Sender)
 }
 
-// bindUpdate binds what can change, then the id.
+// bindUpdate binds the parameters of updateAction: the columns that can change, then the id.
 func bindUpdate(stmt *sqlite.Stmt, r *store.Record) {
 	stmt.BindInt64(1, int64(r.Seq))
 	stmt.BindInt64(2, int64(r.Status))
@@ -88,7 +88,7 @@ func bindRest(stmt *sqlite.Stmt, at int, r *store.Record) {
 	stmt.BindText(at+13, waitsForColumn(r))
 }
 
-// waitsForColumn is the seq with which it was written, key, id and title, each on a line.
+// waitsForColumn encodes r.WaitsFor: the row's seq, then the key, id and title, each on its own line.
 func waitsForColumn(r *store.Record) string {
 	w := r.WaitsFor
 	if w == nil {
@@ -97,7 +97,8 @@ func waitsForColumn(r *store.Record) string {
 	return strings.Join([]string{strconv.FormatUint(r.Seq, 10), w.Key, w.Action, w.Title}, "\n")
 }
 
-// scanWaitsFor reads waitsForColumn. What an older kapi has left of a row that it changed says nothing.
+// scanWaitsFor decodes what waitsForColumn returns. It ignores a value with another seq: an older kapi has
+// changed the row and left the value as it was.
 func scanWaitsFor(text string, seq uint64) *kapi.WaitsFor {
 	parts := strings.SplitN(text, "\n", 4)
 	if len(parts) != 4 || parts[0] != strconv.FormatUint(seq, 10) {

@@ -10,19 +10,19 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// A store's file may be removed, or another put into its place, while the store is open: by whoever
-// tidies up, or restores a backup. Those who open the store from then on know nothing of those who
-// have the old file. So before each reading and in each writing it is seen whether the file is still
-// what stands at its path, and if not, the store goes over to what does. The peer finds another
-// history there, and records in it what it runs.
+// A store's file may be removed or replaced while the store is open, for example by an admin who cleans up
+// or restores a backup. Processes that open the store afterwards don't see those that have the old file
+// open. So before each read and in each write, the store checks that its file is still the one at its path.
+// If it isn't, the store switches to the file at the path. Its peer finds another history there, and
+// records in it what the peer runs.
 
-// errClosed is what a store answers once Close was called.
+// errClosed is returned by methods of a store after Close was called.
 var errClosed = fmt.Errorf("%w: it is closed", kapi.ErrUnavailable)
 
-// errMoved says that the file went from its path.
+// errMoved is returned when the file is no longer at its path.
 var errMoved = fmt.Errorf("%w: it was removed or replaced", kapi.ErrUnavailable)
 
-// now returns the file, nil if there is none.
+// now returns the open file, nil if there is none.
 func (s *Store) now() *file {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,8 +35,9 @@ func (s *Store) set(f *file) {
 	s.file = f
 }
 
-// borrow takes a connection until give. It is that of the file that is at the path now, if that is to
-// be looked at; to write, one is made there if there is none.
+// borrow takes a connection; the caller must call give to return it. If look is true, borrow first checks
+// that the file is still the one at the path, and switches to the one that is. If there is none, it creates
+// one if write is true, and otherwise returns errMoved.
 func (s *Store) borrow(ctx context.Context, write, look bool) (f *file, c *sqlite.Conn, give func(), err error) {
 	for {
 		if f, err = s.current(ctx, write, look); err != nil {
@@ -51,11 +52,11 @@ func (s *Store) borrow(ctx context.Context, write, look bool) (f *file, c *sqlit
 			return nil, nil, nil, s.fail(err)
 		case c != nil:
 			return f, c, func() { pool <- c }, nil
-		} // else another takes its place, unless the store was closed
+		} // else the file is being closed: the next round finds its successor, or that the store is closed
 	}
 }
 
-// current returns the file that is at the path now.
+// current returns the open file or, if look is true and that is no longer at the path, the one that is.
 func (s *Store) current(ctx context.Context, write, look bool) (*file, error) {
 	select {
 	case <-s.closed:
@@ -75,7 +76,7 @@ func (s *Store) current(ctx context.Context, write, look bool) (*file, error) {
 		return nil, fmt.Errorf("%w: %w", errMoved, context.Cause(ctx))
 	}
 	switch now := s.now(); {
-	case now == nil: // another caller was faster, and found none
+	case now == nil: // another caller was faster, and found no file at the path
 	case now == f:
 		s.leave(f)
 	default:
@@ -84,7 +85,7 @@ func (s *Store) current(ctx context.Context, write, look bool) (*file, error) {
 	return s.enter(ctx, write)
 }
 
-// leave gives up a file that is not in its place any more.
+// leave makes the store forget a file that is no longer in its place. enter closes it.
 func (s *Store) leave(f *file) {
 	s.set(nil)
 	s.gone, s.lost = f, false
@@ -93,15 +94,15 @@ func (s *Store) leave(f *file) {
 	}
 	what := f.changed(s.name)
 	if what == "" {
-		what = "was taken away for a moment"
+		what = "was missing for a moment"
 	}
 	s.warn(fmt.Sprintf("the store %s %s while it was open", s.name, what))
 }
 
-// enter opens what is at the path. Only who writes makes a new file there: a store that somebody is
-// about to restore must not be made by those who only look.
+// enter opens the file at the path. It creates a missing one only if write is true: a process that only
+// reads must not create a file where an admin is about to restore one.
 func (s *Store) enter(ctx context.Context, write bool) (*file, error) {
-	// SQLite tidies up by name. So what was open is closed before anything else is made.
+	// SQLite deletes its side files by name. So the old file is closed before a new one is created.
 	if err := s.gone.close(ctx); errors.Is(err, kapi.ErrUnavailable) {
 		return nil, err
 	}
@@ -116,7 +117,7 @@ func (s *Store) enter(ctx context.Context, write bool) (*file, error) {
 	if err != nil {
 		if write && !s.lost {
 			s.lost = true
-			s.warn(fmt.Sprintf("what is done here is on no record until the store %s can be opened again: %v", s.name, err))
+			s.warn(fmt.Sprintf("what this process does is not recorded until the store %s can be opened again: %v", s.name, err))
 		}
 		return nil, err
 	}
@@ -124,7 +125,7 @@ func (s *Store) enter(ctx context.Context, write bool) (*file, error) {
 	if before := s.gone; before != nil && f.where == before.where {
 		s.warn(fmt.Sprintf("the store %s is open again", s.name))
 	} else {
-		s.warn(fmt.Sprintf("the store %s is another one now: what goes on here is recorded in that", s.name))
+		s.warn(fmt.Sprintf("there is another store at %s now: what this process runs is recorded there", s.name))
 	}
 	return f, nil
 }

@@ -29,14 +29,14 @@ func TestReplaced(t *testing.T) {
 	}{
 		"removed": {func(t *testing.T, path string) {
 			must(t, os.Remove(path))
-		}, "was removed", false, false, "is another one now"},
+		}, "was removed", false, false, "there is another store at "},
 		"removed with all": {func(t *testing.T, path string) {
 			removeAll(t, path)
-		}, "was removed", false, false, "is another one now"},
+		}, "was removed", false, false, "there is another store at "},
 		"folder removed and made anew": {func(t *testing.T, path string) {
 			must(t, os.RemoveAll(filepath.Dir(path)))
 			must(t, os.Mkdir(filepath.Dir(path), 0o700))
-		}, "was removed", false, false, "is another one now"},
+		}, "was removed", false, false, "there is another store at "},
 		"moved away": {func(t *testing.T, path string) {
 			there := path + ".moved"
 			rename(t, path, there)
@@ -44,17 +44,17 @@ func TestReplaced(t *testing.T) {
 				s := openFor(t, there)
 				wantIDs(t, s, "before", "a", "b", "c")
 			})
-		}, "was removed", false, false, "is another one now"},
+		}, "was removed", false, false, "there is another store at "},
 		"replaced by a backup": {func(t *testing.T, path string) {
 			writeFile(t, path+".new", readFile(t, path+".backup"))
 			rename(t, path+".new", path)
-		}, "was replaced by another file", true, false, "is another one now"},
+		}, "was replaced by another file", true, false, "there is another store at "},
 		"replaced by another store": {func(t *testing.T, path string) {
 			other := newPath(t)
 			makeStore(t, other, "other")
 			removeAll(t, path)
 			writeFile(t, path, readFile(t, other))
-		}, "was replaced by another file", true, false, "is another one now"},
+		}, "was replaced by another file", true, false, "there is another store at "},
 		"its log removed": {func(t *testing.T, path string) {
 			must(t, os.Remove(path+"-wal"))
 		}, "has lost its ", true, true, "is open again"},
@@ -127,12 +127,12 @@ func TestNothingThere(t *testing.T) {
 		_, err = s.Feed(kapitest.Within(t), 0)
 		wantRefusal(t, err, path, "it was removed or replaced")
 	}
-	if got := said.all(); len(got) != 2 || !strings.Contains(got[1], "on no record until") {
+	if got := said.all(); len(got) != 2 || !strings.Contains(got[1], "is not recorded until") {
 		t.Errorf("it warned of %q", got)
 	}
 	must(t, os.Mkdir(filepath.Dir(path), 0o700))
 	mustInsert(t, s, "c")
-	if got := said.all(); len(got) != 1 || !strings.Contains(got[0], "is another one now") {
+	if got := said.all(); len(got) != 1 || !strings.Contains(got[0], "there is another store at ") {
 		t.Errorf("it warned of %q", got)
 	}
 }

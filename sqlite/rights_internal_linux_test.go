@@ -42,7 +42,7 @@ func TestRootLearnsWhoseRights(t *testing.T) {
 	must(t, os.Mkdir(above, 0o700))
 	moved := filepath.Join(above, "folder", filepath.Base(path))
 	rename(t, filepath.Dir(path), filepath.Dir(moved))
-	wantOpenRefused(t, moved, "permission denied (for user 60001, with whose rights root opens it: others than root may write to its folder)")
+	wantOpenRefused(t, moved, "permission denied (for user 60001: root opens it with this user's rights, because others may write to its folder)")
 }
 
 // TestNoRightsAtALink: a folder that has become a link gives root no rights of its own at what it leads to.

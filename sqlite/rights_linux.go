@@ -14,18 +14,18 @@ import (
 	"github.com/kettubot/kapi/internal/asowner"
 )
 
-// Whoever may write to a store's folder can put there what they like, at any moment, and SQLite opens
-// files by their names. So root opens a store in the folder of somebody else with their rights.
+// SQLite opens files by their names, and a user who may write to a store's folder can put anything there at
+// any moment. So if others may write to the folder, root opens the store with the rights of its owner.
 
-// rights are those at files that a store is opened and closed with. The zero value is this process's own.
+// rights are the rights to files with which a store is opened and closed. The zero value is this
+// process's own.
 type rights struct {
 	taken    bool
 	uid, gid uint32
 }
 
-// do calls f with these rights. f must not start goroutines.
-//
-// Where root may not take them, f has root's.
+// do calls f with these rights, or with this process's own if it may not take them. f must not start
+// goroutines.
 func (r rights) do(f func() error) error {
 	if !r.taken {
 		return f()
@@ -33,21 +33,22 @@ func (r rights) do(f func() error) error {
 	return asowner.Do(r.uid, r.gid, f)
 }
 
-// explain says of an error whose rights it is for want of.
+// explain adds to a permission error whose rights were used, if they were not this process's own.
 func (r rights) explain(err error) error {
 	if r.taken && errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w (for user %d, with whose rights root opens it: others than root may write to its folder)", err, r.uid)
+		return fmt.Errorf("%w (for user %d: root opens it with this user's rights, because others may write to its folder)", err, r.uid)
 	}
 	return err
 }
 
-// rightsFor returns the rights that the store at path, which has no links in it, is to be opened with: those
-// of its owner, where this is root and others may write to the store's folder. Whatever they put there, and
-// whenever, is nothing then that the owner couldn't get at, and what is made is the owner's. A store that
-// isn't there yet is to be the folder's owner's.
+// rightsFor returns the rights with which to open the store at path, which must have no links. They are
+// those of the store's owner if this process is root and others may write to the folder. Then nobody can
+// make root open a file that the owner couldn't open, and new files belong to the owner. A store that
+// doesn't exist yet will belong to the folder's owner.
 //
-// A store of root's own in the folder of somebody else is refused: they could move files of root's to where
-// root will write then. And so is a folder that can't be looked at, as that may be a link by now.
+// rightsFor refuses a store that belongs to root in another user's folder: that user could put another of
+// root's files at the path, and root would write to it. It also refuses a folder that can't be examined,
+// because that may have become a link.
 func rightsFor(path string) (rights, error) {
 	if os.Geteuid() != 0 {
 		return rights{}, nil
@@ -59,7 +60,7 @@ func rightsFor(path string) (rights, error) {
 	case err != nil:
 		return rights{}, fmt.Errorf("%w: its folder can't be opened: %w", kapi.ErrUnavailable, bare(err))
 	case owner.uid == 0 && folder.uid != 0 && asowner.Possible(folder.uid, folder.gid):
-		return rights{}, fmt.Errorf("%w: it is root's, in a folder of user %d, who may put anything in its place: if it is theirs, give it to them (chown -h %d %s, and its -wal, -shm, -wake and -runners), or move it to a folder of root's",
+		return rights{}, fmt.Errorf("%w: it is root's, in a folder of user %d, who could put anything in its place: if it is theirs, give it to them (chown -h %d %s, and its -wal, -shm, -wake and -runners), or move it to a folder of root's",
 			kapi.ErrUnavailable, folder.uid, folder.uid, quoted(path))
 	case owner.uid == 0, folder.uid == 0 && folder.mode&0o022 == 0:
 		return rights{}, nil
@@ -67,8 +68,8 @@ func rightsFor(path string) (rights, error) {
 	return rights{true, owner.uid, owner.gid}, nil
 }
 
-// lookAround looks at the folder of a path that has no links in it, and at the file in that very folder. A
-// file that isn't there is taken for one of the folder's owner.
+// lookAround returns the facts of the folder of a path without links, and of the file in that same folder.
+// If the file doesn't exist, it returns the folder's facts for it.
 func lookAround(path string) (folder, file facts, err error) {
 	fd, err := openFolder(path)
 	if err != nil {
@@ -87,8 +88,8 @@ func lookAround(path string) (folder, file facts, err error) {
 	return folder, factsIn(&stat), err
 }
 
-// openFolder opens the folder of an absolute path that has no links in it, as a place to go on from. A link
-// that was put there since they were resolved is not followed.
+// openFolder opens the folder of an absolute path without links (O_PATH), for calls relative to it. It fails
+// if a link has been put into the path since.
 func openFolder(path string) (fd int, err error) {
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	if fd, err = unix.Open("/", flags, 0); err != nil {
@@ -118,5 +119,5 @@ func isLink(path string) bool {
 	return err == nil
 }
 
-// quoted is a path as a shell takes it.
+// quoted returns a path quoted for a shell.
 func quoted(path string) string { return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'" }

@@ -2,7 +2,7 @@
 
 package sqlite
 
-// rights are this process's own: whose a store is can't be told here.
+// rights are always this process's own here: the owner of a store is unknown on this system.
 type rights struct{}
 
 func (rights) do(f func() error) error { return f() }

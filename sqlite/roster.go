@@ -10,55 +10,56 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A roster is what a store knows of its file of slots: its own runner's slot, and how others' are. Where
-// there is none to be had (another system than Linux, a store in memory, a file system without such locks, a
-// full disk) runners are renewed by commits, and nothing is proven by locks.
+// A roster gives a store access to its file of slots: to the slot of this process's runner, and to those of
+// others. If there is no such file (another system than Linux, a store in memory, a file system without
+// these locks, a full disk), runners are renewed by commits, and locks prove nothing.
 type roster struct {
 	mu        sync.Mutex
-	open      *slotFile // as it was last opened; nil: not yet
+	open      *slotFile // the file that was opened last; nil before
 	own       ownSlot
-	again     time.Time // when a slot is next looked for, after that failed
+	again     time.Time // when to look for a slot again, after an attempt
 	departure store.Departure
 }
 
-// An ownSlot is that of the runner which is this very process.
+// An ownSlot is the slot of this process's runner.
 type ownSlot struct {
-	slot   // as it stands there
+	slot   // its content
 	in     *slotFile
-	is     int64 // what tells that file
-	number int64 // 0: it has none
-	// lost: it isn't as this process has left it, so the next save looks for it anew.
+	is     int64 // the identity of that file
+	number int64 // 0 if the runner has no slot
+	// lost is true if the slot isn't as this process left it. The next save then looks for a slot again.
 	lost bool
-	// row is what was last written of the runner to the database, in saved; nil if that isn't known.
+	// row is what was last written to the runner's row, and saved the file that has it; nil if unknown.
 	row   store.RunnerRecord
 	saved *file
-	// saving is set from when the row is written until the transaction ends.
+	// saving is true from when the row is written until the transaction ends.
 	saving bool
-	// owed are the beats of slots that it has lost: the row takes them over.
+	// owed is the number of beats in slots that were lost, to be added to the row.
 	owed    uint64
-	vacated []lockedSlot // until the row no longer names them
+	vacated []lockedSlot // lost slots, still locked until the row no longer names them
 }
 
-// A lockedSlot is one on which this process has a lock.
+// A lockedSlot is a slot on which this process has a lock.
 type lockedSlot struct {
 	in     *slotFile
 	number int64
 }
 
-// A place is what a runner's row says of its slot.
+// A place is where a runner's slot is, according to its row: its number, and the identity of its file.
 type place struct{ number, file int64 }
 
-// errLocked says that another has a lock there.
+// errLocked is returned when another open file description has a lock there.
 var errLocked = errors.New("is locked")
 
-// begin forgets what a transaction has saved that was rolled back.
+// begin is called when a transaction begins. It forgets what the last one saved, if it was rolled back.
 func (r *roster) begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.own.saving = false
 }
 
-// committed takes note that what was saved is in the file's database.
+// committed records that what was saved is in the database, and releases the slots that the row no longer
+// names.
 func (r *roster) committed(f *file) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,7 +69,7 @@ func (r *roster) committed(f *file) {
 	}
 	o.saving, o.saved, o.owed = false, f, 0
 	for _, v := range o.vacated {
-		if v != (lockedSlot{o.in, o.number}) { // it may have got it back
+		if v != (lockedSlot{o.in, o.number}) { // the runner may have got the same slot again
 			_ = lockByte(v.in.file, runnerLocks+v.number, lockNone)
 		}
 		r.discard(v.in)
@@ -76,16 +77,16 @@ func (r *roster) committed(f *file) {
 	o.vacated = nil
 }
 
-// discard closes a file of slots that nothing is done with any more.
+// discard closes a file of slots that is no longer used.
 func (r *roster) discard(f *slotFile) {
 	if f != nil && f != r.open && f != r.own.in {
 		_ = f.file.Close()
 	}
 }
 
-// save returns where the slot of a runner is that is about to be written to the database, and how many
-// beats its row is to take over. A runner that is this process gets a slot if it has none. The write
-// lock is held.
+// save returns what the row of a runner must say of its slot, and how many beats must be added to the row.
+// If the runner is this process's and has no slot, save looks for one. The caller holds the write lock and
+// is about to write the row.
 func (r *roster) save(f *file, c *sqlite.Conn, record store.RunnerRecord) (at place, owed uint64, err error) {
 	if !haveSlots || !record.Own || f.path == "" || !fits(record.ID) {
 		return place{}, 0, nil
@@ -97,7 +98,7 @@ func (r *roster) save(f *file, c *sqlite.Conn, record store.RunnerRecord) (at pl
 		o.runner = record.ID
 	}
 	if o.runner != record.ID {
-		return place{}, 0, nil // one runner a process is enough
+		return place{}, 0, nil // only one runner of a process has a slot
 	}
 	if o.number == 0 || o.lost || o.saved != f {
 		if err := r.occupy(f, c); err != nil {
@@ -111,19 +112,20 @@ func (r *roster) save(f *file, c *sqlite.Conn, record store.RunnerRecord) (at pl
 	return at, o.owed, nil
 }
 
-// rowOf leaves out of a record what a renewal changes.
+// rowOf returns the record without what a renewal changes.
 func rowOf(r store.RunnerRecord) store.RunnerRecord {
 	r.Beat, r.HeardAt = 0, 0
 	return r
 }
 
-// occupy gives this process's runner its slot back, or another one. The error is that of the database.
+// occupy restores the slot of this process's runner, or looks for another one. It only returns errors of
+// the database; without a slot, o.number is 0.
 func (r *roster) occupy(f *file, c *sqlite.Conn) error {
 	o := &r.own
 	if o.number != 0 && o.in.inPlace(f.path+runnersName) && o.in.begin() == nil {
 		there, ok := o.in.read(o.number)
 		if (!ok || there.runner == "" || there.runner == o.runner) && o.in.write(o.number, o.slot) == nil {
-			o.is, o.lost = o.in.is, false // it was wiped, but the lock on it was held all the time
+			o.is, o.lost = o.in.is, false // it may have been wiped, but its lock was held all the time
 			return nil
 		}
 	}
@@ -154,13 +156,13 @@ func (r *roster) occupy(f *file, c *sqlite.Conn) error {
 	return nil
 }
 
-// findSlot locks a slot that is nobody's, and returns its number: one of those that are there, or the next. 0:
-// none was found.
+// findSlot locks a free slot, an existing one or one past the end, and returns its number. It returns 0 if
+// it found none.
 func findSlot(in *slotFile, c *sqlite.Conn) (int64, error) {
 	const probes, more = 8, 16
 	count, err := in.count()
 	if err != nil {
-		return 0, nil //nolint:nilerror // it does without
+		return 0, nil //nolint:nilerror // the runner does without a slot
 	}
 	for range min(probes, count) {
 		number := somewhere(count)
@@ -178,8 +180,8 @@ func findSlot(in *slotFile, c *sqlite.Conn) (int64, error) {
 	return 0, nil
 }
 
-// takeSlot locks a slot if it is nobody's. It doesn't touch the lock of one that a row may name, as whoever looks
-// just then would take the runner for alive.
+// takeSlot locks a slot if it is free. It doesn't lock one that a row may name, not even for a moment: a
+// peer that looked at that moment would believe that the runner is alive.
 func takeSlot(in *slotFile, c *sqlite.Conn, number int64) (free bool, err error) {
 	before, ok := in.read(number)
 	if !ok {
@@ -191,9 +193,9 @@ func takeSlot(in *slotFile, c *sqlite.Conn, number int64) (free bool, err error)
 			return false, err
 		}
 	}
-	// The commands of a runner that is forgotten may still have their lock.
+	// The commands of a runner whose row was deleted may still hold their lock.
 	if working, err := byteLocked(in.file, workLocks+number); known || working || err != nil {
-		return false, nil //nolint:nilerror // it does without
+		return false, nil //nolint:nilerror // the runner does without this slot
 	}
 	if lockByte(in.file, runnerLocks+number, lockAlone) != nil {
 		return false, nil
@@ -205,8 +207,8 @@ func takeSlot(in *slotFile, c *sqlite.Conn, number int64) (free bool, err error)
 	return true, nil
 }
 
-// opened returns the file of slots that lies beside the store, nil if there is none. It is made if create
-// is true.
+// opened returns the file of slots beside the store, nil if there is none or it can't be opened. If create
+// is true, it creates a missing one.
 func (r *roster) opened(f *file, create bool) *slotFile {
 	if !haveSlots || f.path == "" {
 		return nil
@@ -228,8 +230,8 @@ func (r *roster) opened(f *file, create bool) *slotFile {
 	return now
 }
 
-// renew renews this process's runner in its slot. It is false if the database must be told: the runner has
-// no slot, or more is new than that it lives.
+// renewInSlot renews this process's runner in its slot. It returns false if a commit is needed instead,
+// because the runner has no slot or something else in its record has changed.
 func (s *Store) renewInSlot(record store.RunnerRecord) bool {
 	f := s.now()
 	if !record.Own || f == nil || f.path == "" || !f.inPlace(s.name) {
@@ -243,7 +245,7 @@ func (s *Store) renewInSlot(record store.RunnerRecord) bool {
 	}
 	there, ok := o.in.read(o.number)
 	if !ok || there.runner != o.runner || !o.in.inPlace(f.path+runnersName) || o.in.identify() != nil || o.in.is != o.is {
-		o.lost = true // somebody has removed the file, or the runner's row
+		o.lost = true // somebody has removed the file, or the purge has deleted the runner's row
 		return false
 	}
 	next := o.slot

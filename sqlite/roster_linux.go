@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// haveSlots: this system has locks of open file descriptions.
+// haveSlots is true because Linux has open file description locks.
 const haveSlots = true
 
-// fuseMagic is what statfs(2) knows file systems in user space by, virtiofs among them.
+// fuseMagic is the magic number that statfs(2) returns for file systems in user space, including virtiofs.
 const fuseMagic = 0x65735546
 
-// lockByte takes a lock on a byte of a file, for the open file description that f is of. The error wraps
-// errLocked if another has one.
+// lockByte sets the lock of f's open file description on one byte. The error wraps errLocked if another
+// open file description has a conflicting lock.
 func lockByte(f *os.File, at int64, kind int16) error {
 	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: at, Len: 1})
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
@@ -27,7 +27,7 @@ func lockByte(f *os.File, at int64, kind int16) error {
 	return err
 }
 
-// The kinds of a lock: for one alone, for many, none.
+// The kinds of lock: exclusive, shared, none.
 const (
 	lockAlone  int16 = unix.F_WRLCK
 	lockShares int16 = unix.F_RDLCK
@@ -41,8 +41,9 @@ func byteLocked(f *os.File, at int64) (bool, error) {
 	return err == nil && lock.Type != unix.F_UNLCK, err
 }
 
-// identityOf tells a file with this beginning from all others that are or were, while the machine runs. The
-// device is part of it: what two kernels, or two layers of file systems, show of one file has locks of its own each.
+// identityOf returns a number, never 0, that distinguishes a file with this beginning from all others until
+// the machine restarts. The device is part of it, because two kernels, or two layers of file systems, that
+// show the same file each have their own locks on it.
 func identityOf(f *os.File, head []byte) (int64, error) {
 	var stat unix.Statx_t
 	err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &stat)
@@ -56,11 +57,11 @@ func identityOf(f *os.File, head []byte) (int64, error) {
 	}
 	fmt.Fprintf(sum, "%d:%d %d %d.%d ", stat.Dev_major, stat.Dev_minor, stat.Ino, born[0], born[1])
 	_, _ = sum.Write(head)
-	return int64(sum.Sum64() | 1), nil // never 0
+	return int64(sum.Sum64() | 1), nil
 }
 
-// locksElsewhere reports whether somebody else may keep the locks on a file than this kernel: a server, who may
-// free them while their holder lives.
+// locksElsewhere reports whether something other than this kernel may keep the locks on a file: a server,
+// which may release them while their holder lives.
 func locksElsewhere(f *os.File) (bool, error) {
 	var stat unix.Statfs_t
 	if err := unix.Fstatfs(int(f.Fd()), &stat); err != nil {
@@ -77,12 +78,13 @@ func factsOfFile(f *os.File) (facts, error) {
 	return factsIn(&stat), nil
 }
 
-// keepForGood keeps the open file description of a file, and the locks that it has, until this process ends.
+// keepForGood keeps the open file description of f, and its locks, until this process ends.
 func keepForGood(f *os.File) {
 	_, _ = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 }
 
-// openShared opens the file of slots once more, for reading only.
+// openShared opens the file of slots again, for reading only. It returns an error that wraps errRemoved if
+// the file at path is another one.
 func (s *slotFile) openShared(path string) (*os.File, error) {
 	folder, err := openFolder(path)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 
 const haveSlots = false
 
-// There are no locks of open file descriptions here that the kernel frees and shows, so nobody has a slot.
+// This system has no open file description locks, so no runner has a slot.
 
 const (
 	lockAlone, lockShares, lockNone int16 = 0, 1, 2

@@ -12,9 +12,9 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// Beside a store lie files that SQLite and kapi make and find by their names. Whoever may write to
-// the folder could put links, pipes or files of others there, for a process with more rights to
-// write to. So each is looked at before it is opened, here or by SQLite (which follows no links).
+// SQLite and kapi find the files beside a store by their names. A user who may write to the folder could
+// put links, pipes or other users' files there, for a process with more rights to write to. So kapi checks
+// each of them before it, or SQLite (which follows no links), opens it.
 
 // wakeName is the end of the wake file's name.
 const wakeName = "-wake"
@@ -22,22 +22,23 @@ const wakeName = "-wake"
 // sqliteSides are the ends of the names of SQLite's files.
 func sqliteSides() []string { return []string{"-journal", "-wal", "-shm"} }
 
-// facts are what is seen of a file without opening it. All but there is only known on Linux.
+// facts are what can be learned about a file without opening it. On systems other than Linux only there and
+// kind are real.
 type facts struct {
 	there         bool
 	device, inode uint64
 	links         uint64
-	kind          string // what it is if it is no regular file
+	kind          string // what it is, "" if a regular file
 	mode          uint32
 	uid, gid      uint32
 	size          int64
 }
 
-// same reports whether two are of one file.
+// same reports whether f and g are facts of the same file.
 func (f facts) same(g facts) bool { return f.device == g.device && f.inode == g.inode }
 
-// admits refuses a file that doesn't belong beside a store with these facts: anything but a regular
-// file with one name, or one that belongs to somebody who has no say over the store.
+// admits refuses a file that can't belong beside a store with facts f: anything but a regular file with one
+// name that belongs to the store's owner, root, this process's user, or a user who may write to the store.
 func (f facts) admits(side facts) error {
 	switch {
 	case side.kind != "":
@@ -45,34 +46,34 @@ func (f facts) admits(side facts) error {
 	case side.links > 1:
 		return fmt.Errorf("has %d names (hard links)", side.links)
 	case side.uid == f.uid, side.uid == 0, int(side.uid) == os.Geteuid():
-	case f.mode&0o002 != 0, f.mode&0o020 != 0 && side.gid == f.gid: // whoever may write to the store
+	case f.mode&0o002 != 0, f.mode&0o020 != 0 && side.gid == f.gid: // its owner may write to the store
 	default:
 		return fmt.Errorf("belongs to user %d, not to the store's owner", side.uid)
 	}
 	return nil
 }
 
-// strange reports whether a file is not the store's owner's, but may be given to them here, or is that of
-// whoever runs this. Somebody else who may write to the folder can have moved such a file there, for a
-// process with more rights to give it away. So what is in it decides.
+// strange reports whether a file beside the store doesn't belong to the store's owner, and this process
+// could give it to them, or it belongs to root or this process's user. Another user who may write to the
+// folder could have moved such a file there, so that a process with more rights gives it away. So its
+// content must be checked.
 func (f facts) strange(side facts) bool {
 	euid := os.Geteuid()
 	return side.uid != f.uid && (euid == 0 || side.uid == 0 || int(side.uid) == euid)
 }
 
-// roots reports whether a file is root's beside the store of somebody else. What root's processes make
-// there they give to the store's owner at once, before anything is in it.
+// roots reports whether a file beside another user's store belongs to root. Root's processes give a file
+// that they create there to the store's owner while it is still empty.
 func (f facts) roots(side facts) bool { return side.uid == 0 && f.uid != 0 }
 
-// dressable reports whether a file is to get the store's owner, group or mode, and this process may
-// give it that.
+// dressable reports whether a file lacks the store's owner, group or mode, and this process may change that.
 func (f facts) dressable(like facts) bool {
 	euid := os.Geteuid()
 	return f.there && (f.uid != like.uid && euid == 0 || f.gid != like.gid || f.mode != like.mode&0o666) &&
 		(euid == 0 || int(f.uid) == euid)
 }
 
-// exposed says how others than owner and group can get at the store, "" if they can't.
+// exposed says what users other than the owner and the group may do with the store, "" if nothing.
 func (f facts) exposed() string {
 	switch {
 	case f.mode&0o002 != 0:
@@ -83,7 +84,7 @@ func (f facts) exposed() string {
 	return ""
 }
 
-// checkSides refuses what lies where SQLite's files will be opened.
+// checkSides refuses the store if a file beside it doesn't belong there, or its log was removed while in use.
 func checkSides(path string, like facts) error {
 	found := map[string]facts{}
 	for _, end := range append(sqliteSides(), wakeName, runnersName) {
@@ -96,19 +97,19 @@ func checkSides(path string, like facts) error {
 		}
 		found[end] = side
 	}
-	// Where there is an index that is in use there is a log, too.
+	// If a process has the index open, there must be a log, too.
 	if index := found["-shm"]; index.there && !found["-wal"].there {
 		if by := holders(path+"-shm", index, lockDMS, 1, false); len(by) > 0 {
-			if _, err := factsOf(path + "-wal"); err != nil { // it was not just made
-				return fmt.Errorf("%w: its %s was removed, while %s has it open: end that first", kapi.ErrUnavailable, path+"-wal", nameProcess(by[0]))
+			if _, err := factsOf(path + "-wal"); err != nil { // nor has it been created meanwhile
+				return fmt.Errorf("%w: its %s was removed while %s had it open: end that process first", kapi.ErrUnavailable, path+"-wal", nameProcess(by[0]))
 			}
 		}
 	}
 	return nil
 }
 
-// lookAtSide looks at a file beside the store, and refuses what doesn't belong there. What somebody is
-// just making may look so for a moment.
+// lookAtSide returns the facts of a file beside the store, and refuses one that doesn't belong there. It
+// retries for a moment, because a file that is just being created may look wrong.
 func lookAtSide(path, end string, like facts) (side facts, err error) {
 	for began := time.Now(); ; time.Sleep(2 * time.Millisecond) {
 		if side, err = factsOf(path + end); err == nil {
@@ -120,7 +121,7 @@ func lookAtSide(path, end string, like facts) (side facts, err error) {
 	}
 }
 
-// admitSide refuses a file beside the store, also for what is in it.
+// admitSide refuses a file beside the store for its facts or its content.
 func admitSide(path, end string, side, like facts) error {
 	err := like.admits(side)
 	switch {
@@ -134,13 +135,14 @@ func admitSide(path, end string, side, like facts) error {
 	return nil
 }
 
-// errNotOurs refuses a file of root's, or for what is in it.
-var errNotOurs = errors.New("is no file of the store's: if it is, give it to the store's owner (chown), else remove it")
+// errNotOurs is returned for a file that belongs to another user and that kapi won't give to the store's
+// owner by itself.
+var errNotOurs = errors.New("is not recognised as a file of the store's: if it is one, give it to the store's owner (chown), otherwise remove it")
 
-// headLength is how much of a file shows what it is.
+// headLength is how many bytes of a file are read to recognise it.
 const headLength = markLength + 1
 
-// An answer may not be known.
+// An answer is yes, no or unknown.
 type answer int
 
 const (
@@ -149,9 +151,9 @@ const (
 	unknown
 )
 
-// genuine says whether a file beside a store is what its name says, or empty. An index of a log is while
-// somebody has it open: to read it, from a process that has it open itself, would take away the
-// locks on it (fcntl(2)). (SQLite empties one that nobody has open.)
+// genuine says whether a file beside a store is empty or what its name says. It doesn't read the index of a
+// log: closing it again would release this process's locks on it (fcntl(2)). An index is genuine if a process
+// has a lock on it, otherwise the answer is unknown. (SQLite empties an index that no process has open.)
 func genuine(path, end string, side facts) answer {
 	if side.size == 0 {
 		return yes
@@ -174,13 +176,13 @@ func genuine(path, end string, side facts) answer {
 // hasForm reports whether a file that begins with head is what its name says, or is about to become that
 // (https://www.sqlite.org/fileformat2.html, "The Rollback Journal", "The Write-Ahead Log").
 func hasForm(end string, head []byte) bool {
-	const version = 3007000 // of logs, since there are any
+	const version = 3007000 // of the format of logs, the only one so far
 	size := func(at int) uint32 { return binary.BigEndian.Uint32(head[at:]) }
 	isSize := func(n uint32) bool { return n >= 32 && n <= 65536 && n&(n-1) == 0 }
 	switch end {
 	case wakeName:
 		return isMarkText(head)
-	case runnersName: // its header is written after it is made
+	case runnersName: // its header is written some time after it is created
 		return blank(head) || isHeader(head)
 	case "-journal": // its first 12 bytes are zero until it is synced
 		const header = 28
@@ -192,8 +194,8 @@ func hasForm(end string, head []byte) bool {
 	return false
 }
 
-// isMarkText reports whether a whole wake file is one that kapi has written. Other short files have two
-// words, too.
+// isMarkText reports whether text is a whole wake file, exactly as kapi writes it. It is stricter than
+// parseMark, which accepts any two words that could be an epoch and a seq.
 func isMarkText(text []byte) bool {
 	m := parseMark(text)
 	return len(text) == markLength && len(m.epoch) == epochLength && string(text) == m.text()
@@ -204,8 +206,8 @@ func isMark(path string, side facts) bool {
 	return err == nil && isMarkText(text)
 }
 
-// takeWake gives a wake file of root's, which an older kapi has left beside the store of somebody else, to
-// them.
+// takeWake gives a wake file that an older kapi, run by root, has left beside another user's store to the
+// store's owner.
 func takeWake(path string) {
 	store, err := factsOf(path)
 	if err != nil || os.Geteuid() != 0 {

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openSide opens the file beside the store whose name ends so, and makes it if it isn't there. It
-// goes by the folder's descriptor and by the file's, and follows no link: whoever may write to the
-// folder may put anything there, at any time.
+// openSide opens the file beside the store whose name has this ending, and creates it if it doesn't exist.
+// It uses the descriptors of the folder and the file, and follows no links, because a user who may write to
+// the folder may put anything there at any time.
 func openSide(store, end string, like facts) (*os.File, error) {
 	path := store + end
 	folder, err := openFolder(path)
@@ -26,8 +26,8 @@ func openSide(store, end string, like facts) (*os.File, error) {
 	for attempt := 1; ; attempt++ {
 		f, err := trySide(folder, store, end, like)
 		if errors.Is(err, fs.ErrPermission) {
-			// Whoever makes it is about to give it its owner and mode. If not, it is from before the store
-			// was given to a group, or from a process that was killed just then.
+			// The process that creates it will give it its owner and mode in a moment. Otherwise the file is
+			// from before the store was given to a group, or its creator was killed at that moment.
 			dressSide(store, end, like)
 			if attempt == attempts-1 {
 				discardSide(folder, name, like)
@@ -42,7 +42,8 @@ func openSide(store, end string, like facts) (*os.File, error) {
 	}
 }
 
-// discardSide removes a file that keeps out somebody whom the store lets in.
+// discardSide removes a file that lacks the store's owner, group or mode, and so keeps out users who may
+// use the store.
 func discardSide(folder int, name string, like facts) {
 	var stat unix.Stat_t
 	if unix.Fstatat(folder, name, &stat, unix.AT_SYMLINK_NOFOLLOW) != nil {
@@ -61,7 +62,7 @@ func trySide(folder int, store, end string, like facts) (*os.File, error) {
 	err := unix.Fstatat(folder, name, &stat, unix.AT_SYMLINK_NOFOLLOW)
 	made := errors.Is(err, fs.ErrNotExist)
 	if err == nil {
-		err = admitSide(store, end, factsIn(&stat), like) // a device may do something for being opened
+		err = admitSide(store, end, factsIn(&stat), like) // before opening it: opening a device may have effects
 	}
 	if err != nil && !made {
 		return nil, err
@@ -79,7 +80,7 @@ func trySide(folder int, store, end string, like facts) (*os.File, error) {
 		err = errRemoved
 	}
 	ours := made
-	if err == nil && !made { // what was opened may be another than what was looked at
+	if err == nil && !made { // the file may have been replaced before it was opened
 		err = admitSide(store, end, factsIn(&stat), like)
 	}
 	if err == nil && !made {
@@ -97,13 +98,13 @@ func trySide(folder int, store, end string, like facts) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// dressSide gives a file beside the store that SQLite has made the store's owner, group and mode.
-// SQLite does so for root alone, and leaves the group to the folder.
+// dressSide gives a file that SQLite has created beside the store the store's owner, group and mode.
+// SQLite itself does so only as root, and a new file may have the folder's group.
 //
-// What else may lie there is left as it is: to give that away, somebody may have moved it there.
+// dressSide leaves any other file alone: somebody may have moved it there so that it is given away.
 //
-// It has no descriptor of the file that could be closed, which would take the process's locks on it
-// away (fcntl(2)), but one that only stands for its path.
+// It opens the file only as a path (O_PATH). Closing a real descriptor would release the process's locks
+// on the file (fcntl(2)).
 func dressSide(store, end string, like facts) {
 	path := store + end
 	now, err := factsOf(path)
@@ -124,8 +125,8 @@ func dressSide(store, end string, like facts) {
 	_ = unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), like.mode&0o666)
 }
 
-// dress is dressSide by a descriptor of our own. What fails is left as it is: a user who is not in
-// the group, or a file system without owners.
+// dress is dressSide for a file that this process has opened itself. It ignores errors: the user may not
+// be in the group, or the file system may have no owners.
 func dress(fd int, now, like facts) {
 	if !now.dressable(like) {
 		return
@@ -135,7 +136,7 @@ func dress(fd int, now, like facts) {
 	_ = unix.Fchmod(fd, like.mode&0o666)
 }
 
-// ownersFor says whose a file is to be; -1 leaves it.
+// ownersFor returns the owner and group to give to a file; -1 leaves one unchanged.
 func ownersFor(now, like facts) (uid, gid int) {
 	uid, gid = -1, -1
 	if now.uid != like.uid && os.Geteuid() == 0 {

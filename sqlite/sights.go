@@ -2,16 +2,17 @@ package sqlite
 
 import "github.com/kettubot/kapi/internal/store"
 
-// A sight is what is seen of a runner beside its row.
+// A sight is what a runner's slot and its locks show.
 type sight struct {
-	found   bool // the slot is the runner's
+	found   bool // the slot belongs to the runner
 	beat    uint64
 	heard   int64
 	lock    store.Lock
 	working bool
 }
 
-// A look is one at the slots of runners. The roster's lock is held from the first call of see to done.
+// A look reads the slots of several runners. It holds the roster's mutex from the first call of see that
+// needs it until done.
 type look struct {
 	*roster
 	file   *file
@@ -27,7 +28,7 @@ func (l *look) done() {
 	}
 }
 
-// see returns what is seen of one runner.
+// see returns what the slot at a place shows of a runner: nothing if the slot is not the runner's.
 func (l *look) see(id string, at place) (s sight) {
 	if at.number <= 0 || l.file == nil {
 		return s
@@ -35,12 +36,12 @@ func (l *look) see(id string, at place) (s sight) {
 	if !l.locked {
 		l.mu.Lock()
 		l.locked, l.in = true, l.opened(l.file, false)
-		if l.in != nil && l.in.is != at.file && l.in.identify() != nil { // somebody has emptied it, and it was begun anew
+		if l.in != nil && l.in.is != at.file && l.in.identify() != nil { // it may have been emptied and got a new header
 			l.in = nil
 		}
 	}
 	if l.in == nil || l.in.is == 0 || l.in.is != at.file {
-		return s // the locks are on another file
+		return s // the row is about another file
 	}
 	there, ok := l.in.read(at.number)
 	if !ok || there.runner != id {
@@ -49,7 +50,7 @@ func (l *look) see(id string, at place) (s sight) {
 	s = sight{found: true, beat: there.beat, heard: there.heard}
 	held, err := byteLocked(l.in.file, runnerLocks+at.number)
 	switch own := &l.own; {
-	case own.runner == id && own.number == at.number && own.in == l.in: // its lock doesn't show by the descriptor that has it
+	case own.runner == id && own.number == at.number && own.in == l.in: // F_OFD_GETLK doesn't show the locks of its own descriptor
 		s.lock = store.LockHeld
 	case err != nil:
 	case held:
@@ -61,8 +62,8 @@ func (l *look) see(id string, at place) (s sight) {
 	return s
 }
 
-// forget wipes the slot of a runner whose row is deleted, so that another can have it, and that the runner, if it
-// lives, has its row written again.
+// forget wipes the slot of a runner whose row is deleted. Another runner can then have the slot, and this
+// one, if it lives, notices and writes its row again.
 func (l *look) forget(id string, at place) {
 	if l.see(id, at).found {
 		_ = l.in.wipe(at.number)

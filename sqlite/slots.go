@@ -11,23 +11,22 @@ import (
 	"strings"
 )
 
-// Beside a store lies PATH-runners, a file of slots: one for each process that runs actions. Into its slot a
-// process writes that it is alive, which costs neither a transaction nor a sync, and on a byte of the
-// slot's own it holds a lock for as long as it lives: the kernel frees that, whatever becomes of the process.
+// PATH-runners is a file of slots beside the store, one for each process that runs actions. A process writes
+// to its slot that it is alive, which needs neither a transaction nor a sync. It also holds a lock on a byte
+// that belongs to the slot; the kernel releases the lock when the process ends, however that happens.
 //
-// The lock is one of an open file description (F_OFD_SETLK, fcntl(2)). It belongs to a descriptor, not to the
-// process, so that it isn't lost when another descriptor of the file is closed, and who asks by another
-// descriptor sees it, in the same process too.
+// The lock is an open file description lock (F_OFD_SETLK, fcntl(2)). So it isn't lost when another descriptor
+// of the file is closed, and it is visible through any other descriptor, even in the same process.
 //
-// A slot belongs to a runner for as long as the runner's row is in the database. Only a slot that is
-// blank, or whose runner has no row, is given to another, under the database's write lock. So what is
-// read in a slot, and of its lock, is about the runner that the slot names. The file never shrinks.
+// A slot belongs to a runner as long as the runner's row is in the database. Only a slot that is blank, or
+// whose runner has no row, is given to another runner, under the database's write lock. So the content of
+// a slot and its locks are always about the runner that the slot names. The file never shrinks.
 
 // runnersName is the end of the name of the file of slots.
 const runnersName = "-runners"
 
-// The locks lie far beyond the content, at these offsets and a slot's number: that of the runner, and that
-// of the commands which do its work (see LockWork).
+// The locks are far beyond the content, each at one of these offsets plus the slot's number: the lock of the
+// runner, and that of the commands that do its work (see LockWork).
 const (
 	runnerLocks = int64(1) << 40
 	workLocks   = int64(1) << 41
@@ -35,11 +34,11 @@ const (
 
 // A slot is laid out as follows, in little-endian order. The first one is the file's header.
 //
-//	 0  a word that others change to wake the runner; no renewal touches it
+//	 0  a word with which others may wake the runner; renewals don't write it
 //	 4  the version of this layout
-//	 8  the runner's id, filled up with zeros
+//	 8  the runner's id, padded with zeros
 //	40  beat: how often the runner was renewed here
-//	48  heard_at: when last, in milliseconds since 1970
+//	48  heard_at: the time of the last renewal, in milliseconds since 1970
 //	56  a checksum of all but the first word
 const (
 	slotSize    = 64
@@ -53,17 +52,17 @@ const (
 	slotSumAt  = 56
 )
 
-// A slot is what stands in one.
+// A slot is the content of one.
 type slot struct {
 	runner string // "" in a blank one
 	beat   uint64
 	heard  int64
 }
 
-// highestBeat is the highest beat that a slot is believed, which can still be added to another.
+// highestBeat is the highest beat that is accepted from a slot. Adding it to another can't overflow.
 const highestBeat = 1 << 53
 
-// fits reports whether a slot can have this runner's id.
+// fits reports whether a slot can store this runner id.
 func fits(runner string) bool {
 	return runner != "" && len(runner) <= slotIDEnd-slotIDAt && strings.IndexByte(runner, 0) < 0
 }
@@ -77,8 +76,8 @@ func (s slot) encode() (b [slotSize]byte) {
 	return b
 }
 
-// decodeSlot is false for what nobody has written so, or what is being written just now. One that has never
-// been written to, or was wiped, is blank.
+// decodeSlot returns false if the content isn't valid, for example because it is just being written. A slot
+// that was never written to, or was wiped, is blank, which is valid.
 func decodeSlot(b *[slotSize]byte) (s slot, ok bool) {
 	if blank(b[slotFormAt:]) {
 		return slot{}, true
@@ -101,14 +100,14 @@ func sumOf(b *[slotSize]byte) uint64 {
 
 func blank(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
 
-// rosterMark begins the header, and then come an id of the file's own, and blanks to its end.
+// rosterMark begins the header. A random id of the file follows, then spaces and a newline.
 const rosterMark = "kapi runners 1 "
 
 func newHeader() []byte {
 	return []byte(rosterMark + newEpoch() + strings.Repeat(" ", slotSize-len(rosterMark)-epochLength-1) + "\n")
 }
 
-// isHeader reports whether a file that begins so is one of slots.
+// isHeader reports whether a file that begins with head is a file of slots.
 func isHeader(head []byte) bool {
 	if len(head) < slotSize || !bytes.HasPrefix(head, []byte(rosterMark)) {
 		return false
@@ -117,17 +116,18 @@ func isHeader(head []byte) bool {
 	return len(bytes.Fields(head[:slotSize])) == 4 && string(bytes.TrimLeft(rest, " ")) == "\n"
 }
 
-// A slotFile is PATH-runners, opened.
+// A slotFile is an open PATH-runners.
 type slotFile struct {
 	file  *os.File
 	facts facts // of the file
-	// is tells the file from all others that ever were: a copy has other locks. 0 is not known yet.
+	// is distinguishes the file from all others (see identityOf): a copy has other locks. It is 0 until
+	// the file has a header.
 	is int64
-	// remote: somebody else may keep the locks than this kernel.
+	// remote is true if something other than this kernel may keep the locks.
 	remote bool
 }
 
-// openSlots opens the file of slots beside a store.
+// openSlots opens the file of slots beside a store, and creates it if it doesn't exist.
 func openSlots(store string, like facts, r rights) (*slotFile, error) {
 	var f *os.File
 	err := r.do(func() (err error) {
@@ -150,10 +150,10 @@ func openSlots(store string, like facts, r rights) (*slotFile, error) {
 	return s, nil
 }
 
-// errForeignRoster refuses a file of slots that no kapi has written.
+// errForeignRoster is returned for a file of slots that kapi hasn't written.
 var errForeignRoster = errors.New("is not kapi's")
 
-// identify finds out which file it is, if it has a header.
+// identify sets s.is, to 0 if the file has no header yet.
 func (s *slotFile) identify() error {
 	head := make([]byte, slotSize)
 	n, err := s.file.ReadAt(head, 0)
@@ -170,7 +170,7 @@ func (s *slotFile) identify() error {
 	return err
 }
 
-// begin gives a new file its header. The database's write lock is held.
+// begin writes the header of a new file. The caller holds the database's write lock.
 func (s *slotFile) begin() error {
 	if err := s.identify(); err != nil || s.is != 0 {
 		return err
@@ -181,7 +181,7 @@ func (s *slotFile) begin() error {
 	return s.identify()
 }
 
-// inPlace reports whether it is what stands at the path.
+// inPlace reports whether the file is the one at path.
 func (s *slotFile) inPlace(path string) bool {
 	now, err := factsOf(path)
 	return err == nil && now.same(s.facts)
@@ -189,7 +189,7 @@ func (s *slotFile) inPlace(path string) bool {
 
 // read reads a slot. One beyond the end is blank.
 func (s *slotFile) read(number int64) (slot, bool) {
-	const attempts = 3 // somebody may be writing it
+	const attempts = 3 // another process may be writing the slot
 	for range attempts {
 		var b [slotSize]byte
 		if _, err := s.file.ReadAt(b[:], number*slotSize); err != nil && !errors.Is(err, io.EOF) {
@@ -202,14 +202,14 @@ func (s *slotFile) read(number int64) (slot, bool) {
 	return slot{}, false
 }
 
-// write writes a whole slot, but for the word that wakes its runner.
+// write writes a whole slot, except the word that wakes its runner.
 func (s *slotFile) write(number int64, content slot) error {
 	b := content.encode()
 	_, err := s.file.WriteAt(b[slotFormAt:], number*slotSize+slotFormAt)
 	return err
 }
 
-// renew writes what a renewal changes. A slot that was wiped meanwhile has no runner afterwards either.
+// renew writes only what a renewal changes, so that a slot that has just been wiped still has no runner.
 func (s *slotFile) renew(number int64, content slot) error {
 	b := content.encode()
 	_, err := s.file.WriteAt(b[slotBeatAt:], number*slotSize+slotBeatAt)
@@ -223,7 +223,7 @@ func (s *slotFile) wipe(number int64) error {
 	return err
 }
 
-// count returns how many slots there are, of which some may be blank.
+// count returns how many slots the file has. Some may be blank.
 func (s *slotFile) count() (int64, error) {
 	info, err := s.file.Stat()
 	if err != nil {
@@ -232,7 +232,7 @@ func (s *slotFile) count() (int64, error) {
 	return max(0, (info.Size()+slotSize-1)/slotSize-1), nil
 }
 
-// somewhere returns a number from 1 to n, another in each process.
+// somewhere returns a random number from 1 to n.
 func somewhere(n int64) int64 {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails

@@ -1,21 +1,23 @@
 // Package sqlite keeps kapi's actions in a SQLite file, which several processes of one
 // machine may have open at once.
 //
-// [Open] opens or makes the file; [OpenMemory] is for tests of programs that embed
-// kapi. What either returns goes to peer.Open, and is an auth.Tokens besides.
+// [Open] opens the file, or creates it; [OpenMemory] is for tests of programs that embed
+// kapi. Pass the [Store] that either returns to peer.Open; it also implements auth.Tokens.
 //
 // The file is in WAL mode with synchronous=FULL: a commit is on disk (one fsync) before
-// it is visible to anybody. Beside PATH lie SQLite's PATH-wal and PATH-shm, and
-// PATH-wake, which every process touches after a commit and watches for the others', and (on Linux)
-// PATH-runners, in which each process that runs actions says that it is alive. The
-// file is made with mode 0600, on Linux for the owner of its folder if root makes it; those beside it have
-// its owner (if root makes them), group and mode.
-// A network file system is refused, because neither SQLite's locks nor
-// the wake-ups can be relied on there, and so is a file that has two names, or is mounted by
-// itself: each name would have a log of its own.
+// it is visible to anybody. There are up to four files beside PATH. PATH-wal and PATH-shm are
+// SQLite's. Every process touches PATH-wake after a commit, and watches it for the commits of
+// others. In PATH-runners (on Linux) each process that runs actions writes that it is alive.
 //
-// A store whose file is removed or replaced while it is open goes on in the file that is at its
-// path then, under a new epoch, and makes one as soon as there is something to write.
+// The file is created with mode 0600. On Linux, if root creates it, it belongs to the owner of its
+// folder. The files beside it have its group and mode, and its owner if root creates them.
+//
+// Open refuses a file on a network file system, because neither SQLite's locks nor the wake-ups
+// can be relied on there. It also refuses a file that has two names or is mounted by itself,
+// because each name would have its own log.
+//
+// If the file is removed or replaced while a store is open, the store continues under a new epoch
+// with the file that is at the path then. If there is none, the next write creates one.
 //
 // Errors of reading and writing wrap kapi.ErrUnavailable and name the file.
 package sqlite
@@ -38,16 +40,17 @@ import (
 )
 
 const (
-	// openTimeout is how long Open, and reading, wait for other processes that hold the file.
+	// openTimeout is how long Open, and a read, wait for other processes' locks on the file.
 	openTimeout = 5 * time.Second
-	// readers is how many connections read at once.
+	// readers is the number of connections for reading.
 	readers = 2
 )
 
-// Options are for OpenWith. The zero value is right for most.
+// Options are for OpenWith. The zero value suits most programs.
 type Options struct {
-	// Warn is told what an admin may want to know: that others may read the file, that it was removed.
-	// It must not call the store. Nil logs a warning with slog.Default().
+	// Warn is called with what an admin should know, for example that other users may read the file, or
+	// that it was removed. It may be called concurrently and must not call the store. If it is nil, the
+	// text is logged with slog.Default() as a warning.
 	Warn func(text string)
 }
 
@@ -55,25 +58,26 @@ type Options struct {
 // auth.Tokens; its methods may be called concurrently.
 type Store struct {
 	path   string // "" in memory
-	name   string // the path as it was given, absolute: a link may come to name another file
+	name   string // the path that was given, made absolute; its links may lead to another file later
 	warn   func(string)
 	closed chan struct{}
-	// watchAfter is the constant, but for tests.
+	// watchAfter is the constant of that name, except in tests.
 	watchAfter time.Duration
-	close      func() error // once
+	close      func() error // acts once
 
 	keeping sync.Mutex
 	keeper  *keep.Keeper // nil before the first call of Keep
 
 	roster roster
 
-	// opening is held by whoever puts another file into the place of one that is gone.
+	// opening is held by the call that replaces a file that is no longer at the path. It guards gone, known
+	// and lost.
 	opening chan struct{}
-	mu      sync.Mutex
-	file    *file // nil while there is none at the path
-	gone    *file // the one before, until it is closed
-	known   mark  // the last that is known of those before
-	lost    bool  // that there is none was said
+	mu      sync.Mutex // guards file
+	file    *file      // nil while there is none at the path
+	gone    *file      // the file before
+	known   mark       // the latest mark of the files before
+	lost    bool       // the warning that there is no file was given
 }
 
 var (
@@ -84,22 +88,22 @@ var (
 	_ auth.Tokens   = (*Store)(nil)
 )
 
-// Open opens the store at path, and makes it (mode 0600) if it isn't there. Its folder
-// must exist. The error says what is wrong with the file: not SQLite, of another program,
-// from a newer kapi, read-only, on a network file system, locked, under two names, or on a full disk.
+// Open opens the store at path, and creates it (mode 0600) if it doesn't exist. Its folder must exist.
+// Open waits up to 5 seconds for other processes' locks. The error wraps kapi.ErrUnavailable and says
+// what is wrong, for example that the file is not a SQLite database, belongs to another program, is from
+// a newer kapi, is read-only, locked, on a network file system or a full disk, or has two names.
 func Open(path string) (*Store, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
 	return OpenContext(ctx, path)
 }
 
-// OpenContext is Open, and waits until ctx ends for other processes that hold the file. Open waits
-// for 5 seconds.
+// OpenContext is Open, but waits for other processes' locks until ctx ends.
 func OpenContext(ctx context.Context, path string) (*Store, error) {
 	return OpenWith(ctx, path, Options{})
 }
 
-// OpenWith is OpenContext, with options.
+// OpenWith is OpenContext with options.
 func OpenWith(ctx context.Context, path string, o Options) (*Store, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -126,7 +130,7 @@ func newStore() *Store {
 	s := &Store{closed: make(chan struct{}), watchAfter: watchAfter, opening: make(chan struct{}, 1)}
 	s.close = sync.OnceValue(func() error {
 		close(s.closed)
-		s.opening <- struct{}{} // for good
+		s.opening <- struct{}{} // never released
 		ctx := context.Background()
 		defer s.roster.close()
 		return errors.Join(s.gone.close(ctx), s.now().close(ctx))
@@ -134,8 +138,8 @@ func newStore() *Store {
 	return s
 }
 
-// OpenMemory makes a store in memory, for tests: it is gone when it is closed, and only
-// the process that made it sees it.
+// OpenMemory makes a store in memory, for tests. Its content is lost when it is closed, and no other process
+// can see it.
 func OpenMemory() (*Store, error) {
 	c, err := sqlite.OpenConn(":memory:", sqlite.OpenReadWrite, sqlite.OpenCreate)
 	if err != nil {
@@ -147,17 +151,16 @@ func OpenMemory() (*Store, error) {
 	if err := s.file.prepare(context.Background(), c); err != nil {
 		return nil, errors.Join(fmt.Errorf("store in memory: %w", err), c.Close())
 	}
-	// One connection serves readers and writers: in memory there is nothing to gain
-	// from more.
+	// One connection both reads and writes: each connection would have a database of its own.
 	s.file.reader = s.file.writer
 	s.file.writer <- c
 	return s, nil
 }
 
-// Path returns the file's absolute path, "" for a store in memory.
+// Path returns the file's absolute path with links resolved, "" for a store in memory.
 func (s *Store) Path() string { return s.path }
 
-// Glance implements store.Glancer. A process that is short-lived never calls it.
+// Glance implements store.Glancer. The first call maps the index, so short-lived processes never call it.
 func (s *Store) Glance() (store.Mark, bool) {
 	if f := s.now(); f != nil {
 		return f.glance()
@@ -165,12 +168,12 @@ func (s *Store) Glance() (store.Mark, bool) {
 	return store.Mark{}, false
 }
 
-// Close closes the store, after what goes on in it. Calls after the first do nothing.
+// Close waits for calls in progress and closes the store. Later calls return the same error again.
 func (s *Store) Close() error { return s.close() }
 
-// Quiesce calls f while no write transaction of this process is open or waits for its turn, and lets none
-// begin before f returns. A process that is about to stop itself (Ctrl-Z) does so in f:
-// stopped inside a write, it would lock everybody else out, and stopped in the queue, hold them up.
+// Quiesce calls f while no write transaction of this store is open or waits for its turn, and none can
+// begin until f returns. A process that is about to stop itself (Ctrl-Z) does so in f. Stopped inside a
+// write transaction, it would lock all others out; stopped in the queue, it would delay them.
 func (s *Store) Quiesce(f func()) {
 	now := s.now()
 	if now == nil {
@@ -182,7 +185,7 @@ func (s *Store) Quiesce(f func()) {
 		defer func() { now.writer <- c }()
 		now.wake.turns().clear()
 	case <-now.shutting:
-		<-now.shut // ends after the last writing, that of closing
+		<-now.shut // closing writes, too
 	}
 	f()
 }

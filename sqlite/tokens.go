@@ -37,7 +37,7 @@ func (s *Store) AddToken(ctx context.Context, t auth.Token) error {
 			}
 		})
 		if taken = sqlite.ErrCode(err).ToPrimary() == sqlite.ResultConstraint; taken {
-			return false, nil // the store is all right
+			return false, nil // not an error of the store
 		}
 		return true, err
 	})

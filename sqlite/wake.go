@@ -16,19 +16,19 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// The WAL is written before its content is visible, so watching that would miss
-// commits. Every process therefore writes its commit's mark to the wake file afterwards,
-// and watches it for the others'.
+// The WAL is written before a commit is visible, so a process that watched the WAL would miss commits.
+// Instead every process writes a mark to the wake file after its commit, and watches that file for the
+// marks of others.
 
-// wakePoll is how often the wake file is looked at where it can't be watched (the
-// system's watches may be used up), or isn't yet.
+// wakePoll is how often the wake file is read while it isn't watched yet, or if it can't be watched (the
+// system's watches may be used up).
 const wakePoll = 25 * time.Millisecond
 
-// watchAfter is how long the wake file is looked at before it is watched: closing a watch
-// takes the kernel some ten milliseconds, which a process that soon ends needn't wait for.
+// watchAfter is how long the wake file is polled before it is watched: the kernel takes about ten
+// milliseconds to remove a watch, which short-lived processes should not have to pay.
 const watchAfter = time.Second
 
-// A mark is the head after a commit.
+// A mark is the epoch and the seq after a commit.
 type mark struct {
 	epoch string
 	seq   uint64
@@ -36,7 +36,7 @@ type mark struct {
 
 const markLength = 64
 
-// text is what stands in the wake file.
+// text returns the content of the wake file.
 func (m mark) text() string {
 	return fmt.Sprintf("%-*s\n", markLength-1, m.epoch+" "+strconv.FormatUint(m.seq, 10))
 }
@@ -47,7 +47,7 @@ type wakeFile struct {
 	like   facts // of the store
 	rights rights
 	file   atomic.Pointer[os.File]
-	queue  atomic.Pointer[queue] // at that file; of nil there is none
+	queue  atomic.Pointer[queue] // on that file; nil if there can't be one
 }
 
 func openWake(store string, like facts, r rights) (*wakeFile, error) {
@@ -58,7 +58,7 @@ func openWake(store string, like facts, r rights) (*wakeFile, error) {
 	return w, nil
 }
 
-// open opens the file at the path and makes it if it isn't there.
+// open opens the file at the path, creates it if it doesn't exist, and closes the one before.
 func (w *wakeFile) open() error {
 	var f *os.File
 	err := w.rights.do(func() (err error) {
@@ -70,12 +70,12 @@ func (w *wakeFile) open() error {
 	}
 	w.queue.Store(newQueue(f))
 	if old := w.file.Swap(f); old != nil {
-		_ = old.Close() // a goroutine that waits for the turn there keeps it open until it has had it
+		_ = old.Close() // a goroutine that waits for the turn there keeps it open meanwhile
 	}
 	return nil
 }
 
-// turns returns where to wait for one's turn to write, nil if that is nowhere.
+// turns returns the queue for writing, nil if there is none.
 func (w *wakeFile) turns() *queue {
 	if w == nil {
 		return nil
@@ -85,8 +85,8 @@ func (w *wakeFile) turns() *queue {
 
 func (w *wakeFile) Close() error { return w.file.Load().Close() }
 
-// inPlace fails if somebody removed the file or put another one into its place: those who
-// open the store from then on neither hear this process nor are heard.
+// inPlace returns an error if the file was removed or replaced. Then this process and those that open the
+// store afterwards wouldn't notice each other's commits.
 func (w *wakeFile) inPlace() error {
 	mine, err := w.file.Load().Stat()
 	if err != nil {
@@ -98,13 +98,13 @@ func (w *wakeFile) inPlace() error {
 	return nil
 }
 
-// touch wakes the others. The content only serves to recognise a file that was put back
-// to an earlier time.
+// touch wakes the other processes. The mark only serves to recognise a store that was put back to an
+// earlier time.
 func (w *wakeFile) touch(m mark) {
 	_, _ = w.file.Load().WriteAt([]byte(m.text()), 0) // if it fails (a full disk), the others' slow poll sees the commit
 }
 
-// read returns the last mark, or a zero one: what doesn't have a mark's form is not believed.
+// read returns the last mark, a zero one if the file has no valid mark.
 func (w *wakeFile) read() mark {
 	if w == nil {
 		return mark{}
@@ -123,7 +123,7 @@ func parseMark(text []byte) mark {
 	return mark{epoch, number}
 }
 
-// Listen calls wake after each commit of any process, several commits at once maybe.
+// Listen implements store.Store. It may call wake once for several commits.
 func (s *Store) Listen(ctx context.Context, wake func()) error {
 	if s.path == "" {
 		select {
@@ -160,7 +160,7 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 			if event.Op == fsnotify.Write {
 				continue
 			}
-			// A file that is open is only told that its name went.
+			// Removing a file that is still open only changes its attributes.
 			if err := f.wake.inPlace(); err != nil {
 				wake() // the store may be gone, too
 				return s.fail(err)
@@ -175,19 +175,19 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 	}
 }
 
-// over says why listening to a file has ended.
+// over returns the error with which Listen ends when its file is being closed.
 func (s *Store) over(wake func()) error {
 	select {
 	case <-s.closed:
 		return s.fail(errClosed)
 	default:
-		wake() // there may be another file
+		wake() // there may be another file with new changes
 		return s.fail(errMoved)
 	}
 }
 
-// keepWake makes the wake file again if it was removed. The lock is held so that it gets
-// the newest mark, and whoever opens the store next finds the epoch in it.
+// keepWake returns the current file, and creates its wake file again if that was removed. It does so under
+// the write lock, so that the wake file gets the latest mark before another process opens the store.
 func (s *Store) keepWake(ctx context.Context) (*file, error) {
 	f, err := s.current(ctx, false, true)
 	if err != nil || f.wake.inPlace() == nil {
@@ -207,8 +207,8 @@ func (s *Store) keepWake(ctx context.Context) (*file, error) {
 	return f, err
 }
 
-// pollWake looks at the wake file from time to time. It goes on until end, if that comes
-// before anything else does.
+// pollWake reads the wake file every wakePoll and calls wake when it has changed. goesOn is true if it
+// stopped because of end.
 func (s *Store) pollWake(ctx context.Context, f *file, wake func(), end <-chan time.Time) (goesOn bool, err error) {
 	tick := time.NewTicker(wakePoll)
 	defer tick.Stop()

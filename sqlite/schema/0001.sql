@@ -1,14 +1,14 @@
--- The one row that says how far the history has come.
+-- The only row: how far the history has come.
 CREATE TABLE head (
 	one     INTEGER PRIMARY KEY CHECK (one = 1),
 	epoch   TEXT    NOT NULL,
 	seq     INTEGER NOT NULL,
 	purged  INTEGER NOT NULL,
-	-- The file this history lives in: a copy of it is another history (see settleEpoch).
+	-- The file that this history took place in: a copy of the file gets a new epoch (see file.settle).
 	file    INTEGER NOT NULL
 ) STRICT;
 
--- The table is its own compacted log: a row stands where its last change is.
+-- The table is its own compacted log: each row has the seq of its last change.
 CREATE TABLE actions (
 	seq                 INTEGER PRIMARY KEY,
 	id                  TEXT    NOT NULL UNIQUE,
@@ -18,7 +18,7 @@ CREATE TABLE actions (
 	status              INTEGER NOT NULL,
 	progress            REAL,
 	state               TEXT    NOT NULL,
-	keys                TEXT    NOT NULL, -- separated by spaces, for showing; the table keys rules
+	keys                TEXT    NOT NULL, -- separated by spaces, for display; the table keys decides
 	updated_at          INTEGER NOT NULL,
 	started_at          INTEGER NOT NULL,
 	runner              TEXT,
@@ -29,11 +29,11 @@ CREATE TABLE actions (
 	cancelled_by        TEXT    NOT NULL,
 	exit_code           INTEGER,
 	fence               INTEGER NOT NULL,
-	flags               INTEGER NOT NULL, -- 1 release on failure, 2 given up, 4 late end
+	flags               INTEGER NOT NULL, -- 1 release on failure, 2 not proven dead, 4 late end
 	silence             TEXT    NOT NULL
 ) STRICT;
 
--- Once: no two ongoing actions hold one key.
+-- The primary key ensures that no two ongoing actions hold the same key.
 CREATE TABLE keys (
 	key    TEXT PRIMARY KEY,
 	action TEXT NOT NULL

@@ -1,10 +1,10 @@
--- A key that peers sign with what every peer must be able to check.
+-- The key with which a peer signs what every other peer must be able to verify.
 CREATE TABLE secrets (
 	one     INTEGER PRIMARY KEY CHECK (one = 1),
 	signing BLOB    NOT NULL
 ) STRICT;
 
--- What was answered to starts that their senders may repeat.
+-- The answers to starts that their senders may repeat.
 CREATE TABLE answers (
 	sender TEXT    NOT NULL,
 	key    TEXT    NOT NULL,

@@ -1,6 +1,7 @@
--- Where a runner renews itself by a write beside the store (see slots.go): the number of its slot, 0 for
--- none, in which file that is, and its lease. lease_ms is out of reach then: an older build sees no such
--- renewal, and must not take the runner for silent. It still sees whether its process is there.
+-- A runner may renew itself by a write to a slot beside the store (see slots.go). Then these columns have
+-- the number of the slot (0 for none), the identity of its file, and the runner's lease. lease_ms is so
+-- large that it never runs out, because an older build doesn't see such renewals and must not consider
+-- the runner silent. It still sees whether the runner's process exists.
 ALTER TABLE runners ADD COLUMN slot          INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runners ADD COLUMN slot_file     INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runners ADD COLUMN slot_lease_ms INTEGER NOT NULL DEFAULT 0;
