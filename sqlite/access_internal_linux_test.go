@@ -11,9 +11,9 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// TestModes: all that belongs to a store is its owner's alone, whatever the umask.
+// TestModes: only the owner may read and write the files of a store, whatever the umask.
 func TestModes(t *testing.T) {
-	if !kapitest.IsAgain() { // the umask is the whole process's
+	if !kapitest.IsAgain() { // the umask applies to the whole process
 		if err := kapitest.Again(t, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +38,7 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestNoRights: a store is refused for what its modes don't allow, and is left as it was.
+// TestNoRights: a store whose modes don't allow it to be used is refused, and left as it was.
 func TestNoRights(t *testing.T) {
 	if !withoutRights(t) {
 		return
@@ -81,7 +81,7 @@ func TestNoRights(t *testing.T) {
 		path := newPath(t)
 		head := makeStore(t, path)
 		chmod(t, path+"-wake", 0o400)
-		wantSame(t, reopened(t, path), head) // it is given its mode again
+		wantSame(t, reopened(t, path), head) // opening it restores the mode
 	})
 }
 
@@ -92,7 +92,7 @@ func chmod(t *testing.T, path string, mode os.FileMode) {
 	}
 }
 
-// TestReadOnlyMount: a file system that is mounted read-only refuses root too.
+// TestReadOnlyMount: on a file system that is mounted read-only, even root is refused.
 func TestReadOnlyMount(t *testing.T) {
 	if !kapitest.WithMounts(t, true) {
 		return
@@ -117,7 +117,7 @@ func TestReadOnlyMount(t *testing.T) {
 	}
 }
 
-// TestReadOnlyFolder: a file that can be written to in a folder that can't, for root too.
+// TestReadOnlyFolder: a writable file in a read-only folder is refused, even for root.
 func TestReadOnlyFolder(t *testing.T) {
 	if !kapitest.WithMounts(t, true) {
 		return

@@ -10,7 +10,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// An answer is kept as long as its action is ongoing, and for 24 hours more.
+// An answer is kept while its action is ongoing, and for 24 hours more.
 func TestAnswersAreKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := OpenMemory()
@@ -45,17 +45,17 @@ func TestAnswersAreKept(t *testing.T) {
 		write(store.Writes{Head: 1, Insert: []store.Record{r}, Answers: []store.Answer{{Request: request, Action: "a", Hash: []byte("h"), Body: []byte("b")}}})
 		pass(72 * time.Hour)
 		if len(write(store.Writes{}).Answers) != 1 {
-			t.Fatal("gone while its action is ongoing")
+			t.Fatal("the answer was deleted while its action is ongoing")
 		}
 		r.Status, r.Seq, r.UpdatedAt = kapi.StatusCompleted, 2, time.Now().UnixMilli()
 		write(store.Writes{Head: 2, Update: []store.Record{r}})
 		pass(24 * time.Hour)
 		if len(write(store.Writes{}).Answers) != 1 {
-			t.Fatal("gone within 24 hours of the end")
+			t.Fatal("the answer was deleted within 24 hours of its action's end")
 		}
 		pass(2 * time.Hour)
 		if len(write(store.Writes{}).Answers) != 0 {
-			t.Fatal("kept for longer than it must be")
+			t.Fatal("the answer was kept for too long")
 		}
 	})
 }

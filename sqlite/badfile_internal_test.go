@@ -12,7 +12,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// TestNotAStore: what isn't SQLite is refused and left as it was.
+// TestNotAStore: a file that isn't a SQLite database is refused and left as it was.
 func TestNotAStore(t *testing.T) {
 	valid := newPath(t)
 	makeStore(t, valid, "a")
@@ -44,12 +44,12 @@ func TestNotAStore(t *testing.T) {
 	}
 }
 
-// wantAlone checks that nothing was left beside a file that was refused.
+// wantAlone checks that there is nothing beside a file that was refused.
 func wantAlone(t *testing.T, path string) {
 	t.Helper()
 	beside, err := filepath.Glob(path + "-*")
 	if err != nil || len(beside) > 0 {
-		t.Errorf("beside the file that was refused lies %q (error: %v)", beside, err)
+		t.Errorf("beside the file that was refused there is %q (error: %v)", beside, err)
 	}
 }
 
@@ -90,7 +90,7 @@ func TestDanglingLink(t *testing.T) {
 	}
 }
 
-// TestLinkToAStore: a store that is opened under two names is one.
+// TestLinkToAStore: a file opened by its name and by a link is one store.
 func TestLinkToAStore(t *testing.T) {
 	folder := t.TempDir()
 	path, link := filepath.Join(folder, "kapi.db"), filepath.Join(folder, "link.db")
@@ -113,8 +113,7 @@ func TestLinkToAStore(t *testing.T) {
 	}
 }
 
-// TestDamaged: a store that can be opened but not read through says so, and what can be
-// read of it can.
+// TestDamaged: reading the damaged part of a store fails and says why; the rest can be read.
 func TestDamaged(t *testing.T) {
 	path := newPath(t)
 	makeStore(t, path, "a", "b")
@@ -153,7 +152,7 @@ func rootPage(t *testing.T, path, table string) (page int) {
 	return page
 }
 
-// TestCutShort: a store of which the end is missing.
+// TestCutShort: a store whose end is missing is refused.
 func TestCutShort(t *testing.T) {
 	path := newPath(t)
 	makeStore(t, path, "a")
@@ -162,7 +161,7 @@ func TestCutShort(t *testing.T) {
 	wantOpenRefused(t, path, "the SQLite database is damaged")
 }
 
-// TestTableMissing: a store that somebody took a table from.
+// TestTableMissing: without one of its tables, a store says which one is missing.
 func TestTableMissing(t *testing.T) {
 	for _, table := range []string{"head", "actions"} {
 		path := newPath(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// bothKinds runs a test on a file and on a store in memory.
+// bothKinds runs a test on a store in a file and on one in memory.
 func bothKinds(t *testing.T, test func(t *testing.T, s *Store)) {
 	t.Run("file", func(t *testing.T) { test(t, openFor(t, newPath(t))) })
 	t.Run("memory", func(t *testing.T) {
@@ -64,8 +64,7 @@ func TestQuiesce(t *testing.T) {
 	})
 }
 
-// TestQuiesceLocksNobodyOut: a process that stops in f doesn't keep the others from
-// writing.
+// TestQuiesceLocksNobodyOut: while a process runs f, other processes can write.
 func TestQuiesceLocksNobodyOut(t *testing.T) {
 	path := newPath(t)
 	s, other := openFor(t, path), openFor(t, path)
@@ -85,7 +84,7 @@ func TestQuiesceAfterClose(t *testing.T) {
 	})
 }
 
-// TestCloseWaits: Close waits for a commit and for those who call it as well.
+// TestCloseWaits: Close waits for a commit in progress, and so do concurrent calls of Close.
 func TestCloseWaits(t *testing.T) {
 	bothKinds(t, func(t *testing.T, s *Store) {
 		inside, goOn := make(chan struct{}), make(chan struct{})
@@ -119,7 +118,7 @@ func TestCloseWaits(t *testing.T) {
 	})
 }
 
-// TestCloseDuringWork: whatever goes on when the store is closed either works or is told.
+// TestCloseDuringWork: a call in progress when the store is closed either succeeds or says that it is closed.
 func TestCloseDuringWork(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)

@@ -10,8 +10,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// TestDiskFull: a commit that the disk has no room for is refused whole. What was
-// acknowledged stays and can be read, and once there is room the store goes on.
+// TestDiskFull: a commit for which the disk has no room is refused as a whole. What was acknowledged before
+// can still be read, and the store works again once there is room.
 func TestDiskFull(t *testing.T) {
 	if !kapitest.WithMounts(t, true) {
 		return
@@ -25,7 +25,7 @@ func TestDiskFull(t *testing.T) {
 		wantIDs(t, other, kept...)
 		refused := fmt.Sprintf("refused-%d", round)
 		if _, err := insert(kapitest.Within(t), other, refused); err == nil {
-			kept = append(kept, refused) // room was found after all, in the WAL
+			kept = append(kept, refused) // the WAL had room after all
 		} else {
 			wantRefusal(t, err, path, "the disk is full")
 		}
@@ -50,7 +50,7 @@ func fillWithCommits(t *testing.T, s *Store, d *kapitest.Disk) (kept []string) {
 		if err != nil {
 			wantRefusal(t, err, s.Path(), "the disk is full")
 			if err := s.Renew(kapitest.Within(t), store.RunnerRecord{ID: strings.Repeat("r", 100_000)}); err == nil {
-				t.Error("a renewal that needs much room went through")
+				t.Error("a renewal that needs a lot of room succeeded")
 			} else {
 				wantRefusal(t, err, s.Path(), "the disk is full")
 			}
@@ -62,8 +62,7 @@ func fillWithCommits(t *testing.T, s *Store, d *kapitest.Disk) (kept []string) {
 	return nil
 }
 
-// TestDiskFullAtClose: what was acknowledged survives that the store is closed, and opened
-// again, while the disk is full.
+// TestDiskFullAtClose: what was acknowledged survives closing and opening the store while the disk is full.
 func TestDiskFullAtClose(t *testing.T) {
 	if !kapitest.WithMounts(t, true) {
 		return
@@ -90,8 +89,8 @@ func TestDiskFullAtClose(t *testing.T) {
 	mustInsert(t, s, "after")
 }
 
-// TestOpenOnFullDisk: a store that there is no room to make is refused, however little is
-// missing, and is made once there is room.
+// TestOpenOnFullDisk: without room for a new store, opening it is refused, however little is missing. Once
+// there is room, it succeeds.
 func TestOpenOnFullDisk(t *testing.T) {
 	if !kapitest.WithMounts(t, true) {
 		return

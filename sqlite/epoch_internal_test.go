@@ -8,7 +8,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// reopened returns the head that whoever opens the store finds.
+// reopened opens and closes the store, and returns its head.
 func reopened(t *testing.T, path string) store.Head {
 	t.Helper()
 	s := openAt(t, path)
@@ -16,7 +16,7 @@ func reopened(t *testing.T, path string) store.Head {
 	return headOf(t, s)
 }
 
-// wantSame checks that a history went on.
+// wantSame checks that the history continues.
 func wantSame(t *testing.T, got, before store.Head) {
 	t.Helper()
 	if got != before {
@@ -24,8 +24,8 @@ func wantSame(t *testing.T, got, before store.Head) {
 	}
 }
 
-// wantNew checks that a new history was begun, whose next change gets a seq above all
-// that were taken.
+// wantNew checks that opening the store begins a new history, and that the next change has a higher seq than
+// all changes before.
 func wantNew(t *testing.T, path string, before store.Head, highest uint64) {
 	t.Helper()
 	s := openAt(t, path)
@@ -36,7 +36,7 @@ func wantNew(t *testing.T, path string, before store.Head, highest uint64) {
 	if got := mustInsert(t, s, "next"); got <= highest {
 		t.Errorf("the next change gets seq %d, although %d was taken", got, highest)
 	}
-	wantSame(t, reopened(t, path), headOf(t, s)) // the new history goes on
+	wantSame(t, reopened(t, path), headOf(t, s)) // the new history continues
 }
 
 func TestEpochStays(t *testing.T) {
@@ -55,7 +55,7 @@ func TestEpochStays(t *testing.T) {
 	}
 }
 
-// TestEpochOfACopy: a copy is a history of its own, and the original goes on.
+// TestEpochOfACopy: a copy begins a new history, and the original's continues.
 func TestEpochOfACopy(t *testing.T) {
 	path, copied, both := newPath(t), newPath(t), newPath(t)
 	head := makeStore(t, path, "a", "b", "c")
@@ -68,8 +68,8 @@ func TestEpochOfACopy(t *testing.T) {
 	wantSame(t, reopened(t, path), head)
 }
 
-// TestEpochOfABackup: a backup that is put back is a new history, by whatever way it is
-// put back, and its seqs and fences are above those that the lost changes had.
+// TestEpochOfABackup: however a backup is restored, it begins a new history, whose seqs and fences are higher
+// than those of the lost changes.
 func TestEpochOfABackup(t *testing.T) {
 	for name, restore := range map[string]func(t *testing.T, backup []byte, path string){
 		"written over the file": func(t *testing.T, backup []byte, path string) {
@@ -97,8 +97,8 @@ func TestEpochOfABackup(t *testing.T) {
 	}
 }
 
-// TestEpochOfABackupOfNow: a backup of the newest state is the same history if it lies in
-// the same file, where nothing tells them apart and nothing was lost.
+// TestEpochOfABackupOfNow: a backup of the latest state, written over the same file, continues the history,
+// because nothing was lost and nothing distinguishes the two.
 func TestEpochOfABackupOfNow(t *testing.T) {
 	path := newPath(t)
 	head := makeStore(t, path, "a")
@@ -106,8 +106,7 @@ func TestEpochOfABackupOfNow(t *testing.T) {
 	wantSame(t, reopened(t, path), head)
 }
 
-// TestEpochOfARemovedFile: a store that is made where another was doesn't take its seqs
-// again.
+// TestEpochOfARemovedFile: a store that is created at the path of a removed one doesn't reuse its seqs.
 func TestEpochOfARemovedFile(t *testing.T) {
 	path := newPath(t)
 	head := makeStore(t, path, "a", "b")
@@ -117,9 +116,8 @@ func TestEpochOfARemovedFile(t *testing.T) {
 	wantNew(t, path, head, 2)
 }
 
-// TestEpochOfAMovedFile: a store that is moved with its wake file is the same. Without
-// the wake file nobody can tell whether it was put back to an earlier time, so it begins
-// a new epoch, from its own seq on.
+// TestEpochOfAMovedFile: a store that is moved with its wake file continues its history. Without the wake
+// file it may have been put back to an earlier time, so it begins a new epoch, from its own seq on.
 func TestEpochOfAMovedFile(t *testing.T) {
 	from := newPath(t)
 	to, alone := filepath.Join(filepath.Dir(from), "to.db"), filepath.Join(filepath.Dir(from), "alone.db")
@@ -131,8 +129,7 @@ func TestEpochOfAMovedFile(t *testing.T) {
 	wantNew(t, alone, head, 2)
 }
 
-// TestEpochUnderOpenHandles: those who had the store open when it began a new history see
-// it, and go on in it.
+// TestEpochUnderOpenHandles: stores that are open when a new history begins see it and continue in it.
 func TestEpochUnderOpenHandles(t *testing.T) {
 	path := newPath(t)
 	a := openFor(t, path)

@@ -14,8 +14,8 @@ import (
 	"github.com/kettubot/kapi/internal/storetest"
 )
 
-// TestOtherProgram: another program's database is refused in whatever state it was left,
-// and not a byte of it is changed.
+// TestOtherProgram: another program's database is refused, whatever state it is in, and not a byte of it is
+// changed.
 func TestOtherProgram(t *testing.T) {
 	const table = "CREATE TABLE guests (name TEXT)"
 	for name, queries := range map[string][]string{
@@ -34,7 +34,7 @@ func TestOtherProgram(t *testing.T) {
 	}
 }
 
-// TestWithoutSecret: a store that lost its secret isn't read, else everybody could sign.
+// TestWithoutSecret: a store that lost its secret isn't read: anybody could sign with an empty one.
 func TestWithoutSecret(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)
@@ -43,8 +43,7 @@ func TestWithoutSecret(t *testing.T) {
 	wantRefusal(t, err, path, "its secret is missing")
 }
 
-// wantUntouched checks that a file is refused, and that neither it nor what lies beside
-// it is changed.
+// wantUntouched checks that a file is refused, and that neither it nor the files beside it are changed.
 func wantUntouched(t *testing.T, path, why string) {
 	t.Helper()
 	before := folderOf(t, path)
@@ -54,7 +53,7 @@ func wantUntouched(t *testing.T, path, why string) {
 	after := folderOf(t, path)
 	for name, data := range before {
 		if strings.HasSuffix(name, "-shm") {
-			continue // an index that any reader makes anew
+			continue // any reader writes a new index
 		}
 		if got, ok := after[name]; !ok || got != data {
 			t.Errorf("%s was changed (still there: %v)", name, ok)
@@ -63,7 +62,7 @@ func wantUntouched(t *testing.T, path, why string) {
 	}
 	for name := range after {
 		if !strings.HasSuffix(name, "-shm") {
-			t.Errorf("%s was made", name)
+			t.Errorf("%s was created", name)
 		}
 	}
 }
@@ -84,15 +83,14 @@ func folderOf(t *testing.T, path string) map[string]string {
 	return files
 }
 
-// TestOtherProgramCrashed: what another program left in its WAL stays there, for its own
-// recovery.
+// TestOtherProgramCrashed: another program's WAL is left as it is, so that the program can recover.
 func TestOtherProgramCrashed(t *testing.T) {
 	path := leftBehind(t, "PRAGMA journal_mode = wal", "CREATE TABLE guests (name TEXT)",
 		"PRAGMA wal_checkpoint", "INSERT INTO guests VALUES ('Zoë')")
 	wantUntouched(t, path, "database of another program")
 }
 
-// leftBehind returns a database as a program leaves it that ends without closing it.
+// leftBehind returns a database of a program that ended without closing it.
 func leftBehind(t *testing.T, queries ...string) (path string) {
 	t.Helper()
 	running, path := newPath(t), newPath(t)
@@ -111,7 +109,7 @@ func leftBehind(t *testing.T, queries ...string) (path string) {
 	return path
 }
 
-// TestOtherProgramRunning: a database is refused too while another program writes to it.
+// TestOtherProgramRunning: a database is refused while its program is writing to it, too.
 func TestOtherProgramRunning(t *testing.T) {
 	for _, mode := range []string{"delete", "wal"} {
 		path := newPath(t)
@@ -132,7 +130,7 @@ func TestOtherProgramRunning(t *testing.T) {
 	}
 }
 
-// nextVersion sets the version of the schema to the one after this kapi's.
+// nextVersion returns the statement that sets the schema version to the one after this kapi's.
 func nextVersion(t testing.TB) string {
 	t.Helper()
 	steps, err := fs.Glob(schema, "schema/*.sql")
@@ -142,8 +140,7 @@ func nextVersion(t testing.TB) string {
 	return fmt.Sprintf("PRAGMA user_version = %d", len(steps)+1)
 }
 
-// TestNewer: the store of a newer kapi is refused and left alone, whatever that one made
-// of it.
+// TestNewer: a newer kapi's store is refused and left unchanged, whatever the newer kapi changed in it.
 func TestNewer(t *testing.T) {
 	newer := fmt.Sprintf("PRAGMA application_id = %d", applicationID)
 	head := "CREATE TABLE head (epoch, seq, purged, min_report, min_start)"
@@ -167,7 +164,8 @@ func TestNewer(t *testing.T) {
 	})
 }
 
-// TestNewerWhileOpen: a store that a newer kapi has taken over says what this one may still do in it.
+// TestNewerWhileOpen: if a newer kapi migrates a store that is open here, its head says what this version may
+// still do.
 func TestNewerWhileOpen(t *testing.T) {
 	path := newPath(t)
 	open := func() (store.Store, error) {

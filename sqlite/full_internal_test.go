@@ -8,8 +8,8 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// TestNoRoom: a commit that finds no room is refused whole, also when it is the database
-// that may not grow any further. It needs no disk that is full.
+// TestNoRoom: a commit is refused as a whole if the database has reached its maximum size. Unlike
+// TestDiskFull, this needs no full disk.
 func TestNoRoom(t *testing.T) {
 	bothKinds(t, func(t *testing.T, s *Store) {
 		limitTo := func(pages int) {
@@ -25,12 +25,12 @@ func TestNoRoom(t *testing.T) {
 		}
 		kept := []string{"before"}
 		mustInsert(t, s, "before")
-		limitTo(1) // SQLite takes it for as many as there are
+		limitTo(1) // SQLite raises this to the current number of pages
 		large := strings.Repeat("x", 10_000)
 		for range 3 {
 			_, err := insert(kapitest.Within(t), s, large)
 			if err == nil || !isUnavailable(err) || !strings.Contains(err.Error(), "the disk is full") {
-				t.Errorf("a commit without room is answered with %v", err)
+				t.Errorf("a commit without room returns %v", err)
 			}
 			wantIDs(t, s, kept...)
 			if got := headOf(t, s).Seq; got != 1 {

@@ -10,10 +10,10 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// flip is how many bytes say which byte of a store is changed, and how.
+// flip is the number of input bytes for each change: an offset in the store, and what to xor there.
 const flip = 4
 
-// flips says: xor the byte at each offset with 0xff.
+// flips returns the input that xors the byte at each offset with 0xff.
 func flips(offsets ...int) (encoded []byte) {
 	for _, at := range offsets {
 		encoded = append(binary.BigEndian.AppendUint16(encoded, uint16(at>>8)), byte(at), 0xff)
@@ -21,8 +21,8 @@ func flips(offsets ...int) (encoded []byte) {
 	return encoded
 }
 
-// FuzzStore opens a store in which bytes were changed, and uses it: whatever comes of it
-// is an error or a success.
+// FuzzStore opens a store in which bytes were changed, and uses it. Each call must succeed or return a proper
+// error.
 func FuzzStore(f *testing.F) {
 	path := newPath(f)
 	s := openFor(f, path)
@@ -49,9 +49,9 @@ func FuzzStore(f *testing.F) {
 		}
 		f.Add(flips(start))                      // the page's kind
 		f.Add(flips(start+3, start+4))           // how many cells it has
-		f.Add(flips(start+8, start+9))           // where the first one is
+		f.Add(flips(start+8, start+9))           // where its cells begin
 		f.Add(flips(page*4096 + 4095))           // the first cell's end
-		f.Add(flips(page*4096+4000, start+1000)) // some cell, and what is free
+		f.Add(flips(page*4096+4000, start+1000)) // some cell, and free space
 	}
 	f.Fuzz(func(t *testing.T, changes []byte) {
 		data := append([]byte(nil), valid...)

@@ -7,7 +7,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// The mark changes with every commit, whoever makes it, and with nothing else.
+// The mark changes with every commit, of any store on the file, and with nothing else.
 func TestGlance(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kapi.db")
 	a, b := openFor(t, path), openFor(t, path)
@@ -15,7 +15,7 @@ func TestGlance(t *testing.T) {
 		t.Helper()
 		m, ok := a.Glance()
 		if !ok {
-			t.Fatal("there is nothing to be seen")
+			t.Fatal("there is no mark")
 		}
 		if other, ok := b.Glance(); !ok || other != m {
 			t.Fatalf("two stores on one file see %v, and %v, %v", m, other, ok)

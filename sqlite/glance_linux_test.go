@@ -14,8 +14,8 @@ import (
 	"github.com/kettubot/kapi/sqlite"
 )
 
-// BenchmarkGlance asks for a list that has not changed, at the peer and over HTTP (a 304), with a glance and from
-// the same store without one. README.md has the figures.
+// BenchmarkGlance reads a list that has not changed, from the peer and over HTTP (a 304), with a store that is
+// a Glancer and with one that isn't. README.md has the figures.
 func BenchmarkGlance(b *testing.B) {
 	for name, hide := range map[string]func(*sqlite.Store) peer.Store{
 		"glance": func(s *sqlite.Store) peer.Store { return s },
@@ -50,7 +50,7 @@ func BenchmarkGlance(b *testing.B) {
 	}
 }
 
-// glanced opens a peer on a store of its own with one action.
+// glanced opens a peer on a new store with one action.
 func glanced(b *testing.B, hide func(*sqlite.Store) peer.Store) *peer.Peer {
 	b.Helper()
 	s, err := sqlite.Open(filepath.Join(b.TempDir(), "kapi.db"))

@@ -19,15 +19,15 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// deadline bounds everything that the tests wait for. It is generous: none measures how
-// fast the store is.
+// deadline limits everything that the tests wait for. It is generous, because no test measures how fast the
+// store is.
 const deadline = 30 * time.Second
 
-// openFor opens a store and closes it with t.
+// openFor opens a store, and closes it when t ends.
 func openFor(t testing.TB, path string) *Store {
 	t.Helper()
 	s := openAt(t, path)
-	s.watchAfter = 0 // conformance cases listen for less than the second, and so by polling
+	s.watchAfter = 0 // else a test that listens for less than a second would only poll
 	t.Cleanup(func() { closeStore(t, s) })
 	return s
 }
@@ -39,10 +39,10 @@ func closeStore(t testing.TB, s *Store) {
 	}
 }
 
-// newPath returns where a store can be made.
+// newPath returns a path at which a store can be created.
 func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "kapi.db") }
 
-// makeStore makes a store with these actions at path, and closes it.
+// makeStore creates a store with these actions at path, and closes it.
 func makeStore(t testing.TB, path string, ids ...string) store.Head {
 	t.Helper()
 	s := openAt(t, path)
@@ -85,8 +85,7 @@ func headOf(t testing.TB, s *Store) store.Head {
 	return snapshot.Head
 }
 
-// idsOf returns the ids of the ongoing actions, in the order of seq. The feed must have
-// the same.
+// idsOf returns the ids of the ongoing actions in the order of seq, and checks that the feed has the same.
 func idsOf(t testing.TB, s *Store) []string {
 	t.Helper()
 	snapshot, err := s.Snapshot(kapitest.Within(t))
@@ -138,7 +137,7 @@ func wantRefusal(t testing.TB, err error, path, why string) {
 	}
 }
 
-// wantOpenRefused opens a store, which must be refused.
+// wantOpenRefused checks that opening a store is refused.
 func wantOpenRefused(t testing.TB, path, why string) {
 	t.Helper()
 	s, err := Open(path)
@@ -190,7 +189,7 @@ func writeFile(t testing.TB, path string, data []byte) {
 
 func isUnavailable(err error) bool { return errors.Is(err, kapi.ErrUnavailable) }
 
-// Warnings are what a store was told to warn of.
+// warnings collects a store's warnings.
 type warnings struct {
 	mu   sync.Mutex
 	said []string
@@ -202,7 +201,7 @@ func (w *warnings) add(text string) {
 	w.said = append(w.said, text)
 }
 
-// all returns them, and forgets them.
+// all returns the warnings since its last call.
 func (w *warnings) all() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// TestExchangedFolder: nothing is made at the end of a link that takes a folder's place after links were
-// resolved.
+// TestExchangedFolder: if a link replaces a folder after links were resolved, nothing is created at its
+// target.
 func TestExchangedFolder(t *testing.T) {
 	above, victims := t.TempDir(), t.TempDir()
 	path := filepath.Join(above, "folder", "kapi.db")
@@ -32,7 +32,7 @@ func TestExchangedFolder(t *testing.T) {
 	}
 }
 
-// TestExchangedLink: whose a link is, and where it leads, is told by one look at it.
+// TestExchangedLink: a link's owner and target are always read from the same link.
 func TestExchangedLink(t *testing.T) {
 	asRoot(t)
 	path, victims := strangersStore(t, 0o600, "a"), t.TempDir()
@@ -64,8 +64,8 @@ func TestExchangedLink(t *testing.T) {
 	<-ended
 }
 
-// TestStrangersLink: a link of somebody who doesn't own what it leads to is not followed, neither for
-// the file nor for its folder, and nothing is made at its end.
+// TestStrangersLink: a link to something that its owner doesn't own is not followed, neither to the file nor
+// to its folder, and nothing is created at its target.
 func TestStrangersLink(t *testing.T) {
 	asRoot(t)
 	victims := t.TempDir()
@@ -95,7 +95,7 @@ func TestStrangersLink(t *testing.T) {
 	nowhere := link("nowhere", filepath.Join(victims, "none.db"), 60001)
 	wantOpenRefused(t, nowhere, "is a symbolic link to "+victims+"/none.db, which isn't there")
 
-	// To what is theirs it leads, also for root; and so does root's own.
+	// A user's link to their own file is followed, by root too, and so is root's link.
 	theirs := strangersStore(t, 0o600, "a")
 	for _, owner := range []int{60001, 0} {
 		path := link("theirs", theirs, owner)
@@ -106,7 +106,7 @@ func TestStrangersLink(t *testing.T) {
 	}
 }
 
-// TestReplacedByAStrangersLink: nor is one that takes the place of a store that is open.
+// TestReplacedByAStrangersLink: nor is such a link followed if it replaces the file of an open store.
 func TestReplacedByAStrangersLink(t *testing.T) {
 	asRoot(t)
 	path := strangersStore(t, 0o600, "a")
@@ -132,7 +132,7 @@ func TestReplacedByAStrangersLink(t *testing.T) {
 	mustInsert(t, s, "d")
 }
 
-// TestManyLinks: links that lead nowhere but to each other are refused.
+// TestManyLinks: links that lead to each other are refused.
 func TestManyLinks(t *testing.T) {
 	folder := t.TempDir()
 	a, b := filepath.Join(folder, "a"), filepath.Join(folder, "b")

@@ -13,8 +13,8 @@ import (
 
 const lockedByAnother = "it is locked by another process"
 
-// TestCommitWaitsForALock: a commit waits for another process's write lock for as long as
-// its context allows, and nobody's reading waits.
+// TestCommitWaitsForALock: a commit waits for another process's write lock as long as its context allows.
+// Reads don't wait.
 func TestCommitWaitsForALock(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)
@@ -42,7 +42,7 @@ func TestCommitWaitsForALock(t *testing.T) {
 		})
 	}()
 	wantIDs(t, s, "before")
-	wantIDs(t, openFor(t, path), "before") // opening a store that is ready needs no lock
+	wantIDs(t, openFor(t, path), "before") // opening an up-to-date store needs no write lock
 	select {
 	case err := <-waited:
 		t.Errorf("a commit didn't wait for the lock: %v", err)
@@ -52,13 +52,13 @@ func TestCommitWaitsForALock(t *testing.T) {
 	}
 	other.end()
 	if err := kapitest.Receive(t, waited, "the commit that waits for the lock"); err != nil {
-		t.Errorf("the lock was let go, and the commit that waited for it says: %v", err)
+		t.Errorf("the lock was released, and the commit that waited for it returns: %v", err)
 	}
 	mustInsert(t, s, "after")
 	wantIDs(t, s, "before", "after")
 }
 
-// openWithin opens a store as Open does, but waits no longer than until ctx ends.
+// openWithin opens a store like Open, but stops waiting when ctx ends.
 func openWithin(ctx context.Context, t *testing.T, path string) (*Store, error) {
 	t.Helper()
 	s, err := OpenContext(ctx, path)
@@ -68,12 +68,12 @@ func openWithin(ctx context.Context, t *testing.T, path string) (*Store, error) 
 	return s, err
 }
 
-// TestOpenWaitsForALock: who makes a store, or is kept from reading it, waits for a lock,
-// and says so in the end.
+// TestOpenWaitsForALock: Open waits for a lock that keeps it from creating or reading a store. If it doesn't
+// get the lock, its error says so.
 func TestOpenWaitsForALock(t *testing.T) {
 	for name, c := range map[string]struct {
 		role  string
-		ready bool // whether the file is a store already
+		ready bool // the file is a store already
 	}{
 		"new file, write lock":    {"lock", false},
 		"new file, whole lock":    {"lock all", false},
@@ -92,7 +92,7 @@ func TestOpenWaitsForALock(t *testing.T) {
 			defer cancel()
 			_, err := openWithin(ctx, t, path)
 			if err == nil || !isUnavailable(err) {
-				t.Errorf("a locked store is opened with %v, want %v", err, kapi.ErrUnavailable)
+				t.Errorf("opening a locked store returns %v, want %v", err, kapi.ErrUnavailable)
 			} else {
 				wantRefusal(t, err, path, lockedByAnother)
 			}
@@ -111,21 +111,21 @@ func TestOpenWaitsForALock(t *testing.T) {
 			}
 			other.end()
 			if err := kapitest.Receive(t, opened, "Open"); err != nil {
-				t.Errorf("the lock was let go, and Open says: %v", err)
+				t.Errorf("the lock was released, and Open returns: %v", err)
 			}
 		})
 	}
 }
 
-// TestCrashInACommit: a process that ends inside a transaction leaves no lock and nothing
-// of what it was about to write; what it had committed is there.
+// TestCrashInACommit: a process that ends inside a transaction leaves no lock and nothing of that transaction
+// behind. What it committed before is there.
 func TestCrashInACommit(t *testing.T) {
 	path := newPath(t)
 	crashing := startChild(t, "crash", path)
 	crashing.expect("inside")
 	crashing.end()
 	if left, err := filepath.Glob(path + "-wal"); err != nil || len(left) != 1 {
-		t.Fatalf("the process closed the store, it was to crash: %q, %v", left, err)
+		t.Fatalf("the process closed the store instead of crashing: %q, %v", left, err)
 	}
 	s := openFor(t, path)
 	wantIDs(t, s, "committed")
@@ -133,8 +133,8 @@ func TestCrashInACommit(t *testing.T) {
 	wantIDs(t, s, "committed", "after")
 }
 
-// TestTogether: ten processes that make a store at the same time make one, and each sees
-// what the others commit.
+// TestTogether: ten processes that create a store at the same time create one store, and each sees what the
+// others commit.
 func TestTogether(t *testing.T) {
 	path := newPath(t)
 	all := make([]*child, 10)
@@ -169,11 +169,11 @@ func TestTogether(t *testing.T) {
 		t.Errorf("the head is %v, want seq 10 of epoch %s", head, epoch)
 	}
 	if got := idsOf(t, s); len(got) != 10 {
-		t.Errorf("of ten commits %q are left", got)
+		t.Errorf("after ten commits the store has %q", got)
 	}
 }
 
-// TestTogetherInOneProcess: the same with handles of one process, which share its locks.
+// TestTogetherInOneProcess: the same with ten stores in one process, which share its locks.
 func TestTogetherInOneProcess(t *testing.T) {
 	path := newPath(t)
 	opened := make(chan *Store)
@@ -197,7 +197,7 @@ func TestTogetherInOneProcess(t *testing.T) {
 		mustInsert(t, s, string(rune('a'+headOf(t, s).Seq)))
 	}
 	if len(epochs) != 1 {
-		t.Errorf("ten handles opened at once have %d epochs", len(epochs))
+		t.Errorf("ten stores opened at once have %d epochs", len(epochs))
 	}
 	if head := headOf(t, openFor(t, path)); head.Seq != 10 {
 		t.Errorf("the head is %v after ten commits", head)

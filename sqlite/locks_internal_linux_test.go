@@ -17,7 +17,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// locksOf returns what the kernel says of this process's locks on the files of a store.
+// locksOf returns the kernel's lines about this process's locks on the files of a store.
 func locksOf(t *testing.T, path string) (locks []string) {
 	t.Helper()
 	all := string(readFile(t, "/proc/locks"))
@@ -37,8 +37,8 @@ func locksOf(t *testing.T, path string) (locks []string) {
 	return locks
 }
 
-// TestLocksStay: whatever is done beside SQLite leaves the process its locks. A descriptor of one of
-// its files that is opened and closed would take all of them away, from all that have it open.
+// TestLocksStay: nothing that kapi does with SQLite's files costs the process its locks. Opening and closing a
+// descriptor of one of them would release all locks on it, of all connections of the process.
 func TestLocksStay(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)
@@ -46,7 +46,7 @@ func TestLocksStay(t *testing.T) {
 	s.Glance()
 	before := locksOf(t, path)
 	if len(before) < 2 {
-		t.Fatalf("it has the locks %q, want those of who has the file and its log open", before)
+		t.Fatalf("it has the locks %q, want those of a process that has the file and its log open", before)
 	}
 	for name, do := range map[string]func(){
 		"another opens and closes": func() { closeStore(t, openAt(t, path)) },
@@ -54,7 +54,7 @@ func TestLocksStay(t *testing.T) {
 		"writing":                  func() { mustInsert(t, s, "b") },
 		"a glance": func() {
 			if _, ok := s.Glance(); !ok {
-				t.Error("nothing to be seen")
+				t.Error("there is no mark")
 			}
 		},
 		"a wake file made anew": func() {
@@ -93,8 +93,8 @@ func TestLocksStay(t *testing.T) {
 	}
 }
 
-// TestStoppedHolder: whoever waits in vain for a process that stands still inside a transaction is
-// told which that is, and how it goes on.
+// TestStoppedHolder: the error of a call that waited in vain names the process that is stopped inside a
+// transaction, and how to continue it.
 func TestStoppedHolder(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)
@@ -122,7 +122,7 @@ func TestStoppedHolder(t *testing.T) {
 	mustInsert(t, s, "a")
 }
 
-// TestOpenNamesHolder: who can't even open it is told as well.
+// TestOpenNamesHolder: so does the error of Open.
 func TestOpenNamesHolder(t *testing.T) {
 	path := newPath(t)
 	makeStore(t, path)
@@ -135,8 +135,8 @@ func TestOpenNamesHolder(t *testing.T) {
 	other.end()
 }
 
-// TestRetries: what others cause for a moment is tried again; as long as one may wait if they hold a
-// lock, a moment if they make or remove files.
+// TestRetries: errors that other processes cause are retried: until the context ends if they hold a lock, for
+// a moment if they may be creating or removing files.
 func TestRetries(t *testing.T) {
 	for code, c := range map[sqlite.ResultCode]struct{ again, long bool }{
 		sqlite.ResultBusy:             {true, true},
@@ -160,13 +160,13 @@ func TestRetries(t *testing.T) {
 				return fmt.Errorf("step: %w", code.ToError())
 			})
 			if again := err == nil; again != c.again {
-				t.Errorf("%v: tried again: %v, want %v", code, again, c.again)
+				t.Errorf("%v: retried: %v, want %v", code, again, c.again)
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), 2*shortly)
 			began := time.Now()
 			err = retryBusy(ctx, func() error { return code.ToError() })
 			if long := ctx.Err() != nil; long != c.long && time.Since(began) < 2*shortly || err == nil {
-				t.Errorf("%v: tried for %v, until the end: %v, want %v", code, time.Since(began), long, c.long)
+				t.Errorf("%v: retried for %v, until the context ended: %v, want %v", code, time.Since(began), long, c.long)
 			}
 			cancel()
 			if err := storeError(code.ToError()); !errors.Is(err, kapi.ErrUnavailable) || strings.HasPrefix(err.Error(), kapi.ErrUnavailable.Error()+": sqlite") {

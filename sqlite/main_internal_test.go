@@ -14,13 +14,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-// childEnv names what a process that a test started does instead of running the tests.
+// childEnv is the variable with the role that a child process plays instead of running the tests.
 const childEnv = "KAPI_SQLITE_TEST_CHILD"
 
-// asEnv names the user that a child becomes, the group, and another group.
+// asEnv is the variable with the user that a child becomes, its group, and another group.
 const asEnv = "KAPI_SQLITE_TEST_AS"
 
-// noExitSleep takes away the second that the race detector waits at a process's end.
+// noExitSleep stops the race detector from waiting for a second at a process's end.
 const noExitSleep = "GORACE=atexit_sleep_ms=0"
 
 func TestMain(m *testing.M) {
@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// runChild plays a role. A role says on stdout how far it is, one line a step, and goes on
-// when it is told so on stdin.
+// runChild plays a role. A role prints a line after each step, and waits for a line on stdin before the
+// next.
 func runChild(name string, args []string) error {
 	roles := map[string]func(path string, in *bufio.Scanner) error{
 		"lock":      roleLock,
@@ -67,13 +67,13 @@ type child struct {
 	said strings.Builder
 }
 
-// startChild starts a process that plays a role on the store at path. It is ended with t.
+// startChild starts a process that plays a role on the store at path. It is killed when t ends.
 func startChild(t testing.TB, role, path string) *child {
 	t.Helper()
 	return startChildWith(t, role, path)
 }
 
-// startChildWith is startChild, with more variables.
+// startChildWith is startChild with more environment variables.
 func startChildWith(t testing.TB, role, path string, env ...string) *child {
 	t.Helper()
 	c := &child{t: t, name: role, cmd: osexec.Command(executable(t), path), out: make(chan string, 100)}
@@ -118,14 +118,14 @@ func executable(t testing.TB) string {
 	return path
 }
 
-// hear waits for the child's next line.
+// hear waits for the child's next line and returns it.
 func (c *child) hear() string {
 	c.t.Helper()
 	select {
 	case line, ok := <-c.out:
 		if !ok {
 			err := c.cmd.Wait()
-			c.t.Fatalf("the child %q ended (%v) and says: %s", c.name, err, c.said.String())
+			c.t.Fatalf("the child %q ended (%v); it says: %s", c.name, err, c.said.String())
 		}
 		return line
 	case <-time.After(deadline):
@@ -142,7 +142,7 @@ func (c *child) expect(line string) {
 	}
 }
 
-// send lets the child go on.
+// send sends the child a line.
 func (c *child) send(line string) {
 	c.t.Helper()
 	if _, err := fmt.Fprintln(c.in, line); err != nil {
@@ -150,7 +150,7 @@ func (c *child) send(line string) {
 	}
 }
 
-// end lets the child end, which it must do without an error.
+// end lets the child end, and checks that it ends without an error.
 func (c *child) end() {
 	c.t.Helper()
 	_ = c.in.Close()
@@ -162,7 +162,7 @@ func (c *child) end() {
 	}
 }
 
-// waitFor waits for the test to say something.
+// waitFor waits for a line from the test.
 func waitFor(in *bufio.Scanner) (string, error) {
 	if !in.Scan() {
 		return "", errors.Join(errors.New("the test said nothing more"), in.Err())

@@ -14,7 +14,7 @@ import (
 
 const secret = "precious, and for its owner's eyes only; more than a mark has room for: 0123456789\n"
 
-// strangersStore makes a store in a folder of a user's, both theirs.
+// strangersStore creates a store in a folder; both belong to another user.
 func strangersStore(t *testing.T, mode os.FileMode, ids ...string) (path string) {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "theirs")
@@ -29,8 +29,8 @@ func strangersStore(t *testing.T, mode os.FileMode, ids ...string) (path string)
 	return path
 }
 
-// TestMovedToASide: who may write to a store's folder can move a file of somebody else's to where one
-// of the store's belongs. It is given to nobody, not to be read either, and stays as it is.
+// TestMovedToASide: a user who may write to a store's folder can move another user's file to the path of a
+// side file. The file stays as it is: its owner and mode don't change.
 func TestMovedToASide(t *testing.T) {
 	asRoot(t)
 	const refused = "is not recognised as a file of the store's"
@@ -45,13 +45,13 @@ func TestMovedToASide(t *testing.T) {
 		for _, end := range []string{"-wake", "-runners", "-wal", "-shm", "-journal"} {
 			path := strangersStore(t, c.mode, "a")
 			if end == "-shm" {
-				writeFile(t, path+"-wal", nil) // else SQLite doesn't look at it
+				writeFile(t, path+"-wal", nil) // else SQLite ignores it
 				must(t, os.Chown(path+"-wal", 60001, 60001))
 			}
 			writeFile(t, path+end, []byte(secret))
 			must(t, os.Chown(path+end, c.owner, c.owner))
 			must(t, os.Chmod(path+end, 0o600))
-			if end == "-shm" && c.owner != 0 { // what is in it isn't looked at: the store's owner can't open it
+			if end == "-shm" && c.owner != 0 { // its content isn't checked: the store's owner can't open it
 				wantOpenRefused(t, path, "it can't be opened")
 			} else {
 				wantOpenRefused(t, path, path+end+": belongs to user ")
@@ -68,7 +68,7 @@ func TestMovedToASide(t *testing.T) {
 	}
 }
 
-// TestMovedToASideWhileOpen: the same with a wake file that is made anew.
+// TestMovedToASideWhileOpen: the same while the store is open and its wake file is created again.
 func TestMovedToASideWhileOpen(t *testing.T) {
 	asRoot(t)
 	path := strangersStore(t, 0o600, "a")
@@ -78,21 +78,21 @@ func TestMovedToASideWhileOpen(t *testing.T) {
 	rename(t, victim, path+"-wake")
 	writeFile(t, path+"-runners", []byte(secret))
 	for range 2 {
-		mustRun(t, s, "r") // it does without
+		mustRun(t, s, "r") // it does without a slot
 	}
 	if now, err := factsOf(path + "-runners"); err != nil || now.uid != 0 || string(readFile(t, path+"-runners")) != secret {
 		t.Errorf("PATH-runners belongs to %d (error: %v), and is %q", now.uid, err, readFile(t, path+"-runners"))
 	}
 	if _, err := s.keepWake(kapitest.Within(t)); err == nil || !strings.Contains(err.Error(), "is not recognised as a file of the store's") {
-		t.Errorf("the wake file is taken (error: %v)", err)
+		t.Errorf("the wake file is accepted (error: %v)", err)
 	}
 	if now, err := factsOf(path + "-wake"); err != nil || now.uid != 0 || string(readFile(t, path+"-wake")) != secret {
 		t.Errorf("it belongs to %d (error: %v), and is %q", now.uid, err, readFile(t, path+"-wake"))
 	}
 }
 
-// TestOwnFileUnderASidesName: a file of the owner's that has the name of one beside the store, and isn't,
-// isn't opened to those who may read the store.
+// TestOwnFileUnderASidesName: if another file of the owner's has the name of a side file, its mode isn't
+// changed, so users who may read the store can't read it.
 func TestOwnFileUnderASidesName(t *testing.T) {
 	for _, end := range []string{"-wake", "-runners", "-wal"} {
 		path := newPath(t)
@@ -106,7 +106,7 @@ func TestOwnFileUnderASidesName(t *testing.T) {
 	}
 }
 
-// TestMovedMeanwhile: a file of root's that is moved to where SQLite's are, at whatever moment, isn't given
+// TestMovedMeanwhile: a file of root's that is moved to the path of a side file, at any moment, isn't given
 // away, and nothing is written to it.
 func TestMovedMeanwhile(t *testing.T) {
 	asRoot(t)
@@ -136,12 +136,12 @@ func TestMovedMeanwhile(t *testing.T) {
 	mover.end()
 }
 
-// TestRootsSides: what root has, or another store of root's, isn't given to a user, nor read into their
-// store; only the mark that an older kapi has left is theirs now.
+// TestRootsSides: a file of root's, even one of another store of root's, isn't given to a user or read into
+// their store. Only a wake file that an older kapi has left is given to them.
 func TestRootsSides(t *testing.T) {
 	asRoot(t)
 	path, other := strangersStore(t, 0o600, "a"), newPath(t)
-	crashed := startChild(t, "crash", other) // a store of root's, with what a crash leaves
+	crashed := startChild(t, "crash", other) // root's store, with the side files that a crash leaves
 	crashed.expect("inside")
 	_ = crashed.cmd.Wait()
 	for _, end := range []string{"-wal", "-shm"} {
@@ -155,7 +155,7 @@ func TestRootsSides(t *testing.T) {
 		}
 		must(t, errors.Join(os.Remove(path+end), os.RemoveAll(path+"-wal")))
 	}
-	writeFile(t, path+"-wake", nil) // it may be open, to be written to
+	writeFile(t, path+"-wake", nil) // some process may have it open for writing
 	must(t, os.Chown(path+"-wake", 0, 0))
 	wantOpenRefused(t, path, path+"-wake: belongs to user 0")
 	writeFile(t, path+"-wake", []byte(mark{strings.Repeat("e", epochLength), 17}.text()))
@@ -166,8 +166,8 @@ func TestRootsSides(t *testing.T) {
 	}
 }
 
-// TestUnfinishedSides: what a crash leaves while SQLite makes its files is taken for what it is about to
-// become, whoever has made it of those who share the store.
+// TestUnfinishedSides: a side file that SQLite had not finished when the process crashed is accepted,
+// whichever of the users who share the store created it.
 func TestUnfinishedSides(t *testing.T) {
 	asRoot(t)
 	const group, member = 60002, 60003
@@ -204,7 +204,7 @@ func TestUnfinishedSides(t *testing.T) {
 	}
 }
 
-// TestForms: what belongs under each name is told from what doesn't.
+// TestForms: hasForm accepts what kapi and SQLite write under each name, and nothing else.
 func TestForms(t *testing.T) {
 	for _, c := range []struct {
 		end, head string
@@ -240,8 +240,8 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestLocksOfAnotherFileSystem: who holds a lock on a file that has the same number in another file
-// system doesn't count.
+// TestLocksOfAnotherFileSystem: a lock on a file with the same inode number on another file system doesn't
+// count.
 func TestLocksOfAnotherFileSystem(t *testing.T) {
 	if !kapitest.WithMounts(t, true) {
 		return
@@ -249,7 +249,7 @@ func TestLocksOfAnotherFileSystem(t *testing.T) {
 	one, other := filepath.Join(kapitest.NewDisk(t, "size=16m").Folder, "kapi.db"), filepath.Join(kapitest.NewDisk(t, "size=16m").Folder, "kapi.db")
 	writeFile(t, one, nil)
 	writeFile(t, other, nil)
-	now, err := factsOf(one) // the other one's may have the same number
+	now, err := factsOf(one) // the other file may have the same inode number
 	must(t, err)
 	locker := startChild(t, "lock", one)
 	locker.expect("locked")

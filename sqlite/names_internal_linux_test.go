@@ -11,8 +11,8 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// TestHardLink: a file with two names is refused under each, with what to do, and is a store again
-// once it has one.
+// TestHardLink: a file with two names is refused under each, and the error says what to do. Once it has one
+// name, it can be opened again.
 func TestHardLink(t *testing.T) {
 	path := newPath(t)
 	head := makeStore(t, path, "a")
@@ -30,8 +30,8 @@ func TestHardLink(t *testing.T) {
 	wantSame(t, reopened(t, path), head)
 }
 
-// TestHardLinkToAnOpenStore: a link that is made while the store is open (a backup by cp -al) keeps
-// others out, and not those who have it open.
+// TestHardLinkToAnOpenStore: if a hard link is created while a store is open (a backup with cp -al), the store
+// keeps working, but can't be opened again.
 func TestHardLinkToAnOpenStore(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)
@@ -44,7 +44,7 @@ func TestHardLinkToAnOpenStore(t *testing.T) {
 	wantIDs(t, s, "a", "b")
 }
 
-// TestLinkedFolder: links to the folder lead to one store.
+// TestLinkedFolder: a path through a link to the folder leads to the same store.
 func TestLinkedFolder(t *testing.T) {
 	path := newPath(t)
 	link := filepath.Join(t.TempDir(), "link")
@@ -60,7 +60,7 @@ func TestLinkedFolder(t *testing.T) {
 	}
 }
 
-// bind mounts what stands at a path at another.
+// bind mounts the file or folder at one path at another.
 func bind(t *testing.T, from, to string) {
 	t.Helper()
 	if err := unix.Mount(from, to, "", unix.MS_BIND, ""); err != nil {
@@ -69,8 +69,8 @@ func bind(t *testing.T, from, to string) {
 	t.Cleanup(func() { _ = unix.Unmount(to, unix.MNT_DETACH) })
 }
 
-// TestBindMount: a file that is mounted by itself is refused; where its folder is mounted, too, or
-// it is mounted where it stands, it is one store.
+// TestBindMount: a file that is mounted by itself is refused, unless its folder is mounted, too, or the file
+// is mounted where it already is.
 func TestBindMount(t *testing.T) {
 	if !kapitest.WithMounts(t, true) {
 		return
@@ -110,7 +110,7 @@ func TestMountedFrom(t *testing.T) {
 	for path, want := range map[string]string{
 		"/var/lib/kapi/kapi.db": "/data/kapi.db",
 		"/c d/kapi.db":          "/a b/kapi.db",
-		"/srv/data/kapi.db":     "", // where it stands anyway
+		"/srv/data/kapi.db":     "", // where it already is
 		"/mnt/kapi.db":          "",
 		"/srv/data/other.db":    "",
 		"/kapi.db":              "",
@@ -121,8 +121,8 @@ func TestMountedFrom(t *testing.T) {
 	}
 }
 
-// TestMovedWhileOpen: a file that is moved away under a process that has it open, with a log at the
-// old place, is refused at the new one until that has ended.
+// TestMovedWhileOpen: if a file is moved while a process has it open, with its log at the old place, it is
+// refused at the new place until that process has ended.
 func TestMovedWhileOpen(t *testing.T) {
 	path := newPath(t)
 	head := makeStore(t, path, "a")

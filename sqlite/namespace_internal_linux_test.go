@@ -12,9 +12,9 @@ import (
 // nobody is a user without rights.
 const nobody = 65534
 
-// withoutRights runs the rest of the test as somebody whom file modes keep out: root does
-// so as an ordinary user of a user namespace, or gives its rights up for good. It returns
-// true in that process.
+// withoutRights runs the test again in a process to which file modes apply. If this one is root, that is an
+// ordinary user of a user namespace, or it gives up root's rights. withoutRights returns true in the process
+// that should run the rest of the test.
 func withoutRights(t *testing.T) bool {
 	t.Helper()
 	switch {

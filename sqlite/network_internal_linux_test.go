@@ -13,7 +13,7 @@ func TestNetworkName(t *testing.T) {
 		-0xacb2be:  "CIFS",                                             // sign-extended
 		0xef53:     "",                                                 // ext4
 		0x9123683e: "", 0x58465342: "", 0x01021994: "", 0x794c7630: "", // btrfs, XFS, tmpfs, overlayfs
-		fuse: "", // this folder is on none
+		fuse: "", // this folder is on no FUSE mount
 		0:    "",
 	} {
 		if got := networkName(magic, t.TempDir()); got != want {
@@ -31,7 +31,7 @@ func TestNetworkName(t *testing.T) {
 	}
 }
 
-// mountinfo is what /proc/self/mountinfo says on a machine with many mounts (proc(5)).
+// mountinfo is the content of /proc/self/mountinfo on a machine with many mounts (proc(5)).
 const mountinfo = `22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
 23 22 0:21 / /proc rw - proc proc rw
 30 22 0:40 / /mnt rw - tmpfs tmpfs rw
@@ -94,7 +94,7 @@ func FuzzFuseNetwork(f *testing.F) {
 	})
 }
 
-// TestNetworkFolder: nothing is made in a folder that is on a network file system.
+// TestNetworkFolder: nothing is created in a folder on a network file system.
 func TestNetworkFolder(t *testing.T) {
 	path := newPath(t)
 	asked := ""

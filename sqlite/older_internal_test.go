@@ -10,7 +10,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// TestOlderSchema: a store of an older kapi is brought to this version, with all that is in it.
+// TestOlderSchema: an older kapi's store is migrated, and keeps its content.
 func TestOlderSchema(t *testing.T) {
 	for name, more := range map[string]string{
 		"version 3": "",
@@ -22,7 +22,7 @@ func TestOlderSchema(t *testing.T) {
 	}
 }
 
-// openOlder opens the store of testdata, to which a script was done.
+// openOlder opens the store of testdata after running a script on it, and checks its content.
 func openOlder(t *testing.T, more string) {
 	path := newPath(t)
 	c := rawConn(t, path)
@@ -37,7 +37,7 @@ func openOlder(t *testing.T, more string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// It is another file than the one that was dumped.
+	// This is not the file that was dumped, so its history is new.
 	if snapshot.Epoch == "gileyniopckcxwjam6od2y74fw" || snapshot.Seq != 3+store.Ahead {
 		t.Errorf("the head is %v, want a new epoch ahead of seq 3", snapshot.Head)
 	}
@@ -60,7 +60,7 @@ func openOlder(t *testing.T, more string) {
 	wantSame(t, headOf(t, openFor(t, path)), headOf(t, s))
 }
 
-// An older kapi changes a row and leaves what it waits for as it was: that is not believed.
+// If an older kapi changes a row without updating what it waits for, the old value is ignored.
 func TestWaitsForOfAnOlderKapi(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)

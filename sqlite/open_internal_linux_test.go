@@ -16,7 +16,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// TestNamedPipe: opening what SQLite waits for as long as nobody writes to it is given up.
+// TestNamedPipe: Open gives up on a named pipe, whose opening blocks until a process writes to it.
 func TestNamedPipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kapi.db")
 	must(t, syscall.Mkfifo(path, 0o600))
@@ -34,13 +34,13 @@ func TestNamedPipe(t *testing.T) {
 	if !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "is a named pipe") {
 		t.Errorf("error: %v", err)
 	}
-	writer, err := os.OpenFile(path, os.O_WRONLY, 0) // waits for a reader: SQLite
+	writer, err := os.OpenFile(path, os.O_WRONLY, 0) // waits for the reader, SQLite
 	must(t, err)
 	must(t, writer.Close())
 	kapitest.Receive(t, over, "the end of opening")
 }
 
-// TestOpenedTooLate: what comes open after it was given up is closed.
+// TestOpenedTooLate: a file whose opening succeeds after Open has given up is closed.
 func TestOpenedTooLate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kapi.db")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -16,20 +16,20 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A line is of those who wait for their turn to write to a store.
+// A line is the queue of the Stores that wait for their turn to write to one store.
 type line struct {
 	t      testing.TB
 	path   string
 	holder *Store
 }
 
-// newLine makes a store, and a Store whose turns the test takes.
+// newLine creates a store, and a Store with which the test takes turns.
 func newLine(t testing.TB) *line {
 	path := newPath(t)
 	return &line{t, path, openFor(t, path)}
 }
 
-// hold has a transaction of a Store open until release is called.
+// hold keeps a transaction of a Store open until release is called.
 func (l *line) hold(s *Store) (release func()) {
 	l.t.Helper()
 	inside, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
@@ -51,7 +51,7 @@ func (l *line) hold(s *Store) (release func()) {
 	return release
 }
 
-// queued is how many wait in the kernel, as that tells.
+// queued returns how many waiters the kernel lists.
 func (l *line) queued() (n int) {
 	l.t.Helper()
 	info, err := os.Stat(l.path + wakeName)
@@ -67,7 +67,7 @@ func (l *line) queued() (n int) {
 	return n
 }
 
-// await waits until so many wait.
+// await waits until queued returns n.
 func (l *line) await(n int) {
 	l.t.Helper()
 	kapitest.Eventually(l.t, fmt.Sprintf("%d wait for their turn", n), func() bool { return l.queued() == n })
@@ -85,11 +85,11 @@ func (l *line) free() {
 	})
 }
 
-// patience is that of who must not be refused for being one of many.
+// patience is how long a call waits without progress of the others. A call must not fail just because many
+// others write.
 const patience = 2 * time.Second
 
-// TestManyTakeTurns: of many who write, together for longer than any of them has the patience for, none is
-// refused.
+// TestManyTakeTurns: many writers, who together take longer than the patience of any of them, all succeed.
 func TestManyTakeTurns(t *testing.T) {
 	const many = 200
 	path := newPath(t)
@@ -110,7 +110,7 @@ func TestManyTakeTurns(t *testing.T) {
 	writing.Wait()
 }
 
-// linger makes a transaction that takes its time.
+// linger makes a slow transaction.
 func linger(ctx context.Context, s *Store, d time.Duration) error {
 	return s.Commit(ctx, store.Batch{}, func(store.Loaded) (store.Writes, error) {
 		time.Sleep(d)
@@ -118,7 +118,7 @@ func linger(ctx context.Context, s *Store, d time.Duration) error {
 	})
 }
 
-// TestOneConnectionManyWait: nor is one who waits for the connection of another who waits for their turn.
+// TestOneConnectionManyWait: so do calls that wait for a connection whose user waits for its turn.
 func TestOneConnectionManyWait(t *testing.T) {
 	const before = 6
 	l := newLine(t)
@@ -148,7 +148,7 @@ func TestOneConnectionManyWait(t *testing.T) {
 	writing.Wait()
 }
 
-// TestFirstComeFirstServed: they have their turns in the order in which they came.
+// TestFirstComeFirstServed: writers get their turns in the order in which they came.
 func TestFirstComeFirstServed(t *testing.T) {
 	l := newLine(t)
 	release := l.hold(l.holder)
@@ -165,7 +165,7 @@ func TestFirstComeFirstServed(t *testing.T) {
 	wantIDs(t, l.holder, ids...)
 }
 
-// TestNobodyStarves: who comes back at once for more is no faster than the others.
+// TestNobodyStarves: a writer that wants the turn again at once gets it no more often than the others.
 func TestNobodyStarves(t *testing.T) {
 	const stores, turns = 5, 200
 	path := newPath(t)
@@ -198,8 +198,8 @@ func TestNobodyStarves(t *testing.T) {
 	}
 }
 
-// TestStoppedInTheQueue: a process that is stopped while it waits holds nobody up for long, and has its turn when it
-// goes on.
+// TestStoppedInTheQueue: a process that is stopped in the queue doesn't delay others for long, and writes when it
+// continues.
 func TestStoppedInTheQueue(t *testing.T) {
 	l := newLine(t)
 	other := openFor(t, l.path)
@@ -217,11 +217,11 @@ func TestStoppedInTheQueue(t *testing.T) {
 	defer cancel(nil)
 	for _, id := range []string{"a", "b"} {
 		if _, err := insert(ctx, other, id); err != nil {
-			t.Fatalf("while a process is stopped that has the turn: %v", err)
+			t.Fatalf("a commit while the process that has the turn is stopped: %v", err)
 		}
 	}
 	if q := other.now().wake.turns(); q.left() == nil {
-		t.Error("the stopped process held nobody up: the test shows nothing")
+		t.Error("the stopped process delayed nobody: the test shows nothing")
 	}
 	wantIDs(t, other, "a", "b")
 	if err := child.cmd.Process.Signal(syscall.SIGCONT); err != nil {
@@ -230,7 +230,7 @@ func TestStoppedInTheQueue(t *testing.T) {
 	child.expect("3")
 	child.end()
 	wantIDs(t, other, "a", "b", "late")
-	l.free() // also of the goroutine that was left waiting
+	l.free() // the goroutine that was left waiting gives the turn back
 	mustInsert(t, other, "c")
 }
 
@@ -246,7 +246,7 @@ func stop(t testing.TB, c *child) {
 	})
 }
 
-// TestKilledHolder: a process that is killed inside a transaction, or in the queue, is in nobody's way.
+// TestKilledHolder: a process that is killed inside a transaction, or in the queue, blocks nobody.
 func TestKilledHolder(t *testing.T) {
 	l := newLine(t)
 	epoch := headOf(t, l.holder).Epoch

@@ -14,8 +14,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// TestLeavesTheQueue: who no longer wants to wait leaves at once; the next of that Store has the place that was left, and
-// else it is given up.
+// TestLeavesTheQueue: a call whose context ends returns at once. The next call of the same Store takes over its
+// place in the queue; without one, the place is given up.
 func TestLeavesTheQueue(t *testing.T) {
 	for _, again := range []bool{true, false} {
 		t.Run(fmt.Sprintf("again %v", again), func(t *testing.T) {
@@ -50,7 +50,8 @@ func TestLeavesTheQueue(t *testing.T) {
 	}
 }
 
-// TestCloseLeavesTheQueue: a Store can be closed while a place in the queue is left, which is given up later.
+// TestCloseLeavesTheQueue: a Store can be closed while its goroutine is still in the queue; the place is given up
+// later.
 func TestCloseLeavesTheQueue(t *testing.T) {
 	l := newLine(t)
 	s := openAt(t, l.path)
@@ -74,7 +75,7 @@ func TestCloseLeavesTheQueue(t *testing.T) {
 	mustInsert(t, l.holder, "after")
 }
 
-// TestQuiesceWaitsForTheQueue: a process is stopped neither while it waits for its turn nor while a place is left.
+// TestQuiesceWaitsForTheQueue: Quiesce waits until no call and no goroutine of the Store is in the queue.
 func TestQuiesceWaitsForTheQueue(t *testing.T) {
 	for _, leaves := range []bool{false, true} {
 		t.Run(fmt.Sprintf("leaves %v", leaves), func(t *testing.T) {
@@ -110,7 +111,8 @@ func TestQuiesceWaitsForTheQueue(t *testing.T) {
 	}
 }
 
-// TestQuiesceWaitsForNobodyStopped: where nobody gets their turn, a place that is left keeps nobody from stopping.
+// TestQuiesceWaitsForNobodyStopped: if the turn doesn't change hands, Quiesce doesn't wait for a goroutine in the
+// queue.
 func TestQuiesceWaitsForNobodyStopped(t *testing.T) {
 	l := newLine(t)
 	s := openFor(t, l.path)
@@ -129,7 +131,8 @@ func TestQuiesceWaitsForNobodyStopped(t *testing.T) {
 	}
 }
 
-// TestWakeFileMadeAgainInATurn: who makes the wake file again does so in their turn at the old one, and ends it.
+// TestWakeFileMadeAgainInATurn: a Store creates a missing wake file during its turn at the old one, and then gives
+// that turn back.
 func TestWakeFileMadeAgainInATurn(t *testing.T) {
 	l := newLine(t)
 	s := openFor(t, l.path)
@@ -157,7 +160,7 @@ func TestWakeFileMadeAgainInATurn(t *testing.T) {
 	writing.Wait()
 }
 
-// TestNoQueue: where the kernel has no such locks, or no more of them, the lock is tried for.
+// TestNoQueue: if the kernel has no such locks, or has run out of them, a Store tries to take SQLite's lock.
 func TestNoQueue(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EINVAL, syscall.ENOLCK} {
 		l := newLine(t)

@@ -17,13 +17,13 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// TestReplaced: a store whose file is removed or replaced while it is open says so, and goes on in
-// what stands at its path then, where it takes no seq again. Reading makes no file.
+// TestReplaced: a store whose file is removed or replaced while it is open warns of it, and continues with the
+// file that is at its path then, without reusing a seq. Reading creates no file.
 func TestReplaced(t *testing.T) {
 	for name, c := range map[string]struct {
 		damage func(t *testing.T, path string)
 		said   string
-		there  bool // there is a file all the same
+		there  bool // there is a file at the path afterwards
 		same   bool // it is the same one
 		last   string
 	}{
@@ -93,7 +93,7 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
-// TestReplacedByALink: a link that comes to name another store leads there.
+// TestReplacedByALink: if a link comes to lead to another store, that store is used.
 func TestReplacedByALink(t *testing.T) {
 	first, second := newPath(t), newPath(t)
 	makeStore(t, first)
@@ -108,8 +108,8 @@ func TestReplacedByALink(t *testing.T) {
 	wantIDs(t, s, "there")
 }
 
-// TestNothingThere: while none can be made what is written is refused, that is said once, and it goes
-// on when the folder is there again.
+// TestNothingThere: while no file can be created, writes are refused, and the store warns once. It works again
+// when the folder is back.
 func TestNothingThere(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "folder", "kapi.db")
 	must(t, os.Mkdir(filepath.Dir(path), 0o700))
@@ -137,8 +137,8 @@ func TestNothingThere(t *testing.T) {
 	}
 }
 
-// TestReplacedWhileWaiting: who waits for the lock of a file that is taken away meanwhile writes to
-// the one that takes its place, and nothing to the old one.
+// TestReplacedWhileWaiting: if a file is replaced while a commit waits for its lock, the commit writes to the new
+// file, and nothing to the old one.
 func TestReplacedWhileWaiting(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)
@@ -175,8 +175,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestReplacedBesideALog: a file that is put where others have one open meets the log of that. Whoever
-// opens it waits until they have let go, and doesn't take the log for the new file's.
+// TestReplacedBesideALog: if a file is put at the path of one that a process has open, that file's log is beside
+// it. Opening the new file waits until the process has closed the old one, and doesn't use the old log.
 func TestReplacedBesideALog(t *testing.T) {
 	for name, put := range map[string]func(t *testing.T, other, path string){
 		"moved": func(t *testing.T, other, path string) { rename(t, other, path) },
@@ -208,7 +208,7 @@ func TestReplacedBesideALog(t *testing.T) {
 				}
 				opened <- s
 			}()
-			before.send("") // it looks, and notices
+			before.send("") // it notices when it reads
 			before.expect("1")
 			s := kapitest.Receive(t, opened, "Open")
 			if s == nil {
@@ -224,7 +224,7 @@ func TestReplacedBesideALog(t *testing.T) {
 	}
 }
 
-// However many callers find that the file was removed, it is said once.
+// However many callers find that the file was removed, there is one warning.
 func TestRemovedIsSaidOnce(t *testing.T) {
 	path := newPath(t)
 	var said warnings

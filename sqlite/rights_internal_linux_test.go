@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestRootMakesAStore: what root makes in somebody's folder is theirs, so that it locks nobody out, and
-// root's own isn't opened there, where files of root's can be moved to those that root writes to.
+// TestRootMakesAStore: a store that root creates in a user's folder belongs to that user, so they can open it.
+// A store that belongs to root is refused there, because the user could make root write to other files.
 func TestRootMakesAStore(t *testing.T) {
 	asRoot(t)
 	path := strangersStore(t, 0o600)
@@ -34,7 +34,7 @@ func TestRootMakesAStore(t *testing.T) {
 	wantIDs(t, openFor(t, path), "a")
 }
 
-// TestRootLearnsWhoseRights: root that isn't let in where somebody else isn't learns why.
+// TestRootLearnsWhoseRights: if root is refused because it uses the owner's rights, the error says so.
 func TestRootLearnsWhoseRights(t *testing.T) {
 	asRoot(t)
 	path := strangersStore(t, 0o600)
@@ -45,7 +45,7 @@ func TestRootLearnsWhoseRights(t *testing.T) {
 	wantOpenRefused(t, moved, "permission denied (for user 60001: root opens it with this user's rights, because others may write to its folder)")
 }
 
-// TestNoRightsAtALink: a folder that has become a link gives root no rights of its own at what it leads to.
+// TestNoRightsAtALink: if a folder has become a link, root doesn't open the link's target with its own rights.
 func TestNoRightsAtALink(t *testing.T) {
 	asRoot(t)
 	theirs, roots := strangersStore(t, 0o600, "a"), filepath.Join(t.TempDir(), "kapi.db")
@@ -68,7 +68,7 @@ func TestNoRightsAtALink(t *testing.T) {
 	rename(t, folder+".away", folder)
 }
 
-// TestAccessAsOwner: what may be done is seen with the rights that were taken.
+// TestAccessAsOwner: access is checked with the rights that were taken.
 func TestAccessAsOwner(t *testing.T) {
 	asRoot(t)
 	path := newPath(t)

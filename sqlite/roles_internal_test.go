@@ -12,12 +12,12 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// roleLock holds the write lock until it is told to let go, or its stdin ends.
+// roleLock holds the write lock until it is told to release it, or its stdin ends.
 func roleLock(path string, in *bufio.Scanner) error {
 	return holdLock(path, in, "BEGIN IMMEDIATE")
 }
 
-// roleLockAll keeps readers out as well.
+// roleLockAll is roleLock with a lock that keeps readers out, too.
 func roleLockAll(path string, in *bufio.Scanner) error {
 	return holdLock(path, in, "PRAGMA locking_mode = exclusive", "BEGIN IMMEDIATE")
 }
@@ -37,8 +37,8 @@ func holdLock(path string, in *bufio.Scanner, queries ...string) error {
 	return c.Close()
 }
 
-// roleCommitter opens the store and says its epoch; then it commits each id that it is
-// told, and says how many actions it sees.
+// roleCommitter opens the store and prints its epoch. Then it commits each id that it reads, and prints how many
+// actions it sees.
 func roleCommitter(path string, in *bufio.Scanner) error {
 	fmt.Println("ready")
 	if _, err := waitFor(in); err != nil {
@@ -85,7 +85,7 @@ func roleCrash(path string, _ *bufio.Scanner) error {
 	})
 }
 
-// roleHolder has a transaction open until it is killed.
+// roleHolder keeps a transaction open until it is killed.
 func roleHolder(path string, in *bufio.Scanner) error {
 	s, err := Open(path)
 	if err != nil {
@@ -98,7 +98,7 @@ func roleHolder(path string, in *bufio.Scanner) error {
 	})
 }
 
-// roleKeep has the store open until its stdin ends.
+// roleKeep keeps the store open until its stdin ends.
 func roleKeep(path string, in *bufio.Scanner) error {
 	s, err := Open(path)
 	if err != nil {
@@ -109,7 +109,7 @@ func roleKeep(path string, in *bufio.Scanner) error {
 	return s.Close()
 }
 
-// roleMover moves a file to where each of SQLite's is, and that of the runners, and back, until its stdin ends.
+// roleMover moves a file to the path of each side file in turn, and back, until its stdin ends.
 func roleMover(path string, in *bufio.Scanner) error {
 	ended := make(chan struct{})
 	go func() {

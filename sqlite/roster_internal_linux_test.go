@@ -16,8 +16,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// roleRun is a runner: it renews itself once for each line of its stdin. After "close" it goes, and has left
-// nothing; at the end of its stdin it goes without a word.
+// roleRun is a runner that renews itself once for each line of its stdin. After "close" it settles and closes the
+// store; at the end of its stdin it just ends.
 func roleRun(path string, in *bufio.Scanner) error {
 	s, err := Open(path)
 	if err != nil {
@@ -47,13 +47,13 @@ func startRunner(t testing.TB, path string) (*child, string) {
 	return c, c.hear()
 }
 
-// TestRenewalIsNoCommit: a renewal of the process's own runner changes neither database nor log, is seen by others,
-// and waits for nobody.
+// TestRenewalIsNoCommit: renewing the process's own runner changes neither database nor log, waits for no lock, and
+// is visible to others.
 func TestRenewalIsNoCommit(t *testing.T) {
 	path := newPath(t)
 	s, other := openFor(t, path), openFor(t, path)
 	mustRun(t, s, "r")
-	mustRun(t, other, "another") // one that is no process's own is as before: see the suite
+	mustRun(t, other, "another") // a runner that isn't a process's own is renewed by a commit
 	before := runnerOf(t, other, "r")
 	log := readFile(t, path+"-wal")
 	locker := startChild(t, "lock", path)
@@ -70,14 +70,14 @@ func TestRenewalIsNoCommit(t *testing.T) {
 		t.Error("the log has changed")
 	}
 	if now := runnerOf(t, s, "r"); now.Lock != store.LockHeld {
-		t.Errorf("it says of its own lock: %v", now.Lock)
+		t.Errorf("its own store says its lock is %v", now.Lock)
 	}
 	if now.Lock != store.LockHeld || now.Working {
 		t.Errorf("its lock is %v, working %v", now.Lock, now.Working)
 	}
 }
 
-// TestRenewalsOnAFullDisk: they need no room.
+// TestRenewalsOnAFullDisk: renewals need no room.
 func TestRenewalsOnAFullDisk(t *testing.T) {
 	if !kapitest.WithMounts(t, true) {
 		return
@@ -93,7 +93,7 @@ func TestRenewalsOnAFullDisk(t *testing.T) {
 	}
 }
 
-// TestLockProvesLife: the lock is held from a runner's first renewal until it is closed or dies.
+// TestLockProvesLife: a runner holds its lock from its first renewal until it is closed or dies.
 func TestLockProvesLife(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)
@@ -116,8 +116,8 @@ func TestLockProvesLife(t *testing.T) {
 	}
 }
 
-// TestLocksKeptElsewhere: on a file system that others may keep the locks of, as virtual machines share them, one that
-// is held proves life, and one that is free nothing.
+// TestLocksKeptElsewhere: on a file system whose locks something else than this kernel may keep, such as a folder shared
+// with a virtual machine, a held lock proves that the runner is alive, and a free one nothing.
 func TestLocksKeptElsewhere(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)
@@ -130,17 +130,17 @@ func TestLocksKeptElsewhere(t *testing.T) {
 	_ = runner.cmd.Process.Kill()
 	_ = runner.cmd.Wait()
 	if got := runnerOf(t, s, id).Lock; got != store.LockUnknown {
-		t.Errorf("its lock is %v, and that is another's word", got)
+		t.Errorf("its lock is %v, although a server keeps it", got)
 	}
 }
 
-// TestWorkLock: what has inherited the lock of a runner's work shows that it goes on, whether the runner is there
-// or not, and its slot is given to nobody.
+// TestWorkLock: while a process has inherited the lock of a runner's work, the work is known to continue, even without
+// the runner, and its slot is given to nobody.
 func TestWorkLock(t *testing.T) {
 	path := newPath(t)
 	s, other := openAt(t, path), openFor(t, path)
 	if s.LockWork() != nil {
-		t.Error("without a runner there is a lock")
+		t.Error("there is a lock without a runner")
 	}
 	mustRun(t, s, "r")
 	working := func(want bool) {
@@ -158,7 +158,7 @@ func TestWorkLock(t *testing.T) {
 	}
 	working(true)
 	if _, err := f.WriteAt([]byte("x"), 0); err == nil {
-		t.Error("whoever inherits it may write to it")
+		t.Error("a process that inherits it may write to it")
 	}
 	heir := osexec.Command("sleep", "600")
 	heir.ExtraFiles = []*os.File{f}
@@ -186,7 +186,7 @@ func TestWorkLock(t *testing.T) {
 	_ = heir.Wait()
 }
 
-// TestWorkOutlivesClose: a process whose work goes on although its store is closed is alive until it ends.
+// TestWorkOutlivesClose: a runner whose work continues after its store is closed is alive until the process ends.
 func TestWorkOutlivesClose(t *testing.T) {
 	for how, want := range map[store.Departure]store.Lock{
 		store.DepartUnsettled: store.LockFree, store.DepartSettled: store.LockUnknown, store.DepartWorking: store.LockHeld,
@@ -202,8 +202,8 @@ func TestWorkOutlivesClose(t *testing.T) {
 	}
 }
 
-// TestOtherFileProvesNothing: what is free in a file of slots that the runner never had proves nothing. The runner
-// goes on by commits, in the file that is there, and its beat never goes back.
+// TestOtherFileProvesNothing: a free lock in another file of slots proves nothing. The runner continues, by a commit,
+// in the file that is there, and its beat never decreases.
 func TestOtherFileProvesNothing(t *testing.T) {
 	aCopy := func(t *testing.T, roster string) {
 		data := readFile(t, roster)
@@ -230,7 +230,7 @@ func TestOtherFileProvesNothing(t *testing.T) {
 			if got := runnerOf(t, other, "r"); got.Lock == store.LockFree {
 				t.Errorf("a live runner's lock is free")
 			}
-			last = min(last, runnerOf(t, other, "r").Beat) // what was lost is lost, but it goes on from where it was
+			last = min(last, runnerOf(t, other, "r").Beat) // beats in a lost slot can't be read for now
 			for range 3 {
 				mustRun(t, s, "r")
 				now := runnerOf(t, other, "r")
@@ -243,13 +243,13 @@ func TestOtherFileProvesNothing(t *testing.T) {
 				t.Errorf("after 6 renewals its beat is %d", last)
 			}
 			if got := string(readFile(t, path+runnersName)); name == "something else" && got != secret {
-				t.Errorf("what isn't kapi's has become %q", got)
+				t.Errorf("a file that isn't kapi's has become %q", got)
 			}
 		})
 	}
 }
 
-// writeSlot writes over the first slot.
+// writeSlot overwrites the first slot.
 func writeSlot(t *testing.T, roster string, content [slotSize]byte) {
 	t.Helper()
 	f, err := os.OpenFile(roster, os.O_WRONLY, 0)
@@ -258,8 +258,8 @@ func writeSlot(t *testing.T, roster string, content [slotSize]byte) {
 	must(t, errors.Join(err, f.Close()))
 }
 
-// TestStoreReplacedUnderARunner: a runner whose store's file is replaced keeps its lock all the time, and goes on in
-// the new one.
+// TestStoreReplacedUnderARunner: a runner whose store's file is replaced keeps its lock all the time, and continues in
+// the new file.
 func TestStoreReplacedUnderARunner(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)
@@ -273,7 +273,7 @@ func TestStoreReplacedUnderARunner(t *testing.T) {
 		t.Errorf("in the new file it is %+v", now)
 	}
 
-	// The file is away for a moment; the slots aren't.
+	// The file is missing for a moment, but its slots are there.
 	rename(t, path, path+".away")
 	if err := s.Renew(canceled(), ownRunner("r")); err == nil {
 		t.Error("a renewal without a file")
@@ -288,7 +288,7 @@ func TestStoreReplacedUnderARunner(t *testing.T) {
 		held = held || locked
 	}
 	if !held {
-		t.Error("it has let its lock go, and lives")
+		t.Error("it has released its lock, although it is alive")
 	}
 	rename(t, path+".away", path)
 	mustRun(t, s, "r")
@@ -303,8 +303,8 @@ func canceled() context.Context {
 	return ctx
 }
 
-// TestSlotsAreReused: whoever leaves nothing behind leaves its slot; the slot of a dead runner is its own until its
-// row is gone. The file never shrinks.
+// TestSlotsAreReused: a runner that leaves nothing behind frees its slot. A dead runner's slot is freed when its row is
+// deleted. The file never shrinks.
 func TestSlotsAreReused(t *testing.T) {
 	path := newPath(t)
 	keeper := openFor(t, path)
@@ -326,7 +326,7 @@ func TestSlotsAreReused(t *testing.T) {
 		use(fmt.Sprint("settled", i), store.DepartSettled)
 	}
 	if got := size(); got != one {
-		t.Errorf("11 runners that came and went take %d bytes, one takes %d", got, one)
+		t.Errorf("after 11 runners that left nothing the file has %d bytes, after one %d", got, one)
 	}
 	for i := range 5 {
 		use(fmt.Sprint("dead", i), store.DepartUnsettled)
@@ -349,7 +349,7 @@ func TestSlotsAreReused(t *testing.T) {
 	}
 }
 
-// forgetRunners has all runners purged that no record names.
+// forgetRunners purges all runners that no record names.
 func forgetRunners(t *testing.T, s *Store) {
 	t.Helper()
 	_, err := s.writeIn(kapitest.Within(t), func(f *file, c *sqlite.Conn) (bool, error) {
@@ -358,7 +358,7 @@ func forgetRunners(t *testing.T, s *Store) {
 	must(t, err)
 }
 
-// TestManySlots: each of many runners finds a slot, and each is seen by itself.
+// TestManySlots: each of many runners finds a slot of its own.
 func TestManySlots(t *testing.T) {
 	path := newPath(t)
 	var all []*Store
@@ -380,7 +380,7 @@ func TestManySlots(t *testing.T) {
 	}
 }
 
-// TestTornSlot: what is half written, or nobody has written so, counts for nothing.
+// TestTornSlot: a slot that is half written, or that kapi can't have written, is ignored.
 func TestTornSlot(t *testing.T) {
 	whole := slot{"r", 5, 6}.encode()
 	if got, ok := decodeSlot(&whole); !ok || got != (slot{"r", 5, 6}) {
@@ -390,11 +390,11 @@ func TestTornSlot(t *testing.T) {
 		torn := whole
 		torn[at] ^= 0x10
 		if got, ok := decodeSlot(&torn); ok {
-			t.Errorf("with another byte %d it is taken for %+v", at, got)
+			t.Errorf("with another byte %d it is read as %+v", at, got)
 		}
 	}
 	far := slot{"r", highestBeat + 1, 6}.encode()
 	if _, ok := decodeSlot(&far); ok {
-		t.Error("a beat is believed that can't be counted on from")
+		t.Error("a beat is accepted that is too high to add to")
 	}
 }

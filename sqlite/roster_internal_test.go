@@ -10,7 +10,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// ownRunner is the record of a runner that this process is.
+// ownRunner returns the record of this process's own runner.
 func ownRunner(id string) store.RunnerRecord {
 	return store.RunnerRecord{ID: id, Host: "host", PID: 4711, BootID: "boot", Lease: 15 * time.Second, Own: true}
 }
@@ -23,7 +23,7 @@ func mustRun(t testing.TB, s *Store, id string) {
 	}
 }
 
-// runnerOf returns what a store tells of a runner.
+// runnerOf returns the record of a runner.
 func runnerOf(t testing.TB, s *Store, id string) store.RunnerRecord {
 	t.Helper()
 	all, err := s.Runners(kapitest.Within(t), []string{id})
@@ -33,8 +33,8 @@ func runnerOf(t testing.TB, s *Store, id string) store.RunnerRecord {
 	return all[0]
 }
 
-// TestOlderBuildsAndSlots: a build that knows no slots sees a runner that never has to be renewed, and is not let
-// down by what it reads.
+// TestOlderBuildsAndSlots: a build that doesn't know slots sees a runner whose lease never runs out, and can still
+// report and start.
 func TestOlderBuildsAndSlots(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)
@@ -51,14 +51,14 @@ func TestOlderBuildsAndSlots(t *testing.T) {
 		t.Errorf("it may not report (%d) or start (%d): %v", report, start, err)
 	}
 	if lease := time.Duration(lease) * time.Millisecond; haveSlots && lease < 24*365*time.Hour {
-		t.Errorf("it takes the runner for silent after %v", lease)
+		t.Errorf("it considers the runner silent after %v", lease)
 	}
 	if got := runnerOf(t, s, "r").Lease; got != 15*time.Second {
 		t.Errorf("this build reads a lease of %v", got)
 	}
 }
 
-// BenchmarkRenew: of this process's own runner, and of another's, which is a commit.
+// BenchmarkRenew renews this process's own runner, and another one, which takes a commit.
 func BenchmarkRenew(b *testing.B) {
 	for name, own := range map[string]bool{"own": true, "another's": false} {
 		b.Run(name, func(b *testing.B) {

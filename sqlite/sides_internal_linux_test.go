@@ -14,8 +14,8 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// TestPlantedSides: whatever somebody has put where a file of the store's belongs is refused by name,
-// at once, and neither followed, nor read, nor written to.
+// TestPlantedSides: anything that somebody has put at the path of a side file is refused at once, and named in the
+// error. It is not followed, read or written to.
 func TestPlantedSides(t *testing.T) {
 	for kind, plant := range map[string]struct {
 		why string
@@ -56,7 +56,7 @@ func TestPlantedSides(t *testing.T) {
 					t.Errorf("the other file has become %q", got)
 				}
 				if _, err := os.Lstat(victim + ".new"); err == nil {
-					t.Error("a file was made at the end of a link")
+					t.Error("a file was created at the target of a link")
 				}
 				if err := os.Remove(path + end); err != nil {
 					t.Fatal(err)
@@ -69,7 +69,7 @@ func TestPlantedSides(t *testing.T) {
 	}
 }
 
-// asRoot fails a test that needs files of several users.
+// asRoot fails a test that needs files of several users, unless root runs it.
 func asRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -77,7 +77,7 @@ func asRoot(t *testing.T) {
 	}
 }
 
-// TestForeignSides: a file that belongs to somebody who has no say over the store is refused.
+// TestForeignSides: a side file is refused if it belongs to root, or to a user who may not write to the store.
 func TestForeignSides(t *testing.T) {
 	asRoot(t)
 	const owner, group, stranger = 60001, 60002, 60003
@@ -87,7 +87,7 @@ func TestForeignSides(t *testing.T) {
 		why      string
 	}{
 		{0o600, owner, group, ""},
-		{0o600, 0, 0, "belongs to user 0"}, // it may be open, to be written to
+		{0o600, 0, 0, "belongs to user 0"}, // root may have it open for writing
 		{0o600, stranger, stranger, "belongs to user 60003"},
 		{0o600, stranger, group, "belongs to user 60003"},
 		{0o660, stranger, group, ""}, // a member of the group
@@ -112,7 +112,7 @@ func TestForeignSides(t *testing.T) {
 			if err := os.Chown(path+end, c.uid, c.gid); err != nil {
 				t.Fatal(err)
 			}
-			if c.why != "" && (c.uid != 0 || end != "-wake") { // there is a mark in that
+			if c.why != "" && (c.uid != 0 || end != "-wake") { // that one has a mark
 				wantOpenRefused(t, path, path+end+": "+c.why)
 				continue
 			}
@@ -121,7 +121,7 @@ func TestForeignSides(t *testing.T) {
 	}
 }
 
-// TestSidesFollowTheStore: the files beside a store get its owner, group and mode, whoever makes them.
+// TestSidesFollowTheStore: the files beside a store get its owner, group and mode, whichever user creates them.
 func TestSidesFollowTheStore(t *testing.T) {
 	asRoot(t)
 	const owner, group = 60001, 60002
@@ -131,7 +131,7 @@ func TestSidesFollowTheStore(t *testing.T) {
 		if err := errors.Join(os.Chown(path, owner, group), os.Chmod(path, mode)); err != nil {
 			t.Fatal(err)
 		}
-		for _, remains := range []bool{true, false} { // the wake file from before, or none
+		for _, remains := range []bool{true, false} { // with the old wake file, and without one
 			if !remains {
 				must(t, errors.Join(os.Remove(path+"-wake"), os.Remove(path+"-runners")))
 			}
@@ -149,8 +149,8 @@ func TestSidesFollowTheStore(t *testing.T) {
 	}
 }
 
-// TestMembersOfAGroup: a store that is shared by a group serves each member, whoever made its files,
-// and whatever they belong to by then.
+// TestMembersOfAGroup: each member of a group can use a store that the group shares, whichever of them created its
+// files, and whatever owner and group these have.
 func TestMembersOfAGroup(t *testing.T) {
 	asRoot(t)
 	const group = 60002
@@ -170,7 +170,7 @@ func TestMembersOfAGroup(t *testing.T) {
 	if err := errors.Join(os.Chown(path, 60001, group), os.Chmod(path, 0o660)); err != nil {
 		t.Fatal(err)
 	}
-	// The wake file is the first one's alone: from before the store was the group's.
+	// Only the first member may use the wake file, as if it were from before the store was given to the group.
 	second := member(60003)
 	second.expect("open")
 	third := member(60001)
@@ -184,7 +184,7 @@ func TestMembersOfAGroup(t *testing.T) {
 	fourth.end()
 }
 
-// TestExposed: whoever opens a store that others may read or write is warned, once.
+// TestExposed: opening a store that other users may read or write gives one warning.
 func TestExposed(t *testing.T) {
 	for mode, want := range map[os.FileMode]string{
 		0o600: "", 0o640: "", 0o660: "", 0o644: "others may read the store", 0o604: "others may read the store",
@@ -207,7 +207,7 @@ func TestExposed(t *testing.T) {
 	}
 }
 
-// startChildAs is startChild as a user who is in one group more.
+// startChildAs is startChild as a user who is in one more group.
 func startChildAs(t *testing.T, role, path string, uid, gid, group int) *child {
 	t.Helper()
 	return startChildWith(t, role, path, fmt.Sprintf("%s=%d %d %d", asEnv, uid, gid, group))

@@ -10,7 +10,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// token returns one with every field set.
+// token returns a token with every field set.
 func token(id string, created int64) auth.Token {
 	t := auth.Token{
 		ID: id, Name: "Zoë's " + id, Type: auth.TypeBot, Permissions: auth.Admin | 1<<62,
@@ -22,8 +22,8 @@ func token(id string, created int64) auth.Token {
 	return t
 }
 
-// TestTokensAtALock: tokens are read while another holds the write lock; adding one waits
-// no longer than its context allows, and then adds nothing.
+// TestTokensAtALock: tokens can be read while another process holds the write lock. Adding or removing one waits no
+// longer than its context allows, and then changes nothing.
 func TestTokensAtALock(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)

@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// becomeUser gives root's rights up for those of a user: its id, its group, and another group. "" is
-// nobody else.
+// becomeUser gives up root's rights for those of a user: its id, its group, and another group. With "" it does
+// nothing.
 func becomeUser(ids string) error {
 	if ids == "" {
 		return nil

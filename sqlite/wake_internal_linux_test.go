@@ -8,9 +8,9 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// TestListenWithoutWatches: a process that gets no watch from the system is woken too.
+// TestListenWithoutWatches: a process that can't get a watch from the system is woken, too.
 func TestListenWithoutWatches(t *testing.T) {
-	if !kapitest.IsAgain() { // the limit is the whole process's
+	if !kapitest.IsAgain() { // the limit applies to the whole process
 		if err := kapitest.Again(t, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -26,7 +26,7 @@ func TestListenWithoutWatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	if fd, err := unix.InotifyInit1(0); err == nil {
-		t.Fatalf("a watch can be had, file descriptor %d", fd)
+		t.Fatalf("there is a watch left: file descriptor %d", fd)
 	}
 	woken := listen(t, s)
 	mustInsert(t, other, "a")

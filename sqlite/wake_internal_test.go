@@ -13,8 +13,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// listen listens for wake-ups until t ends. The first one, which says nothing, is taken
-// off.
+// listen listens for wake-ups until t ends. It consumes the first one, which comes when listening begins.
 func listen(t testing.TB, s *Store) (woken <-chan struct{}) {
 	t.Helper()
 	woken, ended := listenWith(t, s.Listen)
@@ -28,7 +27,7 @@ func listen(t testing.TB, s *Store) (woken <-chan struct{}) {
 	return woken
 }
 
-// listenWith calls Listen, or what stands in for it, until t ends.
+// listenWith calls Listen, or a replacement, until t ends.
 func listenWith(t testing.TB, listen func(context.Context, func()) error) (<-chan struct{}, <-chan error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	woken, ended := make(chan struct{}, 1), make(chan error, 1)
@@ -46,7 +45,7 @@ func listenWith(t testing.TB, listen func(context.Context, func()) error) (<-cha
 	return woken, ended
 }
 
-// TestWokenByAnotherProcess: each commit of another process wakes who listens.
+// TestWokenByAnotherProcess: each commit of another process wakes a listener.
 func TestWokenByAnotherProcess(t *testing.T) {
 	path := newPath(t)
 	s := openFor(t, path)
@@ -72,7 +71,7 @@ func drain(c <-chan struct{}) {
 	}
 }
 
-// polling is how s listens where no watch can be had.
+// polling returns how s listens if it can't get a watch.
 func polling(s *Store) func(context.Context, func()) error {
 	return func(ctx context.Context, wake func()) error {
 		_, err := s.pollWake(ctx, s.now(), wake, nil)
@@ -80,8 +79,8 @@ func polling(s *Store) func(context.Context, func()) error {
 	}
 }
 
-// TestPoll: where no watch can be had, the wake file's content tells of commits, also of those
-// within one tick of the file system's clock.
+// TestPoll: without a watch, commits are seen by the wake file's content, even within one tick of the file system's
+// clock.
 func TestPoll(t *testing.T) {
 	path := newPath(t)
 	s, other := openFor(t, path), openFor(t, path)
@@ -98,7 +97,7 @@ func TestPoll(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := kapitest.Receive(t, ended, "the poll to end"); err == nil || !strings.Contains(err.Error(), path+"-wake was removed") {
-		t.Errorf("the wake file was removed, and the poll says %v", err)
+		t.Errorf("the wake file was removed, and the poll returns %v", err)
 	}
 }
 
@@ -117,8 +116,8 @@ func TestWakeFileCannotBeMade(t *testing.T) {
 	wantIDs(t, s, "a")
 }
 
-// TestWakeFileRemoved: who listens is told, and listening again brings the file back, so
-// that those who open the store from now on are heard, and hear.
+// TestWakeFileRemoved: Listen returns an error, and the next call of Listen creates the file again, so that wake-ups
+// reach stores that are opened afterwards, and theirs are received.
 func TestWakeFileRemoved(t *testing.T) {
 	path := newPath(t)
 	a, b := openFor(t, path), openFor(t, path)
@@ -131,7 +130,7 @@ func TestWakeFileRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := kapitest.Receive(t, ended, "Listen to end"); err == nil || !strings.Contains(err.Error(), path+"-wake was removed") {
-			t.Errorf("the wake file was removed, and Listen says %v", err)
+			t.Errorf("the wake file was removed, and Listen returns %v", err)
 		}
 		listen(t, s)
 	}
@@ -141,7 +140,7 @@ func TestWakeFileRemoved(t *testing.T) {
 	}
 	c := openFor(t, path)
 	if got := headOf(t, c).Epoch; got != epoch {
-		t.Errorf("the wake file was made again, but whoever opens the store begins a new epoch %s", got)
+		t.Errorf("the wake file was created again, but opening the store begins a new epoch %s", got)
 	}
 	wokenC := listen(t, c)
 	for i, s := range []*Store{a, b, c} {
@@ -155,8 +154,8 @@ func TestWakeFileRemoved(t *testing.T) {
 	}
 }
 
-// TestWakeFileRemovedAndMadeAgain: a process that opens the store after the wake file was
-// lost makes another. Those who had the store open change over to that.
+// TestWakeFileRemovedAndMadeAgain: a store that is opened after the wake file was removed creates another one, and
+// stores that are already open switch to it.
 func TestWakeFileRemovedAndMadeAgain(t *testing.T) {
 	path := newPath(t)
 	a := openFor(t, path)
@@ -172,10 +171,10 @@ func TestWakeFileRemovedAndMadeAgain(t *testing.T) {
 	}
 	wokenA, wokenB := listen(t, a), listen(t, b)
 	mustInsert(t, a, "2")
-	kapitest.Receive(t, wokenB, "a wake-up by who had the store open before")
+	kapitest.Receive(t, wokenB, "a wake-up by the store that was open before")
 	drain(wokenA)
 	mustInsert(t, b, "3")
-	kapitest.Receive(t, wokenA, "a wake-up by who opened it later")
+	kapitest.Receive(t, wokenA, "a wake-up by the store that was opened later")
 	wantIDs(t, a, "1", "2", "3")
 }
 
@@ -191,7 +190,7 @@ func TestWakeFileContent(t *testing.T) {
 		"epoch 9223372036854775808":     {}, // a seq fits into SQLite's integers
 		"epoch 12":                      {"epoch", 12},
 		"epoch 12" + blanks(100) + "34": {"epoch", 12},
-		"\x00\xff\xfe 7":                {}, // no epoch
+		"\x00\xff\xfe 7":                {}, // not an epoch
 		"e\x1b[2J 7":                    {},
 		"epoch 9007199254740992":        {}, // JSON can't hold it
 	} {
@@ -221,7 +220,7 @@ func TestWakeFileContent(t *testing.T) {
 
 func blanks(n int) string { return strings.Repeat(" ", n) }
 
-// TestListenEndsWithTheStore: nobody is left listening to a store that was closed.
+// TestListenEndsWithTheStore: Listen returns an error when the store is closed.
 func TestListenEndsWithTheStore(t *testing.T) {
 	memory, err := OpenMemory()
 	if err != nil {
