@@ -74,7 +74,7 @@ func TestNoRights(t *testing.T) {
 	t.Run("new file", func(t *testing.T) {
 		path := newPath(t)
 		chmod(t, filepath.Dir(path), 0o500)
-		wantOpenRefused(t, path, "can't be made: permission denied")
+		wantOpenRefused(t, path, "can't be created: permission denied")
 		chmod(t, filepath.Dir(path), 0o700)
 	})
 	t.Run("wake file", func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestReadOnlyMount(t *testing.T) {
 	}
 	remount(unix.MS_RDONLY)
 	wantOpenRefused(t, path, "can't be opened for writing: read-only file system")
-	wantOpenRefused(t, filepath.Join(folder, "new.db"), "can't be made: read-only file system")
+	wantOpenRefused(t, filepath.Join(folder, "new.db"), "can't be created: read-only file system")
 	remount(0)
 	s := openFor(t, path)
 	wantIDs(t, s, "a")

@@ -63,7 +63,7 @@ func TestEmptyFileBecomesAStore(t *testing.T) {
 
 func TestMissingFolder(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "no")
-	wantOpenRefused(t, filepath.Join(folder, "such", "kapi.db"), "can't be made: no such file or directory")
+	wantOpenRefused(t, filepath.Join(folder, "such", "kapi.db"), "can't be created: no such file or directory")
 	if _, err := os.Stat(folder); !os.IsNotExist(err) {
 		t.Errorf("the folder was made (error: %v)", err)
 	}

@@ -92,7 +92,7 @@ func (f *file) checkPair(ctx context.Context) error {
 	for {
 		index, err := factsOf(f.path + "-shm")
 		if err != nil {
-			return nil //nolint:nilerror // nobody has a log open
+			return nil //nolint:nilerror // no process has a log open
 		}
 		with := holders(f.path, f.facts, lockShared, lockSharedSize, false)
 		others := holders(f.path+"-shm", index, lockDMS, 1, false)

@@ -115,7 +115,7 @@ func (f *file) find(network func(folder string) string) error {
 	now, err := factsOf(path)
 	if isGone(err) {
 		if err := makeFile(path); err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("%w: can't be made: %w", kapi.ErrUnavailable, bare(err))
+			return fmt.Errorf("%w: can't be created: %w", kapi.ErrUnavailable, bare(err))
 		}
 		now, err = factsOf(path)
 	}
@@ -221,7 +221,7 @@ func (f *file) letGo() error {
 	return f.closeAll()
 }
 
-// displaced reports whether another file stands at the path, or none.
+// displaced reports whether the file is no longer at its path.
 func (f *file) displaced() bool {
 	if f.path == "" {
 		return false

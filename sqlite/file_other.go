@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// networkFileSystem takes every file system for local: this system doesn't tell.
+// networkFileSystem recognises no network file systems on this system.
 func networkFileSystem(string) string { return "" }
 
 // makeFile makes an empty file with mode 0600.

@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-// holders can't find out on this system who holds a lock.
+// holders can't find out on this system which processes hold a lock.
 func holders(string, facts, int64, int64, bool) []int { return nil }
 
 // A lock is a lock that a process holds on a file.

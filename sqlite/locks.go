@@ -9,11 +9,13 @@ import (
 
 // The offsets of SQLite's locks (https://www.sqlite.org/walformat.html, "WAL Locks"; os.h, "PENDING_BYTE").
 const (
-	// In the index of the log: for writing, checkpointing and recovery; for reading; while it is open.
+	// In the index of the log: the locks for writing, checkpointing and recovery, those for reading, and the
+	// one that every process holds while it has the index open.
 	lockWrite, lockWriteSize = 120, 3
 	lockRead, lockReadSize   = 123, 5
 	lockDMS                  = 128
-	// In the file itself: before an exclusive lock is taken; while it is open.
+	// In the file itself: the locks that a process takes before an exclusive one, and those that every
+	// process holds while it has the file open.
 	lockPending, lockPendingSize = 0x40000000, 512
 	lockShared, lockSharedSize   = 0x40000002, 510
 )

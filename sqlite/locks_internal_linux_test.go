@@ -57,13 +57,13 @@ func TestLocksStay(t *testing.T) {
 				t.Error("there is no mark")
 			}
 		},
-		"a wake file made anew": func() {
+		"a new wake file": func() {
 			must(t, os.Remove(path+"-wake"))
 			if _, err := s.keepWake(kapitest.Within(t)); err != nil {
 				t.Error(err)
 			}
 		},
-		"a slot, and looking at it": func() {
+		"taking a slot and reading it": func() {
 			mustRun(t, s, "r")
 			runnerOf(t, s, "r")
 			must(t, os.Remove(path+"-runners"))
@@ -79,7 +79,7 @@ func TestLocksStay(t *testing.T) {
 				}
 			}
 		},
-		"looking who holds a lock": func() { _ = lockedBy(path, sqlite.ResultBusy.ToError()) },
+		"finding a lock's holder": func() { _ = lockedBy(path, sqlite.ResultBusy.ToError()) },
 		"a store that is refused": func() {
 			must(t, os.Link(path, path+".link"))
 			wantOpenRefused(t, path, "2 names")

@@ -32,7 +32,7 @@ var errTaken = errors.New("it is somebody else's turn")
 
 // errMoves is returned when the turn changed hands while this process tried to take SQLite's lock without
 // having the turn.
-var errMoves = errors.New("the turn goes on")
+var errMoves = errors.New("the turn has changed hands")
 
 // A queue is a store's place among the processes that want to write, through one descriptor of the wake
 // file. A nil queue never waits.

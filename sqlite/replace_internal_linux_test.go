@@ -33,7 +33,7 @@ func TestReplaced(t *testing.T) {
 		"removed with all": {func(t *testing.T, path string) {
 			removeAll(t, path)
 		}, "was removed", false, false, "there is another store at "},
-		"folder removed and made anew": {func(t *testing.T, path string) {
+		"folder removed and created again": {func(t *testing.T, path string) {
 			must(t, os.RemoveAll(filepath.Dir(path)))
 			must(t, os.Mkdir(filepath.Dir(path), 0o700))
 		}, "was removed", false, false, "there is another store at "},
@@ -180,7 +180,7 @@ func must(t *testing.T, err error) {
 func TestReplacedBesideALog(t *testing.T) {
 	for name, put := range map[string]func(t *testing.T, other, path string){
 		"moved": func(t *testing.T, other, path string) { rename(t, other, path) },
-		"made anew": func(t *testing.T, other, path string) {
+		"created again": func(t *testing.T, other, path string) {
 			must(t, os.Remove(path))
 			writeFile(t, path, readFile(t, other))
 		},

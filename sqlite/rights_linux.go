@@ -56,7 +56,7 @@ func rightsFor(path string) (rights, error) {
 	folder, owner, err := lookAround(path)
 	switch {
 	case isGone(err):
-		return rights{}, fmt.Errorf("%w: can't be made: %w", kapi.ErrUnavailable, bare(err))
+		return rights{}, fmt.Errorf("%w: can't be created: %w", kapi.ErrUnavailable, bare(err))
 	case err != nil:
 		return rights{}, fmt.Errorf("%w: its folder can't be opened: %w", kapi.ErrUnavailable, bare(err))
 	case owner.uid == 0 && folder.uid != 0 && asowner.Possible(folder.uid, folder.gid):

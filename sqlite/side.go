@@ -53,10 +53,10 @@ func (f facts) admits(side facts) error {
 	return nil
 }
 
-// strange reports whether a file beside the store doesn't belong to the store's owner, and this process
-// could give it to them, or it belongs to root or this process's user. Another user who may write to the
-// folder could have moved such a file there, so that a process with more rights gives it away. So its
-// content must be checked.
+// strange reports whether the content of a file beside the store must be checked. That is so if the file
+// doesn't belong to the store's owner and either this process is root, or the file belongs to root or to
+// this process's user. Another user who may write to the folder could have moved such a file there, so
+// that a process with more rights gives it away.
 func (f facts) strange(side facts) bool {
 	euid := os.Geteuid()
 	return side.uid != f.uid && (euid == 0 || side.uid == 0 || int(side.uid) == euid)

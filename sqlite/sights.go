@@ -11,8 +11,8 @@ type sight struct {
 	working bool
 }
 
-// A look reads the slots of several runners. It holds the roster's mutex from the first call of see that
-// needs it until done.
+// A look is for reading the slots of several runners. It holds the roster's mutex from the first call of
+// see until done is called.
 type look struct {
 	*roster
 	file   *file

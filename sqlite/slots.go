@@ -52,7 +52,7 @@ const (
 	slotSumAt  = 56
 )
 
-// A slot is the content of one.
+// A slot is the content of a slot in the file.
 type slot struct {
 	runner string // "" in a blank one
 	beat   uint64

@@ -136,7 +136,7 @@ func TestWakeFileRemoved(t *testing.T) {
 	}
 	wokenA, wokenB := listen(t, a), listen(t, b)
 	if got, want := b.now().wake.read(), (mark{epoch, 1}); got != want {
-		t.Errorf("the wake file was made again and has %v, want %v", got, want)
+		t.Errorf("the wake file was created again and has %v, want %v", got, want)
 	}
 	c := openFor(t, path)
 	if got := headOf(t, c).Epoch; got != epoch {

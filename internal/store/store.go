@@ -31,7 +31,7 @@ type Store interface {
 	// Snapshot returns the ongoing records, in any order, and the head that they belong to.
 	Snapshot(ctx context.Context) (Snapshot, error)
 
-	// Some is Snapshot of the named records alone, of those that are ongoing. ids has no duplicates.
+	// Some is Snapshot, but returns only those ongoing records that ids names. ids has no duplicates.
 	Some(ctx context.Context, ids []string) (Snapshot, error)
 
 	// Feed returns the records whose seq is above since, in ascending order, up to the head, tombstones
@@ -114,11 +114,11 @@ type Page struct {
 type Batch struct {
 	// Since is the seq that the peer's view has reached.
 	Since uint64
-	// Light is set by a peer that has no view. The transaction doesn't read the feed then, but, beside the
-	// head and the records in Find, the records that hold Keys, all that wait for keys, and those that
-	// hold what these wait for.
+	// Light is set by a peer that has no view. Then the transaction doesn't read the feed. It reads the
+	// head, the records in Find, the records that hold Keys, all records that wait for keys, and the records
+	// that hold the keys which those wait for.
 	Light bool
-	// Keys, of a light batch, are those whose holders are wanted.
+	// Keys are the keys whose holders a light batch needs.
 	Keys []string
 	// Find names records to load whatever their seq, tombstones included.
 	Find []string
@@ -139,14 +139,14 @@ type Batch struct {
 // Loaded is what a write transaction has read.
 type Loaded struct {
 	Page
-	// Found has those of Batch.Find that exist; of a light batch, all records that were read. None is
-	// there twice.
+	// Found has the records in Batch.Find that exist; for a light batch, all records that were read. It has
+	// no duplicates.
 	Found []Record
-	// Held, of a light batch, has the id of the action that holds each key that was looked up; "" is nobody.
+	// Held maps each key that a light batch looked up to the id of the action that holds it, "" if none does.
 	Held map[string]string
-	// Beats has the Beat of those of Batch.Runners that exist.
+	// Beats has the Beat of each of Batch.Runners that exists.
 	Beats map[string]uint64
-	// Answers has those of Batch.Requests that were answered.
+	// Answers has the answers to those of Batch.Requests that were answered.
 	Answers []Answer
 	// Starts are the recorded starts that are not adopted yet.
 	Starts []RecordedStart
@@ -184,7 +184,7 @@ type Request struct {
 // (see Retention).
 type Answer struct {
 	Request
-	// Hash tells whether a request with the same key is otherwise the same.
+	// Hash is a hash of the request: with the same key but another hash, it is a different request.
 	Hash []byte
 	// Action is the id of the started action.
 	Action string
