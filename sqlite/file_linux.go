@@ -51,10 +51,10 @@ func makeFile(path string) error {
 	return unix.Mknodat(folder, filepath.Base(path), unix.S_IFREG|0o600, 0)
 }
 
-// checkAccess says why a file can't be read and written.
+// checkAccess returns an error if a file can't be read and written.
 func checkAccess(path string) error { return access(path, unix.R_OK|unix.W_OK) }
 
-// checkFolder says why no file can be made in a folder.
+// checkFolder returns an error if no file can be created in a folder.
 func checkFolder(path string) error { return access(path, unix.W_OK|unix.X_OK) }
 
 // access checks with the rights of this thread; access(2) would check with those of the process's user.
