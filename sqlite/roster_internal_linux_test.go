@@ -116,7 +116,7 @@ func TestLockProvesLife(t *testing.T) {
 	}
 }
 
-// TestLocksKeptElsewhere: on a file system whose locks something else than this kernel may keep, such as a folder shared
+// TestLocksKeptElsewhere: on a file system whose locks something other than this kernel may keep, such as a folder shared
 // with a virtual machine, a held lock proves that the runner is alive, and a free one nothing.
 func TestLocksKeptElsewhere(t *testing.T) {
 	path := newPath(t)
