@@ -9,6 +9,6 @@
 // [Peer.Get] answer from memory, never with anything older than the call; [Peer.Watch] gives a
 // snapshot and then every change. [Peer.Cancel], [Peer.Dismiss] and [Peer.GiveUp] are for admins.
 // [Peer.StartRemote] and [Peer.Report] are for servers whose clients do the work; [Peer.ExpectWork],
-// [Peer.RecordWork] and [Peer.Kill] for operations that run commands. [Peer.Stats] tells what the
-// peer has done so far, also while the store can't be reached.
+// [Peer.RecordWork] and [Peer.Kill] for operations that run commands. [Peer.Stats] returns the peer's
+// counts, even while the store can't be reached.
 package peer

@@ -31,7 +31,7 @@ func TestTidy(t *testing.T) {
 		r := whole()
 		spoil(&r)
 		page := store.Page{Head: store.Head{Epoch: "e"}, Records: []store.Record{whole(), r}}
-		if err := tidyPage(&page); !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "what no kapi has written") ||
+		if err := tidyPage(&page); !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "data that kapi can't have written") ||
 			strings.ContainsAny(err.Error(), "\x1b\n") || len(err.Error()) > 300 {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -366,7 +366,7 @@ func TestVerdictsAreLogged(t *testing.T) {
 		s.at(7 * time.Second) // those that were given up are looked at every five
 		s.want(dead.ID, kapi.StatusFailed, died(noSuchPID))
 		for id, want := range map[string]string{
-			dead.ID:    "action failed for its runner",
+			dead.ID:    "action failed because of its runner",
 			givenUp.ID: "the work of an action that was not proven dead is known to have ended",
 		} {
 			if got := strings.Count(log.String(), fmt.Sprintf("msg=%q action=%s", want, id)); got != 1 {
