@@ -73,7 +73,7 @@ func (s *sweeper) judgeAll(w *watching, entries []*entry) error {
 			delete(s.asked, e.ID)
 		}
 	}
-	if len(verdicts) == 0 || w == &s.watching && !s.keeps() { // stopped meanwhile, perhaps, and another stands in
+	if len(verdicts) == 0 || w == &s.watching && !s.keeps() { // another peer may have become the keeper meanwhile
 		return nil
 	}
 	return s.pronounce(verdicts)

@@ -76,11 +76,11 @@ func TestDiscreet(t *testing.T) {
 	for _, c := range []struct {
 		dsn, said, want string
 	}{
-		{"postgres://h/db?password=Hunter2&Sesame=1", `unrecognized configuration parameter "Sesame"`, "it doesn't like the DSN"},
+		{"postgres://h/db?password=Hunter2&Sesame=1", `unrecognized configuration parameter "Sesame"`, "it rejects the DSN"},
 		{"postgres://h/db?password=Hunter2&search_path=a", `invalid value for parameter "search_path": "a"`, `invalid value for parameter "search_path": "a"`},
-		{"host=h password=a Sesame=b", `unsupported startup parameter: Sesame`, "it doesn't like the DSN"},
-		{"postgres://h/db?statement_timeout=Sesame", `invalid value for parameter: "Sesame"`, "it doesn't like the DSN"},
-		{"postgres://kapi%3ASesame@h/db", `role "kapi:Sesame" does not exist`, "it doesn't like the DSN"},
+		{"host=h password=a Sesame=b", `unsupported startup parameter: Sesame`, "it rejects the DSN"},
+		{"postgres://h/db?statement_timeout=Sesame", `invalid value for parameter: "Sesame"`, "it rejects the DSN"},
+		{"postgres://kapi%3ASesame@h/db", `role "kapi:Sesame" does not exist`, "it rejects the DSN"},
 		{"postgres://kapi:Sesame@h/db", `role "kapi" does not exist`, `role "kapi" does not exist`},
 	} {
 		config, err := parse(c.dsn)

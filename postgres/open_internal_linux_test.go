@@ -28,7 +28,7 @@ func TestWrongDSN(t *testing.T) {
 		"postgres://u:hunter2@127.0.0.1:1,[::1]:2/":                                 "store postgres://127.0.0.1:1,[::1]:2/",
 		strings.Replace(server.DSN("none"), "postgres@", "postgres:hunter2@", 1):    "there is no such database",
 		strings.Replace(server.DSN("postgres"), "postgres@", "nobody:hunter2@", 1):  "it refuses the user or the password",
-		server.DSN("postgres") + "&password=x&hunter2=y":                            "it doesn't like the DSN",
+		server.DSN("postgres") + "&password=x&hunter2=y":                            "it rejects the DSN",
 		server.DSN("postgres") + "&target_session_attrs=standby":                    "server is not in hot standby mode",
 		server.DSN("postgres") + "&options=-c%20default_transaction_read_only%3Don": "it can't be written to: it is a standby",
 	} {
@@ -238,7 +238,7 @@ func TestRights(t *testing.T) {
 	server.Exec(t, "postgres", "DROP ROLE IF EXISTS app; CREATE ROLE app LOGIN")
 	app := server.DSN(database) + "&user=app"
 	_, err := Open(kapitest.Within(t), app, Options{})
-	wantRefusal(t, err, "the user has not got the rights that kapi needs")
+	wantRefusal(t, err, "the user lacks the rights that kapi needs")
 
 	// It may make its schema, or its owner has made one for it.
 	server.Exec(t, database, "CREATE SCHEMA mine AUTHORIZATION app")
@@ -251,7 +251,7 @@ func TestRights(t *testing.T) {
 	// Another has made the tables.
 	mustInsert(t, openFor(t, server.DSN(database)), "a")
 	_, err = Open(kapitest.Within(t), app, Options{})
-	wantRefusal(t, err, "the user has not got the rights that kapi needs")
+	wantRefusal(t, err, "the user lacks the rights that kapi needs")
 	server.Exec(t, database, "GRANT USAGE ON SCHEMA kapi TO app; GRANT SELECT ON kapi.version TO app;"+
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON kapi.head, kapi.actions, kapi.keys, kapi.runners, kapi.tokens, kapi.secrets, kapi.answers, kapi.writers, kapi.starts TO app")
 	s := openFor(t, app)
@@ -263,6 +263,6 @@ func TestRights(t *testing.T) {
 	server.Exec(t, database, "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public")
 	wantIDs(t, openFor(t, app), "a", "b")
 	server.Exec(t, database, "REVOKE INSERT ON kapi.actions FROM app")
-	wantRefusal(t, insert(kapitest.Within(t), s, "c", nil), "the user has not got the rights that kapi needs")
+	wantRefusal(t, insert(kapitest.Within(t), s, "c", nil), "the user lacks the rights that kapi needs")
 	wantIDs(t, s, "a", "b")
 }
