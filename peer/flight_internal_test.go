@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A wake-up is left to the peer's own transactions while there are any, and not for long.
+// A wake-up is left to the peer's own transactions while there are any, but not for long.
 func TestWakeUpsAreLeftToTransactions(t *testing.T) {
 	for _, c := range []struct {
 		name  string
