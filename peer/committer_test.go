@@ -53,12 +53,12 @@ func TestJoinAfterAllLeft(t *testing.T) {
 	}()
 	<-begun
 	leave()
-	kapitest.Eventually(t, "the transaction is given up", k.GivenUp)
+	kapitest.Eventually(t, "the transaction is abandoned", k.GivenUp)
 	go func() {
 		_, err := k.Start(t.Context(), kapi.Spec{Title: "t", Keys: []string{"y"}}, untilStopped)
 		late <- err
 	}()
-	kapitest.Eventually(t, "the late one waits for the next transaction", func() bool { return k.Submitted() == 1 })
+	kapitest.Eventually(t, "the late start waits for the next transaction", func() bool { return k.Submitted() == 1 })
 	release()
 	<-gone
 	if err := <-late; err != nil {

@@ -115,7 +115,7 @@ func TestTooSlow(t *testing.T) {
 	}
 	fast.Close()
 	if len(v.journal.entries) != 0 {
-		t.Error("the journal is kept although nobody watches")
+		t.Error("the journal is kept although there are no watches")
 	}
 }
 

@@ -86,7 +86,7 @@ func TestReclaim(t *testing.T) {
 	}
 	// The new store has another secret, which all peers must use.
 	third := openPeer(t, storeAt(t, path), peer.Options{})
-	kapitest.Eventually(t, "all sign alike", func() bool {
+	kapitest.Eventually(t, "both peers return the same signature", func() bool {
 		want := third.Sign("a", "b")
 		return bytes.Equal(k.Sign("a", "b"), want) && bytes.Equal(other.Sign("a", "b"), want)
 	})

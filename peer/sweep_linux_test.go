@@ -42,7 +42,7 @@ func TestDeadRunner(t *testing.T) {
 			change: func(r *store.RunnerRecord) { r.PID = noSuchPID },
 			want:   died(noSuchPID),
 		},
-		"its pid was given out again": {
+		"its pid was reused": {
 			change: func(r *store.RunnerRecord) { r.StartTime-- },
 			want:   died(os.Getpid()),
 		},

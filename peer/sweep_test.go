@@ -143,7 +143,7 @@ func TestRenewals(t *testing.T) {
 func TestIdlePeer(t *testing.T) {
 	for name, before := range map[string]func(*testing.T, *scene){
 		"an empty store": func(*testing.T, *scene) {},
-		"what failed elsewhere": func(_ *testing.T, s *scene) {
+		"a failed action of another runner": func(_ *testing.T, s *scene) {
 			s.leave(stranger(), func(r *store.Record) { r.Status = kapi.StatusFailed })
 		},
 		"its own that failed": func(t *testing.T, s *scene) {

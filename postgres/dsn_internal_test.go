@@ -10,8 +10,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// TestPasswordIsNotShown: a password with special characters that are not percent-encoded makes a URL
-// that can be read in several ways. It is refused, or no part of the password is in the name.
+// TestPasswordIsNotShown: if a password has special characters that are not percent-encoded, its URL is
+// ambiguous. Such a URL is refused, or the store's name contains no part of the password.
 func TestPasswordIsNotShown(t *testing.T) {
 	for _, password := range []string{
 		"Hunter2@Sesame/77", "Hunter2@Sesame", "Hunter2/Sesame", "Hunter2#Sesame", "Hunter2?Sesame", "Hunter2%Sesame", "Hunter2:Sesame",
@@ -39,8 +39,8 @@ func TestPasswordIsNotShown(t *testing.T) {
 	}
 }
 
-// TestPasswordOfAnyForm: whatever a DSN looks like, and whatever stands between the parts of its password,
-// it is refused without a word of it, or its name has none.
+// TestPasswordOfAnyForm: whatever a DSN looks like, and whatever characters are in its password, neither an error nor
+// the store's name contains any part of the password.
 func TestPasswordOfAnyForm(t *testing.T) {
 	const special = "@/#?%:[]\\ ,&=;'\"+|{}^`~!$*(\t\n\u00e9"
 	forms := []string{
@@ -71,7 +71,7 @@ func TestPasswordOfAnyForm(t *testing.T) {
 	}
 }
 
-// TestDiscreet: what the server says of a DSN is not repeated where it may be a part of a password.
+// TestDiscreet: a message of the server is not shown if it may repeat a part of a password.
 func TestDiscreet(t *testing.T) {
 	for _, c := range []struct {
 		dsn, said, want string
@@ -94,7 +94,7 @@ func TestDiscreet(t *testing.T) {
 	}
 }
 
-// TestUnambiguous: what can be read in one way only is taken.
+// TestUnambiguous: a DSN that can be parsed in only one way is accepted.
 func TestUnambiguous(t *testing.T) {
 	for dsn, name := range map[string]string{
 		"postgres://kapi@h/db":                                  "postgres://h:5432/db",

@@ -6,7 +6,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// What another build has left in the tables is refused, and it is said what.
+// Rows and tables of another build are refused, and the error says why.
 func TestUnreadable(t *testing.T) {
 	for sql, why := range map[string]string{
 		`UPDATE kapi.actions SET data = '\x7f' || data WHERE id = 'b'`:    "the action with seq 2: its row can't be read: this kapi doesn't know its format",
