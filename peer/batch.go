@@ -20,7 +20,7 @@ func (b *batch) fill() {
 	}
 }
 
-// begin puts changes before the others.
+// begin puts changes in front of the others.
 func (b *batch) begin(first []*submission) {
 	if len(first) > 0 {
 		b.changes = append(first, b.changes...)

@@ -41,7 +41,7 @@ func (m *committer) commit(ctx context.Context, c *submission) error {
 	return m.wait(ctx, c)
 }
 
-// send hands a change to the committer; changes are applied in this order.
+// send hands a change to the committer. Changes are applied in the order in which they are sent.
 func (m *committer) send(ctx context.Context, c *submission) error {
 	if err := context.Cause(ctx); err != nil {
 		return err

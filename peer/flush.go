@@ -10,7 +10,7 @@ import (
 	"github.com/kettubot/kapi/internal/rules"
 )
 
-// flushEvery bounds how often the progress and state of an action are published.
+// flushEvery is the shortest pause between two publications of progress and state.
 const flushEvery = 100 * time.Millisecond
 
 // A flusher publishes the progress and state that operations report: everything that changed, in one

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// pollEvery is the slow poll behind the wake-ups.
+	// pollEvery is how often the store is read without a wake-up, in case one was missed.
 	pollEvery = time.Second
 	// lookSoon is the pause before the first new attempt to read a store that could not be read.
 	lookSoon = 100 * time.Millisecond
@@ -32,7 +32,7 @@ type follower struct {
 
 	ctx      context.Context            // ends with the peer
 	spawn    func(func())               // in the background of the peer
-	inFlight func(context.Context) bool // whether a transaction has read what is committed now
+	inFlight func(context.Context) bool // whether a transaction has read the feed since the call
 	// still calls a function while no transaction decides by the view.
 	still      func(context.Context, func() error) error
 	found      func(recorded []string) // gets the ids of starts to adopt

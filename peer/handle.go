@@ -38,14 +38,14 @@ type handle struct {
 	mu        sync.Mutex
 	sealed    bool // the final report is made
 	sentReset uint32
-	// While the state is the reason of Impacted, said is the state before it.
+	// reason is the state that Impacted has set, said the one before it, until Recovered.
 	reason, said *string
 }
 
-// unknownProgress lies below every progress when compared as a float.
+// unknownProgress is below every progress when compared as a float.
 var unknownProgress = math.Float64bits(-1)
 
-// newHandle makes the handle of an operation, whose context cancel ends.
+// newHandle returns the handle of an operation. cancel ends the operation's context.
 func (p *Peer) newHandle(id string, cancel context.CancelCauseFunc) *handle {
 	h := &handle{ctx: p.ctx, commits: &p.commits, flush: p.flush.add, id: id, cancel: cancel, ended: make(chan struct{}), granted: make(chan struct{}, 1)}
 	h.progress.Store(unknownProgress)

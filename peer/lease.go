@@ -40,7 +40,7 @@ func (l *lease) loop() {
 	}
 }
 
-// renewNow has the lease renewed at once, in the background.
+// renewNow renews the lease at once, in the background.
 func (l *lease) renewNow() {
 	select {
 	case l.soon <- struct{}{}:

@@ -19,7 +19,7 @@ type watched struct {
 	handedOn time.Duration
 	// heard is set if this peer itself has seen a renewal.
 	heard bool
-	// toldHeld is set if the store has it that the runner's lock was seen as held.
+	// toldHeld is set once the store has an observation that the runner's lock was seen as held.
 	toldHeld bool
 }
 

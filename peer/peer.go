@@ -42,7 +42,7 @@ type Peer struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	served sync.WaitGroup
-	faults *fault.Net    // nil but in kapi's own commands
+	faults *fault.Net    // nil except in kapi's own commands
 	closed chan struct{} // closed when Close is done
 }
 
@@ -212,7 +212,7 @@ func (p *Peer) ListJSON(ctx context.Context) (Listing, error) {
 }
 
 // Sign returns an HMAC-SHA256 of purpose and parts. The key is kept in the store, so all peers of a
-// store return the same. Signatures of different purposes differ.
+// store return the same signature. Signatures with different purposes differ.
 func (p *Peer) Sign(purpose string, parts ...string) []byte {
 	mac := hmac.New(sha256.New, *p.follow.secret.Load())
 	for _, part := range append([]string{purpose}, parts...) {

@@ -145,7 +145,7 @@ func (r *run) call() (err error) {
 	return err
 }
 
-// outcome turns what the operation returned into its final report.
+// outcome turns the error that the operation returned into its final report.
 func (r *run) outcome(err error) rules.Report {
 	if err == nil {
 		return rules.Report{Status: kapi.StatusCompleted}
