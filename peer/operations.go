@@ -100,7 +100,7 @@ func (o *operations) settled(id string) {
 	delete(o.unconfirmed, id)
 }
 
-// anyDoubt reports whether it is unknown of any action whether it was started.
+// anyDoubt reports whether there is an action of which it is unknown whether it was started.
 func (o *operations) anyDoubt() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -153,8 +153,7 @@ func (p *Peer) upToDate(ctx context.Context) error {
 }
 
 // Get returns an ongoing action, as of the call or later, with its runner's current
-// HeardAt. The error is ErrUnknown if there is no such ongoing action, or wraps
-// ErrUnavailable.
+// HeardAt. The error is ErrUnknown if there is no such ongoing action, or as for Follow.
 func (p *Peer) Get(ctx context.Context, id string) (kapi.Action, error) {
 	if err := p.upToDate(ctx); err != nil {
 		return kapi.Action{}, err
@@ -189,8 +188,8 @@ func (p *Peer) refreshHeard(a *kapi.Action) error {
 	return nil
 }
 
-// List returns all ongoing actions (0 to 3), oldest first, as of the call or later. The error wraps
-// ErrUnavailable.
+// List returns all ongoing actions (0 to 3), oldest first, as of the call or later. The errors are those
+// of Follow.
 func (p *Peer) List(ctx context.Context) ([]kapi.Action, error) {
 	if err := p.upToDate(ctx); err != nil {
 		return nil, err

@@ -95,7 +95,7 @@ func (s *sweeper) lookOnce() {
 }
 
 func (s *sweeper) tick() {
-	for _, id := range s.ops.leftUnsaid() { // not under the lock of ops, which the view takes while it is locked
+	for _, id := range s.ops.leftUnsaid() { // a copy: the view must not be used with ops locked (see notice)
 		if _, ongoing := s.view.Get(id); !ongoing {
 			s.ops.forgetUnsaid(id)
 		}

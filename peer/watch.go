@@ -36,7 +36,7 @@ type Watch struct {
 }
 
 // Watch begins to watch all actions. Its snapshot is as of the call or later. The caller
-// must Close the watch. The error wraps ErrUnavailable, or is ErrClosed.
+// must Close the watch. The errors are those of Follow.
 func (p *Peer) Watch(ctx context.Context) (*Watch, error) {
 	if err := p.upToDate(ctx); err != nil {
 		return nil, err

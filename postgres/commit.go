@@ -69,7 +69,7 @@ func beyond[T comparable](wanted, read []T) bool {
 }
 
 // Renew implements store.Store. It takes neither the lock nor a seq, and doesn't wait for a disk
-// or a standby: if a crash of the server undoes a renewal, the next one is merely late.
+// or a standby: if a crash of the server undoes a renewal, the next one makes up for it.
 func (s *Store) Renew(ctx context.Context, r store.RunnerRecord) error {
 	if err := s.upToDate(); err != nil {
 		return err

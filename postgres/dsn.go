@@ -204,7 +204,7 @@ func explain(err error) error {
 	return fmt.Errorf("%w: %s (%w)", kapi.ErrUnavailable, why, &answer{refused})
 }
 
-// meaning describes an SQLSTATE. It returns "" if the server's own message has to do.
+// meaning describes an SQLSTATE. It returns "" for a code that it doesn't know.
 func meaning(code string) string {
 	switch code {
 	case "28P01", "28000":

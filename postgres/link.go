@@ -244,5 +244,5 @@ func stale(err error) bool {
 	if errors.As(err, &refused) {
 		return refused.Code == "57P01" || refused.Code == "57P05"
 	}
-	return !errors.Is(err, kapi.ErrUnavailable) // if it is explained already, it came after the first use
+	return !errors.Is(err, kapi.ErrUnavailable) // an explained error comes from a later step of a transaction
 }

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// pingEvery is how long the listener hears nothing before it sends a ping: only waiting never shows
-	// that a connection has silently broken.
+	// pingEvery is how long the listener hears nothing before it sends a ping: without one it would never
+	// notice that a connection has silently broken.
 	pingEvery = 10 * time.Second
 	// pingWithin limits the answer to a ping, and the arrival of the store's own test notification.
 	pingWithin = 3 * time.Second
@@ -27,8 +27,8 @@ const (
 var errDeaf = errors.New("a test notification did not arrive (behind PgBouncer, give a direct DSN of the database to listen: --store-listen)")
 
 // Listen implements store.Store. While notifications don't arrive, it calls wake several times a second,
-// and tries to listen again from time to time. It returns an error only the first time that listening
-// fails, and again only after it has worked in between; the caller calls it again.
+// and tries to listen again from time to time. Listen returns an error once when listening begins to fail;
+// called again, it returns the next one only after listening has worked in between.
 func (s *Store) Listen(ctx context.Context, wake func()) error {
 	s.served.Add(1) // Close waits for it
 	defer s.served.Done()

@@ -29,7 +29,7 @@ const (
 // However long the transaction stays open, it doesn't delay starts with other keys. A start with one of
 // its keys waits, and is then refused with an error that wraps kapi.ErrUnavailable.
 //
-// The errors are those of Peer.Start. After an error that is not tx's own, tx can still be used.
+// The errors are those of Peer.Start. Unless tx itself has failed, it can still be used after an error.
 // Spec.Wait and Spec.DismissFailed are refused. The transaction's user needs some rights on kapi's
 // tables (docs/postgres.md). The transaction can't be prepared for a two-phase commit.
 func StartTx(ctx context.Context, tx pgx.Tx, p *peer.Peer, spec kapi.Spec, op kapi.Operation) (id string, err error) {
