@@ -20,11 +20,11 @@ func (v *view) take(own store.Page) {
 }
 
 // applyOwn applies those of the records that are the newest of this peer's own actions, and ignores the
-// others. head is that of the read or the commit that they come from.
+// others. head is that of the read or the commit that they come from. A full view ignores all of them.
 func (v *view) applyOwn(head store.Head, records []store.Record) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.full || head.Epoch != v.head.Epoch { // a full view moves on by the feed alone
+	if v.full || head.Epoch != v.head.Epoch { // the head of a full view may advance only by the feed
 		return
 	}
 	v.head.Seq = max(v.head.Seq, head.Seq)
@@ -41,8 +41,8 @@ func (v *view) applyOwn(head store.Head, records []store.Record) {
 	}
 }
 
-// meet applies a snapshot of the peer's own actions that may be older than the view. It is false if the
-// snapshot is of another history.
+// meet applies a snapshot of the peer's own actions that may be older than the view. A full view ignores
+// it. meet is false if the snapshot is of another history.
 func (v *view) meet(s store.Snapshot) bool {
 	v.mu.RLock()
 	full, same := v.full, v.head.Epoch == s.Epoch
@@ -59,7 +59,7 @@ func (v *view) meet(s store.Snapshot) bool {
 	for id, e := range v.entries {
 		if e.Seq <= s.Seq && !slices.ContainsFunc(s.Records, func(r store.Record) bool { return r.ID == id }) {
 			gone := e.Record
-			gone.Status = kapi.StatusAborted // it has ended: for its runner that is a loss
+			gone.Status = kapi.StatusAborted // so that notice tells the operation that it has lost its action
 			v.put(&gone)
 			v.notice(&gone)
 		}
