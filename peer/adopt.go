@@ -6,24 +6,24 @@ import (
 	"time"
 )
 
-// An adopter decides when this peer is to adopt starts that the feed tells of: its own at once,
-// those of others if nobody has done it for a while, so that not all peers do it at once.
+// An adopter decides when this peer adopts the recorded starts in the feed: its own at once, those of
+// other peers after a delay, so that not all peers adopt the same start.
 type adopter struct {
 	ctx   context.Context // ends with the peer
 	own   func(id string) bool
-	nudge func()       // adopts them
+	nudge func()       // adopts all recorded starts
 	spawn func(func()) // in the background of the peer
 
 	mu    sync.Mutex
 	since map[string]time.Time // when each was first seen
 	busy  bool
-	again bool // it was time to while it was busy
+	again bool // a start became due while it was busy
 }
 
-// adoptOthersAfter is how long the starts of others are left to them.
+// adoptOthersAfter is how long the starts of other peers are left to those peers.
 const adoptOthersAfter = time.Second / 2
 
-// look is told which starts are not adopted yet, and says whether it is time to.
+// look takes the ids of the starts that are not adopted yet, and reports whether to adopt them now.
 func (a *adopter) look(ids []string, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -50,8 +50,8 @@ func (a *adopter) look(ids []string, now time.Time) bool {
 	return due
 }
 
-// done says that they were adopted, all that were there when it began; and whether there may be
-// more by now.
+// done ends an adoption. It reports whether another one is due, because of starts that look was told
+// of meanwhile.
 func (a *adopter) done() (again bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -60,7 +60,8 @@ func (a *adopter) done() (again bool) {
 	return again
 }
 
-// found adopts, in the background, starts that the feed tells of when it is time to.
+// found takes the ids of the recorded starts in the feed, and adopts them in the background if they
+// are due.
 func (a *adopter) found(ids []string) {
 	if !a.look(ids, time.Now()) {
 		return

@@ -17,7 +17,7 @@ func TestAdopter(t *testing.T) {
 		{nil, 0, false},
 		{[]string{"theirs"}, 0, false},
 		{[]string{"theirs", "more"}, adoptOthersAfter - 1, false},
-		{[]string{"more"}, adoptOthersAfter, false}, // somebody does it
+		{[]string{"more"}, adoptOthersAfter, false}, // an adoption has begun
 		{[]string{"more"}, 2*adoptOthersAfter - 1, true},
 		{[]string{"more"}, 3 * adoptOthersAfter, false}, // under way
 	} {
@@ -26,27 +26,27 @@ func TestAdopter(t *testing.T) {
 		}
 	}
 	if a = (adopter{own: mine}); !a.look([]string{"mine"}, start) {
-		t.Error("its own are adopted at once")
+		t.Error("the peer's own start is not due at once")
 	}
 }
 
-// What is recorded while starts are being adopted is not left to the slow poll.
+// A start that is recorded during an adoption is not left to the slow poll.
 func TestAdopterAgain(t *testing.T) {
 	a := adopter{own: func(string) bool { return true }}
 	now := time.Now()
 	if !a.look([]string{"first"}, now) {
-		t.Fatal("its own is not adopted at once")
+		t.Fatal("the peer's own start is not due at once")
 	}
 	if a.look([]string{"first", "second"}, now) {
-		t.Error("two at once")
+		t.Error("a second adoption began during the first")
 	}
 	if !a.done() {
-		t.Error("the second, which was seen meanwhile, is forgotten")
+		t.Error("the second start, seen during the adoption, is forgotten")
 	}
 	if a.look(nil, now); a.done() {
-		t.Error("again, although nothing was seen meanwhile")
+		t.Error("another adoption is due, although nothing was seen meanwhile")
 	}
 	if !a.look([]string{"third"}, now) {
-		t.Error("the third is not adopted")
+		t.Error("the third start is not due")
 	}
 }

@@ -10,12 +10,13 @@ import (
 	"github.com/kettubot/kapi/internal/rules"
 )
 
-// What a runner of this process does while its action is in the queue (rules/queue.go).
+// How a run of this process waits while its action is in the queue (rules/queue.go).
 
-// await waits until the action has its keys and is running. Otherwise it leaves the queue.
+// await waits until the action has its keys and is running. If that fails, or takes longer than limit
+// (0 is no limit), it takes the action from the queue.
 func (r *run) await(limit time.Duration) error {
 	p, h := r.peer, r.handle
-	p.follow.hear() // its turn comes by what others commit
+	p.follow.hear() // other peers' commits may grant the keys
 	var over <-chan time.Time
 	if limit > 0 {
 		timer := time.NewTimer(limit)
@@ -43,7 +44,7 @@ func (r *run) await(limit time.Duration) error {
 				return errUndone
 			}
 		case <-over:
-			if began, err := r.begin(); began || err != nil { // in the last moment
+			if began, err := r.begin(); began || err != nil { // the keys may have been granted just now
 				return err
 			}
 			return r.leaveQueue(p.refusal(h.id, limit))
@@ -53,13 +54,14 @@ func (r *run) await(limit time.Duration) error {
 	}
 }
 
-// begin says that the operation begins; it is false if the keys were taken back meanwhile.
+// begin reports the action as running. It is false if the action doesn't have its keys, or lost them
+// meanwhile.
 func (r *run) begin() (bool, error) {
 	p, h := r.peer, r.handle
 	for pauses := storePauses(); ; {
 		now, ok := p.view.Get(h.id)
 		if !ok || now.Waiting() {
-			return false, nil // r.ctx ends if it is gone
+			return false, nil // if the action is gone, r.ctx ends
 		}
 		rep := rules.Report{Fence: now.Fence, Status: kapi.StatusRunning}
 		c := submissionOf(rules.Change{Kind: rules.KindReport, ID: h.id, Report: rep})
@@ -84,15 +86,15 @@ func (r *run) begin() (bool, error) {
 	}
 }
 
-// leaveQueue withdraws the action, for a reason, which it returns.
+// leaveQueue fails the waiting action for a reason, and returns the reason.
 func (r *run) leaveQueue(reason error) error {
 	h := r.handle
-	if !h.seal() { // Close has done it
+	if !h.seal() { // Close has failed it already
 		return reason
 	}
 	now, ok := r.peer.view.Get(h.id)
 	if !ok {
-		if r.undone != nil { // its transaction may be committed, and nobody has adopted it yet
+		if r.undone != nil { // its transaction may be committed, and the start not adopted yet
 			r.peer.ops.doubt(h.id)
 		}
 		return reason
@@ -101,12 +103,13 @@ func (r *run) leaveQueue(reason error) error {
 	rep := rules.Report{Fence: now.Ticket, Status: kapi.StatusFailed, State: &state}
 	c := submissionOf(rules.Change{Kind: rules.KindReport, ID: h.id, Report: rep})
 	if err := r.peer.commits.commit(r.peer.ctx, c); err != nil && !errors.Is(err, kapi.ErrUnknown) {
-		return errors.Join(reason, fmt.Errorf("take action %s from the queue: %w", h.id, err)) // the sweeper does it
+		return errors.Join(reason, fmt.Errorf("take action %s from the queue: %w", h.id, err)) // the sweeper tries again
 	}
 	return reason
 }
 
-// refusal says what an action waits for, as the refusal of its start would have.
+// refusal returns the *HeldError that the start would have been refused with if it hadn't waited, or,
+// if the holder can't be read, an error that says how long it waited.
 func (p *Peer) refusal(id string, waited time.Duration) error {
 	if r, ok := p.view.Get(id); ok && r.WaitsFor != nil {
 		if found, err := p.sweep.some([]string{r.WaitsFor.Action}); err == nil && len(found) == 1 {

@@ -6,21 +6,21 @@ import (
 	"github.com/kettubot/kapi/internal/rules"
 )
 
-// A batch is what goes into one transaction.
+// A batch is the changes that go into one transaction.
 type batch struct {
 	changes []*submission
-	// more is where others wait that may come along; nil is nowhere.
+	// more has changes that may join the batch; nil is none.
 	more <-chan *submission
 }
 
-// fill takes in what is waiting, save for the changes that were withdrawn meanwhile.
+// fill adds the waiting changes, except those that were withdrawn meanwhile.
 func (b *batch) fill() {
 	for len(b.changes) < maxBatch && len(b.more) > 0 {
 		b.take(<-b.more)
 	}
 }
 
-// begin puts changes before the others.
+// begin puts changes in front of the others.
 func (b *batch) begin(first []*submission) {
 	if len(first) > 0 {
 		b.changes = append(first, b.changes...)
@@ -33,26 +33,26 @@ func (b *batch) take(c *submission) {
 	}
 }
 
-// maxBatch is how many changes go into one transaction at most. Larger ones no longer
-// spread an fsync thinner, but keep everybody else from the write lock for longer.
+// maxBatch is the largest number of changes in one transaction. With larger ones, the cost of an fsync
+// per change hardly falls any more, but the write lock is held for longer.
 const maxBatch = 256
 
-// A submission is one caller's change on its way through the committer, and what became of it.
+// A submission is one caller's change on its way through the committer, with its outcome.
 type submission struct {
 	rules.Change
-	// The outcome, once done is closed.
+	// Outcome is valid once done is closed.
 	rules.Outcome
 	// then, if it is not nil, is called with the outcome.
 	then func()
 
-	taken atomic.Bool // by the committer, or by a caller that withdraws
+	taken atomic.Bool // by the committer, or by the caller to withdraw it
 	left  bool        // the caller no longer waits; guarded by the flight
 	done  chan struct{}
 }
 
 func submissionOf(c rules.Change) *submission { return &submission{Change: c} }
 
-// answer tells the caller of the outcome; err is that of the whole transaction.
+// answer delivers the outcome to the caller; err is that of the whole transaction.
 func (c *submission) answer(err error) {
 	if err != nil {
 		c.Err = err

@@ -9,10 +9,10 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// Close stops the peer in order: no more starts, every operation is asked to stop (its
-// context ends with ErrStopped), the grace period, and what has not finished by then
-// fails with "kapi was stopped; not proven dead" and keeps its keys. Then the store is
-// closed. Calls after the first wait for it.
+// Close stops the peer. From then on starts are refused. Close asks every operation to stop (its
+// context ends with ErrStopped) and waits for the grace period. Operations that have not ended by
+// then fail with "kapi was stopped; not proven dead" and keep their keys. Then Close closes the
+// store. Later calls wait for the first one.
 func (p *Peer) Close() error {
 	if !p.ops.close() {
 		<-p.closed
@@ -27,7 +27,7 @@ func (p *Peer) Close() error {
 	settled := len(p.ops.all()) == 0
 	p.abandon()
 	p.settleUnconfirmed()
-	if p.sweep.keeps() { // else the keeper does it
+	if p.sweep.keeps() { // otherwise the keeper purges
 		p.sweep.purgeSome()
 	}
 	p.follow.syncs.close()
@@ -38,11 +38,12 @@ func (p *Peer) Close() error {
 	return p.store.Close()
 }
 
-// depart tells the store what this process leaves. settled: all operations had ended in time.
+// depart tells the store in what state this process leaves it. settled is whether all operations
+// ended within the grace period.
 func (p *Peer) depart(settled bool) {
 	how := store.DepartUnsettled
 	switch {
-	case len(p.ops.all()) > 0: // or one has just ended
+	case len(p.ops.all()) > 0: // some still run, or have only just ended
 		how = store.DepartWorking
 	case settled && len(p.ops.leftUnsaid()) == 0 && !p.ops.anyDoubt():
 		how = store.DepartSettled
@@ -52,28 +53,28 @@ func (p *Peer) depart(settled bool) {
 	}
 }
 
-// settleUnconfirmed ends what was started here without anybody knowing: once this process has gone
-// it would look like the work of a dead one.
+// settleUnconfirmed ends actions that may have been started although their callers were not told so.
+// Once this process has ended they would look like the work of a dead runner.
 func (p *Peer) settleUnconfirmed() {
 	if !p.ops.anyDoubt() {
 		return
 	}
-	p.commits.nudge() // adopts what is still to be
+	p.commits.nudge() // adopts recorded starts
 	if p.follow.catchUp(p.ctx) != nil {
-		return // the others settle it
+		return // other peers settle them
 	}
 	p.sweep.settleAllOwn()
 }
 
-// abandon fails what is still running. Its work was not seen to end, so the keys stay
-// held.
+// abandon fails the actions of operations that are still running. They keep their keys, because
+// nobody has seen their work end.
 func (p *Peer) abandon() {
 	var all sync.WaitGroup
 	for _, h := range p.ops.all() {
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
 			defer cancel()
-			if !h.seal() { // it ended just now and reports for itself
+			if !h.seal() { // it has just ended, and reports that itself
 				select {
 				case <-h.ended:
 				case <-ctx.Done():
@@ -83,7 +84,7 @@ func (p *Peer) abandon() {
 			state := kapi.ErrStopped.Error() + "; " + rules.NotProvenDead
 			rep := h.again(rules.Report{Status: kapi.StatusFailed, State: &state, NotProvenDead: true})
 			if err := p.commits.commit(ctx, h.change(rep)); err != nil {
-				p.log.Error("an operation outlived the grace period and this could not be recorded",
+				p.log.Error("an operation outlived the grace period, and its failure could not be recorded",
 					"action", h.id, "error", err)
 			}
 		})

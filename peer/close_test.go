@@ -14,7 +14,7 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// A planned shutdown asks operations to stop and lets them say how they ended.
+// A planned shutdown asks operations to stop and lets them report how they ended.
 func TestCloseInOrder(t *testing.T) {
 	store := newStore(t)
 	k := openPeer(t, store, peer.Options{})
@@ -42,7 +42,7 @@ func TestCloseInOrder(t *testing.T) {
 	}
 	ends := map[string]kapi.Action{}
 	for {
-		a, err := w.Next(t.Context()) // what was committed before the end is told before it
+		a, err := w.Next(t.Context()) // the watch delivers what was committed before its end
 		if errors.Is(err, kapi.ErrClosed) {
 			break
 		}
@@ -65,8 +65,8 @@ func TestCloseInOrder(t *testing.T) {
 	}
 }
 
-// What does not stop in the grace period fails, holds its keys, and its late end changes
-// nothing.
+// An operation that does not stop in the grace period fails and keeps its keys. Its late end
+// changes nothing.
 func TestCloseAbandons(t *testing.T) {
 	store := newStore(t)
 	k, err := peer.Open(t.Context(), store, peer.Options{Grace: 10 * time.Millisecond})
@@ -132,8 +132,8 @@ func TestClosed(t *testing.T) {
 	wantError(t, k.Ready(t.Context()), kapi.ErrClosed)
 }
 
-// Starts, reports and a Close at the same time: every start that was acknowledged has an
-// end or is failed.
+// Starts, reports and a Close at the same time: every action whose start was acknowledged has ended or
+// failed.
 func TestCloseRaces(t *testing.T) {
 	for range 20 {
 		store := newStore(t)
@@ -170,8 +170,8 @@ func TestCloseRaces(t *testing.T) {
 	}
 }
 
-// A panic fails its action with the message, the stack goes to the log, and the process
-// goes on; so does an operation that exits its goroutine.
+// A panic fails its action with the message, and its stack is logged. An operation that exits its
+// goroutine fails, too. The process continues.
 func TestPanic(t *testing.T) {
 	log := new(kapitest.Output)
 	k := openPeer(t, newStore(t), peer.Options{Logger: newLogger(log)})

@@ -12,8 +12,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A committer is group commit: it takes the changes that wait into one transaction, in which the rules
-// are applied to them.
+// A committer does group commit: it applies the rules to all waiting changes in one transaction.
 type committer struct {
 	store    store.Store
 	view     *view
@@ -24,13 +23,13 @@ type committer struct {
 	limits   rules.Limits
 
 	ctx      context.Context           // ends with the peer
-	runner   func() store.RunnerRecord // what is to be kept of this process
-	reclaims func() []*submission      // what the history has lost, to be put back before all else
+	runner   func() store.RunnerRecord // this process's record in the store
+	reclaims func() []*submission      // put back what the history has lost, before everything else
 	reload   func() error              // replaces the view
 
 	submit chan *submission
-	// deciding is held while a transaction decides by the view, so that nobody
-	// replaces the view under it.
+	// deciding is held while a transaction decides by the view, so that the view is not replaced
+	// meanwhile.
 	deciding chan struct{} // holds one
 }
 
@@ -42,7 +41,7 @@ func (m *committer) commit(ctx context.Context, c *submission) error {
 	return m.wait(ctx, c)
 }
 
-// send hands a change to the committer; changes are applied in this order.
+// send hands a change to the committer. Changes are applied in the order in which they are sent.
 func (m *committer) send(ctx context.Context, c *submission) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
@@ -58,9 +57,9 @@ func (m *committer) send(ctx context.Context, c *submission) error {
 	}
 }
 
-// wait waits for the outcome. When ctx ends before the committer took the change it is
-// withdrawn; afterwards the outcome is waited for, because it may be on disk already. A
-// transaction that nobody wants any more is given up, if it still can be.
+// wait waits for the outcome. If ctx ends before the committer takes the change, wait withdraws it.
+// After that wait stays until the outcome is known, because the change may be on disk already. If all
+// callers of a transaction have left, it is abandoned, if that is still possible.
 func (m *committer) wait(ctx context.Context, c *submission) error {
 	select {
 	case <-c.done:
@@ -82,7 +81,7 @@ func (m *committer) wait(ctx context.Context, c *submission) error {
 	return c.Err
 }
 
-// loop takes what is waiting into one transaction, again and again.
+// loop commits the waiting changes, one transaction after the other, until the peer's context ends.
 func (m *committer) loop() {
 	changes := make([]*submission, 0, maxBatch)
 	for {
@@ -98,14 +97,14 @@ func (m *committer) loop() {
 	}
 }
 
-// errPanicked answers those whose transaction panicked.
+// errPanicked is the outcome of changes whose transaction panicked.
 var errPanicked = fmt.Errorf("%w: %w: kapi itself has failed", kapi.ErrUnavailable, kapi.ErrOutcomeUnknown)
 
 func (m *committer) commitBatch(b *batch) {
 	if len(b.changes) == 0 {
 		return
 	}
-	defer func() { // a panic takes its way, but leaves nobody waiting
+	defer func() { // if this panics, every caller still gets an answer
 		for _, c := range b.changes {
 			c.answerLast(errPanicked)
 		}
@@ -113,8 +112,8 @@ func (m *committer) commitBatch(b *batch) {
 	b.begin(m.reclaims())
 	err := m.tryCommit(b)
 	if errors.Is(err, store.ErrKeyTaken) {
-		// The view missed a holder, which can't be; but then the database is right.
-		m.log.Error("the store refused a key that was thought free; trying the changes one by one")
+		// The view lacks a holder. That should be impossible, but the database is right.
+		m.log.Error("the store refused a key that is free in the view; trying the changes one by one")
 		for _, c := range b.changes {
 			if err := m.reload(); err != nil {
 				c.answer(err)
@@ -129,8 +128,8 @@ func (m *committer) commitBatch(b *batch) {
 	}
 }
 
-// tryCommit runs one transaction, and again if the view turns out to be of another time than the
-// store, or if keys turn out to be claimed by transactions that are open.
+// tryCommit commits a batch. It runs the transaction again if the view doesn't match the store, or if
+// open transactions claim some of the keys.
 func (m *committer) tryCommit(b *batch) error {
 	ctx, cancel := store.WithPatience(m.ctx, m.timeout)
 	defer m.flight.board(ctx, cancel, b)()
@@ -144,8 +143,8 @@ func (m *committer) tryCommit(b *batch) error {
 	return err
 }
 
-// transactUpToDate runs a transaction until the view is that of the store, and the busy keys are
-// known.
+// transactUpToDate runs a transaction again until the view matches the store, and all busy keys and
+// all keys that a light peer's plan needs are known.
 func (m *committer) transactUpToDate(ctx context.Context, b *batch) error {
 	also := &beside{busy: map[string]bool{}}
 	for reloads := 0; ; {
@@ -158,9 +157,9 @@ func (m *committer) transactUpToDate(ctx context.Context, b *batch) error {
 				return err
 			}
 			b.begin(m.reclaims())
-		case errors.Is(err, store.ErrBehind): // the history changes, again and again
+		case errors.Is(err, store.ErrBehind): // the history keeps changing
 			return fmt.Errorf("%w: %w", kapi.ErrUnavailable, err)
-		case errors.Is(err, errMore): // each time there are fewer left
+		case errors.Is(err, errMore): // ends, because each time fewer keys are missing
 		case errors.As(err, &claimed) && !also.busy[claimed.Keys[0]]:
 			for _, key := range claimed.Keys {
 				also.busy[key] = true
@@ -171,8 +170,8 @@ func (m *committer) transactUpToDate(ctx context.Context, b *batch) error {
 	}
 }
 
-// maxReloads is how often the view is replaced for one transaction: through a failover the history
-// may change more than once.
+// maxReloads is how often the view is reloaded for one transaction. During a failover the history may
+// change more than once.
 const maxReloads = 3
 
 // still calls f while no transaction decides by the view.
@@ -190,12 +189,12 @@ func (m *committer) logDismissed(a kapi.Action, by string) {
 	m.log.Info("action dismissed", "action", a.ID, "title", a.Title, "by", "the start of "+by, "why_it_failed", a.State)
 }
 
-// nudge has the committer adopt what transactions have recorded, and give keys to those who wait
-// for them, as every write transaction does.
+// nudge commits an empty change. Like every write transaction it adopts recorded starts, and grants
+// free keys to waiting actions.
 func (m *committer) nudge() {
 	ctx, cancel := context.WithTimeout(m.ctx, m.timeout)
 	defer cancel()
 	if err := m.commit(ctx, submissionOf(rules.Change{Kind: rules.KindNudge})); err != nil && m.ctx.Err() == nil {
-		m.log.Warn("what was recorded in transactions, or waits for one, can't be seen to yet", "error", err)
+		m.log.Warn("recorded starts can't be adopted, or free keys not be granted, yet", "error", err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// What comes while a transaction waits for the store's lock goes along.
+// A transaction includes the changes that arrive while it waits for the store's lock.
 func TestJoin(t *testing.T) {
 	store := newStore(t)
 	k := openPeer(t, store, peer.Options{})
@@ -40,7 +40,7 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-// Who comes when all others have left is not given up with them.
+// A transaction whose callers have all left is not abandoned if a new change joins it in time.
 func TestJoinAfterAllLeft(t *testing.T) {
 	store := newStore(t)
 	k := openPeer(t, store, peer.Options{})
@@ -49,16 +49,16 @@ func TestJoinAfterAllLeft(t *testing.T) {
 	gone, late := make(chan struct{}), make(chan error)
 	go func() {
 		defer close(gone)
-		_, _ = k.Start(ctx, kapi.Spec{Title: "t", Keys: []string{"x"}}, untilStopped) // it may have been too late to leave
+		_, _ = k.Start(ctx, kapi.Spec{Title: "t", Keys: []string{"x"}}, untilStopped) // may be too late to withdraw
 	}()
 	<-begun
 	leave()
-	kapitest.Eventually(t, "the transaction is given up", k.GivenUp)
+	kapitest.Eventually(t, "the transaction is abandoned", k.GivenUp)
 	go func() {
 		_, err := k.Start(t.Context(), kapi.Spec{Title: "t", Keys: []string{"y"}}, untilStopped)
 		late <- err
 	}()
-	kapitest.Eventually(t, "the late one waits for the next transaction", func() bool { return k.Submitted() == 1 })
+	kapitest.Eventually(t, "the late start waits for the next transaction", func() bool { return k.Submitted() == 1 })
 	release()
 	<-gone
 	if err := <-late; err != nil {
@@ -66,8 +66,8 @@ func TestJoinAfterAllLeft(t *testing.T) {
 	}
 }
 
-// heldUp holds the store's next transaction up from begun until it is released, before it has the
-// lock.
+// heldUp delays the store's next transaction, before it has the lock. begun is closed when the delay
+// begins; release ends it.
 func heldUp(t *testing.T, store *testStore) (begun chan struct{}, release func()) {
 	begun, held := make(chan struct{}), make(chan struct{})
 	release = sync.OnceFunc(func() { close(held) })

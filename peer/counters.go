@@ -8,12 +8,12 @@ import (
 	"github.com/kettubot/kapi/internal/rules"
 )
 
-// maxRefusalKeys bounds the keys that refusals are counted for one by one: keys are what
-// users choose, and there may be any number of them.
+// maxRefusalKeys is how many keys have a count of refusals of their own. Users choose the keys, so
+// their number is unbounded.
 const maxRefusalKeys = 100
 
-// Counters are what the committer counts. A lock that is taken once a transaction costs
-// next to nothing beside the fsync, and lets a start never be seen after its end.
+// counters are the committer's counts. Their lock is taken once per transaction, which costs next to
+// nothing beside the fsync, and makes a reader see an action's start no later than its end.
 type counters struct {
 	mu            sync.Mutex
 	done          rules.Tally
@@ -22,7 +22,7 @@ type counters struct {
 	changes       Histogram
 	seconds       Histogram
 	empty, failed uint64
-	exact         time.Time // when the view had all that the store had
+	exact         time.Time // when the view last had everything that the store had
 }
 
 func (c *counters) init() {
@@ -31,7 +31,7 @@ func (c *counters) init() {
 	c.seconds = newHistogram(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 }
 
-// committed counts a transaction of so many changes; wrote is false if it had nothing to write.
+// committed counts a transaction; wrote is false if it had nothing to write.
 func (c *counters) committed(t *rules.Tally, changes int, took time.Duration, wrote bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,14 +65,14 @@ func (c *counters) countRefusal(key string) {
 	}
 }
 
-// fail counts a transaction of which nothing was kept.
+// fail counts a transaction that failed.
 func (c *counters) fail() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.failed++
 }
 
-// isExact notes that at this time the view had all that the store had.
+// isExact notes that the view had everything that the store had at that time.
 func (c *counters) isExact(at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

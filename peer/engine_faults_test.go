@@ -21,7 +21,7 @@ import (
 
 var errOutage = fmt.Errorf("%w: unplugged", kapi.ErrUnavailable)
 
-// An outage refuses what is new, and costs what goes on nothing.
+// An outage refuses new starts, and doesn't affect running operations.
 func TestOutage(t *testing.T) {
 	st := newStore(t)
 	k := openPeer(t, st, peer.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
@@ -70,8 +70,8 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// An end that the store can't take is made again until it can, and with it what was
-// reported last.
+// An end that can't be recorded is tried again until it can, together with the last progress and
+// state.
 func TestEndDuringOutage(t *testing.T) {
 	st := newStore(t)
 	k := openPeer(t, st, peer.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
@@ -119,7 +119,7 @@ func TestEndDuringOutage(t *testing.T) {
 	}
 }
 
-// With a limit, Do says that the end is not recorded; it is all the same, later.
+// With an EndTimeout, Do returns that the end is not recorded. It is recorded later.
 func TestEndTimeout(t *testing.T) {
 	st := newStore(t)
 	k := openPeer(t, st, peer.Options{
@@ -145,7 +145,7 @@ func TestEndTimeout(t *testing.T) {
 	}
 }
 
-// A start whose answer got lost is not run; the action that it left says so.
+// A start whose answer was lost is not run, and the state of its action says so.
 func TestStartAnswerLost(t *testing.T) {
 	st := newStore(t)
 	k := openPeer(t, st, peer.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
@@ -171,7 +171,8 @@ func TestStartAnswerLost(t *testing.T) {
 	}
 }
 
-// Who leaves before it knows whether its start was made takes it back, rather than to look dead.
+// A peer that closes while the outcome of a start is unknown ends the action, which would otherwise look like that
+// of a dead runner.
 func TestCloseUnconfirmed(t *testing.T) {
 	st := newStore(t)
 	other := openPeer(t, st, peer.Options{})
@@ -193,7 +194,7 @@ func TestCloseUnconfirmed(t *testing.T) {
 	}
 }
 
-// An end whose answer got lost is repeated and taken as the same.
+// An end whose answer was lost is repeated, and counts once.
 func TestEndAnswerLost(t *testing.T) {
 	for _, result := range []error{nil, errors.New("boom")} {
 		st := newStore(t)
@@ -219,7 +220,7 @@ func TestEndAnswerLost(t *testing.T) {
 	}
 }
 
-// A store that takes too long refuses, and the committer serves the next.
+// A change that takes the store too long is refused, and the committer serves the next.
 func TestStoreTimeout(t *testing.T) {
 	st := newStore(t)
 	k := openPeer(t, st, peer.Options{StoreTimeout: 50 * time.Millisecond})
@@ -236,7 +237,7 @@ func TestStoreTimeout(t *testing.T) {
 	start(t, k, kapi.Spec{}, untilStopped)
 }
 
-// Whoever stops waiting withdraws its start, if it is not too late.
+// A caller that stops waiting withdraws its start, if it is not too late.
 func TestWithdrawn(t *testing.T) {
 	st := newStore(t)
 	k := openPeer(t, st, peer.Options{})
@@ -271,8 +272,8 @@ func TestWithdrawn(t *testing.T) {
 	start(t, k, kapi.Spec{Keys: []string{"k"}}, untilStopped) // nobody holds it
 }
 
-// A start that waits for the store's lock is given up when its caller leaves, unless others
-// of the same transaction stay.
+// A transaction that waits for the store's lock is abandoned when its caller leaves, unless other
+// callers of the same transaction stay.
 func TestLeft(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kapi.db")
 	mine, theirs := openFile(t, path), openFile(t, path)
@@ -309,8 +310,8 @@ func TestOpenFails(t *testing.T) {
 	wantError(t, err, kapi.ErrUnavailable)
 }
 
-// A store that goes back in time, or forgets too much, has a new picture taken: watchers
-// are told of the gap, and what was lost is lost for its runner too.
+// If the feed is behind the view, or was purged too far, the view is reloaded: watches end with
+// ErrGap, and the operation of an action that is gone gets ErrLost.
 func TestReload(t *testing.T) {
 	st := newStore(t)
 	k := openPeer(t, st, peer.Options{})
@@ -319,7 +320,7 @@ func TestReload(t *testing.T) {
 	lost := start(t, k, kapi.Spec{}, func(ctx context.Context, _ kapi.Handle) error {
 		<-ctx.Done()
 		causes <- context.Cause(ctx)
-		<-listed // the st below has it yet, and would take its end
+		<-listed // the store below still has the action, and would record its end
 		return ctx.Err()
 	})
 	w, err := k.Watch(t.Context())
@@ -364,8 +365,7 @@ func awaitAny(t testing.TB, w *peer.Watch, wanted func(kapi.Action) bool) kapi.A
 	}
 }
 
-// A history that changes under every transaction is a store that is not available: what runs goes
-// on, and is asked for again.
+// If the history changes in every transaction, the store counts as not available. Afterwards starts work again.
 func TestHistoryChangesAgainAndAgain(t *testing.T) {
 	st := newStore(t)
 	k := openPeer(t, st, peer.Options{})

@@ -12,8 +12,8 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// With a net, a panic of the engine's own leaves nobody waiting, and the engine goes on. The calls of
-// the store are made by one goroutine each.
+// With a fault.Net, no caller waits for ever after a panic in the engine, and the engine continues. Each
+// method of the store here is called by a different goroutine.
 func TestEngineGoesOnBehindAPanic(t *testing.T) {
 	for _, method := range []string{"Commit", "Feed", "Renew", "Runners"} {
 		t.Run(method, func(t *testing.T) {

@@ -7,18 +7,18 @@ import (
 	"github.com/kettubot/kapi/internal/wire"
 )
 
-// An entry is one record. It is replaced, never changed.
+// An entry is one record in a view. It is never changed, only replaced.
 type entry struct {
 	store.Record
 
 	once     sync.Once
-	json     []byte // of the dispatch; the action is a part of it
-	from, to int    // where that stands
+	json     []byte // of the dispatch, which contains the action
+	from, to int    // where the action is in json
 
-	nth uint64 // among all that the journal was ever given, from 1; 0 if it was not
+	nth uint64 // its number among all entries ever added to the journal, from 1; 0 if it was not added
 }
 
-// dispatch returns the message that tells of this entry, made once for all.
+// dispatch returns the gateway's message about this entry. It is encoded once, for all watchers.
 func (e *entry) dispatch() []byte {
 	e.once.Do(func() {
 		a := e.Shown()
@@ -27,7 +27,7 @@ func (e *entry) dispatch() []byte {
 	return e.json
 }
 
-// encode returns the JSON of what is shown, made once.
+// encode returns the JSON of the action as it is shown. It is encoded once.
 func (e *entry) encode() []byte {
 	data := e.dispatch()
 	return data[e.from:e.to]

@@ -11,12 +11,12 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// How a peer finds out what can be proven of runners and of what they started.
+// How a peer finds out what can be proven about runners and about the processes that they started.
 
-// A runnerWork is what a runner records of the processes that do its work, by action.
+// A runnerWork has, by action, what a runner recorded about the processes that do its work.
 type runnerWork map[string]proc.Work
 
-// workOf reads RunnerRecord.Work. What is not of kapi's form says nothing.
+// workOf reads RunnerRecord.Work. It returns nil if that can't be parsed.
 func workOf(r *store.RunnerRecord) (work runnerWork) {
 	if r.Work == "" || json.Unmarshal([]byte(r.Work), &work) != nil {
 		return nil
@@ -24,7 +24,7 @@ func workOf(r *store.RunnerRecord) (work runnerWork) {
 	return work
 }
 
-// of returns what is recorded of an action's processes, or of those of any action of this runner.
+// of returns what is recorded about the processes of an action, or else of any action of this runner.
 func (w runnerWork) of(id string) (work proc.Work, ok bool) {
 	if work, ok = w[id]; !ok {
 		work, ok = w[anyAction]
@@ -32,12 +32,12 @@ func (w runnerWork) of(id string) (work proc.Work, ok bool) {
 	return work, ok
 }
 
-// anyAction stands in a runnerWork for the actions that are not in it.
+// anyAction is the key in a runnerWork for all actions that have no entry of their own.
 const anyAction = ""
 
-// judgeAll judges actions of other runners: one look at each runner, one at the processes of
-// this machine for all of the dead ones, and one transaction for all verdicts. The error says
-// that the store can't be read or written now.
+// judgeAll judges actions of other runners. It examines each runner once, reads the process table once
+// for all dead runners, and submits all verdicts together. An error is returned when the store can't
+// be read or written.
 func (s *sweeper) judgeAll(w *watching, entries []*entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -73,17 +73,17 @@ func (s *sweeper) judgeAll(w *watching, entries []*entry) error {
 			delete(s.asked, e.ID)
 		}
 	}
-	if len(verdicts) == 0 || w == &s.watching && !s.keeps() { // stopped meanwhile, perhaps, and another stands in
+	if len(verdicts) == 0 || w == &s.watching && !s.keeps() { // another peer may have become the keeper meanwhile
 		return nil
 	}
 	return s.pronounce(verdicts)
 }
 
-// remains looks for what a dead runner left of an action. Nothing is left of one that recorded no
-// processes at all: it runs no commands.
+// remains looks for processes of an action that a dead runner left behind. A runner that recorded no
+// processes runs no commands, so there are none.
 func (x *examined) remains(id string) proc.Remains {
 	if x.work == nil {
-		return proc.Remains{Hidden: x.record.Work != ""} // by a newer kapi, perhaps
+		return proc.Remains{Hidden: x.record.Work != ""} // unreadable, perhaps from a newer kapi
 	}
 	work, ok := x.work.of(id)
 	switch {
@@ -95,14 +95,14 @@ func (x *examined) remains(id string) proc.Remains {
 	return x.table.Remains(work)
 }
 
-// An examined runner is what one look has found out.
+// An examined has what one look has found out about a runner.
 type examined struct {
 	rules.Evidence
 	record *store.RunnerRecord
 	work   runnerWork
-	// abroad: it is, or was, in another PID namespace, so that its pids mean nothing here.
+	// abroad: the runner is, or was, in another PID namespace, so its pids mean nothing here.
 	abroad bool
-	// table, of a runner that is gone, is where its remains are looked for.
+	// table is the process table to search for the remains, if the runner is gone.
 	table *proc.Table
 }
 
@@ -118,7 +118,7 @@ func (s *sweeper) examineAll(w *watching, entries []*entry, runners []store.Runn
 			continue
 		}
 		r := byID[id]
-		if r == nil { // forgotten by the store: only its silence can be judged
+		if r == nil { // the store has no record of it: only its silence can be judged
 			r = &store.RunnerRecord{ID: id, Host: e.Runner.Host, PID: e.Runner.PID, HeardAt: e.Runner.HeardAt}
 		}
 		known[id] = &examined{
@@ -133,7 +133,7 @@ func (s *sweeper) examineAll(w *watching, entries []*entry, runners []store.Runn
 		return nil, err
 	}
 	for id, x := range known {
-		s.judgeLock(id, x) // others may have seen it held
+		s.judgeLock(id, x) // again: other peers may have reported the lock as held
 		if x.Life == rules.LifeUnknown && s.restarted(x) {
 			x.Life, x.Restarted = rules.LifeGone, true
 		}
@@ -141,7 +141,7 @@ func (s *sweeper) examineAll(w *watching, entries []*entry, runners []store.Runn
 	return known, nil
 }
 
-// examine finds out what can be proven of a runner's process.
+// examine finds out what can be proven about a runner's process.
 func (s *sweeper) examine(r *store.RunnerRecord) rules.Evidence {
 	id := proc.Identity{
 		Host: r.Host, PID: r.PID, BootID: r.BootID, PIDNamespace: r.PIDNamespace, StartTime: r.StartTime,
@@ -159,9 +159,9 @@ func (s *sweeper) examine(r *store.RunnerRecord) rules.Evidence {
 	return ev
 }
 
-// judgeLock says what the runner's lock proves of a process that can't be looked at. Whoever holds it is alive,
-// whatever machine it is on. If it is free the runner is dead, provided that it is this kernel which would know: the
-// runner had the boot id of this process, or its lock was seen here when it was held.
+// judgeLock sets what the runner's lock proves about a process that can't be looked at. If the lock is held, the
+// runner is alive, on whatever machine. If it is free, the runner is dead, provided that this kernel would see the
+// lock: the runner has this process's boot id, or its lock was seen as held here before.
 func (s *sweeper) judgeLock(id string, x *examined) {
 	switch x.record.Lock {
 	case store.LockHeld:
@@ -176,12 +176,12 @@ func (s *sweeper) judgeLock(id string, x *examined) {
 	}
 }
 
-// sameBoot reports whether a runner has shown the boot id of this process's.
+// sameBoot reports whether a runner has the same boot id as this process.
 func (s *sweeper) sameBoot(r *store.RunnerRecord) bool {
 	return r.BootID != "" && r.BootID == s.self.BootID
 }
 
-// lifeOf says what can be proven of a process, in the rules' words.
+// lifeOf returns what can be proven about a process, in terms of the rules.
 func lifeOf(id proc.Identity) rules.Life {
 	switch id.Life() {
 	case proc.Alive:
@@ -192,7 +192,7 @@ func lifeOf(id proc.Identity) rules.Life {
 	return rules.LifeUnknown
 }
 
-// processes are those that people are told of.
+// processes converts processes to the form of the rules.
 func processes(all []proc.Process) (named []rules.Process) {
 	for _, p := range all {
 		named = append(named, rules.Process{PID: p.PID, Name: p.Name})
@@ -200,18 +200,19 @@ func processes(all []proc.Process) (named []rules.Process) {
 	return named
 }
 
-// restarted reports whether a runner died with the boot before this one. Another boot id proves
-// nothing by itself: a container or a virtual machine that shares the file shows one of its own.
-// The runner must have been heard last before this boot began, and be silent for a lease that
-// was watched, as the clocks of two machines differ.
+// restarted reports whether a runner died because this machine was restarted. Another boot id proves
+// nothing by itself: a container or a virtual machine that shares the file has its own.
+// So the runner must have been heard last before this boot began; and, because the clocks of two
+// machines differ, its silence must have been watched for a lease.
 func (s *sweeper) restarted(x *examined) bool {
 	began := time.Now().Add(-s.opts.sinceBoot()).UnixMilli()
 	return s.oneMachine && x.record.BootID != "" && s.self.BootID != "" && x.record.BootID != s.self.BootID &&
 		x.HeardAt < began && x.Silent >= x.Lease
 }
 
-// settleDead reads the process table once if there are dead runners, and returns the entries
-// that are still to be judged then: what has just ended looks dead in a view that is behind.
+// settleDead reads the process table once if there are dead runners. After that it reads the entries
+// again, and returns those that have not changed: an action that has just ended looks dead in a view
+// that is behind.
 func (s *sweeper) settleDead(entries []*entry, known map[string]*examined) ([]*entry, error) {
 	dead := false
 	for _, x := range known {
@@ -222,7 +223,7 @@ func (s *sweeper) settleDead(entries []*entry, known map[string]*examined) ([]*e
 	}
 	table, err := proc.ReadTable()
 	if err != nil {
-		s.log.Warn("what dead runners left can't be looked for", "error", err)
+		s.log.Warn("can't look for processes that dead runners left behind", "error", err)
 	}
 	for _, x := range known {
 		switch {
@@ -240,21 +241,21 @@ func (s *sweeper) settleDead(entries []*entry, known map[string]*examined) ([]*e
 	return slices.DeleteFunc(entries, func(e *entry) bool { return now[e.ID] != e.Seq }), nil
 }
 
-// endSurvivors asks what a dead runner has left of an action to end. Of all peers only the one does
-// so whose verdict it is: many programs take a second signal for "at once".
+// endSurvivors asks the remaining processes of a dead runner's action to end. Only the peer whose
+// verdict was written does so, because many programs take a second signal as "end at once".
 func (s *sweeper) endSurvivors(e *entry, survivors []proc.Process) {
 	if e.LeaveRunning {
 		return
 	}
 	for _, p := range survivors {
 		if p.Inner || slices.Contains(s.asked[e.ID], p.Ref) {
-			continue // the runner within, or whoever finds it dead, asks it
+			continue // the inner runner asks it, or the peer that finds that runner dead
 		}
 		s.asked[e.ID] = append(s.asked[e.ID], p.Ref)
 		if err := proc.Signal(p.Ref, syscall.SIGTERM); err != nil {
-			s.log.Warn("what a dead runner left can't be asked to end", "action", e.ID, "name", p.Name, "error", err)
+			s.log.Warn("a process that a dead runner left behind can't be asked to end", "action", e.ID, "name", p.Name, "error", err)
 		} else {
-			s.log.Info("asked a process to end that a dead runner left", "action", e.ID, "pid", p.PID, "name", p.Name)
+			s.log.Info("asked a process that a dead runner left behind to end", "action", e.ID, "pid", p.PID, "name", p.Name)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/kettubot/kapi/sqlite"
 )
 
-// While one holds the key, others are told who it is.
+// While an action holds a key, another start with the key is refused, and the error has the holder.
 func ExamplePeer_Start() {
 	ctx := context.Background()
 	k := openExample() // see the example of the package
@@ -31,8 +31,8 @@ func ExamplePeer_Start() {
 	// refused: reshard is held by Resharding, which is running
 }
 
-// A watch begins with what is going on, and then tells every change. A slow watcher is
-// given only the newest of each action.
+// A watch begins with the ongoing actions, and then delivers the changes. A slow reader gets only
+// the newest state of each action.
 func ExamplePeer_Watch() {
 	ctx := context.Background()
 	k := openExample() // see the example of the package
@@ -43,7 +43,7 @@ func ExamplePeer_Watch() {
 		log.Fatal(err)
 	}
 	defer w.Close()
-	fmt.Println("going on:", len(w.Snapshot))
+	fmt.Println("ongoing:", len(w.Snapshot))
 
 	next := func() {
 		a, err := w.Next(ctx)
@@ -62,13 +62,13 @@ func ExamplePeer_Watch() {
 	})
 	next()
 	// Output:
-	// going on: 0
+	// ongoing: 0
 	// Backup is running
 	// Backup is impacted
 	// Backup is failed
 }
 
-// What failed keeps its keys until somebody has looked at it and dismisses it.
+// A failed action keeps its keys until somebody dismisses it.
 func ExamplePeer_Dismiss() {
 	ctx := context.Background()
 	k := openExample() // see the example of the package
@@ -98,7 +98,7 @@ func ExamplePeer_Dismiss() {
 	// started again: true
 }
 
-// openExample opens a peer on a store in memory.
+// openExample opens a peer with a store in memory.
 func openExample() *peer.Peer {
 	store, err := sqlite.OpenMemory()
 	if err != nil {
@@ -111,7 +111,7 @@ func openExample() *peer.Peer {
 	return k
 }
 
-// work stands for an operation that goes on until it is asked to stop.
+// work stands for an operation that runs until it is asked to stop.
 func work(ctx context.Context, _ kapi.Handle) error {
 	<-ctx.Done()
 	return context.Cause(ctx)

@@ -18,10 +18,10 @@ func (o Options) WithClock(sinceBoot, awake func() time.Duration) Options {
 // Self returns the peer's own runner.
 func (p *Peer) Self() store.RunnerRecord { return p.self }
 
-// Submitted is how many changes wait for the next transaction.
+// Submitted returns the number of changes that wait for the next transaction.
 func (p *Peer) Submitted() int { return len(p.commits.submit) }
 
-// GivenUp reports whether a transaction is under way that nobody waits for any more.
+// GivenUp reports whether the current transaction is abandoned.
 func (p *Peer) GivenUp() bool {
 	p.commits.flight.mu.Lock()
 	defer p.commits.flight.mu.Unlock()

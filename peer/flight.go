@@ -8,24 +8,25 @@ import (
 	"time"
 )
 
-// errLeft is the cause of the end of a transaction whose callers have all left.
+// errLeft is the cause when a transaction is cancelled because all its callers have left.
 var errLeft = errors.New("nobody waits for the outcome")
 
-// A flight is the transaction that is under way.
+// A flight is the committer's current transaction, if any.
 type flight struct {
 	mu     sync.Mutex
-	batch  *batch // nil between two
+	batch  *batch // nil between transactions
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	// read is from when on the last transaction read the feed, and over when it was.
+	// read is the moment before the last transaction read the feed, over the moment when the last
+	// transaction ended.
 	read, over time.Time
-	// heard is closed, and replaced, when a transaction has read the feed.
+	// heard is closed and replaced when a transaction has read the feed.
 	heard chan struct{}
 }
 
 func newFlight() flight { return flight{heard: make(chan struct{})} }
 
-// board begins a transaction, whose context is cancelled when all callers have left. land ends it.
+// board begins a transaction, and cancels its context when all callers have left. land ends it.
 func (f *flight) board(ctx context.Context, cancel context.CancelCauseFunc, b *batch) (land func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -40,7 +41,7 @@ func (f *flight) board(ctx context.Context, cancel context.CancelCauseFunc, b *b
 	}
 }
 
-// hasRead notes that the feed is in the view as it was at a moment, or later.
+// hasRead notes that the view has the feed as of that moment or later.
 func (f *flight) hasRead(from time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -50,16 +51,16 @@ func (f *flight) hasRead(from time.Time) {
 }
 
 const (
-	// leaveToFlight is how long a wake-up is left to the peer's own transactions, which read the feed
-	// in any case. Among peers that all commit, and wait for each other, each would otherwise read the
-	// changes of all others one by one, and that would take more time than the commits.
+	// leaveToFlight is how long a wake-up is left to the peer's own current transaction, which reads the
+	// feed anyway. Otherwise, when several peers commit, each would read the others' changes one by one,
+	// which takes more time than the commits.
 	leaveToFlight = 100 * time.Millisecond
-	// leaveToNext is how long the next transaction is waited for, when one is over.
+	// leaveToNext is how long a wake-up is left to the next transaction after one has ended.
 	leaveToNext = 10 * time.Millisecond
 )
 
-// reads reports whether a transaction has read what is committed now. It waits for that a while if the
-// peer is making transactions: one that begins from now on.
+// reads reports whether a transaction has read the feed since the call. If a transaction is under way
+// or has just ended, it waits a while for one that does.
 func (f *flight) reads(ctx context.Context) bool {
 	now := time.Now()
 	timer := time.NewTimer(0)
@@ -85,7 +86,7 @@ func (f *flight) reads(ctx context.Context) bool {
 	}
 }
 
-// join has the batch take in what is waiting, unless its transaction is given up already.
+// join adds the waiting changes to the batch, unless its transaction is abandoned already.
 func (f *flight) join(b *batch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -94,7 +95,7 @@ func (f *flight) join(b *batch) {
 	}
 }
 
-// leave notes that nobody waits for c any more.
+// leave notes that the caller no longer waits for c.
 func (f *flight) leave(c *submission) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A wake-up is left to the peer's own transactions while there are any, and not for long.
+// A wake-up is left to the peer's own transactions while there are any, but not for long.
 func TestWakeUpsAreLeftToTransactions(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -14,7 +14,7 @@ func TestWakeUpsAreLeftToTransactions(t *testing.T) {
 		reads bool
 		after time.Duration
 	}{
-		{"nothing goes on", func(*testing.T, *flight) {}, false, 0},
+		{"no transaction", func(*testing.T, *flight) {}, false, 0},
 		{"one was over long ago", func(t *testing.T, f *flight) {
 			land := f.board(t.Context(), func(error) {}, &batch{})
 			land()
@@ -28,14 +28,14 @@ func TestWakeUpsAreLeftToTransactions(t *testing.T) {
 			f.board(t.Context(), func(error) {}, &batch{})
 			f.hasRead(time.Now())
 		}, false, leaveToFlight},
-		{"one reads what was there before", func(t *testing.T, f *flight) {
+		{"one reads, but from before the wake-up", func(t *testing.T, f *flight) {
 			f.board(t.Context(), func(error) {}, &batch{})
 			before := time.Now()
 			time.AfterFunc(time.Millisecond, func() { f.hasRead(before) })
 			time.AfterFunc(2*time.Millisecond, func() { f.hasRead(time.Now()) })
 		}, true, 2 * time.Millisecond},
-		{"one stands still", func(t *testing.T, f *flight) { f.board(t.Context(), func(error) {}, &batch{}) }, false, leaveToFlight},
-		{"one was just over, and the next reads", func(t *testing.T, f *flight) {
+		{"one hangs", func(t *testing.T, f *flight) { f.board(t.Context(), func(error) {}, &batch{}) }, false, leaveToFlight},
+		{"one has just ended, and the next reads", func(t *testing.T, f *flight) {
 			land := f.board(t.Context(), func(error) {}, &batch{})
 			land()
 			time.AfterFunc(time.Millisecond, func() {
@@ -43,11 +43,11 @@ func TestWakeUpsAreLeftToTransactions(t *testing.T) {
 				f.hasRead(time.Now())
 			})
 		}, true, time.Millisecond},
-		{"one was just over, and there is no next", func(t *testing.T, f *flight) {
+		{"one has just ended, and there is no next", func(t *testing.T, f *flight) {
 			land := f.board(t.Context(), func(error) {}, &batch{})
 			land()
 		}, false, leaveToNext},
-		{"one was just over, and the next stands still", func(t *testing.T, f *flight) {
+		{"one has just ended, and the next hangs", func(t *testing.T, f *flight) {
 			land := f.board(t.Context(), func(error) {}, &batch{})
 			land()
 			time.AfterFunc(leaveToNext/2, func() { f.board(t.Context(), func(error) {}, &batch{}) })

@@ -10,11 +10,11 @@ import (
 	"github.com/kettubot/kapi/internal/rules"
 )
 
-// flushEvery bounds how often the progress and state of an action are published.
+// flushEvery is the shortest pause between two publications of progress and state.
 const flushEvery = 100 * time.Millisecond
 
-// A flusher publishes what operations report in passing: what changed, all in one batch,
-// at most every flushEvery.
+// A flusher publishes the progress and state that operations report: everything that changed, in one
+// batch, at most once per flushEvery.
 type flusher struct {
 	ctx  context.Context // ends with the peer
 	wait func(context.Context, *submission) error
@@ -29,7 +29,7 @@ func (f *flusher) init(ctx context.Context, wait func(context.Context, *submissi
 	f.wake = make(chan struct{}, 1)
 }
 
-// add notes that h has something new. The handle does it once until it is collected.
+// add notes that h has something new. A handle calls it once until its reports are collected.
 func (f *flusher) add(h *handle) {
 	f.mu.Lock()
 	f.dirty = append(f.dirty, h)
@@ -74,7 +74,7 @@ func (f *flusher) publish() {
 		if c == nil {
 			continue
 		}
-		// A refusal needs nothing here: who lost its action is told by the feed.
+		// A refusal can be ignored: an operation that lost its action learns that from the feed.
 		if err := f.wait(f.ctx, c); errors.Is(err, kapi.ErrUnavailable) {
 			dirty[i].resend()
 		}

@@ -13,40 +13,40 @@ import (
 )
 
 const (
-	// pollEvery is the slow poll behind the wake-ups.
+	// pollEvery is how often the store is read without a wake-up, in case one was missed.
 	pollEvery = time.Second
-	// lookSoon is when a store that could not be read is looked at again for the first time.
+	// lookSoon is the pause before the first new attempt to read a store that could not be read.
 	lookSoon = 100 * time.Millisecond
-	// followPause is the least time between two readings of the feed.
+	// followPause is the shortest pause between two reads of the feed.
 	followPause = 2 * time.Millisecond
 )
 
-// A follower keeps the view up to what others commit: that of a light peer as far as its own actions are
-// concerned, that of a full one as a whole.
+// A follower keeps the view up to date with the commits of other peers: the whole view of a full peer, the
+// own actions of a light one.
 type follower struct {
 	store    store.Store
 	view     *view
 	counters *counters
 	log      *slog.Logger
-	timeout  time.Duration // for one reading
+	timeout  time.Duration // of one read
 
 	ctx      context.Context            // ends with the peer
 	spawn    func(func())               // in the background of the peer
-	inFlight func(context.Context) bool // whether a transaction has read what is committed now
-	// still calls a function while nobody decides by the view.
+	inFlight func(context.Context) bool // whether a transaction has read the feed since the call
+	// still calls a function while no transaction decides by the view.
 	still      func(context.Context, func() error) error
-	found      func(recorded []string) // is told of starts that are to be adopted
-	own        func() []string         // the ids of what this peer runs, and what it may have started
-	unreadable func()                  // is told that the store can't be read
-	anyLost    func() bool             // whether something is to be put back that the history has lost
-	nudge      func()                  // puts it back
+	found      func(recorded []string) // gets the ids of starts to adopt
+	own        func() []string         // the ids of actions that this peer runs or may have started
+	unreadable func()                  // called when the store can't be read
+	anyLost    func() bool             // whether the history lacks actions that must be put back
+	nudge      func()                  // puts them back
 
 	syncs  syncer
 	secret atomic.Pointer[[]byte] // the store's
 	wakes  chan struct{}          // holds one
-	// listening is set once others' commits wake this peer.
+	// listening is set once commits of other peers wake this one.
 	listening atomic.Bool
-	// filling is held by whoever makes the view a full one.
+	// filling is held while the view is made a full one.
 	filling chan struct{} // holds one
 }
 
@@ -80,7 +80,7 @@ func (f *follower) fill(ctx context.Context) error {
 	return nil
 }
 
-// hear has others' commits wake this peer from now on.
+// hear lets commits of other peers wake this one from now on.
 func (f *follower) hear() {
 	f.syncs.mu.Lock()
 	defer f.syncs.mu.Unlock()
@@ -89,7 +89,7 @@ func (f *follower) hear() {
 	}
 }
 
-// loop follows what other peers commit.
+// loop follows the commits of other peers until the peer's context ends.
 func (f *follower) loop() {
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
@@ -114,8 +114,8 @@ func (f *follower) loop() {
 			if reachable {
 				f.log.Info("the store can be read again")
 			} else {
-				f.log.Warn("the store can't be read; what others change is not seen", "error", err)
-				// If it was removed, whoever has something to say in it makes it anew.
+				f.log.Warn("the store can't be read; changes by other processes are not seen", "error", err)
+				// If it was removed, the next write creates it again, such as this renewal.
 				f.unreadable()
 				soon = time.After(lookSoon)
 			}
@@ -132,7 +132,7 @@ func (f *follower) loop() {
 	}
 }
 
-// listen is woken by what is committed.
+// listen passes on the store's wake-ups until the peer's context ends.
 func (f *follower) listen() {
 	wake := func() {
 		select {
@@ -142,7 +142,7 @@ func (f *follower) listen() {
 	}
 	for f.ctx.Err() == nil {
 		if err := f.store.Listen(f.ctx, wake); err != nil && f.ctx.Err() == nil {
-			f.log.Warn("wake-ups can't be had, polling", "error", err)
+			f.log.Warn("can't listen for changes; polling instead", "error", err)
 		}
 		select {
 		case <-time.After(pollEvery):
@@ -151,7 +151,7 @@ func (f *follower) listen() {
 	}
 }
 
-// catchUp reads the feed up to the store's head; a light peer, its own actions.
+// catchUp brings the view up to the store's head. A light peer reads only its own actions.
 func (f *follower) catchUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
@@ -191,7 +191,7 @@ func (f *follower) catchUpOwn(ctx context.Context) error {
 	return nil
 }
 
-// reload replaces the view by a snapshot of the store.
+// reload replaces the view with a snapshot of the store.
 func (f *follower) reload() error {
 	ctx, cancel := context.WithTimeout(f.ctx, f.timeout)
 	defer cancel()
@@ -204,7 +204,7 @@ func (f *follower) reload() error {
 	})
 }
 
-// load reads a snapshot.
+// load reads a snapshot into the view, which becomes a full one.
 func (f *follower) load(ctx context.Context) error {
 	began := time.Now()
 	snapshot, err := f.store.Snapshot(ctx)
@@ -214,13 +214,14 @@ func (f *follower) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.secret.Store(&snapshot.Secret) // another file may stand at the store's path
+	f.secret.Store(&snapshot.Secret) // the store's file may have been replaced
 	f.view.load(snapshot)
 	f.counters.isExact(began)
 	return nil
 }
 
-// loadOwn reads a snapshot of this peer's own actions, which says whether all peers are on this machine.
+// loadOwn reads a snapshot of this peer's own actions into the view. It reports whether all peers of the store are
+// on this machine.
 func (f *follower) loadOwn(ctx context.Context) (oneMachine bool, err error) {
 	snapshot, err := f.readOwn(ctx)
 	if err != nil {

@@ -11,12 +11,13 @@ import (
 	"github.com/kettubot/kapi/internal/wellformed"
 )
 
-// A store may be anybody's: a file in a folder that others write to, a database with other users.
-// What it says is shown in terminals and pages, offered in commands to copy, and sent to clients. So
-// it is looked at once, where it comes in. An id that kapi can't have made refuses the store, for there
-// is nothing to call that action by; what is only shown is made fit for that.
+// Other programs may write to a store: a file in a folder that others can write to, a database with
+// other users. Its texts are shown in terminals and pages, offered in commands to copy, and sent to
+// clients. So records are checked once, when they are read. A store with an id that kapi can't have
+// made is refused, because such an action can't be named safely; texts that are only shown are
+// cleaned up.
 
-// tidyPage looks at a part of the feed.
+// tidyPage checks and cleans up a page of the feed.
 func tidyPage(p *store.Page) error {
 	if !store.IsID(p.Epoch) {
 		return notOurs("epoch", p.Epoch)
@@ -24,7 +25,7 @@ func tidyPage(p *store.Page) error {
 	return tidyAll(p.Records)
 }
 
-// tidySnapshot looks at all that is ongoing.
+// tidySnapshot checks and cleans up a snapshot.
 func tidySnapshot(s *store.Snapshot) error {
 	page := store.Page{Head: s.Head, Records: s.Records}
 	return tidyPage(&page)
@@ -55,7 +56,7 @@ func tidyRecord(r *store.Record) error {
 	r.State = fit(r.State, wellformed.MaxState)
 	r.Silence = fit(r.Silence, wellformed.MaxState)
 	r.CancelledBy = fit(r.CancelledBy, wellformed.MaxState)
-	r.NotProvenDead = r.NotProvenDead && !r.LateEnd // older kapis left both
+	r.NotProvenDead = r.NotProvenDead && !r.LateEnd // older versions left both set
 	if w := r.WaitsFor; w != nil {
 		r.WaitsFor = &kapi.WaitsFor{Key: fit(w.Key, wellformed.MaxKey), Action: w.Action, Title: fit(w.Title, wellformed.MaxTitle)}
 	}
@@ -64,7 +65,7 @@ func tidyRecord(r *store.Record) error {
 		runner.Host = fit(runner.Host, maxHost)
 		r.Runner = &runner
 	}
-	if r.Progress != nil && !(*r.Progress >= 0 && *r.Progress <= 1) { // JSON has no word for some
+	if r.Progress != nil && !(*r.Progress >= 0 && *r.Progress <= 1) { // JSON can't encode NaN or infinity
 		p, known := rules.ClampProgress(*r.Progress)
 		if r.Progress = &p; !known {
 			r.Progress = nil
@@ -76,7 +77,7 @@ func tidyRecord(r *store.Record) error {
 // maxHost is the longest name of a host (RFC 1035), in code points.
 const maxHost = 255
 
-// fit makes a text one that its field can have: valid UTF-8, without NULs, not longer than that.
+// fit makes a text valid for its field: UTF-8, without NULs, at most longest code points.
 func fit(text string, longest int) string {
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 		text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
@@ -96,5 +97,5 @@ func fit(text string, longest int) string {
 
 func notOurs(field, value string) error {
 	const shown = 80
-	return fmt.Errorf("%w: it holds what no kapi has written: %s %q", kapi.ErrUnavailable, field, fit(value, shown))
+	return fmt.Errorf("%w: it holds data that kapi can't have written: %s %q", kapi.ErrUnavailable, field, fit(value, shown))
 }

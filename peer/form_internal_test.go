@@ -13,7 +13,7 @@ import (
 	"github.com/kettubot/kapi/internal/wellformed"
 )
 
-// What a store says is refused, or made fit, before anybody sees it.
+// Records that kapi can't have written are refused, and texts are cleaned up, before they are used.
 func TestTidy(t *testing.T) {
 	whole := func() store.Record {
 		return store.Record{Action: kapi.Action{ID: "a-B_9", Title: "t", Status: kapi.StatusRunning, Runner: &kapi.Runner{ID: "r", Host: "h"}}}
@@ -31,14 +31,14 @@ func TestTidy(t *testing.T) {
 		r := whole()
 		spoil(&r)
 		page := store.Page{Head: store.Head{Epoch: "e"}, Records: []store.Record{whole(), r}}
-		if err := tidyPage(&page); !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "what no kapi has written") ||
+		if err := tidyPage(&page); !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "data that kapi can't have written") ||
 			strings.ContainsAny(err.Error(), "\x1b\n") || len(err.Error()) > 300 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for _, epoch := range []string{"", "e e", "e\r\nSet-Cookie: x", strings.Repeat("e", 65)} {
 		if err := tidySnapshot(&store.Snapshot{Head: store.Head{Epoch: epoch}}); err == nil {
-			t.Errorf("the epoch %q is taken", epoch)
+			t.Errorf("the epoch %q is accepted", epoch)
 		}
 	}
 	long := strings.Repeat("é", 5000)
@@ -51,7 +51,7 @@ func TestTidy(t *testing.T) {
 			t.Fatal(err)
 		}
 		if utf8.RuneCountInString(r.WaitsFor.Title) != wellformed.MaxTitle || shared.Title != long {
-			t.Error("what is waited for has a title that is too long, or was changed where others see it")
+			t.Error("the title in WaitsFor is too long, or a shared WaitsFor was changed")
 		}
 		if n := utf8.RuneCountInString(r.Title); n != wellformed.MaxTitle || !strings.HasPrefix(r.Title, "\uFFFD\uFFFDé") || !utf8.ValidString(r.Title) {
 			t.Errorf("the title has %d characters: %q", n, r.Title)
@@ -65,7 +65,7 @@ func TestTidy(t *testing.T) {
 	}
 }
 
-// An older kapi left the mark on an action that reported its end after all.
+// An older version left NotProvenDead set on an action that reported its end after all.
 func TestTidyLateEnd(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		r := store.Record{Action: kapi.Action{ID: "a", Status: kapi.StatusFailed, NotProvenDead: true}, LateEnd: late}

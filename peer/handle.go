@@ -11,21 +11,21 @@ import (
 	"github.com/kettubot/kapi/internal/rules"
 )
 
-// A handle is the Handle of an operation that this process runs.
+// A handle implements kapi.Handle for an operation that this process runs.
 type handle struct {
 	ctx       context.Context // of the peer
 	commits   *committer
-	flush     func(*handle) // publishes what is new, soon
+	flush     func(*handle) // schedules the publication of new reports
 	id        string
 	cancel    context.CancelCauseFunc
 	ended     chan struct{} // closed when the end was reported
 	action    kapi.Action
 	dismissed []kapi.Action
 	fence     uint64
-	granted   chan struct{} // the action has got the keys that it was queued for; holds one
+	granted   chan struct{} // gets a value when the action has the keys that it waited for; holds one
 
-	// What was reported and not yet published. SetProgress may be called in the
-	// hottest loop: it costs two atomic loads if nothing is new.
+	// Reports that are not published yet. SetProgress may be called in a hot loop: it costs
+	// two atomic loads if nothing is new.
 	progress atomic.Uint64 // bits of a float64; unknownProgress if unknown
 	resets   atomic.Uint32
 	state    atomic.Pointer[string]
@@ -33,19 +33,19 @@ type handle struct {
 
 	exitCode atomic.Pointer[int]
 
-	// mu is held from the moment a report is put together until it is with
-	// the committer, so that an older one never overtakes a newer one.
+	// mu is held from collecting a report until it is handed to the committer, so that reports
+	// keep their order.
 	mu        sync.Mutex
 	sealed    bool // the final report is made
 	sentReset uint32
-	// While the state is the reason of Impacted, said is the state before it.
+	// reason is the state that Impacted has set, said the one before it, until Recovered.
 	reason, said *string
 }
 
-// unknownProgress lies below every progress when compared as a float.
+// unknownProgress is below every progress when compared as a float.
 var unknownProgress = math.Float64bits(-1)
 
-// newHandle makes the handle of an operation, whose context cancel ends.
+// newHandle returns the handle of an operation. cancel ends the operation's context.
 func (p *Peer) newHandle(id string, cancel context.CancelCauseFunc) *handle {
 	h := &handle{ctx: p.ctx, commits: &p.commits, flush: p.flush.add, id: id, cancel: cancel, ended: make(chan struct{}), granted: make(chan struct{}, 1)}
 	h.progress.Store(unknownProgress)
@@ -60,7 +60,7 @@ func (h *handle) Action() kapi.Action { return h.action }
 
 func (h *handle) Dismissed() []kapi.Action { return h.dismissed }
 
-// SetProgress may be called in the hottest loop: it stores the value and returns.
+// SetProgress may be called in a hot loop: it stores the value and returns.
 func (h *handle) SetProgress(p float64) {
 	for {
 		now := h.progress.Load()
@@ -80,8 +80,8 @@ func (h *handle) SetProgress(p float64) {
 var oneProgress = math.Float64bits(1)
 
 func (h *handle) ResetProgress() {
-	// In this order: whoever collects between the two must not take the reset together
-	// with the progress from before it.
+	// In this order: a collect between the two must not take the reset together with the
+	// progress from before it.
 	h.progress.Store(unknownProgress)
 	h.resets.Add(1)
 	h.mark()
@@ -91,7 +91,7 @@ func (h *handle) SetState(state string) {
 	if old := h.state.Load(); old != nil && *old == state {
 		return
 	}
-	newest := state // a copy, so that only what is stored is allocated
+	newest := state // a copy, so that a state that is not stored is not allocated
 	h.state.Store(&newest)
 	h.mark()
 }
@@ -129,7 +129,7 @@ func (h *handle) move(to kapi.Status) error {
 		return err
 	}
 	if err = h.commits.wait(h.ctx, c); errors.Is(err, kapi.ErrUnavailable) {
-		h.resend() // the progress that went with it
+		h.resend() // the progress in the same report
 	}
 	return err
 }
@@ -140,7 +140,7 @@ func (h *handle) mark() {
 	}
 }
 
-// collect moves what was reported and not yet published into rep.
+// collect moves the reports that are not published yet into rep.
 func (h *handle) collect(rep *rules.Report) {
 	rep.Fence = h.fence
 	h.dirty.Store(false)
@@ -160,8 +160,8 @@ func (h *handle) collect(rep *rules.Report) {
 	}
 }
 
-// submit hands a report to the committer, with what waits to be published. Nothing is
-// taken after the final report: the error is ErrUnknown then.
+// submit hands a report to the committer, with everything that is not published yet. ErrUnknown is
+// returned after the final report.
 func (h *handle) submit(rep rules.Report, final bool) (*submission, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -178,7 +178,7 @@ func (h *handle) change(rep rules.Report) *submission {
 	return submissionOf(rules.Change{Kind: rules.KindReport, ID: h.id, Report: rep})
 }
 
-// seal forbids further reports; it is false if the final one is made already.
+// seal forbids further reports. It is false if the final report was made already.
 func (h *handle) seal() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -187,15 +187,15 @@ func (h *handle) seal() bool {
 	return !was
 }
 
-// resend marks a report that the store did not take: it is published with the next.
+// resend marks a report that the store could not take: it is published with the next.
 func (h *handle) resend() {
 	h.mu.Lock()
-	h.sentReset-- // whether there was a reset or not, another one does no harm: the newest progress follows it
+	h.sentReset-- // a reset too many does no harm, because the newest progress is in the same report
 	h.mu.Unlock()
 	h.mark()
 }
 
-// again completes a final report that was not taken.
+// again completes a final report that the store could not take.
 func (h *handle) again(rep rules.Report) rules.Report {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// with runs an operation to its end, and gives it a watch of its own action.
+// with runs an operation to its end, with a watch of all actions.
 func with(t *testing.T, op func(h kapi.Handle, next func(wanted func(kapi.Action) bool) kapi.Action)) {
 	t.Helper()
 	k := newPeer(t)
@@ -43,7 +43,7 @@ func TestProgress(t *testing.T) {
 		h.SetProgress(-5)
 		next(at(0))
 		h.SetProgress(0.5)
-		h.SetProgress(0.25) // never back by itself
+		h.SetProgress(0.25) // ignored: progress never falls
 		h.SetProgress(math.NaN())
 		next(at(0.5))
 		h.ResetProgress()
@@ -77,7 +77,7 @@ func TestImpacted(t *testing.T) {
 		next(saying(kapi.StatusRunning, "slot 5"))
 		must(h.Recovered())
 		must(h.Impacted("again"))
-		h.SetState("slot 6") // a newer state than the reason stays
+		h.SetState("slot 6") // stays, because it is newer than the reason
 		must(h.Recovered())
 		next(saying(kapi.StatusRunning, "slot 6"))
 		h.SetState(strings.Repeat("é", 600))
@@ -87,8 +87,8 @@ func TestImpacted(t *testing.T) {
 	})
 }
 
-// Reports are gathered: ten times a second at most, however many there are, and the last
-// of them always arrives.
+// Reports are published at most ten times a second, however many there are, and the last one is
+// always published.
 func TestReportsAreGathered(t *testing.T) {
 	k := newPeer(t)
 	w, err := k.Watch(t.Context())
@@ -120,13 +120,13 @@ func TestReportsAreGathered(t *testing.T) {
 	if end.State != "the last" || *end.Progress != 0.99999 {
 		t.Errorf("ended as %+v at %v", end, *end.Progress)
 	}
-	// The start and the end, and one for each tenth of a second begun.
+	// The start, the end, and one for each tenth of a second.
 	if most := 3 + uint64(time.Since(began)/(100*time.Millisecond)); end.Seq > most {
 		t.Errorf("%d changes, at most %d were due", end.Seq, most)
 	}
 }
 
-// A handle that outlives its operation does no harm.
+// A handle that is used after its operation has ended does no harm.
 func TestHandleAfterTheEnd(t *testing.T) {
 	k := newPeer(t)
 	var h kapi.Handle

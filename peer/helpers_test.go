@@ -19,15 +19,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A testStore is a store in memory whose methods can be made to fail. Several peers may
-// have it: it outlives them, until the end of the test.
+// A testStore is a store in memory whose methods can be made to fail. Several peers may use it. It is
+// closed at the end of the test, after them.
 type testStore struct {
 	*sqlite.Store
 	mu sync.Mutex
-	// before is asked before each method; its error is answered instead.
+	// before is called before each method. If it returns an error, the method returns that.
 	before func(method string) error
-	// after is asked after each Commit that succeeded: the transaction is kept, but the
-	// caller is told of this error.
+	// after is called after each Commit that succeeded. If it returns an error, Commit returns
+	// that, although the transaction is committed.
 	after func(store.Writes) error
 	// forgotten are actions that snapshots don't have.
 	forgotten []string
@@ -47,7 +47,7 @@ func newStore(t testing.TB) *testStore {
 	return &testStore{Store: inner}
 }
 
-// failing makes the methods named fail with err; with none named, all that reach the store.
+// failing makes the named methods fail with err, or all methods that reach the store if none is named.
 func (s *testStore) failing(err error, methods ...string) {
 	s.setBefore(func(method string) error {
 		for _, m := range methods {
@@ -127,7 +127,7 @@ func (s *testStore) Commit(ctx context.Context, b store.Batch, decide func(store
 	if err := s.ask("Commit"); err != nil {
 		return err
 	}
-	b = b.Again() // as a store may, which had to wait for its lock
+	b = b.Again() // as a store does that had to wait for its lock
 	var writes store.Writes
 	err := s.Store.Commit(ctx, b, func(l store.Loaded) (w store.Writes, err error) {
 		writes, err = decide(l)
@@ -158,7 +158,7 @@ func (s *testStore) Runners(ctx context.Context, ids []string) ([]store.RunnerRe
 
 func (s *testStore) Close() error { return nil }
 
-// openPeer opens a peer that follows what others do.
+// openPeer opens a peer that follows all peers.
 func openPeer(t testing.TB, store store.Store, options peer.Options) *peer.Peer {
 	t.Helper()
 	k := openLight(t, store, options)
@@ -168,7 +168,7 @@ func openPeer(t testing.TB, store store.Store, options peer.Options) *peer.Peer 
 	return k
 }
 
-// openLight opens a peer that was not asked for the actions of others.
+// openLight opens a light peer: one that doesn't follow the others yet.
 func openLight(t testing.TB, store store.Store, options peer.Options) *peer.Peer {
 	t.Helper()
 	if options.Logger == nil {
@@ -186,10 +186,10 @@ func openLight(t testing.TB, store store.Store, options peer.Options) *peer.Peer
 	return k
 }
 
-// newPeer opens a peer on a store in memory of its own.
+// newPeer opens a peer with its own store in memory.
 func newPeer(t testing.TB) *peer.Peer { return openPeer(t, newStore(t), peer.Options{}) }
 
-// untilStopped is an operation that goes on until it is asked to stop, and obeys.
+// untilStopped is an operation that runs until it is asked to stop.
 func untilStopped(ctx context.Context, _ kapi.Handle) error {
 	<-ctx.Done()
 	return ctx.Err()
@@ -219,7 +219,7 @@ func is(s kapi.Status) func(kapi.Action) bool {
 	return func(a kapi.Action) bool { return a.Status == s }
 }
 
-// await waits until an action is as wanted. What ended before is not found any more.
+// await waits until an action is as wanted. It fails if the action ended before the call.
 func await(t testing.TB, k *peer.Peer, id string, wanted func(kapi.Action) bool) kapi.Action {
 	t.Helper()
 	w, err := k.Watch(t.Context())

@@ -6,24 +6,23 @@ import (
 )
 
 const (
-	// A journal is tidied when it has grown to twice what was left the last time, and at
-	// least to this many entries.
+	// A journal is tidied when it has twice as many entries as after the last time, and at least
+	// journalTidy.
 	journalTidy = 1024
-	// maxEndings is how many endings a journal keeps for those who read slowly.
+	// maxEndings is how many endings a journal keeps for slow readers.
 	maxEndings = 1 << 16
 )
 
-// A journal is the part of the log that somebody may still have to be told: the newest
-// entry of each action that changed, in order of seq. Readers have a place in it, and
-// nothing else: that is why a slow one is given the newest of each action, costs no
-// memory, and stalls nobody.
+// A journal is the part of the feed that watchers may not have read yet: the newest entry of each
+// action that changed, in order of seq. A watcher only has a position in it. So a slow watcher gets
+// the newest entry of each action, needs no memory of its own, and stalls nobody.
 //
-// It is kept only while somebody watches.
+// It is kept only while there are watches.
 type journal struct {
-	entries []*entry       // ascending seq; nil where a newer one of the action follows
+	entries []*entry       // in order of seq; nil where a newer entry of the same action follows
 	seqs    []uint64       // of entries
 	places  map[string]int // action -> index of its entry
-	endings int            // how many of entries are endings
+	endings int            // the number of entries that are endings
 	tidyAt  int
 }
 
@@ -33,7 +32,7 @@ func (j *journal) add(e *entry) {
 		j.places = map[string]int{}
 	}
 	if i, ok := j.places[e.ID]; ok {
-		j.entries[i] = nil // an action has no entry after its ending, so this is none
+		j.entries[i] = nil // not an ending, because nothing follows an ending
 	}
 	j.places[e.ID] = len(j.entries)
 	j.entries = append(j.entries, e)
@@ -43,7 +42,7 @@ func (j *journal) add(e *entry) {
 	}
 }
 
-// after returns the first entry above seq, nil if there is none.
+// after returns the first entry above seq, or nil if there is none.
 func (j *journal) after(seq uint64) *entry {
 	for i := j.find(seq); i < len(j.entries); i++ {
 		if j.entries[i] != nil {
@@ -62,11 +61,11 @@ func (j *journal) find(seq uint64) int {
 	return sort.Search(len(j.seqs), func(i int) bool { return j.seqs[i] > seq })
 }
 
-// full says that it is time to tidy.
+// full reports whether it is time to tidy.
 func (j *journal) full() bool { return len(j.entries) >= max(journalTidy, j.tidyAt) }
 
-// tidy forgets what everybody has read, up to seq, and the oldest endings if there are
-// too many. It returns the seq of the last entry that was forgotten unread.
+// tidy drops the entries up to seq, which all watchers have read, and the oldest endings if there are
+// too many. It returns the seq of the last entry that was dropped unread, or 0.
 func (j *journal) tidy(seq uint64) (lost uint64) {
 	excess := j.endings - maxEndings
 	kept := journal{}

@@ -12,8 +12,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// Readers of any speed end with the newest of every action, in order of seq, and are told
-// every ending, however often the journal is tidied.
+// Readers of any speed get the newest entry of every action, in order of seq, and every ending,
+// however often the journal is tidied.
 func TestJournal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var j journal
@@ -74,7 +74,7 @@ func TestJournal(t *testing.T) {
 	})
 }
 
-// ended returns n endings, from the seq on.
+// ended returns n endings, beginning with the given seq.
 func ended(seq uint64, n int) []store.Record {
 	all := make([]store.Record, n)
 	for i := range all {
@@ -84,7 +84,7 @@ func ended(seq uint64, n int) []store.Record {
 	return all
 }
 
-// Who reads too slowly for the endings that are kept is told of a gap, the others aren't.
+// A reader that is too slow for the endings that are kept gets ErrGap. The others don't.
 func TestTooSlow(t *testing.T) {
 	v := newView(func(*store.Record) {}, func(store.Record) {})
 	v.load(store.Snapshot{Head: store.Head{Epoch: "e"}})
@@ -98,7 +98,7 @@ func TestTooSlow(t *testing.T) {
 	slow, fast := watch(), watch()
 	const page = 4096
 	seq := uint64(1)
-	for range 2*maxEndings/page + 4 { // it is tidied when it has doubled
+	for range 2*maxEndings/page + 4 { // the journal is tidied when it has doubled
 		v.apply(store.Page{Head: store.Head{Epoch: "e", Seq: seq + page - 1}, Records: ended(seq, page)})
 		for want := seq; want < seq+page; want++ {
 			if a, err := fast.Next(ctx); err != nil || a.Seq != want {
@@ -115,11 +115,11 @@ func TestTooSlow(t *testing.T) {
 	}
 	fast.Close()
 	if len(v.journal.entries) != 0 {
-		t.Error("the journal is kept although nobody watches")
+		t.Error("the journal is kept although there are no watches")
 	}
 }
 
-// The journal of those who all read soon stays small, and its entries are let go.
+// If all readers keep up, the journal stays small, and its entries are released.
 func TestJournalStaysSmall(t *testing.T) {
 	v := newView(func(*store.Record) {}, func(store.Record) {})
 	v.load(store.Snapshot{Head: store.Head{Epoch: "e"}})
@@ -139,7 +139,7 @@ func TestJournalStaysSmall(t *testing.T) {
 	}
 }
 
-// What was told is not kept: a watch may stay for weeks.
+// Delivered entries are released, because a watch may live for weeks.
 func TestBehind(t *testing.T) {
 	all := []*entry{{}, {}, {}}
 	rest := behind(behind(all))

@@ -7,8 +7,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// judgeNow has a start that is about to be refused judge the holders first, once. It reports
-// whether the outcome may be another one now.
+// judgeNow judges the holder of a key before a start is refused for it. It reports whether a new
+// attempt may have another outcome.
 func (p *Peer) judgeNow(held *kapi.HeldError) bool {
 	holder := &held.Holder
 	switch {
@@ -27,7 +27,8 @@ func (p *Peer) judgeNow(held *kapi.HeldError) bool {
 	return err == nil && (len(found) == 0 || found[0].Seq != seq)
 }
 
-// newest reads the seqs of those of the actions that are ongoing.
+// newest reads the current seqs of the entries' actions. Those that are no longer ongoing are
+// missing from the result.
 func (s *sweeper) newest(entries []*entry) (map[string]uint64, error) {
 	seqs := make(map[string]uint64, len(entries))
 	if s.view.isFull() {
@@ -52,7 +53,7 @@ func (s *sweeper) newest(entries []*entry) (map[string]uint64, error) {
 	return seqs, err
 }
 
-// some reads those of the named actions that are ongoing.
+// some reads the actions with these ids that are ongoing.
 func (s *sweeper) some(ids []string) ([]store.Record, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.opts.readTimeout)
 	defer cancel()

@@ -10,7 +10,7 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// A kept store lets its peers be the keeper whenever keeps says so.
+// A kept store makes its peers the keeper whenever keeps returns true.
 type kept struct {
 	*testStore
 	keeps func() bool
@@ -18,7 +18,7 @@ type kept struct {
 
 func (s *kept) Keep(string) bool { return s.keeps() }
 
-// Only the keeper marks what is silent, and it makes sure before it writes that it still is the keeper.
+// Only the keeper marks silent actions, and it checks that it still is the keeper before it writes.
 func TestOnlyTheKeeperJudges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began, inner := time.Now(), newStore(t)
@@ -39,7 +39,7 @@ func TestOnlyTheKeeperJudges(t *testing.T) {
 		}
 		time.Sleep(30 * time.Second)
 		if got := status(); got != kapi.StatusRunning {
-			t.Errorf("without a keeper it is %v", got)
+			t.Errorf("without a keeper the action is %v", got)
 		}
 
 		var asked atomic.Uint32
@@ -47,12 +47,12 @@ func TestOnlyTheKeeperJudges(t *testing.T) {
 		openLight(t, &kept{inner, func() bool { return asked.Add(1)%2 == 1 || always.Load() }}, options)
 		time.Sleep(time.Minute)
 		if got := status(); got != kapi.StatusRunning {
-			t.Errorf("a keeper that was replaced before it wrote has marked it as %v", got)
+			t.Errorf("a keeper that was replaced before it wrote marked the action as %v", got)
 		}
 		always.Store(true)
-		time.Sleep(time.Minute)
+		time.Sleep(30 * time.Second) // so that the runner is not given up yet
 		if got := status(); got != kapi.StatusImpacted {
-			t.Errorf("the keeper has left it %v", got)
+			t.Errorf("the keeper left the action %v", got)
 		}
 	})
 }

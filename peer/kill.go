@@ -14,21 +14,23 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// Killed says what Kill has done.
+// Killed is the result of Kill.
 type Killed struct {
-	// Action is as it was before.
+	// Action is the action before the kill.
 	Action kapi.Action
-	// Processes had SIGKILL sent to them, as "PID (NAME)".
+	// Processes are those that SIGKILL was sent to, each as "PID (NAME)".
 	Processes []string
-	// Unsure may be part of the action's work and were left alone, as nobody can tell.
+	// Unsure are processes that may or may not be part of the action's work. They were left alone.
 	Unsure []string
-	// Hidden says that there may be more, which this process is not shown.
+	// Hidden is true if there may be more processes, which this process can't see.
 	Hidden bool
 }
 
-// Kill sends SIGKILL to the processes that do the work of an action, in this peer's own machine and
-// PID namespace, for a work that can't be ended otherwise: its runner may be dead or alive. by names
-// who asks. The error is ErrUnknown, says where the work is, or wraps ErrUnavailable.
+// Kill sends SIGKILL to the processes that do the work of an action, for work that can't be ended
+// otherwise. Its runner may be dead or alive, but the processes must be in this peer's machine and PID
+// namespace. If the action is active, it is also asked to stop. by names the caller. ErrUnknown is
+// returned when there is no such action; other errors say why its processes can't be killed from here,
+// or wrap ErrUnavailable.
 func (p *Peer) Kill(ctx context.Context, id, by string) (Killed, error) {
 	if err := p.upToDate(ctx); err != nil {
 		return Killed{}, err
@@ -54,10 +56,10 @@ func (p *Peer) Kill(ctx context.Context, id, by string) (Killed, error) {
 	return killed, nil
 }
 
-// kill sends SIGKILL to all that is certainly part of a work, and notes what it did.
+// kill sends SIGKILL to all processes that are certainly part of the work, and notes what it did.
 func (killed *Killed) kill(work proc.Work) error {
 	refused := map[int]error{}
-	const rounds = 5 // what is started while the killing goes on is killed, too
+	const rounds = 5 // so that processes that are started meanwhile are killed, too
 	for round := range rounds {
 		table, err := proc.ReadTable()
 		if err != nil {
@@ -91,7 +93,8 @@ func (killed *Killed) kill(work proc.Work) error {
 	return nil
 }
 
-// workOn returns what is recorded of an action's processes, which must be of this machine.
+// workOn returns what is recorded about an action's processes. They must be in this machine and PID
+// namespace.
 func (p *Peer) workOn(ctx context.Context, r *store.Record) (proc.Work, error) {
 	if r.Runner == nil {
 		return proc.Work{}, fmt.Errorf("it has no runner")

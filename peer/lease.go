@@ -11,7 +11,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A lease says that this process is alive, for as long as it runs something.
+// A lease keeps renewing this process's lease in the store while it runs operations.
 type lease struct {
 	every, timeout time.Duration
 	store          store.Store
@@ -20,7 +20,7 @@ type lease struct {
 	log            *slog.Logger
 
 	ctx    context.Context           // ends with the peer
-	runner func() store.RunnerRecord // what is to be kept of this process
+	runner func() store.RunnerRecord // this process's record in the store
 	send   func(context.Context, *submission) error
 
 	soon chan struct{} // asks for a renewal now; holds one
@@ -40,7 +40,7 @@ func (l *lease) loop() {
 	}
 }
 
-// renewNow has the lease renewed at once, in the background.
+// renewNow renews the lease at once, in the background.
 func (l *lease) renewNow() {
 	select {
 	case l.soon <- struct{}{}:
@@ -48,7 +48,8 @@ func (l *lease) renewNow() {
 	}
 }
 
-// renew renews the lease, and takes back what was said of this runner's silence.
+// renew renews the lease if operations run, and restores those of their actions that are marked as
+// silent.
 func (l *lease) renew() {
 	handles := l.ops.all()
 	if len(handles) == 0 {
@@ -58,14 +59,14 @@ func (l *lease) renew() {
 	defer cancel()
 	if err := l.store.Renew(ctx, l.runner()); err != nil {
 		if l.ctx.Err() == nil {
-			l.log.Warn("the lease can't be renewed; operations go on", "error", err)
+			l.log.Warn("the lease can't be renewed; operations continue", "error", err)
 		}
 		return
 	}
 	for _, h := range handles {
 		if r, ok := l.view.Get(h.id); ok && r.Silence != "" {
 			c := submissionOf(rules.Change{Kind: rules.KindRestore, ID: h.id, Fence: r.Fence})
-			// Nobody waits for that: the next renewal must not be late for it, and asks again.
+			// Don't wait for the outcome, which could delay the next renewal. That one tries again.
 			if err := l.send(ctx, c); err != nil && l.ctx.Err() == nil {
 				l.log.Warn("an action can't be marked as heard again yet", "action", h.id, "error", err)
 			}
@@ -73,15 +74,16 @@ func (l *lease) renew() {
 	}
 }
 
-// ExpectWork has it recorded with every start from now on by what its processes are recognised, until
-// RecordWork says more. It is for peers whose operations run commands.
+// ExpectWork sets how processes are recognised as the work of an action for which RecordWork was not
+// called yet. The store gets it with the next start or renewal. It is for peers whose operations run
+// commands.
 func (p *Peer) ExpectWork(w proc.Work) {
 	p.ops.recordWork(anyAction, w)
 }
 
-// RecordWork records the processes that do the work of an action that this peer runs, so that other peers recognise
-// what is left of them if this process dies. It returns when another process can read that; the
-// error wraps ErrUnavailable. It is for operations that run commands.
+// RecordWork records the processes that do the work of an action of this peer, so that other peers
+// recognise the remaining ones if this process dies. When it returns, other processes can read the
+// record. The error wraps ErrUnavailable. It is for operations that run commands.
 func (p *Peer) RecordWork(ctx context.Context, id string, w proc.Work) error {
 	p.ops.recordWork(id, w)
 	ctx, cancel := store.WithPatience(ctx, p.opts.StoreTimeout)

@@ -13,7 +13,7 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// A hungStore is one over whose connections nothing comes while it hangs.
+// A hungStore is a store whose calls don't return while it hangs, until their contexts end.
 type hungStore struct {
 	*testStore
 	hangs           atomic.Bool
@@ -51,8 +51,8 @@ func (s *hungStore) Commit(ctx context.Context, b store.Batch, decide func(store
 	return s.testStore.Commit(ctx, b, decide)
 }
 
-// However long starts may wait for the store, a connection that hangs costs no lease, and what
-// others change is seen soon after: each attempt is given up in time for the next.
+// However long StoreTimeout is, a hung connection doesn't cost a lease, and changes by others are seen soon
+// after it: each attempt is given up in time for the next.
 func TestHungConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &hungStore{testStore: newStore(t)}
@@ -84,7 +84,7 @@ func TestHungConnection(t *testing.T) {
 	})
 }
 
-// A lease is not lost over saying that its runner was heard again.
+// Restoring a silent action doesn't delay renewals so long that the lease is lost.
 func TestRenewalWaitsForNobody(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.open()
@@ -103,7 +103,7 @@ func TestRenewalWaitsForNobody(t *testing.T) {
 			}
 			return nil
 		})
-		s.at(s.now() + sceneLease) // it is heard, and can't say so
+		s.at(s.now() + sceneLease) // renewals work, but restoring the action doesn't
 		runner.count("Renew")
 		s.at(s.now() + time.Minute)
 		if n := runner.count("Renew"); n < 12 {

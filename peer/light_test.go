@@ -15,7 +15,7 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// An unkept store has its keeper elsewhere: its peers are light ones until they are asked.
+// An unkept store has its keeper elsewhere: its peers are light until a call needs the actions of others.
 type unkept struct {
 	*testStore
 	mu    sync.Mutex
@@ -51,8 +51,8 @@ func (s *unkept) called(method string) int {
 	return s.calls[method]
 }
 
-// A peer that only starts and reports reads neither the feed nor what others do, and looks at its own
-// once a second. The first that asks for more makes it a full one.
+// A peer that only starts and reports reads neither the feed nor other actions, and reads its own once a
+// second. The first call that needs more makes it a full one.
 func TestLightPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newUnkept(t)
@@ -62,30 +62,30 @@ func TestLightPeer(t *testing.T) {
 		}
 		k := openLight(t, s, peer.Options{})
 		snapshots, commits := s.called("Snapshot"), s.light
-		if err := others.Close(); err != nil { // so that all feeds are k's
+		if err := others.Close(); err != nil { // so that all reads of the feed are k's
 			t.Fatal(err)
 		}
 		feeds, some := s.called("Feed"), s.called("Some")
 		a := start(t, k, kapi.Spec{Keys: []string{"k"}}, untilStopped)
 		time.Sleep(time.Minute)
 		if n := s.called("Snapshot") - snapshots; n != 0 {
-			t.Errorf("it has read %d snapshots", n)
+			t.Errorf("the light peer has read %d snapshots", n)
 		}
 		if n := s.called("Feed") - feeds; n != 0 {
-			t.Errorf("it has read the feed %d times", n)
+			t.Errorf("the light peer has read the feed %d times", n)
 		}
 		if s.light == commits {
-			t.Error("no transaction of its was a light one")
+			t.Error("none of its transactions was light")
 		}
 		if n := s.called("Some") - some; n > 70 {
-			t.Errorf("it has looked at its own %d times in a minute", n)
+			t.Errorf("the light peer has read its own actions %d times in a minute", n)
 		}
 		all, err := k.List(t.Context())
 		if err != nil || len(all) != 101 || !slices.ContainsFunc(all, func(b kapi.Action) bool { return b.ID == a.ID }) {
 			t.Errorf("it lists %d actions, %v", len(all), err)
 		}
 		if n := s.called("Snapshot") - snapshots; n != 1 {
-			t.Errorf("for the list it has read %d snapshots", n)
+			t.Errorf("for the list the peer has read %d snapshots", n)
 		}
 	})
 }
@@ -122,13 +122,13 @@ func TestLightPeerIsReached(t *testing.T) {
 		if err := <-cause; !errors.As(err, &by) || by.By != "somebody" || time.Since(asked) > 2*time.Second {
 			t.Errorf("cancelled with %v after %v", err, time.Since(asked))
 		}
-		if fence := <-began; fence <= a.Seq { // it has dismissed the failed one
+		if fence := <-began; fence <= a.Seq { // the failed action was dismissed before
 			t.Errorf("it began with fence %d, after %d", fence, a.Seq)
 		}
 	})
 }
 
-// A light peer whose own transaction hangs still sees what others change.
+// A light peer whose own transaction hangs still sees changes by others.
 func TestLightPeerSeesWhileItHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newUnkept(t)
@@ -164,7 +164,7 @@ func TestLightPeerSeesWhileItHangs(t *testing.T) {
 	})
 }
 
-// An action that somebody has given up is lost to its runner.
+// When an action of a light peer is given up, its operation is told.
 func TestLightPeerLosesItsAction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newUnkept(t)
@@ -188,7 +188,7 @@ func TestLightPeerLosesItsAction(t *testing.T) {
 	})
 }
 
-// A light peer says whether the store can be read, too.
+// Ready works for a light peer, too.
 func TestLightPeerIsReady(t *testing.T) {
 	s := newUnkept(t)
 	k := openLight(t, s, peer.Options{})

@@ -14,21 +14,21 @@ import (
 
 // A Listing is the list of all ongoing actions in its wire form.
 type Listing struct {
-	// Epoch and Seq are the moment of it.
+	// Epoch and Seq are the head that the list belongs to.
 	Epoch string
 	Seq   uint64
-	// JSON is an array, oldest action first. It is shared: don't change it.
+	// JSON is an array of actions, oldest first. It is shared: don't change it.
 	JSON []byte
 
 	tag     string
 	gzipped func() []byte
 }
 
-// Tag tells this list from every other that the same caller may have been given.
+// Tag identifies this list among all lists that the same caller can get, as an ETag does.
 func (l Listing) Tag() string { return l.tag }
 
-// Gzipped returns JSON compressed by gzip. That is done once for all who have got this list, by the first who asks. It
-// is shared: don't change it.
+// Gzipped returns JSON compressed with gzip. The first call compresses it for all holders of this list. The result is
+// shared: don't change it.
 func (l Listing) Gzipped() []byte {
 	if l.gzipped == nil {
 		return compressed(l.JSON)
@@ -36,17 +36,17 @@ func (l Listing) Gzipped() []byte {
 	return l.gzipped()
 }
 
-// compressed takes what is quickest: a list on a busy store is soon another.
+// compressed uses the fastest level, because on a busy store a list is soon outdated.
 func compressed(text []byte) []byte {
 	var b bytes.Buffer
-	w, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed) // a level that there is, and a writer that doesn't fail
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestSpeed) // the level exists, and writes to a buffer don't fail
 	_, _ = w.Write(text)
 	_ = w.Close()
 	return b.Bytes()
 }
 
-// list returns what a sender has started, or all if that is "". It is made once for all who ask for it until
-// something changes.
+// list returns the actions that a sender has started, or all actions if sender is "". It is cached until something
+// changes.
 func (v *view) list(sender string) Listing {
 	v.mu.RLock()
 	listing := v.listings[sender]
@@ -59,7 +59,7 @@ func (v *view) list(sender string) Listing {
 		all = slices.DeleteFunc(all, func(e *entry) bool { return e.Sender != sender })
 	}
 	listing = listingOf(all, head)
-	if sender != "" { // the seq counts what others do
+	if sender != "" { // the tag must not reveal the seq, which counts the changes of other senders
 		hash := sha256.Sum256(listing.JSON)
 		listing.tag = hex.EncodeToString(hash[:16])
 	}

@@ -7,16 +7,16 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// TestLockProof: a lock that is held proves life; one that is free proves death only where this kernel would know,
-// and says nothing against what is seen of the process itself.
+// TestLockProof: a lock that is held proves that the runner is alive. A free lock proves that it is dead only if this
+// kernel would see the lock. Neither overrules what is known about the process itself.
 func TestLockProof(t *testing.T) {
 	const ours, another = "boot", "of another machine, or a container's own"
 	for _, c := range []struct {
 		name string
 		boot string
-		life rules.Life // by the process
+		life rules.Life // what is known about the process
 		lock store.Lock
-		seen bool // held, before
+		seen bool // whether the lock was seen as held before
 		want rules.Life
 	}{
 		{"held", another, rules.LifeUnknown, store.LockHeld, false, rules.LifeAlive},
@@ -36,7 +36,7 @@ func TestLockProof(t *testing.T) {
 			t.Errorf("%s: life %d, want %d", c.name, x.Life, c.want)
 		}
 		if c.lock == store.LockHeld && !s.locked["r"] {
-			t.Errorf("%s: it isn't remembered", c.name)
+			t.Errorf("%s: the lock isn't remembered as held", c.name)
 		}
 	}
 }

@@ -8,26 +8,26 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// Silence counts only while somebody watched. Peers that live briefly (commands, cron jobs) hand
-// on in the store what they have watched, so that they come to a verdict, too.
+// Silence counts only while it was watched. Short-lived peers (commands, cron jobs) add up in the store
+// what they have watched, so that they reach verdicts, too.
 
-// A watched runner's renewals have stood at beat since a moment of this peer's own clock.
+// A watched says since when, by this peer's own clock, a runner's renewals have stood at beat.
 type watched struct {
 	beat  uint64
 	since time.Duration
-	// handedOn is when that was last handed on; 0 is never.
+	// handedOn is when this was last written to the store; 0 is never.
 	handedOn time.Duration
-	// heard: this peer has itself seen a renewal.
+	// heard is set if this peer itself has seen a renewal.
 	heard bool
-	// toldHeld: that its lock was seen held was handed on.
+	// toldHeld is set once the store has an observation that the runner's lock was seen as held.
 	toldHeld bool
 }
 
 // A watching is what a peer has watched without a break.
 type watching struct {
 	seen map[string]watched // by runner
-	// startOver is set while what was watched before, here or elsewhere, counts for nothing: there was
-	// an outage, or this peer was stopped.
+	// startOver is set after an outage, or after this peer was stopped: then nothing counts that was
+	// watched before, by this peer or another one.
 	startOver bool
 }
 
@@ -39,19 +39,19 @@ func (w *watching) forget() {
 	w.startOver = true
 }
 
-// measureSilence determines for how long each runner has been silent. What others have watched counts
-// for a runner that this peer sees for the first time.
+// measureSilence sets for how long each runner has been silent. For a runner that this peer sees for the
+// first time, it counts what other peers have watched.
 func (s *sweeper) measureSilence(before *watching, known map[string]*examined) error {
 	o := s.opts
 	seen := make(map[string]watched, len(known))
-	var unknown []string // to this peer, and to the kernel; or it may have been told already that its lock was held
+	var unknown []string // runners to read observations of: new ones, or ones whose lock may have been seen as held
 	for id, x := range known {
 		w, ok := before.seen[id]
 		if !ok && (!x.stands() && !before.startOver || s.tellsHeld(x) || x.Life == rules.LifeUnknown && x.record.Lock == store.LockFree) {
 			unknown = append(unknown, id)
 		}
 		if !ok || w.beat != x.Beat {
-			w = watched{beat: x.Beat, since: o.sinceBoot(), heard: ok, toldHeld: w.toldHeld} // now, which is after the beat was read
+			w = watched{beat: x.Beat, since: o.sinceBoot(), heard: ok, toldHeld: w.toldHeld} // since now, after the beat was read
 		}
 		seen[id] = w
 	}
@@ -79,13 +79,13 @@ func (s *sweeper) measureSilence(before *watching, known map[string]*examined) e
 	return nil
 }
 
-// tellsHeld reports whether others need to know that a runner's lock was seen held: to those to whom its boot id is
-// a stranger's too, nothing else would prove its death.
+// tellsHeld reports whether other peers need to know that a runner's lock was seen as held. For peers that don't
+// share its boot id, nothing else can prove its death.
 func (s *sweeper) tellsHeld(x *examined) bool {
 	return x.record.Lock == store.LockHeld && !s.sameBoot(x.record)
 }
 
-// stands reports whether silence proves nothing of a runner: the kernel says that it lives.
+// stands reports whether the runner is known to be alive, so that its silence proves nothing.
 func (x *examined) stands() bool { return x.Life == rules.LifeAlive }
 
 func (s *sweeper) observed(runners []string) ([]store.Observation, error) {
@@ -97,8 +97,8 @@ func (s *sweeper) observed(runners []string) ([]store.Observation, error) {
 	return s.store.Observed(ctx, s.clock, runners)
 }
 
-// remember hands on what was watched: at the first look, and every third of a lease while it is silent. A look that
-// can't write counts for nothing.
+// remember writes to the store for how long the runners have been silent: at the first look, and then every third of
+// a lease while they are silent. If it fails, the look must not count.
 func (s *sweeper) remember(watching *watching, known map[string]*examined) error {
 	if s.clock == "" {
 		watching.startOver = false
@@ -112,7 +112,7 @@ func (s *sweeper) remember(watching *watching, known map[string]*examined) error
 		case s.tellsHeld(x) && !w.toldHeld:
 		case x.stands(), w.handedOn != 0 && now-w.handedOn < x.Lease/3:
 			continue
-		case w.heard && now-w.since < x.Lease: // it is not silent
+		case w.heard && now-w.since < x.Lease: // not silent
 			continue
 		}
 		news = append(news, store.Observation{
@@ -128,7 +128,7 @@ func (s *sweeper) remember(watching *watching, known map[string]*examined) error
 	defer cancel(nil)
 	if err := s.store.Observe(ctx, news); err != nil {
 		if s.ctx.Err() == nil {
-			s.log.Warn("what was watched of silent runners can't be handed on", "error", err)
+			s.log.Warn("observations of silent runners can't be recorded", "error", err)
 		}
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// Operations are those that this process runs, from before their start until their end is reported.
+// operations has the operations that this process runs, from before their start until their end is reported.
 type operations struct {
 	runner string // this process's id
 	log    *slog.Logger
@@ -22,13 +22,13 @@ type operations struct {
 
 	mu      sync.Mutex
 	running map[string]*handle
-	work    runnerWork              // of those that run commands
-	unsaid  map[string]rules.Report // ends that the store could not take (Options.EndTimeout)
-	lost    map[string]store.Record // what runs here and is missing from the store's history
+	work    runnerWork              // the processes of operations that run commands
+	unsaid  map[string]rules.Report // ends that could not be recorded in time (Options.EndTimeout)
+	lost    map[string]store.Record // actions that run here and are missing from the store's history
 	closing bool
 
-	// unconfirmed are starts that were refused, or no longer waited for, and may have been made all the
-	// same.
+	// unconfirmed has actions that may have been started, although the start returned an error or is no
+	// longer waited for.
 	unconfirmed map[string]struct{}
 	ongoing     sync.WaitGroup
 }
@@ -41,8 +41,8 @@ func (o *operations) init(runner string, log *slog.Logger, renew func()) {
 	o.unconfirmed = map[string]struct{}{}
 }
 
-// register makes the handle known before its action is, so that no change of the action
-// is missed.
+// register adds a handle. It is called before the action is started, so that no change of the action is
+// missed.
 func (o *operations) register(h *handle) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -62,7 +62,7 @@ func (o *operations) unregister(h *handle) {
 	o.ongoing.Done()
 }
 
-// get returns the handle of an action, nil if this process doesn't run it.
+// get returns the handle of an action, or nil if this process doesn't run it.
 func (o *operations) get(id string) *handle {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -71,7 +71,7 @@ func (o *operations) get(id string) *handle {
 
 func (o *operations) has(id string) bool { return o.get(id) != nil }
 
-// ids returns others, and those of all that this process runs or may have started.
+// ids returns others and the ids of all actions that this process runs or may have started.
 func (o *operations) ids(others []string) []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -86,21 +86,21 @@ func (o *operations) ids(others []string) []string {
 	return slices.Compact(all)
 }
 
-// doubt notes that nobody knows whether an action was started.
+// doubt notes that it is unknown whether an action was started.
 func (o *operations) doubt(id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.unconfirmed[id] = struct{}{}
 }
 
-// settled forgets that.
+// settled removes the note of doubt.
 func (o *operations) settled(id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.unconfirmed, id)
 }
 
-// anyDoubt reports whether there are such.
+// anyDoubt reports whether there is an action of which it is unknown whether it was started.
 func (o *operations) anyDoubt() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -113,7 +113,7 @@ func (o *operations) all() []*handle {
 	return slices.Collect(maps.Values(o.running))
 }
 
-// close lets no more begin. It is false if that was done before.
+// close makes register return ErrClosed from now on. It is false if it was called before.
 func (o *operations) close() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -128,7 +128,7 @@ func (o *operations) isClosing() bool {
 	return o.closing
 }
 
-// await waits for the operations, and for the grace period at most.
+// await waits until all operations have ended, at most for limit.
 func (o *operations) await(limit time.Duration) {
 	if limit < 0 {
 		return
@@ -146,7 +146,7 @@ func (o *operations) await(limit time.Duration) {
 	}
 }
 
-// recordWork notes the processes of an action.
+// recordWork notes the processes of an action. It doesn't write them to the store.
 func (o *operations) recordWork(id string, w proc.Work) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -156,7 +156,7 @@ func (o *operations) recordWork(id string, w proc.Work) {
 	o.work[id] = w
 }
 
-// recordedWork is what the store keeps of the processes.
+// recordedWork returns the processes as RunnerRecord.Work.
 func (o *operations) recordedWork() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -165,19 +165,19 @@ func (o *operations) recordedWork() string {
 	}
 	work, err := json.Marshal(o.work)
 	if err != nil {
-		panic(err) // it has nothing that can't be encoded
+		panic(err) // every field can be encoded
 	}
 	return string(work)
 }
 
-// leaveUnsaid leaves an end that the store could not take to the sweeper.
+// leaveUnsaid leaves an end that could not be recorded in time to the sweeper.
 func (o *operations) leaveUnsaid(id string, rep rules.Report) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.unsaid[id] = rep
 }
 
-// said returns the end of an action that the store could not take.
+// said returns the end of an action that was left to the sweeper.
 func (o *operations) said(id string) (rep rules.Report, ended bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -185,22 +185,22 @@ func (o *operations) said(id string) (rep rules.Report, ended bool) {
 	return rep, ended
 }
 
-// leftUnsaid returns the actions whose end the store could not take.
+// leftUnsaid returns the ids of the actions whose end was left to the sweeper.
 func (o *operations) leftUnsaid() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Collect(maps.Keys(o.unsaid))
 }
 
-// forgetUnsaid forgets the end of an action: it is recorded, or somebody dismissed it.
+// forgetUnsaid drops the end of an action that was recorded or dismissed.
 func (o *operations) forgetUnsaid(id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.unsaid, id)
 }
 
-// notice looks at each change for what concerns this process's own operations. It is called
-// with the view locked.
+// notice passes a change on to the operation that it concerns, if this process runs it. It is called with
+// the view locked.
 func (o *operations) notice(r *store.Record) {
 	h := o.get(r.ID)
 	switch {

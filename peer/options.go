@@ -9,11 +9,11 @@ import (
 	"github.com/kettubot/kapi/internal/proc"
 )
 
-// Options are what Open may be told. The zero value is right for most programs. A limit of 0 is the
-// default, and a negative one is off, or refused with a *kapi.InvalidError where it says that it can't be off.
+// Options are for Open. The zero value is right for most programs. For each limit, 0 is the default. A negative
+// limit is off; where the field says that it can't be off, Open returns a *kapi.InvalidError.
 type Options struct {
-	// Logger takes what admins and operators may want to know later: who dismissed
-	// what, panics, an unreachable store. Nil is slog.Default().
+	// Logger gets what admins may want to know later: who dismissed an action, panics,
+	// outages of the store. Nil is slog.Default().
 	Logger *slog.Logger
 	// Lease is how long a runner may stay silent before its actions are shown as
 	// impacted. At least 1 s; 0 is 15 s; it can't be off.
@@ -21,30 +21,30 @@ type Options struct {
 	// GiveUp is how long a runner may stay silent before its actions fail, unless it is
 	// provably alive. At least Lease; 0 is 2 min, or Lease if that is longer; it can't be off.
 	GiveUp time.Duration
-	// Grace is how long Close waits for operations that were asked to stop; 0 is 10 s,
-	// negative is off: it doesn't wait.
+	// Grace is how long Close waits for operations that were asked to stop; 0 is 10 s. If it
+	// is negative, Close doesn't wait.
 	Grace time.Duration
-	// StoreTimeout is how long a change waits for a store that is locked or out of
-	// reach before it is refused with ErrUnavailable; 0 is 5 s; it can't be off. While other
-	// processes write to a SQLite file, one after the other, the time doesn't count (on Linux). Reading
-	// (10 s) and renewing the lease (a third of it) take no longer, however large it is.
+	// StoreTimeout is how long a change waits for a store that is locked or can't be reached before
+	// ErrUnavailable is returned; 0 is 5 s; it can't be off. On Linux, time in which other processes
+	// write to a SQLite file one after the other doesn't count. A read takes at most 10 s, and a
+	// renewal at most a third of the lease, even if StoreTimeout is longer.
 	StoreTimeout time.Duration
-	// EndTimeout is for how long the end of an operation is tried again while the store
-	// can't take it. 0, the default, and negative are off: until Close.
+	// EndTimeout is for how long kapi tries to record the end of an operation while the store is
+	// not available. 0, the default, or a negative value is until Close.
 	EndTimeout time.Duration
 
-	// How long reading may take, and renewing the lease: a connection over which nothing comes any
-	// more is given up then. What must be known in time is not a matter of StoreTimeout.
+	// readTimeout and renewTimeout limit one read and one renewal of the lease, so that a hung
+	// connection is given up in time, however long StoreTimeout is.
 	readTimeout, renewTimeout time.Duration
 
-	// For tests in bubbles of their own time.
+	// For tests with a clock of their own.
 	sweepEvery time.Duration
 	sinceBoot  func() time.Duration
 	awake      func() time.Duration
 }
 
-// readTimeout is for who waits longer for his changes. A snapshot of a large store, over a slow
-// line, must be done in that time.
+// readTimeout is the longest Options.readTimeout, however long StoreTimeout is. It is long enough for
+// a snapshot of a large store over a slow line.
 const readTimeout = 10 * time.Second
 
 func (o Options) withDefaults() (Options, error) {

@@ -8,9 +8,9 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// The view of a light peer has its own actions alone.
+// The view of a light peer has only the peer's own actions.
 
-// take takes in what the peer itself has committed.
+// take applies the peer's own commit.
 func (v *view) take(own store.Page) {
 	if v.isFull() {
 		v.apply(own)
@@ -19,12 +19,12 @@ func (v *view) take(own store.Page) {
 	}
 }
 
-// applyOwn takes in what a light peer meets of its own actions: in a transaction, which has read the
-// newest of them. The rest is passed over.
+// applyOwn applies those of the records that are the newest of this peer's own actions, and ignores the
+// others. head is that of the read or the commit that they come from. A full view ignores all of them.
 func (v *view) applyOwn(head store.Head, records []store.Record) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.full || head.Epoch != v.head.Epoch { // a full view moves on by the feed alone
+	if v.full || head.Epoch != v.head.Epoch { // the head of a full view may advance only by the feed
 		return
 	}
 	v.head.Seq = max(v.head.Seq, head.Seq)
@@ -41,8 +41,8 @@ func (v *view) applyOwn(head store.Head, records []store.Record) {
 	}
 }
 
-// meet takes in a snapshot of the peer's own actions that was read while transactions went on. It is
-// false if the snapshot is of another history.
+// meet applies a snapshot of the peer's own actions that may be older than the view. A full view ignores
+// it. meet is false if the snapshot is of another history.
 func (v *view) meet(s store.Snapshot) bool {
 	v.mu.RLock()
 	full, same := v.full, v.head.Epoch == s.Epoch
@@ -59,7 +59,7 @@ func (v *view) meet(s store.Snapshot) bool {
 	for id, e := range v.entries {
 		if e.Seq <= s.Seq && !slices.ContainsFunc(s.Records, func(r store.Record) bool { return r.ID == id }) {
 			gone := e.Record
-			gone.Status = kapi.StatusAborted // it has ended: for its runner that is a loss
+			gone.Status = kapi.StatusAborted // so that notice tells the operation that it has lost its action
 			v.put(&gone)
 			v.notice(&gone)
 		}
@@ -67,14 +67,14 @@ func (v *view) meet(s store.Snapshot) bool {
 	return true
 }
 
-// isFull reports whether the view has the actions of others, too.
+// isFull reports whether the view has the actions of other peers, too.
 func (v *view) isFull() bool {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return v.full
 }
 
-// loadOwn replaces a view that is not full by a snapshot of the peer's own actions.
+// loadOwn replaces the view with a snapshot of the peer's own actions, unless it is a full one.
 func (v *view) loadOwn(s store.Snapshot) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -86,7 +86,7 @@ func (v *view) loadOwn(s store.Snapshot) {
 	}
 }
 
-// ids returns those of the actions that the view has.
+// ids returns the ids of the actions in the view.
 func (v *view) ids() []string {
 	v.mu.RLock()
 	defer v.mu.RUnlock()

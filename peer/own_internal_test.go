@@ -6,8 +6,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// What was read of a light peer's own actions is not taken in once the view is a full one: its head would
-// go on without what the feed has in between.
+// Once the view is a full one, a snapshot of the peer's own actions that was read before is ignored.
+// Otherwise the head would skip the changes that the feed has in between.
 func TestFullViewGoesByTheFeed(t *testing.T) {
 	v := newView(func(*store.Record) {}, func(store.Record) {})
 	v.own = "r"

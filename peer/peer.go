@@ -18,10 +18,10 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A Peer is this process's part in a store: it starts actions and runs them. With the first call that
-// asks for the actions of others, or that follows them, it begins to follow what all peers do; before
-// that it costs the same however much is going on. All peers of a store are equal. Its methods may be
-// called concurrently.
+// A Peer is this process's part in a store: it starts actions and runs them. It begins to follow the
+// actions of all peers with the first call that needs them (see Follow). Until then its cost doesn't
+// depend on the number of actions in the store. All peers of a store are equal. Its methods may be called
+// concurrently.
 type Peer struct {
 	store store.Store
 	opts  Options
@@ -38,16 +38,16 @@ type Peer struct {
 	adopt    adopter
 	sweep    sweeper
 
-	// ctx ends when Close has settled the operations; what serves the peer ends with it.
+	// ctx ends when Close has settled the operations. The peer's goroutines end with it.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	served sync.WaitGroup
-	faults *fault.Net    // nil but in kapi's own commands
+	faults *fault.Net    // nil except in kapi's own commands
 	closed chan struct{} // closed when Close is done
 }
 
-// Open makes this process a peer of the store. ctx bounds only the opening. From here
-// on the store belongs to the peer, whose Close closes it; so it does if Open fails.
+// Open makes this process a peer of the store. ctx limits only Open itself. The peer owns
+// the store: Close closes it, and so does Open if it fails.
 func Open(ctx context.Context, s Store, options Options) (*Peer, error) {
 	p, err := open(ctx, s, options)
 	if err != nil {
@@ -73,7 +73,7 @@ func open(ctx context.Context, s store.Store, options Options) (*Peer, error) {
 		closed: make(chan struct{}),
 	}
 	if err := proc.Unproven(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		p.log.Warn("this process can't be told from others; if it dies, that is noticed by its silence only", "error", err)
+		p.log.Warn("this process can't be identified; if it dies, others notice that only by its silence", "error", err)
 	}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	p.assemble(me.Clock)
@@ -90,10 +90,10 @@ func open(ctx context.Context, s store.Store, options Options) (*Peer, error) {
 	return p, nil
 }
 
-// spawn calls f in a goroutine that Close waits for.
+// spawn calls f in a goroutine. Close waits for it.
 func (p *Peer) spawn(f func()) { p.faults.Go(&p.served, f) }
 
-// assemble gives each part of the peer what it uses.
+// assemble builds the parts of the peer, and gives each only what it uses.
 func (p *Peer) assemble(clock string) {
 	p.counters.init()
 	p.ops.init(p.self.ID, p.log, p.lease.renewNow)
@@ -125,17 +125,17 @@ func (p *Peer) assemble(clock string) {
 	p.sweep.init()
 }
 
-// runner returns what the store is to keep of this process.
+// runner returns this process's record for the store.
 func (p *Peer) runner() store.RunnerRecord {
 	r := p.self
 	r.Work = p.ops.recordedWork()
 	return r
 }
 
-// Follow has the peer follow what all peers do, from now on: it reads what is ongoing, settles what dead
-// runners left behind, and reads the feed. Everything that asks for the actions of others does so by
-// itself; whoever calls Follow before has the first of them answered faster. The error wraps
-// ErrUnavailable, or is ErrClosed.
+// Follow makes the peer follow the actions of all peers from now on: it reads the ongoing actions,
+// settles those of dead runners, and then reads the feed. Every call that needs the actions of other
+// peers does this itself; an earlier Follow only makes the first such call faster. The error wraps
+// ErrUnavailable, is ErrClosed, or is the cause of the end of ctx.
 func (p *Peer) Follow(ctx context.Context) error {
 	if err := p.follow.fill(ctx); err != nil {
 		return err
@@ -143,8 +143,8 @@ func (p *Peer) Follow(ctx context.Context) error {
 	return p.sweep.awaitFirst(ctx)
 }
 
-// upToDate returns once the view holds everything that was committed before the call, and what was
-// provably dead when this peer began to follow is settled.
+// upToDate returns once the view has everything that was committed before the call, and the actions of
+// runners that were provably dead when this peer began to follow are settled.
 func (p *Peer) upToDate(ctx context.Context) error {
 	if err := p.Follow(ctx); err != nil {
 		return err
@@ -152,9 +152,8 @@ func (p *Peer) upToDate(ctx context.Context) error {
 	return p.follow.sync(ctx)
 }
 
-// Get returns an ongoing action, not older than the call, with its runner's current
-// HeardAt. The error is ErrUnknown if there is none with that id, or wraps
-// ErrUnavailable.
+// Get returns an ongoing action, as of the call or later, with its runner's current
+// HeardAt. The error is ErrUnknown if there is no such ongoing action, or as for Follow.
 func (p *Peer) Get(ctx context.Context, id string) (kapi.Action, error) {
 	if err := p.upToDate(ctx); err != nil {
 		return kapi.Action{}, err
@@ -167,12 +166,12 @@ func (p *Peer) Get(ctx context.Context, id string) (kapi.Action, error) {
 	return a, p.refreshHeard(&a)
 }
 
-// refreshHeard brings the HeardAt of the action's runner up to date.
+// refreshHeard updates the HeardAt of the action's runner from the store.
 func (p *Peer) refreshHeard(a *kapi.Action) error {
 	if a.Runner == nil {
 		return nil
 	}
-	// A caller that leaves must not take the store's connection along.
+	// Not the caller's context: if that ended during the read, the store would lose its connection.
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.readTimeout)
 	defer cancel()
 	runners, err := p.store.Runners(ctx, []string{a.Runner.ID})
@@ -189,7 +188,8 @@ func (p *Peer) refreshHeard(a *kapi.Action) error {
 	return nil
 }
 
-// List returns all ongoing actions (0 to 3), oldest first, not older than the call.
+// List returns all ongoing actions (0 to 3), oldest first, as of the call or later. The errors are those
+// of Follow.
 func (p *Peer) List(ctx context.Context) ([]kapi.Action, error) {
 	if err := p.upToDate(ctx); err != nil {
 		return nil, err
@@ -202,7 +202,7 @@ func (p *Peer) List(ctx context.Context) ([]kapi.Action, error) {
 	return actions, nil
 }
 
-// ListJSON is List as cached bytes of the wire form, for whoever serves it.
+// ListJSON is List in its wire form, cached, for servers.
 func (p *Peer) ListJSON(ctx context.Context) (Listing, error) {
 	if err := p.upToDate(ctx); err != nil {
 		return Listing{}, err
@@ -210,8 +210,8 @@ func (p *Peer) ListJSON(ctx context.Context) (Listing, error) {
 	return p.view.list(""), nil
 }
 
-// Sign returns a MAC (HMAC-SHA256) of parts, with a key that the store keeps: every peer
-// signs alike. purpose keeps the signatures of different uses apart.
+// Sign returns an HMAC-SHA256 of purpose and parts. The key is kept in the store, so all peers of a
+// store return the same signature. Signatures with different purposes differ.
 func (p *Peer) Sign(purpose string, parts ...string) []byte {
 	mac := hmac.New(sha256.New, *p.follow.secret.Load())
 	for _, part := range append([]string{purpose}, parts...) {
@@ -220,7 +220,8 @@ func (p *Peer) Sign(purpose string, parts ...string) []byte {
 	return mac.Sum(nil)
 }
 
-// Ready reports whether the store can be read.
+// Ready returns nil if the store can be read. Otherwise the error wraps ErrUnavailable, is ErrClosed,
+// or, once the peer follows all actions, is the cause of the end of ctx.
 func (p *Peer) Ready(ctx context.Context) error {
 	if p.view.isFull() {
 		return p.follow.check(ctx)
@@ -228,10 +229,10 @@ func (p *Peer) Ready(ctx context.Context) error {
 	if p.ctx.Err() != nil {
 		return kapi.ErrClosed
 	}
-	_, err := p.sweep.some(nil) // bounded by the time for one reading
+	_, err := p.sweep.some(nil)
 	return err
 }
 
-// newID returns 128 random bits or more in lower-case letters and digits, so that it is
-// safe in URLs and never looks like a flag.
+// newID returns at least 128 random bits as lower-case letters and digits: safe in URLs,
+// and never mistaken for a flag.
 func newID() string { return strings.ToLower(rand.Text()) }

@@ -108,7 +108,7 @@ func TestHeld(t *testing.T) {
 	if !strings.Contains(err.Error(), a.ID) || !strings.Contains(err.Error(), `"y"`) {
 		t.Errorf("the error %q names neither key nor holder", err)
 	}
-	start(t, k, kapi.Spec{Keys: []string{"z"}}, untilStopped) // no key of the refused start is kept
+	start(t, k, kapi.Spec{Keys: []string{"z"}}, untilStopped) // the refused start holds none of its keys
 }
 
 func TestDismiss(t *testing.T) {

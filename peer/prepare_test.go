@@ -14,7 +14,7 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// A start whose transaction was rolled back is forgotten, and never runs.
+// A start whose transaction was rolled back is dropped, and never runs.
 func TestPreparedRolledBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newPeer(t)
@@ -42,7 +42,7 @@ func TestPreparedRolledBack(t *testing.T) {
 	})
 }
 
-// A start that another peer adopted while this one looked away, and had to load the state anew, runs.
+// A start that another peer adopted runs, even if this peer learns of it only by reloading its view.
 func TestPreparedSeenAfterGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newStore(t)
@@ -117,7 +117,7 @@ func TestPrepareRefuses(t *testing.T) {
 	d.Discard()
 }
 
-// A nudged store notes how many nudges each batch has.
+// A nudged store records how many nudges each batch has.
 type nudged struct {
 	*testStore
 	nudges []int
@@ -128,7 +128,7 @@ func (s *nudged) Commit(ctx context.Context, b store.Batch, decide func(store.Lo
 	return s.testStore.Commit(ctx, b, decide)
 }
 
-// Check says to the store that it wants what transactions have recorded before.
+// Check makes the store adopt the recorded starts first, by a nudge.
 func TestCheckNudges(t *testing.T) {
 	st := &nudged{testStore: newStore(t)}
 	k := openPeer(t, st, peer.Options{})

@@ -10,15 +10,15 @@ import (
 	"github.com/kettubot/kapi/internal/rules"
 )
 
-// A pronounced verdict is on its way into the store.
+// A pronounced is a verdict on an action, and the change that writes it.
 type pronounced struct {
 	*entry
 	*submission
-	// survivors are what a dead runner left for certain.
+	// survivors are processes that the dead runner certainly left behind.
 	survivors []proc.Process
 }
 
-// verdictOn judges one action; nil is nothing new.
+// verdictOn judges one action. It returns nil if the verdict is nothing new.
 func verdictOn(e *entry, ev rules.Evidence, survivors []proc.Process) *pronounced {
 	v := rules.Judge(&e.Record, ev)
 	if v == (rules.Verdict{}) || v.Silence != "" && !rules.Replaces(&e.Record, v, time.Now().UnixMilli()) {
@@ -27,13 +27,14 @@ func verdictOn(e *entry, ev rules.Evidence, survivors []proc.Process) *pronounce
 	return &pronounced{e, submissionOf(rules.Change{Kind: rules.KindVerdict, ID: e.ID, Verdict: v, Runner: e.Runner.ID, Beat: ev.Beat}), survivors}
 }
 
-// pronounce commits the verdicts. The error says that this can't be done now.
+// pronounce commits the verdicts, and asks the survivors of those that were written to end. If any
+// verdict can't be written, it returns an error, and tries the others all the same.
 func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.opts.StoreTimeout)
 	defer cancel()
 	failed := func(v *pronounced, err error) {
 		if errors.Is(err, kapi.ErrUnknown) {
-			return // it was disposed
+			return // the action has ended
 		}
 		unwritten = err
 		if s.ctx.Err() == nil {
@@ -55,11 +56,11 @@ func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
 		if v.Changed {
 			s.endSurvivors(v.entry, v.survivors)
 		}
-		switch record := &v.submission.Record; { // as it is now; the entry's is what was judged
+		switch record := &v.submission.Record; { // as it is now; the entry has what was judged
 		case v.Verdict.Proven != "" && !record.NotProvenDead && !record.LateEnd:
 			s.log.Info("the work of an action that was not proven dead is known to have ended", "action", v.ID, "title", v.Title, "why", v.Verdict.Proven)
 		case v.Verdict.Failure != "" && record.Status == kapi.StatusFailed:
-			s.log.Warn("action failed for its runner", "action", v.ID, "title", v.Title, "why", v.Verdict.Failure)
+			s.log.Warn("action failed because of its runner", "action", v.ID, "title", v.Title, "why", v.Verdict.Failure)
 		}
 	}
 	return unwritten

@@ -12,7 +12,7 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// done leaves an ending behind.
+// done runs an action to its end, which leaves a tombstone.
 func (s *scene) done(k *peer.Peer) {
 	s.t.Helper()
 	err := k.Do(s.t.Context(), kapi.Spec{Title: "Backup"}, func(context.Context, kapi.Handle) error { return nil })
@@ -21,7 +21,7 @@ func (s *scene) done(k *peer.Peer) {
 	}
 }
 
-// wantPurged checks up to which seq endings are gone, and that the rest of them is there.
+// wantPurged checks up to which seq endings are purged, and which are left.
 func (s *scene) wantPurged(purged uint64, left ...uint64) {
 	s.t.Helper()
 	page, err := s.store.Feed(s.t.Context(), purged)
@@ -39,8 +39,8 @@ func (s *scene) wantPurged(purged uint64, left ...uint64) {
 	}
 }
 
-// An ending stays for the replay window, and is deleted soon after it. What is ongoing
-// stays however old it is.
+// An ending is kept for the replay window, and deleted soon after. An ongoing action is kept
+// however old it is.
 func TestPurge(t *testing.T) {
 	const soon = peer.PurgeEvery + 2*time.Second
 	play(t, func(t *testing.T, s *scene) {
@@ -69,7 +69,7 @@ func TestPurge(t *testing.T) {
 	})
 }
 
-// tombstones leaves so many endings that are so old.
+// tombstones puts n endings of the given age into the store.
 func (s *scene) tombstones(n int, age time.Duration) {
 	s.t.Helper()
 	at := time.Now().Add(-age).UnixMilli()
@@ -85,7 +85,7 @@ func (s *scene) tombstones(n int, age time.Duration) {
 	})
 }
 
-// However many endings there are, they go in one round.
+// However many endings are due, one round of purging deletes them all.
 func TestPurgeMany(t *testing.T) {
 	const many = 2*peer.PurgeLimit + 1
 	play(t, func(t *testing.T, s *scene) {
@@ -103,8 +103,8 @@ func TestPurgeMany(t *testing.T) {
 	})
 }
 
-// A peer that lives too short for a round purges when it closes: else a store that is only
-// used by brief ones would grow for ever.
+// A short-lived peer purges when it closes. Otherwise a store that only short-lived peers use would
+// grow without limit.
 func TestPurgeOnClose(t *testing.T) {
 	play(t, func(_ *testing.T, s *scene) {
 		s.tombstones(3, peer.ReplayWindow+time.Second)
@@ -115,7 +115,7 @@ func TestPurgeOnClose(t *testing.T) {
 	})
 }
 
-// What could not be deleted is the next time.
+// Endings that could not be deleted are deleted the next time.
 func TestPurgeDuringOutage(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.tombstones(3, peer.ReplayWindow+time.Second)
@@ -132,8 +132,8 @@ func TestPurgeDuringOutage(t *testing.T) {
 	})
 }
 
-// Who was away for longer than the replay window takes a new picture, and its watchers are
-// told that they missed something.
+// A peer that was cut off for longer than the replay window reloads its view, and its watches end
+// with ErrGap.
 func TestAwayForLonger(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.open()

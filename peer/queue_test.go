@@ -14,11 +14,11 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// A queuedStore is one in which many others are to have their turn before.
+// A queuedStore is a store in which many other writers have their turn first.
 type queuedStore struct {
 	*testStore
 	before atomic.Int32
-	stands atomic.Bool // nobody has their turn
+	stands atomic.Bool // the queue doesn't move
 }
 
 func (s *queuedStore) queue(ctx context.Context) error {
@@ -49,7 +49,8 @@ func (s *queuedStore) Commit(ctx context.Context, b store.Batch, decide func(sto
 	return s.testStore.Commit(ctx, b, decide)
 }
 
-// Being one of many uses up no time; a queue that stands still does, and a caller may leave at any time.
+// Waiting in a queue that moves doesn't use up StoreTimeout; in one that stands still it does. A caller may leave at
+// any time.
 func TestStoreTimeoutInAQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const timeout = 2 * time.Second
@@ -58,7 +59,7 @@ func TestStoreTimeoutInAQueue(t *testing.T) {
 		s.before.Store(30)
 		a := start(t, k, kapi.Spec{Title: "t"}, untilStopped)
 		if err := k.RecordWork(t.Context(), a.ID, proc.Work{}); err != nil {
-			t.Errorf("its processes can't be recorded: %v", err)
+			t.Errorf("RecordWork: %v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()

@@ -11,13 +11,13 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A store's history may come to lack what this peer runs: its file was removed, or replaced by a
-// backup, or a standby was promoted that was behind. What the peer runs goes on all the same, so its
-// record is put into the history that there is now, with its id, its fence, and its keys, unless
-// somebody has got one of them meanwhile. Then the runner has lost its action.
+// A store's history may suddenly lack actions that this peer runs: its file was removed, or replaced
+// with a backup, or a standby was promoted that was behind. Their operations still run, so the peer puts
+// their records back into the current history, with their ids, fences and keys. If another action holds
+// one of the keys by then, the operation has lost its action.
 
-// lose notes that a record of this peer's own is missing from the history. It is called with the
-// view locked.
+// lose is called, with the view locked, for each record that the current history lacks. It notes those
+// of this peer that must be put back.
 func (o *operations) lose(r store.Record) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -26,12 +26,12 @@ func (o *operations) lose(r store.Record) {
 	case h == nil || r.RunnerID() != o.runner:
 	case r.Status.Active() && r.Status != kapi.StatusPending:
 		o.lost[r.ID] = r
-	default: // it has not begun, or is not proven dead: nothing was half done, or somebody has to look
-		h.cancel(fmt.Errorf("%w: the store was replaced, and doesn't know of it", kapi.ErrLost))
+	default: // it has not begun, or it failed: don't put it back
+		h.cancel(fmt.Errorf("%w: the store was replaced, and doesn't have it", kapi.ErrLost))
 	}
 }
 
-// reclaims returns changes that put what is missing back, ahead of all that is said of it.
+// reclaims returns the changes that put the missing records back. They must come before all other changes.
 func (o *operations) reclaims() (changes []*submission) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -54,22 +54,22 @@ func (o *operations) anyLost() bool {
 	return len(o.lost) > 0
 }
 
-// reclaimed is called with the outcome.
+// reclaimed handles the outcome of a change that puts a record back.
 func (o *operations) reclaimed(c *submission) {
 	o.mu.Lock()
 	h := o.running[c.ID]
 	if h != nil && c.Err != nil && !errors.Is(c.Err, kapi.ErrUnknown) {
-		o.lost[c.ID] = *c.Action // with the next transaction
+		o.lost[c.ID] = *c.Action // try again with the next transaction
 	}
 	o.mu.Unlock()
 	switch {
 	case h == nil:
-	case errors.Is(c.Err, kapi.ErrUnknown): // it has ended in this history
+	case errors.Is(c.Err, kapi.ErrUnknown): // the action has ended in this history
 		h.cancel(kapi.ErrLost)
 	case c.Err != nil:
 		o.log.Warn("an action that the store has lost can't be recorded again yet", "action", c.ID, "error", c.Err)
 	case c.LostTo != nil:
-		o.log.Warn("an action was lost with the store's history, and its key is another's now", "action", c.ID, "error", c.LostTo)
+		o.log.Warn("an action was lost with the store's history, and another action holds its key now", "action", c.ID, "error", c.LostTo)
 		h.cancel(fmt.Errorf("%w: the store was replaced, and there %w", kapi.ErrLost, c.LostTo))
 	default:
 		o.log.Warn("an action that the store had lost is recorded again", "action", c.ID, "title", c.Record.Title)

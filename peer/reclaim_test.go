@@ -14,7 +14,7 @@ import (
 	"github.com/kettubot/kapi/sqlite"
 )
 
-// storeAt opens a store whose warnings nobody needs.
+// storeAt opens a store and logs its warnings.
 func storeAt(t *testing.T, path string) *sqlite.Store {
 	t.Helper()
 	store, err := sqlite.OpenWith(t.Context(), path, sqlite.Options{Warn: func(text string) { t.Log(text) }})
@@ -24,7 +24,7 @@ func storeAt(t *testing.T, path string) *sqlite.Store {
 	return store
 }
 
-// removeStore removes a store with all that lies beside it.
+// removeStore removes a store's file and the files beside it.
 func removeStore(t *testing.T, path string) {
 	t.Helper()
 	files, err := filepath.Glob(path + "*")
@@ -38,13 +38,13 @@ func removeStore(t *testing.T, path string) {
 	}
 }
 
-// What runs when the store is removed is recorded in the one that takes its place: with its id, its
-// keys and its fence, which later ones are above. Its end is recorded there too.
+// If the store is removed, the running actions are recorded in the new one, with their ids, keys and
+// fences. Later fences are above theirs. Their ends are recorded there, too.
 func TestReclaim(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kapi.db")
 	k := openPeer(t, storeAt(t, path), peer.Options{})
 	other := openPeer(t, storeAt(t, path), peer.Options{})
-	for range 3 { // so that fences have come some way
+	for range 3 { // so that the fence is above 1
 		if err := k.Do(t.Context(), kapi.Spec{Title: "before"}, func(context.Context, kapi.Handle) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
@@ -84,9 +84,9 @@ func TestReclaim(t *testing.T) {
 			t.Errorf("a second start: %v, want it to be refused by %s", err, handle.ID())
 		}
 	}
-	// The new store has another secret: a session of one server must be known by the others.
+	// The new store has another secret, which all peers must use.
 	third := openPeer(t, storeAt(t, path), peer.Options{})
-	kapitest.Eventually(t, "all sign alike", func() bool {
+	kapitest.Eventually(t, "both peers return the same signature", func() bool {
 		want := third.Sign("a", "b")
 		return bytes.Equal(k.Sign("a", "b"), want) && bytes.Equal(other.Sign("a", "b"), want)
 	})
@@ -100,8 +100,8 @@ func TestReclaim(t *testing.T) {
 	}
 }
 
-// One whose key somebody has got in the new store has lost its action: it is told to stop, and its
-// end is recorded all the same.
+// If another action holds the key in the new store, the operation has lost its action: it is asked to
+// stop, and its end is recorded all the same.
 func TestReclaimTooLate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kapi.db")
 	store := storeAt(t, path)
@@ -115,7 +115,7 @@ func TestReclaimTooLate(t *testing.T) {
 		})
 	}()
 	h := <-began
-	// Prepared elsewhere, it takes the place of the store in one moment.
+	// The new store is prepared elsewhere, so that it can replace the old one at once.
 	there := filepath.Join(t.TempDir(), "other.db")
 	o := openPeer(t, storeAt(t, there), peer.Options{})
 	second := start(t, o, kapi.Spec{Title: "second", Keys: []string{"k"}}, untilStopped)
@@ -127,11 +127,11 @@ func TestReclaimTooLate(t *testing.T) {
 	})
 	a, err := k.Get(t.Context(), second.ID)
 	if err != nil || len(a.Keys) != 1 {
-		t.Errorf("who has the key: %+v, %v", a, err)
+		t.Errorf("the holder of the key: %+v, %v", a, err)
 	}
 }
 
-// copyStore puts a copy of a store that is open, with what is in its log, into the place of another.
+// copyStore replaces a store with a copy of another one, which is open, including its log.
 func copyStore(t *testing.T, from, to string) {
 	t.Helper()
 	for _, end := range []string{"-wal", ""} {

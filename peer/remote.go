@@ -11,27 +11,27 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// Actions whose work is done by another program, which reports on it over a server
-// (package server's routes, or package client). Such a runner has a lease of its own, which its reports renew; of
-// its process nothing is known (its pid is 0), so it is never proven dead.
+// Actions whose work is done by another program, which reports to a server (by package client, or package server's
+// routes). Such a runner has a lease of its own, which its reports renew. Nothing is known about its process (its pid
+// is 0), so it is never proven dead.
 
-// A RemoteSpec says what to start for a runner elsewhere.
+// A RemoteSpec says what to start for a runner in another program.
 type RemoteSpec struct {
-	// Spec is as for Start. How long to Wait is for the runner to decide.
+	// Spec is as for Start, but Wait only says whether to wait: the runner decides how long.
 	kapi.Spec
-	// Pending lets the action be born pending instead of running.
+	// Pending starts the action as pending instead of running.
 	Pending bool
-	// Sender is the id of who starts it: only they may do what is asked for a Sender.
+	// Sender is the id of the sender that starts it. See Peer.Sender.
 	Sender string
-	// IdempotencyKey, if it is set, makes that the same Sender's starting it again is answered the
-	// same; it must be of the same Hash then.
+	// IdempotencyKey makes repeated starts safe, if it is set: only the first start by the same Sender
+	// with this key starts an action, and all get the same answer. Their Hash must be the same.
 	IdempotencyKey string
-	// Hash tells what was asked for, in all its fields.
+	// Hash is a hash of all fields of the request.
 	Hash []byte
 }
 
-// StartRemote starts an action for a runner elsewhere. The errors are those of Start, and
-// ErrOtherRequest.
+// StartRemote starts an action for a runner in another program. The errors are those of Start, or
+// ErrOtherRequest if the IdempotencyKey was used with another Hash.
 func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (kapi.Remote, error) {
 	valid, err := spec.Validate()
 	if err != nil {
@@ -72,10 +72,10 @@ func (p *Peer) StartRemote(ctx context.Context, spec RemoteSpec) (kapi.Remote, e
 	return rules.Started(&c.Outcome, p.opts.Lease), nil
 }
 
-// Report takes what a runner elsewhere says, renews its lease, and returns the action after
-// it. A final report may be repeated. An action that waits for keys may begin (status 1) when it
-// has them, and may give up (3), which disposes of it. The error is an *InvalidError, ErrUnknown,
-// ErrStaleFence, ErrWaiting, a *MoveError, ErrGivenUp, or wraps ErrUnavailable.
+// Report applies a report of a runner in another program, renews its lease, and returns the resulting
+// action. A final report may be repeated. The runner of an action that waited for keys reports status 1
+// to begin once it has them, or 3 to stop waiting, which ends the action. The error is an *InvalidError,
+// ErrUnknown, ErrStaleFence, ErrWaiting, a *MoveError, ErrGivenUp, or wraps ErrUnavailable.
 func (p *Peer) Report(ctx context.Context, id string, r kapi.Report) (kapi.Remote, error) {
 	return p.report(ctx, rules.Change{ID: id}, r)
 }
@@ -103,13 +103,13 @@ func (p *Peer) report(ctx context.Context, about rules.Change, r kapi.Report) (k
 	return rules.Remote(&c.Record, p.opts.Lease), nil
 }
 
-// checkExitCode refuses what no system has as an exit code (Windows has 32 bits), and one of work that goes on.
+// checkExitCode refuses an exit code that no system has (on Windows it has 32 bits), and one without an end.
 func checkExitCode(rep rules.Report) error {
 	switch {
 	case rep.ExitCode == nil:
 		return nil
 	case rep.Status != kapi.StatusFailed && rep.Status != kapi.StatusCompleted:
-		return &kapi.InvalidError{Field: "exit_code", Reason: "goes with the end alone: with status 3 or 5"}
+		return &kapi.InvalidError{Field: "exit_code", Reason: "is allowed only with status 3 or 5"}
 	case *rep.ExitCode < 0 || int64(*rep.ExitCode) > math.MaxUint32:
 		return &kapi.InvalidError{Field: "exit_code", Reason: fmt.Sprintf("must be 0 to %d, not %d", uint32(math.MaxUint32), *rep.ExitCode)}
 	}

@@ -32,10 +32,10 @@ func TestRemote(t *testing.T) {
 	}
 	first := report(kapi.Report{Progress: new(0.5), State: new("half")})
 	if same := report(kapi.Report{}); same.Seq != first.Seq || *same.Progress != 0.5 {
-		t.Errorf("a sign of life made it %+v", same)
+		t.Errorf("after an empty report: %+v", same)
 	}
 	if a := report(kapi.Report{Progress: new(0.25)}); *a.Progress != 0.5 {
-		t.Errorf("a lower progress made it %+v", a)
+		t.Errorf("after a lower progress: %+v", a)
 	}
 	if a := report(kapi.Report{ResetProgress: true, State: new("")}); a.Progress != nil || a.State != "" {
 		t.Errorf("reset: %+v", a)
@@ -67,7 +67,7 @@ func TestRemote(t *testing.T) {
 	wantError(t, err, kapi.ErrUnknown)
 }
 
-// A start with an Idempotency-Key starts once, at whichever peer it is repeated.
+// A start that is repeated with its Idempotency-Key starts once, whichever peer it is repeated at.
 func TestRemoteRepeated(t *testing.T) {
 	st := newStore(t)
 	one, two := openPeer(t, st, peer.Options{}), openPeer(t, st, peer.Options{})

@@ -7,11 +7,11 @@ import (
 	"github.com/kettubot/kapi/internal/rules"
 )
 
-// What people ask for.
+// What people ask for: to dismiss, cancel or give up an action.
 
-// Dismiss ends a failed action (3 to 4) and frees its keys; by names who did it, for the
-// log. It returns the action as it ended. The error is ErrUnknown, ErrNotFailed, or
-// wraps ErrUnavailable.
+// Dismiss ends a failed action (from status 3 to 4) and frees its keys. by names the caller, for
+// the log. It returns the ended action. The error is ErrUnknown, ErrNotFailed, or wraps
+// ErrUnavailable.
 func (p *Peer) Dismiss(ctx context.Context, id, by string) (kapi.Action, error) {
 	c := submissionOf(rules.Change{Kind: rules.KindDismiss, ID: id})
 	if err := p.commits.commit(ctx, c); err != nil {
@@ -22,9 +22,9 @@ func (p *Peer) Dismiss(ctx context.Context, id, by string) (kapi.Action, error) 
 	return a, nil
 }
 
-// Cancel asks the runner of an action to stop; the action fails when it has. by names who
-// asked. Asking again changes nothing. The error is ErrUnknown, a *NotCancellableError, or
-// wraps ErrUnavailable.
+// Cancel asks the runner of an action to stop. When the runner has stopped, the action fails. by
+// names the caller. Asking again changes nothing. The error is ErrUnknown, a *NotCancellableError,
+// or wraps ErrUnavailable.
 func (p *Peer) Cancel(ctx context.Context, id, by string) (kapi.Action, error) {
 	return p.cancelBy(ctx, rules.Change{ID: id, By: by})
 }
@@ -40,9 +40,9 @@ func (p *Peer) cancelBy(ctx context.Context, about rules.Change) (kapi.Action, e
 	return a, nil
 }
 
-// GiveUp fails an impacted action at once, whose runner can't be asked to stop any more. It is not
-// proven dead, so it keeps its keys. by names who gives it up. The error is as of
-// Cancel.
+// GiveUp fails an impacted action at once, because its runner can no longer be asked to stop. The
+// runner is not proven dead, so the action keeps its keys. by names the caller. The errors are those
+// of Cancel.
 func (p *Peer) GiveUp(ctx context.Context, id, by string) (kapi.Action, error) {
 	return p.giveUp(ctx, rules.Change{ID: id, By: by})
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// Who resumes is told the newest of all that changed meanwhile, endings too, and then goes on.
+// Resume first delivers the newest state of each action that changed meanwhile, including endings, and then the new
+// changes.
 func TestResume(t *testing.T) {
 	st := newStore(t)
 	one, two := openPeer(t, st, peer.Options{}), openPeer(t, st, peer.Options{})

@@ -14,11 +14,11 @@ import (
 )
 
 // Start starts an action and its operation, and returns the action once the start is on
-// disk. It is refused with a *HeldError if an ongoing action holds one of the keys, with
-// an *InvalidError, with ErrClosed, or with an error that wraps ErrUnavailable; then
-// nothing was started.
+// disk. The error is a *HeldError if an ongoing action holds one of the keys, an
+// *InvalidError, ErrClosed, or wraps ErrUnavailable. After an error the operation is not
+// run.
 //
-// ctx bounds only the start: the operation's context keeps its values, not its
+// ctx limits only the start: the operation's context has its values, but not its
 // cancellation. Use Do to wait for the end.
 func (p *Peer) Start(ctx context.Context, spec kapi.Spec, op kapi.Operation) (kapi.Action, error) {
 	r, err := p.launch(ctx, spec, op)
@@ -30,8 +30,8 @@ func (p *Peer) Start(ctx context.Context, spec kapi.Spec, op kapi.Operation) (ka
 }
 
 // Do starts an action like Start, runs its operation and returns when its end is on disk.
-// The error is the start's, or the operation's, or says that the end could not be
-// recorded. When ctx ends, the operation is asked to stop, and waited for.
+// The error is that of the start or of the operation, or says that the end could not be
+// recorded. When ctx ends, Do asks the operation to stop and waits for it.
 func (p *Peer) Do(ctx context.Context, spec kapi.Spec, op kapi.Operation) error {
 	r, err := p.launch(ctx, spec, op)
 	if err != nil {
@@ -44,14 +44,14 @@ func (p *Peer) Do(ctx context.Context, spec kapi.Spec, op kapi.Operation) error 
 	return r.run()
 }
 
-// A run is one operation from its start to its end.
+// A run is one operation, from the start of its action to the end.
 type run struct {
 	peer   *Peer
 	ctx    context.Context
 	handle *handle
 	op     kapi.Operation
 	wait   time.Duration
-	// undone, of a start that a transaction records, tells whether it never will be there.
+	// undone, for a start that a transaction records, reports whether it was rolled back.
 	undone func(context.Context) (bool, error)
 }
 
@@ -96,12 +96,13 @@ func (p *Peer) launch(ctx context.Context, spec kapi.Spec, op kapi.Operation) (*
 	return &run{peer: p, ctx: opCtx, handle: h, op: op, wait: spec.Wait}, nil
 }
 
-// explain completes the refusal of a start: when the holder of the key was last heard.
+// explain adds to a *HeldError when the holder's runner was last heard. Other errors are returned as
+// they are.
 func (p *Peer) explain(err error) error {
 	var held *kapi.HeldError
 	if errors.As(err, &held) {
 		if err := p.refreshHeard(&held.Holder); err != nil {
-			p.log.Warn("when the holder of a key was last heard can't be read", "error", err)
+			p.log.Warn("can't read when the holder of a key was last heard", "error", err)
 		}
 	}
 	return err
@@ -121,15 +122,15 @@ func (r *run) run() error {
 	return errors.Join(err, r.finish(r.outcome(err)))
 }
 
-// A panicError is what an operation panicked with.
+// A panicError is the error of an operation that panicked.
 type panicError struct{ value any }
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
-// call runs the operation. A panic, and runtime.Goexit, are errors like others.
+// call runs the operation. A panic or runtime.Goexit becomes its error.
 func (r *run) call() (err error) {
 	done := make(chan struct{})
-	go func() { // a goroutine of its own, because Goexit can't be recovered from
+	go func() { // in its own goroutine, because Goexit can't be recovered from
 		defer close(done)
 		err = errors.New("the operation's goroutine exited without returning")
 		defer func() {
@@ -144,7 +145,7 @@ func (r *run) call() (err error) {
 	return err
 }
 
-// outcome turns what the operation returned into its final report.
+// outcome turns the error that the operation returned into its final report.
 func (r *run) outcome(err error) rules.Report {
 	if err == nil {
 		return rules.Report{Status: kapi.StatusCompleted}
@@ -153,15 +154,15 @@ func (r *run) outcome(err error) rules.Report {
 	return rules.Report{Status: kapi.StatusFailed, State: &state}
 }
 
-// storePauses are between two tries at what the store can't take.
+// storePauses returns the pauses between attempts to write while the store is not available.
 func storePauses() backoff.Backoff { return backoff.New(50*time.Millisecond, 2*time.Second) }
 
-// finish makes the final report, again and again while the store can't take it.
+// finish makes the final report. It tries again while the store is not available.
 func (r *run) finish(rep rules.Report) error {
 	p, h := r.peer, r.handle
 	c, err := h.submit(rep, true)
 	if errors.Is(err, kapi.ErrUnknown) {
-		return fmt.Errorf("action %s had failed: %w", h.id, kapi.ErrStopped) // Close did not wait for it
+		return fmt.Errorf("action %s had failed: %w", h.id, kapi.ErrStopped) // it outlived Close's grace period
 	}
 	if err == nil {
 		err = p.commits.wait(p.ctx, c)

@@ -7,17 +7,18 @@ import (
 	"github.com/kettubot/kapi/internal/rules"
 )
 
-// A Sender is somebody who starts actions by way of a server (RemoteSpec.Sender), and may know no others
-// than these. Its methods may be called concurrently; one without an id has no actions.
+// A Sender gives access to the actions that one sender has started through a server (RemoteSpec.Sender). All
+// other actions are unknown to it. Its methods may be called concurrently. A Sender with an empty id has no
+// actions.
 type Sender struct {
 	peer *Peer
 	id   string
 }
 
-// Sender returns what the sender with this id may do.
+// Sender returns the Sender with this id.
 func (p *Peer) Sender(id string) Sender { return Sender{p, id} }
 
-// ListJSON is Peer.ListJSON, of the sender's own.
+// ListJSON is Peer.ListJSON for the sender's own actions.
 func (s Sender) ListJSON(ctx context.Context) (Listing, error) {
 	if err := s.peer.upToDate(ctx); err != nil {
 		return Listing{}, err
@@ -28,7 +29,7 @@ func (s Sender) ListJSON(ctx context.Context) (Listing, error) {
 	return s.peer.view.list(s.id), nil
 }
 
-// Get is Peer.Get, of the sender's own.
+// Get is Peer.Get for the sender's own actions.
 func (s Sender) Get(ctx context.Context, id string) (kapi.Action, error) {
 	if err := s.peer.upToDate(ctx); err != nil {
 		return kapi.Action{}, err
@@ -41,7 +42,7 @@ func (s Sender) Get(ctx context.Context, id string) (kapi.Action, error) {
 	return a, s.peer.refreshHeard(&a)
 }
 
-// Report is Peer.Report, of the sender's own.
+// Report is Peer.Report for the sender's own actions.
 func (s Sender) Report(ctx context.Context, id string, r kapi.Report) (kapi.Remote, error) {
 	if s.id == "" {
 		return kapi.Remote{}, kapi.ErrUnknown
@@ -49,7 +50,7 @@ func (s Sender) Report(ctx context.Context, id string, r kapi.Report) (kapi.Remo
 	return s.peer.report(ctx, rules.Change{ID: id, Sender: s.id}, r)
 }
 
-// Cancel is Peer.Cancel, of the sender's own.
+// Cancel is Peer.Cancel for the sender's own actions.
 func (s Sender) Cancel(ctx context.Context, id, by string) (kapi.Action, error) {
 	if s.id == "" {
 		return kapi.Action{}, kapi.ErrUnknown
@@ -57,7 +58,7 @@ func (s Sender) Cancel(ctx context.Context, id, by string) (kapi.Action, error) 
 	return s.peer.cancelBy(ctx, rules.Change{ID: id, Sender: s.id, By: by})
 }
 
-// GiveUp is Peer.GiveUp, of the sender's own.
+// GiveUp is Peer.GiveUp for the sender's own actions.
 func (s Sender) GiveUp(ctx context.Context, id, by string) (kapi.Action, error) {
 	if s.id == "" {
 		return kapi.Action{}, kapi.ErrUnknown

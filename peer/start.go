@@ -10,11 +10,11 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// busyPause is between two tries to start while a transaction claims the key.
+// busyPause is the pause between two attempts to start while an open transaction claims a key.
 const busyPause = 50 * time.Millisecond
 
-// commitStart commits a start. While a transaction that is open claims one of its keys, it is
-// tried again; once, too, if the holder of a key turns out to be dead.
+// commitStart commits a start. It tries again, until the StoreTimeout, while an open transaction claims one
+// of the keys; and once if the holder of a key has been judged and may hold it no longer.
 func (p *Peer) commitStart(ctx context.Context, start rules.Change) (*submission, error) {
 	patience := time.NewTimer(p.opts.StoreTimeout)
 	defer patience.Stop()

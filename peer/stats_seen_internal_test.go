@@ -12,8 +12,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// Who reads the feed rarely, and is told only the last of what happened to an action, has
-// seen the same starts and ends as who made them.
+// A peer that reads the feed rarely, and so gets only the last of several changes of an action,
+// counts the same starts and ends as the peer that made them.
 func TestSeenIsWhatWasDone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v := newView(func(*store.Record) {}, func(store.Record) {})
@@ -67,7 +67,7 @@ func TestSeenIsWhatWasDone(t *testing.T) {
 	})
 }
 
-// A clock that is ahead makes no negative lag, and what the peer did itself has none.
+// A clock that is ahead doesn't make a negative lag, and the peer's own changes have no lag.
 func TestLag(t *testing.T) {
 	v := newView(func(*store.Record) {}, func(store.Record) {})
 	v.load(store.Snapshot{Head: store.Head{Epoch: "e"}})
@@ -88,7 +88,7 @@ func TestLag(t *testing.T) {
 	}
 }
 
-// What a watch was given and what it was not given are together all that changed, for
+// The changes that a watch has delivered and those that it has skipped add up to all changes, for
 // readers of any speed, however often the journal is tidied, and at the end of the watch.
 func TestSkipped(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -129,7 +129,7 @@ func TestSkipped(t *testing.T) {
 			switch rapid.IntRange(0, 19).Draw(t, "also") {
 			case 0:
 				join()
-			case 1: // as tell does when the journal is full
+			case 1: // as wake does when the journal is full
 				v.journal.tidyAt = 0
 				least := seq
 				for _, r := range readers {
@@ -141,7 +141,7 @@ func TestSkipped(t *testing.T) {
 			}
 		}
 		v.mu.Lock()
-		v.cut(readers[0].Watch, kapi.ErrClosed) // it is still told what is left
+		v.cut(readers[0].Watch, kapi.ErrClosed) // it still delivers the rest
 		v.mu.Unlock()
 		for _, r := range readers {
 			for read(r) {

@@ -19,7 +19,7 @@ func completes(context.Context, kapi.Handle) error { return nil }
 
 func fails(context.Context, kapi.Handle) error { return errors.New("boom") }
 
-// total returns how many values a histogram has.
+// total returns the number of values in a histogram.
 func total(h peer.Histogram) (n uint64) {
 	for _, of := range h.Counts {
 		n += of
@@ -27,14 +27,14 @@ func total(h peer.Histogram) (n uint64) {
 	return n
 }
 
-// ends is an array as Stats has it.
+// ends returns counts in the form of Stats.Ends.
 func ends(failed, aborted, completed uint64) (e [kapi.StatusCompleted + 1]uint64) {
 	e[kapi.StatusFailed], e[kapi.StatusAborted], e[kapi.StatusCompleted] = failed, aborted, completed
 	return e
 }
 
-// Each start, end and refusal counts once, at the peer whose transaction it was; and both
-// peers have seen all of it.
+// Each start, end and refusal is counted once, by the peer that committed it, and both peers have
+// seen all of them.
 func TestStatsCountOnce(t *testing.T) {
 	st := newStore(t)
 	one, two := openPeer(t, st, peer.Options{}), openPeer(t, st, peer.Options{})
@@ -50,7 +50,7 @@ func TestStatsCountOnce(t *testing.T) {
 			t.Fatalf("the key is not held: %v", err)
 		}
 	}
-	// The start dismisses what has failed; another dismissal is one of nothing.
+	// The start dismisses the failed action, so another dismissal finds nothing.
 	spec := peer.RemoteSpec{
 		Spec:    kapi.Spec{Title: "t", Keys: []string{"k"}, DismissFailed: true},
 		Pending: true, Sender: "ada", IdempotencyKey: "x", Hash: []byte("h"),
@@ -59,7 +59,7 @@ func TestStatsCountOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []*peer.Peer{one, two} { // it is answered as before, and starts nothing
+	for _, k := range []*peer.Peer{one, two} { // the same answer, and no new start
 		if again, err := k.StartRemote(ctx, spec); err != nil || again.Action.ID != r.Action.ID {
 			t.Fatalf("again: %+v, %v", again, err)
 		}
@@ -79,7 +79,7 @@ func TestStatsCountOnce(t *testing.T) {
 	withdrawn, cancel := context.WithCancel(ctx)
 	cancel()
 	if _, err := one.Start(withdrawn, kapi.Spec{Title: "t"}, completes); err == nil {
-		t.Fatal("a withdrawn start is no error")
+		t.Fatal("a withdrawn start returned no error")
 	}
 	for name, want := range map[string]struct {
 		*peer.Peer
@@ -89,7 +89,7 @@ func TestStatsCountOnce(t *testing.T) {
 		"one": {one, 2, 0, ends(2, 0, 1)},
 		"two": {two, 1, 3, ends(0, 2, 0)},
 	} {
-		if err := want.Ready(ctx); err != nil { // it has seen everything then
+		if err := want.Ready(ctx); err != nil { // after that it has seen everything
 			t.Fatal(err)
 		}
 		s := want.Stats()
@@ -102,7 +102,7 @@ func TestStatsCountOnce(t *testing.T) {
 	}
 }
 
-// Whatever goes on at once, at two peers, nothing is counted twice or forgotten.
+// With many concurrent calls at two peers, nothing is counted twice or missed.
 func TestStatsCountExactly(t *testing.T) {
 	st := newStore(t)
 	peers := []*peer.Peer{openPeer(t, st, peer.Options{}), openPeer(t, st, peer.Options{})}
@@ -158,11 +158,11 @@ func TestStatsCountExactly(t *testing.T) {
 			starts, held, ended, started, refused, failed, completed)
 	}
 	if refused == 0 || failed == 0 || completed == 0 {
-		t.Errorf("the test refuses %d, fails %d, completes %d: it shows nothing", refused, failed, completed)
+		t.Errorf("%d starts were refused, %d failed, %d completed: the test needs some of each", refused, failed, completed)
 	}
 }
 
-// Of keys there may be any number; a hundred are told apart.
+// Refusals are counted by key for at most a hundred keys.
 func TestStatsBoundKeys(t *testing.T) {
 	k := newPeer(t)
 	for i := range 120 {
@@ -181,12 +181,12 @@ func TestStatsBoundKeys(t *testing.T) {
 	s.Refusals["key-0"] = 77
 	s.BatchChanges.Counts[0] = 77
 	if again := k.Stats(); again.Refusals["key-0"] != 2 || again.BatchChanges.Counts[0] == 77 {
-		t.Error("the caller's copy is the peer's own")
+		t.Error("a change of the caller's copy changed the peer's counts")
 	}
 }
 
-// A transaction counts when it was written; one that had nothing to write, or that failed,
-// is neither slow nor small, and what it would have done was not done.
+// Only a transaction that was written is in the histograms. One that failed, or had nothing to write, is
+// counted on its own, and its starts and ends are not counted.
 func TestStatsBatches(t *testing.T) {
 	st := newStore(t)
 	k := openPeer(t, st, peer.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
@@ -207,7 +207,7 @@ func TestStatsBatches(t *testing.T) {
 		wantError(t, err, kapi.ErrUnavailable)
 	}
 	st.healed()
-	st.setAfter(func(store.Writes) error { return errOutage }) // it is kept, but nobody knows
+	st.setAfter(func(store.Writes) error { return errOutage }) // it is committed, but the answer is lost
 	_, err := k.Start(t.Context(), kapi.Spec{Title: "t", Keys: []string{"k"}}, untilStopped)
 	wantError(t, err, kapi.ErrUnavailable)
 	st.setAfter(nil)
@@ -217,13 +217,13 @@ func TestStatsBatches(t *testing.T) {
 	}
 }
 
-// The lag is that of other peers' changes alone, each of them once.
+// FeedLag has the changes of other peers only, each once.
 func TestStatsLag(t *testing.T) {
 	st := newStore(t)
 	one, two := openPeer(t, st, peer.Options{}), openPeer(t, st, peer.Options{})
 	for range 20 {
 		if err := one.Do(t.Context(), kapi.Spec{Title: "t"}, func(_ context.Context, h kapi.Handle) error {
-			if err := two.Ready(t.Context()); err != nil { // so that it sees the start by itself
+			if err := two.Ready(t.Context()); err != nil { // so that it reads the start on its own
 				return err
 			}
 			return nil
@@ -246,7 +246,7 @@ func TestStatsLag(t *testing.T) {
 	}
 }
 
-// A peer that can't read the store says for how long; a peer that can is never old.
+// FeedAge says for how long a peer could not read the store. It stays low while the store can be read.
 func TestStatsAge(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.open()
@@ -267,7 +267,7 @@ func TestStatsAge(t *testing.T) {
 	})
 }
 
-// A silent action counts as what it is shown as.
+// A silent action is counted as impacted, as it is shown.
 func TestStatsOngoing(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.leave(stranger())
@@ -283,7 +283,7 @@ func TestStatsOngoing(t *testing.T) {
 	})
 }
 
-// The feed may tell a peer of its own changes before it publishes them itself.
+// A peer may read its own changes in the feed before the committer publishes them.
 func TestStatsLagOfOwnChanges(t *testing.T) {
 	k := newPeer(t)
 	done := make(chan struct{})

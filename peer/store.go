@@ -2,5 +2,5 @@ package peer
 
 import "github.com/kettubot/kapi/internal/store"
 
-// A Store is what sqlite.Open, sqlite.OpenMemory and postgres.Open return, to be passed to Open.
+// A Store is passed to Open. The results of sqlite.Open, sqlite.OpenMemory and postgres.Open are stores.
 type Store = store.Store

@@ -18,8 +18,8 @@ const (
 	purgeLimit = 1000
 )
 
-// A sweeper settles what silent and dead runners left behind (rules/silence.go says what that is),
-// whoever's they are, while its peer is the keeper.
+// A sweeper settles the actions of silent and dead runners (see rules/silence.go): this peer's own always,
+// those of all others while its peer is the keeper.
 type sweeper struct {
 	store   store.Store
 	view    *view
@@ -30,29 +30,29 @@ type sweeper struct {
 	opts    *Options
 	log     *slog.Logger
 	self    *store.RunnerRecord
-	clock   string          // names the clock of this machine; "" if there is none
+	clock   string          // identifies the clock of this machine; "" if it can't be identified
 	ctx     context.Context // ends with the peer
 
-	// oneMachine: the store can't be shared by several machines.
+	// oneMachine is set if the store can't be shared by several machines.
 	oneMachine bool
-	// begun is closed when the view is a full one, and first when all that it had then is judged.
+	// begun is closed when the view is a full one, first when all its actions at that time are judged.
 	begun, first chan struct{}
 	begin        func() // closes begun
 
-	// looking is held by a look: the loop's, or that of a start which is about to be refused.
+	// looking is held during a look, which may be the loop's or that of a start about to be refused.
 	looking chan struct{} // holds one
 	// keeping is set while this peer is the keeper. watching is what it has watched since.
 	keeping  bool
 	watching watching
-	// locked are the runners whose locks were seen held, by this peer or another with the same clock: on
-	// this kernel, that is. An outage doesn't change that.
+	// locked has the runners whose locks were seen as held by this peer or by another one with the same
+	// clock, which means on the same kernel. It stays valid through an outage.
 	locked map[string]bool
-	// asked has the survivors that were asked to end, by action; once is enough.
+	// asked has the survivors that were asked to end, by action. Each is asked once.
 	asked map[string][]proc.Ref
-	// lastLook is when the sweeper last looked; a gap means that it did not watch.
+	// lastLook is when the sweeper last looked. After a gap, silence is watched anew.
 	lastLook  time.Duration
 	lastPurge time.Duration
-	// lastProof is when failed actions that are not proven dead were last looked at.
+	// lastProof is when failed actions that are not proven dead were last judged.
 	lastProof time.Duration
 }
 
@@ -83,19 +83,19 @@ func (s *sweeper) loop() {
 	}
 }
 
-// lookOnce settles what is provably dead when the view has become a full one.
+// lookOnce settles the actions of provably dead runners when the view has become a full one.
 func (s *sweeper) lookOnce() {
 	select {
-	case <-s.first: // there was a panic since
+	case <-s.first: // the loop was restarted after a panic
 		return
 	default:
 	}
-	_ = s.judge(s.others(s.opts.sinceBoot())) // what can't be looked at now is looked at again
+	_ = s.judge(s.others(s.opts.sinceBoot())) // after an error, the next look tries again
 	close(s.first)
 }
 
 func (s *sweeper) tick() {
-	for _, id := range s.ops.leftUnsaid() { // the view tells the operations of changes while it is locked
+	for _, id := range s.ops.leftUnsaid() { // a copy: the view must not be used with ops locked (see notice)
 		if _, ongoing := s.view.Get(id); !ongoing {
 			s.ops.forgetUnsaid(id)
 		}
@@ -107,12 +107,12 @@ func (s *sweeper) tick() {
 	}
 	if err := s.fill(s.ctx); err != nil {
 		if s.ctx.Err() == nil {
-			s.log.Warn("the actions of others can't be looked after yet", "error", err)
+			s.log.Warn("the actions of other processes can't be watched yet", "error", err)
 		}
 		return
 	}
 	now := s.opts.sinceBoot()
-	if !s.keeping { // what was watched up to now is in the store
+	if !s.keeping { // the keeper before has left in the store what it watched
 		s.keeping, s.lastLook, s.watching = true, now, newWatching()
 	}
 	if now-s.lastPurge > purgeEvery {
@@ -125,14 +125,15 @@ func (s *sweeper) tick() {
 	s.look()
 }
 
-// keeps reports whether this peer is to look after the actions of others, for all peers that can see
-// what it sees.
+// keeps reports whether this peer is the keeper: of all peers that can see the same processes, the one that
+// watches the actions of others.
 func (s *sweeper) keeps() bool {
 	k, ok := s.store.(store.Keeper)
 	return !ok || k.Keep(s.self.PIDNamespace)
 }
 
-// awaitFirst waits until what was provably dead when the view became a full one is settled.
+// awaitFirst waits until the actions of runners that were provably dead when the view became a full one are
+// settled.
 func (s *sweeper) awaitFirst(ctx context.Context) error {
 	s.begin()
 	select {
@@ -145,7 +146,7 @@ func (s *sweeper) awaitFirst(ctx context.Context) error {
 	}
 }
 
-// look judges all that is to be judged now, as the keeper.
+// look judges all actions of other runners, as the keeper.
 func (s *sweeper) look() {
 	leave, ok := s.enter()
 	if !ok {
@@ -154,7 +155,7 @@ func (s *sweeper) look() {
 	defer leave()
 	now := s.opts.sinceBoot()
 	if now-s.lastLook > 5*s.opts.sweepEvery {
-		s.watching.forget() // we were stopped or suspended: what we did not watch, we can't judge
+		s.watching.forget() // this process was stopped or suspended, so it did not watch
 	}
 	s.lastLook = now
 	others := s.others(now)
@@ -165,7 +166,7 @@ func (s *sweeper) look() {
 		return
 	}
 	if s.judgeAll(&s.watching, others) != nil {
-		s.watching.forget() // an outage of the store kills nobody
+		s.watching.forget() // during an outage nobody can renew a lease
 		return
 	}
 	for id := range s.locked {
@@ -175,7 +176,7 @@ func (s *sweeper) look() {
 	}
 }
 
-// judge judges actions once. It goes by what others have watched.
+// judge judges actions once, by what other peers have watched.
 func (s *sweeper) judge(entries []*entry) error {
 	leave, ok := s.enter()
 	if !ok {
@@ -195,10 +196,10 @@ func (s *sweeper) enter() (leave func(), ok bool) {
 	}
 }
 
-// proofEvery is how often failed actions that are not proven dead are looked at again.
+// proofEvery is how often failed actions that are not proven dead are judged again.
 const proofEvery = 5 * time.Second
 
-// others returns the actions of other runners that are to be judged.
+// others returns the actions of other runners that have to be judged now.
 func (s *sweeper) others(now time.Duration) (others []*entry) {
 	proof := s.lastProof == 0 || now-s.lastProof >= proofEvery
 	if proof {
@@ -215,7 +216,7 @@ func (s *sweeper) others(now time.Duration) (others []*entry) {
 	return others
 }
 
-// readRunners reads how those who run the actions are.
+// readRunners reads the records of the actions' runners.
 func (s *sweeper) readRunners(actions []*entry) ([]store.RunnerRecord, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.opts.readTimeout)
 	defer cancel()
@@ -227,7 +228,7 @@ func (s *sweeper) readRunners(actions []*entry) ([]store.RunnerRecord, error) {
 	return s.store.Runners(ctx, slices.Compact(ids))
 }
 
-// settleAllOwn settles what is this peer's own.
+// settleAllOwn settles this peer's own actions.
 func (s *sweeper) settleAllOwn() {
 	all, _ := s.view.all()
 	for _, e := range all {
@@ -237,8 +238,8 @@ func (s *sweeper) settleAllOwn() {
 	}
 }
 
-// settleOwn ends an action of this very process that nobody here runs: its end could
-// not be recorded in time, or its start was committed but the answer got lost.
+// settleOwn ends an action of this peer that it no longer runs: its end could not be recorded in
+// time, or its start was committed but the answer was lost.
 func (s *sweeper) settleOwn(e *entry) {
 	running := s.ops.has(e.ID)
 	rep, ended := s.ops.said(e.ID)
@@ -252,14 +253,14 @@ func (s *sweeper) settleOwn(e *entry) {
 	}
 	c := submissionOf(rules.Change{Kind: rules.KindReport, ID: e.ID, Report: rep})
 	if err := s.commits.commit(s.ctx, c); err != nil {
-		s.log.Warn("an action that nobody runs any more can't be settled yet", "action", e.ID, "error", err)
+		s.log.Warn("an action of this process that no longer runs can't be settled yet", "action", e.ID, "error", err)
 		return
 	}
 	s.ops.forgetUnsaid(e.ID)
 	s.ops.settled(e.ID)
 }
 
-// purgeSome deletes tombstones that have left the replay window.
+// purgeSome deletes all tombstones that have left the replay window.
 func (s *sweeper) purgeSome() {
 	ctx, cancel := store.WithPatience(s.ctx, s.opts.StoreTimeout)
 	defer cancel(nil)

@@ -16,25 +16,25 @@ import (
 	"github.com/kettubot/kapi/sqlite"
 )
 
-// The limits of the scenes are the defaults.
+// Scenes use the default limits.
 const (
 	sceneLease  = 15 * time.Second
 	sceneGiveUp = 2 * time.Minute
 )
 
-// A scene is a store in a bubble of its own time, with a peer that watches the runners of
-// other processes. The runners are made up: they are records in the store.
+// A scene is a store in a synctest bubble, with a peer that watches the runners of other processes.
+// The runners are only records in the store.
 type scene struct {
 	t      *testing.T
-	store  *sqlite.Store // past everybody's link
+	store  *sqlite.Store // without a link
 	link   *link         // of the watcher
 	began  time.Time
-	slept  atomic.Int64  // how far the clock since boot is ahead of the bubble's
-	uptime time.Duration // before the scene
+	slept  atomic.Int64  // how long the machine has slept: time since boot that the bubble doesn't have
+	uptime time.Duration // time since boot when the scene begins
 	k      *peer.Peer    // the watcher
 }
 
-// play plays a scene, up to where the watcher would open the store.
+// play plays a scene. The watcher is not opened yet.
 func play(t *testing.T, f func(*testing.T, *scene)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -43,10 +43,10 @@ func play(t *testing.T, f func(*testing.T, *scene)) {
 	})
 }
 
-// open opens the watcher. Its sweeps are at whole seconds.
+// open opens the watcher. It sweeps at whole seconds.
 func (s *scene) open() { s.k = s.openPeer(s.link, peer.Options{}) }
 
-// openPeer opens a peer that logs nothing, because outages of hours fill a log.
+// openPeer opens a peer that logs nothing, because outages of hours would fill the log.
 func (s *scene) openPeer(store store.Store, o peer.Options) *peer.Peer {
 	s.t.Helper()
 	o.Logger = slog.New(slog.DiscardHandler)
@@ -58,23 +58,23 @@ func (s *scene) sinceBoot() time.Duration {
 	return time.Since(s.began) + s.uptime + time.Duration(s.slept.Load())
 }
 
-// awake stands still while the machine sleeps.
+// awake is the time since boot without the time that the machine has slept.
 func (s *scene) awake() time.Duration { return time.Since(s.began) + s.uptime }
 
-// suspend has the machine sleep: the bubble's timers don't notice.
+// suspend lets the machine sleep, which the bubble's timers don't notice.
 func (s *scene) suspend(d time.Duration) { s.slept.Add(int64(d)) }
 
-// now is which second of the scene it is.
+// now returns the time since the scene began, in whole seconds.
 func (s *scene) now() time.Duration { return time.Since(s.began).Truncate(time.Second) }
 
-// at waits for a moment of the scene, and until the sweeps of that moment are over.
+// at waits for a moment of the scene, and for the end of its sweeps.
 func (s *scene) at(moment time.Duration) {
 	time.Sleep(time.Until(s.began.Add(moment + time.Second/4)))
 	synctest.Wait()
 }
 
-// stranger is the runner of a process of which nothing can be proven: its machine is
-// another one. All else is as of a process that lives.
+// stranger returns a runner about whose process nothing can be proven, because it is on another machine.
+// Everything else is as of a live process.
 func stranger() store.RunnerRecord {
 	me := proc.Self()
 	return store.RunnerRecord{
@@ -84,8 +84,8 @@ func stranger() store.RunnerRecord {
 	}
 }
 
-// leave puts an action of a runner into the store, as that runner would have. It says
-// "slot 5", and is to release its keys on failure.
+// leave puts a running action of a runner into the store. Its state is "slot 5", and it releases its
+// keys on failure.
 func (s *scene) leave(runner store.RunnerRecord, change ...func(*store.Record)) store.Record {
 	s.t.Helper()
 	now := time.Now().UnixMilli()
@@ -114,7 +114,7 @@ func (s *scene) leave(runner store.RunnerRecord, change ...func(*store.Record)) 
 	return r
 }
 
-// commit makes the next change of the store.
+// commit commits the next change of the store.
 func (s *scene) commit(write func(seq uint64) store.Writes) {
 	s.t.Helper()
 	err := s.store.Commit(s.t.Context(), store.Batch{Since: s.head().Seq}, func(l store.Loaded) (store.Writes, error) {
@@ -135,7 +135,7 @@ func (s *scene) hear(runner store.RunnerRecord) {
 	}
 }
 
-// head is how far the store is.
+// head returns the store's head.
 func (s *scene) head() store.Head {
 	s.t.Helper()
 	snapshot, err := s.store.Snapshot(s.t.Context())
@@ -145,7 +145,7 @@ func (s *scene) head() store.Head {
 	return snapshot.Head
 }
 
-// wantSeq checks that the store has seen that many changes and no more.
+// wantSeq checks the number of changes that the store has seen.
 func (s *scene) wantSeq(want uint64) {
 	s.t.Helper()
 	if got := s.head().Seq; got != want {
@@ -166,7 +166,7 @@ func (s *scene) want(id string, status kapi.Status, state string) kapi.Action {
 	return a
 }
 
-// wantHeld checks that an action keeps its key, and from a start that would dismiss it too.
+// wantHeld checks that an action keeps its key, even from a start that dismisses failed actions.
 func (s *scene) wantHeld(id string) {
 	s.t.Helper()
 	spec := kapi.Spec{Title: "Another", Keys: []string{"reshard"}, DismissFailed: true}

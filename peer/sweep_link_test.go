@@ -9,15 +9,15 @@ import (
 	"github.com/kettubot/kapi/sqlite"
 )
 
-// A link is one peer's way to a store that it shares with others. It counts what is asked,
-// can be cut, and tells of the store and of its runner what the test wants to be believed.
+// A link is one peer's connection to a shared store. It counts the calls, can be cut, and can change
+// what is read about the store and about runners.
 type link struct {
 	*sqlite.Store
-	// oneMachine: the store can't be shared by several machines.
+	// oneMachine makes the store one that several machines can't share.
 	oneMachine bool
-	// disguise changes what the peer says of its own runner.
+	// disguise changes what the peer writes about its own runner.
 	disguise func(*store.RunnerRecord)
-	// alter changes what the peer reads of all runners.
+	// alter changes what the peer reads about runners.
 	alter func(*store.RunnerRecord)
 
 	mu     sync.Mutex
@@ -25,7 +25,7 @@ type link struct {
 	before func(method string) error
 }
 
-// cut makes methods fail, all that reach the store if none is named.
+// cut makes the named methods fail, or all methods that reach the store if none is named.
 func (l *link) cut(methods ...string) {
 	l.ask(func(method string) error {
 		if len(methods) == 0 || slices.Contains(methods, method) {
@@ -37,14 +37,14 @@ func (l *link) cut(methods ...string) {
 
 func (l *link) mend() { l.ask(nil) }
 
-// ask has a function asked before each method; its error is answered instead.
+// ask sets a function that is called before each method. If it returns an error, the method returns that.
 func (l *link) ask(before func(method string) error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.before = before
 }
 
-// count returns how often a method was called since the last count of it.
+// count returns how often a method was called since the last call of count for it.
 func (l *link) count(method string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -106,7 +106,7 @@ func (l *link) Commit(ctx context.Context, b store.Batch, decide func(store.Load
 	if err != nil {
 		return err
 	}
-	return l.call("Answer") // to a commit, which can get lost
+	return l.call("Answer") // so that the answer to a commit can be lost
 }
 
 func (l *link) Renew(ctx context.Context, r store.RunnerRecord) error {

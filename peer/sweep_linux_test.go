@@ -19,19 +19,18 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// neighbour is the runner of a process of this machine that has this process's pid and
-// start time: it lives.
+// neighbour returns a live runner of this machine: it has this process's pid and start time.
 func neighbour() store.RunnerRecord {
 	r := stranger()
 	r.BootID = proc.Self().BootID
 	return r
 }
 
-// noSuchPID is above all that Linux gives.
+// noSuchPID is above the highest pid of Linux.
 const noSuchPID = 1<<22 + 1
 
-// Who is proven dead fails at once, whenever it is met; the keys are freed if that was
-// declared.
+// The action of a runner that is proven dead fails at once, whenever that is found out. Its keys are freed if that
+// was declared.
 func TestDeadRunner(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change     func(*store.RunnerRecord)
@@ -43,7 +42,7 @@ func TestDeadRunner(t *testing.T) {
 			change: func(r *store.RunnerRecord) { r.PID = noSuchPID },
 			want:   died(noSuchPID),
 		},
-		"its pid was given out again": {
+		"its pid was reused": {
 			change: func(r *store.RunnerRecord) { r.StartTime-- },
 			want:   died(os.Getpid()),
 		},
@@ -81,14 +80,14 @@ func TestDeadRunner(t *testing.T) {
 						s.want(left.ID, kapi.StatusRunning, "slot 5")
 						s.at(tt.after)
 					}
-					check(left) // the first answer knows it already
+					check(left) // the first answer shows it already
 					s.at(tt.after + time.Second)
 					left = leave("after")
 					s.want(left.ID, kapi.StatusRunning, "slot 5")
 					s.at(2*tt.after + 3*time.Second) // one sweep later
 					check(left)
 
-					again := kapi.Spec{Keys: left.Keys, DismissFailed: true} // its work is known to have ended
+					again := kapi.Spec{Keys: left.Keys, DismissFailed: true} // allowed, because its work is known to have ended
 					start(t, s.k, again, untilStopped)
 				})
 			})
@@ -100,7 +99,7 @@ func died(pid int) string {
 	return fmt.Sprintf("its runner died: process %d on bot-2 is gone; it last said: slot 5", pid)
 }
 
-// aProcess runs until the test ends. It does nothing but live.
+// aProcess starts a process that does nothing until the test ends.
 func aProcess(t *testing.T, env ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("sleep", "1000")
@@ -112,10 +111,10 @@ func aProcess(t *testing.T, env ...string) *exec.Cmd {
 	return cmd
 }
 
-// worked has a runner record that an action of its was done by a process with this nonce.
+// worked records for a runner that a process with this nonce does the work of its action.
 func worked(t *testing.T, r *store.RunnerRecord, action, nonce string) {
 	t.Helper()
-	// In a control group that no process of this machine is in: what hides there is not the action's.
+	// In a control group without processes, so that hidden processes are not taken for the action's.
 	scope, err := os.Readlink("/proc/self/ns/cgroup")
 	if err != nil {
 		t.Fatal(err)
@@ -127,13 +126,13 @@ func worked(t *testing.T, r *store.RunnerRecord, action, nonce string) {
 	r.Work = string(work)
 }
 
-// end kills a process and sees it end. Doing so again does nothing.
+// end kills a process and waits for it. Later calls do nothing.
 func end(cmd *exec.Cmd) {
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 }
 
-// runs makes the runner one of a process of this machine.
+// runs makes a process of this machine the runner.
 func runs(t *testing.T, r *store.RunnerRecord, pid int) {
 	t.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -147,12 +146,12 @@ func runs(t *testing.T, r *store.RunnerRecord, pid int) {
 	}
 }
 
-// Who provably lives is never failed for its silence; once it has died, it is at once.
+// A runner that is provably alive never fails because of silence. Once it has died, it fails at once.
 func TestSilentButAlive(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.link.ask(func(method string) error {
 			if method == "Feed" {
-				time.Sleep(50 * time.Second) // polls would take most of the real time
+				time.Sleep(50 * time.Second) // without polls, which would take most of the real time
 			}
 			return nil
 		})
@@ -167,14 +166,14 @@ func TestSilentButAlive(t *testing.T) {
 		s.at(48 * time.Hour)
 		s.want(left.ID, kapi.StatusImpacted, alive)
 		if n := s.link.count("Commit"); n != 0 {
-			t.Errorf("%d transactions to say nothing new", n)
+			t.Errorf("%d transactions although nothing changed", n)
 		}
 		s.wantHeld(left.ID)
 
 		if err := process.Process.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		for { // the signal is delivered when the system likes
+		for { // the system may deliver the signal late
 			id := proc.Self()
 			id.PID, id.StartTime = runner.PID, runner.StartTime
 			if id.Stopped() {
@@ -189,7 +188,7 @@ func TestSilentButAlive(t *testing.T) {
 	})
 }
 
-// What a dead runner left is asked to end, by whoever finds it.
+// A process that a dead runner left behind is asked to end by the peer that finds it.
 func TestSurvivorsAreAskedToEnd(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		id := fmt.Sprintf("asked-%d", os.Getpid())
@@ -208,7 +207,7 @@ func TestSurvivorsAreAskedToEnd(t *testing.T) {
 	})
 }
 
-// What a dead runner started for the action keeps it going, and its key held.
+// While a process that a dead runner started for the action still runs, the action is ongoing and holds its key.
 func TestSurvivors(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		id := fmt.Sprintf("survived-%d", os.Getpid())
@@ -221,7 +220,7 @@ func TestSurvivors(t *testing.T) {
 		said := fmt.Sprintf("its runner (process %d on bot-2) is gone; still running: %d (sleep)",
 			noSuchPID, process.Process.Pid)
 		s.want(id, kapi.StatusImpacted, said)
-		s.at(sceneGiveUp + time.Second) // however long
+		s.at(sceneGiveUp + time.Second) // even after this time
 		s.want(id, kapi.StatusImpacted, said)
 		s.wantSeq(left.Seq + 1)
 		s.wantHeld(id)
@@ -232,7 +231,7 @@ func TestSurvivors(t *testing.T) {
 	})
 }
 
-// Peers that sweep at the same moment come to one verdict, not to one each.
+// Peers that sweep at the same moment write one verdict together.
 func TestOneVerdict(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.open()
@@ -256,8 +255,8 @@ func TestOneVerdict(t *testing.T) {
 	})
 }
 
-// Another boot id is no proof of a restart: a container, or a virtual machine that shares the file, has
-// one of its own. Who was heard since this boot began is silent, and no more.
+// Another boot id doesn't prove a restart: a container, or a virtual machine that shares the file, has its
+// own. A runner that was heard since this boot began is only silent.
 func TestAnotherBootIsNoRestart(t *testing.T) {
 	play(t, func(_ *testing.T, s *scene) {
 		s.link.oneMachine, s.uptime = true, time.Hour
@@ -271,8 +270,8 @@ func TestAnotherBootIsNoRestart(t *testing.T) {
 	})
 }
 
-// What has just ended looks dead in a view that is behind. The feed is read before anybody is called
-// dead, so that there is no verdict to be refused.
+// An action that has just ended looks dead in a view that is behind. The feed is read before a verdict,
+// so that none is written only to be refused.
 func TestEndedMeanwhile(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		runner := neighbour()
@@ -280,7 +279,7 @@ func TestEndedMeanwhile(t *testing.T) {
 		left := s.leave(runner)
 		ended := false
 		s.link.ask(func(method string) error {
-			if method == "Runners" && !ended { // when the look has begun
+			if method == "Runners" && !ended { // the look has begun
 				ended = true
 				s.commit(func(seq uint64) store.Writes {
 					r := left
@@ -299,7 +298,7 @@ func TestEndedMeanwhile(t *testing.T) {
 	})
 }
 
-// What a newer kapi has recorded of its processes, and this one can't read, may still be running.
+// If a newer version has recorded processes in a form that this one can't read, they may still be running.
 func TestUnreadableWork(t *testing.T) {
 	play(t, func(_ *testing.T, s *scene) {
 		runner := neighbour()
@@ -315,8 +314,8 @@ func TestUnreadableWork(t *testing.T) {
 	})
 }
 
-// However many peers find what a dead runner left, one asks it to end: many programs take a second
-// signal for "at once".
+// However many peers find a process that a dead runner left behind, only one asks it to end: many programs
+// take a second signal as "end at once".
 func TestOneAsksSurvivors(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		nonce, id := proc.NewNonce(), fmt.Sprintf("asked-once-%d", os.Getpid())
@@ -350,8 +349,8 @@ func TestOneAsksSurvivors(t *testing.T) {
 	})
 }
 
-// TestVerdictsAreLogged: the log says which actions failed for their runner, and of which that were given up
-// the work is known to have ended, once for each.
+// TestVerdictsAreLogged: each action that failed because of its runner is logged once, and so is each action that was
+// given up and whose work is known to have ended.
 func TestVerdictsAreLogged(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		var log kapitest.Output
@@ -363,10 +362,10 @@ func TestVerdictsAreLogged(t *testing.T) {
 		givenUp := s.leave(runner, func(r *store.Record) {
 			r.Status, r.NotProvenDead, r.Keys = kapi.StatusFailed, true, []string{"another"}
 		})
-		s.at(7 * time.Second) // those that were given up are looked at every five
+		s.at(7 * time.Second) // actions that were given up are judged every 5 s
 		s.want(dead.ID, kapi.StatusFailed, died(noSuchPID))
 		for id, want := range map[string]string{
-			dead.ID:    "action failed for its runner",
+			dead.ID:    "action failed because of its runner",
 			givenUp.ID: "the work of an action that was not proven dead is known to have ended",
 		} {
 			if got := strings.Count(log.String(), fmt.Sprintf("msg=%q action=%s", want, id)); got != 1 {

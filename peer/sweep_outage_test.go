@@ -11,8 +11,8 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// What a peer did not watch it can't judge: whatever kept it from watching, and for
-// however long, the silence begins anew after it.
+// Silence counts only while it was watched: whatever kept the peer from watching, and for however
+// long, the silence begins anew afterwards.
 func TestUnwatchedSilence(t *testing.T) {
 	outage := func(d time.Duration, methods ...string) func(*scene) {
 		return func(s *scene) {
@@ -51,7 +51,7 @@ func TestUnwatchedSilence(t *testing.T) {
 	}
 }
 
-// reopen closes the watcher, and opens it again after a while.
+// reopen closes the watcher, and opens it again after a pause.
 func (s *scene) reopen(after time.Duration) {
 	if err := s.k.Close(); err != nil {
 		s.t.Error(err)
@@ -60,12 +60,12 @@ func (s *scene) reopen(after time.Duration) {
 	s.open()
 }
 
-// Peers that come and go hand on what they have watched. However long nobody looked, a lease counts
-// of it, so that they come to a verdict, and not too soon.
+// Short-lived peers add up what they have watched. Of the time between two looks at most a lease counts,
+// so that they reach a verdict, but not too soon.
 func TestBriefWatchers(t *testing.T) {
 	for name, tt := range map[string]struct {
-		every   time.Duration // somebody looks
-		counted time.Duration // of that
+		every   time.Duration // between two looks
+		counted time.Duration // how much of that counts
 		slept   time.Duration
 	}{
 		"all the time": {every: 5 * time.Second, counted: 5 * time.Second},
@@ -100,13 +100,13 @@ func TestBriefWatchers(t *testing.T) {
 	}
 }
 
-// A start that is about to be refused judges the holder first, once.
+// Before a start is refused, the holder is judged once.
 func TestRefusalJudgesFirst(t *testing.T) {
 	play(t, func(_ *testing.T, s *scene) {
 		s.k = s.openPeer(s.link, peer.Options{}.WithSweepEvery(time.Hour))
 		left := s.leave(stranger())
 		s.at(time.Second)
-		s.wantHeld(left.ID) // it is watched from now on
+		s.wantHeld(left.ID) // its silence is watched from now on
 		s.at(sceneLease + 2*time.Second)
 		s.want(left.ID, kapi.StatusRunning, "slot 5")
 		s.wantHeld(left.ID)
@@ -114,8 +114,8 @@ func TestRefusalJudgesFirst(t *testing.T) {
 	})
 }
 
-// While nothing can be written (a full disk, a lock that somebody sits on), no runner can
-// say that it lives. That is an outage too, although the silence can be read.
+// While nothing can be written (a full disk, a stuck lock), no runner can renew its lease. That is an
+// outage, too, although the store can be read.
 func TestOutageOfWrites(t *testing.T) {
 	for name, before := range map[string]time.Duration{
 		"all along":    6 * time.Second,
@@ -131,7 +131,7 @@ func TestOutageOfWrites(t *testing.T) {
 				s.at(before)
 				s.link.cut("Commit", "Renew", "Observe")
 				s.at(20 * time.Minute)
-				s.link.mend() // the runner has not renewed yet when the others can judge again
+				s.link.mend() // the watcher can judge again before the runner has renewed
 				runner.mend()
 				s.at(20*time.Minute + sceneLease)
 				s.want(a.ID, kapi.StatusRunning, "")
@@ -144,7 +144,7 @@ func TestOutageOfWrites(t *testing.T) {
 	}
 }
 
-// Wall clocks are for display: it doesn't matter when a runner says that it was heard.
+// Wall clocks are only for display: HeardAt doesn't affect a verdict.
 func TestWallClocks(t *testing.T) {
 	for name, says := range map[string]time.Time{
 		"far back":  time.UnixMilli(0).UTC(),
@@ -166,7 +166,7 @@ func TestWallClocks(t *testing.T) {
 				s.want(left.ID, kapi.StatusRunning, "slot 5")
 				s.wantSeq(left.Seq)
 
-				last := s.now() + time.Second // when the last renewal is seen
+				last := s.now() + time.Second // when the watcher sees the last renewal
 				said := "no word from bot-2 since " + says.Format(time.RFC3339)
 				s.at(last + sceneLease - time.Second)
 				s.want(left.ID, kapi.StatusRunning, "slot 5")
@@ -179,8 +179,8 @@ func TestWallClocks(t *testing.T) {
 	}
 }
 
-// A verdict doesn't hold if its runner was heard, or another one has the action, between
-// the judgement and its transaction.
+// A verdict is not written if its runner was heard, or another one has the action, between the
+// judgement and the transaction.
 func TestWithdrawnVerdict(t *testing.T) {
 	for name, event := range map[string]func(*scene, store.Record){
 		"heard": func(s *scene, _ store.Record) { s.hear(stranger()) },
@@ -214,7 +214,7 @@ func TestWithdrawnVerdict(t *testing.T) {
 						t.Error("there was no verdict")
 					}
 					s.wantSeq(seq)
-					s.at(limit + sceneGiveUp) // the watch began anew
+					s.at(limit + sceneGiveUp) // the silence began anew
 					if a := s.theOnly(); a.Status != kapi.StatusImpacted {
 						t.Errorf("later it was %+v", a)
 					}
@@ -224,7 +224,7 @@ func TestWithdrawnVerdict(t *testing.T) {
 	}
 }
 
-// A verdict that can't be written is made again, when the runner had its chance.
+// After a verdict that can't be written, the runner is judged again, once it had time to renew.
 func TestVerdictDuringOutage(t *testing.T) {
 	play(t, func(_ *testing.T, s *scene) {
 		left := s.leave(stranger())
@@ -241,7 +241,7 @@ func TestVerdictDuringOutage(t *testing.T) {
 	})
 }
 
-// An end that could not be said before the runner was given up is noted after all.
+// An end that could not be reported before the runner was given up is recorded after all.
 func TestUnsaidEndOfTheGivenUp(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.open()
@@ -256,7 +256,7 @@ func TestUnsaidEndOfTheGivenUp(t *testing.T) {
 		s.at(20 * time.Minute)
 		s.want(a.ID, kapi.StatusFailed, "no word from bot-2 since 2000-01-01T00:00:05Z; not proven dead")
 		runner.cut("Commit")
-		s.at(20*time.Minute + 2*time.Second) // it knows that it was given up
+		s.at(20*time.Minute + 2*time.Second) // the runner has learned that it was given up
 		runner.mend()
 		s.at(20*time.Minute + 4*time.Second)
 		s.want(a.ID, kapi.StatusFailed, "finished after it was given up: completed")

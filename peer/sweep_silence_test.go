@@ -14,8 +14,8 @@ import (
 
 const noWord = "no word from bot-2 since 2000-01-01T00:00:00Z"
 
-// Who is only silent is impacted after its lease, and failed after the second limit; but
-// it may live, so its key stays held until somebody dismisses it.
+// The action of a runner that is only silent is impacted after its lease, and fails after GiveUp. But
+// the runner may be alive, so the key stays held until somebody dismisses the action.
 func TestSilence(t *testing.T) {
 	me := proc.Self()
 	oneMachine := func(change func(*store.RunnerRecord)) func(*scene, *store.RunnerRecord) {
@@ -79,7 +79,7 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// A pending action can't be impacted, but says why it waits.
+// A pending action can't be impacted, but its state says that its runner is silent.
 func TestSilenceOfAPendingAction(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		left := s.leave(stranger(), func(r *store.Record) { r.Status, r.StartedAt, r.State = kapi.StatusPending, 0, "" })
@@ -91,11 +91,11 @@ func TestSilenceOfAPendingAction(t *testing.T) {
 	})
 }
 
-// Of a runner that the store has forgotten only the silence is known.
+// A runner whose record the store has dropped is judged only by its silence.
 func TestForgottenRunner(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		left := s.leave(stranger())
-		s.commit(func(seq uint64) store.Writes { // from now on its runner is one that the store never heard of
+		s.commit(func(seq uint64) store.Writes { // the store has no record of the new runner
 			left.Seq, left.Runner = seq, &kapi.Runner{ID: "nobody", Host: "bot-2", PID: 1, HeardAt: left.Runner.HeardAt}
 			return store.Writes{Update: []store.Record{left}}
 		})
@@ -109,13 +109,13 @@ func TestForgottenRunner(t *testing.T) {
 	})
 }
 
-// Each renewal begins the silence anew; it alone is no change of the action.
+// Each renewal begins the silence anew. A renewal alone doesn't change the action.
 func TestRenewalEndsSilence(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		runner := stranger()
 		left := s.leave(runner)
 		s.open()
-		for s.now() < 10*time.Minute { // always just in time
+		for s.now() < 10*time.Minute { // each renewal just in time
 			s.at(s.now() + sceneLease - time.Second)
 			s.hear(runner)
 		}
@@ -138,8 +138,8 @@ func (s *scene) noWordSince(moment time.Duration) string {
 	return "no word from bot-2 since " + s.began.Add(moment).UTC().Format(time.RFC3339)
 }
 
-// A far runner is a peer of another machine, as its watcher believes. It renews a quarter
-// of a second after each fifth one.
+// A far runner is a peer that seems to be on another machine. It renews every 5 s, a quarter of a second
+// after the full second.
 func (s *scene) far(op kapi.Operation, o peer.Options) (l *link, done chan error) {
 	l = &link{Store: s.store, disguise: func(r *store.RunnerRecord) {
 		it := stranger()
@@ -154,7 +154,7 @@ func (s *scene) far(op kapi.Operation, o peer.Options) (l *link, done chan error
 	return l, done
 }
 
-// A runner that is heard again is shown as it was before.
+// When a runner is heard again, its action is shown as it was before.
 func TestHeardAgain(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.open()
@@ -166,7 +166,7 @@ func TestHeardAgain(t *testing.T) {
 		}, peer.Options{})
 		s.at(6 * time.Second)
 		a := s.theOnly()
-		runner.cut() // it was seen to renew at the sixth second
+		runner.cut() // the watcher saw its renewal at the sixth second
 		s.at(5*time.Second + sceneLease)
 		s.want(a.ID, kapi.StatusRunning, "slot 5")
 		s.at(6*time.Second + sceneLease)
@@ -174,7 +174,7 @@ func TestHeardAgain(t *testing.T) {
 		s.at(sceneGiveUp)
 		s.wantSeq(a.Seq + 1)
 		runner.mend()
-		s.at(sceneGiveUp + 2*time.Second) // at once, not with the next renewal
+		s.at(sceneGiveUp + 2*time.Second) // before the next regular renewal
 		b := s.want(a.ID, kapi.StatusRunning, "slot 5")
 		if b.Seq != a.Seq+2 || b.Progress == nil || *b.Progress != 0.25 || b.Runner.HeardAt <= a.Runner.HeardAt {
 			t.Errorf("restored as %+v, was %+v", b, a)
@@ -190,7 +190,7 @@ func TestHeardAgain(t *testing.T) {
 	})
 }
 
-// theOnly returns the one action that is listed.
+// theOnly returns the only ongoing action.
 func (s *scene) theOnly() kapi.Action {
 	s.t.Helper()
 	all, err := s.k.List(s.t.Context())
@@ -200,7 +200,7 @@ func (s *scene) theOnly() kapi.Action {
 	return all[0]
 }
 
-// A runner that was given up is told, and may still say once how it ended.
+// A runner that was given up is told so, and may still report its end once.
 func TestHeardTooLate(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.open()

@@ -11,8 +11,8 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// An end that the store could not take in time is delivered once it can, with what was
-// reported last.
+// An end that could not be recorded in time is recorded later, with the last progress and
+// state.
 func TestUnsaidEnd(t *testing.T) {
 	for name, result := range map[string]error{"completed": nil, "failed": errors.New("boom")} {
 		t.Run(name, func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestUnsaidEnd(t *testing.T) {
 	}
 }
 
-// An action whose start could not be confirmed to its caller is not run, and says so.
+// If a start could not be confirmed to its caller, it is not run, and the action's state says so.
 func TestUnconfirmedStart(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.open()
@@ -79,7 +79,7 @@ func TestUnconfirmedStart(t *testing.T) {
 	})
 }
 
-// A start is not settled while its answer is only late.
+// A start whose answer is only late is not settled as unconfirmed.
 func TestLateAnswer(t *testing.T) {
 	play(t, func(t *testing.T, s *scene) {
 		s.open()
@@ -98,8 +98,8 @@ func TestLateAnswer(t *testing.T) {
 	})
 }
 
-// A peer renews its lease every third of it, while it runs something and no longer; one
-// renewal serves all that it runs.
+// While a peer runs operations, it renews its lease every third of it. One renewal serves all its
+// operations.
 func TestRenewals(t *testing.T) {
 	for _, lease := range []time.Duration{3 * time.Second, 15 * time.Second, 2 * time.Minute} {
 		t.Run(lease.String(), func(t *testing.T) {
@@ -115,14 +115,14 @@ func TestRenewals(t *testing.T) {
 					}
 				}
 				s.at(lease/3 - time.Second)
-				wantBeats(0) // the start itself was a sign of life
+				wantBeats(0) // the start itself was the first beat
 				s.at(lease / 3)
 				wantBeats(1)
 				s.at(20 * lease)
 				wantBeats(59)
 				s.link.cut() // an outage stops neither the work nor the attempts
 				s.at(30 * lease)
-				wantBeats(31) // one of them when the outage was noticed
+				wantBeats(31) // one of them because the outage was noticed
 				s.link.mend()
 				s.at(40 * lease)
 				wantBeats(30)
@@ -139,11 +139,11 @@ func TestRenewals(t *testing.T) {
 	}
 }
 
-// An idle peer writes nothing at all, and asks only whether there is anything new.
+// An idle peer writes nothing, and only checks for changes.
 func TestIdlePeer(t *testing.T) {
 	for name, before := range map[string]func(*testing.T, *scene){
 		"an empty store": func(*testing.T, *scene) {},
-		"what failed elsewhere": func(_ *testing.T, s *scene) {
+		"a failed action of another runner": func(_ *testing.T, s *scene) {
 			s.leave(stranger(), func(r *store.Record) { r.Status = kapi.StatusFailed })
 		},
 		"its own that failed": func(t *testing.T, s *scene) {
@@ -180,7 +180,7 @@ func TestIdlePeer(t *testing.T) {
 	}
 }
 
-// runners returns the one runner that the store knows of this peer and the stranger, or none.
+// runners returns the store's record of this peer or of the stranger. It fails if there are both.
 func (s *scene) runners() (r store.RunnerRecord) {
 	s.t.Helper()
 	all, err := s.store.Runners(s.t.Context(), []string{s.k.Self().ID, stranger().ID})

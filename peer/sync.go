@@ -8,14 +8,14 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A syncer lets all who wait for the store's head share one check.
+// A syncer lets concurrent callers of sync share one check.
 type syncer struct {
 	mu   sync.Mutex
-	next *check // begins after whoever finds it here
+	next *check // has not begun, so that callers may still join it
 	busy bool
-	// closed is set before the store is: nobody may begin to read it any more.
+	// closed is set before the store is closed. From then on no check may begin.
 	closed bool
-	// mark was the store's when the last check began that succeeded.
+	// mark is the store's mark from before the last successful check.
 	mark   store.Mark
 	marked bool
 }
@@ -25,7 +25,7 @@ type check struct {
 	err  error
 }
 
-// sync returns once the view holds everything that was committed before the call.
+// sync returns once the view has everything that was committed before the call.
 func (f *follower) sync(ctx context.Context) error {
 	s := &f.syncs
 	s.mu.Lock()
@@ -39,7 +39,8 @@ func (f *follower) sync(ctx context.Context) error {
 	return f.check(ctx)
 }
 
-// glance is called with syncs.mu held, and not when that is closed.
+// glance returns the store's mark, if it has one. It is called with syncs.mu held, while syncs is not
+// closed.
 func (f *follower) glance() (store.Mark, bool) {
 	if g, ok := f.store.(store.Glancer); ok {
 		return g.Glance()
@@ -47,7 +48,7 @@ func (f *follower) glance() (store.Mark, bool) {
 	return store.Mark{}, false
 }
 
-// check is sync, and reads the store in any case.
+// check is like sync, but always reads the store.
 func (f *follower) check(ctx context.Context) error {
 	s := &f.syncs
 	s.mu.Lock()
@@ -73,7 +74,7 @@ func (f *follower) check(ctx context.Context) error {
 	}
 }
 
-// runChecks makes checks until nobody waits for one.
+// runChecks runs checks until nobody waits for one.
 func (f *follower) runChecks() {
 	s := &f.syncs
 	for {

@@ -12,18 +12,18 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A beside has the keys that are to be considered in addition to those that the changes of a batch name.
+// A beside has the keys that a transaction must consider besides those that the changes of its batch name.
 type beside struct {
-	busy map[string]bool // claimed by transactions that are still open
-	keys []string        // that the plan of a light peer asked for
+	busy map[string]bool // keys that open transactions claim
+	keys []string        // keys that the plan of a light peer asked for
 }
 
 // errMore is returned when the plan of a light peer asks for keys that were not looked up.
-var errMore = errors.New("more is to be read")
+var errMore = errors.New("more keys have to be read")
 
 // transact runs one transaction.
 func (m *committer) transact(ctx context.Context, b *batch, also *beside) error {
-	m.deciding <- struct{}{} // held by others only while they read
+	m.deciding <- struct{}{} // a reload holds it only while it reads
 	defer func() { <-m.deciding }()
 	var head store.Head
 	full := m.view.isFull()
@@ -35,9 +35,9 @@ func (m *committer) transact(ctx context.Context, b *batch, also *beside) error 
 		return m.needs(head, b.changes)
 	}
 	need, reading := needs(), time.Now()
-	// A transaction that waited for the lock takes along the changes that came in that time. Otherwise a
-	// peer among busy ones would give its turn to the first caller that has come back for more, and the
-	// rest would wait for the next turn.
+	// A transaction that has waited for the lock includes the changes that arrived meanwhile. Otherwise,
+	// among busy peers, a turn would go to the first caller that comes back, and all others would have to
+	// wait for the next turn.
 	need.Again = func() store.Batch {
 		m.flight.join(b)
 		return needs()
@@ -65,7 +65,7 @@ func (m *committer) transact(ctx context.Context, b *batch, also *beside) error 
 		for _, dismissed := range d.plan.Dismissed {
 			m.logDismissed(dismissed.Action, dismissed.By)
 		}
-	case !errors.Is(err, store.ErrBehind) && !errors.Is(err, errMore): // the others are tried once more
+	case !errors.Is(err, store.ErrBehind) && !errors.Is(err, errMore): // after those two it is tried again
 		m.view.expectOwn(0, 0)
 		m.counters.fail()
 	}
@@ -74,8 +74,8 @@ func (m *committer) transact(ctx context.Context, b *batch, also *beside) error 
 
 // decideByView decides by a full view.
 func (m *committer) decideByView(l store.Loaded, b *batch, also *beside, reading time.Time) decision {
-	// What others committed is on disk: it is published first, and then the
-	// view is exact, because this transaction holds the write lock.
+	// Other peers' commits are on disk, so they are published first. Then the view is exact, because this
+	// transaction holds the write lock.
 	m.view.apply(l.Page)
 	m.counters.isExact(time.Now())
 	m.flight.hasRead(reading)
@@ -84,7 +84,7 @@ func (m *committer) decideByView(l store.Loaded, b *batch, also *beside, reading
 	return d
 }
 
-// decideLight decides by what the transaction has read. The error is errMore if that is not enough.
+// decideLight decides by what the transaction has read. It returns errMore if that is not enough.
 func (m *committer) decideLight(l store.Loaded, b *batch, also *beside) (decision, error) {
 	m.view.applyOwn(l.Head, l.Found)
 	part := rules.NewPartial(&l)
@@ -96,14 +96,14 @@ func (m *committer) decideLight(l store.Loaded, b *batch, also *beside) (decisio
 	return d, nil
 }
 
-// A decision is what a transaction is to do.
+// A decision is what a transaction has to do.
 type decision struct {
 	plan   *rules.Plan
 	writes store.Writes
-	own    store.Page // the same, as the feed will tell it
+	own    store.Page // the same, as a page of the feed
 }
 
-// decide applies the changes of a batch to what the store holds, which the picture has.
+// decide applies the changes of a batch to the picture of the store.
 func (m *committer) decide(picture rules.Picture, l store.Loaded, b *batch, busy map[string]bool) decision {
 	pl := rules.NewPlan(picture, l, busy, time.Now().UnixMilli(), m.limits)
 	for _, s := range l.Starts {
@@ -111,7 +111,7 @@ func (m *committer) decide(picture rules.Picture, l store.Loaded, b *batch, busy
 			break
 		}
 		if err := pl.Adopt(s); err != nil {
-			m.log.Error("a start is left where it is", "error", err)
+			m.log.Error("a recorded start can't be adopted", "error", err)
 		}
 	}
 	for _, c := range b.changes {
@@ -124,11 +124,11 @@ func (m *committer) decide(picture rules.Picture, l store.Loaded, b *batch, busy
 	return decision{pl, w, store.Page{Head: store.Head{Epoch: l.Epoch, Seq: w.Head}, Records: records}}
 }
 
-// findable is false for what is no id of any action: a database would refuse the text itself, and
-// with it the transaction of all the others.
+// findable is false for a text that can't be an id. PostgreSQL would refuse it, and with it the
+// whole transaction.
 func findable(id string) bool { return utf8.ValidString(id) && strings.IndexByte(id, 0) < 0 }
 
-// needs says what the transaction of a batch has to read.
+// needs returns what the transaction of a batch has to read for a full peer.
 func (m *committer) needs(head store.Head, batch []*submission) store.Batch {
 	b := needs(batch)
 	b.Since = head.Seq
@@ -142,7 +142,7 @@ func (m *committer) needs(head store.Head, batch []*submission) store.Batch {
 	return b
 }
 
-// lightNeeds is needs of a light peer.
+// lightNeeds returns what the transaction of a batch has to read for a light peer.
 func (m *committer) lightNeeds(batch []*submission, keys []string) store.Batch {
 	b := needs(batch)
 	b.Light, b.Keys = true, slices.Clone(keys)
@@ -164,7 +164,7 @@ func (m *committer) lightNeeds(batch []*submission, keys []string) store.Batch {
 	return b
 }
 
-// needs says what a batch needs of any peer.
+// needs returns what the transaction of a batch has to read for any peer.
 func needs(batch []*submission) (b store.Batch) {
 	for _, c := range batch {
 		if c.Asked != nil {

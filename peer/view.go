@@ -11,30 +11,31 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A view is a peer's picture of the store: the ongoing records as of a seq. It only
-// moves forward, and everybody who watches is told in the order of seq.
+// A view is a peer's picture of the store: the ongoing records as of a seq. It only moves
+// forward, and all watches get its changes in order of seq.
 //
-// That of a light peer has no more than the actions that the peer runs itself. Each of them is as it was
-// when it was last read; the seq is only the highest that was met.
+// The view of a light peer has only the actions that the peer runs itself, each as it was last read. Its
+// seq is the highest that the peer has seen.
 type view struct {
 	own string // the peer's runner id
-	// notice is told of each change while the view is locked; it must not block or use
+	// notice is called with each change while the view is locked. It must not block or use
 	// the view.
 	notice func(*store.Record)
-	// lose is told, likewise, of what another history lacks that was ongoing before.
+	// lose is called in the same way with each record that was ongoing before and that a new
+	// history lacks.
 	lose func(store.Record)
 
 	mu         sync.RWMutex
-	full       bool // it has the actions of others, too
+	full       bool // it has the actions of other peers, too
 	head       store.Head
 	entries    map[string]*entry
 	keys       map[string]string   // key -> id of the action that holds it
 	waiting    map[string]struct{} // ids of the actions that wait for keys
 	watches    map[*Watch]struct{}
-	journal    journal             // what the watches may still have to tell
-	changed    chan struct{}       // closed, and replaced, when there is something new in it
-	listings   map[string]*Listing // of head, by sender, as far as they were asked for; "" has all
-	journalled uint64              // entries that were ever added to the journal
+	journal    journal             // changes that the watches may not have read yet
+	changed    chan struct{}       // closed and replaced when the journal has new entries
+	listings   map[string]*Listing // cached lists as of head, by sender; "" is the list of all actions
+	journalled uint64              // the number of entries ever added to the journal
 	seen       seen
 }
 
@@ -46,13 +47,13 @@ func newView(notice func(*store.Record), lose func(store.Record)) *view {
 	}
 }
 
-// apply takes in a page of the feed, or what the peer itself has just committed. What
-// the view has seen already is passed over.
+// apply applies a page of the feed, or the peer's own commit. It ignores changes that the view
+// already has.
 func (v *view) apply(page store.Page) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if page.Epoch != v.head.Epoch {
-		return // read before the view was replaced by that of another history
+		return // read before another history replaced the view
 	}
 	news, now := false, time.Now().UnixMilli()
 	for i := range page.Records {
@@ -82,13 +83,13 @@ func (v *view) apply(page store.Page) {
 	v.head.Purged = max(v.head.Purged, page.Purged)
 }
 
-// load replaces the view by a snapshot of all that is ongoing, and makes it a full one. Watchers who
-// can't be told what happened in between are cut with ErrGap.
+// load replaces the view with a snapshot of all ongoing actions, and makes it a full one. It ends the
+// watches with ErrGap, because they miss the changes in between.
 func (v *view) load(s store.Snapshot) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.full && s.Epoch == v.head.Epoch && s.Seq < v.head.Seq {
-		return // somebody has read on since it was taken
+		return // the view is newer than the snapshot
 	}
 	v.full = true
 	v.replace(s)
@@ -120,7 +121,7 @@ func (v *view) replace(s store.Snapshot) {
 		case v.head.Epoch != before:
 			v.lose(e.Record)
 		default:
-			gone := e.Record // ended while we looked away: for its runner that is a loss
+			gone := e.Record // it ended unseen: its operation, if any, has lost its action
 			gone.Status = kapi.StatusAborted
 			v.notice(&gone)
 		}
@@ -150,7 +151,7 @@ func (v *view) put(r *store.Record) {
 	}
 }
 
-// wake wakes the watchers, and keeps their journal small.
+// wake wakes the watches, and keeps their journal small.
 func (v *view) wake() {
 	close(v.changed)
 	v.changed = make(chan struct{})
@@ -169,7 +170,8 @@ func (v *view) wake() {
 	}
 }
 
-// cut ends a watch with err, after what it still has to tell; after a gap that is nothing.
+// cut ends a watch with err. Unless that is ErrGap, the watch first delivers what it has not
+// delivered yet.
 func (v *view) cut(w *Watch, err error) {
 	if _, ok := v.watches[w]; !ok {
 		return
@@ -200,7 +202,7 @@ func (v *view) Get(id string) (store.Record, bool) {
 	return store.Record{}, false
 }
 
-// all returns the entries, oldest first, and the head they belong to.
+// all returns the entries, oldest first, and the head that they belong to.
 func (v *view) all() ([]*entry, store.Head) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -218,7 +220,7 @@ func (v *view) sorted() []*entry {
 	return all
 }
 
-// Waiting returns the records of those that wait for keys, in any order.
+// Waiting returns the records of the actions that wait for keys, in any order.
 func (v *view) Waiting() (waiting []*store.Record) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -228,7 +230,7 @@ func (v *view) Waiting() (waiting []*store.Record) {
 	return waiting
 }
 
-// Holder returns the id of the action that holds key, "" if none does.
+// Holder returns the id of the action that holds key, or "" if none does.
 func (v *view) Holder(key string) string {
 	v.mu.RLock()
 	defer v.mu.RUnlock()

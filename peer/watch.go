@@ -9,34 +9,34 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A Watch tells of changes from a snapshot on, or from a seq. Of each action that
-// changed it gives the newest state, in ascending order of seq, so a slow watcher stalls
+// A Watch delivers the changes since a snapshot, or since a seq. For each action that
+// changed it delivers the newest state, in ascending order of seq, so a slow reader stalls
 // nobody and needs no memory of its own.
 //
 // Next and NextDispatch may be called by one goroutine at a time, Close by any.
 type Watch struct {
-	// Snapshot has the ongoing actions at the start of the watch, oldest first; nil after
-	// Resume.
+	// Snapshot has the ongoing actions at the start of the watch, oldest first. It is nil
+	// after Resume.
 	Snapshot []kapi.Action
 	// Epoch and Seq are the head at the start of the watch.
 	Epoch string
 	Seq   uint64
 
 	view *view
-	// replay are the changes that Resume missed, to be told first.
+	// replay has the changes that Resume missed. They are delivered first.
 	replay []*entry
-	// at is the seq up to which the journal was read, and nth which of its entries that was.
+	// at is the seq up to which the journal was read, and nth the number of that entry.
 	at  atomic.Uint64
 	nth uint64
 
-	// Guarded by view.mu: what is left to tell once the watch has ended, and why it has.
+	// Guarded by view.mu: once the watch has ended, the entries still to deliver, and why it ended.
 	rest  []*entry
 	err   error
 	ended chan struct{}
 }
 
-// Watch begins to watch all actions. Its snapshot is not older than the call. The
-// caller must Close the watch.
+// Watch begins to watch all actions. Its snapshot is as of the call or later. The caller
+// must Close the watch. The errors are those of Follow.
 func (p *Peer) Watch(ctx context.Context) (*Watch, error) {
 	if err := p.upToDate(ctx); err != nil {
 		return nil, err
@@ -51,10 +51,10 @@ func (p *Peer) Watch(ctx context.Context) (*Watch, error) {
 	return w, w.begin(p.ctx)
 }
 
-// Resume begins to watch with all that has changed since seq, of which it gives the
-// newest state of each action. The error is ErrGap if that can't be told any more: the
-// history is another one, or goes on from where endings were forgotten; then take a new
-// Watch. It is ErrAhead if the history has not come to seq. The caller must Close the
+// Resume begins to watch all actions, first with the newest state of each action that
+// changed since seq. The error is ErrGap if that is no longer known, because the history
+// is another one or endings after seq were purged; then take a new Watch. It is ErrAhead
+// if seq is above the store's. Otherwise it is as for Watch. The caller must Close the
 // watch.
 func (p *Peer) Resume(ctx context.Context, epoch string, seq uint64) (*Watch, error) {
 	if err := p.upToDate(ctx); err != nil {
@@ -76,7 +76,7 @@ func (p *Peer) Resume(ctx context.Context, epoch string, seq uint64) (*Watch, er
 	if err != nil {
 		return nil, err
 	}
-	// Only now, when nothing that comes later can be missed.
+	// Only now, when the watch can't miss later changes.
 	if err := w.readSince(ctx, p.store, seq); err != nil {
 		w.Close()
 		return nil, err
@@ -98,7 +98,7 @@ func (w *Watch) readSince(ctx context.Context, s store.Store, seq uint64) error 
 		return kapi.ErrGap
 	}
 	for i := range page.Records {
-		if r := &page.Records[i]; r.Seq <= w.Seq { // the others come by the journal
+		if r := &page.Records[i]; r.Seq <= w.Seq { // the others come from the journal
 			w.replay = append(w.replay, &entry{Record: *r})
 		}
 	}
@@ -107,8 +107,8 @@ func (w *Watch) readSince(ctx context.Context, s store.Store, seq uint64) error 
 
 func newWatch(v *view) *Watch { return &Watch{view: v, ended: make(chan struct{})} }
 
-// begin lets the watch begin at the view's head, unless the peer's context has ended; the view is
-// locked.
+// begin begins the watch at the view's head. It returns ErrClosed if ctx, the peer's context, has ended.
+// The view must be locked.
 func (w *Watch) begin(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return kapi.ErrClosed
@@ -120,9 +120,9 @@ func (w *Watch) begin(ctx context.Context) error {
 	return nil
 }
 
-// Next waits for the next change and returns the action after it; an ending (status 4
-// or 5) is the last that is heard of an action. It fails when ctx ends, with ErrGap when
-// changes were missed for good, and with ErrClosed after Close or the peer's Close.
+// Next waits for the next change and returns the action after it. An ending (status 4 or
+// 5) is the last change of an action. The error is the cause of the end of ctx, ErrGap if
+// changes were missed, or ErrClosed after Close or the peer's Close.
 func (w *Watch) Next(ctx context.Context) (kapi.Action, error) {
 	e, err := w.next(ctx)
 	if err != nil {
@@ -132,7 +132,8 @@ func (w *Watch) Next(ctx context.Context) (kapi.Action, error) {
 	return e.Shown(), nil
 }
 
-// pass returns how many entries of the journal were replaced between the last one and e.
+// pass notes that e was delivered. It returns how many entries of the journal between the previous one
+// and e were replaced.
 func (w *Watch) pass(e *entry) (skipped uint64) {
 	if e.nth == 0 {
 		return 0
@@ -145,18 +146,18 @@ func (w *Watch) pass(e *entry) (skipped uint64) {
 // Replaying reports whether the next change is one that Resume missed.
 func (w *Watch) Replaying() bool { return len(w.replay) > 0 }
 
-// A Dispatch is a change as kAPI's gateway tells it.
+// A Dispatch is a change as kAPI's gateway sends it.
 type Dispatch struct {
 	Seq uint64
-	// JSON is the whole message. It is the same for all who are told: don't change it.
+	// JSON is the whole message. It is shared: don't change it.
 	JSON []byte
-	// Skipped is how many changes there were between the last one that the watch was given
-	// and this one: newer ones of their actions had replaced them before it came to them. It
-	// is 0 for whoever keeps up, and for what Resume missed.
+	// Skipped is the number of changes between the previous one and this one that newer
+	// changes of the same actions had replaced before the watch read them. It is 0 for a
+	// reader that keeps up, and for the changes that Resume missed.
 	Skipped uint64
 }
 
-// NextDispatch is Next in the wire form of the gateway.
+// NextDispatch is like Next, but returns the change in the gateway's wire form.
 func (w *Watch) NextDispatch(ctx context.Context) (Dispatch, error) {
 	e, err := w.next(ctx)
 	if err != nil {
@@ -185,7 +186,8 @@ func (w *Watch) next(ctx context.Context) (*entry, error) {
 	}
 }
 
-// behind drops the first entry, and what kept it in memory.
+// behind returns the entries after the first. It releases the memory of the first, and of the slice
+// when it is empty.
 func behind(entries []*entry) []*entry {
 	entries[0] = nil
 	if len(entries) == 1 {
@@ -194,7 +196,7 @@ func behind(entries []*entry) []*entry {
 	return entries[1:]
 }
 
-// look returns what is next, or a channel that is closed when it is worth another look.
+// look returns the next entry, or a channel that is closed when there may be one.
 func (w *Watch) look() (*entry, <-chan struct{}, error) {
 	v := w.view
 	v.mu.RLock()
@@ -214,7 +216,7 @@ func (w *Watch) look() (*entry, <-chan struct{}, error) {
 	return e, v.changed, nil
 }
 
-// Close ends the watch; a waiting Next returns ErrClosed.
+// Close ends the watch. A waiting Next returns ErrClosed.
 func (w *Watch) Close() {
 	w.view.mu.Lock()
 	defer w.view.mu.Unlock()

@@ -11,8 +11,7 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// A slow watcher is given the newest state of each action, in order of seq, and the
-// endings of all of them.
+// A slow reader gets the newest state of each action, in order of seq, and all endings.
 func TestSlowWatcher(t *testing.T) {
 	k := newPeer(t)
 	w, err := k.Watch(t.Context())
@@ -51,7 +50,7 @@ func TestSlowWatcher(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if a, err := w.Next(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("told %+v beside, %v", a, err)
+		t.Errorf("also told %+v, %v", a, err)
 	}
 }
 
@@ -92,7 +91,7 @@ func TestWatchClose(t *testing.T) {
 	wantError(t, err, kapi.ErrClosed)
 }
 
-// Another peer of the store sees what this one does, and the other way round.
+// Two peers of a store see each other's changes.
 func TestTwoPeers(t *testing.T) {
 	store := newStore(t)
 	one, two := openPeer(t, store, peer.Options{}), openPeer(t, store, peer.Options{})

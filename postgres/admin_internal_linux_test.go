@@ -13,7 +13,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// TestTerminated: an admin ends the connection, at each moment.
+// TestTerminated: an admin ends the connection, in each phase of a transaction.
 func TestTerminated(t *testing.T) {
 	s, database := newStore(t)
 	mustInsert(t, s, "first")
@@ -22,7 +22,7 @@ func TestTerminated(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// While nobody uses it: nobody notices.
+	// While the connection is idle: nobody notices.
 	terminate(t, database, "commit")
 	mustInsert(t, s, "second")
 	terminate(t, database, "read")
@@ -32,18 +32,18 @@ func TestTerminated(t *testing.T) {
 		t.Errorf("Renew after its connection was ended: %v", err)
 	}
 
-	// While it decides: nothing is kept.
+	// While the transaction decides: nothing is committed.
 	patient(s)
 	err := insert(kapitest.Within(t), s, "refused", func() { terminate(t, database, "commit") })
 	wantRefusal(t, err, "it was not committed")
 	wantIDs(t, s, "first", "second")
 	mustInsert(t, s, "third")
 
-	far, _, database2 := throughProxy(t) // over the network the server's last words arrive
+	far, _, database2 := throughProxy(t) // over TCP the server's last error arrives
 	err = insert(kapitest.Within(t), patient(far), "refused", func() { terminate(t, database2, "commit") })
 	wantRefusal(t, err, "it was not committed")
 
-	// While it waits for the lock: it waits again.
+	// While the transaction waits for the lock: it waits again.
 	other := patient(openFor(t, server.DSN(database)))
 	waiter := make(chan error, 1)
 	err = insert(kapitest.Within(t), other, "fourth", func() {
@@ -59,7 +59,7 @@ func TestTerminated(t *testing.T) {
 	wantIDs(t, s, "first", "second", "third", "fourth", "fifth")
 }
 
-// TestSettings: what a role or a database is set to doesn't weaken what is promised.
+// TestSettings: settings of a role or a database don't weaken kapi's promises.
 func TestSettings(t *testing.T) {
 	database := server.Database(t)
 	for _, setting := range []string{
@@ -107,7 +107,7 @@ func TestSettings(t *testing.T) {
 			}
 		}
 	}
-	// Waiting for the lock is not what a statement timeout is for.
+	// A statement timeout of the role doesn't limit the wait for the lock.
 	other := openFor(t, server.DSN(database))
 	waiter := make(chan error, 1)
 	err := insert(kapitest.Within(t), patient(s), "first", func() {
@@ -122,8 +122,8 @@ func TestSettings(t *testing.T) {
 	wantIDs(t, s, "first", "second")
 }
 
-// TestOutOfConnections: a server that has no connections left is named as that, and what has a
-// connection goes on.
+// TestOutOfConnections: the error says that the server has no connections left, and a store that has a
+// connection still works.
 func TestOutOfConnections(t *testing.T) {
 	s, database := newStore(t)
 	mustInsert(t, s, "first")
@@ -132,7 +132,7 @@ func TestOutOfConnections(t *testing.T) {
 	dsn := server.DSN(database) + "&user=few"
 	few := openFor(t, dsn)
 	mustInsert(t, few, "second")
-	wantIDs(t, few, "first", "second") // the connection that it was opened with
+	wantIDs(t, few, "first", "second") // on the connection from Open
 	ctx, cancel := context.WithTimeout(kapitest.Within(t), moment)
 	defer cancel()
 	err := few.Renew(ctx, store.RunnerRecord{ID: "r"})
@@ -145,7 +145,7 @@ func TestOutOfConnections(t *testing.T) {
 	wantIDs(t, s, "first", "second", "third")
 }
 
-// TestSlowStatement: a read that takes too long is given up, and its connection is used again
+// TestSlowStatement: a read that takes too long returns an error, and its connection is used again
 // or replaced.
 func TestSlowStatement(t *testing.T) {
 	s, database := newStore(t)

@@ -8,7 +8,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A transaction asks again what to read once it has the lock, and reads what it has not read.
+// Once a transaction has the lock, it calls Batch.Again, and reads what it has not read yet.
 func TestAgain(t *testing.T) {
 	s, _ := newStore(t)
 	for _, id := range []string{"a", "b"} {
@@ -51,7 +51,7 @@ func TestAgain(t *testing.T) {
 				found += r.ID
 			}
 			if found != c.found || len(l.Beats) != c.beats || len(l.Answers) != c.answers || len(l.Records) != c.news {
-				t.Errorf("%s: it found %q, %d runners, %d answers, %d that are new",
+				t.Errorf("%s: the transaction found %q, %d runners, %d answers, %d new records",
 					c.what, found, len(l.Beats), len(l.Answers), len(l.Records))
 			}
 			return store.Writes{}, nil
@@ -60,12 +60,13 @@ func TestAgain(t *testing.T) {
 			t.Error(err)
 		}
 		if asked != 1 {
-			t.Errorf("%s: it asked %d times, want once", c.what, asked)
+			t.Errorf("%s: the transaction called Again %d times, want once", c.what, asked)
 		}
 	}
 }
 
-// It asks when it has the lock, not before: what it is told then may come from those who had it.
+// A transaction calls Batch.Again when it has the lock, not before: the new needs may depend on what the previous
+// holder wrote.
 func TestAgainAfterTheWait(t *testing.T) {
 	s, database := newStore(t)
 	other := patient(openFor(t, server.DSN(database)))
@@ -86,7 +87,7 @@ func TestAgainAfterTheWait(t *testing.T) {
 			}
 			close(read)
 		}()
-		kapitest.Eventually(t, "somebody waits for the lock", func() bool {
+		kapitest.Eventually(t, "a transaction waits for the lock", func() bool {
 			return query[bool](t, database, `SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
 				WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted)`)
 		})
@@ -95,7 +96,7 @@ func TestAgainAfterTheWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := <-read; n != 1 {
-		t.Errorf("when it asked there were %d records, want the other's", n)
+		t.Errorf("when it called Again there were %d records, want the other's", n)
 	}
 	<-read
 }

@@ -13,9 +13,8 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// TestPgBouncer: peers that have few connections to share, which a pooler gives to one transaction
-// after the other, behave as any do. One hears of changes by a connection of its own, the other has
-// only the pooler and looks for them.
+// TestPgBouncer: peers work through a pooler that gives few connections to one transaction after the
+// other. One peer has a direct connection to listen; the other has only the pooler, and polls.
 func TestPgBouncer(t *testing.T) {
 	database := server.Database(t)
 	dsn := fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&default_query_exec_mode=exec", server.Bouncer(t, 2), database)

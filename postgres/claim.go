@@ -10,23 +10,24 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// Keys are claimed by kapi's own transactions, one at a time, and by those of users (StartTx),
-// which may stay open. An insert of a key that an open transaction has inserted would wait for the
-// end of that, with the write lock in hand. So whoever claims a key first takes a lock that stands
-// for it, which lasts until its transaction ends, and kapi never waits for that.
+// Keys are claimed by kapi's own transactions, one at a time, and by transactions of embedding programs
+// (StartTx), which may stay open. An insert of a key that an open transaction has inserted would block
+// until that transaction ends, while holding the write lock. So a transaction that claims a key first
+// takes an advisory lock for it, which it holds until it ends, and kapi never waits for such a lock.
 
-// claimRefused reports whether the transaction failed for a key that it claimed.
+// claimRefused reports whether the transaction failed because of a key that it claimed.
 func claimRefused(err error) bool {
 	var refused *pgconn.PgError
 	return errors.As(err, &refused) && (isTaken(refused) ||
 		refused.Code == "23502" && refused.TableName == "keys" && refused.ColumnName == "action")
 }
 
-// isTaken: it is held by an action.
+// isTaken reports whether the key is in the table already, so that an action or a recorded start holds it.
 func isTaken(refused *pgconn.PgError) bool { return refused.ConstraintName == "keys_once" }
 
-// whoClaims finds out which keys users' transactions claim or have just claimed, when a commit
-// failed for one of its claims.
+// whoClaims returns the error for a commit that failed because of one of its claims: a *store.BusyError
+// with the keys that transactions of embedding programs claim or have just claimed, or
+// store.ErrKeyTaken.
 func (s *Store) whoClaims(ctx context.Context, claims []store.Claim, cause error) error {
 	keys := make([]string, len(claims))
 	for i, c := range claims {
@@ -42,7 +43,7 @@ func (s *Store) whoClaims(ctx context.Context, claims []store.Claim, cause error
 	switch busy := append(open, recorded...); {
 	case err == nil && len(busy) > 0:
 		return &store.BusyError{Keys: busy}
-	case !taken: // whichever it was, it has ended meanwhile, or there was no time to find out
+	case !taken: // the other transaction has ended meanwhile, or the keys could not be read
 		return &store.BusyError{Keys: keys}
 	case err != nil:
 		return err

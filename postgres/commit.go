@@ -11,7 +11,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// many is from how many rows on one statement with arrays is faster than one for each.
+// many is the number of rows from which one statement with arrays is faster than a statement for each.
 const many = 6
 
 // Commit implements store.Store.
@@ -52,15 +52,15 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 	})
 	switch {
 	case err == nil:
-		return decision // as it is
+		return decision // unchanged, not named by the store
 	case claimRefused(err):
 		return s.whoClaims(ctx, claims, err)
 	}
 	return errors.Join(decision, err)
 }
 
-// beyond reports whether something is wanted that was not read. What is wanted mostly begins with what
-// was wanted before.
+// beyond reports whether wanted has elements that read lacks. The common case, in which wanted begins with
+// read, is fast.
 func beyond[T comparable](wanted, read []T) bool {
 	if n := len(read); len(wanted) >= n && slices.Equal(wanted[:n], read) {
 		return len(wanted) > n
@@ -69,8 +69,7 @@ func beyond[T comparable](wanted, read []T) bool {
 }
 
 // Renew implements store.Store. It takes neither the lock nor a seq, and doesn't wait for a disk
-// or a standby: a renewal that a crash of the server takes back is one that came late, and the
-// next is on its way.
+// or a standby: if a crash of the server undoes a renewal, the next one makes up for it.
 func (s *Store) Renew(ctx context.Context, r store.RunnerRecord) error {
 	if err := s.upToDate(); err != nil {
 		return err
@@ -114,7 +113,7 @@ func (s *Store) saveRunner(b *pgx.Batch, r *store.RunnerRecord) {
 		r.Lease.Milliseconds(), time.Now().UnixMilli(), r.Work)
 }
 
-// saveRecords queues the records for one or the other statement.
+// saveRecords queues the records: few with one statement each, many with one statement at once.
 func saveRecords(b *pgx.Batch, records []store.Record, each, atOnce string) {
 	if len(records) < many {
 		for i := range records {

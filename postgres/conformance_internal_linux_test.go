@@ -10,13 +10,13 @@ import (
 	"github.com/kettubot/kapi/internal/storetest"
 )
 
-// Each case has a schema of its own in one database: making those is quicker than databases, and
-// shows that they are kept apart.
+// Each case has its own schema in one database. That is faster than a database for each, and shows that
+// schemas are independent.
 func TestStore(t *testing.T) {
 	conforms(t, server.DSN(server.Database(t)))
 }
 
-// TestUnprepared is the same without prepared statements, as some poolers need it.
+// TestUnprepared is the same without prepared statements, which some poolers don't support.
 func TestUnprepared(t *testing.T) {
 	if os.Getenv("KAPI_SOAK") == "" {
 		s := openFor(t, server.DSN(server.Database(t))+"&default_query_exec_mode=exec")

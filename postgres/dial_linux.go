@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limitUnacknowledged breaks a connection whose other end no longer acknowledges what was sent.
+// limitUnacknowledged makes the kernel close a connection whose other end acknowledges nothing for deadAfter.
 func limitUnacknowledged(_, _ string, raw syscall.RawConn) error {
 	var err error
 	if control := raw.Control(func(fd uintptr) {

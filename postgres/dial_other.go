@@ -4,5 +4,5 @@ package postgres
 
 import "syscall"
 
-// limitUnacknowledged does nothing: there are still the keepalives, and the contexts.
+// limitUnacknowledged does nothing: keepalives and contexts still limit the wait.
 func limitUnacknowledged(_, _ string, _ syscall.RawConn) error { return nil }

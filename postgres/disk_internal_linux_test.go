@@ -10,8 +10,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// TestDiskFull: a commit that the database's disk has no room for is refused whole. What was
-// acknowledged stays and can be read, and once there is room the store goes on.
+// TestDiskFull: a commit for which the server's disk has no room is refused as a whole. Acknowledged
+// commits are kept and can be read, and once there is room the store works again.
 func TestDiskFull(t *testing.T) {
 	if !kapitest.WithMounts(t, false) {
 		return

@@ -22,18 +22,19 @@ import (
 )
 
 const (
-	// connectTimeout is how long one address of a host is tried, if the DSN doesn't say. A server
-	// may take that long when many connect to it at once.
+	// connectTimeout limits the attempt to connect to one address of a host, unless the DSN sets it. A
+	// server may need that long when many clients connect at once.
 	connectTimeout = 5 * time.Second
-	// dialTimeout is for what of that the network takes: a machine that has vanished is given up
-	// sooner, so that the next one has its turn in the time that a change has.
+	// dialTimeout limits the network's part of that. It is shorter, so that after a machine that has
+	// vanished there is time for the next host before a change is refused.
 	dialTimeout = 2 * time.Second
-	// deadAfter is when a connection counts as broken whose other end acknowledges nothing.
+	// deadAfter is how long the other end of a connection may acknowledge nothing before the
+	// connection counts as broken.
 	deadAfter = 10 * time.Second
 )
 
-// parse reads a DSN, and fills in what it doesn't say. The error says no more than the form:
-// what can't be parsed may hold a password anywhere.
+// parse parses a DSN and adds kapi's defaults. Its errors never quote the DSN, because a DSN that can't
+// be parsed may contain the password anywhere.
 func parse(dsn string) (*pgx.ConnConfig, error) {
 	dsn, known := normal(dsn)
 	config, err := pgx.ParseConfig(dsn)
@@ -52,15 +53,15 @@ func parse(dsn string) (*pgx.ConnConfig, error) {
 		config.ConnectTimeout = connectTimeout
 	}
 	if config.ValidateConnect == nil {
-		// A standby can't be written to, and reads from one would be late.
+		// A standby can't be written to, and reads from it lag behind.
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	config.RuntimeParams["client_encoding"] = "UTF8"
 	return config, nil
 }
 
-// normal trims a DSN, and writes the scheme of a URL as pgx knows it. It is false for a URL of another
-// scheme, in which pgx would look for settings, and name them in errors.
+// normal trims a DSN, and converts the scheme of a URL to lower case, as pgx needs it. It is false for a
+// URL with another scheme: pgx would parse that as settings, and quote them in errors.
 func normal(dsn string) (string, bool) {
 	dsn = strings.TrimFunc(dsn, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' })
 	scheme, rest, isURL := strings.Cut(dsn, "://")
@@ -71,8 +72,8 @@ func normal(dsn string) (string, bool) {
 	return scheme + "://" + rest, scheme == "postgres" || scheme == "postgresql"
 }
 
-// odd reports whether a DSN in a DSN, or a part of one, was read as what is shown: a host, the database,
-// or the name of a setting.
+// odd reports whether something that kapi would show (a host, the database, the name of a setting) looks
+// like another part of a DSN, which may contain the password.
 func odd(config *pgx.ConnConfig) bool {
 	for name := range config.RuntimeParams {
 		if strings.ContainsFunc(name, func(r rune) bool {
@@ -97,13 +98,13 @@ func oddHost(host string) bool {
 	return strings.ContainsAny(host, ":@=?#&' ")
 }
 
-// shownSettings are those of a DSN that the server may be quoted with.
+// shownSettings are the settings of a DSN that may appear in a quoted error of the server.
 func shownSettings() []string {
 	return []string{"application_name", "client_encoding", "search_path", "timezone"}
 }
 
-// discreet keeps what the server said when it refused a connection from repeating the DSN. The end of a
-// password that was not percent-encoded may have been read as a setting, and a password as a part of the user.
+// discreet replaces the server's message about a refused connection if it repeats parts of the DSN: the end of
+// a password that was not percent-encoded may have been parsed as a setting, and a password as part of the user.
 func discreet(config *pgx.ConnConfig, err error) error {
 	var refused *pgconn.PgError
 	if !errors.As(err, &refused) {
@@ -120,16 +121,16 @@ func discreet(config *pgx.ConnConfig, err error) error {
 	}
 	return &pgconn.PgError{
 		Severity: refused.Severity, SeverityUnlocalized: refused.SeverityUnlocalized, Code: refused.Code,
-		Message: "it doesn't like the DSN; what it says repeats that, so it is not shown",
+		Message: "it rejects the DSN; its message repeats parts of the DSN, so it is not shown",
 	}
 }
 
-// ambiguous reports whether a URL may have been meant otherwise than it is read: with a special
-// character in its password, a part of that would be taken for the host or the database, and shown.
+// ambiguous reports whether a URL may mean something else than it is parsed as. If its password has
+// special characters, a part of the password may be taken for the host or the database, and be shown.
 func ambiguous(dsn string) bool {
 	_, rest, isURL := strings.Cut(dsn, "://")
 	if !isURL || !strings.HasPrefix(dsn, "postgres") {
-		return false // settings, with no two ways to read them
+		return false // settings can be parsed in only one way
 	}
 	secret := false
 	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' {
@@ -145,7 +146,7 @@ func ambiguous(dsn string) bool {
 	})
 }
 
-// applicationName tells an admin who holds a lock, and what for.
+// applicationName shows an admin which process a connection belongs to, and what it is for.
 func applicationName(role string) string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -154,7 +155,7 @@ func applicationName(role string) string {
 	return fmt.Sprintf("kapi %s %d@%s", role, os.Getpid(), host)
 }
 
-// nameOf names a database without its password.
+// nameOf returns the name of a database, without a password.
 func nameOf(config *pgx.ConnConfig) string {
 	if strings.HasPrefix(config.Host, "/") {
 		return fmt.Sprintf("postgres:///%s?host=%s&port=%d", config.Database, config.Host, config.Port)
@@ -162,7 +163,7 @@ func nameOf(config *pgx.ConnConfig) string {
 	return "postgres://" + strings.Join(hostsOf(config), ",") + "/" + config.Database
 }
 
-// hostsOf lists each host once: one may be tried with TLS and without.
+// hostsOf lists each host once. pgx lists a host twice if it tries it with and without TLS.
 func hostsOf(config *pgx.ConnConfig) []string {
 	hosts := []string{net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))}
 	for _, f := range config.Fallbacks {
@@ -173,7 +174,7 @@ func hostsOf(config *pgx.ConnConfig) []string {
 	return hosts
 }
 
-// checkSchema refuses what can't be the name of a schema.
+// checkSchema refuses a name that no schema can have.
 func checkSchema(name string) error {
 	switch {
 	case len(name) > 63:
@@ -184,7 +185,7 @@ func checkSchema(name string) error {
 	return nil
 }
 
-// explain says in words what PostgreSQL's code, or a broken connection, means for the store.
+// explain adds kapi.ErrUnavailable, and what PostgreSQL's error code means, to an error.
 func explain(err error) error {
 	switch {
 	case err == nil, errors.Is(err, kapi.ErrUnavailable), errors.Is(err, store.ErrBehind), errors.Is(err, store.ErrKeyTaken):
@@ -203,7 +204,7 @@ func explain(err error) error {
 	return fmt.Errorf("%w: %s (%w)", kapi.ErrUnavailable, why, &answer{refused})
 }
 
-// meaning is by SQLSTATE.
+// meaning describes an SQLSTATE. It returns "" for a code that it doesn't know.
 func meaning(code string) string {
 	switch code {
 	case "28P01", "28000":
@@ -211,7 +212,7 @@ func meaning(code string) string {
 	case "3D000":
 		return "there is no such database"
 	case "42501":
-		return "the user has not got the rights that kapi needs, see docs/postgres.md"
+		return "the user lacks the rights that kapi needs, see docs/postgres.md"
 	case "53300":
 		return "it has no connections left"
 	case "53100":
@@ -225,17 +226,17 @@ func meaning(code string) string {
 	case "57P01":
 		return "an admin ended the connection"
 	case "57P02":
-		return "it has crashed, and restarts"
+		return "it has crashed and is restarting"
 	case "57P03":
 		return "it is starting up or shutting down"
 	case "25P03":
-		return "this process stood still inside a transaction, which was ended"
+		return "this process stood still inside a transaction, which the server ended"
 	case "25006", "55000":
 		return "it can't be written to: it is a standby"
 	case "3F000", "42P01":
 		return "kapi's tables are gone"
 	case "42703":
-		return "its tables are not this kapi's, but of another build"
+		return "its tables are from another build of kapi"
 	}
 	switch {
 	case strings.HasPrefix(code, "08"):
@@ -246,14 +247,14 @@ func meaning(code string) string {
 	return ""
 }
 
-// An answer is what PostgreSQL said, in one line.
+// An answer is an error of the server, in one line.
 type answer struct{ *pgconn.PgError }
 
 func (a *answer) Unwrap() error { return a.PgError }
 
 func (a *answer) Error() string { return strings.ToLower(a.Severity) + " " + a.Code + ": " + a.Message }
 
-// A flat error is one line.
+// A flat is an error whose text is one line.
 type flat struct{ error }
 
 func (f flat) Unwrap() error { return f.error }

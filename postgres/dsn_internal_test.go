@@ -10,8 +10,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// TestPasswordIsNotShown: a password with special characters that are not percent-encoded makes a URL
-// that can be read in several ways. It is refused, or no part of the password is in the name.
+// TestPasswordIsNotShown: if a password has special characters that are not percent-encoded, its URL is
+// ambiguous. Such a URL is refused, or the store's name contains no part of the password.
 func TestPasswordIsNotShown(t *testing.T) {
 	for _, password := range []string{
 		"Hunter2@Sesame/77", "Hunter2@Sesame", "Hunter2/Sesame", "Hunter2#Sesame", "Hunter2?Sesame", "Hunter2%Sesame", "Hunter2:Sesame",
@@ -39,8 +39,8 @@ func TestPasswordIsNotShown(t *testing.T) {
 	}
 }
 
-// TestPasswordOfAnyForm: whatever a DSN looks like, and whatever stands between the parts of its password,
-// it is refused without a word of it, or its name has none.
+// TestPasswordOfAnyForm: whatever a DSN looks like, and whatever characters are in its password, neither an error nor
+// the store's name contains any part of the password.
 func TestPasswordOfAnyForm(t *testing.T) {
 	const special = "@/#?%:[]\\ ,&=;'\"+|{}^`~!$*(\t\n\u00e9"
 	forms := []string{
@@ -71,16 +71,16 @@ func TestPasswordOfAnyForm(t *testing.T) {
 	}
 }
 
-// TestDiscreet: what the server says of a DSN is not repeated where it may be a part of a password.
+// TestDiscreet: a message of the server is not shown if it may repeat a part of a password.
 func TestDiscreet(t *testing.T) {
 	for _, c := range []struct {
 		dsn, said, want string
 	}{
-		{"postgres://h/db?password=Hunter2&Sesame=1", `unrecognized configuration parameter "Sesame"`, "it doesn't like the DSN"},
+		{"postgres://h/db?password=Hunter2&Sesame=1", `unrecognized configuration parameter "Sesame"`, "it rejects the DSN"},
 		{"postgres://h/db?password=Hunter2&search_path=a", `invalid value for parameter "search_path": "a"`, `invalid value for parameter "search_path": "a"`},
-		{"host=h password=a Sesame=b", `unsupported startup parameter: Sesame`, "it doesn't like the DSN"},
-		{"postgres://h/db?statement_timeout=Sesame", `invalid value for parameter: "Sesame"`, "it doesn't like the DSN"},
-		{"postgres://kapi%3ASesame@h/db", `role "kapi:Sesame" does not exist`, "it doesn't like the DSN"},
+		{"host=h password=a Sesame=b", `unsupported startup parameter: Sesame`, "it rejects the DSN"},
+		{"postgres://h/db?statement_timeout=Sesame", `invalid value for parameter: "Sesame"`, "it rejects the DSN"},
+		{"postgres://kapi%3ASesame@h/db", `role "kapi:Sesame" does not exist`, "it rejects the DSN"},
 		{"postgres://kapi:Sesame@h/db", `role "kapi" does not exist`, `role "kapi" does not exist`},
 	} {
 		config, err := parse(c.dsn)
@@ -94,7 +94,7 @@ func TestDiscreet(t *testing.T) {
 	}
 }
 
-// TestUnambiguous: what can be read in one way only is taken.
+// TestUnambiguous: a DSN that can be parsed in only one way is accepted.
 func TestUnambiguous(t *testing.T) {
 	for dsn, name := range map[string]string{
 		"postgres://kapi@h/db":                                  "postgres://h:5432/db",

@@ -9,12 +9,12 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// format is the first byte of what encode makes. Whoever adds to a record adds to a new format, and
-// goes on reading the old one.
+// format is the first byte of an encoded record. A new field needs a new format; decode must still read
+// the old ones.
 const (
 	format     = 3
-	waitless   = 2 // the format before: without what is waited for
-	senderless = 1 // the one before that: without sender, too
+	waitless   = 2 // the format before: without WaitsFor
+	senderless = 1 // the one before that: also without Sender
 )
 
 const (
@@ -23,7 +23,7 @@ const (
 	flagLateEnd
 	flagLeaveRunning
 	flagDismissFailed
-	flagProgress // there is one
+	flagProgress // from here on: the field is present
 	flagExitCode
 	flagRunner
 	flagWaitsFor
@@ -31,10 +31,10 @@ const (
 
 var (
 	errFormat = errors.New("its row can't be read: this kapi doesn't know its format, a newer one may")
-	errBroken = errors.New("its row can't be read: it is broken off, or something stands behind it")
+	errBroken = errors.New("its row can't be read: it is cut off, or followed by other data")
 )
 
-// encode appends a record to b: its numbers as varints, its strings behind their lengths in bytes.
+// encode appends a record to b: numbers as varints, each string after its length in bytes.
 func encode(b []byte, r *store.Record) []byte {
 	b = append(b, format)
 	b = binary.AppendUvarint(b, flags(r))
@@ -96,7 +96,7 @@ func flags(r *store.Record) (f uint64) {
 	return f
 }
 
-// decode reads what encode made. All strings of the record share one copy of data.
+// decode decodes a record. All its strings share one copy of data.
 func decode(data []byte) (r store.Record, err error) {
 	if len(data) == 0 || data[0] < senderless || data[0] > format {
 		return r, errFormat
@@ -139,14 +139,14 @@ func decode(data []byte) (r store.Record, err error) {
 	return r, nil
 }
 
-// A decoder reads one thing after the other. Once it is broken it reads nothing any more.
+// A decoder decodes one value after the other. Once it is broken, it returns only zero values.
 type decoder struct {
 	rest   []byte
-	text   string // ends where rest does
+	text   string // the whole data, of which rest is the end
 	broken bool
 }
 
-// next returns the next n bytes, or nil if there are fewer.
+// next returns the next n bytes, or nil if fewer are left.
 func (d *decoder) next(n uint64) []byte {
 	if n > uint64(len(d.rest)) {
 		d.stop()
@@ -186,10 +186,10 @@ func (d *decoder) string() string {
 	return d.text[begin : begin+len(d.next(n))]
 }
 
-// strings returns nil if there are none.
+// strings returns nil for an empty list.
 func (d *decoder) strings() []string {
 	n := d.uvarint()
-	if n == 0 || n > uint64(len(d.rest)) { // each takes a byte at least
+	if n == 0 || n > uint64(len(d.rest)) { // each string takes at least one byte
 		d.broken = d.broken || n > 0
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// whole is a record of which every field is set; TestEncoding says so if one is not.
+// whole returns a record with all fields set. TestEncoding fails if one is not.
 func whole() store.Record {
 	progress, code := 0.25, -1
 	return store.Record{
@@ -33,11 +33,11 @@ func TestEncoding(t *testing.T) {
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name
 			if v.Field(i).IsZero() {
-				t.Errorf("the test leaves %s.%s out", v.Type(), name)
+				t.Errorf("whole doesn't set %s.%s", v.Type(), name)
 			}
 		}
 	}
-	// Each field is also the only one that is missing, and the only one that is there.
+	// Also with each field alone missing, and with each field alone set.
 	records := []store.Record{{}, full}
 	fields := reflect.TypeFor[store.Record]()
 	for _, f := range reflect.VisibleFields(fields) {
@@ -57,7 +57,7 @@ func TestEncoding(t *testing.T) {
 		}
 		for n := range data {
 			if _, err := decode(data[:n]); err == nil {
-				t.Errorf("%d bytes of %d were taken for a record", n, len(data))
+				t.Errorf("%d bytes of %d were decoded as a record", n, len(data))
 			}
 		}
 		if _, err := decode(append(data, 0)); !errors.Is(err, errBroken) {
@@ -66,7 +66,7 @@ func TestEncoding(t *testing.T) {
 	}
 }
 
-// TestFormat: what this version wrote is read by all that come after it.
+// TestFormat: records in this format can be read by this and all later versions.
 func TestFormat(t *testing.T) {
 	const written = "\x01\xff\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02\x06\a\x02\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01\x06" +
 		"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01?\xd0\x00\x00\x00\x00\x00\x00\x01\x02id\x06Tïtle\vdescription\x05state\asilence" +
@@ -91,7 +91,7 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// FuzzDecode: whatever stands in the table, it is an error or a record.
+// FuzzDecode: decode returns an error or a valid record for any data.
 func FuzzDecode(f *testing.F) {
 	full := whole()
 	f.Add(encode(nil, &full))
@@ -103,10 +103,10 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if r.Progress != nil && math.IsNaN(*r.Progress) {
-			return // is equal to nothing
+			return // NaN, which isn't equal to itself
 		}
 		if again, err := decode(encode(nil, &r)); err != nil || !reflect.DeepEqual(r, again) {
-			t.Errorf("%+v was read, and %+v, %v once it was written", r, again, err)
+			t.Errorf("%+v was decoded, and %+v, %v after it was encoded again", r, again, err)
 		}
 	})
 }

@@ -9,15 +9,15 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// A history takes place in one table, of one database cluster, on one timeline. Restored from a
-// dump the table is another; a standby that is promoted, or a backup that is recovered to a point
-// in time, begins a new timeline. Each may have lost what was acknowledged elsewhere. So who finds
-// the history at another place than it says begins a new epoch.
+// A history belongs to one table of one database cluster, on one timeline. After a restore from a dump the
+// table is another one; a promoted standby, or a backup that is recovered to a point in time, begins a new
+// timeline. Each may have lost acknowledged commits. So a store that finds the history at another place
+// than the recorded one begins a new epoch.
 
-// errMoved is what reading answers when the history is not where it took place.
-var errMoved = errors.New("the history took place elsewhere")
+// errMoved is returned by a read that finds the history at another place than the recorded one.
+var errMoved = errors.New("the history is from another database or timeline")
 
-// onTheSpot calls f, and once more if a new epoch had to be begun.
+// onTheSpot calls f. If f returns errMoved, it begins a new epoch and calls f once more.
 func (s *Store) onTheSpot(ctx context.Context, f func() error) error {
 	err := f()
 	if !errors.Is(err, errMoved) {
@@ -30,7 +30,7 @@ func (s *Store) onTheSpot(ctx context.Context, f func() error) error {
 	return f()
 }
 
-// beginEpoch begins a new epoch, unless somebody has done so.
+// beginEpoch begins a new epoch, unless another process has done so already.
 func (s *Store) beginEpoch(ctx context.Context, l *link) error {
 	goesOn := false
 	_, err := s.transact(ctx, l, job{

@@ -18,8 +18,8 @@ func headOf(t testing.TB, s *Store) store.Head {
 	return page.Head
 }
 
-// TestEpoch: a history that goes on elsewhere, or from an earlier time, is another one, for those
-// too who have it open. Its seq has jumped ahead of what may have been lost.
+// TestEpoch: a history that continues at another place, or from an earlier time, gets a new epoch, also for
+// stores that are open. Its seq is ahead of all commits that may have been lost.
 func TestEpoch(t *testing.T) {
 	for name, change := range map[string]string{
 		"another timeline": "UPDATE kapi.head SET place = regexp_replace(place, '/.*', '/00000000')",
@@ -38,10 +38,10 @@ func TestEpoch(t *testing.T) {
 			}
 			mustInsert(t, s, "b")
 			if again := headOf(t, openFor(t, server.DSN(database))); again.Epoch != after.Epoch || again.Seq != after.Seq+1 {
-				t.Errorf("another reads the head %v, want that after %v", again, after)
+				t.Errorf("another store reads the head %v, want %v", again, after)
 			}
 			wantIDs(t, s, "a", "b")
-			// Who finds out by committing says it too.
+			// A commit notices the move, too.
 			server.Exec(t, database, "UPDATE kapi.head SET place = 'elsewhere'")
 			mustInsert(t, s, "c")
 			if last := headOf(t, s); last.Epoch == after.Epoch {
@@ -51,8 +51,8 @@ func TestEpoch(t *testing.T) {
 	}
 }
 
-// TestCrash: the server is killed and comes back: what was acknowledged is there, and the store
-// goes on, in the same epoch.
+// TestCrash: after the server was killed and restarted, all acknowledged commits are there, and the store works
+// again, in the same epoch.
 func TestCrash(t *testing.T) {
 	alone := pgtest.For(t, pgtest.Options{Durable: true, Settings: map[string]string{"max_connections": "20"}})
 	s := openFor(t, alone.DSN("postgres"))

@@ -12,7 +12,7 @@ import (
 	"github.com/kettubot/kapi/postgres"
 )
 
-// Several machines share what is going on by opening the same database.
+// Several machines share their actions by opening the same database.
 func Example() {
 	ctx := context.Background()
 	store, err := postgres.Open(ctx, "postgres://kapi@db1,db2/kapi", postgres.Options{})
@@ -26,11 +26,11 @@ func Example() {
 	defer k.Close()
 }
 
-// An action that starts if, and only if, a transaction of the program's own is committed.
+// An action that starts if and only if the program's own transaction is committed.
 func ExampleStartTx() {
 	var (
 		ctx  = context.Background()
-		conn *pgx.Conn  // the program's own
+		conn *pgx.Conn  // the program's own connection
 		k    *peer.Peer // on the same database
 	)
 	reshard := func(ctx context.Context, h kapi.Handle) error { return nil }

@@ -12,9 +12,9 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// TestAsynchronousFailover: a standby that was behind is promoted. A new epoch begins, and fences keep
-// growing, also over those that are lost. What it lacks and runs here is recorded there again, with its
-// keys; what it has goes on.
+// TestAsynchronousFailover: a standby that was behind is promoted. A new epoch begins, and new fences are
+// above all old ones, including those that are lost. Running actions that it lacks are recorded again,
+// with their keys; those that it has continue.
 func TestAsynchronousFailover(t *testing.T) {
 	primary := pgtest.For(t, pgtest.Options{Durable: true, TCP: true, Settings: map[string]string{"max_connections": "30"}})
 	standby := primary.Standby(t, false)
@@ -46,7 +46,7 @@ func TestAsynchronousFailover(t *testing.T) {
 		t.Errorf("the head was %v, and is %v", before, after)
 	}
 	if err := lost.end(); err != nil {
-		t.Errorf("what was lost: %v", err)
+		t.Errorf("the lost action: %v", err)
 	}
 	kapitest.Eventually(t, "the key is free", func() bool {
 		list, err := k.List(kapitest.Within(t))
@@ -67,7 +67,7 @@ func TestAsynchronousFailover(t *testing.T) {
 	})
 }
 
-// A work is an operation that goes on until it is told to end, or has lost its action.
+// A work is an operation that runs until it is told to end, or has lost its action.
 type work struct {
 	t      *testing.T
 	handle kapi.Handle
@@ -97,7 +97,7 @@ func begin(t *testing.T, k *peer.Peer, key string) *work {
 	return w
 }
 
-// end ends the work, and returns nil, or why it had ended before.
+// end ends the work. It returns nil, or the reason why the work had ended before.
 func (w *work) end() error {
 	w.t.Helper()
 	close(w.stop)

@@ -15,10 +15,11 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// childEnv is the DSN for a process that freezes inside a transaction.
+// childEnv names the variable with the DSN for a child process that stops inside a transaction.
 const childEnv = "KAPI_POSTGRES_TEST_CHILD"
 
-// runChild stops inside its first transaction, and says how that ended; a second one must succeed.
+// runChild waits to be stopped inside its first transaction, and prints how that ended. Its second
+// transaction must succeed.
 func runChild(dsn string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
@@ -38,8 +39,8 @@ func runChild(dsn string) error {
 	return insert(ctx, s, "thawed", nil)
 }
 
-// TestFrozen: a process that is stopped inside a transaction holds the others up for seconds only.
-// What it was about to write is refused when it goes on, and it goes on.
+// TestFrozen: a process that is stopped inside a transaction blocks the others only for seconds. When it
+// continues, its writes are refused, and later ones succeed.
 func TestFrozen(t *testing.T) {
 	database := server.Database(t)
 	s := openFor(t, server.DSN(database))

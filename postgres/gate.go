@@ -9,23 +9,23 @@ import (
 )
 
 const (
-	// A server that can't be connected to is tried again after such pauses.
+	// The first and the longest pause between attempts to connect to a server that can't be reached.
 	firstPause = 50 * time.Millisecond
 	lastPause  = 500 * time.Millisecond
 )
 
-// A gate keeps the connections of a store from asking a server that is down all at once, and again
-// and again: it has better things to do while it recovers. After an attempt that failed the next
-// one may begin only after a pause; who comes before is told what was wrong then.
+// A gate limits how often a store tries to connect to a server that is down, over all its connections,
+// so as not to slow its recovery. After a failed attempt, the next one may begin only after a pause. Until
+// then pass returns the error of the last attempt.
 type gate struct {
 	mu     sync.Mutex
 	err    error // of the last attempt, nil if that succeeded
 	pauses backoff.Backoff
-	pause  time.Duration // the one that goes on
+	pause  time.Duration // the current one
 	next   time.Time     // when the next attempt may begin
 }
 
-// pass lets an attempt begin, or returns why it would fail.
+// pass returns nil if an attempt may begin, or else the error of the last attempt.
 func (g *gate) pass() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -39,11 +39,11 @@ func (g *gate) pass() error {
 	return nil
 }
 
-// note says how an attempt ended.
+// note records how an attempt ended.
 func (g *gate) note(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if err == nil || !passes(err) { // what doesn't pass by itself is nobody else's affair
+	if err == nil || !passes(err) { // an error that doesn't go away on its own may concern only this connection
 		g.err = nil
 		return
 	}
@@ -55,5 +55,6 @@ func (g *gate) note(err error) {
 	g.rest()
 }
 
-// rest begins a pause. Its length is not the same for all who lost the server in one moment.
+// rest begins a pause. Its length is random, so that stores that lost the server at the same moment
+// don't come back at the same moment.
 func (g *gate) rest() { g.next = time.Now().Add(g.pause/2 + rand.N(g.pause)) }

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// TestGate: after an attempt that failed nobody makes another before the pause is over, and then one
-// does. The pauses grow, up to a limit.
+// TestGate: after a failed attempt there is no other before the pause is over, and then only one.
+// The pauses grow up to a limit.
 func TestGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var g gate
@@ -44,7 +44,7 @@ func TestGate(t *testing.T) {
 	})
 }
 
-// What is wrong for good is told to each who asks: it may be wrong for one of them alone.
+// An error that doesn't go away on its own doesn't stop other attempts: it may concern only one connection.
 func TestGateStaysOpen(t *testing.T) {
 	var g gate
 	g.note(&pgconn.PgError{Code: "28P01"})

@@ -15,14 +15,14 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// deadline bounds everything that the tests wait for. It is generous: none measures how fast the
-// store is.
+// deadline limits everything that the tests wait for. It is generous, because no test measures the
+// store's speed.
 const deadline = time.Minute
 
-// moment is for what is to be refused, and may be tried again until then.
+// moment limits calls that are expected to be refused, but may try again until then.
 const moment = 500 * time.Millisecond
 
-// openAt opens a store that its user closes.
+// openAt opens a store that the caller closes.
 func openAt(t testing.TB, dsn string, o Options) *Store {
 	t.Helper()
 	s, err := Open(kapitest.Within(t), dsn, o)
@@ -32,14 +32,14 @@ func openAt(t testing.TB, dsn string, o Options) *Store {
 	return s
 }
 
-// newStore makes a store in a database of its own, and closes it with t.
+// newStore creates a store in its own database, and closes it when t ends.
 func newStore(t testing.TB) (*Store, string) {
 	t.Helper()
 	database := server.Database(t)
 	return openFor(t, server.DSN(database)), database
 }
 
-// openFor opens a store and closes it with t.
+// openFor opens a store, and closes it when t ends.
 func openFor(t testing.TB, dsn string) *Store {
 	t.Helper()
 	s := openAt(t, dsn, Options{})
@@ -51,13 +51,13 @@ func openFor(t testing.TB, dsn string) *Store {
 	return s
 }
 
-// patient is a store that may stand still inside a transaction for longer than a test does.
+// patient lets a store stand still inside a transaction for longer than any test does.
 func patient(s *Store) *Store {
 	s.standstill = deadline
 	return s
 }
 
-// insert commits a running action that holds its own id as a key. during is called while it decides.
+// insert commits a running action that holds its id as a key. during is called while the transaction decides.
 func insert(ctx context.Context, s *Store, id string, during func()) error {
 	return s.Commit(ctx, store.Batch{}, func(l store.Loaded) (store.Writes, error) {
 		seq := l.Seq + 1
@@ -79,7 +79,7 @@ func mustInsert(t testing.TB, s *Store, id string) {
 	}
 }
 
-// wantIDs checks which actions the store has, in the order of seq.
+// wantIDs checks which actions the store has, in order of seq.
 func wantIDs(t testing.TB, s *Store, want ...string) {
 	t.Helper()
 	page, err := s.Feed(kapitest.Within(t), 0)
@@ -95,7 +95,8 @@ func wantIDs(t testing.TB, s *Store, want ...string) {
 	}
 }
 
-// wantRefusal checks that err wraps ErrUnavailable and says why, in one line that names the store.
+// wantRefusal checks that err wraps ErrUnavailable, not ErrOutcomeUnknown, and says why in one line that
+// names the store.
 func wantRefusal(t testing.TB, err error, why string) {
 	t.Helper()
 	if err == nil || !errors.Is(err, kapi.ErrUnavailable) || errors.Is(err, kapi.ErrOutcomeUnknown) {
@@ -108,7 +109,7 @@ func wantRefusal(t testing.TB, err error, why string) {
 	}
 }
 
-// query asks a database for one value, as the superuser.
+// query reads one value from a database, as the superuser.
 func query[T any](t testing.TB, database, sql string, args ...any) (value T) {
 	t.Helper()
 	conn, err := pgx.Connect(kapitest.Within(t), server.DSN(database))
@@ -122,14 +123,14 @@ func query[T any](t testing.TB, database, sql string, args ...any) (value T) {
 	return value
 }
 
-// activity counts the connections of a role of the store for which a condition on pg_stat_activity
-// holds.
+// activity counts the store's connections for a purpose (commit, read, ...) for which a condition on
+// pg_stat_activity is true.
 func activity(t testing.TB, database, role, condition string) int {
 	t.Helper()
 	return query[int](t, database, `SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'kapi ' || $2 || ' %' AND `+condition, database, role)
 }
 
-// terminate ends the connections of a role of the store, as an admin does.
+// terminate ends the store's connections for a purpose, as an admin does.
 func terminate(t testing.TB, database, role string) {
 	t.Helper()
 	n := query[int](t, database, `SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'kapi ' || $2 || ' %'`, database, role)

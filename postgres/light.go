@@ -9,7 +9,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// loadLight queues what a light batch needs beside what it names.
+// loadLight queues what a light batch needs besides the actions that it names: the waiting actions, and the
+// holders of the keys.
 func (s *Store) loadLight(b *pgx.Batch, l *loading, need store.Batch) {
 	b.Queue(s.sql.pending).Query(func(rows pgx.Rows) error {
 		pending, err := pgx.CollectRows(rows, scanFound)
@@ -37,7 +38,7 @@ func (s *Store) loadLight(b *pgx.Batch, l *loading, need store.Batch) {
 			if l.Held[key] = ""; holder == nil {
 				continue
 			}
-			if l.Held[key] = *holder; data == nil { // a start that is not adopted yet
+			if l.Held[key] = *holder; data == nil { // the holder is a start that is not adopted yet
 				continue
 			}
 			r, err := decode(data)
@@ -50,14 +51,14 @@ func (s *Store) loadLight(b *pgx.Batch, l *loading, need store.Batch) {
 	})
 }
 
-// add adds a record to those that were found.
+// add adds a record to Found, unless it is there already.
 func (l *loading) add(r store.Record) {
 	if !slices.ContainsFunc(l.Found, func(f store.Record) bool { return f.ID == r.ID }) {
 		l.Found = append(l.Found, r)
 	}
 }
 
-// wanting adds to a batch the keys that are waited for and that were not looked up.
+// wanting adds to a batch the keys that actions wait for and that were not looked up.
 func (l *loading) wanting(b store.Batch) store.Batch {
 	for _, key := range l.waits {
 		if !slices.Contains(b.Keys, key) {

@@ -14,41 +14,41 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// letGo is how long a connection that is given up may take to end in good order.
+// letGo is how long a graceful close of a connection may take.
 const letGo = 2 * time.Second
 
-// A link is a connection that is made when it is needed, and again after it broke. One goroutine
-// uses it at a time.
+// A link is a connection that is made when it is first needed, and again after it broke. Only one goroutine
+// may use it at a time.
 type link struct {
 	store  *Store
 	gate   *gate
 	config *pgx.ConnConfig
 	conn   *pgx.Conn // nil if there is none
-	// coming is an attempt to connect that is under way, nil if there is none.
+	// coming is an attempt to connect whose result was not taken yet, nil if there is none.
 	coming *attempt
-	// cluster is the database cluster's own number, "" if its user may not know it.
+	// cluster is the identifier of the database cluster, "" if the user may not read it.
 	cluster string
 	guard   *guard
-	// warned says that the server warned of something since it was last set to false.
+	// warned is set when the server sends a warning.
 	warned bool
 }
 
-// An attempt is one to connect.
+// An attempt is one attempt to connect.
 type attempt struct {
 	cancel context.CancelFunc
 	done   chan struct{}
-	// What came of it, once done is closed.
+	// The result, once done is closed.
 	conn    *pgx.Conn
 	cluster string
 	err     error
 }
 
-// A guard stands between pgx and the network for one connection.
+// A guard dials for one connection, and controls pgx's cancel requests.
 type guard struct {
-	// made: what is dialled from now on is for a cancel request.
+	// made is set once the connection is made: every later dial is for a cancel request.
 	made atomic.Bool
-	// sealed says that a COMMIT is on its way. PostgreSQL takes a cancel request in it for leave
-	// not to wait for its standby, so none may leave then; pgx sends one whenever it gives up.
+	// sealed is set while a COMMIT is under way. A cancel request would make PostgreSQL stop
+	// waiting for its standby, so none may be sent then. pgx sends one whenever a context ends.
 	sealed atomic.Bool
 }
 
@@ -68,7 +68,7 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 	}
 	conn, err := dialer.DialContext(ctx, network, address)
 	if err == nil {
-		err = conn.SetDeadline(time.Now().Add(letGo)) // it waits for an answer
+		err = conn.SetDeadline(time.Now().Add(letGo)) // pgx waits for the server to close it
 	}
 	return conn, err
 }
@@ -82,11 +82,11 @@ func (s *Store) newLink(config *pgx.ConnConfig, g *gate, role string) *link {
 	return l
 }
 
-// ready connects if need be; fresh says that it did.
+// ready connects if there is no connection; fresh reports whether it did.
 //
-// An attempt to connect goes on when ctx ends, and who comes next finds what became of it. Were it
-// given up each time, a server that is slow because many connect to it at once, after it was down,
-// would be asked by all of them for ever and have nobody connected.
+// An attempt to connect continues after ctx has ended, and the next call takes its result. Otherwise, when
+// many clients reconnect to a server that was down, so that each attempt takes longer than its caller
+// waits, none of them would ever succeed.
 func (l *link) ready(ctx context.Context) (fresh bool, err error) {
 	if l.conn != nil && !l.conn.IsClosed() {
 		return false, nil
@@ -94,7 +94,7 @@ func (l *link) ready(ctx context.Context) (fresh bool, err error) {
 	l.drop()
 	if l.coming != nil {
 		select {
-		case <-l.coming.done: // while nobody waited; it may have broken since
+		case <-l.coming.done: // it ended while nobody waited, and the connection may have broken since
 			if l.take() == nil && !l.conn.IsClosed() {
 				return false, nil
 			}
@@ -116,15 +116,15 @@ func (l *link) ready(ctx context.Context) (fresh bool, err error) {
 	}
 }
 
-// take takes in what came of an attempt.
+// take takes the result of the attempt to connect.
 func (l *link) take() error {
 	a := l.coming
 	l.coming, l.conn, l.cluster = nil, a.conn, a.cluster
 	return a.err
 }
 
-// connect begins an attempt to connect. Each address is given its time (see connectTimeout), so a
-// host that doesn't answer takes nothing from the next.
+// connect begins an attempt to connect. Each address has its own time limit (see connectTimeout), so a
+// host that doesn't answer doesn't use up the time of the next.
 func (l *link) connect() {
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &attempt{cancel: cancel, done: make(chan struct{})}
@@ -145,7 +145,7 @@ func connect(ctx context.Context, config *pgx.ConnConfig, g *guard) (*pgx.Conn, 
 	if err != nil {
 		var failed *pgconn.ConnectError
 		if errors.As(err, &failed) {
-			err = failed.Unwrap() // without the user and the database, which the store's name has
+			err = failed.Unwrap() // the text without user and database, which fail adds as the store's name
 		}
 		return nil, "", discreet(config, err)
 	}
@@ -156,20 +156,20 @@ func connect(ctx context.Context, config *pgx.ConnConfig, g *guard) (*pgx.Conn, 
 	return conn, cluster, err
 }
 
-// clusterOf reads the number of the database cluster.
+// clusterOf reads the identifier of the database cluster.
 func clusterOf(ctx context.Context, conn *pgx.Conn) (cluster string, err error) {
 	err = conn.QueryRow(ctx, selectCluster).Scan(&cluster)
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && !conn.IsClosed() {
-		return "", nil // its user may not know
+		return "", nil // the user may not read it
 	}
 	return cluster, err
 }
 
-// broken reports whether the connection can't be used any more.
+// broken reports whether there is no usable connection.
 func (l *link) broken() bool { return l.conn == nil || l.conn.IsClosed() }
 
-// drop gives the connection up.
+// drop closes the connection, if there is one, in the background.
 func (l *link) drop() {
 	if l.conn != nil {
 		l.store.letGo(l.conn)
@@ -177,7 +177,7 @@ func (l *link) drop() {
 	}
 }
 
-// end gives the connection up, and an attempt that is under way.
+// end closes the connection, and cancels an attempt to connect.
 func (l *link) end() {
 	l.drop()
 	if l.coming != nil {
@@ -188,7 +188,7 @@ func (l *link) end() {
 	}
 }
 
-// letGo ends a connection in good order, behind the back of who used it.
+// letGo closes a connection gracefully in the background. Close waits for it.
 func (s *Store) letGo(conn *pgx.Conn) {
 	s.served.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), letGo)
@@ -203,11 +203,11 @@ func (s *Store) letGo(conn *pgx.Conn) {
 	})
 }
 
-// A pool is a number of links that are lent.
+// A pool has the links that are not in use.
 type pool chan *link
 
-// use calls f with a link of a pool. If the link turns out to have broken while nobody used it,
-// f is called once more with a new one, so it must not have changed anything before it finds out.
+// use calls f with a link of a pool. If the link turns out to have broken while nobody used it, use calls f
+// once more with a new one. So f must have changed nothing when it returns the error of a broken link.
 func (s *Store) use(ctx context.Context, p pool, f func(*link) error) error {
 	var l *link
 	select {
@@ -237,12 +237,12 @@ func (s *Store) use(ctx context.Context, p pool, f func(*link) error) error {
 	}
 }
 
-// stale reports whether the connection broke, rather than the server refused something. One that
-// the server ended while it was idle says so with an error of its own.
+// stale reports whether err means that the connection broke, not that the server refused something. Two
+// codes of the server mean that, too: it ended the connection.
 func stale(err error) bool {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
 		return refused.Code == "57P01" || refused.Code == "57P05"
 	}
-	return !errors.Is(err, kapi.ErrUnavailable) // explained already: it came later
+	return !errors.Is(err, kapi.ErrUnavailable) // an explained error comes from a later step of a transaction
 }

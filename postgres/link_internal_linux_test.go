@@ -13,9 +13,9 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// TestConnectingGoesOn: a server that takes longer to answer than its callers wait is not asked anew by
-// each of them. Had every attempt to end with its caller, a server that is slow because all come back
-// to it at once would never get rid of them.
+// TestConnectingGoesOn: if connecting takes longer than each caller waits, the callers share one attempt.
+// If each attempt ended with its caller, a server that is slow because all clients reconnect at once would
+// never let one in.
 func TestConnectingGoesOn(t *testing.T) {
 	s, proxy, _ := throughProxy(t)
 	self := store.RunnerRecord{ID: "self", Host: "here", Lease: time.Second}
@@ -35,7 +35,7 @@ func TestConnectingGoesOn(t *testing.T) {
 	}
 }
 
-// TestSpared: a server that is down is not asked by everybody all the time, and is found when it is back.
+// TestSpared: there are few attempts to connect to a server that is down, and the store finds it when it is back.
 func TestSpared(t *testing.T) {
 	alone := pgtest.For(t, pgtest.Options{TCP: true})
 	proxy := badnet.New(t, alone.Address(), 0)
@@ -52,7 +52,7 @@ func TestSpared(t *testing.T) {
 		})
 	}
 	all.Wait()
-	// The shortest pause is half of the first; and two readers may have begun before any had failed.
+	// The shortest pause is half of firstPause, and both readers may begin before the first attempt fails.
 	most := int(time.Since(began)/(firstPause/2)) + readers
 	if n := proxy.Connections() - before; n < 2 || n > most {
 		t.Errorf("%d attempts to connect, want 2 to %d", n, most)
@@ -60,14 +60,14 @@ func TestSpared(t *testing.T) {
 	if err := alone.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kapitest.Eventually(t, "it is read again", func() bool {
+	kapitest.Eventually(t, "the store can be read again", func() bool {
 		_, err := s.Feed(kapitest.Within(t), 0)
 		return err == nil
 	})
 }
 
-// TestHungHost: a host that takes connections and says nothing keeps nobody from the next one, whatever
-// the time is that each is given.
+// TestHungHost: after a host that accepts connections and never answers, the next host is tried in time, whatever
+// connect_timeout is.
 func TestHungHost(t *testing.T) {
 	hung := badnet.New(t, server.Address(), 0)
 	hung.Hang(true)
@@ -78,7 +78,7 @@ func TestHungHost(t *testing.T) {
 	}
 }
 
-// TestForeignNotifications: what a pooler passes on to a connection that doesn't listen is not kept.
+// TestForeignNotifications: notifications on a connection that doesn't listen, as from a pooler, are dropped.
 func TestForeignNotifications(t *testing.T) {
 	s, database := newStore(t)
 	err := s.use(kapitest.Within(t), s.renewer, func(l *link) error {
@@ -92,7 +92,7 @@ func TestForeignNotifications(t *testing.T) {
 		done, cancel := context.WithCancel(kapitest.Within(t))
 		cancel()
 		if n, err := l.conn.WaitForNotification(done); err == nil {
-			t.Errorf("it was kept: %+v", n)
+			t.Errorf("a notification was kept: %+v", n)
 		}
 		return nil
 	})

@@ -13,22 +13,22 @@ import (
 )
 
 const (
-	// pingEvery is how long the listener believes in silence: a link that broke without a word
-	// is never noticed by waiting.
+	// pingEvery is how long the listener hears nothing before it sends a ping: without one it would never
+	// notice that a connection has silently broken.
 	pingEvery = 10 * time.Second
-	// pingWithin is how long the answer may take, or a notification that the store sends itself.
+	// pingWithin limits the answer to a ping, and the arrival of the store's own test notification.
 	pingWithin = 3 * time.Second
-	// pollEvery is how often others are looked for while they can't be heard.
+	// pollEvery is how often the peer is woken while there are no notifications.
 	pollEvery = 200 * time.Millisecond
-	// listenAgain is the longest pause between two attempts to listen.
+	// listenAgain is the longest pause between attempts to listen.
 	listenAgain = 30 * time.Second
 )
 
-var errDeaf = errors.New("a notification that was sent did not come back (behind PgBouncer, name the database itself to listen: --store-listen)")
+var errDeaf = errors.New("a test notification did not arrive (behind PgBouncer, give a direct DSN of the database to listen: --store-listen)")
 
-// Listen implements store.Store. Where it can't hear it looks, several times a second, and tries
-// to hear again from time to time. It returns an error only once for all that time: then it is
-// called again, and goes on.
+// Listen implements store.Store. While notifications don't arrive, it calls wake several times a second,
+// and tries to listen again from time to time. Listen returns an error once when listening begins to fail;
+// called again, it returns the next one only after listening has worked in between.
 func (s *Store) Listen(ctx context.Context, wake func()) error {
 	s.served.Add(1) // Close waits for it
 	defer s.served.Done()
@@ -43,7 +43,7 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 		case s.deaf.CompareAndSwap(false, true):
 			return s.fail(fmt.Errorf("listen: %w", explain(err)))
 		}
-		if time.Since(began) > listenAgain { // it has been heard for a while
+		if time.Since(began) > listenAgain { // listening worked for a while
 			pauses.Reset()
 		}
 		if !s.look(ctx, wake, pauses.Next()) {
@@ -52,7 +52,7 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 	}
 }
 
-// look wakes again and again for a while; it is false if nobody wants to be woken any more.
+// look calls wake every pollEvery during a pause. It is false if ctx has ended.
 func (s *Store) look(ctx context.Context, wake func(), pause time.Duration) bool {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
@@ -80,7 +80,7 @@ func (s *Store) isClosed() bool {
 	}
 }
 
-// hear listens on a connection of its own, until that breaks.
+// hear listens on a connection of its own until that breaks.
 func (s *Store) hear(ctx context.Context, wake func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -106,7 +106,7 @@ func (s *Store) hear(ctx context.Context, wake func()) error {
 		return err
 	}
 	s.deaf.Store(false)
-	wake() // for what was committed before it listened
+	wake() // for commits from before it listened
 	for {
 		err := limited(ctx, pingEvery, func(ctx context.Context) error {
 			n, err := l.conn.WaitForNotification(ctx)
@@ -115,7 +115,7 @@ func (s *Store) hear(ctx context.Context, wake func()) error {
 			}
 			return err
 		})
-		if err != nil && ctx.Err() == nil && !l.broken() { // quiet
+		if err != nil && ctx.Err() == nil && !l.broken() { // nothing arrived for pingEvery
 			err = limited(ctx, pingWithin, l.conn.Ping)
 		}
 		if err != nil {
@@ -124,8 +124,8 @@ func (s *Store) hear(ctx context.Context, wake func()) error {
 	}
 }
 
-// hearMyself checks that what others send arrives: a pooler takes a LISTEN, and then gives the
-// connection to somebody else.
+// hearMyself checks that notifications arrive, by sending one over another connection: a pooler accepts
+// a LISTEN, and then gives the connection to another client.
 func (s *Store) hearMyself(ctx context.Context, l *link) error {
 	nonce := newID()
 	err := limited(ctx, pingWithin, func(ctx context.Context) error {

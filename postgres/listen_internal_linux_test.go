@@ -13,7 +13,7 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// listening calls Listen until t ends; what it returns before is sent.
+// listening calls Listen until t ends, and sends the errors that it returns before.
 func listening(t *testing.T, s *Store) (woken chan struct{}, returned chan error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -40,8 +40,8 @@ func listening(t *testing.T, s *Store) (woken chan struct{}, returned chan error
 	return woken, returned
 }
 
-// TestListenAgain: a listener whose connection is ended says so once, and listens again. What was
-// committed meanwhile wakes it.
+// TestListenAgain: when the listener's connection is ended, Listen returns an error once, and then listens
+// again. Commits in between wake it.
 func TestListenAgain(t *testing.T) {
 	s, database := newStore(t)
 	woken, returned := listening(t, s)
@@ -50,7 +50,7 @@ func TestListenAgain(t *testing.T) {
 	kapitest.Receive(t, woken, "a commit")
 	for range 2 {
 		terminate(t, database, "listen")
-		if err := kapitest.Receive(t, returned, "the listener to say that it was cut off"); !errors.Is(err, kapi.ErrUnavailable) {
+		if err := kapitest.Receive(t, returned, "Listen to return that its connection ended"); !errors.Is(err, kapi.ErrUnavailable) {
 			t.Error(err)
 		}
 		kapitest.Receive(t, woken, "the wake-up once it listens again")
@@ -58,7 +58,7 @@ func TestListenAgain(t *testing.T) {
 	}
 }
 
-// TestOwnCommits: what the store itself has committed is no news to it.
+// TestOwnCommits: the store's own commits don't wake it.
 func TestOwnCommits(t *testing.T) {
 	s, database := newStore(t)
 	other := openFor(t, server.DSN(database))
@@ -79,39 +79,39 @@ func TestOwnCommits(t *testing.T) {
 		mustInsert(t, s, fmt.Sprint("own", i))
 	}
 	mustInsert(t, other, "other")
-	// Notifications come in the order of the commits, so those of its own have been by then.
+	// Notifications arrive in the order of the commits, so those of its own commits have arrived by then.
 	kapitest.Eventually(t, "it is woken", func() bool { return calls.Load() > 1 })
 	if n := calls.Load(); n != 2 {
-		t.Errorf("one commit of another's among its own woke it %d times", n-1)
+		t.Errorf("one commit by another store, among its own, woke it %d times", n-1)
 	}
 }
 
-// TestDeaf: where a LISTEN is taken and nothing is heard, as behind a pooler of transactions, the
-// store says so once and looks several times a second.
+// TestDeaf: if LISTEN succeeds but nothing arrives, as behind a transaction pooler, Listen returns an error
+// once, and then wakes several times a second.
 func TestDeaf(t *testing.T) {
 	elsewhere := server.Database(t)
 	s := openAt(t, server.DSN(server.Database(t)), Options{ListenDSN: server.DSN(elsewhere)})
 	t.Cleanup(func() { _ = s.Close() })
 	woken, returned := listening(t, s)
-	if err := kapitest.Receive(t, returned, "the listener to say that it hears nothing"); !strings.Contains(err.Error(), "--store-listen") {
+	if err := kapitest.Receive(t, returned, "Listen to return that nothing arrives"); !strings.Contains(err.Error(), "--store-listen") {
 		t.Error(err)
 	}
 	for range 5 {
-		kapitest.Receive(t, woken, "a look")
+		kapitest.Receive(t, woken, "a wake-up by polling")
 	}
 	select {
 	case err := <-returned:
-		t.Errorf("it says so again: %v", err)
+		t.Errorf("Listen returned again: %v", err)
 	default:
 	}
 }
 
-// TestListenClosed: closing the store ends who listens.
+// TestListenClosed: Listen returns when the store is closed.
 func TestListenClosed(t *testing.T) {
 	s := openAt(t, server.DSN(server.Database(t)), Options{})
 	returned, woken := make(chan error, 1), make(chan struct{}, 100)
 	go func() { returned <- s.Listen(context.Background(), func() { woken <- struct{}{} }) }()
-	kapitest.Receive(t, woken, "it to listen")
+	kapitest.Receive(t, woken, "the first wake-up")
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}

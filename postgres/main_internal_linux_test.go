@@ -11,7 +11,7 @@ import (
 	"github.com/kettubot/kapi/internal/pgtest"
 )
 
-// server is for the tests that do it no harm.
+// server is shared by all tests that don't stop or change the server.
 var server *pgtest.Server
 
 func TestMain(m *testing.M) {
@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	if os.Getenv("KAPI_SOAK") == "" {
-		_ = flag.Set("rapid.checks", "20") // each makes a schema, and connections: 100 take a minute
+		_ = flag.Set("rapid.checks", "20") // each creates a schema and connections; 100 would take a minute
 	}
 	var err error
 	if server, err = pgtest.New(pgtest.Options{TCP: true, Settings: map[string]string{"max_connections": "60"}}); err != nil {

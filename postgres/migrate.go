@@ -16,21 +16,21 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// oldest is the first version of PostgreSQL that the store works on.
+// oldest is the oldest version of PostgreSQL that the store works with.
 const oldest = 140000
 
 //go:embed schema/*.sql
 var schema embed.FS
 
-// lockOf is the number of the advisory lock under which everything is written. Two schemas of one
-// database have two.
+// lockOf returns the number of the advisory lock that every write transaction takes. Each schema of a
+// database has its own.
 func lockOf(schema string) int64 {
 	sum := sha256.Sum256([]byte("kapi " + schema))
 	return int64(binary.BigEndian.Uint64(sum[:8]))
 }
 
-// prepare makes the database ready: of this version's schema, with a history of its own. One that
-// is ready already is not written to, and nobody's lock is waited for.
+// prepare creates or migrates the tables, and begins a new epoch if the history was moved here. If there
+// is nothing to do, it writes nothing and doesn't wait for the lock.
 func (s *Store) prepare(ctx context.Context) error {
 	err := s.useInTime(ctx, s.writer, func(l *link) error {
 		if err := checkServer(ctx, l.conn); err != nil {
@@ -51,10 +51,10 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Whoever opens a store reads it next, and reading doesn't wait for a connection.
+	// Connect a reader now: the caller reads next, and reads don't wait for a server that is away.
 	err = s.useInTime(ctx, s.reader, func(*link) error { return nil })
 	for range readers - 1 {
-		s.reader <- <-s.reader // so that the one that has it is the next
+		s.reader <- <-s.reader // so that the connected one is first in the pool
 	}
 	return err
 }
@@ -79,14 +79,14 @@ func checkVersion(version int, encoding string) error {
 	return nil
 }
 
-// A state is what a schema was found to be.
+// A state is what inspect found out about a schema.
 type state struct {
-	schema  bool     // there is one
-	missing []string // the steps that bring it to this version
-	goesOn  bool     // its history took place here
+	schema  bool     // it exists
+	missing []string // the migrations that it lacks
+	goesOn  bool     // its history is at the recorded place
 }
 
-// inspect refuses a schema that isn't this kapi's.
+// inspect returns the state of the schema. It refuses a schema that isn't kapi's, or too new.
 func (s *Store) inspect(ctx context.Context, q querier) (found state, err error) {
 	steps, err := fs.Glob(schema, "schema/*.sql")
 	if err != nil {
@@ -116,7 +116,7 @@ func (s *Store) inspect(ctx context.Context, q querier) (found state, err error)
 		return found, err
 	case version < 0:
 		return found, tooNew(version, len(steps))
-	case version > len(steps): // it may say that this one can still report in it
+	case version > len(steps): // this build may still be able to report in it
 		var least int
 		if err := q.QueryRow(ctx, s.sql.minReport).Scan(&least); err != nil || least > len(steps) {
 			return found, tooNew(version, len(steps))
@@ -130,13 +130,13 @@ func (s *Store) inspect(ctx context.Context, q querier) (found state, err error)
 	return found, s.inspectTables(ctx, q, &found)
 }
 
-// tooNew refuses a schema that this version must not touch.
+// tooNew returns the error for a schema that this build can't use.
 func tooNew(version, known int) error {
 	return fmt.Errorf("%w: it is from a newer kapi (schema %d, this one knows %d)", kapi.ErrUnavailable, version, known)
 }
 
-// admit says what the least versions that a schema wants mean for this one: whether it may start
-// actions, and report.
+// admit checks the least versions that a schema demands for reporting and for starting actions. noStarts
+// is the reason why this build may only report. If it may not even report, admit returns an error.
 func (s *Store) admit(minReport, minStart int) (noStarts, err error) {
 	s.least.Store(int64(minReport))
 	switch {
@@ -149,7 +149,8 @@ func (s *Store) admit(minReport, minStart int) (noStarts, err error) {
 	return nil, nil
 }
 
-// upToDate refuses what doesn't read the head itself, where a peer has seen that it must not write.
+// upToDate refuses a write by this build if an earlier read of the head has shown that it is too old. It
+// is for writes that don't read the head themselves.
 func (s *Store) upToDate() error {
 	if least := int(s.least.Load()); least > s.version {
 		return s.fail(tooNew(least, s.version))
@@ -157,7 +158,7 @@ func (s *Store) upToDate() error {
 	return nil
 }
 
-// inspectTables refuses a schema that lacks a table or its row.
+// inspectTables refuses a schema that lacks a table or the row of head.
 func (s *Store) inspectTables(ctx context.Context, q querier, found *state) error {
 	var lacks []string
 	err := q.QueryRow(ctx, `SELECT coalesce(array_agg(name), '{}') FROM unnest($2::text[]) AS name WHERE NOT EXISTS
@@ -183,8 +184,8 @@ type querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
-// migrate brings the schema to this version, in one transaction. Of several processes that try
-// at once, one does it.
+// migrate migrates the schema to this version, in one transaction. If several processes try at once, the
+// lock makes the first one do it.
 func (s *Store) migrate(ctx context.Context, l *link) error {
 	tx, err := l.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
 	if err != nil {
@@ -235,7 +236,7 @@ func (s *Store) migrate(ctx context.Context, l *link) error {
 	return tx.Commit(ctx)
 }
 
-// beginHistory gives new tables their epoch and their secret.
+// beginHistory writes the epoch and the secret of new tables.
 func (s *Store) beginHistory(ctx context.Context, tx pgx.Tx, quoted, cluster string) error {
 	secret := make([]byte, 32)
 	_, _ = rand.Read(secret) // never fails

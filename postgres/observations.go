@@ -27,9 +27,9 @@ func (s *Store) Observed(ctx context.Context, clock string, runners []string) (a
 	return all, err
 }
 
-// Observe implements store.Store. Like Renew it takes neither the lock nor a seq.
+// Observe implements store.Store. Like Renew it takes neither the lock nor a seq, and doesn't wait for a disk.
 func (s *Store) Observe(ctx context.Context, seen []store.Observation) error {
-	// In one order, so that two peers never wait for each other's rows.
+	// Always in the same order, so that two peers never deadlock on each other's rows.
 	seen = slices.SortedFunc(slices.Values(seen), func(a, b store.Observation) int {
 		return cmp.Or(cmp.Compare(a.Runner, b.Runner), cmp.Compare(a.Clock, b.Clock))
 	})

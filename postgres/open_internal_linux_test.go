@@ -28,7 +28,7 @@ func TestWrongDSN(t *testing.T) {
 		"postgres://u:hunter2@127.0.0.1:1,[::1]:2/":                                 "store postgres://127.0.0.1:1,[::1]:2/",
 		strings.Replace(server.DSN("none"), "postgres@", "postgres:hunter2@", 1):    "there is no such database",
 		strings.Replace(server.DSN("postgres"), "postgres@", "nobody:hunter2@", 1):  "it refuses the user or the password",
-		server.DSN("postgres") + "&password=x&hunter2=y":                            "it doesn't like the DSN",
+		server.DSN("postgres") + "&password=x&hunter2=y":                            "it rejects the DSN",
 		server.DSN("postgres") + "&target_session_attrs=standby":                    "server is not in hot standby mode",
 		server.DSN("postgres") + "&options=-c%20default_transaction_read_only%3Don": "it can't be written to: it is a standby",
 	} {
@@ -71,7 +71,7 @@ func TestVersion(t *testing.T) {
 	wantRefusal(t, err, "the database's encoding is SQL_ASCII, kapi needs UTF8")
 }
 
-// TestForeignSchema: what is not kapi's, or not whole, or from a newer one, is refused and left as it is.
+// TestForeignSchema: a schema that is not kapi's, is incomplete or is from a newer kapi is refused and not changed.
 func TestForeignSchema(t *testing.T) {
 	steps, err := fs.Glob(schema, "schema/*.sql")
 	if err != nil {
@@ -95,13 +95,13 @@ func TestForeignSchema(t *testing.T) {
 			}
 		})
 	}
-	// An empty schema, that an owner has made for kapi, is taken.
+	// An empty schema, as the owner of the database may create it for kapi, is accepted.
 	database := server.Database(t)
 	server.Exec(t, database, "CREATE SCHEMA kapi")
 	mustInsert(t, openFor(t, server.DSN(database)), "a")
 }
 
-// TestWithoutSecret: a store that lost its secret isn't read.
+// TestWithoutSecret: reading a store without its secret is refused.
 func TestWithoutSecret(t *testing.T) {
 	s, database := newStore(t)
 	server.Exec(t, database, "DELETE FROM kapi.secrets")
@@ -109,7 +109,7 @@ func TestWithoutSecret(t *testing.T) {
 	wantRefusal(t, err, "kapi's table secrets is empty")
 }
 
-// TestOlderSchema: a store of an older kapi is brought to this version, with all that is in it.
+// TestOlderSchema: the store of an older kapi is migrated to this version, and keeps its data.
 func TestOlderSchema(t *testing.T) {
 	dump, err := os.ReadFile("testdata/schema1.sql")
 	if err != nil {
@@ -128,7 +128,7 @@ func TestOlderSchema(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// It is another cluster than the one that was dumped.
+			// The cluster is not the one of the dump.
 			if snapshot.Epoch == "c5df6h472pkmfqujrbbo2bit3o" || snapshot.Seq != 3+store.Ahead {
 				t.Errorf("the head is %v, want a new epoch ahead of seq 3", snapshot.Head)
 			}
@@ -152,7 +152,8 @@ func TestOlderSchema(t *testing.T) {
 	}
 }
 
-// TestNewerWhileOpen: a schema that a newer kapi has changed says what this one may still do.
+// TestNewerWhileOpen: if a newer kapi migrates the schema while this one has it open, the schema says what this one
+// may still do.
 func TestNewerWhileOpen(t *testing.T) {
 	database := server.Database(t)
 	open := func() (store.Store, error) {
@@ -173,7 +174,7 @@ func TestNewerWhileOpen(t *testing.T) {
 	})
 }
 
-// TestNewerStartTx: a start inside the user's own transaction is refused as any other.
+// TestNewerStartTx: in such a schema StartTx is refused like any start.
 func TestNewerStartTx(t *testing.T) {
 	s, database := newStore(t)
 	k, err := peer.Open(kapitest.Within(t), s, peer.Options{Logger: slog.New(slog.DiscardHandler)})
@@ -195,7 +196,7 @@ func TestNewerStartTx(t *testing.T) {
 		if !errors.Is(err, kapi.ErrUnavailable) || !strings.Contains(err.Error(), "starts nothing more") {
 			t.Errorf("StartTx: %v", err)
 		}
-		_, err = tx.Exec(kapitest.Within(t), "SELECT 1") // the transaction goes on
+		_, err = tx.Exec(kapitest.Within(t), "SELECT 1") // the transaction can still be used
 		return err
 	})
 	if err != nil {
@@ -203,7 +204,7 @@ func TestNewerStartTx(t *testing.T) {
 	}
 }
 
-// TestTenAtOnce: ten processes that find nothing make one store.
+// TestTenAtOnce: ten stores that are opened at once in an empty database share one history.
 func TestTenAtOnce(t *testing.T) {
 	dsn := server.DSN(server.Database(t))
 	var all sync.WaitGroup
@@ -232,15 +233,15 @@ func TestTenAtOnce(t *testing.T) {
 	}
 }
 
-// TestRights: the least that docs/postgres.md says is enough, and what is missing is said.
+// TestRights: the rights that docs/postgres.md names are enough, and an error says when they are missing.
 func TestRights(t *testing.T) {
 	database := server.Database(t)
 	server.Exec(t, "postgres", "DROP ROLE IF EXISTS app; CREATE ROLE app LOGIN")
 	app := server.DSN(database) + "&user=app"
 	_, err := Open(kapitest.Within(t), app, Options{})
-	wantRefusal(t, err, "the user has not got the rights that kapi needs")
+	wantRefusal(t, err, "the user lacks the rights that kapi needs")
 
-	// It may make its schema, or its owner has made one for it.
+	// The user may create the schema, or the owner of the database has created it for the user.
 	server.Exec(t, database, "CREATE SCHEMA mine AUTHORIZATION app")
 	own := openAt(t, app, Options{Schema: "mine"})
 	mustInsert(t, own, "a")
@@ -248,10 +249,10 @@ func TestRights(t *testing.T) {
 		t.Error(err)
 	}
 
-	// Another has made the tables.
+	// Another user has created the tables.
 	mustInsert(t, openFor(t, server.DSN(database)), "a")
 	_, err = Open(kapitest.Within(t), app, Options{})
-	wantRefusal(t, err, "the user has not got the rights that kapi needs")
+	wantRefusal(t, err, "the user lacks the rights that kapi needs")
 	server.Exec(t, database, "GRANT USAGE ON SCHEMA kapi TO app; GRANT SELECT ON kapi.version TO app;"+
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON kapi.head, kapi.actions, kapi.keys, kapi.runners, kapi.tokens, kapi.secrets, kapi.answers, kapi.writers, kapi.starts TO app")
 	s := openFor(t, app)
@@ -263,6 +264,6 @@ func TestRights(t *testing.T) {
 	server.Exec(t, database, "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public")
 	wantIDs(t, openFor(t, app), "a", "b")
 	server.Exec(t, database, "REVOKE INSERT ON kapi.actions FROM app")
-	wantRefusal(t, insert(kapitest.Within(t), s, "c", nil), "the user has not got the rights that kapi needs")
+	wantRefusal(t, insert(kapitest.Within(t), s, "c", nil), "the user lacks the rights that kapi needs")
 	wantIDs(t, s, "a", "b")
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// throughProxy opens a store over a bad network.
+// throughProxy opens a store through a proxy that can break connections.
 func throughProxy(t *testing.T) (*Store, *badnet.Proxy, string) {
 	t.Helper()
 	database := server.Database(t)
@@ -22,8 +22,8 @@ func throughProxy(t *testing.T) (*Store, *badnet.Proxy, string) {
 	return openFor(t, fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable", proxy.Address(), database)), proxy, database
 }
 
-// TestOutcome: a connection that breaks in a COMMIT, before or after the server has it, is looked
-// up, and the caller is told what is true.
+// TestOutcome: if the connection breaks during a COMMIT, before or after the server receives it, the outcome
+// is looked up, and the caller gets the true one.
 func TestOutcome(t *testing.T) {
 	s, proxy, database := throughProxy(t)
 	direct := openFor(t, server.DSN(database))
@@ -31,16 +31,16 @@ func TestOutcome(t *testing.T) {
 	err := insert(kapitest.Within(t), s, "lost", func() { proxy.Set(badnet.CutBefore) })
 	wantRefusal(t, err, "it was not committed")
 	wantIDs(t, direct, "first")
-	mustInsert(t, s, "again") // the new connection prepares its statements
+	mustInsert(t, s, "again") // so that the new connection has its prepared statements
 	if err := insert(kapitest.Within(t), s, "kept", func() { proxy.Set(badnet.CutAfter) }); err != nil {
-		t.Errorf("a commit that the server had got, and whose answer was lost: %v", err)
+		t.Errorf("a commit that the server had received, and whose answer was lost: %v", err)
 	}
 	wantIDs(t, direct, "first", "again", "kept")
 	mustInsert(t, s, "last")
 	wantIDs(t, direct, "first", "again", "kept", "last")
 }
 
-// TestOutcomeUnknown: when the server can't be asked, the error says that nobody knows.
+// TestOutcomeUnknown: ErrOutcomeUnknown is returned when the outcome can't be looked up.
 func TestOutcomeUnknown(t *testing.T) {
 	s, proxy, database := throughProxy(t)
 	mustInsert(t, s, "first")
@@ -64,8 +64,8 @@ func TestOutcomeUnknown(t *testing.T) {
 	wantIDs(t, s, "first", "hung", "last")
 }
 
-// TestHang: a connection over which nothing comes any more holds nobody for longer than his
-// context, and is replaced.
+// TestHang: a call over a hung connection returns when its context ends, and the connection is
+// replaced.
 func TestHang(t *testing.T) {
 	s, proxy, _ := throughProxy(t)
 	mustInsert(t, s, "first")
@@ -83,8 +83,8 @@ func TestHang(t *testing.T) {
 	mustInsert(t, s, "second")
 }
 
-// TestSynchronousStandby: a commit is not answered before the synchronous standby has it, also
-// if somebody cancels the wait: PostgreSQL takes that for success.
+// TestSynchronousStandby: a commit is not acknowledged before the synchronous standby has it, not even if
+// an admin cancels the wait, which PostgreSQL answers with success.
 func TestSynchronousStandby(t *testing.T) {
 	alone := pgtest.For(t, pgtest.Options{Settings: map[string]string{"max_connections": "20"}})
 	s := openFor(t, alone.DSN("postgres"))
@@ -99,7 +99,7 @@ func TestSynchronousStandby(t *testing.T) {
 		t.Errorf("renewing a lease, which waits for no standby: %v", err)
 	}
 	ids := []string{"first"}
-	kapitest.Eventually(t, "the standby is waited for", func() bool {
+	kapitest.Eventually(t, "a commit waits for the standby", func() bool {
 		ctx, cancel := context.WithCancel(kapitest.Within(t))
 		defer cancel()
 		ids = append(ids, fmt.Sprint("alone", len(ids)))
@@ -110,16 +110,16 @@ func TestSynchronousStandby(t *testing.T) {
 		return err != nil
 	})
 	if n := waiting(); n != 1 {
-		t.Errorf("%d commits wait for the standby, want the one that was given up, not cancelled", n)
+		t.Errorf("%d commits wait for the standby, want 1: the one that its caller gave up, but that was not cancelled", n)
 	}
 	alone.Exec(t, "postgres", "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
-	kapitest.Eventually(t, "nobody waits", func() bool { return waiting() == 0 })
+	kapitest.Eventually(t, "no commit waits", func() bool { return waiting() == 0 })
 
 	answered := make(chan error, 1)
 	go func() { answered <- insert(kapitest.Within(t), s, "cancelled", nil) }()
 	kapitest.Eventually(t, "the commit waits for the standby", func() bool { return waiting() == 1 })
 	alone.Exec(t, "postgres", "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
-	kapitest.Eventually(t, "looking it up waits for the standby", func() bool { return waiting() == 1 })
+	kapitest.Eventually(t, "the lookup waits for the standby", func() bool { return waiting() == 1 })
 	select {
 	case err := <-answered:
 		t.Errorf("a commit whose wait was cancelled is answered with %v", err)
@@ -127,7 +127,7 @@ func TestSynchronousStandby(t *testing.T) {
 	}
 	alone.Exec(t, "postgres", "ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()")
 	if err := <-answered; err != nil {
-		t.Errorf("the commit, when nothing is to be waited for any more: %v", err)
+		t.Errorf("the commit, after the standby was removed: %v", err)
 	}
 	wantIDs(t, s, append(ids, "cancelled")...)
 }

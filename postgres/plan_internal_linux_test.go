@@ -9,8 +9,8 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// TestByIndex: neither a reader nor a writer goes through all actions to find what is new, although
-// PostgreSQL has not noticed yet that there are any.
+// TestByIndex: neither a reader nor a writer scans the whole table to find new actions, although the
+// statistics still say that it is empty.
 func TestByIndex(t *testing.T) {
 	s, _ := newStore(t)
 	for _, id := range []string{"a", "b", "c"} {
@@ -32,25 +32,25 @@ func TestByIndex(t *testing.T) {
 		})
 		scans(b, &after)
 	}
-	for range 7 { // the first five would be planned for what they look for
+	for range 7 { // the first five would have custom plans
 		if err := s.read(kapitest.Within(t), feed); err != nil {
 			t.Fatal(err)
 		}
 		if before != after {
-			t.Fatal("a reader went through all of the table")
+			t.Fatal("a reader scanned the whole table")
 		}
 		_, err := s.write(kapitest.Within(t), job{read: feed, write: func(*pgx.Batch) (bool, error) { return false, nil }})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if before != after {
-			t.Fatal("a writer went through all of the table")
+			t.Fatal("a writer scanned the whole table")
 		}
 	}
 }
 
-// TestPurgeByHash: runners that nobody names are found by going through both tables once, not through
-// one for each row of the other.
+// TestPurgeByHash: unused runners are found by one scan of each table, not by a scan of one table for each
+// row of the other.
 func TestPurgeByHash(t *testing.T) {
 	s, _ := newStore(t)
 	var plan []string

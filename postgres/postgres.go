@@ -1,18 +1,18 @@
-// Package postgres keeps kapi's actions in a PostgreSQL database (14 or later), which processes
-// of any number of machines may have open at once.
+// Package postgres keeps kapi's actions in a PostgreSQL database (14 or later). Processes on any number of
+// machines may have the same store open.
 //
-// [Open] opens the store, and makes its tables in a schema of their own. What it returns goes to
-// peer.Open, and is an auth.Tokens besides.
+// [Open] opens a store, and creates its tables in a schema of their own. Pass the [Store] to peer.Open. It
+// is also an auth.Tokens.
 //
-// A commit is on the server's disk, and on its synchronous standby's if it has one, before
-// anybody is told of it: synchronous_commit is raised to "on" where a role or a database has it
-// lower. One whose answer got lost is looked up. docs/postgres.md tells what rights are needed,
-// how to go through PgBouncer, and what a failover may lose.
+// A commit is acknowledged once it is on the server's disk, and on that of its synchronous standby if it
+// has one: kapi raises synchronous_commit to "on" where a role or a database sets it lower. If the
+// connection breaks during a commit, kapi looks up its outcome. docs/postgres.md explains the rights that
+// kapi needs, the use of PgBouncer, and what a failover may lose.
 //
-// A store has up to five connections: for commits, two for reading, for renewing its lease, and
-// to listen. Each is made when it is first needed.
+// A store has up to five connections: one for commits, two for reads, one for renewing leases, and one to
+// listen. Each is made when it is first needed.
 //
-// Errors of reading and writing wrap kapi.ErrUnavailable and name host and database, never the
+// Errors of reads and writes wrap kapi.ErrUnavailable and name the host and the database, never the
 // password.
 package postgres
 
@@ -36,48 +36,48 @@ import (
 )
 
 const (
-	// readers is how many connections read at once.
+	// readers is the number of connections for reads.
 	readers = 2
-	// defaultStandstill is Store.standstill, but for tests.
+	// defaultStandstill is Store.standstill, except in tests.
 	defaultStandstill = 3 * time.Second
 )
 
-// Options are for Open. The zero value is right for most.
+// Options are for Open. The zero value is right for most programs.
 type Options struct {
-	// Schema is where the tables are; "" is kapi. Stores in different schemas have nothing to do
-	// with each other.
+	// Schema is the schema of the tables; "" is kapi. Stores in different schemas are independent of
+	// each other.
 	Schema string
-	// ListenDSN is the database once more, for the connection that listens: behind a PgBouncer
-	// that pools transactions, LISTEN hears nothing. "" is the DSN.
+	// ListenDSN names the same database for the connection that listens; "" is the DSN itself. It is
+	// needed if the DSN names a PgBouncer in transaction mode, through which notifications don't arrive.
 	ListenDSN string
 }
 
-// A Store is a PostgreSQL database. It is a peer.Store and an auth.Tokens; its methods may be
+// A Store is a store in a PostgreSQL database. It is a peer.Store and an auth.Tokens. Its methods may be
 // called concurrently.
 type Store struct {
 	name   string
 	schema string
 	sql    statements
-	// id tells this store's transactions from everybody else's, and count numbers them. Who has
-	// the writer's link has count.
+	// id identifies this store's transactions in the table writers, and count numbers them. count is
+	// guarded by the writer's link.
 	id    string
 	count int64
 
-	// standstill is how long a process may stand still (SIGSTOP) inside a transaction before
-	// PostgreSQL ends that, and the others go on.
+	// standstill is how long this process may stand still (SIGSTOP) inside a transaction before
+	// PostgreSQL ends the transaction, so that it doesn't block others.
 	standstill time.Duration
 
 	writer, reader, renewer pool
 	gate                    gate // of all three
 	listen                  *pgx.ConnConfig
-	version                 int          // of the schema, that this build knows
-	least                   atomic.Int64 // the version that the schema wants of whoever writes in it, as was last seen
-	deaf                    atomic.Bool  // Listen has said that it hears nothing
-	// speaks is the server's process that commits for this store, whose notifications are no news.
-	// A pooler tells of a process that isn't there; then they are taken for somebody else's.
+	version                 int          // of the schema that this build knows
+	least                   atomic.Int64 // the least version that may write in the schema, as last read
+	deaf                    atomic.Bool  // Listen has returned that it can't listen
+	// speaks is the pid of the server's process that last committed for this store. Its notifications
+	// are ignored. Behind a pooler the pid is wrong; then they are taken for another store's.
 	speaks atomic.Uint32
 
-	served sync.WaitGroup // connections that are being let go
+	served sync.WaitGroup // goroutines that Close waits for
 	closed chan struct{}
 	close  func() // once
 }
@@ -87,12 +87,12 @@ var (
 	_ auth.Tokens = (*Store)(nil)
 )
 
-// Open opens the store that the DSN names, as in postgres://USER@HOST:PORT/DATABASE, and makes
-// it if it isn't there. What the DSN doesn't say comes from the usual variables (PGPASSWORD) and
-// files (~/.pgpass). It may name several hosts; of those the one that can be written to is used.
-// While the server can't be reached, or starts, Open tries again until ctx ends, for 30 s at most if
-// it doesn't. The error says what is wrong: not reachable, no rights, too old, from a newer kapi; it is a
-// *kapi.InvalidError for a DSN or a schema that can't be.
+// Open opens the store that the DSN names, as in postgres://USER@HOST:PORT/DATABASE, and creates its
+// tables if they don't exist. Settings that the DSN lacks come from the usual variables (PGPASSWORD) and
+// files (~/.pgpass). The DSN may name several hosts; Open uses the one that can be written to. While the
+// server can't be reached or is starting, Open tries again until ctx ends, or for 30 s if ctx has no
+// deadline. The error is a *kapi.InvalidError for an invalid DSN or schema. Otherwise it wraps
+// kapi.ErrUnavailable and says what is wrong: not reachable, no rights, too old, from a newer kapi.
 func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	config, err := parse(dsn)
 	if err != nil {
@@ -127,7 +127,7 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 }
 
 func (s *Store) newPool(config *pgx.ConnConfig, role string, n int) pool {
-	// A pooler may pass on what another client of its has listened for: nobody here would read it.
+	// A pooler may pass on notifications for another client. Drop them: nobody reads them here.
 	config = config.Copy()
 	config.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) {}
 	p := make(pool, n)
@@ -140,7 +140,7 @@ func (s *Store) newPool(config *pgx.ConnConfig, role string, n int) pool {
 // String names the database, without a password.
 func (s *Store) String() string { return s.name }
 
-// Close closes the store, after what goes on in it. Calls after the first do nothing.
+// Close waits for the calls in progress and closes the store. Later calls do nothing.
 func (s *Store) Close() error {
 	for _, p := range []pool{s.writer, s.reader, s.renewer} {
 		for range cap(p) {
@@ -156,9 +156,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Quiesce calls f while no write transaction of this process is open, and lets none begin before
-// f returns. A process that is about to stop itself (Ctrl-Z) does so in f: stopped inside a
-// write, it would lock everybody else out until its connection is cut.
+// Quiesce calls f while this store has no write transaction open, and lets none begin before f
+// returns. A process that is about to stop itself (Ctrl-Z) does so in f: if it were stopped inside
+// a write transaction, it would block all others until the server ends that.
 func (s *Store) Quiesce(f func()) {
 	select {
 	case l := <-s.writer:
@@ -170,7 +170,7 @@ func (s *Store) Quiesce(f func()) {
 
 var errClosed = fmt.Errorf("%w: it is closed", kapi.ErrUnavailable)
 
-// fail names the store in an error, and says what PostgreSQL's code means.
+// fail adds the store's name to an error, and the meaning of PostgreSQL's error code.
 func (s *Store) fail(err error) error {
 	err = explain(err)
 	var named *namedError
@@ -180,7 +180,7 @@ func (s *Store) fail(err error) error {
 	return &namedError{s.name, err}
 }
 
-// A namedError names the store.
+// A namedError is an error with the store's name.
 type namedError struct {
 	store string
 	err   error

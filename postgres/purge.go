@@ -9,8 +9,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// forgetWritersAfter is how long it is known what a writer has committed: it may ask for as long as its
-// connection takes to break.
+// forgetWritersAfter is how long the number of a store's last transaction is kept. A store needs it when it
+// notices that its connection broke during a commit, which may take long.
 const forgetWritersAfter = 25 * time.Hour
 
 // Purge implements store.Store.
@@ -31,7 +31,7 @@ func (s *Store) Purge(ctx context.Context, r store.Retention) (int, error) {
 			return err
 		})
 	}
-	// Without the lock it is seen whether there is anything to do.
+	// First check without the lock whether there is anything to do.
 	if err := s.read(ctx, look); err != nil || len(due) == 0 && !answers {
 		return 0, err
 	}
@@ -44,7 +44,7 @@ func (s *Store) Purge(ctx context.Context, r store.Retention) (int, error) {
 			b.Queue(s.sql.deleteActions, due)
 			b.Queue(s.sql.raisePurged, due[len(due)-1])
 		}
-		if len(due) < r.Limit { // once for all that there is to purge
+		if len(due) < r.Limit { // only in the last of several calls
 			b.Queue(byHash)
 			b.Queue(s.sql.forgetRunners, r.Before)
 			b.Queue(s.sql.forgetObservations)

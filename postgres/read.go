@@ -45,7 +45,7 @@ func (s *Store) snapshot(ctx context.Context, query string, args ...any) (store.
 	return snapshot, err
 }
 
-// Feed implements store.Store. Head and records are read by one statement, so they belong together.
+// Feed implements store.Store. One statement reads head and records, so they belong together.
 func (s *Store) Feed(ctx context.Context, since uint64) (store.Page, error) {
 	var page store.Page
 	var recorded []string
@@ -84,7 +84,7 @@ func scanRunner(row pgx.CollectableRow) (r store.RunnerRecord, err error) {
 	return r, err
 }
 
-// read reads what f queues, in one round trip.
+// read runs the queries that f queues, in one round trip.
 func (s *Store) read(ctx context.Context, f func(*link, *pgx.Batch)) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
@@ -98,14 +98,14 @@ func (s *Store) read(ctx context.Context, f func(*link, *pgx.Batch)) error {
 	})
 }
 
-// A loading is what a write transaction is reading.
+// A loading collects what a write transaction reads.
 type loading struct {
 	store.Loaded
-	err   error    // decides the transaction, not the connection
-	waits []string // of a light batch: the keys that are waited for
+	err   error    // why the transaction must not write, although the reads succeeded
+	waits []string // for a light batch: the keys that actions wait for
 }
 
-// load queues what a batch needs.
+// load queues the reads that a batch needs.
 func (s *Store) load(link *link, b *pgx.Batch, need store.Batch) *loading {
 	l := &loading{}
 	query, args := s.sql.feed, []any{link.cluster, int64(need.Since)}
@@ -114,7 +114,7 @@ func (s *Store) load(link *link, b *pgx.Batch, need store.Batch) *loading {
 	}
 	b.Queue(query, args...).Query(func(rows pgx.Rows) (err error) {
 		l.Page, l.NoStarts, err = s.scanPage(rows, need.Since)
-		if err == errMoved { //nolint:errorlint // it is its own
+		if err == errMoved { //nolint:errorlint // scanPage doesn't wrap it
 			l.err, err = err, nil
 		} else if err == nil && !need.Light && need.Since < l.Purged {
 			l.err = store.ErrBehind
@@ -170,11 +170,11 @@ func scanAnswer(row pgx.CollectableRow) (a store.Answer, err error) {
 	return a, row.Scan(&a.By, &a.Key, &a.Action, &a.Hash, &a.Body)
 }
 
-// pageRoom is for how many records room is made beforehand, at most.
+// pageRoom is the largest number of records for which scanPage allocates memory in advance.
 const pageRoom = 1024
 
-// scanPage reads rows that are a head or an action that changed after since. It says why nothing may
-// be started, if so.
+// scanPage reads rows of a head or of an action that changed after since. noStarts is the reason why
+// this build may start nothing, if it may not.
 func (s *Store) scanPage(rows pgx.Rows, since uint64) (page store.Page, noStarts, err error) {
 	var seq, purged int64
 	var minReport, minStart int
@@ -197,7 +197,7 @@ func (s *Store) scanPage(rows pgx.Rows, since uint64) (page store.Page, noStarts
 		if err != nil {
 			return page, nil, fmt.Errorf("the action with seq %d: %w", rowSeq(rows), err)
 		}
-		if n := uint64(seq); page.Records == nil && n > since { // there are as many as changes, at most
+		if n := uint64(seq); page.Records == nil && n > since { // there are at most as many records as changes
 			page.Records = make([]store.Record, 0, min(n-since, pageRoom))
 		}
 		page.Records = append(page.Records, r)
@@ -209,14 +209,15 @@ func (s *Store) scanPage(rows pgx.Rows, since uint64) (page store.Page, noStarts
 	if !goesOn {
 		return page, nil, errMoved
 	}
-	// An index gives them in their order already; the server would sort them again.
+	// Sorted here, because the rows mostly come from an index in order already, and the server would sort
+	// them again.
 	if bySeq := func(a, b store.Record) int { return cmp.Compare(a.Seq, b.Seq) }; !slices.IsSortedFunc(page.Records, bySeq) {
 		slices.SortFunc(page.Records, bySeq)
 	}
 	return page, noStarts, nil
 }
 
-// rowSeq is the seq that stands in the row of an action.
+// rowSeq returns the seq in the row of an action.
 func rowSeq(rows pgx.Rows) (seq int64) {
 	_ = rows.Scan(nil, &seq, nil, nil, nil, nil, nil)
 	return seq

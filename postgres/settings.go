@@ -12,8 +12,8 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// flaw returns what is wrong with a setting of a DSN that can't be parsed, nil if that can't be told. It
-// names the setting, and never says what it was set to.
+// flaw returns an error that names the wrong setting of a DSN that can't be parsed, or nil if it finds none. The
+// error never contains the setting's value.
 func flaw(dsn string, parseErr error) error {
 	settings := settingsOf(dsn)
 	for _, s := range []struct {
@@ -42,7 +42,7 @@ func flaw(dsn string, parseErr error) error {
 	return nil
 }
 
-// settingsOf returns what stands behind the ? of a URL, or in a list of KEY=VALUE.
+// settingsOf returns the settings in the query of a URL or in a list of KEY=VALUE.
 func settingsOf(dsn string) map[string]string {
 	settings := map[string]string{}
 	_, rest, isURL := strings.Cut(dsn, "://")

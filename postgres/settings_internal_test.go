@@ -8,7 +8,7 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// TestWrongSettings: the error names the setting and what it may be, and not what it was.
+// TestWrongSettings: the error names the setting and its valid values, but not the wrong value.
 func TestWrongSettings(t *testing.T) {
 	for dsn, want := range map[string]string{
 		"postgres://u@h/db?sslmode=Hunter2":                     "DSN: sslmode must be disable, allow, prefer, require, verify-ca or verify-full",

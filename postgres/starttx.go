@@ -16,22 +16,22 @@ import (
 )
 
 const (
-	// claimWithin is how long StartTx waits for another transaction that claims one of its keys.
+	// claimWithin is how long StartTx waits for other transactions that claim one of its keys.
 	claimWithin = 5 * time.Second
 	claimPause  = 20 * time.Millisecond
 )
 
-// StartTx starts an action inside a transaction of the caller's own, on the database of p's store:
-// committed together or not at all. It returns the action's id. Within the transaction it claims
-// the keys and records the start; once that is committed, a peer gives the action its seq, as
-// pending, and op runs in this process, as with Peer.Start. Nothing happens if it is rolled back.
+// StartTx starts an action inside the caller's own transaction, which must be on the database of p's
+// store: the action starts if and only if the transaction is committed. StartTx claims the keys, records
+// the start and returns the action's id. After the commit a peer gives the action its seq, as pending,
+// and then op runs in this process, as with Peer.Start.
 //
-// However long the transaction stays open, it delays no start on other keys. One on the same keys
-// is refused as kapi.ErrUnavailable after a wait.
+// However long the transaction stays open, it doesn't delay starts with other keys. A start with one of
+// its keys waits, and is then refused with an error that wraps kapi.ErrUnavailable.
 //
-// The errors are those of Peer.Start, and the transaction goes on after any that is not its own.
-// Spec.Wait and Spec.DismissFailed are not possible. The transaction's user needs some rights on
-// kapi's tables (docs/postgres.md). It can't be prepared for a two-phase commit.
+// The errors are those of Peer.Start. Unless tx itself has failed, it can still be used after an error.
+// Spec.Wait and Spec.DismissFailed are refused. The transaction's user needs some rights on kapi's
+// tables (docs/postgres.md). The transaction can't be prepared for a two-phase commit.
 func StartTx(ctx context.Context, tx pgx.Tx, p *peer.Peer, spec kapi.Spec, op kapi.Operation) (id string, err error) {
 	d, err := p.Prepare(ctx, spec, op)
 	if err != nil {
@@ -51,8 +51,8 @@ func StartTx(ctx context.Context, tx pgx.Tx, p *peer.Peer, spec kapi.Spec, op ka
 	return d.ID, nil
 }
 
-// recordSoon records a start, unless its keys are held. While another transaction claims one, it
-// waits.
+// recordSoon records a start, unless its keys are held. While another transaction claims one of them, it
+// tries again, for claimWithin.
 func (s *Store) recordSoon(ctx context.Context, tx pgx.Tx, d *peer.Prepared) (xid string, err error) {
 	end := time.After(claimWithin)
 	for {
@@ -74,8 +74,7 @@ func (s *Store) recordSoon(ctx context.Context, tx pgx.Tx, d *peer.Prepared) (xi
 	}
 }
 
-// record records a start in a savepoint of its own, so that a failure takes nothing of the
-// caller's with it.
+// record records a start in a savepoint, so that the caller's transaction survives a failure.
 func (s *Store) record(ctx context.Context, tx pgx.Tx, d *peer.Prepared) (xid string, err error) {
 	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 		if xid, err = s.check(ctx, tx, d.Epoch); err != nil {
@@ -97,7 +96,8 @@ func (s *Store) record(ctx context.Context, tx pgx.Tx, d *peer.Prepared) (xid st
 	return xid, err
 }
 
-// check refuses a transaction that is on another database, and returns its number.
+// check returns the id of a transaction. It refuses a transaction that is on another database, and one
+// in a schema in which this build may start nothing.
 func (s *Store) check(ctx context.Context, tx pgx.Tx, epoch string) (xid string, err error) {
 	var there string
 	var minReport, minStart int
@@ -105,7 +105,7 @@ func (s *Store) check(ctx context.Context, tx pgx.Tx, epoch string) (xid string,
 	var refused *pgconn.PgError
 	switch {
 	case errors.As(err, &refused) && (refused.Code == "42P01" || refused.Code == "3F000"), err == nil && there != epoch:
-		return "", errors.New("start in a transaction: it is on another database than the peer's store")
+		return "", errors.New("start in a transaction: the transaction is on another database than the peer's store")
 	case err != nil:
 		return "", err
 	}
@@ -113,15 +113,16 @@ func (s *Store) check(ctx context.Context, tx pgx.Tx, epoch string) (xid string,
 	return xid, errors.Join(noStarts, err)
 }
 
-// undone reports whether the start that a transaction was to record is not there, and never will
-// be. The transaction is looked at first: what it did can be seen when it is seen to be committed.
+// undone reports whether the transaction that was to record a start has ended without recording it.
+// It reads the transaction's status before it looks for the start: once the status is "committed", the
+// start can be seen.
 func (s *Store) undone(ctx context.Context, id, xid string) (bool, error) {
 	var status *string
 	err := s.read(ctx, func(_ *link, b *pgx.Batch) {
 		b.Queue(`SELECT pg_xact_status($1::text::xid8)`, xid).QueryRow(func(row pgx.Row) error { return row.Scan(&status) })
 	})
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == "22023" { // this server has not come to that number: a failover lost it
+	if errors.As(err, &refused) && refused.Code == "22023" { // the id is above this server's: a failover lost the transaction
 		err, status = nil, nil
 	}
 	if err != nil || status != nil && *status == "in progress" {

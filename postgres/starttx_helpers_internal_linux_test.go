@@ -13,7 +13,7 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
-// A txBench is a store with its peers, and a connection of the user's own.
+// A txBench is a store with its peers, and a connection of the embedding program's own.
 type txBench struct {
 	t     *testing.T
 	dsn   string
@@ -89,7 +89,7 @@ func (b *txBench) deeds() (n int) {
 	return n
 }
 
-// ends waits until the action has ended, as a watcher sees it.
+// ends waits until a watch delivers the end of the action, and returns the action.
 func (b *txBench) ends(w *peer.Watch, id string) (seen []kapi.Action) {
 	b.t.Helper()
 	for {
@@ -118,7 +118,7 @@ func (b *txBench) watch(k *peer.Peer) *peer.Watch {
 
 func never(t *testing.T) kapi.Operation {
 	return func(context.Context, kapi.Handle) error {
-		t.Error("it ran")
+		t.Error("the operation ran")
 		return nil
 	}
 }

@@ -82,7 +82,7 @@ func TestStartTxRolledBack(t *testing.T) {
 	}
 }
 
-// However long it stays open, it delays nobody but who wants its keys.
+// However long the transaction stays open, it delays only starts with its keys.
 func TestStartTxOpen(t *testing.T) {
 	b := newTxBench(t, 2)
 	tx := b.begin(pgx.TxOptions{})
@@ -113,11 +113,11 @@ func TestStartTxOpen(t *testing.T) {
 		t.Errorf("%+v", seen)
 	}
 	if err := <-waited; err != nil {
-		t.Errorf("who waited behind it: %v", err)
+		t.Errorf("the action that waited for its key: %v", err)
 	}
 }
 
-// Who waits for a key of a transaction that is rolled back gets it.
+// An action that waits for a key of a transaction gets the key when the transaction is rolled back.
 func TestStartTxWaiter(t *testing.T) {
 	b := newTxBench(t, 2)
 	tx := b.begin(pgx.TxOptions{})
@@ -142,7 +142,7 @@ func TestStartTxHeld(t *testing.T) {
 	for _, level := range []pgx.TxIsoLevel{pgx.ReadCommitted, pgx.RepeatableRead, pgx.Serializable} {
 		t.Run(string(level), func(t *testing.T) {
 			b := newTxBench(t, 2)
-			tx := b.begin(pgx.TxOptions{IsoLevel: level}) // its picture is older than the holder
+			tx := b.begin(pgx.TxOptions{IsoLevel: level}) // its snapshot is older than the holder
 			stop := make(chan struct{})
 			holder, err := b.peers[1].Start(kapitest.Within(t), kapi.Spec{Title: "holds", Keys: []string{"x"}}, func(context.Context, kapi.Handle) error {
 				<-stop
@@ -157,7 +157,7 @@ func TestStartTxHeld(t *testing.T) {
 			}
 			id, err := StartTx(kapitest.Within(t), tx, b.peers[0], kapi.Spec{Title: "T", Keys: []string{"free"}}, begins(make(chan uint64, 1)))
 			if err != nil {
-				t.Fatalf("the transaction does not go on: %v", err)
+				t.Fatalf("the transaction can't be used any more: %v", err)
 			}
 			w := b.watch(b.peers[1])
 			b.end(tx, true)
@@ -170,8 +170,8 @@ func TestStartTxHeld(t *testing.T) {
 	}
 }
 
-// Keys are refused as by Peer.Start: two that are not UTF-8 must not become one, nor break the
-// caller's transaction.
+// Keys are refused as by Peer.Start. A key that is not UTF-8 must not become equal to another key, nor
+// break the caller's transaction.
 func TestStartTxBadKey(t *testing.T) {
 	b := newTxBench(t, 1)
 	tx := b.begin(pgx.TxOptions{})
@@ -183,7 +183,7 @@ func TestStartTxBadKey(t *testing.T) {
 	b.end(tx, true)
 }
 
-// Two transactions that want one key: the second waits a while for the first.
+// If two transactions want the same key, the second waits a while for the first.
 func TestStartTxTwice(t *testing.T) {
 	b := newTxBench(t, 1)
 	other, err := pgx.Connect(kapitest.Within(t), b.dsn)
@@ -218,14 +218,14 @@ func TestStartTxTwice(t *testing.T) {
 	b.end(second, false)
 }
 
-// A start whose process died once it had committed is adopted by another peer, and settled.
+// A start whose process died right after the commit is adopted and settled by another peer.
 func TestStartTxOrphan(t *testing.T) {
 	b := newTxBench(t, 1)
 	w := b.watch(b.peers[0])
 	me := proc.Self()
 	dead := store.RunnerRecord{
 		ID: "dead", Host: me.Host, PID: os.Getpid(), BootID: me.BootID, PIDNamespace: me.PIDNamespace,
-		StartTime: me.StartTime + 1, Lease: time.Second, // its pid was used again
+		StartTime: me.StartTime + 1, Lease: time.Second, // as if its pid was reused
 	}
 	s := openAt(t, b.dsn, Options{})
 	if err := s.Renew(kapitest.Within(t), dead); err != nil {
@@ -245,7 +245,7 @@ func TestStartTxOrphan(t *testing.T) {
 	}
 }
 
-// A peer that closes while nobody has adopted its start yet leaves no action that waits for ever.
+// A peer that closes before its start is adopted leaves no action that waits for ever.
 func TestStartTxClosed(t *testing.T) {
 	b := newTxBench(t, 1)
 	for i := range 5 {
@@ -271,14 +271,14 @@ func TestStartTxClosed(t *testing.T) {
 		})
 		a, err := b.peers[0].Get(kapitest.Within(t), id)
 		if err == nil && a.Status.Active() {
-			t.Errorf("its peer has left, and it is %+v", a)
+			t.Errorf("after its peer has closed, the action is %+v", a)
 		} else if err != nil && !errors.Is(err, kapi.ErrUnknown) {
 			t.Error(err)
 		}
 	}
 }
 
-// The user of the transaction needs no rights beyond those that docs/postgres.md names.
+// The user of the transaction needs only the rights that docs/postgres.md names.
 func TestStartTxRights(t *testing.T) {
 	b := newTxBench(t, 1)
 	b.exec("DROP ROLE IF EXISTS embedder")
@@ -313,7 +313,7 @@ func TestStartTxElsewhere(t *testing.T) {
 			t.Errorf("a database %s: %v", name, err)
 		}
 		if err := tx.Commit(kapitest.Within(t)); err != nil {
-			t.Errorf("a database %s: the transaction does not go on: %v", name, err)
+			t.Errorf("a database %s: the transaction can't be committed: %v", name, err)
 		}
 		_ = conn.Close(kapitest.Within(t))
 	}

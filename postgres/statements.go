@@ -6,9 +6,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Every transaction that writes brings its settings along: behind a PgBouncer a connection's own
-// would be another client's. What a commit must wait for is raised to "on" if a role has it lower,
-// and warnings must come: one of them says that a commit did not wait.
+// settings is sent with each write transaction, because behind a PgBouncer the settings of a connection
+// would apply to other clients. It raises synchronous_commit to "on" if a role has it lower, and enables
+// warnings, because one of them says that a commit did not wait for its standby.
 const settings = `SELECT
 	set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true),
 	set_config('client_min_messages', 'warning', true),
@@ -16,28 +16,29 @@ const settings = `SELECT
 	set_config('lock_timeout', $2, true), set_config('statement_timeout', $2, true),
 	` + byIndex
 
-// byIndex is for the planner, which would rather read the whole of a table that it last saw empty;
-// and actions that ended stay there for a while.
+// byIndex makes the planner use the indexes. Otherwise it reads the whole table if its statistics are
+// from when the table was empty, and the table also has actions that have ended.
 const byIndex = `set_config('plan_cache_mode', 'force_generic_plan', true), set_config('jit', 'off', true),
 	set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
 	set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
 
-// byHash is for a statement that goes through two tables. Nothing but a COMMIT may come after it.
+// byHash is sent before statements that join two whole tables. Only such statements and a COMMIT may
+// come after it.
 const byHash = `SELECT set_config('enable_hashjoin', 'on', true), set_config('enable_nestloop', 'off', true)`
 
 const (
-	// lazily is for what may be lost in a crash of the server.
+	// lazily is sent before writes that a crash of the server may undo.
 	lazily = `SELECT set_config('synchronous_commit', 'off', true)`
 
 	takeLock      = `SELECT pg_advisory_xact_lock($1)`
 	selectCluster = `SELECT system_identifier::text FROM pg_control_system()`
 
-	// place is where head's history takes place now: in this very table, on a timeline. The
-	// cluster is told from others where that can be known.
+	// place is the current place of head's history: the oid of the table and the timeline. The
+	// cluster's identifier is compared separately, because the user may not be able to read it.
 	place = `h.tableoid::text || '/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)`
 )
 
-// statements are those that name tables.
+// statements are the SQL statements that name tables, and the names that depend on the schema.
 type statements struct {
 	version, migrated      string
 	minReport              string
@@ -70,7 +71,7 @@ func newStatements(schema string) statements {
 	quoted := pgx.Identifier{schema}.Sanitize()
 	in := func(sql string) string { return strings.ReplaceAll(sql, "kapi.", quoted+".") }
 	goesOn := `h.place = ` + place + ` AND (h.cluster = $1 OR $1 = '')`
-	// One statement sees one state, so the head and the actions below it belong together.
+	// One statement has one snapshot, so the head and the actions belong together.
 	page := func(which string) string {
 		return in(`SELECT h.epoch, h.seq, h.purged, ` + goesOn + `, NULL::bytea, h.min_report, h.min_start FROM kapi.head h WHERE h.one = 1
 			UNION ALL SELECT NULL, a.seq, NULL, NULL, a.data, NULL, NULL FROM kapi.actions a WHERE ` + which)
@@ -102,8 +103,8 @@ func newStatements(schema string) statements {
 		updateMany: in(`UPDATE kapi.actions a SET seq = r.seq, status = r.status, updated_at = r.updated_at, runner = r.runner, data = r.data
 			FROM (` + rows + `) AS r (id, seq, status, updated_at, runner, data) WHERE a.id = r.id`),
 		free: in(`DELETE FROM kapi.keys WHERE key = ANY($1)`),
-		// A key that a user's transaction claims which is still open would be waited for: it is no
-		// action's instead, which the table refuses.
+		// An insert of a key that an open transaction claims would block. Such a key gets a NULL
+		// action instead, which the table refuses.
 		claim: in(`INSERT INTO kapi.keys (key, action) SELECT key, CASE WHEN ` + tryKey + ` THEN action END
 			FROM (SELECT unnest($2::text[]), unnest($3::text[])) AS c (key, action)`),
 		busy: `SELECT key FROM unnest($2::text[]) AS c (key) WHERE NOT ` + tryKey,
@@ -158,15 +159,15 @@ func newStatements(schema string) statements {
 }
 
 const (
-	// tryKey takes the lock that a key is claimed under, until the transaction ends, and doesn't
-	// wait for it. Two keys may share one; they wait for each other then, and no harm is done.
+	// tryKey tries to take the lock of a key, without waiting, until the transaction ends. If two keys
+	// share a lock, one of them looks busy while the other is claimed, which does no harm.
 	tryKey = `pg_try_advisory_xact_lock($1, hashtext(key))`
 
-	// clock is the server's, in milliseconds: the one clock that is the same for all.
+	// clock is the server's clock in milliseconds, which is the same for all stores.
 	clock = `(extract(epoch FROM now()) * 1000)::bigint`
 
-	// rows makes rows of the columns of actions. Behind FROM the server would first copy each
-	// column to a place of its own, which takes longer than to write a few rows.
+	// rows turns arrays into rows of actions. If unnest were in FROM, the server would first copy
+	// each array into its own tuplestore, which takes longer than writing a few rows.
 	rows = `SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]), unnest($6::bytea[])`
 
 	ofOngoing    = `action IN (SELECT id FROM kapi.actions WHERE status < 4)`

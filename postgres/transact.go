@@ -15,31 +15,31 @@ import (
 )
 
 const (
-	// lastMoment is how long a COMMIT, and finding out what became of it, may take beyond the end
-	// of its context: the answer is worth more than the time.
+	// lastMoment is how much longer than its context a COMMIT and the lookup of its outcome may take,
+	// so that the outcome is known more often.
 	lastMoment = time.Second
-	// patience bounds the wait for the lock of who has all the time in the world.
+	// patience is the time limit of calls whose context has no deadline.
 	patience = 30 * time.Second
 )
 
-// A job is what one write transaction does. It takes two round trips: one that begins, takes the
-// lock and reads, and one that writes and commits.
+// A job describes one write transaction. It takes two round trips: the first begins, takes the
+// lock and reads, the second writes and commits.
 type job struct {
-	// read queues what is read under the lock. Each statement sees all that was committed before
-	// it began (READ COMMITTED), and so before the lock was had.
+	// read queues the reads under the lock. Each statement sees everything that was committed before
+	// it began (READ COMMITTED), so also everything from before the lock was taken.
 	read func(*link, *pgx.Batch)
-	// more, if it is not nil, is called once that is read, and says whether read is to be called
-	// again: then there is a third round trip.
+	// more, if it is not nil, is called after the reads. If it returns true, read is called again,
+	// which takes a third round trip.
 	more func() bool
-	// write queues what is written; false is nothing, and rolls back.
+	// write queues the writes. If it returns false or an error, the transaction is rolled back.
 	write func(*pgx.Batch) (bool, error)
-	// silent: nobody needs to be woken.
+	// silent is set if no peer needs to be notified.
 	silent bool
 }
 
 // write runs a job.
 func (s *Store) write(ctx context.Context, j job) (wrote bool, err error) {
-	if j.silent { // else it reads the head under the lock
+	if j.silent { // the others read the head under the lock
 		if err := s.upToDate(); err != nil {
 			return false, err
 		}
@@ -54,7 +54,7 @@ func (s *Store) write(ctx context.Context, j job) (wrote bool, err error) {
 func (s *Store) transact(ctx context.Context, l *link, j job) (bool, error) {
 	if err := s.begin(ctx, l, j); err != nil {
 		l.rollback()
-		return false, err // nothing has happened yet: it may be tried on a new connection
+		return false, err // nothing is written yet, so use may try it on a new connection
 	}
 	b := &pgx.Batch{}
 	wrote, err := j.write(b)
@@ -65,7 +65,7 @@ func (s *Store) transact(ctx context.Context, l *link, j job) (bool, error) {
 	return true, s.commit(ctx, l, b, j.silent)
 }
 
-// begin begins, takes the lock and reads.
+// begin begins the transaction, takes the lock and reads.
 func (s *Store) begin(ctx context.Context, l *link, j job) error {
 	b := &pgx.Batch{}
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
@@ -81,8 +81,8 @@ func (s *Store) begin(ctx context.Context, l *link, j job) error {
 	return l.conn.SendBatch(ctx, b).Close()
 }
 
-// limits are the parameters of settings: how long this process may stand still, and how long it
-// waits for the lock. Its context does that too, but not while it is stopped.
+// limits returns the parameters of settings: how long this process may stand still, and how long it waits
+// for the lock. The context limits that wait, too, but not while this process is stopped.
 func (s *Store) limits(ctx context.Context) []any {
 	wait := patience
 	if end, ok := ctx.Deadline(); ok {
@@ -93,7 +93,7 @@ func (s *Store) limits(ctx context.Context) []any {
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// rollback ends a transaction that came to nothing.
+// rollback rolls the transaction back, if one is open.
 func (l *link) rollback() {
 	if l.broken() || l.conn.PgConn().TxStatus() == 'I' {
 		return
@@ -101,12 +101,12 @@ func (l *link) rollback() {
 	ctx, cancel := context.WithTimeout(context.Background(), letGo)
 	defer cancel()
 	if _, err := l.conn.Exec(ctx, "ROLLBACK"); err != nil {
-		l.drop() // the server rolls back
+		l.drop() // then the server rolls it back
 	}
 }
 
-// commit writes and commits, in one round trip. Its error wraps kapi.ErrUnavailable; then nothing
-// was kept, unless it says kapi.ErrOutcomeUnknown.
+// commit writes and commits, in one round trip. Its error wraps kapi.ErrUnavailable. Unless it also wraps
+// kapi.ErrOutcomeUnknown, nothing was committed.
 func (s *Store) commit(ctx context.Context, l *link, b *pgx.Batch, silent bool) error {
 	s.count++
 	b.Queue(s.sql.written, s.id, s.count)
@@ -126,18 +126,18 @@ func (s *Store) commit(ctx context.Context, l *link, b *pgx.Batch, silent bool) 
 	return explain(err)
 }
 
-// errInDoubt says that a COMMIT may have succeeded, or not everywhere that it must.
+// errInDoubt is returned when a COMMIT may have succeeded, or has succeeded but not on the standby.
 var errInDoubt = errors.New("the outcome of the commit is not known")
 
-// land queues a COMMIT behind what is in the batch, and sends it all. An error that is not
-// errInDoubt says that the transaction was rolled back.
+// land adds a COMMIT to the batch and sends it. If the error is not errInDoubt, the transaction was
+// rolled back.
 //
-// When a wait for a synchronous standby is cancelled PostgreSQL commits all the same and only
-// warns (in the server's language, so any warning will do). Such a commit is in doubt too.
+// When a wait for a synchronous standby is cancelled, PostgreSQL commits locally and only warns, in the
+// server's language. So after any warning the commit is in doubt.
 func (s *Store) land(ctx context.Context, l *link, b *pgx.Batch) error {
 	committed := false
 	b.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
-		committed = tag.String() == "COMMIT" // or ROLLBACK
+		committed = tag.String() == "COMMIT" // ROLLBACK if a statement failed
 		return nil
 	})
 	l.warned = false
@@ -163,7 +163,7 @@ func (s *Store) land(ctx context.Context, l *link, b *pgx.Batch) error {
 	return err
 }
 
-// lookUp finds out what became of the last transaction, for as long as ctx allows.
+// lookUp finds out the outcome of the last transaction. It tries until ctx ends.
 func (s *Store) lookUp(ctx context.Context, l *link, cause error) error {
 	for pauses := backoff.New(20*time.Millisecond, time.Second); ; {
 		n, err := s.lastWritten(ctx, l)
@@ -183,9 +183,8 @@ func (s *Store) lookUp(ctx context.Context, l *link, cause error) error {
 
 // lastWritten returns the number of the last transaction of this store that was committed.
 //
-// It takes the lock, which a transaction that is still under way holds, and commits a change of
-// its own: when that is where it must be (on a synchronous standby too), so is all that was
-// committed before.
+// It takes the lock, which a transaction still under way would hold, and commits a change of its own.
+// When that is durable, on a synchronous standby too, so are all commits before it.
 func (s *Store) lastWritten(ctx context.Context, l *link) (n int64, err error) {
 	if _, err := l.ready(ctx); err != nil {
 		return 0, err
@@ -209,7 +208,7 @@ func (s *Store) lastWritten(ctx context.Context, l *link) (n int64, err error) {
 	return n, s.land(ctx, l, b)
 }
 
-// linger returns a context that ends a while after ctx does.
+// linger returns a context that ends d after ctx does.
 func linger(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	long, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {

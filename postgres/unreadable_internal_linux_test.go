@@ -6,12 +6,12 @@ import (
 	"github.com/kettubot/kapi/internal/kapitest"
 )
 
-// What another build has left in the tables is refused, and it is said what.
+// Rows and tables of another build are refused, and the error says why.
 func TestUnreadable(t *testing.T) {
 	for sql, why := range map[string]string{
 		`UPDATE kapi.actions SET data = '\x7f' || data WHERE id = 'b'`:    "the action with seq 2: its row can't be read: this kapi doesn't know its format",
-		`UPDATE kapi.actions SET data = data || '\x00' WHERE id = 'b'`:    "the action with seq 2: its row can't be read: it is broken off",
-		`ALTER TABLE kapi.actions RENAME COLUMN data TO written_by_other`: "its tables are not this kapi's, but of another build",
+		`UPDATE kapi.actions SET data = data || '\x00' WHERE id = 'b'`:    "the action with seq 2: its row can't be read: it is cut off",
+		`ALTER TABLE kapi.actions RENAME COLUMN data TO written_by_other`: "its tables are from another build of kapi",
 	} {
 		t.Run(why, func(t *testing.T) {
 			s, database := newStore(t)

@@ -16,13 +16,14 @@ import (
 	"github.com/kettubot/kapi/internal/backoff"
 )
 
-// An unreachedError is why a link could not be used: nothing has happened, and what is wrong may
-// pass by itself.
+// An unreachedError is returned when a link can't be used, nothing was done yet, and the problem may go
+// away on its own.
 type unreachedError struct{ error }
 
 func (e *unreachedError) Unwrap() error { return e.error }
 
-// unreached is fail for a link with which nothing was done yet: it marks what is worth trying again.
+// unreached is like fail, for a link with which nothing was done yet: it returns an unreachedError if it
+// is worth trying again.
 func (s *Store) unreached(ctx context.Context, err error) error {
 	if ctx.Err() == nil && passes(err) {
 		return &unreachedError{s.fail(err)}
@@ -30,11 +31,11 @@ func (s *Store) unreached(ctx context.Context, err error) error {
 	return s.fail(err)
 }
 
-// useInTime is use, and tries again until ctx ends while the server can't be reached: it restarts,
-// or a standby is about to take over. The link is lent to nobody during the pauses, so who wants to
-// stop this process (Quiesce) isn't held up for all that time.
+// useInTime is like use, but tries again until ctx ends while the server can't be reached, because it
+// restarts or a standby is about to take over. Between attempts the link is back in its pool, so that
+// Quiesce doesn't have to wait all that time.
 //
-// The error is the last that tells what was wrong. The end of the time alone says nothing.
+// When ctx ends, the error is the last one that says what was wrong with the server.
 func (s *Store) useInTime(ctx context.Context, p pool, f func(*link) error) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
@@ -61,7 +62,7 @@ func (s *Store) useInTime(ctx context.Context, p pool, f func(*link) error) erro
 	}
 }
 
-// bounded returns a context with a deadline: who has all the time in the world is told sooner.
+// bounded returns ctx, limited to patience if it has no deadline.
 func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}
@@ -69,9 +70,9 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, patience)
 }
 
-// passes reports whether what kept a connection from being made, or broke it, passes by itself.
-// With several hosts it is enough if one of them may be back; but who is refused by one for what he
-// is or wants would be by the others too.
+// passes reports whether a problem that prevented or broke a connection may go away on its own. With
+// several hosts it is enough if this is true for one of them; but if one refuses the user, the database
+// or a setting, the others would, too.
 func passes(err error) bool {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each is looked at
 		some := false
@@ -97,8 +98,8 @@ func passes(err error) bool {
 	for _, passing := range []error{
 		syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ETIMEDOUT,
 		syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN,
-		syscall.ENOENT, // a socket in the file system is gone while its server is
-		syscall.EAGAIN, // or has too many who wait
+		syscall.ENOENT, // a Unix socket doesn't exist while its server is down
+		syscall.EAGAIN, // the backlog of a Unix socket is full
 		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
 	} {
 		if errors.Is(err, passing) {
@@ -113,12 +114,13 @@ func refusedForGood(err error) bool {
 	return errors.As(err, &refused) && !isPassing(refused.Code)
 }
 
-// isPassing is by SQLSTATE. Class 08 is also what a pooler answers whose server is away.
+// isPassing reports whether an SQLSTATE is of a problem that may go away on its own. A pooler answers with
+// class 08 while its server is away.
 func isPassing(code string) bool {
 	switch code {
-	case "57P01", "57P02", "57P03", "57P05", // it stops, crashed, starts
-		"53300", // it has no connections left
-		"25006": // it is a standby
+	case "57P01", "57P02", "57P03", "57P05", // stopping, crashed, starting, ended an idle session
+		"53300", // no connections left
+		"25006": // a standby
 		return true
 	}
 	return strings.HasPrefix(code, "08")

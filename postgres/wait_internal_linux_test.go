@@ -19,7 +19,7 @@ import (
 	"github.com/kettubot/kapi/internal/pgtest"
 )
 
-// TestPasses: what is waited for, and what is refused at once.
+// TestPasses: passes is true for problems that may go away on their own, and false for others.
 func TestPasses(t *testing.T) {
 	says := func(code string) error { return fmt.Errorf("server error: %w", &pgconn.PgError{Code: code}) }
 	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
@@ -40,7 +40,7 @@ func TestPasses(t *testing.T) {
 		{says("3D000"), false},
 		{says("42501"), false},
 		{errors.New("server refused TLS connection"), false},
-		{&tls.CertificateVerificationError{Err: io.EOF}, true}, // an EOF is one, wherever it comes from
+		{&tls.CertificateVerificationError{Err: io.EOF}, true}, // any error that wraps an EOF
 		{&tls.CertificateVerificationError{Err: errors.New("unknown authority")}, false},
 		{&net.DNSError{IsNotFound: true}, false},
 		{&net.DNSError{IsTemporary: true}, true},
@@ -57,7 +57,7 @@ func TestPasses(t *testing.T) {
 	}
 }
 
-// TestRefusedAtOnce: nobody waits for what doesn't pass.
+// TestRefusedAtOnce: Open returns at once if the problem doesn't go away on its own.
 func TestRefusedAtOnce(t *testing.T) {
 	s, database := newStore(t)
 	mustInsert(t, s, "first")
@@ -74,7 +74,7 @@ func TestRefusedAtOnce(t *testing.T) {
 	}
 }
 
-// TestRestart: a start waits while the server is away, or starts, and reading answers at once.
+// TestRestart: while the server is away or starting, a change waits and a read returns at once.
 func TestRestart(t *testing.T) {
 	alone := pgtest.For(t, pgtest.Options{Settings: map[string]string{"max_connections": "20"}})
 	s := openFor(t, alone.DSN("postgres"))
@@ -93,9 +93,9 @@ func TestRestart(t *testing.T) {
 	began := time.Now()
 	_, err := s.Feed(kapitest.Within(t), 0)
 	wantRefusal(t, err, "dial error: ")
-	s.Quiesce(func() {}) // nor is stopping this process held up
+	s.Quiesce(func() {}) // doesn't wait for the server either
 	if took := time.Since(began); took > deadline/2 {
-		t.Errorf("reading was refused after %v", took)
+		t.Errorf("the read was refused after %v", took)
 	}
 	select {
 	case err := <-answered:
@@ -111,8 +111,8 @@ func TestRestart(t *testing.T) {
 	wantIDs(t, s, "first", "second")
 }
 
-// TestReasonAfterWait: when the time is up, the error says what was waited for, also if the last
-// attempt was cut short by the end of it.
+// TestReasonAfterWait: when the time is up, the error says what was wrong with the server, even if the end of the
+// context interrupted the last attempt.
 func TestReasonAfterWait(t *testing.T) {
 	proxy := badnet.New(t, server.Address(), 0)
 	database := server.Database(t)

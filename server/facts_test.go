@@ -53,7 +53,7 @@ func TestFacts(t *testing.T) {
 		{f.post(`[]`), 400, 50004, m{}},
 		{report(running, `,"status":7`), 400, 50004, m{"field": "status", "reason": "must be 1, 2, 3 or 5, not 7"}},
 		{report(running, `,"progress":2`), 400, 50004, m{"field": "progress", "reason": "must be 0 to 1, not 2"}},
-		{report(running, `,"exit_code":1`), 400, 50004, m{"field": "exit_code", "reason": "goes with the end alone: with status 3 or 5"}},
+		{report(running, `,"exit_code":1`), 400, 50004, m{"field": "exit_code", "reason": "is allowed only with status 3 or 5"}},
 		{f.as("admin", "GET", "/v4/kapi/actions?limit=5"), 400, 50003, m{"field": "limit", "reason": "is unknown"}},
 		{report(pending, `,"status":5`), 409, 20003, m{"from": 0.0, "to": 5.0}},
 		{report(failed, `,"status":1`), 409, 20003, m{"from": 3.0, "to": 1.0}},

@@ -275,8 +275,8 @@ func TestReportsRefused(t *testing.T) {
 		``: "there is none", `{}`: "fence is missing", `{"fence":null}`: "fence must not be null", `{"fence":-1}`: "fence must be a whole number",
 		`{"fence":1e999}`: "fence must be a whole number", with(`,"status":0`): "status must be", with(`,"status":4`): "status must be",
 		with(`,"status":null`): "status must not be null", with(`,"state":null`): "state must not be null", with(`,"progress":1.5`): "progress must be 0 to 1",
-		with(`,"progress":-0.1`): "progress must be 0 to 1", with(`,"progress":"half"`): "progress must be a number", with(`,"exit_code":1`): "exit_code goes with the end alone: with status 3 or 5",
-		with(`,"status":2,"exit_code":1`): "exit_code goes with the end alone", with(`,"status":3,"exit_code":"1"`): "exit_code must be a whole number",
+		with(`,"progress":-0.1`): "progress must be 0 to 1", with(`,"progress":"half"`): "progress must be a number", with(`,"exit_code":1`): "exit_code is allowed only with status 3 or 5",
+		with(`,"status":2,"exit_code":1`): "exit_code is allowed only with status 3 or 5", with(`,"status":3,"exit_code":"1"`): "exit_code must be a whole number",
 		with(`,"status":3,"exit_code":-1`): "exit_code must be 0 to 4294967295, not -1", with(`,"status":3,"exit_code":4294967296`): "exit_code must be 0 to 4294967295",
 		with(`,"status":3,"exit_code":null`): "exit_code must not be null",
 	} {

@@ -2,8 +2,8 @@ package rules
 
 import "github.com/kettubot/kapi/internal/store"
 
-// A Partial picture is what one transaction has read of a store, for a peer that has no view: the
-// records that its changes concern, and nothing else. It is for one plan.
+// A Partial is the Picture of a store for a light peer, whose view lacks the actions of others: what one
+// transaction has read, which is only the records that its changes concern. It is for one plan.
 type Partial struct {
 	records map[string]*store.Record
 	waiting []*store.Record
@@ -11,7 +11,7 @@ type Partial struct {
 	missing []string
 }
 
-// NewPartial makes the picture of what a light batch has loaded.
+// NewPartial returns the picture of what was loaded for a light batch.
 func NewPartial(l *store.Loaded) *Partial {
 	p := &Partial{records: make(map[string]*store.Record, len(l.Found)), holders: make(map[string]string, len(l.Held))}
 	for i := range l.Found {
@@ -29,7 +29,7 @@ func NewPartial(l *store.Loaded) *Partial {
 	}
 	for key, id := range l.Held {
 		if p.records[id] == nil {
-			id = "" // a start that a transaction has recorded, and that is not adopted yet
+			id = "" // a recorded start that is not adopted yet
 		}
 		p.holders[key] = id
 	}
@@ -44,7 +44,7 @@ func (p *Partial) Get(id string) (store.Record, bool) {
 	return store.Record{}, false
 }
 
-// Holder implements Picture. A key that was not looked up is missing.
+// Holder implements Picture. It adds a key that was not looked up to Missing.
 func (p *Partial) Holder(key string) string {
 	id, known := p.holders[key]
 	if !known {
@@ -57,6 +57,6 @@ func (p *Partial) Holder(key string) string {
 // Waiting implements Picture.
 func (p *Partial) Waiting() []*store.Record { return p.waiting }
 
-// Missing returns the keys that a plan asked for and that were not looked up. What it decided counts for
-// nothing if there are any: the transaction is to be made again with these.
+// Missing returns the keys that the plan asked for and that were not looked up. If there are any, the
+// plan is invalid: the transaction must be run again with these keys.
 func (p *Partial) Missing() []string { return p.missing }

@@ -10,8 +10,8 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// again makes the plan of a script's batch again, on no more than a peer without a view reads, and on what
-// the plan then asks for: it must come to the same.
+// again makes the plan of a script's batch again, with only what a light peer would read: what the batch names, and
+// then what the plan asks for. The result must be the same.
 func (s *script) again(l store.Loaded, answers []string, want store.Writes, wanted []store.Record) {
 	s.t.Helper()
 	var ids, keys []string
@@ -39,19 +39,19 @@ func (s *script) again(l store.Loaded, answers []string, want store.Writes, want
 			slices.SortFunc(writes.Runners, func(a, b store.RunnerRecord) int { return cmp.Compare(a.ID, b.ID) })
 		}
 		if !slices.Equal(got, answers) || !reflect.DeepEqual(w, want) || !reflect.DeepEqual(records, wanted) {
-			s.bad("a peer without a view, which has read %q and %q, comes to something else:\n%q\n%+v\n%+v\nand not\n%q\n%+v\n%+v", ids, keys, got, w, records, answers, want, wanted)
+			s.bad("the plan of a light peer, which has read %q and %q, differs: got\n%q\n%+v\n%+v\nwant\n%q\n%+v\n%+v", ids, keys, got, w, records, answers, want, wanted)
 		}
 		return
 	}
-	s.bad("it asks for ever more: %q", keys)
+	s.bad("the plan keeps asking for more keys: %q", keys)
 }
 
-// names reports whether a word of a line is an id.
+// names reports whether one of the words of a line is id.
 func names(line, id string) bool {
 	return slices.Contains(strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" ,=", r) }), id)
 }
 
-// load is what a store loads of the world for a light batch, beside what it loads for every one.
+// load adds to l what a store loads for a light batch only.
 func (w *world) load(l store.Loaded, ids, keys []string) store.Loaded {
 	l.Held, l.Found = map[string]string{}, slices.Clone(l.Found)
 	for _, r := range w.Waiting() {
@@ -69,7 +69,7 @@ func (w *world) load(l store.Loaded, ids, keys []string) store.Loaded {
 	return l
 }
 
-// What was not looked up is told from what nobody has.
+// A key that was not looked up is distinguished from a key that nobody holds.
 func TestPartialAsksForMore(t *testing.T) {
 	a := store.Record{}
 	a.ID, a.Status, a.Keys = "a", 1, []string{"own"}

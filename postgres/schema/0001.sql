@@ -1,18 +1,18 @@
--- The one row that says how far the history has come. It is written in every transaction:
--- with room in its page that makes no new index entries.
+-- The one row with the head of the history. Every transaction writes it. The low fillfactor leaves room in
+-- its page, so that this makes no new index entries.
 CREATE TABLE kapi.head (
 	one     integer PRIMARY KEY CHECK (one = 1),
 	epoch   text    NOT NULL,
 	seq     bigint  NOT NULL,
 	purged  bigint  NOT NULL,
-	-- Where this history takes place: the database cluster, and this very table on a timeline of it.
-	-- Elsewhere is another history (see Store.beginEpoch).
+	-- The place of this history: the database cluster, and the table's oid and timeline. At another
+	-- place a new epoch begins (see Store.beginEpoch).
 	cluster text    NOT NULL,
 	place   text    NOT NULL
 ) WITH (fillfactor = 20);
 
--- The table is its own compacted log: a row stands where its last change is. What SQL asks for has
--- columns of its own; all else is in data (see encoding.go), because every peer reads every row.
+-- The table is also the feed: seq is that of the row's last change. Values that SQL needs have their own
+-- columns; everything else is in data (see encoding.go), because every peer reads every row.
 CREATE TABLE kapi.actions (
 	id         text COLLATE "C" NOT NULL,
 	seq        bigint PRIMARY KEY,
@@ -23,15 +23,15 @@ CREATE TABLE kapi.actions (
 	CONSTRAINT actions_id UNIQUE (id)
 );
 
--- Once: no two ongoing actions hold one key.
+-- The primary key ensures that no two ongoing actions hold the same key.
 CREATE TABLE kapi.keys (
 	key    text COLLATE "C" NOT NULL,
 	action text COLLATE "C" NOT NULL,
 	CONSTRAINT keys_once PRIMARY KEY (key)
 );
 
--- Starts that transactions of users have recorded, and that have no seq yet. Their keys are among
--- keys already.
+-- Starts that transactions of embedding programs have recorded, and that have no seq yet. Their keys are
+-- already in the table keys.
 CREATE TABLE kapi.starts (
 	id   text COLLATE "C" PRIMARY KEY,
 	keys text NOT NULL, -- separated by spaces
@@ -60,13 +60,13 @@ CREATE TABLE kapi.tokens (
 	hash        bytea  NOT NULL  -- SHA-256 of the whole token
 );
 
--- A key that peers sign with what every peer must be able to check.
+-- The secret with which peers sign, so that every peer can check the signatures.
 CREATE TABLE kapi.secrets (
 	one     integer PRIMARY KEY CHECK (one = 1),
 	signing bytea   NOT NULL
 );
 
--- What was answered to starts that their senders may repeat.
+-- The answers to starts that their senders may repeat.
 CREATE TABLE kapi.answers (
 	sender text COLLATE "C" NOT NULL,
 	key    text COLLATE "C" NOT NULL,
@@ -77,7 +77,8 @@ CREATE TABLE kapi.answers (
 	PRIMARY KEY (sender, key)
 );
 
--- How many transactions each writer has committed: whoever lost the answer to a COMMIT looks here.
+-- The number of transactions that each writer has committed. A writer that lost the answer to a COMMIT
+-- reads it here.
 CREATE TABLE kapi.writers (
 	id text COLLATE "C" PRIMARY KEY,
 	n  bigint NOT NULL,
