@@ -79,8 +79,8 @@ func thisHost() string {
 var errMaybeStarted = errors.New("it is not known whether the action was started: if it is listed, dismiss it once it has failed")
 
 // withdraw undoes a start whose answer did not come. It repeats the start with the same idempotency key, to
-// learn the action's id, and then fails and dismisses the action. In case the start happens only now, it
-// dismisses nothing and frees its keys on failure.
+// learn the action's id, and then fails and dismisses the action. In case the action is started only by this
+// repetition, the repetition asks to dismiss no failed actions, and to free the keys on failure.
 func (c *Client) withdraw(s start) error {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()

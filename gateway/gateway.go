@@ -227,7 +227,7 @@ func (g *Gateway) identified(s *session) {
 	g.known(s)
 }
 
-// known is identified with mu held.
+// known does what identified does. It must be called with mu held.
 func (g *Gateway) known(s *session) {
 	if s.place != nil {
 		g.unknown.Remove(s.place)

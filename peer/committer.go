@@ -58,8 +58,8 @@ func (m *committer) send(ctx context.Context, c *submission) error {
 }
 
 // wait waits for the outcome. If ctx ends before the committer takes the change, wait withdraws it.
-// After that wait stays until the outcome is known, because the change may be on disk already. If all
-// callers of a transaction have left, it is abandoned, if that is still possible.
+// Once the committer has taken it, wait returns only when the outcome is known, because the change may be
+// on disk already. If all callers of a transaction have left, it is abandoned, if that is still possible.
 func (m *committer) wait(ctx context.Context, c *submission) error {
 	select {
 	case <-c.done:

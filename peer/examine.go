@@ -24,7 +24,8 @@ func workOf(r *store.RunnerRecord) (work runnerWork) {
 	return work
 }
 
-// of returns what is recorded about the processes of an action, or else of any action of this runner.
+// of returns what is recorded about the processes of an action or, if there is no entry for it, what is
+// recorded for all other actions of this runner.
 func (w runnerWork) of(id string) (work proc.Work, ok bool) {
 	if work, ok = w[id]; !ok {
 		work, ok = w[anyAction]
@@ -249,7 +250,7 @@ func (s *sweeper) endSurvivors(e *entry, survivors []proc.Process) {
 	}
 	for _, p := range survivors {
 		if p.Inner || slices.Contains(s.asked[e.ID], p.Ref) {
-			continue // the inner runner asks it, or the peer that finds that runner dead
+			continue // asking it is up to the inner runner or, if that is dead, to the peer that finds that out
 		}
 		s.asked[e.ID] = append(s.asked[e.ID], p.Ref)
 		if err := proc.Signal(p.Ref, syscall.SIGTERM); err != nil {

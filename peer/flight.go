@@ -17,8 +17,7 @@ type flight struct {
 	batch  *batch // nil between transactions
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	// read is the moment before the last transaction read the feed, over the moment when the last
-	// transaction ended.
+	// read is when a transaction last began to read the feed; over is when the last transaction ended.
 	read, over time.Time
 	// heard is closed and replaced when a transaction has read the feed.
 	heard chan struct{}
@@ -59,8 +58,8 @@ const (
 	leaveToNext = 10 * time.Millisecond
 )
 
-// reads reports whether a transaction has read the feed since the call. If a transaction is under way
-// or has just ended, it waits a while for one that does.
+// reads reports whether a transaction begins to read the feed after reads was called. It waits a while for
+// one if a transaction is under way or has just ended, and otherwise returns false.
 func (f *flight) reads(ctx context.Context) bool {
 	now := time.Now()
 	timer := time.NewTimer(0)

@@ -32,7 +32,7 @@ type follower struct {
 
 	ctx      context.Context            // ends with the peer
 	spawn    func(func())               // in the background of the peer
-	inFlight func(context.Context) bool // whether a transaction has read the feed since the call
+	inFlight func(context.Context) bool // flight.reads
 	// still calls a function while no transaction decides by the view.
 	still      func(context.Context, func() error) error
 	found      func(recorded []string) // gets the ids of starts to adopt
@@ -115,7 +115,7 @@ func (f *follower) loop() {
 				f.log.Info("the store can be read again")
 			} else {
 				f.log.Warn("the store can't be read; changes by other processes are not seen", "error", err)
-				// If it was removed, the next write creates it again, such as this renewal.
+				// If the store was removed, the next write creates it again. This renewal is such a write.
 				f.unreadable()
 				soon = time.After(lookSoon)
 			}

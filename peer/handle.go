@@ -38,7 +38,8 @@ type handle struct {
 	mu        sync.Mutex
 	sealed    bool // the final report is made
 	sentReset uint32
-	// reason is the state that Impacted has set, said the one before it, until Recovered.
+	// From Impacted to Recovered, reason is the state that Impacted has set, and said is the state
+	// before that. Otherwise both are nil.
 	reason, said *string
 }
 
@@ -129,7 +130,7 @@ func (h *handle) move(to kapi.Status) error {
 		return err
 	}
 	if err = h.commits.wait(h.ctx, c); errors.Is(err, kapi.ErrUnavailable) {
-		h.resend() // the progress in the same report
+		h.resend() // for the progress that was in the same report
 	}
 	return err
 }
@@ -187,7 +188,7 @@ func (h *handle) seal() bool {
 	return !was
 }
 
-// resend marks a report that the store could not take: it is published with the next.
+// resend makes the content of a report that the store could not take part of the next report.
 func (h *handle) resend() {
 	h.mu.Lock()
 	h.sentReset-- // a reset too many does no harm, because the newest progress is in the same report
@@ -195,7 +196,7 @@ func (h *handle) resend() {
 	h.mark()
 }
 
-// again completes a final report that the store could not take.
+// again returns a final report that the store could not take, with what it needs for another attempt.
 func (h *handle) again(rep rules.Report) rules.Report {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -8,10 +8,12 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// Silence counts only while it was watched. Short-lived peers (commands, cron jobs) add up in the store
-// what they have watched, so that they reach verdicts, too.
+// Silence counts only while a peer watched it. A peer that lives only briefly (a command, a cron job) leaves
+// what it has watched in the store, and the next one adds to it. So such peers reach verdicts, too.
 
-// A watched says since when, by this peer's own clock, a runner's renewals have stood at beat.
+// A watched is what a peer knows of a runner's silence. beat is the runner's count of renewals, and since is the
+// time, by this peer's own clock, from which on that count was watched not to change. What other peers have
+// watched before moves since back.
 type watched struct {
 	beat  uint64
 	since time.Duration

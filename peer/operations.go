@@ -100,7 +100,7 @@ func (o *operations) settled(id string) {
 	delete(o.unconfirmed, id)
 }
 
-// anyDoubt reports whether there is an action of which it is unknown whether it was started.
+// anyDoubt reports whether there is a note of doubt for any action.
 func (o *operations) anyDoubt() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

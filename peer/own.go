@@ -19,8 +19,9 @@ func (v *view) take(own store.Page) {
 	}
 }
 
-// applyOwn applies those of the records that are the newest of this peer's own actions, and ignores the
-// others. head is that of the read or the commit that they come from. A full view ignores all of them.
+// applyOwn applies those records that are newer than the view's, and those of this peer's own ongoing actions
+// that the view lacks. It ignores the others. head is that of the read or the commit that the records come
+// from. A full view ignores all of them.
 func (v *view) applyOwn(head store.Head, records []store.Record) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

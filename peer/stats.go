@@ -93,8 +93,8 @@ func newSeen() seen {
 }
 
 // change counts a change that the view is about to apply. old is the view's entry of the action, or
-// nil; now is in ms since 1970. The feed has only the last change of an action since the previous read,
-// but a failure before it follows: only a failed action can be dismissed.
+// nil; now is in ms since 1970. The feed has only the last change of an action since the previous read. If
+// that is to status 4, the action must have gone through status 3, so change counts that, too.
 func (s *seen) change(old *entry, r *store.Record, now int64) {
 	if old == nil {
 		s.starts++

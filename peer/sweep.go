@@ -112,7 +112,7 @@ func (s *sweeper) tick() {
 		return
 	}
 	now := s.opts.sinceBoot()
-	if !s.keeping { // the keeper before has left in the store what it watched
+	if !s.keeping { // the previous keeper has left what it watched in the store
 		s.keeping, s.lastLook, s.watching = true, now, newWatching()
 	}
 	if now-s.lastPurge > purgeEvery {

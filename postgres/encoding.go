@@ -13,8 +13,8 @@ import (
 // the old ones.
 const (
 	format     = 3
-	waitless   = 2 // the format before: without WaitsFor
-	senderless = 1 // the one before that: also without Sender
+	waitless   = 2 // the previous format: without WaitsFor
+	senderless = 1 // the first format: also without Sender
 )
 
 const (

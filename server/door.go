@@ -53,9 +53,9 @@ func newDoor(o Options) *door {
 	}
 }
 
-// enter authenticates a call, charges its limit and writes the limit's headers. stranger says why the
-// call could not be authenticated, limited that its client has sent too many. foreign marks a request that
-// a browser sends for a page of another origin.
+// enter authenticates a call, charges its limit and writes the limit's headers. stranger is the reason if the
+// call could not be authenticated; limited is not nil if its client has sent too many requests. foreign marks
+// a request that a browser sends for a page of another origin.
 func (d *door) enter(rt *route, c *call, foreign bool) (stranger, limited error) {
 	if rt.probe || rt.page { // not charged: an answer costs no more than a refusal
 		d.writeAddressLimit(c)

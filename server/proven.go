@@ -16,8 +16,9 @@ type fingerprint uint64
 
 var fingerprints = maphash.MakeSeed()
 
-// credentials returns the fingerprint of a request's credentials, or zero if it has none. The Authorization
-// header counts before a session, and that before kapi's cookie; all cookies count only without these.
+// credentials returns the fingerprint of a request's credentials, or zero if it has none. It takes the first of
+// these that the request has: the Authorization header, the header with half of a session, kapi's cookie, all
+// cookies.
 func credentials(r *http.Request) fingerprint {
 	lines := r.Header["Authorization"]
 	if len(lines) == 0 {

@@ -94,7 +94,7 @@ func exec(c *sqlite.Conn, query string) error {
 	return sqlitex.ExecuteTransient(c, query, nil)
 }
 
-// shortly is how long an error is tolerated that another process may cause for a moment.
+// shortly is how long an error is tolerated if another process may be causing it for a moment.
 const shortly = 250 * time.Millisecond
 
 // retryBusy calls f again while it fails because another connection holds a lock, until ctx ends. It also

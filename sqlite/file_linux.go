@@ -175,8 +175,8 @@ func kindOf(mode uint32) string {
 	return "a device"
 }
 
-// readHeadOf reads the beginning of a file. It returns errRemoved if the file at path is not the one that as
-// describes.
+// readHeadOf reads the beginning of a file, whose facts the caller knows. It returns errRemoved if another file
+// is at path by now.
 func readHeadOf(path string, as facts) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -187,8 +187,8 @@ func (q *queue) lookLocked() (moves uint64, stands bool) {
 	return q.moves, now.Sub(q.since) >= standstill
 }
 
-// movesOn reports whether the turn has changed hands since look returned before. It is false if this
-// process has the turn.
+// movesOn reports whether the turn has changed hands since an earlier call of look, whose count of moves was
+// before. It is false if this process has the turn.
 func (q *queue) movesOn(ctx context.Context, before uint64) bool {
 	if q == nil {
 		return false

@@ -22,8 +22,8 @@ const wakeName = "-wake"
 // sqliteSides are the ends of the names of SQLite's files.
 func sqliteSides() []string { return []string{"-journal", "-wal", "-shm"} }
 
-// facts are what can be learned about a file without opening it. On systems other than Linux only there and
-// kind are real.
+// facts are what can be learned about a file without opening it. On systems other than Linux only the fields
+// there and kind are set.
 type facts struct {
 	there         bool
 	device, inode uint64

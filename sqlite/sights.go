@@ -62,8 +62,8 @@ func (l *look) see(id string, at place) (s sight) {
 	return s
 }
 
-// forget wipes the slot of a runner whose row is deleted. Another runner can then have the slot, and this
-// one, if it lives, notices and writes its row again.
+// forget wipes the slot of a runner whose row is deleted. Then another runner can get the slot. If the
+// forgotten runner is alive after all, it notices that, and writes its row again.
 func (l *look) forget(id string, at place) {
 	if l.see(id, at).found {
 		_ = l.in.wipe(at.number)

@@ -75,8 +75,8 @@ type Store struct {
 	opening chan struct{}
 	mu      sync.Mutex // guards file
 	file    *file      // nil while there is none at the path
-	gone    *file      // the file before
-	known   mark       // the latest mark of the files before
+	gone    *file      // the previous file
+	known   mark       // the latest mark of all previous files
 	lost    bool       // the warning that there is no file was given
 }
 

@@ -20,12 +20,13 @@ const (
 	estimateAfter    = 5 * time.Second
 	estimateProgress = 0.01
 	estimateSamples  = 4
-	// estimateSpread is the largest ratio between the speeds of the two halves of the samples for
-	// which there is a prediction.
+	// There is no prediction if one half of the samples is more than estimateSpread times as fast as
+	// the other.
 	estimateSpread = 3
 	// maxSamples is the number of intervals in the window; fewer than twice as many samples are kept.
 	maxSamples = 64
-	// recentAtLeast is the least length of the window. It is half the time watched, if that is more.
+	// recentAtLeast is the least length of the window. The window is half the time watched, if that is
+	// longer.
 	recentAtLeast = 30 * time.Second
 	// estimateSmoothing is the weight of a new prediction; the rest is that of the old one.
 	estimateSmoothing = 0.3

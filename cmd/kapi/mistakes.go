@@ -76,7 +76,7 @@ func missingArgument(node *kong.Node, p *kong.Positional) error {
 // wrongFlag returns the error for the long flag that rest begins with: err, if there is no clearer one.
 func wrongFlag(node *kong.Node, name string, rest []string, err error) error {
 	if flag := flagOf(node, name); flag != nil {
-		// The next word is another flag, or there is none.
+		// The flag has no value: no word follows, or the next one is another flag.
 		if !flag.IsBool() && !strings.Contains(rest[0], "=") && (len(rest) == 1 || strings.HasPrefix(rest[1], "-")) {
 			return usage("--%s needs a value: --%[1]s=%s", name, flag.FormatPlaceHolder())
 		}

@@ -150,7 +150,7 @@ func elapsed(now time.Time, a kapi.Action) string {
 	return ageText(now, cmp.Or(a.StartedAt, a.CreatedAt))
 }
 
-// leftText rounds a remaining time up, the more the longer it is.
+// leftText formats a remaining time. It rounds up, and more coarsely the longer the time is.
 func leftText(d time.Duration) string {
 	const day = 24 * time.Hour
 	unit := time.Hour

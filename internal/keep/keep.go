@@ -49,8 +49,8 @@ func New(name string) *Keeper {
 }
 
 // Try reports whether this process is the keeper, or its deputy, now. It must be called once a second, with
-// the file that all processes have open. With another file than before, the election starts over. If the
-// locks fail, Try returns true.
+// the file that all processes have open. If that is another file than at the last call, the election
+// starts over. If the locks fail, Try returns true.
 func (k *Keeper) Try(f *os.File) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

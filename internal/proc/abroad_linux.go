@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// initialNamespace is how the kernel shows the PID namespace that all others are within (PROC_PID_INIT_INO in
-// linux/proc_ns.h).
+// initialNamespace is the kernel's name for the initial PID namespace, which all others are within
+// (PROC_PID_INIT_INO in linux/proc_ns.h).
 const initialNamespace = "pid:[4026531836]"
 
-// RemainsAbroad is Remains for a work whose runner was in another PID namespace of this kernel, of which it
-// recorded the Identity.PIDNamespace. The pids in the work are of that namespace and mean nothing here. No process
-// ever leaves its PID namespace but into one within, so nothing is left if nothing is in there. That can be seen
-// only from outside of all namespaces, with a look at every process; from elsewhere there may be
-// hidden ones.
+// RemainsAbroad is Remains for a work whose runner was in another PID namespace of this kernel. namespace is
+// the Identity.PIDNamespace that the runner recorded. The pids in the work are of that namespace and mean
+// nothing here. A process can move only into a PID namespace within its own. So if no process is in the
+// runner's namespace or one within that, nothing is left of the work. Only a process in the initial PID
+// namespace that can look at every process can see this; for any other, some may be hidden.
 func (t *Table) RemainsAbroad(w Work, namespace string) (r Remains) {
 	pids, clock, _ := strings.Cut(namespace, " ")
 	_, own, _ := strings.Cut(t.namespace, " ")

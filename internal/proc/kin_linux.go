@@ -29,8 +29,8 @@ func (p procfs) describe(root int, mark Mark, around []Mark) (Work, error) {
 	return w, nil
 }
 
-// Expect returns the record of a command that the calling process is about to start: its mark, and what
-// the command inherits from this process, by which processes are judged that hide the mark.
+// Expect returns the record of a command that the calling process is about to start. It has the command's
+// mark, and what the command inherits from this process: processes that hide the mark are judged by that.
 func Expect(mark Mark) Work {
 	pid := os.Getpid()
 	w := Work{Mark: mark, ControlGroup: system.controlGroup(pid), Reaper: system.reaper(pid, nil), Ancestors: system.ancestors(pid)}
@@ -38,10 +38,10 @@ func Expect(mark Mark) Work {
 	return w
 }
 
-// reaper returns the process that most likely adopts the orphans of a process's descendants after it has
-// ended: for a run within another, the runner around it, else the first ancestor in another session or
-// that is kapi, too. The kernel chooses it or process 1, unless another ancestor has made itself a
-// reaper, which the kernel doesn't show (see Work.Ancestors).
+// reaper returns the process that most likely adopts the descendants of a process after that has ended. For
+// a run within another, that is the runner around it; otherwise it is the first ancestor that is in another
+// session or is kapi, too. The kernel chooses either that one or process 1, unless another ancestor has
+// made itself a reaper, which the kernel doesn't show (see Work.Ancestors).
 func (p procfs) reaper(pid int, around []Mark) Ref {
 	t := &Table{fs: p}
 	st, err := p.stat(pid)
@@ -74,7 +74,7 @@ func (p procfs) ancestors(pid int) (all []Ref) {
 	return all
 }
 
-// same reports whether two processes are known to execute one program.
+// same reports whether two processes are known to execute the same program.
 func (p procfs) same(a, b int) bool {
 	one, err := os.Readlink(p.path(strconv.Itoa(a), "exe"))
 	other, err2 := os.Readlink(p.path(strconv.Itoa(b), "exe"))
@@ -82,8 +82,8 @@ func (p procfs) same(a, b int) bool {
 }
 
 // Kin returns the ids of the process groups and the sessions of all descendants of the calling process
-// that are not older than root: those that root started, including orphans. It returns an error if the
-// kernel doesn't list a process's children.
+// that are not older than root. Those are root and what it has started, including orphans. It returns an
+// error if the kernel doesn't list a process's children.
 func Kin(root Ref) (groups, sessions []int, err error) {
 	self := os.Getpid()
 	err = system.descend(self, maxKin*maxKin, func(st stat) bool {
@@ -160,8 +160,9 @@ func (p procfs) children(pid int) (all []int, err error) {
 	return all, nil
 }
 
-// Signal sends a signal to exactly the process that r names. It is not an error if that has ended. A
-// stopped process is continued after a signal that it would otherwise handle only later.
+// Signal sends a signal to exactly the process that r names. It is not an error if that process has ended.
+// After a signal other than SIGKILL and SIGCONT, it continues the process: a stopped one would not handle
+// the signal.
 func Signal(r Ref, sig syscall.Signal) error {
 	err := system.signal(r, sig)
 	if err == nil && sig != syscall.SIGKILL && sig != syscall.SIGCONT {
@@ -174,9 +175,9 @@ func Signal(r Ref, sig syscall.Signal) error {
 }
 
 func (p procfs) signal(r Ref, sig syscall.Signal) error {
-	// A handle of the process first: if the pid is still that of r after that, the handle is
-	// of r. Where the kernel gives none (before Linux 5.3, or refused by a sandbox), a process
-	// that ends in this moment and whose pid is given out again would get the signal.
+	// First get a pidfd. If the pid still belongs to r after that, the pidfd refers to r. Without a
+	// pidfd (before Linux 5.3, or if a sandbox refuses it), r may end and its pid be reused just before
+	// kill(2), and then another process would get the signal.
 	fd, refused := unix.PidfdOpen(r.PID, 0)
 	if errors.Is(refused, syscall.ESRCH) {
 		return refused

@@ -32,15 +32,15 @@ type Identity struct {
 	PID  int
 	// BootID is the kernel's random id of this boot.
 	BootID string
-	// PIDNamespace names the namespaces that give PID and StartTime their
-	// meaning: that of pids and, where the kernel has them, that of time. It is
-	// opaque and comparable only under the same BootID.
+	// PIDNamespace names the process's PID namespace and, where the kernel has
+	// them, its time namespace. PID and StartTime mean something only within
+	// these. It is opaque, and can be compared only under the same BootID.
 	PIDNamespace string
 	// StartTime is when the process was started, in the kernel's clock ticks
-	// since the boot. It survives an exec.
+	// since the boot. An exec doesn't change it.
 	StartTime uint64
-	// Clock names the clock that SinceBoot and Awake read: of processes with the same Clock,
-	// the readings can be compared.
+	// Clock names the clock that SinceBoot and Awake read. Readings can be compared between
+	// processes with the same Clock.
 	Clock string
 }
 
@@ -51,9 +51,9 @@ func Self() Identity {
 	return id
 }
 
-// Unproven is nil if Self is known whole. Otherwise it says what the system refused, when it
-// was first asked: the death of this process can't be proven then. On systems where it never can
-// be, the error wraps errors.ErrUnsupported.
+// Unproven returns nil if all fields of Self are known. Otherwise other processes can't prove the death
+// of this one, and the error says what the system refused when it was first asked. It wraps
+// errors.ErrUnsupported on systems where a death can never be proven.
 func Unproven() error {
 	_, err := self()
 	return err
@@ -63,8 +63,8 @@ func Unproven() error {
 type Life int
 
 const (
-	// Unknown proves nothing: the process is not of this boot or not of this
-	// PID namespace, or can't be looked at from here.
+	// Unknown proves nothing: the process is of another boot or another PID
+	// namespace, or can't be looked at from here.
 	Unknown Life = iota
 	// Alive is proven: the process exists, running, stopped or suspended.
 	Alive
@@ -94,9 +94,9 @@ func (id Identity) Life() Life { return id.life() }
 func (id Identity) Stopped() bool { return id.stopped() }
 
 // SinceBoot reads a clock that never goes back and, on Linux, keeps running while the
-// machine is suspended. Only differences between two readings of one process
-// or of processes with the same Identity.Clock mean anything: where the system has no
-// such clock, it counts from the start of the process and stands still in a suspend.
+// machine is suspended. Only the difference between two readings means anything, and only
+// if both are of one process, or of processes with the same Identity.Clock. Where the system
+// has no such clock, it counts from the start of the process and stands still in a suspend.
 func SinceBoot() time.Duration { return sinceBoot() }
 
 // Awake reads a clock like SinceBoot's that stands still while the machine is suspended.

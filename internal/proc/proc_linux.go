@@ -27,19 +27,19 @@ func (p procfs) self() (Identity, error) {
 	id := Identity{Host: host, PID: os.Getpid()}
 	boot, bootErr := os.ReadFile(p.path("sys/kernel/random/boot_id"))
 	clock, clockErr := os.Readlink(p.path("self/ns/time"))
-	if bootErr == nil { // whatever else this /proc shows
+	if bootErr == nil { // even if this /proc is of another PID namespace
 		id.Clock = strings.TrimSpace(strings.TrimSpace(string(boot)) + " " + clock)
 	}
 
-	// In a PID namespace of its own over a /proc of its parent's, the pids that
-	// getpid gives and those that /proc shows are not the same numbers, and
-	// every look-up would prove the wrong thing.
+	// If this process is in a PID namespace of its own, but /proc is that of the
+	// parent namespace, the pids from getpid(2) are not those in /proc, and every
+	// look-up would prove something about another process.
 	shown, err := os.Readlink(p.path("self"))
 	if err != nil {
 		return id, err
 	}
 	if shown != strconv.Itoa(id.PID) {
-		return id, fmt.Errorf("%s is of another PID namespace", string(p))
+		return id, fmt.Errorf("%s is that of another PID namespace", string(p))
 	}
 	if bootErr != nil {
 		return id, bootErr
@@ -48,8 +48,8 @@ func (p procfs) self() (Identity, error) {
 	if err != nil {
 		return id, err
 	}
-	// Start times are shown shifted in a time namespace. Kernels before 5.6
-	// have none.
+	// In a time namespace, /proc shows shifted start times. Kernels before 5.6
+	// have no time namespaces.
 	if clockErr == nil {
 		namespace += " " + clock
 	}
@@ -73,8 +73,8 @@ func (id Identity) stopped() bool {
 	return life == Alive && (state == 'T' || state == 't')
 }
 
-// look says what is known of a process to one who is from, and the state of
-// the process when it is alive.
+// look returns what the process that from names can know about the one that id
+// names, and the state of that one if it is alive.
 func (p procfs) look(id, from Identity) (Life, byte) {
 	if id.BootID == "" || id.PIDNamespace == "" || id.PID <= 0 || id.StartTime == 0 ||
 		id.BootID != from.BootID || id.PIDNamespace != from.PIDNamespace {
@@ -82,8 +82,8 @@ func (p procfs) look(id, from Identity) (Life, byte) {
 	}
 	st, err := p.stat(id.PID)
 	if missing(err) {
-		// A /proc mounted with hidepid doesn't show the processes of others;
-		// the kernel answers for them all the same.
+		// A /proc mounted with hidepid doesn't show other users' processes, but
+		// kill(2) still tells whether they exist.
 		if errors.Is(syscall.Kill(id.PID, 0), syscall.ESRCH) {
 			return Gone, 0
 		}
@@ -105,13 +105,13 @@ func (p procfs) look(id, from Identity) (Life, byte) {
 	return Alive, task.state
 }
 
-// living returns the leader of a process or, when that has ended before the
-// other threads, one of those. fs.ErrNotExist: none lives.
+// living returns the first thread (the leader) of a process or, if that has
+// ended, another one that lives. It returns fs.ErrNotExist if none lives.
 func (p procfs) living(pid int, leader stat) (stat, error) {
 	if !leader.dead() {
 		return leader, nil
 	}
-	// num_threads of an ended process is 1, its leader, which waits to be reaped.
+	// In a process that has ended, only the leader is counted, until it is reaped.
 	if leader.threads <= 1 {
 		return stat{}, fs.ErrNotExist
 	}
@@ -133,7 +133,7 @@ func (p procfs) living(pid int, leader stat) (stat, error) {
 	return stat{}, fs.ErrNotExist
 }
 
-// processStart is for kernels that refuse us their clock.
+// processStart stands in for the kernel's clock where a sandbox refuses it.
 var processStart = time.Now()
 
 // The clocks of clock_gettime(2); syscall has no names for them.

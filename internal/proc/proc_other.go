@@ -25,14 +25,14 @@ func (Identity) life() Life { return Unknown }
 
 func (Identity) stopped() bool { return false }
 
-// processStart carries the monotonic clock's reading.
+// processStart includes a reading of the monotonic clock, by which SinceBoot measures.
 var processStart = time.Now()
 
 func sinceBoot() time.Duration { return time.Since(processStart) }
 
 func awake() time.Duration { return sinceBoot() }
 
-// A Table is a look at this machine's processes, of which nothing is known here.
+// A Table is never made on this system, where nothing is known about other processes.
 type Table struct{}
 
 // ReadTable returns an error: see Self.
@@ -47,7 +47,7 @@ func (*Table) RemainsAbroad(Work, string) Remains { return Remains{Hidden: true}
 // Describe returns an error: see Self.
 func Describe(int, Mark, []Mark) (Work, error) { return Work{}, errNotProvable }
 
-// Expect returns what tells nothing here.
+// Expect returns a record with only the mark, by which nothing can be recognised on this system.
 func Expect(mark Mark) Work { return Work{Mark: mark} }
 
 // Kin returns an error: see Self.

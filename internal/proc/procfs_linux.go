@@ -66,8 +66,8 @@ func (p procfs) stat(pid int) (stat, error) {
 	return parseStat(string(line))
 }
 
-// parseStat relies on the last parenthesis: the name stands between the first
-// and the last one and may hold blanks, newlines and parentheses itself.
+// parseStat parses a stat file. The name is between the first and the last
+// parenthesis, and may itself contain blanks, newlines and parentheses.
 func parseStat(line string) (stat, error) {
 	before, _, _ := strings.Cut(line, " (")
 	open, end := len(before)+2, strings.LastIndex(line, ") ")

@@ -17,14 +17,14 @@ const (
 	sure
 )
 
-// Remains returns what is left of a work whose runner is gone. Processes that are not among the remains
-// are proven not to be part of the work, with one exception: a process that, before the runner
-// looked at it, had left the recorded groups, sessions and control group, hidden its environment,
-// and lost its parents.
+// Remains returns what is left of a work whose runner is gone. A process that is not among the remains is
+// proven not to be part of the work, with one exception. The proof fails for a process that had done all of
+// this before the runner looked at it: left the recorded groups, sessions and control group, hidden its
+// environment, and lost its parents.
 func (t *Table) Remains(w Work) Remains {
 	f := family{Table: t, Work: w, found: map[int]kinship{}}
 	var r Remains
-	explained := map[int]bool{} // groups with a member that is shown
+	explained := map[int]bool{} // process groups of which /proc shows a member
 	for _, p := range t.sorted() {
 		explained[p.group] = true
 		switch f.kinshipOf(p) {
@@ -38,7 +38,7 @@ func (t *Table) Remains(w Work) Remains {
 		}
 	}
 	if t.hidden {
-		// The kernel says of a group whether it has members, even if it shows none.
+		// The kernel tells whether a group has members, even if /proc shows none of them.
 		r.Hidden = slices.ContainsFunc(w.Groups, func(group int) bool {
 			return !explained[group] && !errors.Is(syscall.Kill(-group, 0), syscall.ESRCH)
 		}) || f.rootIsHidden()
@@ -55,12 +55,13 @@ type family struct {
 	found map[int]kinship
 }
 
-// kinshipOf is remembered, because the children of a process ask for it again.
+// kinshipOf returns the kinship of a process. It remembers the result, because the kinship of the process's
+// children depends on it.
 func (f *family) kinshipOf(p *process) kinship {
 	if k := f.found[p.pid]; k != undecided {
 		return k
 	}
-	f.found[p.pid] = stranger // a table that was read while pids were given out again may have a circle in it
+	f.found[p.pid] = stranger // ends a circle of parents, which a table may have if pids were reused while it was read
 	k := f.judge(p)
 	f.found[p.pid] = k
 	return k
@@ -76,17 +77,18 @@ func (f *family) judge(p *process) kinship {
 	parent := f.processes[p.parent]
 	switch {
 	case parent == nil && p.parent != 0 && f.hidden:
-		return f.orphan(p) // it may be an orphan of a reaper that is not shown
-	case parent == nil: // of a process outside this PID namespace, or one that has just ended
+		return f.orphan(p) // a reaper that is not shown may have adopted it
+	case parent == nil: // the parent is outside this PID namespace, or has just ended
 		return f.orphanIf(p, p.parent != 0)
 	case slices.Contains(f.Ancestors, parent.ref()) && slices.Contains(f.Groups, p.group) && !f.adopts(parent):
-		// It may have been adopted by one that has made itself the reaper, or be started by it.
+		// The parent, an ancestor of the runner, may have made itself a reaper and adopted the process,
+		// or may have started it.
 		if f.inherits(p, parent) {
 			return stranger
 		}
 		return maybe
 	case !f.adopts(parent):
-		// A process is adopted by a reaper and by nothing else. Its parent can't be one: it has started it.
+		// Only a reaper adopts processes. The parent can't be the reaper, so it has started the process.
 		return f.kinshipOf(parent)
 	}
 	if k := f.kinshipOf(parent); k != stranger {
@@ -102,7 +104,7 @@ func (f *family) orphanIf(p *process, orphaned bool) kinship {
 	return stranger
 }
 
-// orphan judges a process whose parent has gone, so that its descent can't be told.
+// orphan judges a process whose descent is unknown, because the parent that started it has gone.
 func (f *family) orphan(p *process) kinship {
 	switch {
 	case slices.Contains(f.Groups, p.group), slices.Contains(f.Sessions, p.session):
@@ -123,11 +125,11 @@ func (f *family) adopts(p *process) bool {
 			return false
 		}
 	}
-	return p.start <= f.Root.StartTime // the next reaper above may be any that was there
+	return p.start <= f.Root.StartTime // the reaper is unknown or gone, so it may be any process that is not younger than the root
 }
 
 // inherits reports whether a process has most of its parent's environment. A child that is started in the
-// usual way has; one that is started by sudo, su or env -i has not.
+// usual way does; one that is started by sudo, su or env -i doesn't.
 func (f *family) inherits(p, parent *process) bool {
 	has := map[string]bool{}
 	for entry := range strings.SplitSeq(f.environOf(p).text, "\x00") {
@@ -142,8 +144,8 @@ func (f *family) inherits(p, parent *process) bool {
 	return 2*common > all
 }
 
-// rootIsHidden reports whether the process that the runner started exists, or another with its
-// pid, and is not shown.
+// rootIsHidden reports whether a process with the pid of the root exists that is not shown. It may be the
+// root, or a later process with the same pid.
 func (f *family) rootIsHidden() bool {
 	return f.processes[f.Root.PID] == nil && f.Root.PID > 0 && !errors.Is(syscall.Kill(f.Root.PID, 0), syscall.ESRCH)
 }

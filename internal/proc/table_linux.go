@@ -10,20 +10,20 @@ import (
 	"syscall"
 )
 
-// A Table is what the kernel shows of this machine's processes: one look that serves all
-// questions asked of it. It is for one goroutine at a time.
+// A Table is what the kernel showed of this machine's processes at one time. Any number of questions can
+// be answered from it. It is for one goroutine at a time.
 type Table struct {
 	fs        procfs
 	processes map[int]*process
 	// hidden: other users' processes are not shown (hidepid).
 	hidden bool
-	// scope is what control groups' paths are relative to for this process.
+	// scope identifies what the paths of control groups are relative to, as this process sees them.
 	scope string
 	// namespace is this process's own Identity.PIDNamespace.
 	namespace string
 }
 
-// A process is one process of a Table. Facts that cost another read are read when they are needed.
+// A process is one process of a Table. Its environment and control groups are read when they are needed.
 type process struct {
 	stat
 	environ *environ
@@ -34,7 +34,7 @@ type process struct {
 type environ struct {
 	marks []Mark
 	text  string // as the kernel shows it
-	// unseen: it is not readable, or empty, as it is for a moment within an exec.
+	// unseen is true if it can't be read or is empty, which it also is for a moment during an exec.
 	unseen bool
 }
 
@@ -43,8 +43,8 @@ const scans = 4
 
 // ReadTable reads all processes. It returns an error if the process table as a whole can't be read.
 //
-// One listing isn't enough: a process may fork and end during it, so that neither it nor its child is
-// seen. So it is repeated until it shows nothing new.
+// One listing isn't enough: a process may fork and end while it is made, so that neither the process nor its
+// child is in it. So ReadTable lists again until nothing new shows up, but not endlessly.
 func ReadTable() (*Table, error) { return system.table() }
 
 func (p procfs) table() (*Table, error) {
@@ -65,14 +65,14 @@ func (p procfs) table() (*Table, error) {
 			case err == nil:
 				t.processes[pid] = &process{stat: st}
 			case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM):
-				return nil, fmt.Errorf("look at process %d: %w", pid, err) // what can't be looked at now may be anything
+				return nil, fmt.Errorf("look at process %d: %w", pid, err) // a process that can't be looked at may be part of any work
 			}
 		}
 		if !fresh {
 			break
 		}
 	}
-	// Each PID namespace has a process 1. Where it isn't shown, neither are others.
+	// Each PID namespace has a process 1. If that isn't shown, other processes aren't either.
 	t.hidden = t.processes[1] == nil
 	t.scope = p.scope()
 	if id, err := p.self(); err == nil {
@@ -81,7 +81,7 @@ func (p procfs) table() (*Table, error) {
 	return t, nil
 }
 
-// scope identifies what the paths of control groups are relative to for this process.
+// scope returns Table.scope.
 func (p procfs) scope() string {
 	scope, _ := os.Readlink(p.path("self/ns/cgroup"))
 	return scope
@@ -106,7 +106,7 @@ func (t *Table) environOf(p *process) *environ {
 	if err != nil {
 		return p.environ
 	}
-	// The environment of a leader that ended is shown by its threads only.
+	// If the leader has ended, only the other threads still show the environment.
 	data, err := os.ReadFile(t.fs.path(strconv.Itoa(p.pid), "task", strconv.Itoa(task.pid), "environ"))
 	if err == nil && len(data) > 0 {
 		*p.environ = environ{marks: marksIn(string(data)), text: string(data)}
@@ -148,7 +148,7 @@ func hierarchies(text string) map[string]string {
 	return paths
 }
 
-// controlGroup returns what Work.ControlGroup is to be for a process.
+// controlGroup returns the Work.ControlGroup to record for a process.
 func (p procfs) controlGroup(pid int) string {
 	data, err := os.ReadFile(p.path(strconv.Itoa(pid), "cgroup"))
 	if err != nil {

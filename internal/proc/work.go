@@ -27,7 +27,7 @@ func MarkOf(nonce string) Mark {
 	return Mark(hex.EncodeToString(sum[:]))
 }
 
-// marksIn returns the marks of the nonces that an environment has, NUL between its entries.
+// marksIn returns the marks of the nonces in an environment, whose entries are separated by NULs.
 func marksIn(environ string) (marks []Mark) {
 	for entry := range strings.SplitSeq(environ, "\x00") {
 		if value, ok := strings.CutPrefix(entry, NonceVariable+"="); ok {
@@ -46,8 +46,8 @@ type Ref struct {
 	StartTime uint64 `json:"start_time"`
 }
 
-// Work is what a runner records of the processes that do the work of an action, so that
-// another peer recognises what is left of them once the runner is dead. It means something
+// Work is what a runner records about the processes that do the work of an action, so that
+// another peer recognises those that are left once the runner is dead. It means something
 // only in the runner's own boot and PID namespace.
 type Work struct {
 	// Root is the process that the runner started. Nothing older is part of the work.
@@ -58,13 +58,14 @@ type Work struct {
 	// work were seen in. Others may be in them, too.
 	Groups   []int `json:"groups,omitempty"`
 	Sessions []int `json:"sessions,omitempty"`
-	// ControlGroup is the root's, as the kernel shows it, and what the paths in it are relative
-	// to.
+	// ControlGroup has what the paths of control groups are relative to, and then the control
+	// groups of the root as the kernel shows them.
 	ControlGroup string `json:"control_group,omitempty"`
-	// Reaper is the process that adopts what the runner's descendants leave behind when the
-	// runner has gone. Zero if it isn't known.
+	// Reaper is the process that most likely adopts the runner's descendants once the runner is
+	// gone. It is zero if that isn't known.
 	Reaper Ref `json:"reaper,omitzero"`
-	// Ancestors are those of the runner, nearest first. Each may have made itself the reaper.
+	// Ancestors are the runner's ancestors, nearest first. Each of them may have made itself the
+	// reaper.
 	Ancestors []Ref `json:"ancestors,omitempty"`
 }
 
@@ -91,20 +92,20 @@ const maxKin = 64
 type Remains struct {
 	// Sure are the living processes that are certainly part of the work, by ascending pid.
 	Sure []Process
-	// Maybe are those that may be part of it, because not enough of them can be seen to tell, by
-	// ascending pid.
+	// Maybe are living processes that may be part of the work: too little of them can be seen to
+	// tell. They are in order of pid, too.
 	Maybe []Process
-	// Hidden says that processes that may be part of it can't be seen by this process.
+	// Hidden is true if there may be processes of the work that this process can't see.
 	Hidden bool
 }
 
 // None reports whether it is proven that nothing is left.
 func (r Remains) None() bool { return len(r.Sure) == 0 && len(r.Maybe) == 0 && !r.Hidden }
 
-// A Process is how a process of this machine is named to people.
+// A Process is a process of this machine, with what people need to know about it.
 type Process struct {
 	Ref
 	Name string // the kernel's short name, at most 15 bytes on Linux
-	// Inner says that it is part of an action within this one, too.
+	// Inner is true if it is also part of an action within this one.
 	Inner bool
 }

@@ -21,8 +21,8 @@ const (
 	// frameSum is what the percentages must exceed when added up: shares of a whole, as in a list of
 	// folders with their sizes, never do.
 	frameSum = 100
-	// late is how far a believed frame may fall back without meaning anything, as lines of parallel
-	// processes overtake each other.
+	// A believed frame may fall back by up to late, and that means nothing, as lines of parallel processes
+	// overtake each other.
 	late = 5
 )
 

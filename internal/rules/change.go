@@ -53,7 +53,7 @@ type Change struct {
 
 	Fence uint64 // for a restore
 	By    string // for a cancellation or giving up: who asked for it
-	// Wants is for a nudge. It is refused if a start that wants these keys would be.
+	// Wants is for a nudge, which is refused if a start that wants these keys would be.
 	Wants []string
 }
 

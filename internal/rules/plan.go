@@ -74,7 +74,7 @@ func NewPlan(world Picture, l store.Loaded, busy map[string]bool, now int64, lim
 	for i := range l.Found {
 		pl.found[l.Found[i].ID] = &l.Found[i]
 	}
-	for i := range l.Records { // of a full view: ended since the picture was asked
+	for i := range l.Records { // from the feed: actions that have ended, which the picture no longer has
 		if r := &l.Records[i]; !r.Status.Ongoing() {
 			pl.found[r.ID] = r
 		}

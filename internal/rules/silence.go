@@ -118,7 +118,8 @@ const (
 	restatedBlindEvery = 15_000
 )
 
-// Replaces reports whether the verdict's Silence is new, and may replace the record's already.
+// Replaces reports whether the verdict's Silence is new, and whether that of the record is old enough to be
+// replaced.
 func Replaces(r *store.Record, v Verdict, now int64) bool {
 	every := int64(restatedEvery)
 	if v.blind {
@@ -215,8 +216,9 @@ func NameProcesses(all []Process) string {
 }
 
 // SilentAt returns how long a runner has been silent while watched, given the last observation and a
-// look now that finds no renewal since. sinceBoot and awake are now's clocks, with and without the time
-// asleep. Between two looks at most one lease counts, and nothing if the machine slept.
+// look now that finds no renewal since. sinceBoot and awake are what the two clocks read now: the one that
+// counts the time asleep, and the one that doesn't. Between two looks at most one lease counts, and nothing
+// if the machine slept.
 func SilentAt(o store.Observation, sinceBoot, awake, lease time.Duration) time.Duration {
 	const jitter = time.Second // the two clocks are read one after the other
 	went, slept := sinceBoot-o.SinceBoot, (sinceBoot-o.SinceBoot)-(awake-o.Awake)

@@ -91,7 +91,7 @@ func (a *aside) become() {
 	}
 	_, _, _ = syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_NAME, uintptr(unsafe.Pointer(&a.name)), 0, 0, 0, 0)
 	_, _, errno = syscall.RawSyscall(unix.SYS_CLOSE_RANGE, 0, uintptr(^uint32(0)), 0)
-	if errno != 0 { // before Linux 5.9; any higher descriptor was inherited, and this process has it open too
+	if errno != 0 { // before Linux 5.9; higher descriptors stay open, but kapi has inherited them and has them open, too
 		for fd := uintptr(0); fd < 4096; fd++ {
 			_, _, _ = syscall.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
 		}

@@ -8,12 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The functions in this file, and those that they call, run in a process with a single thread and
-// without the Go runtime, which shares this process's memory or has a copy of almost none of it. So
-// they must not allocate, grow the stack (nosplit, checked by the linker), write anything that the
-// garbage collector manages, or take locks. All signals are blocked in such a process from the start
-// (see forked), so no signal handler of Go's runs in it. The rules are those of forkAndExecInChild in
-// package syscall, except that the caller doesn't wait, so each process needs a stack of its own.
+// The functions in this file, and those that they call, run in a process of their own, with a single
+// thread and without the Go runtime. That process shares this one's memory, or has a copy of almost none
+// of it. So the functions must not allocate, grow the stack (nosplit, checked by the linker), write
+// anything that the garbage collector manages, or take locks. All signals are blocked in such a process
+// from the start (see forked), so no signal handler of Go's runs in it. The rules are those of
+// forkAndExecInChild in package syscall, except that the caller doesn't wait, so each process needs a
+// stack of its own.
 //
 // When a process dumps core or is killed for lack of memory, the kernel kills every process that shares
 // its memory. That is fine here: none of these should outlive this process, and the command has memory
@@ -29,7 +30,7 @@ type launch struct {
 	stack     unsafe.Pointer // see stacked
 	// files become the process's descriptors 0, 1 and 2.
 	files [3]uintptr
-	// keep is what becomes a descriptor of the number keepFrom or more; 0: nothing does.
+	// keep is copied to the lowest free descriptor from keepFrom on; 0: there is none to copy.
 	keep, keepFrom uintptr
 	// path is executed with argv and env; if the kernel doesn't recognise its format, shell is executed
 	// with shellArgv.

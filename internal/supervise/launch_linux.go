@@ -169,8 +169,9 @@ func (l *launcher) shortenFiles() {
 	}
 }
 
-// keepFromNumber says from which number on Command.Keep gets its own: clear of those that shells and scripts
-// use, and of sockets that are passed on (sd_listen_fds(3)).
+// keepFromNumber returns the lowest number that Command.Keep may have in the command: above those that shells
+// and scripts use, and those of sockets that are passed on (sd_listen_fds(3)). It returns false if the limit
+// of open files leaves no such number.
 func (l *launcher) keepFromNumber(env []string) (uintptr, bool) {
 	const usual, firstPassed = 200, 3
 	var limit unix.Rlimit

@@ -15,8 +15,8 @@ func ignored(sig os.Signal) bool { return signal.Ignored(sig) }
 
 func stopSelf() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) }
 
-// parentOf always fails: a parent isn't known on these systems. A process whose parent is in its own
-// group is not stopped then.
+// parentOf always fails: a parent isn't known on these systems. So orphaned returns true if this process's
+// parent is in the same group, and a terminal's stop then does nothing.
 func parentOf(int) (int, bool) { return 0, false }
 
 // stopped always returns true: it isn't known on these systems.

@@ -54,9 +54,10 @@ type Command struct {
 	// both are the same file, the order of what is written is kept. If one is nil, that output isn't
 	// scanned, and the command inherits this process's own.
 	Stdout, Stderr *os.File
-	// Keep, unless nil, is a file that the command, and what it starts, has open until it closes it or ends:
-	// at a number of 200 or more, beyond sockets that a service manager passes on; or below that if the
-	// limit of open files is low. Where there is no number for it, it does without. On Linux only.
+	// Keep, unless nil, is a file that the command inherits, and so do the processes that it starts. Each has
+	// it open until it closes the file or ends. Its descriptor is 200 or higher, lower if the limit of open
+	// files is low, and always above those of sockets that a service manager passes on. If there is no such
+	// number, the command doesn't get the file. Linux only.
 	Keep *os.File
 	// TTY says whether the command writes to pseudo-terminals or pipes.
 	TTY TTY

@@ -39,7 +39,7 @@ func Reserve(name string) (wait func() error) {
 			return nil
 		}
 		return &ExecError{Name: name, Code: codeNotExecutable, Err: fmt.Errorf(
-			"kapi can't create the %d threads that it needs beside it (raise ulimit -u, or the limit of the control group): %w",
+			"kapi can't create the %d threads that it needs to supervise the command (raise ulimit -u, or the limit of the control group): %w",
 			processors+blocked, err)}
 	}
 }
@@ -63,8 +63,9 @@ func reserve(threads int) error {
 	return nil
 }
 
-// provable creates as many processes at once as threads are needed, which count the same for the
-// kernel, and ends them. If the runtime tried and failed, this process would end.
+// provable returns an error if that many threads can't be created. The runtime must not be the first to try,
+// because this process would end if it failed. So provable creates that many processes at once, which count
+// the same for the kernel's limits, and ends them.
 func provable(threads int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

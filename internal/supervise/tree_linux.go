@@ -134,8 +134,9 @@ func (c *child) send(p process, sig syscall.Signal) error {
 	default: // before Linux 5.3, in a sandbox that refuses unknown calls, or out of descriptors
 		fd = -1
 	}
-	// The pid may have been reused before the pidfd was opened, or may be within the microseconds until
-	// kill(2). A child of ours keeps its pid: c.mu is held, so it isn't reaped.
+	// The pid may have been reused before the pidfd was opened. (Where there is no pidfd, it may still be
+	// reused in the microseconds before kill(2).) A child of ours keeps its pid: c.mu is held, so it isn't
+	// reaped.
 	if p.parent != os.Getpid() && c.procs.stat(p.pid).number(statStart) != p.start {
 		return nil
 	}

@@ -41,8 +41,8 @@ func newWitness() *witness {
 		return nil
 	}
 	// It has memory of its own, and so no command line: signals sent by command line (pkill -f) must
-	// reach kapi alone. It gets almost none of this process's memory, as a copy costs time, and later
-	// memory.
+	// reach kapi alone. It gets a copy of almost none of this process's memory, as copying costs time
+	// now and memory later.
 	runtime.LockOSThread() // apart needs the address of this thread
 	defer runtime.UnlockOSThread()
 	apart := a.apart()
@@ -140,9 +140,9 @@ func (w *witness) hear(sig syscall.Signal, at time.Time) audience {
 	return oneself
 }
 
-// settle is called twice after the last signal, once signals have stopped arriving. Signals counted by
-// the first call and not matched by the second never will be: two that were sent together may have
-// merged here but not in the witness. second says which call it is.
+// settle is called twice after the last signal, once signals have stopped arriving. The first call notes what
+// the witness has counted. What is not matched by the second call never will be: two signals that were sent
+// together may have merged here but not in the witness. second says which call it is.
 func (w *witness) settle(second bool) {
 	if w == nil {
 		return
@@ -195,9 +195,9 @@ func statusLine(status []byte, name string) string {
 	return string(bytes.TrimSpace(line))
 }
 
-// besides says whether a process is a helper process that a kapi runs beside its command. It goes by
-// the name, and by either an end that sends no signal (a witness) or all signals being blocked (an
-// adopter; for a witness waiting in sigwait the kernel shows none as blocked).
+// besides says whether a process is a helper process that a kapi runs beside its command. Both kinds have
+// the same name. In addition, a witness has an end that sends no signal, and an adopter has all signals
+// blocked. (For a witness that waits in sigwait, the kernel shows no signal as blocked.)
 func (p *procs) besides(of process) bool {
 	const (
 		all       = ^uint64(0) &^ (1<<(unix.SIGKILL-1) | 1<<(unix.SIGSTOP-1))

@@ -7,7 +7,7 @@ const after = 5000, least = 0.01, enough = 4;
 const spread = 3;
 // maxSamples is the number of samples in a window; fewer than twice as many are kept.
 const maxSamples = 64;
-// recentAtLeast is how much of the past counts: this, or half of all the time if that is more.
+// Samples count for at least recentAtLeast, or for half the time watched if that is longer.
 const recentAtLeast = 30_000;
 // smoothing is the weight of a new prediction.
 const smoothing = 0.3;

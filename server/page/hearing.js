@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { active, second } from "./text.js";
 
-// atOnce is how many actions are asked about at a time, again how long an answer stays current.
+// atOnce is how many actions are asked about at a time; again is how long an answer stays current.
 const atOnce = 4, again = 10 * second;
 
 export class Hearing {
