@@ -98,7 +98,7 @@ func TestLateAnswer(t *testing.T) {
 	})
 }
 
-// While a peer runs operations, it renews its lease every third of it. One renewal serves all its
+// While a peer runs operations, it renews its lease once per third of the lease. One renewal serves all its
 // operations.
 func TestRenewals(t *testing.T) {
 	for _, lease := range []time.Duration{3 * time.Second, 15 * time.Second, 2 * time.Minute} {
