@@ -89,7 +89,7 @@ func TestLimitsSayWhatIsOff(t *testing.T) {
 				continue
 			}
 			options++
-			if !regexp.MustCompile(`\b0(,| is | means )[^.]*negative (is|are) off|it can't be off`).MatchString(docs[f.Name]) {
+			if !regexp.MustCompile(`(?s)\b0(,| is | means | and ).*\b[Nn]egative\b|it can't be off`).MatchString(docs[f.Name]) {
 				t.Errorf("%T.%s doesn't say what is off: %s", o, f.Name, docs[f.Name])
 			}
 		}
