@@ -40,7 +40,7 @@ type Action struct {
 	// WaitsFor is what keeps a pending action from getting its keys, nil if nothing does.
 	WaitsFor *WaitsFor `json:"waits_for,omitempty"`
 	// NotProvenDead is true for an action that failed without proof that its work has ended. It keeps its
-	// keys until that is proven or an admin dismisses it. The update of its dismissal still has it true.
+	// keys until that is proven or an admin dismisses it. It is still true in the update of its dismissal.
 	NotProvenDead bool `json:"not_proven_dead,omitempty"`
 }
 

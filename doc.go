@@ -27,7 +27,7 @@
 //   - Durable: what was acknowledged is on disk. Only the latest progress and state may
 //     be lost in a crash.
 //   - In order: changes are seen in the order of their seq, at every peer.
-//   - Silence is not death: an action is failed when its runner is proven dead, or long
+//   - Silence is not death: an action fails when its runner is proven dead, or long
 //     silent and not provably alive. In the second case its keys stay held.
 //   - Fenced: a runner that lost its action can't change it, and its context ends.
 //   - Isolated: a slow watcher delays nobody else.

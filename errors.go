@@ -29,7 +29,7 @@ var (
 	ErrOtherRequest = errors.New("the Idempotency-Key was used with another body")
 	// ErrGap is returned when a watcher missed changes that the store no longer has. Start a new Watch.
 	ErrGap = errors.New("changes were missed: the feed no longer reaches back that far")
-	// ErrAhead is returned when the seq to resume from is above the store's head, as that of another history.
+	// ErrAhead is returned when the seq to resume from is above the store's head, as one of another history may be.
 	ErrAhead = errors.New("the feed has not reached that seq")
 )
 
@@ -38,7 +38,7 @@ var (
 var (
 	// ErrStopped: this peer is being closed.
 	ErrStopped = errors.New("kapi was stopped")
-	// ErrGivenUp: the action was failed for silence, but its work is still running. It keeps its keys.
+	// ErrGivenUp: the action has failed because of silence, but its work is still running. It keeps its keys.
 	ErrGivenUp = errors.New("the action was given up for silence")
 	// ErrLost: the action was dismissed, or taken over by another runner. Another action may hold its
 	// keys by now, so the work must stop.

@@ -26,7 +26,7 @@ type Spec struct {
 	ReleaseOnFailure bool
 	// DismissFailed dismisses failed actions that hold the keys, if their work is known to have ended (see
 	// Handle.Dismissed). It happens in the transaction of the start; a refused start dismisses none. An action
-	// that waits dismisses them once nothing else holds its keys, even while others are ahead; a peer logs it.
+	// that waits dismisses them once nothing else holds its keys, even with others ahead in the queue; a peer logs it.
 	DismissFailed bool
 	// Wait is how long the action may wait for its turn if one of its keys is held; negative is
 	// without limit, 0 refuses the start. While it waits, the action is pending and holds no key. It

@@ -13,7 +13,7 @@ const (
 	StatusRunning Status = 1
 	// StatusImpacted is an action that has issues, but is still running.
 	StatusImpacted Status = 2
-	// StatusFailed is an action whose work ended early, or is taken to have. It stays
+	// StatusFailed is an action whose work ended early, or is assumed to have. It stays
 	// listed and keeps its keys until an admin dismisses it.
 	StatusFailed Status = 3
 	// StatusAborted is an action that had failed and was dismissed; it is disposed.

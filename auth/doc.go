@@ -25,8 +25,8 @@
 //
 // A browser must not keep a token, because it sends a cookie to every port of the host, whoever listens
 // there. [Authenticator.BeginSession] makes a [Session] for a token, in two halves: one for a cookie, the
-// other for storage that only one origin can read. [Authenticator.AuthenticateSession] says who sent
-// both, and [Authenticator.EndSession] ends the session. Package server does all that.
+// other for storage that only one origin can read. [Authenticator.AuthenticateSession] says who sent a
+// request that has both, and [Authenticator.EndSession] ends the session. Package server does all that.
 //
 // # Revoke a token
 //

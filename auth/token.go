@@ -75,8 +75,8 @@ type Token struct {
 	Hash [sha256.Size]byte
 	// Session is true for the record of a Session, false for that of a token.
 	Session bool
-	// By is the id of the token that a session was begun with, or "". A session with one has the
-	// permissions of that token instead of its own.
+	// By is the id of the token that a session was begun with, or "". If it is set,
+	// the session has the permissions of that token instead of its own.
 	By string
 }
 

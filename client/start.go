@@ -25,8 +25,8 @@ import (
 //
 // The error may be a *kapi.HeldError or a *kapi.InvalidError. It wraps auth.ErrForbidden if
 // Spec.DismissFailed is set and the token may not dismiss. If it wraps kapi.ErrUnavailable, the action
-// may have been started and the answer lost, except above the rate limit (429). With an idempotency key
-// the start can be repeated safely.
+// may have been started and the answer lost, unless the rate limit was exceeded (429). With an idempotency
+// key the start can be repeated safely.
 func (c *Client) Start(ctx context.Context, spec kapi.Spec, idempotencyKey string) (kapi.Remote, error) {
 	return c.start(ctx, start{spec, idempotencyKey})
 }

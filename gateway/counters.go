@@ -36,7 +36,7 @@ type Ending struct {
 	Count uint64
 }
 
-// Endings returns all ways, including those that never happened, always in the same order.
+// Endings returns all ways in which connections end, even those that never happened, always in the same order.
 func (c *Counters) Endings() []Ending {
 	all := make([]Ending, len(endings))
 	for i, e := range endings {

@@ -17,7 +17,8 @@
 //     since is sent in order, endings included, or the close code says that it can't be.
 //   - A message is encoded once and the same bytes go to everybody.
 //   - A slow reader gets only the newest version of each action, takes no memory for what it
-//     has not read, and delays nobody else. One that reads nothing for 30 seconds is cut.
+//     has not read, and delays nobody else. One that reads nothing for 30 seconds is
+//     disconnected.
 //   - Without the permission ADMIN a client doesn't learn that an action exists. When a token
 //     is revoked or expires, its connections are closed within 5 seconds.
 package gateway

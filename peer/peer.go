@@ -153,7 +153,7 @@ func (p *Peer) upToDate(ctx context.Context) error {
 }
 
 // Get returns an ongoing action, as of the call or later, with its runner's current
-// HeardAt. The error is ErrUnknown if there is no such ongoing action, or as for Follow.
+// HeardAt. The error is ErrUnknown if there is no such ongoing action, or one of Follow's.
 func (p *Peer) Get(ctx context.Context, id string) (kapi.Action, error) {
 	if err := p.upToDate(ctx); err != nil {
 		return kapi.Action{}, err

@@ -54,8 +54,8 @@ func (p *Peer) Watch(ctx context.Context) (*Watch, error) {
 // Resume begins to watch all actions, first with the newest state of each action that
 // changed since seq. The error is ErrGap if that is no longer known, because the history
 // is another one or endings after seq were purged; then take a new Watch. It is ErrAhead
-// if seq is above the store's. Otherwise it is as for Watch. The caller must Close the
-// watch.
+// if seq is above the store's head. Other errors are those of Watch. The caller must Close
+// the watch.
 func (p *Peer) Resume(ctx context.Context, epoch string, seq uint64) (*Watch, error) {
 	if err := p.upToDate(ctx); err != nil {
 		return nil, err
@@ -151,8 +151,8 @@ type Dispatch struct {
 	Seq uint64
 	// JSON is the whole message. It is shared: don't change it.
 	JSON []byte
-	// Skipped is the number of changes between the previous one and this one that newer
-	// changes of the same actions had replaced before the watch read them. It is 0 for a
+	// Skipped is the number of changes between the previous Dispatch and this one that the watch
+	// never read, because newer changes of the same actions had replaced them. It is 0 for a
 	// reader that keeps up, and for the changes that Resume missed.
 	Skipped uint64
 }

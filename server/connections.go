@@ -21,8 +21,8 @@ type ConnectionLimits struct {
 	MaxConnectionsAddress int
 	// TrustedProxies are exempt from MaxConnectionsAddress.
 	TrustedProxies []netip.Prefix
-	// Logger gets failures to accept and connections closed to make room, each at most every ten seconds.
-	// Nil is slog.Default().
+	// Logger gets failures to accept a connection, and connections that were closed to make room; each kind
+	// at most every ten seconds. Nil is slog.Default().
 	Logger *slog.Logger
 }
 

@@ -52,7 +52,8 @@
 // # Promises
 //
 //   - Without ADMIN or RUN_ACTIONS a client learns nothing about actions, not even whether one exists. With
-//     only RUN_ACTIONS it learns about others' actions only what a refused start says of the holder of its key.
+//     only RUN_ACTIONS, all that it learns about others' actions is what a refused start says of the action
+//     that holds the key.
 //   - Every response has the rate limit's headers, including those of probes and errors. Invalid requests are
 //     charged, too, and the memory for limits is bounded.
 //   - With Options.Hosts, a request for any other host is refused before anything else. So a web page whose

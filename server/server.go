@@ -45,7 +45,7 @@ type Options struct {
 	// Gateway has the options of the gateway. Its Authenticate and Logger are replaced by those above.
 	Gateway gateway.Options
 	// Page says how the web page is served. The zero Page works for people whom Authenticate knows by a
-	// cookie of the embedder's.
+	// cookie of the embedding program.
 	Page Page
 	// Metrics, if set, answers GET /metrics for clients with auth.ReadMetrics. Package metrics has such
 	// a handler.
