@@ -43,6 +43,9 @@ func newPeer(t *testing.T) *peer.Peer {
 			t.Error(err)
 		}
 	})
+	if err := k.Follow(t.Context()); err != nil { // what was before the first scrape counts, too
+		t.Fatal(err)
+	}
 	return k
 }
 

@@ -31,8 +31,8 @@ type Stats struct {
 	RefusalsOther uint64
 
 	// SeenStarts and SeenEnds count the starts and ends of all peers that this peer has read
-	// in the feed. Ends are missing if the peer was cut off from the store for more than 5
-	// minutes.
+	// in the feed, which it does from Follow on. Ends are missing if the peer was cut off from the
+	// store for more than 5 minutes.
 	SeenStarts uint64
 	SeenEnds   [kapi.StatusCompleted + 1]uint64
 
