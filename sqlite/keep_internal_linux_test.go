@@ -1,0 +1,16 @@
+package sqlite
+
+import "testing"
+
+// A write frees the store's turn, but not the keeper's lock, which is on the same file.
+func TestKeeperWrites(t *testing.T) {
+	path := newPath(t)
+	keeper, other := openFor(t, path), openFor(t, path)
+	if !keeper.Keep("n") || other.Keep("n") {
+		t.Fatal("the first store to ask is not the only keeper")
+	}
+	mustInsert(t, keeper, "a")
+	if other.Keep("n") {
+		t.Error("after the keeper has written, there is another keeper")
+	}
+}
