@@ -41,9 +41,10 @@ func (v *view) applyOwn(head store.Head, records []store.Record) {
 	}
 }
 
-// meet applies a snapshot of the peer's own actions that may be older than the view. A full view ignores
-// it. meet is false if the snapshot is of another history.
-func (v *view) meet(s store.Snapshot) bool {
+// meet applies a snapshot of the peer's own actions that may be older than the view. asked has the ids that
+// were looked up; an action that was started after they were collected is not in the snapshot, although it
+// may be older. A full view ignores the snapshot. meet is false if the snapshot is of another history.
+func (v *view) meet(asked []string, s store.Snapshot) bool {
 	v.mu.RLock()
 	full, same := v.full, v.head.Epoch == s.Epoch
 	v.mu.RUnlock()
@@ -57,7 +58,7 @@ func (v *view) meet(s store.Snapshot) bool {
 		return true
 	}
 	for id, e := range v.entries {
-		if e.Seq <= s.Seq && !slices.ContainsFunc(s.Records, func(r store.Record) bool { return r.ID == id }) {
+		if e.Seq <= s.Seq && slices.Contains(asked, id) && !slices.ContainsFunc(s.Records, func(r store.Record) bool { return r.ID == id }) {
 			gone := e.Record
 			gone.Status = kapi.StatusAborted // so that notice tells the operation that it has lost its action
 			v.put(&gone)
