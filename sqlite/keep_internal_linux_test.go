@@ -14,3 +14,20 @@ func TestKeeperWrites(t *testing.T) {
 		t.Error("after the keeper has written, there is another keeper")
 	}
 }
+
+// A process that stops itself is no longer the keeper.
+func TestKeeperStopsItself(t *testing.T) {
+	path := newPath(t)
+	keeper, other := openFor(t, path), openFor(t, path)
+	if !keeper.Keep("n") || other.Keep("n") {
+		t.Fatal("the first store to ask is not the only keeper")
+	}
+	keeper.Quiesce(func() {
+		if !other.Keep("n") {
+			t.Error("nobody is the keeper")
+		}
+	})
+	if keeper.Keep("n") {
+		t.Error("there are two keepers")
+	}
+}
