@@ -24,6 +24,12 @@ func (v *view) take(own store.Page) {
 func (v *view) applyOwn(head store.Head, records []store.Record) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.putOwn(head, records, false)
+}
+
+// putOwn is applyOwn with the view locked. late is set if the records may be older than the view: then one
+// that the view doesn't have may have ended.
+func (v *view) putOwn(head store.Head, records []store.Record, late bool) {
 	if v.full || head.Epoch != v.head.Epoch { // the head of a full view may advance only by the feed
 		return
 	}
@@ -32,7 +38,7 @@ func (v *view) applyOwn(head store.Head, records []store.Record) {
 		r := &records[i]
 		known := v.entries[r.ID]
 		switch {
-		case known == nil && (r.RunnerID() != v.own || !r.Status.Ongoing()):
+		case known == nil && (late || r.RunnerID() != v.own || !r.Status.Ongoing()):
 		case known != nil && r.Seq <= known.Seq:
 		default:
 			v.put(r)
@@ -45,18 +51,12 @@ func (v *view) applyOwn(head store.Head, records []store.Record) {
 // were looked up; an action that was started after they were collected is not in the snapshot, although it
 // may be older. A full view ignores the snapshot. meet is false if the snapshot is of another history.
 func (v *view) meet(asked []string, s store.Snapshot) bool {
-	v.mu.RLock()
-	full, same := v.full, v.head.Epoch == s.Epoch
-	v.mu.RUnlock()
-	if full || !same {
-		return same
-	}
-	v.applyOwn(s.Head, s.Records)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.full {
-		return true
+	if same := v.head.Epoch == s.Epoch; v.full || !same {
+		return same
 	}
+	v.putOwn(s.Head, s.Records, s.Seq < v.head.Seq)
 	for id, e := range v.entries {
 		if e.Seq <= s.Seq && slices.Contains(asked, id) && !slices.ContainsFunc(s.Records, func(r store.Record) bool { return r.ID == id }) {
 			gone := e.Record

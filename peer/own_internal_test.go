@@ -50,3 +50,20 @@ func TestSnapshotWithoutNewAction(t *testing.T) {
 		t.Errorf("%q are lost, want old", lost)
 	}
 }
+
+// An action that ended while a snapshot was read is not put back into the view.
+func TestSnapshotWithEndedAction(t *testing.T) {
+	v := newView(func(*store.Record) {}, func(store.Record) {})
+	v.own = "r"
+	v.loadOwn(store.Snapshot{Head: store.Head{Epoch: "e", Seq: 1}})
+	running := store.Record{Action: kapi.Action{ID: "a", Seq: 2, Status: kapi.StatusRunning, Runner: &kapi.Runner{ID: "r"}}}
+	before := store.Snapshot{Head: store.Head{Epoch: "e", Seq: 2}, Records: []store.Record{running}}
+	ended := running
+	ended.Seq, ended.Status = 3, kapi.StatusCompleted
+	v.applyOwn(before.Head, before.Records)
+	v.applyOwn(store.Head{Epoch: "e", Seq: 3}, []store.Record{ended})
+	v.meet([]string{"a"}, before)
+	if _, ok := v.Get("a"); ok {
+		t.Error("the action is in the view again")
+	}
+}
