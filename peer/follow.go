@@ -178,14 +178,15 @@ func (f *follower) catchUp(ctx context.Context) error {
 }
 
 func (f *follower) catchUpOwn(ctx context.Context) error {
-	if len(f.own()) == 0 {
+	own := f.own()
+	if len(own) == 0 {
 		return nil
 	}
-	snapshot, err := f.readOwn(ctx)
+	snapshot, err := f.readSome(ctx, own)
 	if err != nil {
 		return err
 	}
-	if !f.view.meet(snapshot) {
+	if !f.view.meet(own, snapshot) {
 		return f.reload()
 	}
 	return nil
@@ -223,7 +224,7 @@ func (f *follower) load(ctx context.Context) error {
 // loadOwn reads a snapshot of this peer's own actions into the view. It reports whether all peers of the store are
 // on this machine.
 func (f *follower) loadOwn(ctx context.Context) (oneMachine bool, err error) {
-	snapshot, err := f.readOwn(ctx)
+	snapshot, err := f.readSome(ctx, f.own())
 	if err != nil {
 		return false, err
 	}
@@ -231,8 +232,8 @@ func (f *follower) loadOwn(ctx context.Context) (oneMachine bool, err error) {
 	return snapshot.OneMachine, nil
 }
 
-func (f *follower) readOwn(ctx context.Context) (store.Snapshot, error) {
-	snapshot, err := f.store.Some(ctx, f.own())
+func (f *follower) readSome(ctx context.Context, ids []string) (store.Snapshot, error) {
+	snapshot, err := f.store.Some(ctx, ids)
 	if err == nil {
 		err = tidySnapshot(&snapshot)
 	}

@@ -25,6 +25,12 @@ func (v *view) take(own store.Page) {
 func (v *view) applyOwn(head store.Head, records []store.Record) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.putOwn(head, records, false)
+}
+
+// putOwn is applyOwn with the view locked. late is set if the records may be older than the view: then one
+// that the view doesn't have may have ended.
+func (v *view) putOwn(head store.Head, records []store.Record, late bool) {
 	if v.full || head.Epoch != v.head.Epoch { // the head of a full view may advance only by the feed
 		return
 	}
@@ -33,7 +39,7 @@ func (v *view) applyOwn(head store.Head, records []store.Record) {
 		r := &records[i]
 		known := v.entries[r.ID]
 		switch {
-		case known == nil && (r.RunnerID() != v.own || !r.Status.Ongoing()):
+		case known == nil && (late || r.RunnerID() != v.own || !r.Status.Ongoing()):
 		case known != nil && r.Seq <= known.Seq:
 		default:
 			v.put(r)
@@ -42,23 +48,18 @@ func (v *view) applyOwn(head store.Head, records []store.Record) {
 	}
 }
 
-// meet applies a snapshot of the peer's own actions that may be older than the view. A full view ignores
-// it. meet is false if the snapshot is of another history.
-func (v *view) meet(s store.Snapshot) bool {
-	v.mu.RLock()
-	full, same := v.full, v.head.Epoch == s.Epoch
-	v.mu.RUnlock()
-	if full || !same {
-		return same
-	}
-	v.applyOwn(s.Head, s.Records)
+// meet applies a snapshot of the peer's own actions that may be older than the view. asked has the ids that
+// were looked up; an action that was started after they were collected is not in the snapshot, although it
+// may be older. A full view ignores the snapshot. meet is false if the snapshot is of another history.
+func (v *view) meet(asked []string, s store.Snapshot) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.full {
-		return true
+	if same := v.head.Epoch == s.Epoch; v.full || !same {
+		return same
 	}
+	v.putOwn(s.Head, s.Records, s.Seq < v.head.Seq)
 	for id, e := range v.entries {
-		if e.Seq <= s.Seq && !slices.ContainsFunc(s.Records, func(r store.Record) bool { return r.ID == id }) {
+		if e.Seq <= s.Seq && slices.Contains(asked, id) && !slices.ContainsFunc(s.Records, func(r store.Record) bool { return r.ID == id }) {
 			gone := e.Record
 			gone.Status = kapi.StatusAborted // so that notice tells the operation that it has lost its action
 			v.put(&gone)

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -13,6 +14,13 @@ func (s *Store) Keep(namespace string) bool {
 	f := s.now()
 	if s.path == "" || f == nil || f.wake == nil {
 		return true
+	}
+	if f.wake.inPlace() != nil { // only peers that listen notice that otherwise
+		ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+		defer cancel()
+		if now, err := s.keepWake(ctx); err == nil {
+			f = now
+		}
 	}
 	s.keeping.Lock()
 	defer s.keeping.Unlock()

@@ -62,13 +62,13 @@ func (p *places) stand() error {
 		err = p.slow.do(unix.F_OFD_SETLK, unix.F_UNLCK, doorAt, up)
 	}
 	if err != nil {
-		_ = p.slow.do(unix.F_OFD_SETLK, unix.F_UNLCK, 0, 0)
+		p.slow.release()
 	}
 	return err
 }
 
 // free releases both locks.
-func (p *places) free() { _ = p.quick.do(unix.F_OFD_SETLK, unix.F_UNLCK, 0, 0) }
+func (p *places) free() { p.quick.release() }
 
 // who returns a random number that identifies the holder of the turn or, if the turn is free, of the door.
 // It returns 0 if both are free. This descriptor's own locks don't count.
@@ -81,6 +81,11 @@ func (p *places) who() (int64, error) {
 		return -l.lock.Len, err
 	}
 	return 0, nil
+}
+
+// release releases both locks, and no others: the keeper's locks are held through the same descriptor.
+func (l *locking) release() {
+	_ = l.do(unix.F_OFD_SETLK, unix.F_UNLCK, turnAt-longest, 2*longest+1)
 }
 
 func length() int64 { return 1 + rand.Int64N(longest) }

@@ -121,6 +121,9 @@ func (q *queue) join() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.wanted = true
+	if q.held { // the goroutine got it after movesOn had looked
+		return nil
+	}
 	if q.waiting == nil {
 		err := q.take()
 		if q.held = err == nil; !errors.Is(err, errTaken) {

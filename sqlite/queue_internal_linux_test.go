@@ -272,3 +272,37 @@ func TestKilledHolder(t *testing.T) {
 	kapitest.Receive(t, committed, "a commit behind processes that were killed")
 	wantIDs(t, l.holder, "a")
 }
+
+// A call that joins again after its goroutine has got the turn keeps it, although somebody is at the door.
+// Otherwise it would wait behind that process, which waits for this turn.
+func TestQueueJoinWithTheTurn(t *testing.T) {
+	path := newPath(t)
+	var queues []*queue
+	for range 2 {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Close() })
+		queues = append(queues, newQueue(f))
+	}
+	one, two := queues[0], queues[1]
+	if one.join() != nil {
+		t.Fatal("the turn is not free")
+	}
+	at := two.join()
+	kapitest.Eventually(t, "somebody is at the door", func() bool {
+		holder, err := one.who()
+		return err == nil && holder != 0
+	})
+	if one.join() != nil {
+		t.Error("a call that has the turn waits for it")
+	}
+	one.leave()
+	select {
+	case <-at:
+		two.leave()
+	case <-time.After(deadline):
+		t.Error("the turn was not passed on")
+	}
+}

@@ -187,5 +187,10 @@ func (s *Store) Quiesce(f func()) {
 	case <-now.shutting:
 		<-now.shut // closing writes, too
 	}
+	s.keeping.Lock()
+	defer s.keeping.Unlock()
+	if s.keeper != nil {
+		s.keeper.Yield()
+	}
 	f()
 }

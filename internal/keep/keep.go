@@ -21,6 +21,9 @@ const (
 	// still is how long a beat must have stopped before a deputy acts: more than the second between two
 	// calls of Try.
 	still = 1400 * time.Millisecond
+	// outstays is how long a deputy may have the second lock while the keeper's beat goes on. A deputy that
+	// has it for longer is stopped, too.
+	outstays = 3 * still
 	// beats is the number of locks that a beat moves through.
 	beats = 64
 	// first is the offset of the locks, and room the number of bytes for each name.
@@ -36,9 +39,10 @@ type Keeper struct {
 	// own is true while this process has the first lock, deputy while it has the second.
 	own, deputy bool
 	// beat is the position of the keeper's beat, and since is when this process first saw another keeper's
-	// beat there.
+	// beat there. For the keeper, since is when it first saw that there is a deputy.
 	beat  int64
 	since time.Time
+	tried time.Time // when the keeper last tried
 }
 
 // New returns a Keeper for the election among the processes that use the same name.
@@ -70,7 +74,7 @@ func (k *Keeper) try() (bool, error) {
 		if k.own = got; !got {
 			return k.standIn()
 		}
-		k.beat = 0
+		k.beat, k.since = 0, time.Time{}
 	}
 	if err := k.resign(); err != nil {
 		return false, err
@@ -80,13 +84,34 @@ func (k *Keeper) try() (bool, error) {
 		return false, err
 	}
 	if k.beat > 0 {
-		if err := unlock(k.file, k.base+1+k.beat); err != nil {
+		if err := unlock(k.file, k.base+1+k.beat, 1); err != nil {
 			return false, err
 		}
 	}
 	k.beat = next
 	deputy, err := held(k.file, k.base+1, 1)
-	return deputy == 0, err
+	return deputy == 0 || k.outstayed(), err
+}
+
+// outstayed reports whether the deputy has had the second lock for so long, while this keeper's beat went on,
+// that it must be stopped. It is called at each try while there is a deputy.
+func (k *Keeper) outstayed() bool {
+	now := time.Now()
+	if k.since.IsZero() || now.Sub(k.tried) >= still { // the beat had stopped
+		k.since = now
+	}
+	k.tried = now
+	return now.Sub(k.since) >= outstays
+}
+
+// Yield releases the locks, until the next call of Try. A process calls it before it stops itself.
+func (k *Keeper) Yield() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.file != nil {
+		_ = unlock(k.file, k.base, 2+beats)
+	}
+	k.own, k.deputy, k.since = false, false, time.Time{}
 }
 
 // standIn is try while another process has the first lock. It makes this process the deputy if the beat has
@@ -113,5 +138,5 @@ func (k *Keeper) resign() error {
 		return nil
 	}
 	k.deputy = false
-	return unlock(k.file, k.base+1)
+	return unlock(k.file, k.base+1, 1)
 }

@@ -96,6 +96,38 @@ func TestStoppedKeeper(t *testing.T) {
 	})
 }
 
+// TestStoppedDeputy: a keeper that continues while its deputy is stopped acts again.
+func TestStoppedDeputy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := processes(t, filepath.Join(t.TempDir(), "f"), "a", "a", "a")
+		try := func(seconds int, running ...int) (keepers []int) {
+			for range seconds {
+				keepers = nil
+				for _, i := range running {
+					if all[i].try() {
+						keepers = append(keepers, i)
+					}
+				}
+				time.Sleep(time.Second)
+			}
+			return keepers
+		}
+		expect := func(what string, got []int, want int) {
+			t.Helper()
+			if len(got) != 1 || got[0] != want {
+				t.Errorf("%s: keepers are %v, want %d", what, got, want)
+			}
+		}
+		try(2, 0, 1, 2)
+		expect("the keeper is stopped", try(4, 1, 2), 1)
+		expect("it continues, and the deputy is stopped", try(6, 0, 2), 0)
+		expect("both are running", try(3, 0, 1, 2), 0)
+		all[0].Yield()
+		expect("the keeper has yielded", try(1, 1, 2), 1)
+		expect("it tries again", try(2, 0, 1, 2), 1)
+	})
+}
+
 // TestOtherFile: with another file, the election starts over.
 func TestOtherFile(t *testing.T) {
 	dir := t.TempDir()

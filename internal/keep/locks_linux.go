@@ -17,8 +17,8 @@ func lock(f *os.File, at int64) (got bool, err error) {
 	return err == nil, err
 }
 
-func unlock(f *os.File, at int64) error {
-	return control(f, unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK, Start: at, Len: 1})
+func unlock(f *os.File, from, n int64) error {
+	return control(f, unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK, Start: from, Len: n})
 }
 
 // held returns the position, counted from 1, of the first byte of a range that another open file
