@@ -11,9 +11,12 @@ import (
 // Keep implements store.Keeper. The keeper's locks are on the wake file, which every peer of the store
 // has open.
 func (s *Store) Keep(namespace string) bool {
-	f := s.now()
-	if s.path == "" || f == nil || f.wake == nil {
+	if s.path == "" {
 		return true
+	}
+	f := s.now()
+	if f == nil { // while there is no store, there is nothing to keep
+		return false
 	}
 	if f.wake.inPlace() != nil { // only peers that listen notice that otherwise
 		ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
