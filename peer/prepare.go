@@ -71,8 +71,9 @@ func (p *Peer) Prepare(ctx context.Context, spec kapi.Spec, op kapi.Operation) (
 	return &Prepared{start, p.store, p.view.at().Epoch, &run{peer: p, ctx: opCtx, handle: h, op: op}}, nil
 }
 
-// Check returns a *HeldError if an ongoing action holds one of the keys or waits for it. It first adopts
-// the starts that transactions have recorded. Other errors wrap ErrUnavailable, or a *store.BusyError.
+// Check is for the store's function that records the start (postgres.StartTx), before it does so. It
+// returns a *HeldError if an ongoing action holds one of the keys or waits for it. It first adopts the
+// starts that transactions have recorded. Other errors wrap ErrUnavailable, or a *store.BusyError.
 func (d *Prepared) Check(ctx context.Context) error {
 	p := d.run.peer
 	return p.explain(p.commits.commit(ctx, submissionOf(rules.Change{Kind: rules.KindNudge, Wants: d.Keys})))

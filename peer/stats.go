@@ -44,8 +44,8 @@ type Stats struct {
 	// BatchesFailed counts those that failed or were abandoned.
 	BatchesEmpty, BatchesFailed uint64
 
-	// FeedLag has, for each change by another peer, how many seconds later this one read it,
-	// by the wall clocks of both, in whole milliseconds, never below 0.
+	// FeedLag has the delay of each change by another peer until this one read it: in seconds, rounded to
+	// milliseconds. It is the difference of the two machines' wall clocks, or 0 if that is negative.
 	FeedLag Histogram
 	// FeedAge is how long ago the peer last knew that its view had everything that the store
 	// has. While the store can be read it stays around a second or below.

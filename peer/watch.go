@@ -132,8 +132,8 @@ func (w *Watch) Next(ctx context.Context) (kapi.Action, error) {
 	return e.Shown(), nil
 }
 
-// pass notes that e was delivered. It returns how many entries of the journal between the previous one
-// and e were replaced.
+// pass notes that e was delivered. It returns how many entries were added to the journal after the entry
+// that was delivered before, and before e: newer ones have replaced them.
 func (w *Watch) pass(e *entry) (skipped uint64) {
 	if e.nth == 0 {
 		return 0

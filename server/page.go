@@ -154,8 +154,8 @@ func (s *Server) pageRoutes() {
 	}
 }
 
-// pageContent lets the page load only its own files. The page never parses text as HTML; with the last two
-// the browser enforces that.
+// pageContent lets the page load only its own files. The page never parses text as HTML; the last two
+// directives make the browser enforce that.
 var pageContent = []string{strings.Join([]string{
 	"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "img-src 'self' data:",
 	"frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'",

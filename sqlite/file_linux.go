@@ -107,8 +107,9 @@ func identify(path string, links bool) (where, error) {
 	return w, nil
 }
 
-// pairedLate reports whether the file may have been put at its path after the log beside it was made: it
-// was created later, or something other than its content, such as its name, was changed later.
+// pairedLate reports whether the file may have been put at its path after the log beside it was made.
+// Either it was created later, or its metadata, such as its name, changed later than its content and than
+// the log.
 func pairedLate(path string) bool {
 	var file, log unix.Statx_t
 	const times = unix.STATX_BTIME | unix.STATX_CTIME | unix.STATX_MTIME

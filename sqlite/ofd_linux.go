@@ -10,8 +10,8 @@ import (
 )
 
 // The offsets of the queue's locks in the wake file, far beyond its content. The lock of the turn extends
-// down from turnAt, and that of the door up from doorAt, each by a random length, by which others tell one
-// holder from the next.
+// down from turnAt, and that of the door up from doorAt. Each holder locks a random length, so that others
+// can see when the holder changes.
 const (
 	turnAt  = 1 << 40
 	doorAt  = turnAt + 1

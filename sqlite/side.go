@@ -53,10 +53,10 @@ func (f facts) admits(side facts) error {
 	return nil
 }
 
-// strange reports whether the content of a file beside the store must be checked. That is so if the file
-// doesn't belong to the store's owner and either this process is root, or the file belongs to root or to
-// this process's user. Another user who may write to the folder could have moved such a file there, so
-// that a process with more rights gives it away.
+// strange reports whether the content of a file beside the store must be checked before this process
+// gives the file to the store's owner. Another user who may write to the folder could have moved somebody
+// else's file there. A file of the store's owner needs no check. Any other one does if this process is
+// root, or if the file belongs to root or to this process's user.
 func (f facts) strange(side facts) bool {
 	euid := os.Geteuid()
 	return side.uid != f.uid && (euid == 0 || side.uid == 0 || int(side.uid) == euid)

@@ -45,8 +45,8 @@ func Name(host string) (name string, ok bool) {
 	return name, ok
 }
 
-// Answer reports whether r's Host is one of h, on any port, or the very address that r came in on,
-// which no name can be made to stand for.
+// Answer reports whether r's Host is one of h, on any port, or the IP address that r was sent
+// to: a browser sends that as Host only if the page's URL has the address itself, and no name.
 func (h Hosts) Answer(r *http.Request) bool {
 	if len(h) == 0 {
 		return true

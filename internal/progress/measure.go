@@ -17,10 +17,11 @@ func (p *percent) measures(line []byte) bool {
 	return p.measure
 }
 
-// measuredBefore reads the words before a percentage. It is a measure if the last of them is a measure
-// word, or one is followed by what it applies to ("usage of the disk: 71%"), or the last name contains
-// one ("used_memory_peak_perc:71%"), or all of them only name a thing ("CPU 12%", but not "Formatting
-// disk 12%").
+// measuredBefore reports whether the words before a percentage make it a measure, not progress:
+//   - the last one is a measure word ("usage: 71%"), or
+//   - a measure word is followed by what it applies to ("usage of the disk: 71%"), or
+//   - the last one is a compound name that contains a measure word ("used_memory_peak_perc:71%"), or
+//   - all of them only name a thing ("CPU 12%", but not "Formatting disk 12%").
 func measuredBefore(label []byte) bool {
 	const most = 100 // bytes, to bound the time for a long line
 	label = bytes.TrimRight(label, " \t:='\"-+.,>~/(|")

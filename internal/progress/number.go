@@ -16,10 +16,12 @@ import (
 //  3. A mark that occurs more than once groups digits.
 //  4. A single mark is the decimal mark if the digits after it aren't exactly three, or if what
 //     precedes it can't be a group: 0, nothing, or more than three digits.
-//  5. "1,234" and "1.234" remain. In a percentage the mark is the decimal mark, as more than 100 makes
-//     no sense. Of done and total, either may decide for both; if neither does, the mark groups, as a
-//     program that counts in fractions shows them in both numbers. Against --total, a point is the
-//     decimal mark, and a comma groups unless more would be done than the total.
+//  5. "1,234" and "1.234" remain:
+//     In a percentage, the mark is the decimal mark, because more than 100 makes no sense.
+//     In done and total, the number that is not ambiguous decides for the other. If both are ambiguous,
+//     the mark groups digits, because a program that counts in fractions shows them in both numbers.
+//     With --total, a point is the decimal mark. A comma groups digits, unless done would then exceed the
+//     total.
 type numeral struct {
 	text  [48]byte // digits, sign and marks only
 	size  int

@@ -25,8 +25,8 @@ type Change struct {
 	Kind Kind
 	// ID is that of the action. A start and a reclaim have it in Action.
 	ID string
-	// Sender, if set, makes the action unknown unless that sender started it. It is for reports, cancellations
-	// and giving up.
+	// Sender, if set, is the only one whose actions the change may concern: other actions are refused as
+	// unknown. It is for reports, cancellations and giving up.
 	Sender string
 	// Action is the record that a start adds, or a reclaim puts back.
 	Action *store.Record

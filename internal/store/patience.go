@@ -37,8 +37,9 @@ type patienceKey struct{}
 // A patience is the context of WithPatience.
 type patience struct {
 	context.Context // has the cause of the end
-	// done ends with it, and its channel is what Done returns. That channel is not the embedded context's,
-	// so derived contexts take their error from Err, below, which may be DeadlineExceeded.
+	// done ends together with the embedded context, and Done returns its channel. Because that isn't the
+	// embedded context's channel, package context asks Err, below, for the error of derived contexts; Err
+	// may return DeadlineExceeded.
 	done   context.Context
 	length time.Duration
 	timer  *time.Timer

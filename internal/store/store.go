@@ -126,8 +126,8 @@ type Batch struct {
 	Runners []string
 	// Requests names requests whose answers are wanted.
 	Requests []Request
-	// Nudges is how many changes of the batch need Loaded.Starts to include every start recorded
-	// before (see RecordedStart). Without any, starts recorded just now may be missing.
+	// Nudges counts the changes for which Loaded.Starts must be complete (see RecordedStart). If it is 0,
+	// Loaded.Starts may lack starts that were recorded a moment ago.
 	Nudges int
 	// Again, unless nil, returns the batch as it is now: more changes may be waiting, and the view may
 	// have advanced. A store best calls it once it has the write lock, for which it may have waited:

@@ -136,8 +136,8 @@ func (c *courier) deliver() {
 }
 
 // merges says whether a signal to this process alone counts as the same as one sent to the group a
-// moment before: timeout(1) signals first its command and then the group. Except for real-time signals,
-// the kernel merges two pending ones as well.
+// moment before: timeout(1) signals first its command and then the group. The kernel does the same: it
+// merges two pending signals of the same number, unless they are real-time signals.
 func (c *courier) merges(r receipt, to audience) bool {
 	const realTime = 32
 	if to == everybody {
