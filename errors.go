@@ -29,7 +29,7 @@ var (
 	ErrOtherRequest = errors.New("the Idempotency-Key was used with another body")
 	// ErrGap is returned when a watcher missed changes that the store no longer has. Start a new Watch.
 	ErrGap = errors.New("changes were missed: the feed no longer reaches back that far")
-	// ErrAhead is returned when the seq to resume from is above the store's head, as one of another history may be.
+	// ErrAhead is returned when the seq to resume from is above the store's head, as a seq of another history may be.
 	ErrAhead = errors.New("the feed has not reached that seq")
 )
 

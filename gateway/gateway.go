@@ -23,9 +23,10 @@ import (
 // Options of New. Only Authenticate is required.
 type Options struct {
 	// Authenticate says who sent a request. It is called with a copy of the request that opened the
-	// connection. If the client identifies with a token, the copy has it as a Bearer token, then as a
-	// Bot token if that is not valid, and no cookies. Without a token, it has only the cookies. If the
-	// token is an auth.Session.Half, it has the cookies and the token in auth.SessionHeader.
+	// connection. If the client identifies with a token, the copy has it as a Bearer token and no
+	// cookies; if that is not valid, Authenticate is called again with it as a Bot token. Without a
+	// token, the copy has only the cookies. If the token is an auth.Session.Half, the copy has the
+	// cookies and the token in auth.SessionHeader.
 	//
 	// It is called again every 2 seconds while the connection is open: once for all connections with
 	// the same headers, with the request of the first. Calls are concurrent. The context of the

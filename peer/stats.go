@@ -45,7 +45,8 @@ type Stats struct {
 	BatchesEmpty, BatchesFailed uint64
 
 	// FeedLag has the delay of each change by another peer until this one read it: in seconds, rounded to
-	// milliseconds. It is the difference of the two machines' wall clocks, or 0 if that is negative.
+	// milliseconds. It is the time of the reading by this machine's wall clock, minus the time of the change by the
+	// other machine's; 0 if that is negative.
 	FeedLag Histogram
 	// FeedAge is how long ago the peer last knew that its view had everything that the store
 	// has. While the store can be read it stays around a second or below.

@@ -23,7 +23,7 @@ type Watch struct {
 	Seq   uint64
 
 	view *view
-	// replay has the changes that Resume missed. They are delivered first.
+	// replay has the changes from before the call of Resume. They are delivered first.
 	replay []*entry
 	// at is the seq up to which the journal was read, and nth the number of that entry.
 	at  atomic.Uint64
@@ -143,7 +143,7 @@ func (w *Watch) pass(e *entry) (skipped uint64) {
 	return skipped
 }
 
-// Replaying reports whether the next change is one that Resume missed.
+// Replaying reports whether the next change is one that was made before the call of Resume.
 func (w *Watch) Replaying() bool { return len(w.replay) > 0 }
 
 // A Dispatch is a change as kAPI's gateway sends it.
@@ -153,7 +153,7 @@ type Dispatch struct {
 	JSON []byte
 	// Skipped is the number of changes between the previous Dispatch and this one that the watch
 	// never read, because newer changes of the same actions had replaced them. It is 0 for a
-	// reader that keeps up, and for the changes that Resume missed.
+	// reader that keeps up, and for changes from before the call of Resume.
 	Skipped uint64
 }
 
