@@ -78,7 +78,7 @@ func (o *Options) limits() (overdue time.Duration) {
 	}
 	set(&o.IdentifyWithin, 15*time.Second)
 	set(&o.DrainWithin, 30*time.Second)
-	if o.Heartbeat < 0 { // never would overflow timers of clients
+	if o.Heartbeat < 0 { // clients are not told to wait for never: it would overflow their timers
 		o.Heartbeat = heartbeat
 		return never
 	}

@@ -28,8 +28,8 @@ func (v *view) applyOwn(head store.Head, records []store.Record) {
 	v.putOwn(head, records, false)
 }
 
-// putOwn is applyOwn with the view locked. late is set if the records may be older than the view: then one
-// that the view doesn't have may have ended.
+// putOwn is applyOwn with the view locked. late is set if the records may be older than the view. Then a
+// record that the view lacks is ignored, because its action may have ended since.
 func (v *view) putOwn(head store.Head, records []store.Record, late bool) {
 	if v.full || head.Epoch != v.head.Epoch { // the head of a full view may advance only by the feed
 		return

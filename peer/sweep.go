@@ -35,7 +35,8 @@ type sweeper struct {
 
 	// oneMachine is set if the store can't be shared by several machines.
 	oneMachine bool
-	// begun is closed when the view is a full one, first when all its actions at that time are judged.
+	// begun is closed when the view has become a full one. first is closed later, when all actions that the
+	// view had at that time are judged.
 	begun, first chan struct{}
 	begin        func() // closes begun
 

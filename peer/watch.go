@@ -76,7 +76,7 @@ func (p *Peer) Resume(ctx context.Context, epoch string, seq uint64) (*Watch, er
 	if err != nil {
 		return nil, err
 	}
-	// Only now, when the watch can't miss later changes.
+	// The feed is read only now, because from now on the watch can't miss later changes.
 	if err := w.readSince(ctx, p.store, seq); err != nil {
 		w.Close()
 		return nil, err
@@ -132,8 +132,8 @@ func (w *Watch) Next(ctx context.Context) (kapi.Action, error) {
 	return e.Shown(), nil
 }
 
-// pass notes that e was delivered. It returns how many entries were added to the journal after the entry
-// that was delivered before, and before e: newer ones have replaced them.
+// pass notes that e was delivered. It returns how many entries the journal got between the one that was
+// delivered before e, and e. They were not delivered, because newer ones had replaced them.
 func (w *Watch) pass(e *entry) (skipped uint64) {
 	if e.nth == 0 {
 		return 0

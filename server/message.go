@@ -63,7 +63,8 @@ func (w *recorder) sendJSON(status int, v any) error {
 
 // readFields reads the body of c. It returns nil if there is no body, which needs no Content-Type.
 func readFields(c *call, limit int64) (wire.Fields, error) {
-	// The inner writer, because MaxBytesReader makes net/http's own close the connection.
+	// MaxBytesReader gets the inner writer, which is net/http's own: only that one can be made to close the
+	// connection after a body that is too long.
 	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, limit))
 	var tooLarge *http.MaxBytesError
 	switch {

@@ -114,7 +114,7 @@ func (s *Server) readSecret(c *call) (wire.SignIn, error) {
 func (s *Server) maxSignIn() int64 { return min(s.options.MaxBody, 4<<10) }
 
 func (s *Server) readForm(c *call) (token string, err error) {
-	// The inner writer for the same reason as in readFields.
+	// It gets the inner writer for the same reason as in readFields.
 	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, s.maxSignIn()))
 	if err != nil {
 		return "", wire.TooLarge.Because(fmt.Sprintf("it can't be read, or has more than %d bytes", s.maxSignIn()))

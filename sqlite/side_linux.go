@@ -26,8 +26,9 @@ func openSide(store, end string, like facts) (*os.File, error) {
 	for attempt := 1; ; attempt++ {
 		f, err := trySide(folder, store, end, like)
 		if errors.Is(err, fs.ErrPermission) {
-			// The process that creates it will give it its owner and mode in a moment. Otherwise the file is
-			// from before the store was given to a group, or its creator was killed at that moment.
+			// Usually the file was just created, and its creator is about to give it its owner and mode. If
+			// that doesn't happen, the creator was killed before it could, or the file is from before the
+			// store was given to a group.
 			dressSide(store, end, like)
 			if attempt == attempts-1 {
 				discardSide(folder, name, like)

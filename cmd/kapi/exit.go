@@ -60,8 +60,8 @@ func is[T error](err error) bool {
 // An exitStatus ends kapi with that code, and without a message.
 type exitStatus int
 
-// code returns the code to exit with. The system keeps only its lowest byte, which would make a failure
-// on another system, such as 256, a success here: that becomes exitOther.
+// code returns the code to exit with. The system keeps only its lowest byte, so that a failure with a code
+// such as 256, which other systems have, would look like a success here: it becomes exitOther.
 func (s exitStatus) code() int {
 	if s != 0 && s&0xff == 0 {
 		return exitOther

@@ -231,7 +231,8 @@ func (j *job) command(h kapi.Handle, tracker *progress.Tracker, socket *notify.S
 		Left:     func(r supervise.Result, left []supervise.Process) { tracker.Left(waitsFor(r, left)) },
 		Faults:   j.faults,
 	}
-	if !j.LeaveRunning { // pipes: if left running, its first output after our end would kill it
+	// A command that is left running gets no pipes: its first output after our end would kill it.
+	if !j.LeaveRunning {
 		c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	}
 	return c

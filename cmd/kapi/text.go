@@ -41,7 +41,7 @@ func plain(text string) string {
 
 // unsafeRune reports whether a character changes a terminal or the text around it, or is invisible: controls,
 // line ends, direction marks, tags. The joiners U+200C and U+200D, which emoji and some languages need, are
-// safe, and so are the signs around a number, which are visible.
+// safe. So are signs of some scripts (such as Arabic) that enclose a number, because they are visible.
 func unsafeRune(r rune) bool {
 	switch {
 	case r == 0x200C, r == 0x200D, unicode.Is(unicode.Prepended_Concatenation_Mark, r):

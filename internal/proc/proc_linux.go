@@ -73,8 +73,8 @@ func (id Identity) stopped() bool {
 	return life == Alive && (state == 'T' || state == 't')
 }
 
-// look returns what the process that from names can know about the one that id
-// names, and the state of that one if it is alive.
+// look returns what can be known about the process id by looking at it from the
+// process from, and the state of id if it is alive.
 func (p procfs) look(id, from Identity) (Life, byte) {
 	if id.BootID == "" || id.PIDNamespace == "" || id.PID <= 0 || id.StartTime == 0 ||
 		id.BootID != from.BootID || id.PIDNamespace != from.PIDNamespace {

@@ -142,7 +142,7 @@ func mayFollow(after []byte) bool {
 	return after[0] != '%' && (!isWord(after[0]) || after[0] >= kana) && !bytes.HasPrefix(after, []byte(wideSign))
 }
 
-// spaceBefore returns where the space between a number and its sign begins; at itself if there is none.
+// spaceBefore returns where the space begins that ends at the position at; if there is none, it returns at.
 func spaceBefore(line []byte, at int) int {
 	if byteBefore(line, at) == ' ' {
 		return at - 1

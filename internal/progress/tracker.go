@@ -174,7 +174,8 @@ func (t *Tracker) report(from source, p float64, anew bool) {
 	t.move()
 }
 
-// reset makes the progress unknown; from continues to count.
+// reset makes the progress unknown because a source says so. If a better one counts, nothing happens; otherwise
+// this one counts from then on.
 func (t *Tracker) reset(from source) {
 	if from < t.source {
 		return

@@ -69,9 +69,9 @@ func (pl *Plan) blocked(keys []string, dismissFailed bool, ahead wanted) (b *blo
 }
 
 // circular returns a block if a start of keys would wait for itself. within has the actions that the start
-// is part of. It would wait for itself if one of them holds one of the keys, or if a waiter that wants one
-// of the keys waits for one of them, directly or behind another waiter. Later starts are behind this one and
-// don't matter. Silent waiters count, since they may get back to their place.
+// is part of. The start would wait for itself if one of these actions holds one of the keys, or if a waiter
+// that wants one of the keys waits for one of these actions, directly or behind another waiter. Later starts
+// are behind this one and don't matter. Silent waiters count, since they may get back to their place.
 func (pl *Plan) circular(keys, within []string) *block {
 	own := func(keys []string) *block {
 		for _, key := range keys {

@@ -118,8 +118,8 @@ const (
 	restatedBlindEvery = 15_000
 )
 
-// Replaces reports whether the verdict's Silence is new, and whether that of the record is old enough to be
-// replaced.
+// Replaces reports whether the verdict's Silence is to replace that of the record: it is another one, and the
+// record's is empty or old enough.
 func Replaces(r *store.Record, v Verdict, now int64) bool {
 	every := int64(restatedEvery)
 	if v.blind {

@@ -202,8 +202,8 @@ type Retention struct {
 	// Future, because a clock has jumped.
 	Before, Future int64
 	Limit          int
-	// Purge records for each answer that its action is ongoing, if it last did so before Noted. It
-	// deletes answers for which it last did so before Answered.
+	// For each answer whose action is ongoing, Purge notes the time, unless the last note is from Noted or
+	// later. It deletes answers whose last note is from before Answered.
 	Noted, Answered int64
 }
 

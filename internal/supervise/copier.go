@@ -88,8 +88,9 @@ func (c *copier) run() {
 	}
 }
 
-// pass writes all of p. It returns false if the reader is gone, and the command should learn that as it
-// would when writing to our file directly: its pipe then loses its reader, or its terminal is hung up.
+// pass writes all of p. It returns false if the reader is gone. The caller then closes our end, so that the
+// command learns it as it would when writing to our file directly: its pipe loses its reader, or its terminal
+// is hung up.
 //
 // Other errors can't be passed on that way: closing the pipe would kill the command, where a full disk
 // only causes a write error. So the command continues, and the loss is reported at the end. The next

@@ -47,8 +47,8 @@ type launch struct {
 	word          [8]byte       // a message to or from the other end of the socket
 }
 
-// live is the main function of a process that spawn has created. Without an aside that is the launcher.
-// With both it is the adopter, which creates the launcher. With an aside alone it is the witness.
+// live is the main function of a process that spawn has created. With only a launch, that is the launcher;
+// with only an aside, the witness; with both, the adopter, which creates the launcher.
 //
 //go:norace
 //go:nocheckptr

@@ -88,7 +88,7 @@ func (t *Tree) passSignals() {
 				t.child.settle(settled == 2)
 			}
 		case <-t.gone:
-			waiting(from) // those still queued were for the command
+			waiting(from) // drops those that are still queued: they were for the command
 			return
 		}
 		c.deliver()

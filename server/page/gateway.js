@@ -16,9 +16,9 @@ const outdated = new Set([4003, 4012, 4013]); // this page does not fit the serv
 const anew = new Set([4007, 4009]);
 
 export class Gateway {
-  // on has callbacks: ready(seq, epoch) when all changes after seq will come, and earlier ones must be
-  // listed; resumed() when nothing was missed; action(a) for a change; lost() when the connection is
-  // lost; refused() and outdated(), after which it doesn't reconnect.
+  // on has callbacks: ready(seq, epoch) when all changes after seq will come, while the state up to there
+  // must be loaded as a list; resumed() when nothing was missed; action(a) for a change; lost() when the
+  // connection is lost; refused() and outdated(), after which it doesn't reconnect.
   constructor(on) {
     this.on = on;
     this.pause = firstPause;
