@@ -1,8 +1,6 @@
 package acceptance
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -71,16 +69,7 @@ func TestStoppedElsewhere(t *testing.T) {
 	if want := fmt.Sprintf("; process %d there is alive", a.Runner.PID); !strings.HasSuffix(a.State, want) {
 		t.Errorf("the reason is %q, not %q", a.State, "..."+want)
 	}
-	watch, err := peer.Watch(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer watch.Close()
-	long, cancel := context.WithTimeout(t.Context(), 3*giveUp)
-	defer cancel()
-	if a, err := watch.Next(long); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("while it stayed stopped it became %+v (%v)", a, err)
-	}
+	mustStay(t, peer)
 	mustHold(t, peer, a.ID)
 	runner.thaw()
 	awaitAction(t, peer, a.ID, "what it was before", asItSaid)

@@ -131,6 +131,21 @@ func inStatus(s kapi.Status) func(kapi.Action) bool {
 	return func(a kapi.Action) bool { return a.Status == s }
 }
 
+// mustStay checks that no action changes for a long time, although the runner is silent.
+func mustStay(t *testing.T, peer *peer.Peer) {
+	t.Helper()
+	watch, err := peer.Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Close()
+	long, cancel := context.WithTimeout(t.Context(), 3*giveUp)
+	defer cancel()
+	if a, err := watch.Next(long); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while its runner was stopped, it became %+v (%v)", a, err)
+	}
+}
+
 // mustHold checks that nobody else gets the key, and that the refusal names its holder.
 func mustHold(t *testing.T, peer *peer.Peer, id string) {
 	t.Helper()

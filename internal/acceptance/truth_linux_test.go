@@ -2,7 +2,6 @@ package acceptance
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -27,16 +26,7 @@ func stoppedRunner(t *testing.T, store string) {
 	if !strings.HasPrefix(a.State, wantPrefix) || !strings.HasSuffix(a.State, wantSuffix) {
 		t.Errorf("got the reason %q, want %q...%q", a.State, wantPrefix, wantSuffix)
 	}
-	watch, err := peer.Watch(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer watch.Close()
-	long, cancel := context.WithTimeout(t.Context(), 3*giveUp)
-	defer cancel()
-	if a, err := watch.Next(long); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("while it was stopped, it became %+v (%v)", a, err)
-	}
+	mustStay(t, peer)
 	mustHold(t, peer, a.ID)
 	runner.signal(syscall.SIGCONT)
 	awaitAction(t, peer, a.ID, "as it was before", asItSaid)

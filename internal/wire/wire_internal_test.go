@@ -27,6 +27,7 @@ func TestFrames(t *testing.T) {
 		`{"op":5,"d":{"seq":4611686018427387904,"session_id":"e.64.x","token":"Bearer a"}}`:                                   Encode(OpResume, resume),
 		`{"op":0,"t":"READY","s":7,"d":{"user":{"id":"1","type":"bot","perms":8,"name":"\u003cada\u003e"},"session_id":"x"}}`: Dispatch(TypeReady, 7, NewReady(user, "x")),
 		`{"op":0,"t":"READY","s":7,"d":{"user":{"id":"1","type":"user","perms":0},"session_id":"x"}}`:                         Dispatch(TypeReady, 7, NewReady(nameless, "x")),
+
 		`{"op":0,"t":"RESUMED","s":0,"d":{}}`: Dispatch(TypeResumed, 0, Ready{}),
 	} {
 		if string(got) != want {
