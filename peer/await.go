@@ -16,7 +16,7 @@ import (
 // (0 is no limit), it takes the action from the queue.
 func (r *run) await(limit time.Duration) error {
 	p, h := r.peer, r.handle
-	p.follow.hear() // other peers' commits may grant the keys
+	defer p.follow.attend()() // other peers' commits may grant the keys
 	var over <-chan time.Time
 	if limit > 0 {
 		timer := time.NewTimer(limit)

@@ -36,28 +36,35 @@ type follower struct {
 	// still calls a function while no transaction decides by the view.
 	still      func(context.Context, func() error) error
 	found      func(recorded []string) // gets the ids of starts to adopt
-	own        func() []string         // the ids of actions that this peer runs or may have started
-	unreadable func()                  // called when the store can't be read
-	anyLost    func() bool             // whether the history lacks actions that must be put back
-	nudge      func()                  // puts them back
+	ops        *operations
+	unreadable func()      // called when the store can't be read
+	anyLost    func() bool // whether the history lacks actions that must be put back
+	nudge      func()      // puts them back
 
 	syncs  syncer
 	secret atomic.Pointer[[]byte] // the store's
 	wakes  chan struct{}          // holds one
-	// listening is set once commits of other peers wake this one.
-	listening atomic.Bool
-	// filling is held while the view is made a full one.
+	// poll ticks while the peer follows the feed.
+	poll *time.Ticker
+	// filling is held while the view is made a full or a light one.
 	filling chan struct{} // holds one
+	// follows is set once the view is a full one for good, and follows the feed.
+	follows atomic.Bool
+	light   peeker
+	ears    ears
 }
 
 func (f *follower) init() {
 	f.wakes = make(chan struct{}, 1)
 	f.filling = make(chan struct{}, 1)
+	f.poll = time.NewTicker(pollEvery)
+	f.poll.Stop()
 }
 
-// fill makes the view a full one, if it isn't.
-func (f *follower) fill(ctx context.Context) error {
-	if f.view.isFull() {
+// fill makes the view a full one, if it isn't. If forGood is set, it follows the feed from now on; otherwise the
+// caller calls catchUp, and lighten in the end.
+func (f *follower) fill(ctx context.Context, forGood bool) error {
+	if f.follows.Load() {
 		return nil
 	}
 	select {
@@ -68,31 +75,59 @@ func (f *follower) fill(ctx context.Context) error {
 	case <-f.ctx.Done():
 		return kapi.ErrClosed
 	}
-	if f.view.isFull() {
+	if f.follows.Load() || !forGood && f.view.isFull() {
 		return nil
 	}
-	f.hear() // first, so that nothing is missed
+	deaf := func() {}
+	if forGood {
+		deaf = f.hear() // first, so that nothing is missed
+	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	if err := f.still(ctx, func() error { return f.load(ctx) }); err != nil {
+	if err := f.fillNow(ctx); err != nil {
+		deaf()
 		return fmt.Errorf("read the store: %w", err)
+	}
+	if forGood {
+		f.poll.Reset(pollEvery)
+		f.follows.Store(true)
 	}
 	return nil
 }
 
-// hear lets commits of other peers wake this one from now on.
-func (f *follower) hear() {
-	f.syncs.mu.Lock()
-	defer f.syncs.mu.Unlock()
-	if !f.syncs.closed && f.listening.CompareAndSwap(false, true) {
-		f.spawn(f.listen)
+func (f *follower) fillNow(ctx context.Context) error {
+	if f.view.isFull() {
+		return f.catchUp(ctx)
+	}
+	return f.still(ctx, func() error { return f.load(ctx) })
+}
+
+// lighten makes the view a light one again, unless it follows the feed.
+func (f *follower) lighten() {
+	select {
+	case f.filling <- struct{}{}:
+		defer func() { <-f.filling }()
+	case <-f.ctx.Done():
+		return
+	}
+	if f.follows.Load() || !f.view.isFull() {
+		return
+	}
+	_ = f.still(f.ctx, func() error {
+		f.view.lighten(f.ops.ids(nil))
+		return nil
+	})
+}
+
+func (f *follower) wake() {
+	select {
+	case f.wakes <- struct{}{}:
+	default:
 	}
 }
 
 // loop follows the commits of other peers until the peer's context ends.
 func (f *follower) loop() {
-	poll := time.NewTicker(pollEvery)
-	defer poll.Stop()
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	var soon <-chan time.Time
@@ -104,11 +139,13 @@ func (f *follower) loop() {
 			if f.view.isFull() && f.inFlight(f.ctx) {
 				continue
 			}
-		case <-poll.C:
+		case <-f.poll.C:
 		case <-f.ctx.Done():
 			return
 		}
+		noted := f.light.begin(f)
 		err := f.catchUp(f.ctx)
+		noted(err)
 		if f.ctx.Err() == nil && (err == nil) != reachable {
 			reachable = err == nil
 			if reachable {
@@ -120,7 +157,7 @@ func (f *follower) loop() {
 				soon = time.After(lookSoon)
 			}
 		}
-		if err == nil && f.anyLost() {
+		if err == nil && f.ops.anyLost() {
 			f.nudge()
 		}
 		pause.Reset(followPause)
@@ -128,25 +165,6 @@ func (f *follower) loop() {
 		case <-pause.C:
 		case <-f.ctx.Done():
 			return
-		}
-	}
-}
-
-// listen passes on the store's wake-ups until the peer's context ends.
-func (f *follower) listen() {
-	wake := func() {
-		select {
-		case f.wakes <- struct{}{}:
-		default:
-		}
-	}
-	for f.ctx.Err() == nil {
-		if err := f.store.Listen(f.ctx, wake); err != nil && f.ctx.Err() == nil {
-			f.log.Warn("can't listen for changes; polling instead", "error", err)
-		}
-		select {
-		case <-time.After(pollEvery):
-		case <-f.ctx.Done():
 		}
 	}
 }
@@ -191,6 +209,9 @@ func (f *follower) catchUpOwn(ctx context.Context) error {
 	}
 	return nil
 }
+
+// own returns the ids of the actions that a light peer has to read.
+func (f *follower) own() []string { return f.ops.ids(f.view.ids()) }
 
 // reload replaces the view with a snapshot of the store.
 func (f *follower) reload() error {

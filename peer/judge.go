@@ -32,7 +32,7 @@ func (p *Peer) judgeNow(held *kapi.HeldError) bool {
 func (s *sweeper) newest(entries []*entry) (map[string]uint64, error) {
 	seqs := make(map[string]uint64, len(entries))
 	if s.view.isFull() {
-		if err := s.catchUp(s.ctx); err != nil {
+		if err := s.follow.catchUp(s.ctx); err != nil {
 			return nil, err
 		}
 		for _, e := range entries {

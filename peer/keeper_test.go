@@ -1,6 +1,7 @@
 package peer_test
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -53,6 +54,47 @@ func TestOnlyTheKeeperJudges(t *testing.T) {
 		time.Sleep(30 * time.Second) // so that the runner is not given up yet
 		if got := status(); got != kapi.StatusImpacted {
 			t.Errorf("the keeper left the action %v", got)
+		}
+	})
+}
+
+// A peer that is no longer the keeper is a light peer again, and one that follows all actions stays a full one.
+func TestRetiredKeeper(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newUnkept(t)
+		var keeps atomic.Bool
+		k := openLight(t, &kept{s.testStore, keeps.Load}, peer.Options{})
+		start(t, k, kapi.Spec{}, untilStopped)
+		other := openLight(t, s, peer.Options{})
+		for range 10 {
+			start(t, other, kapi.Spec{}, untilStopped)
+		}
+		ongoing := func() (n int) {
+			synctest.Wait()
+			for _, of := range k.Stats().Ongoing {
+				n += of
+			}
+			return n
+		}
+		for round := range 2 {
+			keeps.Store(true)
+			time.Sleep(2 * time.Second)
+			if n := ongoing(); n != 11 {
+				t.Fatalf("round %d: as the keeper it has %d actions", round, n)
+			}
+			keeps.Store(false)
+			time.Sleep(2 * time.Second)
+			if n := ongoing(); n != 1 {
+				t.Fatalf("round %d: afterwards it has %d actions, want its own", round, n)
+			}
+			start(t, k, kapi.Spec{Keys: []string{"k"}}, func(context.Context, kapi.Handle) error { return nil })
+		}
+		if all, err := k.List(t.Context()); err != nil || len(all) != 11 {
+			t.Fatalf("it lists %d actions, %v", len(all), err)
+		}
+		time.Sleep(10 * time.Second)
+		if n := ongoing(); n != 11 {
+			t.Errorf("it follows all, and has %d actions", n)
 		}
 	})
 }

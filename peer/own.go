@@ -88,6 +88,31 @@ func (v *view) loadOwn(s store.Snapshot) {
 	}
 }
 
+// lighten removes all actions except the peer's own, which are those that name its runner or are in ids. From then
+// on the view is a light one.
+func (v *view) lighten(ids []string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for id, e := range v.entries {
+		if e.RunnerID() != v.own && !slices.Contains(ids, id) {
+			delete(v.entries, id)
+		}
+	}
+	clear(v.waiting)
+	v.keys = map[string]string{}
+	for id, e := range v.entries {
+		if e.Waiting() {
+			v.waiting[id] = struct{}{}
+		}
+		for _, key := range e.Keys {
+			v.keys[key] = id
+		}
+	}
+	v.full = false
+	v.entries = maps.Clone(v.entries) // which lets go of the memory
+	clear(v.listings)
+}
+
 // ids returns the ids of the actions in the view.
 func (v *view) ids() []string {
 	v.mu.RLock()

@@ -101,7 +101,7 @@ func (p *Peer) assemble(clock string) {
 	p.view.own = p.self.ID
 	p.commits = committer{
 		store: p.store, view: p.view, flight: newFlight(), counters: &p.counters, log: p.log,
-		timeout: p.opts.StoreTimeout, limits: rules.Limits{Lease: p.opts.Lease},
+		timeout: p.opts.StoreTimeout, limits: rules.Limits{Lease: p.opts.Lease, Self: p.self.ID},
 		ctx: p.ctx, runner: p.runner, reclaims: p.ops.reclaims, reload: p.follow.reload,
 		submit: make(chan *submission, 4*maxBatch), deciding: make(chan struct{}, 1),
 	}
@@ -109,8 +109,9 @@ func (p *Peer) assemble(clock string) {
 	p.follow = follower{
 		store: p.store, view: p.view, counters: &p.counters, log: p.log, timeout: p.opts.readTimeout,
 		ctx: p.ctx, spawn: p.spawn, inFlight: p.commits.flight.reads, still: p.commits.still,
-		found: p.adopt.found, unreadable: p.lease.renewNow, anyLost: p.ops.anyLost, nudge: p.commits.nudge,
-		own: func() []string { return p.ops.ids(p.view.ids()) },
+		found: p.adopt.found, unreadable: p.lease.renewNow, nudge: p.commits.nudge,
+		ops:   &p.ops,
+		light: peeker{runner: p.self.ID, every: p.opts.Lease / 3},
 	}
 	p.follow.init()
 	p.flush.init(p.ctx, p.commits.wait)
@@ -119,7 +120,7 @@ func (p *Peer) assemble(clock string) {
 		ctx: p.ctx, runner: p.runner, send: p.commits.send, soon: make(chan struct{}, 1),
 	}
 	p.sweep = sweeper{
-		store: p.store, view: p.view, ops: &p.ops, commits: &p.commits, catchUp: p.follow.catchUp, fill: p.follow.fill,
+		store: p.store, view: p.view, ops: &p.ops, commits: &p.commits, follow: &p.follow,
 		opts: &p.opts, log: p.log, self: &p.self, clock: clock, ctx: p.ctx,
 	}
 	p.sweep.init()
@@ -137,7 +138,7 @@ func (p *Peer) runner() store.RunnerRecord {
 // peers does this itself; an earlier Follow only makes the first such call faster. The error wraps
 // ErrUnavailable, is ErrClosed, or is the cause of the end of ctx.
 func (p *Peer) Follow(ctx context.Context) error {
-	if err := p.follow.fill(ctx); err != nil {
+	if err := p.follow.fill(ctx, true); err != nil {
 		return err
 	}
 	return p.sweep.awaitFirst(ctx)

@@ -25,8 +25,7 @@ type sweeper struct {
 	view    *view
 	ops     *operations
 	commits *committer
-	catchUp func(context.Context) error // reads the feed
-	fill    func(context.Context) error // makes the view a full one
+	follow  *follower
 	opts    *Options
 	log     *slog.Logger
 	self    *store.RunnerRecord
@@ -45,6 +44,8 @@ type sweeper struct {
 	// keeping is set while this peer is the keeper. watching is what it has watched since.
 	keeping  bool
 	watching watching
+	// blind is set while the keeper can't read the store.
+	blind bool
 	// locked has the runners whose locks were seen as held by this peer or by another one with the same
 	// clock, which means on the same kernel. It stays valid through an outage.
 	locked map[string]bool
@@ -103,13 +104,11 @@ func (s *sweeper) tick() {
 	}
 	s.settleAllOwn()
 	if !s.keeps() {
-		s.keeping = false
+		s.retire()
+		s.follow.peek()
 		return
 	}
-	if err := s.fill(s.ctx); err != nil {
-		if s.ctx.Err() == nil {
-			s.log.Warn("the actions of other processes can't be watched yet", "error", err)
-		}
+	if !s.readAll() {
 		return
 	}
 	now := s.opts.sinceBoot()
@@ -124,13 +123,6 @@ func (s *sweeper) tick() {
 		s.commits.nudge()
 	}
 	s.look()
-}
-
-// keeps reports whether this peer is the keeper: of all peers that can see the same processes, the one that
-// watches the actions of others.
-func (s *sweeper) keeps() bool {
-	k, ok := s.store.(store.Keeper)
-	return !ok || k.Keep(s.self.PIDNamespace)
 }
 
 // awaitFirst waits until the actions of runners that were provably dead when the view became a full one are

@@ -28,6 +28,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 	var decision error
 	var head store.Head
 	var in *file
+	var wake []place
 	wrote, err := s.writeIn(ctx, func(f *file, c *sqlite.Conn) (bool, error) {
 		in = f
 		if b.Again != nil {
@@ -48,10 +49,14 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 		if w.Empty() {
 			return false, nil
 		}
+		if wake, err = bells(c, w.Wake); err != nil {
+			return false, err
+		}
 		return true, s.save(f, c, w)
 	})
 	if wrote && in.wake != nil {
 		in.wake.touch(mark{head.Epoch, head.Seq})
+		s.roster.ring(in, wake, head.Seq)
 	}
 	if err == nil {
 		return decision // unchanged, as the contract says

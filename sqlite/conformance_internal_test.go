@@ -10,7 +10,7 @@ import (
 )
 
 func TestFile(t *testing.T) {
-	storetest.Run(t, storetest.Backend{New: func(t testing.TB) func() store.Store {
+	storetest.Run(t, storetest.Backend{Bells: haveSlots, New: func(t testing.TB) func() store.Store {
 		path := filepath.Join(t.TempDir(), "kapi.db")
 		return func() store.Store { return openAt(t, path) }
 	}})

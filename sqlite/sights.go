@@ -28,10 +28,10 @@ func (l *look) done() {
 	}
 }
 
-// see returns what the slot at a place shows of a runner: nothing if the slot is not the runner's.
-func (l *look) see(id string, at place) (s sight) {
+// has reports whether there is such a place in the file of slots. It opens the file if need be.
+func (l *look) has(at place) bool {
 	if at.number <= 0 || l.file == nil {
-		return s
+		return false
 	}
 	if !l.locked {
 		l.mu.Lock()
@@ -40,8 +40,13 @@ func (l *look) see(id string, at place) (s sight) {
 			l.in = nil
 		}
 	}
-	if l.in == nil || l.in.is == 0 || l.in.is != at.file {
-		return s // the row is about another file
+	return l.in != nil && l.in.is != 0 && l.in.is == at.file // otherwise the row is about another file
+}
+
+// see returns what the slot at a place shows of a runner: nothing if the slot is not the runner's.
+func (l *look) see(id string, at place) (s sight) {
+	if !l.has(at) {
+		return s
 	}
 	there, ok := l.in.read(at.number)
 	if !ok || there.runner != id {

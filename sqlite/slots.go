@@ -34,7 +34,7 @@ const (
 
 // A slot is laid out as follows, in little-endian order. The first one is the file's header.
 //
-//	 0  a word with which others may wake the runner; renewals don't write it
+//	 0  a word that others change to wake the runner (see bell.go); renewals don't write it
 //	 4  the version of this layout
 //	 8  the runner's id, padded with zeros
 //	40  beat: how often the runner was renewed here

@@ -15,6 +15,8 @@ import (
 type Limits struct {
 	// Lease is the lease of runners that report through a server.
 	Lease time.Duration
+	// Self is the runner id of the peer that plans.
+	Self string
 }
 
 // A Plan applies the changes of a batch, one after the other, to copies of the records
@@ -34,6 +36,7 @@ type Plan struct {
 	answers    []store.Answer // given before, including in this transaction
 	newAnswers []store.Answer
 
+	wake    []string          // Writes.Wake
 	adopted []string          // recorded starts that were adopted
 	claimed map[string]string // key -> the adopted action that the store has as its holder
 	busy    map[string]bool   // keys that an open transaction claims
@@ -131,6 +134,9 @@ func (pl *Plan) apply(c *Change, o *Outcome) error {
 // put gives a changed record the next seq.
 func (pl *Plan) put(r store.Record) store.Record {
 	old := pl.lookup(r.ID)
+	if old != nil && pl.concerns(old, &r) {
+		pl.wake = append(pl.wake, old.Runner.ID)
+	}
 	pl.seq++
 	r.Seq = pl.seq
 	pl.Tally.Change(old, &r)
@@ -150,6 +156,16 @@ func (pl *Plan) put(r store.Record) store.Record {
 		pl.touched[r.ID] = &touched{Record: r, insert: old == nil}
 	}
 	return r
+}
+
+// concerns reports whether a change matters to the action's runner, which is another peer: for example a cancel,
+// a grant or a loss, but not another reason to wait.
+func (pl *Plan) concerns(old, now *store.Record) bool {
+	if old.Runner == nil || old.Runner.PID == 0 || old.Runner.ID == pl.limits.Self || !old.Status.Ongoing() {
+		return false
+	}
+	return old.Status != now.Status || old.Fence != now.Fence || old.RunnerID() != now.RunnerID() || old.Waiting() != now.Waiting() ||
+		old.Silence != now.Silence || old.CancelRequestedAt != now.CancelRequestedAt || old.NotProvenDead != now.NotProvenDead
 }
 
 func (pl *Plan) lookup(id string) *store.Record {
@@ -172,7 +188,7 @@ func (pl *Plan) holder(key string) string {
 // Writes returns what the store has to write, and the records in order of seq.
 func (pl *Plan) Writes() (store.Writes, []store.Record) {
 	w := store.Writes{
-		Head: pl.seq, Answers: pl.newAnswers, Adopted: pl.adopted,
+		Head: pl.seq, Answers: pl.newAnswers, Wake: pl.wake, Adopted: pl.adopted,
 		Runners: slices.Collect(maps.Values(pl.renewed)),
 	}
 	records := make([]store.Record, 0, len(pl.touched))

@@ -18,6 +18,15 @@ type Keeper interface {
 	Keep(namespace string) bool
 }
 
+// A Bell is a Store that can tell a peer cheaply whether other peers have changed what it runs. So a peer that
+// needs nothing else neither listens nor reads its actions time and again.
+type Bell interface {
+	// Rung returns a mark that changes after each commit whose Writes.Wake names this runner. It returns false
+	// if that can't be known. A missed change costs a delay, never an update: the peer also reads its actions
+	// with each renewal. Rung doesn't wait. It is not called after Close.
+	Rung(runner string) (mark uint64, ok bool)
+}
+
 // A Roster is a Store that shows to other processes, by more than a record, that its own peer's runner (see
 // RunnerRecord.Own) is alive.
 type Roster interface {

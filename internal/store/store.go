@@ -169,6 +169,9 @@ type Writes struct {
 	Runners []RunnerRecord
 	// Answers are answers to keep.
 	Answers []Answer
+	// Wake are the ids of other peers' runners that must learn of the transaction soon (see Bell). It may have
+	// duplicates.
+	Wake []string
 	// Adopted are the ids of recorded starts to delete, because they are in Insert now. Their keys are
 	// held already.
 	Adopted []string

@@ -21,6 +21,7 @@ type batch struct {
 	claim          []store.Claim
 	runner         *store.RunnerRecord
 	answers        []store.Answer
+	wake           []string
 }
 
 // commit writes a batch and returns the records as written.
@@ -37,7 +38,7 @@ func commit(ctx context.Context, s store.Store, b batch) (written []store.Record
 func (b batch) number(head uint64) store.Writes {
 	w := store.Writes{
 		Insert: slices.Clone(b.insert), Update: slices.Clone(b.update),
-		Free: b.free, Claim: b.claim, Answers: b.answers,
+		Free: b.free, Claim: b.claim, Answers: b.answers, Wake: b.wake,
 	}
 	if b.runner != nil {
 		w.Runners = []store.RunnerRecord{*b.runner}

@@ -27,6 +27,8 @@ type Backend struct {
 	// Single is true for a store that has only one handle (in memory). Cases that need several then
 	// share it, and cases about several handles are left out.
 	Single bool
+	// Bells is true for a store that is a store.Bell and can tell.
+	Bells bool
 }
 
 type testCase struct {
@@ -34,12 +36,14 @@ type testCase struct {
 	run  func(*testing.T, Backend)
 	// several: the case is about more than one handle.
 	several bool
+	// bells: it is about a store.Bell.
+	bells bool
 }
 
 // Run runs the suite.
 func Run(t *testing.T, b Backend) {
 	for _, c := range append(storeCases(), engineCases()...) {
-		if c.several && b.Single {
+		if c.several && b.Single || c.bells && !b.Bells {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) { c.run(t, b) })
@@ -80,6 +84,7 @@ func storeCases() []testCase {
 		{name: "store/purge forgets runners", run: testPurgeForgetsRunners},
 		{name: "store/purge of tombstones from the future", run: testPurgeFuture},
 		{name: "store/listen", run: testListen},
+		{name: "store/bells", run: testBell, bells: true},
 		{name: "store/context ends", run: testContextEnds},
 		{name: "store/context ends at the lock", run: testContextEndsAtLock},
 		{name: "store/reading while another writes", run: testReadDuringWrite, several: true},

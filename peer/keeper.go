@@ -1,0 +1,45 @@
+package peer
+
+import (
+	"github.com/kettubot/kapi/internal/proc"
+	"github.com/kettubot/kapi/internal/store"
+)
+
+// keeps reports whether this peer is the keeper: of all peers that can see the same processes, the one that
+// watches the actions of others.
+func (s *sweeper) keeps() bool {
+	k, ok := s.store.(store.Keeper)
+	return !ok || k.Keep(s.self.PIDNamespace)
+}
+
+// retire ends this peer's time as the keeper.
+func (s *sweeper) retire() {
+	if !s.keeping && (s.follow.follows.Load() || !s.view.isFull()) {
+		return
+	}
+	leave, ok := s.enter() // whoever judges may be using the full view
+	if !ok {
+		return
+	}
+	defer leave()
+	if s.keeping {
+		s.keeping, s.watching, s.locked, s.asked = false, newWatching(), map[string]bool{}, map[string][]proc.Ref{}
+	}
+	s.follow.lighten()
+}
+
+// readAll brings the keeper's view up to date. It is false if the store can't be read.
+func (s *sweeper) readAll() bool {
+	err := s.follow.fill(s.ctx, false)
+	if err == nil && !s.follow.follows.Load() {
+		err = s.follow.catchUp(s.ctx)
+	}
+	if err != nil && s.ctx.Err() == nil {
+		if !s.blind {
+			s.log.Warn("the actions of other processes can't be watched yet", "error", err)
+		}
+		s.follow.wake() // it notes whether the store can be read
+	}
+	s.blind = err != nil
+	return err == nil
+}

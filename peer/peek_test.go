@@ -1,0 +1,169 @@
+package peer_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
+	"github.com/kettubot/kapi/peer"
+)
+
+// A belled store tells peers of changes by others.
+type belled struct {
+	*unkept
+	marks *marks
+}
+
+type marks struct {
+	of     map[string]*atomic.Uint64 // by runner
+	broken atomic.Bool               // nobody is told
+	mute   atomic.Bool               // the store can't tell
+	ears   atomic.Int32              // calls of Listen that have not returned
+}
+
+func (s *belled) Rung(runner string) (uint64, bool) {
+	if m := s.marks.of[runner]; m != nil && !s.marks.mute.Load() {
+		return m.Load(), true
+	}
+	return 0, false
+}
+
+func (s *belled) Commit(ctx context.Context, b store.Batch, decide func(store.Loaded) (store.Writes, error)) error {
+	var wake []string
+	err := s.unkept.Commit(ctx, b, func(l store.Loaded) (store.Writes, error) {
+		w, err := decide(l)
+		wake = w.Wake
+		return w, err
+	})
+	for _, id := range wake {
+		if m := s.marks.of[id]; err == nil && m != nil && !s.marks.broken.Load() {
+			m.Add(1)
+		}
+	}
+	return err
+}
+
+func (s *belled) Listen(ctx context.Context, wake func()) error {
+	s.marks.ears.Add(1)
+	defer s.marks.ears.Add(-1)
+	return s.unkept.Listen(ctx, wake)
+}
+
+// newBelled returns a store with two light peers.
+func newBelled(t *testing.T) (s *belled, one, two *peer.Peer) {
+	s = &belled{newUnkept(t), &marks{of: map[string]*atomic.Uint64{}}}
+	one, two = openLight(t, s, peer.Options{}), openLight(t, s, peer.Options{})
+	for _, p := range []*peer.Peer{one, two} {
+		s.marks.of[p.Self().ID] = &atomic.Uint64{}
+	}
+	return s, one, two
+}
+
+// A light peer reads its own actions only when it is told to, or with each renewal.
+func TestLightPeerReadsWhenItIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, one, two := newBelled(t)
+		cancelled := make(chan struct{})
+		a := start(t, one, kapi.Spec{}, func(ctx context.Context, _ kapi.Handle) error {
+			<-ctx.Done()
+			close(cancelled)
+			return ctx.Err()
+		})
+		time.Sleep(time.Second)
+		some := s.called("Some")
+		time.Sleep(time.Minute)
+		if n := s.called("Some") - some; n < 11 || n > 13 {
+			t.Errorf("in a minute it has read its actions %d times, want about 12", n)
+		}
+		asked := time.Now()
+		if _, err := two.Cancel(t.Context(), a.ID, "somebody"); err != nil {
+			t.Fatal(err)
+		}
+		<-cancelled
+		if d := time.Since(asked); d > time.Second {
+			t.Errorf("the cancel has reached it after %v", d)
+		}
+	})
+}
+
+// If a light peer is not told, it sees a change with the next renewal. If the store can't tell, it does within a
+// second.
+func TestLightPeerIsNotTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault func(*marks)
+		limit time.Duration
+	}{
+		"missed": {func(m *marks) { m.broken.Store(true) }, 5 * time.Second},
+		"mute":   {func(m *marks) { m.mute.Store(true) }, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, one, two := newBelled(t)
+				c.fault(s.marks)
+				cancelled := make(chan struct{})
+				a := start(t, one, kapi.Spec{}, func(ctx context.Context, _ kapi.Handle) error {
+					<-ctx.Done()
+					close(cancelled)
+					return ctx.Err()
+				})
+				time.Sleep(time.Minute)
+				asked := time.Now()
+				if _, err := two.Cancel(t.Context(), a.ID, "somebody"); err != nil {
+					t.Fatal(err)
+				}
+				<-cancelled
+				if d := time.Since(asked); d > c.limit {
+					t.Errorf("the cancel has reached it after %v", d)
+				}
+			})
+		})
+	}
+}
+
+// A wait for a key gets hardly longer by the way in which a light peer learns of its grant, and afterwards the
+// peer neither listens nor looks more often than before.
+func TestLightPeerWaits(t *testing.T) {
+	for name, mute := range map[string]bool{"told": false, "mute": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, one, two := newBelled(t)
+				s.marks.mute.Store(mute)
+				end := make(chan struct{})
+				start(t, one, kapi.Spec{Keys: []string{"k"}}, func(context.Context, kapi.Handle) error {
+					<-end
+					return nil
+				})
+				began := make(chan struct{})
+				start(t, two, kapi.Spec{Keys: []string{"k"}, Wait: -1}, func(ctx context.Context, _ kapi.Handle) error {
+					close(began)
+					<-ctx.Done()
+					return nil
+				})
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if n := s.marks.ears.Load(); n > 0 != mute {
+					t.Errorf("while it waits, %d listen", n)
+				}
+				freed := time.Now()
+				close(end)
+				<-began
+				if d := time.Since(freed); !mute && d > 60*time.Millisecond {
+					t.Errorf("it began %v after its key was freed", d)
+				}
+				synctest.Wait()
+				if n := s.marks.ears.Load(); n != 0 {
+					t.Errorf("after the wait, %d still listen", n)
+				}
+				some := s.called("Some")
+				time.Sleep(time.Minute)
+				if n := s.called("Some") - some; !mute && n > 13 {
+					t.Errorf("in the minute after, it has read its actions %d times", n)
+				}
+			})
+		})
+	}
+}
