@@ -37,9 +37,8 @@ type follower struct {
 	still      func(context.Context, func() error) error
 	found      func(recorded []string) // gets the ids of starts to adopt
 	ops        *operations
-	unreadable func()      // called when the store can't be read
-	anyLost    func() bool // whether the history lacks actions that must be put back
-	nudge      func()      // puts them back
+	unreadable func() // called when the store can't be read
+	nudge      func() // puts them back
 
 	syncs  syncer
 	secret atomic.Pointer[[]byte] // the store's
