@@ -1,8 +1,8 @@
 package peer
 
 import (
-	"context"
 	"sync"
+	"time"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/rules"
@@ -72,18 +72,16 @@ func (p *Peer) abandon() {
 	var all sync.WaitGroup
 	for _, h := range p.ops.all() {
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(p.ctx, p.opts.StoreTimeout)
-			defer cancel()
 			if !h.seal() { // it has just ended, and reports that itself
 				select {
 				case <-h.ended:
-				case <-ctx.Done():
+				case <-time.After(p.opts.StoreTimeout):
 				}
 				return
 			}
 			state := kapi.ErrStopped.Error() + "; " + rules.NotProvenDead
 			rep := h.again(rules.Report{Status: kapi.StatusFailed, State: &state, NotProvenDead: true})
-			if err := p.commits.commit(ctx, h.change(rep)); err != nil {
+			if err := p.commits.commit(p.ctx, h.change(rep)); err != nil {
 				p.log.Error("an operation outlived the grace period, and its failure could not be recorded",
 					"action", h.id, "error", err)
 			}

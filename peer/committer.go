@@ -192,9 +192,7 @@ func (m *committer) logDismissed(a kapi.Action, by string) {
 // nudge commits an empty change. Like every write transaction it adopts recorded starts, and grants
 // free keys to waiting actions.
 func (m *committer) nudge() {
-	ctx, cancel := context.WithTimeout(m.ctx, m.timeout)
-	defer cancel()
-	if err := m.commit(ctx, submissionOf(rules.Change{Kind: rules.KindNudge})); err != nil && m.ctx.Err() == nil {
+	if err := m.commit(m.ctx, submissionOf(rules.Change{Kind: rules.KindNudge})); err != nil && m.ctx.Err() == nil {
 		m.log.Warn("recorded starts can't be adopted, or free keys not be granted, yet", "error", err)
 	}
 }

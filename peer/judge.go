@@ -9,7 +9,7 @@ import (
 
 // judgeNow judges the holder of a key before a start is refused for it. It reports whether a new
 // attempt may have another outcome.
-func (p *Peer) judgeNow(held *kapi.HeldError) bool {
+func (p *Peer) judgeNow(ctx context.Context, held *kapi.HeldError) bool {
 	holder := &held.Holder
 	switch {
 	case holder.Runner == nil, holder.Runner.ID == p.self.ID, !holder.Status.Active() && !holder.NotProvenDead:
@@ -20,7 +20,7 @@ func (p *Peer) judgeNow(held *kapi.HeldError) bool {
 	if err != nil || len(found) == 0 || found[0].Seq != seq {
 		return err == nil
 	}
-	if p.sweep.judge([]*entry{{Record: found[0]}}) != nil {
+	if p.sweep.judge(ctx, []*entry{{Record: found[0]}}) != nil {
 		return false
 	}
 	found, err = p.sweep.some([]string{id})

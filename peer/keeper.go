@@ -17,7 +17,7 @@ func (s *sweeper) retire() {
 	if !s.keeping && (s.follow.follows.Load() || !s.view.isFull()) {
 		return
 	}
-	leave, ok := s.enter() // whoever judges may be using the full view
+	leave, ok := s.enter(s.ctx) // whoever judges may be using the full view
 	if !ok {
 		return
 	}

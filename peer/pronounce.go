@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -30,8 +29,6 @@ func verdictOn(e *entry, ev rules.Evidence, survivors []proc.Process) *pronounce
 // pronounce commits the verdicts, and asks the survivors of those that were written to end. If any
 // verdict can't be written, it returns an error, and tries the others all the same.
 func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.opts.StoreTimeout)
-	defer cancel()
 	failed := func(v *pronounced, err error) {
 		if errors.Is(err, kapi.ErrUnknown) {
 			return // the action has ended
@@ -42,14 +39,14 @@ func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
 		}
 	}
 	for i, v := range verdicts {
-		if err := s.commits.send(ctx, v.submission); err != nil {
+		if err := s.commits.send(s.ctx, v.submission); err != nil {
 			failed(v, err)
 			verdicts = verdicts[:i]
 			break
 		}
 	}
 	for _, v := range verdicts {
-		if err := s.commits.wait(ctx, v.submission); err != nil {
+		if err := s.commits.wait(s.ctx, v.submission); err != nil {
 			failed(v, err)
 			continue
 		}

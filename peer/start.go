@@ -25,7 +25,7 @@ func (p *Peer) commitStart(ctx context.Context, start rules.Change) (*submission
 		err := p.commits.commit(ctx, c)
 		var held *kapi.HeldError
 		if !judged && errors.As(err, &held) {
-			if judged = true; p.judgeNow(held) {
+			if judged = true; p.judgeNow(ctx, held) {
 				continue
 			}
 			p.counters.refused(held.Key)

@@ -92,7 +92,7 @@ func (s *sweeper) lookOnce() {
 		return
 	default:
 	}
-	_ = s.judge(s.others(s.opts.sinceBoot())) // after an error, the next look tries again
+	_ = s.judge(s.ctx, s.others(s.opts.sinceBoot())) // after an error, the next look tries again
 	close(s.first)
 }
 
@@ -141,7 +141,7 @@ func (s *sweeper) awaitFirst(ctx context.Context) error {
 
 // look judges all actions of other runners, as the keeper.
 func (s *sweeper) look() {
-	leave, ok := s.enter()
+	leave, ok := s.enter(s.ctx)
 	if !ok {
 		return
 	}
@@ -169,9 +169,9 @@ func (s *sweeper) look() {
 	}
 }
 
-// judge judges actions once, by what other peers have watched.
-func (s *sweeper) judge(entries []*entry) error {
-	leave, ok := s.enter()
+// judge judges actions once, by what other peers have watched. ctx limits only the wait for another look.
+func (s *sweeper) judge(ctx context.Context, entries []*entry) error {
+	leave, ok := s.enter(ctx)
 	if !ok {
 		return kapi.ErrClosed
 	}
@@ -180,10 +180,12 @@ func (s *sweeper) judge(entries []*entry) error {
 	return s.judgeAll(&w, entries)
 }
 
-func (s *sweeper) enter() (leave func(), ok bool) {
+func (s *sweeper) enter(ctx context.Context) (leave func(), ok bool) {
 	select {
 	case s.looking <- struct{}{}:
 		return func() { <-s.looking }, true
+	case <-ctx.Done():
+		return nil, false
 	case <-s.ctx.Done():
 		return nil, false
 	}
