@@ -6,6 +6,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/rules"
@@ -23,6 +24,8 @@ type handle struct {
 	dismissed []kapi.Action
 	fence     uint64
 	granted   chan struct{} // gets a value when the action has the keys that it waited for; holds one
+	// starting is when the start was begun; nil once it is committed.
+	starting atomic.Pointer[time.Time]
 
 	// Reports that are not published yet. SetProgress may be called in a hot loop: it costs
 	// two atomic loads if nothing is new.

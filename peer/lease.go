@@ -4,12 +4,16 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/kettubot/kapi/internal/proc"
 	"github.com/kettubot/kapi/internal/rules"
 	"github.com/kettubot/kapi/internal/store"
 )
+
+// leaseParts is how often a lease is renewed while it lasts.
+const leaseParts = 3
 
 // A lease keeps renewing this process's lease in the store while it runs operations.
 type lease struct {
@@ -51,7 +55,12 @@ func (l *lease) renewNow() {
 // renew renews the lease if operations run, and restores those of their actions that are marked as
 // silent.
 func (l *lease) renew() {
-	handles := l.ops.all()
+	// In a crowd, a start may take long. Until it is committed there is nothing to renew; but after the first lease it
+	// may be committed without this process knowing.
+	handles := slices.DeleteFunc(l.ops.all(), func(h *handle) bool {
+		began := h.starting.Load()
+		return began != nil && time.Since(*began) < leaseParts*l.every
+	})
 	if len(handles) == 0 {
 		return
 	}

@@ -118,3 +118,31 @@ func TestRenewalWaitsForNobody(t *testing.T) {
 		<-done
 	})
 }
+
+// While a start waits for its commit, there is nothing to renew, and so a crowd that starts isn't held up by renewals.
+func TestNothingToRenew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &hungStore{testStore: newStore(t)}
+		k := openLight(t, s, peer.Options{StoreTimeout: time.Hour, Lease: 15 * time.Second})
+		s.hangs.Store(true)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			_, err := k.Start(ctx, kapi.Spec{Title: "t"}, untilStopped)
+			ended <- err
+		}()
+		time.Sleep(14 * time.Second)
+		if n := s.renewals.Load(); n != 0 {
+			t.Errorf("the lease was renewed %d times", n)
+		}
+		time.Sleep(10 * time.Second)
+		if n := s.renewals.Load(); n == 0 {
+			t.Error("the start may be committed by now, and the lease was not renewed")
+		}
+		s.hangs.Store(false)
+		cancel()
+		if err := <-ended; err == nil {
+			t.Error("the start succeeded")
+		}
+	})
+}

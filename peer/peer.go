@@ -111,12 +111,12 @@ func (p *Peer) assemble(clock string) {
 		ctx: p.ctx, spawn: p.spawn, inFlight: p.commits.flight.reads, still: p.commits.still,
 		found: p.adopt.found, unreadable: p.lease.renewNow, nudge: p.commits.nudge,
 		ops:   &p.ops,
-		light: peeker{runner: p.self.ID, every: p.opts.Lease / 3},
+		light: peeker{runner: p.self.ID, every: p.opts.Lease / leaseParts},
 	}
 	p.follow.init()
 	p.flush.init(p.ctx, p.commits.wait)
 	p.lease = lease{
-		every: p.opts.Lease / 3, timeout: p.opts.renewTimeout, store: p.store, view: p.view, ops: &p.ops, log: p.log,
+		every: p.opts.Lease / leaseParts, timeout: p.opts.renewTimeout, store: p.store, view: p.view, ops: &p.ops, log: p.log,
 		ctx: p.ctx, runner: p.runner, send: p.commits.send, soon: make(chan struct{}, 1),
 	}
 	p.sweep = sweeper{

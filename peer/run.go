@@ -75,6 +75,8 @@ func (p *Peer) launch(ctx context.Context, spec kapi.Spec, op kapi.Operation) (*
 		},
 		ReleaseOnFailure: spec.ReleaseOnFailure, LeaveRunning: spec.LeaveRunning,
 	}
+	began := time.Now()
+	h.starting.Store(&began)
 	c, err := p.commitStart(ctx, rules.Change{
 		Kind: rules.KindStart, Action: record, DismissFailed: spec.DismissFailed, Wait: spec.Wait != 0, Within: spec.Within,
 	})
@@ -86,6 +88,7 @@ func (p *Peer) launch(ctx context.Context, spec kapi.Spec, op kapi.Operation) (*
 		cancel(nil)
 		return nil, p.explain(err)
 	}
+	h.starting.Store(nil)
 	h.mu.Lock()
 	h.action, h.fence = c.Record.Shown(), c.Record.Fence
 	h.mu.Unlock()

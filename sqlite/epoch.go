@@ -94,8 +94,8 @@ func (f *file) checkPair(ctx context.Context) error {
 		if err != nil {
 			return nil //nolint:nilerror // no process has a log open
 		}
-		with := holders(f.path, f.facts, lockShared, lockSharedSize, false)
-		others := holders(f.path+"-shm", index, lockDMS, 1, false)
+		with := holders(f.path, f.facts, lockShared, lockSharedSize)
+		others := holders(f.path+"-shm", index, lockDMS, 1)
 		others = slices.DeleteFunc(others, func(pid int) bool { return slices.Contains(with, pid) })
 		switch {
 		case len(others) == 0:
@@ -114,8 +114,8 @@ func (f *file) checkPair(ctx context.Context) error {
 func (f *file) checkAlone(ctx context.Context) error {
 	index, err := factsOf(f.path + "-shm")
 	for began := time.Now(); err == nil; {
-		others := holders(f.path, f.facts, lockShared, lockSharedSize, false)
-		with := holders(f.path+"-shm", index, lockDMS, 1, false)
+		others := holders(f.path, f.facts, lockShared, lockSharedSize)
+		with := holders(f.path+"-shm", index, lockDMS, 1)
 		others = slices.DeleteFunc(others, func(pid int) bool { return slices.Contains(with, pid) })
 		switch {
 		case len(others) == 0:

@@ -22,29 +22,35 @@ type index []byte
 const headerSize = 48
 
 // mapIndex maps the index of the store at path, which this process must have open. It returns nil if it
-// can't. It uses SQLite's own descriptor: opening the file again and closing it would release the locks
-// that SQLite holds on it (fcntl(2)).
+// can't.
 func mapIndex(path string) index {
-	const folder = "/proc/self/fd"
-	entries, err := os.ReadDir(folder)
+	fd := descriptorOf(path + "-shm")
+	if fd < 0 {
+		return nil
+	}
+	data, err := unix.Mmap(fd, 0, os.Getpagesize(), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
 		return nil
 	}
-	for _, entry := range entries {
-		if target, err := os.Readlink(filepath.Join(folder, entry.Name())); err != nil || target != path+"-shm" {
-			continue
-		}
-		fd, err := strconv.Atoi(entry.Name())
-		if err != nil {
-			return nil
-		}
-		data, err := unix.Mmap(fd, 0, os.Getpagesize(), unix.PROT_READ, unix.MAP_SHARED)
-		if err != nil {
-			return nil
-		}
-		return data
+	return data
+}
+
+// descriptorOf returns SQLite's own descriptor of a file, -1 if it has none. Opening the file again and closing it
+// would release the locks that SQLite holds on it (fcntl(2)).
+func descriptorOf(path string) int {
+	const folder = "/proc/self/fd"
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return -1
 	}
-	return nil
+	for _, entry := range entries {
+		if target, err := os.Readlink(filepath.Join(folder, entry.Name())); err == nil && target == path {
+			if fd, err := strconv.Atoi(entry.Name()); err == nil {
+				return fd
+			}
+		}
+	}
+	return -1
 }
 
 func noIndex() index { return nil }

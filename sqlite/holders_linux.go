@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"slices"
@@ -68,19 +69,46 @@ func lockDevice(path string) string {
 	return ""
 }
 
-// holders returns the processes other than this one that hold a lock (an exclusive one, if exclusive is
-// true) on any of the n bytes of a file from first on. Processes of other PID namespaces are missing.
-func holders(path string, file facts, first, n int64, exclusive bool) (pids []int) {
+// owner returns a process other than this one that holds an exclusive lock on any of the n bytes of a file from first
+// on; 0 if it is of another PID namespace. It asks about this process's own descriptor of the file, if there is one:
+// while a process reads the list of all locks, nobody on the machine can set any, which a crowd would feel.
+func owner(path string, file facts, first, n int64) (pid int, held bool) {
+	if fd := descriptorOf(path); fd >= 0 {
+		lock := unix.Flock_t{Type: unix.F_RDLCK, Whence: io.SeekStart, Start: first, Len: n}
+		err := unix.FcntlFlock(uintptr(fd), unix.F_GETLK, &lock)
+		return max(0, int(lock.Pid)), err == nil && lock.Type != unix.F_UNLCK
+	}
+	for _, l := range others(path, file, first, n) {
+		if l.exclusive {
+			return l.pid, true
+		}
+	}
+	return 0, false
+}
+
+// holders returns the processes other than this one that hold a lock on any of the n bytes of a file from first on.
+// Processes of other PID namespaces are missing.
+func holders(path string, file facts, first, n int64) (pids []int) {
+	for _, l := range others(path, file, first, n) {
+		if !slices.Contains(pids, l.pid) {
+			pids = append(pids, l.pid)
+		}
+	}
+	return pids
+}
+
+// others returns the locks of other processes on any of the n bytes of a file from first on.
+func others(path string, file facts, first, n int64) (found []lock) {
 	locks, err := locksOn(path, file)
 	if err != nil {
 		return nil
 	}
 	for _, l := range locks {
-		if l.pid != os.Getpid() && (l.exclusive || !exclusive) && l.from < first+n && l.to >= first && !slices.Contains(pids, l.pid) {
-			pids = append(pids, l.pid)
+		if l.pid != os.Getpid() && l.from < first+n && l.to >= first {
+			found = append(found, l)
 		}
 	}
-	return pids
+	return found
 }
 
 // nameProcess describes a process for people: its pid, name and host, and whether it is stopped.

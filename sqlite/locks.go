@@ -38,8 +38,8 @@ func lockedBy(path string, err error) error {
 		if lookErr != nil {
 			continue
 		}
-		if pids := holders(path+lock.end, file, lock.from, lock.n, true); len(pids) > 0 {
-			return &holderError{err, nameProcess(pids[0])}
+		if pid, held := owner(path+lock.end, file, lock.from, lock.n); held {
+			return &holderError{err, nameProcess(pid)}
 		}
 	}
 	return err

@@ -254,7 +254,7 @@ func TestLocksOfAnotherFileSystem(t *testing.T) {
 	locker := startChild(t, "lock", one)
 	locker.expect("locked")
 	for path, want := range map[string]int{one: 1, other: 0} {
-		if got := holders(path, now, lockPending, lockPendingSize+lockSharedSize, false); len(got) != want {
+		if got := holders(path, now, lockPending, lockPendingSize+lockSharedSize); len(got) != want {
 			t.Errorf("%s is locked by %v, want %d", path, got, want)
 		}
 	}

@@ -2,7 +2,10 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/kettubot/kapi"
@@ -17,7 +20,7 @@ func openFile(ctx context.Context, path string, known mark) (f *file, err error)
 	if err != nil {
 		return nil, err
 	}
-	return inTime(ctx, func() (f *file, err error) {
+	return inTime(ctx, path, func() (f *file, err error) {
 		err = r.do(func() error {
 			f, err = openWith(ctx, path, r, known)
 			return err
@@ -26,9 +29,13 @@ func openFile(ctx context.Context, path string, known mark) (f *file, err error)
 	})
 }
 
-// inTime calls open in a goroutine, and stops waiting for it a moment after ctx has ended: if somebody has
-// put a named pipe at the path, opening it blocks until a process opens its other end.
-func inTime(ctx context.Context, open func() (*file, error)) (*file, error) {
+// slowly is how long opening may take, from when its context has ended, on a machine with too much to do.
+const slowly = time.Minute
+
+// inTime calls open, which opens path, in a goroutine, and stops waiting for it a moment after ctx has ended: if
+// somebody has put a named pipe at the path, opening it blocks until a process opens its other end. If the time is over
+// and there is no pipe, the machine may be slow, and inTime goes on waiting.
+func inTime(ctx context.Context, path string, open func() (*file, error)) (*file, error) {
 	type result struct {
 		*file
 		err error
@@ -46,10 +53,15 @@ func inTime(ctx context.Context, open func() (*file, error)) (*file, error) {
 		return r.file, r.err
 	case <-ctx.Done():
 	}
-	select {
-	case r := <-opened:
-		return r.file, r.err
-	case <-time.After(shortly):
+	look := time.NewTicker(shortly)
+	defer look.Stop()
+	for began, goesOn := time.Now(), true; goesOn; {
+		select {
+		case r := <-opened:
+			return r.file, r.err
+		case now := <-look.C:
+			goesOn = errors.Is(ctx.Err(), context.DeadlineExceeded) && now.Sub(began) < slowly && !anyPipe(path)
+		}
 	}
 	go func() {
 		if r := <-opened; r.file != nil {
@@ -57,6 +69,14 @@ func inTime(ctx context.Context, open func() (*file, error)) (*file, error) {
 		}
 	}()
 	return nil, fmt.Errorf("%w: opening it takes too long: check whether it, or its -wal or -shm, is a named pipe", kapi.ErrUnavailable)
+}
+
+// anyPipe reports whether the store at path, or a file beside it, is something that may block who opens it.
+func anyPipe(path string) bool {
+	return slices.ContainsFunc(append(sqliteSides(), "", wakeName, runnersName), func(end string) bool {
+		info, err := os.Lstat(path + end)
+		return err == nil && !info.Mode().IsRegular()
+	})
 }
 
 func openWith(ctx context.Context, path string, r rights, known mark) (_ *file, err error) {

@@ -23,7 +23,7 @@ func TestNamedPipe(t *testing.T) {
 	over := make(chan struct{})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := inTime(ctx, func() (*file, error) {
+	_, err := inTime(ctx, path, func() (*file, error) {
 		defer close(over)
 		c, err := sqlite.OpenConn(path, sqlite.OpenReadOnly)
 		if err == nil {
@@ -40,13 +40,28 @@ func TestNamedPipe(t *testing.T) {
 	kapitest.Receive(t, over, "the end of opening")
 }
 
+// TestOpenedSlowly: Open waits for a slow machine longer than its caller's time.
+func TestOpenedSlowly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "kapi.db")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	f, err := inTime(ctx, path, func() (*file, error) {
+		time.Sleep(3 * shortly)
+		return openWith(ctx, path, rights{}, mark{})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, f.close(t.Context()))
+}
+
 // TestOpenedTooLate: a file whose opening succeeds after Open has given up is closed.
 func TestOpenedTooLate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kapi.db")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	goOn, opened := make(chan struct{}), make(chan *file, 1)
-	_, err := inTime(ctx, func() (*file, error) {
+	_, err := inTime(ctx, path, func() (*file, error) {
 		<-goOn
 		f, err := openWith(context.Background(), path, rights{}, mark{})
 		opened <- f

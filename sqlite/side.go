@@ -99,7 +99,7 @@ func checkSides(path string, like facts) error {
 	}
 	// If a process has the index open, there must be a log, too.
 	if index := found["-shm"]; index.there && !found["-wal"].there {
-		if by := holders(path+"-shm", index, lockDMS, 1, false); len(by) > 0 {
+		if by := holders(path+"-shm", index, lockDMS, 1); len(by) > 0 {
 			if _, err := factsOf(path + "-wal"); err != nil { // nor has it been created meanwhile
 				return fmt.Errorf("%w: its %s was removed while %s had it open: end that process first", kapi.ErrUnavailable, path+"-wal", nameProcess(by[0]))
 			}
