@@ -83,10 +83,11 @@ func (s *sweeper) judgeAll(w *watching, entries []*entry) error {
 // remains looks for processes of an action that a dead runner left behind. A runner that recorded no
 // processes runs no commands, so there are none.
 func (x *examined) remains(id string) proc.Remains {
-	if x.work == nil {
+	all := workOf(x.record)
+	if all == nil {
 		return proc.Remains{Hidden: x.record.Work != ""} // unreadable, perhaps from a newer kapi
 	}
-	work, ok := x.work.of(id)
+	work, ok := all.of(id)
 	switch {
 	case !ok:
 		return proc.Remains{}
@@ -100,7 +101,6 @@ func (x *examined) remains(id string) proc.Remains {
 type examined struct {
 	rules.Evidence
 	record *store.RunnerRecord
-	work   runnerWork
 	// abroad: the runner is, or was, in another PID namespace, so its pids mean nothing here.
 	abroad bool
 	// table is the process table to search for the remains, if the runner is gone.
@@ -123,7 +123,7 @@ func (s *sweeper) examineAll(w *watching, entries []*entry, runners []store.Runn
 			r = &store.RunnerRecord{ID: id, Host: e.Runner.Host, PID: e.Runner.PID, HeardAt: e.Runner.HeardAt}
 		}
 		known[id] = &examined{
-			Evidence: s.examine(r), record: r, work: workOf(r),
+			Evidence: s.examine(w, r), record: r,
 			abroad: r.PIDNamespace == "" || r.PIDNamespace != s.self.PIDNamespace,
 		}
 	}
@@ -143,19 +143,24 @@ func (s *sweeper) examineAll(w *watching, entries []*entry, runners []store.Runn
 }
 
 // examine finds out what can be proven about a runner's process.
-func (s *sweeper) examine(r *store.RunnerRecord) rules.Evidence {
+func (s *sweeper) examine(w *watching, r *store.RunnerRecord) rules.Evidence {
 	id := proc.Identity{
 		Host: r.Host, PID: r.PID, BootID: r.BootID, PIDNamespace: r.PIDNamespace, StartTime: r.StartTime,
 	}
 	ev := rules.Evidence{
 		Host: r.Host, PID: r.PID, HeardAt: r.HeardAt, Beat: r.Beat,
 		Lease: r.Lease, GiveUp: s.opts.GiveUp,
-		Life: lifeOf(id), Working: r.Working,
+		Working: r.Working,
 	}
 	if ev.Lease == 0 {
 		ev.Lease = s.opts.Lease
 	}
 	ev.GiveUp = max(ev.GiveUp, ev.Lease)
+	if r.Lock == store.LockHeld && w.heardLately(r, s.opts.sinceBoot(), ev.Lease) {
+		ev.Life = rules.LifeAlive // most runners are, at most times, so that they cost no look at their processes
+		return ev
+	}
+	ev.Life = lifeOf(id)
 	ev.Stopped = ev.Life == rules.LifeAlive && id.Stopped()
 	return ev
 }

@@ -41,6 +41,12 @@ func (w *watching) forget() {
 	w.startOver = true
 }
 
+// heardLately reports whether the runner's lease, which is this long, is known not to have run out by now.
+func (w *watching) heardLately(r *store.RunnerRecord, now, lease time.Duration) bool {
+	last, ok := w.seen[r.ID]
+	return ok && (last.beat != r.Beat || now-last.since < lease)
+}
+
 // measureSilence sets for how long each runner has been silent. For a runner that this peer sees for the
 // first time, it counts what other peers have watched.
 func (s *sweeper) measureSilence(before *watching, known map[string]*examined) error {

@@ -22,7 +22,7 @@ const (
 	// may be stopped (SIGSTOP, a debugger, a frozen container) without having SQLite's lock.
 	standstill = time.Second
 	// lookEvery is how often a waiting process checks whether the turn has changed hands.
-	lookEvery = standstill / 4
+	lookEvery = standstill / 2
 	// partTime is how long closing a store waits for its goroutine to leave the queue.
 	partTime = time.Second
 )

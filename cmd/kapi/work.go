@@ -53,7 +53,7 @@ func (r *recorder) begin(pid int) {
 // terminal has a session of its own, and lacks the nonce.
 const (
 	firstLook = 100 * time.Millisecond
-	lastLook  = 5 * time.Second
+	lastLook  = 10 * time.Second
 )
 
 // recordGroups records the process groups and sessions that the command creates, until ctx ends. Its cost
