@@ -166,9 +166,9 @@ func TestStoppedDeputies(t *testing.T) {
 func TestKeeperStopsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := election{t, processes(t, filepath.Join(t.TempDir(), "f"), "a", "a", "a")}
-		e.try(2, 0, 1, 2)
-		e.expect("the keeper is stopped", e.try(4, 1, 2), 1)
-		e.expect("it continues, and the deputy is stopped", e.try(4, 0, 2), 0)
+		e.try(2, 0, 1)
+		e.expect("the keeper is stopped", e.try(4, 1), 1)
+		e.expect("it continues, the deputy is stopped, and another process begins", e.try(4, 0, 2), 0)
 		e.expect("it is stopped again", e.try(3, 2), 2)
 	})
 }
