@@ -6,6 +6,10 @@
 // processes contest the lock of the next post, and the one that gets it, the deputy, acts as the keeper until
 // the earlier beat resumes. A deputy has a beat, too, so one that is stopped is replaced in the same way.
 //
+// A keeper that continues acts at once, and its deputy learns of that by its next call of Try, so a process must
+// call Try before it writes. What two keepers do at once must be as right as what one does: for a moment there
+// may be two, for example if the keeper gets no processor for longer than a beat.
+//
 // The locks are open file description locks (F_OFD_SETLK), in a part of the file where nothing is written.
 // Where the system has no such locks, each process is a keeper.
 package keep
@@ -88,17 +92,12 @@ func (k *Keeper) try(now time.Time) (bool, error) {
 		if mine, err := k.take(post); err != nil {
 			return false, err
 		} else if mine {
-			if err := k.moveBeat(); err != nil {
-				return false, err
-			}
-			others, err := k.goesOnAfter(post, now)
-			return !others, err
+			return true, k.moveBeat()
 		}
 		if goesOn, err := k.goesOn(post, now); err != nil {
 			return false, err
 		} else if goesOn {
-			_, err := k.goesOnAfter(post, now) // to know it if all before it stop
-			return false, errors.Join(err, k.resign())
+			return false, errors.Join(k.watchAfter(post, now), k.resign())
 		}
 	}
 	return true, nil
@@ -145,26 +144,18 @@ func (k *Keeper) goesOn(post int64, now time.Time) (bool, error) {
 	return now.Sub(s.since) < still, err
 }
 
-// goesOnAfter reports whether the beat of any later post goes on.
-func (k *Keeper) goesOnAfter(post int64, now time.Time) (any bool, err error) {
+// watchAfter watches the later posts, so that this process knows which beats have stopped once it needs to.
+func (k *Keeper) watchAfter(post int64, now time.Time) error {
 	for next := post + 1; next < posts; next++ {
 		if others, err := held(k.file, k.base+next, posts-next); err != nil || others == 0 {
 			clear(k.seen[next:])
-			return any, err
+			return err
 		}
-		if taken, err := held(k.file, k.base+next, 1); err != nil {
-			return false, err
-		} else if taken == 0 {
-			k.seen[next] = sight{}
-			continue
+		if _, err := k.goesOn(next, now); err != nil {
+			return err
 		}
-		goesOn, err := k.goesOn(next, now)
-		if err != nil {
-			return false, err
-		}
-		any = any || goesOn
 	}
-	return any, nil
+	return nil
 }
 
 // Yield releases the locks, until the next call of Try. A process calls it before it stops itself.
