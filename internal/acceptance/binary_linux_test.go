@@ -50,10 +50,14 @@ func install(t *testing.T, binary string) *installation {
 // start starts a command of kapi on the store. words is the command, of one or two words.
 func (k *installation) start(words string, args ...string) *process {
 	k.t.Helper()
+	return start(k.t, k.command(words, args...))
+}
+
+func (k *installation) command(words string, args ...string) *exec.Cmd {
 	argv := append(strings.Fields(words), "--store", k.store)
 	cmd := exec.Command(k.binary, append(argv, args...)...)
 	cmd.Env = k.env
-	return start(k.t, cmd)
+	return cmd
 }
 
 // run runs a command of kapi to its end.

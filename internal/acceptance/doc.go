@@ -3,6 +3,9 @@
 //
 //   - crash: rounds of processes that work on shared keys, of which one is killed at a random
 //     moment. Nothing acknowledged is missing, and no key ever had two holders.
+//   - crowd: a hundred kapi run, on own and shared keys. Some are killed, with their commands or without, and so
+//     is the keeper; or the keeper is stopped, and its deputy. The dead ones' actions fail, and nothing else
+//     changes.
 //   - truth: what a peer says of a runner that is stopped, killed, a zombie, in another PID
 //     namespace, or dead while its command lives on.
 //   - restart, failover: the PostgreSQL server is stopped or killed and restarted, or killed and

@@ -97,8 +97,10 @@ func (l *load) now() store.Head {
 }
 
 func rounds(short, soak int) int {
-	if os.Getenv("KAPI_SOAK") != "" {
+	if isSoak() {
 		return soak
 	}
 	return short
 }
+
+func isSoak() bool { return os.Getenv("KAPI_SOAK") != "" }

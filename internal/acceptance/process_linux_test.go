@@ -87,7 +87,10 @@ func dieWithTest(cmd *exec.Cmd) {
 	// The signal is sent when the starting thread ends, and Go keeps its threads. It kills only this
 	// process. Its group is then orphaned, and if a member of it is stopped, the kernel sends SIGHUP to
 	// all of them.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 }
 
 // readLines drops an incomplete last line, which the process was killed in.

@@ -1,8 +1,10 @@
 package keep
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,10 +81,6 @@ func TestStoppedKeeper(t *testing.T) {
 		expect("its beat has stopped", 1)
 		expect("a second later", 1)
 		stopped = false
-		if all[0].try() {
-			t.Error("the keeper continues, and is a keeper while there is a deputy")
-		}
-		second() // the deputy sees the beat
 		expect("it continues", 0)
 		stopped = true
 		second()
@@ -96,35 +94,109 @@ func TestStoppedKeeper(t *testing.T) {
 	})
 }
 
+// An election is a number of processes, of which some run.
+type election struct {
+	t   *testing.T
+	all []process
+}
+
+// try lets processes try once a second, and returns those that were keepers in the last second.
+func (e election) try(seconds int, running ...int) (keepers []int) {
+	for range seconds {
+		keepers = nil
+		for _, i := range running {
+			if e.all[i].try() {
+				keepers = append(keepers, i)
+			}
+		}
+		time.Sleep(time.Second)
+	}
+	return keepers
+}
+
+func (e election) expect(what string, got []int, want ...int) {
+	e.t.Helper()
+	if !slices.Equal(got, want) {
+		e.t.Errorf("%s: keepers are %v, want %v", what, got, want)
+	}
+}
+
 // TestStoppedDeputy: a keeper that continues while its deputy is stopped acts again.
 func TestStoppedDeputy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		all := processes(t, filepath.Join(t.TempDir(), "f"), "a", "a", "a")
-		try := func(seconds int, running ...int) (keepers []int) {
-			for range seconds {
-				keepers = nil
-				for _, i := range running {
-					if all[i].try() {
-						keepers = append(keepers, i)
-					}
-				}
-				time.Sleep(time.Second)
-			}
-			return keepers
+		e := election{t, processes(t, filepath.Join(t.TempDir(), "f"), "a", "a", "a")}
+		e.try(2, 0, 1, 2)
+		e.expect("the keeper is stopped", e.try(4, 1, 2), 1)
+		e.expect("it continues, and the deputy is stopped", e.try(3, 0, 2), 0)
+		e.expect("both are running", e.try(3, 0, 1, 2), 0)
+		e.all[0].Yield()
+		e.expect("the keeper has yielded", e.try(1, 1, 2), 1)
+		e.expect("it tries again", e.try(2, 0, 1, 2), 1)
+	})
+}
+
+// TestStoppedDeputies: if the deputy is stopped, too, exactly one other process acts, and so on.
+func TestStoppedDeputies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := election{t, processes(t, filepath.Join(t.TempDir(), "f"), "a", "a", "a", "a", "a")}
+		e.expect("at first", e.try(2, 0, 1, 2, 3, 4), 0)
+		e.expect("the keeper is stopped", e.try(4, 1, 2, 3, 4), 1)
+		e.expect("and its deputy", e.try(4, 2, 3, 4), 2)
+		e.expect("and that one's deputy", e.try(4, 3, 4), 3)
+		e.expect("the second one continues", e.try(1, 3, 1, 4), 3, 1)
+		e.expect("and a second later", e.try(1, 3, 1, 4), 1)
+		e.expect("the keeper continues", e.try(1, 1, 0, 3, 4), 1, 0)
+		e.expect("and a second later", e.try(1, 1, 0, 3, 4), 0)
+		e.expect("later", e.try(3, 0, 1, 3, 4), 0)
+		_ = e.all[0].file.Close()
+		_ = e.all[1].file.Close()
+		e.expect("both have died, while a deputy is stopped", e.try(2, 3, 4), 3)
+		e.expect("it continues", e.try(3, 2, 3, 4), 3)
+		_ = e.all[3].file.Close()
+		e.expect("the keeper has died", e.try(1, 4, 2), 4)
+	})
+}
+
+// TestKeeperStopsAgain: a deputy that has been stopped for long doesn't delay the one that stands in when the
+// keeper is stopped again.
+func TestKeeperStopsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := election{t, processes(t, filepath.Join(t.TempDir(), "f"), "a", "a", "a")}
+		e.try(2, 0, 1)
+		e.expect("the keeper is stopped", e.try(4, 1), 1)
+		e.expect("it continues, the deputy is stopped, and another process begins", e.try(4, 0, 2), 0)
+		e.expect("it is stopped again", e.try(3, 2), 2)
+	})
+}
+
+// TestBeatReturns: a deputy that was stopped doesn't take the keeper for stopped because its beat has returned
+// to the same position.
+func TestBeatReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := election{t, processes(t, filepath.Join(t.TempDir(), "f"), "a", "a")}
+		e.try(2, 0, 1)
+		e.expect("the keeper is stopped", e.try(4, 1), 1)
+		e.try(beats, 0)
+		e.expect("it has continued, and its deputy continues", e.try(1, 1))
+	})
+}
+
+// TestAllStopped: if the processes at all posts are stopped, each of the others is a keeper.
+func TestAllStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := slices.Repeat([]string{"a"}, posts+2)
+		e := election{t, processes(t, filepath.Join(t.TempDir(), "f"), names...)}
+		var running []int
+		for i := range e.all {
+			running = append(running, i)
 		}
-		expect := func(what string, got []int, want int) {
-			t.Helper()
-			if len(got) != 1 || got[0] != want {
-				t.Errorf("%s: keepers are %v, want %d", what, got, want)
-			}
+		for post := range posts {
+			e.expect(fmt.Sprint(post, " processes are stopped"), e.try(3, running[post:]...), post)
 		}
-		try(2, 0, 1, 2)
-		expect("the keeper is stopped", try(4, 1, 2), 1)
-		expect("it continues, and the deputy is stopped", try(6, 0, 2), 0)
-		expect("both are running", try(3, 0, 1, 2), 0)
-		all[0].Yield()
-		expect("the keeper has yielded", try(1, 1, 2), 1)
-		expect("it tries again", try(2, 0, 1, 2), 1)
+		e.expect("all are stopped", e.try(3, posts, posts+1), posts, posts+1)
+		e.expect("one continues, and has lost touch", e.try(3, 3, posts, posts+1), posts)
+		_ = e.all[0].file.Close()
+		e.expect("the keeper has died", e.try(2, posts+1, posts), posts+1)
 	})
 }
 
