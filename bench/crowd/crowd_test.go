@@ -29,6 +29,14 @@ func BenchmarkCrowd(b *testing.B) {
 		{"thousand", thousand},
 		{"reports", reports},
 		{"ten", ten},
+		{"silent", cost(0)},
+		{"each-second", cost(1)},
+		{"ongoing", ongoing},
+		{"queue", queue},
+		{"postgres-90", atOnce},
+		{"postgres-200", inTurns},
+		{"postgres-cancel", cancels},
+		{"pgbouncer-400", pooled},
 	} {
 		b.Run(part.name, func(b *testing.B) {
 			for b.Loop() {
