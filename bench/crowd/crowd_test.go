@@ -32,6 +32,7 @@ func BenchmarkCrowd(b *testing.B) {
 		{"silent", cost(0)},
 		{"each-second", cost(1)},
 		{"ongoing", ongoing},
+		{"alone", compareAlone},
 		{"queue", queue},
 		{"postgres-90", atOnce},
 		{"postgres-200", inTurns},
