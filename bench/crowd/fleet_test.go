@@ -28,6 +28,7 @@ type fleet struct {
 	started time.Time
 	runs    []*exec.Cmd
 	exited  []bool
+	late    map[int]bool // those that awaitBegun no longer waits for
 
 	reading sync.WaitGroup
 	mu      sync.Mutex
@@ -81,7 +82,7 @@ func (f *fleet) start(n int, command func(i int) []string) {
 		cmd := exec.Command(args[0], args[1:]...)
 		cmd.Stderr = f.log
 		cmd.Env = append(os.Environ(), "HOME="+f.folder)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 		if err := cmd.Start(); err != nil {
 			f.b.Fatal(err)
 		}
@@ -90,26 +91,29 @@ func (f *fleet) start(n int, command func(i int) []string) {
 }
 
 // awaitBegun waits until the commands of all have begun, except of those that have ended, and returns how
-// long after the start of the first the last one began.
+// long after the start of the first the last one began. After a time it stops waiting.
 func (f *fleet) awaitBegun() time.Duration {
-	const limit = 10 * time.Minute
-	for missing := len(f.runs); missing > 0; {
+	const limit = 3 * time.Minute
+	for {
 		time.Sleep(20 * time.Millisecond)
-		if missing = 0; time.Since(f.started) > limit {
-			f.b.Fatalf("after %v %d of %d commands have begun; stderr: %s", limit, len(f.begins()), len(f.runs), f.said())
-		}
+		f.late = map[int]bool{}
 		begun := f.begins()
 		for i := range f.runs {
 			if _, ok := begun[i]; !ok && !f.ended(i) {
-				missing++
+				f.late[i] = true
 			}
 		}
+		if len(f.late) == 0 || time.Since(f.started) > limit {
+			break
+		}
 	}
-	last := time.Duration(0)
+	last := f.started
 	for _, at := range f.begins() {
-		last = max(last, at.Sub(f.started))
+		if at.After(last) {
+			last = at
+		}
 	}
-	return last
+	return last.Sub(f.started)
 }
 
 // begins returns when each command has begun.
@@ -146,10 +150,13 @@ func (f *fleet) terminate(all *tally) {
 
 // count waits until all have ended, and counts the exit codes that are wrong.
 func (f *fleet) count(all *tally, want int) {
-	for _, run := range f.runs {
+	for i, run := range f.runs {
 		all.runs++
 		_ = run.Wait()
-		if code := run.ProcessState.ExitCode(); code != want {
+		switch code := run.ProcessState.ExitCode(); {
+		case f.late[i]:
+			all.late++
+		case code != want:
 			if all.wrong == nil {
 				all.wrong = map[int]int{}
 			}
@@ -159,7 +166,7 @@ func (f *fleet) count(all *tally, want int) {
 	if all.message == "" && all.refused() > 0 {
 		all.message, _, _ = strings.Cut(f.said(), "\n")
 	}
-	f.runs, f.exited = nil, nil
+	f.runs, f.exited, f.late = nil, nil, nil
 }
 
 // end ends whatever still runs, with the commands.
@@ -172,7 +179,7 @@ func (f *fleet) end() {
 	for _, run := range f.runs {
 		_ = run.Wait()
 	}
-	f.runs, f.exited = nil, nil
+	f.runs, f.exited, f.late = nil, nil, nil
 }
 
 // said returns the beginning of what the processes have written to stderr.

@@ -102,10 +102,13 @@ func quantile(samples []float64, q float64) float64 {
 type tally struct {
 	runs    int
 	wrong   map[int]int // by exit code; -1: killed by a signal
+	late    int         // had not begun when nobody waited for them any longer
 	message string      // the first line on stderr of the first fleet with such runs
 }
 
-func (t *tally) refused() (n int) {
+// refused returns how many have not run.
+func (t *tally) refused() int {
+	n := t.late
 	for _, count := range t.wrong {
 		n += count
 	}
@@ -118,5 +121,8 @@ func (t *tally) codes() string {
 		text = append(text, fmt.Sprintf("%d with exit code %d", count, code))
 	}
 	slices.Sort(text)
+	if t.late > 0 {
+		text = append(text, fmt.Sprintf("%d too late", t.late))
+	}
 	return strings.Join(text, ", ")
 }
