@@ -3,6 +3,7 @@
 # make test   all checks: install test dependencies, lint, cross-build, test
 # make soak   the tests with long loops: about three hours on two cores
 # make bench  the benchmarks in bench/
+# make bench-crowd  the benchmarks of a thousand commands at once, in bench/crowd (CROWD=PART for one part)
 # make bench-page  benchmark the web page with 1,000 actions, in a real browser
 # make pictures    retake the screenshots in the documentation
 # make notices     regenerate cmd/kapi/notices.txt: the licences of everything linked into kapi
@@ -26,7 +27,7 @@ RACE := CGO_ENABLED=1 GOFLAGS=$(VCS) go test -race -vet=off -shuffle=on
 # All other modules with packages; tools/ only pins versions.
 MODULES := $(filter-out tools,$(patsubst %/go.mod,%,$(wildcard */go.mod examples/*/go.mod)))
 
-.PHONY: help run build check test soak bench bench-page pictures notices lint lint-openapi cross modules deps clean
+.PHONY: help run build check test soak bench bench-crowd bench-page pictures notices lint lint-openapi cross modules deps clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -61,7 +62,10 @@ soak: deps
 	KAPI_SOAK=1 $(RACE) -p 1 -timeout 4h ./...
 
 bench:
-	go -C bench test -run xxx -bench . ./...
+	go -C bench test -run xxx -bench . .
+
+bench-crowd: deps
+	go -C bench test -run xxx -bench 'Crowd/$(CROWD)' -benchtime 1x -timeout 4h ./crowd $(ARGS)
 
 bench-page: deps
 	go test -run xxx -bench Page -benchtime 1x -timeout 20m ./internal/browser

@@ -33,6 +33,7 @@ unix_socket_dir =
 auth_type = trust
 auth_file = %s
 pool_mode = transaction
+max_client_conn = 1000
 default_pool_size = %d
 logfile = %s
 `, s.folder, s.port, port, users, connections, filepath.Join(folder, "log"))
