@@ -48,7 +48,7 @@ func TestOpenedTooLate(t *testing.T) {
 	goOn, opened := make(chan struct{}), make(chan *file, 1)
 	_, err := inTime(ctx, func() (*file, error) {
 		<-goOn
-		f, err := openWith(context.Background(), path, rights{}, mark{})
+		f, err := openWith(context.Background(), path, readers, rights{}, mark{})
 		opened <- f
 		return f, err
 	})
