@@ -2,6 +2,7 @@ package peer
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/kettubot/kapi/internal/rules"
 )
@@ -11,6 +12,8 @@ type batch struct {
 	changes []*submission
 	// more has changes that may join the batch; nil is none.
 	more <-chan *submission
+	// took is how long the transaction took, and waited for how much of that it waited for the store's lock.
+	waited, took time.Duration
 }
 
 // fill adds the waiting changes, except those that were withdrawn meanwhile.
@@ -42,6 +45,7 @@ type submission struct {
 	rules.Change
 	// Outcome is valid once done is closed.
 	rules.Outcome
+	waited, took time.Duration // of the batch; valid once done is closed
 	// then, if it is not nil, is called with the outcome.
 	then func()
 

@@ -124,6 +124,7 @@ func (m *committer) commitBatch(b *batch) {
 		return
 	}
 	for _, c := range b.changes {
+		c.waited, c.took = b.waited, b.took
 		c.answer(err)
 	}
 }

@@ -38,12 +38,13 @@ func (m *committer) transact(ctx context.Context, b *batch, also *beside) error 
 	// A transaction that has waited for the lock includes the changes that arrived meanwhile. Otherwise,
 	// among busy peers, a turn would go to the first caller that comes back, and all others would have to
 	// wait for the next turn.
+	began := time.Now()
 	need.Again = func() store.Batch {
+		b.waited = time.Since(began)
 		m.flight.join(b)
 		return needs()
 	}
 	var d decision
-	began := time.Now()
 	err := m.store.Commit(ctx, need, func(l store.Loaded) (_ store.Writes, err error) {
 		if l.Epoch != head.Epoch || l.Seq < head.Seq {
 			return store.Writes{}, store.ErrBehind
@@ -58,9 +59,10 @@ func (m *committer) transact(ctx context.Context, b *batch, also *beside) error 
 		}
 		return d.writes, err
 	})
+	b.took = time.Since(began)
 	switch {
 	case err == nil:
-		m.counters.committed(&d.plan.Tally, len(b.changes), time.Since(began), !d.writes.Empty())
+		m.counters.committed(&d.plan.Tally, len(b.changes), b.took, !d.writes.Empty())
 		m.view.take(d.own)
 		for _, dismissed := range d.plan.Dismissed {
 			m.logDismissed(dismissed.Action, dismissed.By)

@@ -1,8 +1,11 @@
 package sqlite
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
+
+	"zombiezen.com/go/sqlite"
 
 	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
@@ -26,6 +29,35 @@ func TestMemory(t *testing.T) {
 			return s
 		}
 	}})
+}
+
+// TestReaders: a store has as many connections for reading as its options say, also after its file was replaced,
+// and passes no more at a time.
+func TestReaders(t *testing.T) {
+	for _, test := range []struct{ option, want int }{{0, readers}, {1, 1}, {3, 3}} {
+		path := newPath(t)
+		s, err := OpenWith(kapitest.Within(t), path, Options{Readers: test.option, Warn: func(string) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := cap(s.now().reader); n != test.want || len(s.now().opened) != 1+test.want {
+			t.Errorf("with Readers %d there are %d, and %d connections, want %d for reading", test.option, n, len(s.now().opened), test.want)
+		}
+		for _, end := range []string{"", "-wal", "-shm"} {
+			if err := os.Remove(path + end); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.write(t.Context(), func(*sqlite.Conn) (bool, error) { return false, nil }); err != nil {
+			t.Fatal(err)
+		}
+		if n := cap(s.now().reader); n != test.want {
+			t.Errorf("with Readers %d there are %d in the next file", test.option, n)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // openAt opens a store that its user closes.

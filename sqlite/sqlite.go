@@ -42,7 +42,7 @@ import (
 const (
 	// openTimeout is how long Open, and a read, wait for other processes' locks on the file.
 	openTimeout = 5 * time.Second
-	// readers is the number of connections for reading.
+	// readers is the default of Options.Readers.
 	readers = 2
 )
 
@@ -52,15 +52,19 @@ type Options struct {
 	// that it was removed. It may be called concurrently and must not call the store. If it is nil, the
 	// text is logged with slog.Default() as a warning.
 	Warn func(text string)
+	// Readers is the number of connections for reading, and so of reads at a time. 0 is 2. For a process that
+	// reads seldom 1 is enough, which saves time and memory.
+	Readers int
 }
 
 // A Store is a SQLite file, or a database in memory. It is a peer.Store and an
 // auth.Tokens; its methods may be called concurrently.
 type Store struct {
-	path   string // "" in memory
-	name   string // the path that was given, made absolute; its links may lead to another file later
-	warn   func(string)
-	closed chan struct{}
+	path    string // "" in memory
+	name    string // the path that was given, made absolute; its links may lead to another file later
+	warn    func(string)
+	readers int
+	closed  chan struct{}
 	// watchAfter is the constant of that name, except in tests.
 	watchAfter time.Duration
 	close      func() error // acts once
@@ -117,7 +121,10 @@ func OpenWith(ctx context.Context, path string, o Options) (*Store, error) {
 	if s.warn = o.Warn; s.warn == nil {
 		s.warn = func(text string) { slog.Default().Warn(text) }
 	}
-	if s.file, err = openFile(ctx, s.path, mark{}); err != nil {
+	if s.readers = o.Readers; s.readers <= 0 {
+		s.readers = readers
+	}
+	if s.file, err = openFile(ctx, s.path, s.readers, mark{}); err != nil {
 		return nil, fmt.Errorf("store %s: %w", path, lockedBy(s.path, err))
 	}
 	if how := s.file.facts.exposed(); how != "" {

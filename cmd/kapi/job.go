@@ -196,6 +196,7 @@ func (j *job) conduct(ctx context.Context, h kapi.Handle) error {
 	}
 	tracking, stopTracking := context.WithCancel(context.Background())
 	defer stopTracking()
+	defer slim()()
 	j.faults.Go(&j.tracking, func() { tracker.Run(tracking) })
 	j.faults.Go(&j.tracking, func() { recorder.recordGroups(tracking) })
 	result := j.awaitTree(ctx, j.tree)

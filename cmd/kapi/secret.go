@@ -127,8 +127,10 @@ func forms(text string) (all []string) {
 // maySecret reports whether a word may hold a password or a token, whichever flag it was given to.
 func maySecret(text string) bool {
 	lower := strings.ToLower(text)
-	assigns := regexp.MustCompile(`(pass|pwd|secret|token)\w*["' ]*[=:]`)
-	if assigns.MatchString(lower) || slices.ContainsFunc(strings.Fields(text), isTokenLike) {
+	assigns := func() bool {
+		return regexp.MustCompile(`(pass|pwd|secret|token)\w*["' ]*[=:]`).MatchString(lower)
+	}
+	if strings.ContainsAny(text, "=:") && assigns() || slices.ContainsFunc(strings.Fields(text), isTokenLike) {
 		return true
 	}
 	return len(passwordsIn(text)) > 0

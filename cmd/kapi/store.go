@@ -30,7 +30,8 @@ type store interface {
 	Quiesce(f func())
 }
 
-// openStore opens the store that --store names. Warnings about it go to log, or to stderr if log is nil.
+// openStore opens the store that --store names. Warnings about it go to log, or to stderr if log is
+// nil, as it is for all commands but kapi serve.
 func (a *app) openStore(ctx context.Context, log *slog.Logger) (store, error) {
 	ctx, cancel := contract.WithPatience(ctx, a.storeTimeout)
 	defer cancel(nil)
@@ -56,11 +57,11 @@ func (a *app) openStore(ctx context.Context, log *slog.Logger) (store, error) {
 			return nil, fmt.Errorf("store %s: %w: %w", path, kapi.ErrUnavailable, err)
 		}
 	}
-	warn := func(text string) { a.eprintf("%s", text) }
-	if log != nil {
-		warn = func(text string) { log.Warn(text) }
+	o := sqlite.Options{Warn: func(text string) { a.eprintf("%s", text) }, Readers: 1}
+	if log != nil { // kapi serve
+		o = sqlite.Options{Warn: func(text string) { log.Warn(text) }}
 	}
-	s, err := sqlite.OpenWith(ctx, path, sqlite.Options{Warn: warn})
+	s, err := sqlite.OpenWith(ctx, path, o)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,7 @@ package notify
 import (
 	"errors"
 	"fmt"
-	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,30 +90,50 @@ func lockOpened(f *os.File) error {
 	return nil
 }
 
-// sweep removes folders beside f that killed processes have left, until stop is closed.
+// few is how many folders a sweep examines.
+const few = 8
+
+// sweep removes folders beside f that killed processes have left. It examines only a few, chosen at random:
+// each of a thousand processes would otherwise examine those of all the others. Once stop is closed, it chooses
+// from what it has read so far.
 func (f folder) sweep(stop <-chan struct{}) {
-	const some = 256
+	for _, name := range f.choose(stop) {
+		sweepOne(filepath.Join(filepath.Dir(f.path), name))
+	}
+}
+
+// choose returns the names of a few folders beside f.
+func (f folder) choose(stop <-chan struct{}) (chosen []string) {
+	const some, most = 256, 16 << 10
 	parent, err := os.Open(filepath.Dir(f.path))
 	if err != nil {
-		return
+		return nil
 	}
 	defer parent.Close()
-	for {
+	for read, ours := 0, 0; read < most; {
 		names, err := parent.Readdirnames(some)
 		for _, name := range names {
-			if isOurs(name) {
-				sweepOne(filepath.Join(parent.Name(), name))
+			if !isOurs(name) || name == filepath.Base(f.path) {
+				continue
+			}
+			ours++
+			if len(chosen) < few {
+				chosen = append(chosen, name)
+			} else if i := rand.IntN(ours); i < few {
+				chosen[i] = name
 			}
 		}
+		read += len(names)
 		select {
 		case <-stop:
-			return
+			return chosen
 		default:
 		}
-		if errors.Is(err, io.EOF) || len(names) == 0 {
-			return
+		if err != nil || len(names) == 0 {
+			return chosen
 		}
 	}
+	return chosen
 }
 
 // isOurs says whether name is that of a folder that is locked while its process lives.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -151,6 +152,27 @@ func TestSweep(t *testing.T) {
 		t.Errorf("got %q left, want %q", got, want)
 	}
 	send(t, alive.Address(), "STATUS=x")
+}
+
+// A sweep examines only a few folders, so that a process costs the same however many others there are. Further
+// sweeps find the rest.
+func TestSweepExaminesFew(t *testing.T) {
+	parent := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", parent)
+	s := listen(t)
+	s.swept.Wait()
+	const dead = 10 * few
+	for i := range dead {
+		if err := os.Mkdir(filepath.Join(parent, locked+strconv.Itoa(i)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for most := dead; most > 0; most -= few {
+		s.folder.sweep(nil)
+		if n := len(left(t, parent)) - 1; n != most-few {
+			t.Fatalf("a sweep of %d folders left %d, want %d", most, n, most-few)
+		}
+	}
 }
 
 // Only folders that are ours beyond doubt are removed.

@@ -5,13 +5,14 @@ package supervise
 import (
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 )
 
 func systemSignals() []os.Signal { return nil }
 
-func ignored(sig os.Signal) bool { return signal.Ignored(sig) }
+func heeded(signals []os.Signal) []os.Signal { return slices.DeleteFunc(signals, signal.Ignored) }
 
 func stopSelf() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) }
 

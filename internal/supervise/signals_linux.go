@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -19,15 +20,14 @@ func systemSignals() []os.Signal {
 	return signals
 }
 
-// ignored says whether this process ignores a signal. signal.Ignored is wrong about those that stop and
-// continue, which Go's runtime doesn't handle until somebody asks for them.
-func ignored(sig os.Signal) bool {
-	number, ok := sig.(syscall.Signal)
-	if !ok || signal.Ignored(sig) {
-		return ok
-	}
-	set, ok := signalSet(os.Getpid(), "SigIgn")
-	return ok && set>>(uint(number)-1)&1 == 1
+// heeded returns those of the signals that this process doesn't ignore. signal.Ignored is wrong about those that
+// stop and continue, which Go's runtime doesn't handle until somebody asks for them.
+func heeded(signals []os.Signal) []os.Signal {
+	set, known := signalSet(os.Getpid(), "SigIgn")
+	return slices.DeleteFunc(signals, func(sig os.Signal) bool {
+		number, ok := sig.(syscall.Signal)
+		return ok && (signal.Ignored(sig) || known && set>>(uint(number)-1)&1 == 1)
+	})
 }
 
 // stopSelf stops this process and returns when it has been continued. The signal goes to the calling

@@ -21,15 +21,18 @@ type Signals struct{ c chan os.Signal }
 // of the program runs.
 func Catch() *Signals {
 	s := &Signals{c: make(chan os.Signal, 64)}
-	for _, sig := range passed() {
-		if !ignored(sig) {
-			signal.Notify(s.c, sig)
-		}
-	}
+	notify(s.c, passed())
 	// If the reader of our standard error goes away, that must not end this process. SIGPIPE is caught,
 	// not ignored, because children would inherit an ignored one.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return s
+}
+
+// notify collects the signals that this process doesn't ignore.
+func notify(c chan<- os.Signal, signals []os.Signal) {
+	if heard := heeded(signals); len(heard) > 0 { // Notify without signals collects all
+		signal.Notify(c, heard...)
+	}
 }
 
 // C returns the channel with the signals. A Tree reads from it while it runs.

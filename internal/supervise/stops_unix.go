@@ -122,11 +122,7 @@ func Suspend(sig syscall.Signal, quiesce func(f func())) {
 // Command.Quiesce), until release is called. It is for processes that supervise nothing.
 func HoldStops(quiesce func(f func())) (release func()) {
 	c := make(chan os.Signal, 8)
-	for _, sig := range []os.Signal{syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU} {
-		if !ignored(sig) {
-			signal.Notify(c, sig)
-		}
-	}
+	notify(c, []os.Signal{syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU})
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
