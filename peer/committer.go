@@ -190,10 +190,12 @@ func (m *committer) logDismissed(a kapi.Action, by string) {
 	m.log.Info("action dismissed", "action", a.ID, "title", a.Title, "by", "the start of "+by, "why_it_failed", a.State)
 }
 
-// nudge commits an empty change. Like every write transaction it adopts recorded starts, and grants
-// free keys to waiting actions.
-func (m *committer) nudge() {
-	if err := m.commit(m.ctx, submissionOf(rules.Change{Kind: rules.KindNudge})); err != nil && m.ctx.Err() == nil {
+// nudge commits an empty change. Like every write transaction it adopts recorded starts.
+func (m *committer) nudge() { m.grant(nil) }
+
+// grant is like nudge, and gives keys, as far as they are free, to the actions that wait for them.
+func (m *committer) grant(stalled []string) {
+	if err := m.commit(m.ctx, submissionOf(rules.Change{Kind: rules.KindNudge, Stalled: stalled})); err != nil && m.ctx.Err() == nil {
 		m.log.Warn("recorded starts can't be adopted, or free keys not be granted, yet", "error", err)
 	}
 }

@@ -119,8 +119,8 @@ func (s *sweeper) tick() {
 		s.lastPurge = now
 		s.purgeSome()
 	}
-	if rules.Stalled(s.view) {
-		s.commits.nudge()
+	if keys := rules.Stalled(s.view.Waiting(), s.view.Holder); len(keys) > 0 {
+		s.commits.grant(keys)
 	}
 	s.look()
 }

@@ -154,10 +154,14 @@ func (m *committer) lightNeeds(batch []*submission, keys []string) store.Batch {
 			b.Keys = append(b.Keys, c.Action.Keys...)
 			continue
 		case rules.KindNudge:
-			b.Keys = append(b.Keys, c.Wants...)
+			b.Keys = append(append(b.Keys, c.Wants...), c.Stalled...)
 			continue
 		case rules.KindReclaim:
 			b.Keys = append(b.Keys, c.Action.Keys...)
+		case rules.KindReport:
+			if own, ok := m.view.Get(c.ID); ok && c.Report.Status != 0 { // it may free its keys
+				b.Keys = append(append(b.Keys, own.Keys...), own.Waits...)
+			}
 		}
 		if findable(c.ID) && !slices.Contains(b.Find, c.ID) {
 			b.Find = append(b.Find, c.ID)

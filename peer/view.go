@@ -29,8 +29,9 @@ type view struct {
 	full       bool // it has the actions of other peers, too
 	head       store.Head
 	entries    map[string]*entry
-	keys       map[string]string   // key -> id of the action that holds it
-	waiting    map[string]struct{} // ids of the actions that wait for keys
+	keys       map[string]string              // key -> id of the action that holds it
+	waiting    map[string]struct{}            // ids of the actions that wait for keys
+	queues     map[string]map[string]struct{} // key -> ids of the actions that wait for it
 	watches    map[*Watch]struct{}
 	journal    journal             // changes that the watches may not have read yet
 	changed    chan struct{}       // closed and replaced when the journal has new entries
@@ -42,7 +43,7 @@ type view struct {
 func newView(notice func(*store.Record), lose func(store.Record)) *view {
 	return &view{
 		notice: notice, lose: lose,
-		entries: map[string]*entry{}, keys: map[string]string{}, waiting: map[string]struct{}{}, watches: map[*Watch]struct{}{}, listings: map[string]*Listing{},
+		entries: map[string]*entry{}, keys: map[string]string{}, waiting: map[string]struct{}{}, queues: map[string]map[string]struct{}{}, watches: map[*Watch]struct{}{}, listings: map[string]*Listing{},
 		changed: make(chan struct{}), seen: newSeen(),
 	}
 }
@@ -100,6 +101,7 @@ func (v *view) replace(s store.Snapshot) {
 	v.entries = make(map[string]*entry, len(s.Records))
 	v.keys = make(map[string]string, len(s.Records))
 	clear(v.waiting)
+	clear(v.queues)
 	first := v.head.Epoch == ""
 	v.head = s.Head
 	clear(v.listings)
@@ -135,11 +137,12 @@ func (v *view) put(r *store.Record) {
 				delete(v.keys, key)
 			}
 		}
+		if old.Waiting() {
+			v.leaveQueue(&old.Record)
+		}
 	}
 	if r.Waiting() {
-		v.waiting[r.ID] = struct{}{}
-	} else if len(v.waiting) > 0 {
-		delete(v.waiting, r.ID)
+		v.joinQueue(r)
 	}
 	if !r.Status.Ongoing() {
 		delete(v.entries, r.ID)
@@ -228,6 +231,42 @@ func (v *view) Waiting() (waiting []*store.Record) {
 		waiting = append(waiting, &v.entries[id].Record)
 	}
 	return waiting
+}
+
+// Waits implements rules.Picture.
+func (v *view) Waits() bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return len(v.waiting) > 0
+}
+
+// Queue implements rules.Picture.
+func (v *view) Queue(key string) (waiting []*store.Record) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for id := range v.queues[key] {
+		waiting = append(waiting, &v.entries[id].Record)
+	}
+	return waiting
+}
+
+func (v *view) joinQueue(r *store.Record) {
+	v.waiting[r.ID] = struct{}{}
+	for _, key := range r.Waits {
+		if v.queues[key] == nil {
+			v.queues[key] = map[string]struct{}{}
+		}
+		v.queues[key][r.ID] = struct{}{}
+	}
+}
+
+func (v *view) leaveQueue(r *store.Record) {
+	delete(v.waiting, r.ID)
+	for _, key := range r.Waits {
+		if delete(v.queues[key], r.ID); len(v.queues[key]) == 0 {
+			delete(v.queues, key)
+		}
+	}
 }
 
 // Holder returns the id of the action that holds key, or "" if none does.

@@ -21,6 +21,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 	again := b.Again
 	err := s.onTheSpot(ctx, func() error {
 		var l *loading
+		joined := false
 		_, err := s.write(ctx, job{
 			read: func(link *link, batch *pgx.Batch) { l = s.load(link, batch, b) },
 			more: func() bool {
@@ -28,8 +29,8 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 					return false
 				}
 				read := b
-				if again != nil {
-					b = again()
+				if again != nil && !joined {
+					b, joined = again(), true
 				}
 				b = l.wanting(b)
 				return beyond(b.Find, read.Find) || beyond(b.Keys, read.Keys) || beyond(b.Runners, read.Runners) ||
@@ -85,6 +86,8 @@ func (s *Store) Renew(ctx context.Context, r store.RunnerRecord) error {
 func (s *Store) save(b *pgx.Batch, w *store.Writes) {
 	saveRecords(b, w.Insert, s.sql.insert, s.sql.insertMany)
 	saveRecords(b, w.Update, s.sql.update, s.sql.updateMany)
+	s.saveQueue(b, w.Insert)
+	s.saveQueue(b, w.Update)
 	if len(w.Free) > 0 {
 		b.Queue(s.sql.free, w.Free)
 	}

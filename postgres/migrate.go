@@ -163,7 +163,7 @@ func (s *Store) inspectTables(ctx context.Context, q querier, found *state) erro
 	var lacks []string
 	err := q.QueryRow(ctx, `SELECT coalesce(array_agg(name), '{}') FROM unnest($2::text[]) AS name WHERE NOT EXISTS
 			(SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = name)`,
-		s.schema, []string{"head", "actions", "keys", "runners", "observations", "tokens", "secrets", "answers", "writers", "starts"}).Scan(&lacks)
+		s.schema, []string{"head", "actions", "keys", "runners", "observations", "tokens", "secrets", "answers", "writers", "starts", "queue"}).Scan(&lacks)
 	if err != nil {
 		return err
 	}
@@ -226,6 +226,9 @@ func (s *Store) migrate(ctx context.Context, l *link) error {
 			return err
 		}
 	}
+	if err := s.fillQueue(ctx, tx); err != nil {
+		return err
+	}
 	steps, err := fs.Glob(schema, "schema/*.sql")
 	if err != nil {
 		return err
@@ -245,4 +248,19 @@ func (s *Store) beginHistory(ctx context.Context, tx pgx.Tx, quoted, cluster str
 	}
 	_, err := tx.Exec(ctx, s.sql.beginEpoch, cluster, newID(), 0)
 	return err
+}
+
+// fillQueue adds the actions that wait to the table queue.
+func (s *Store) fillQueue(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, s.sql.allPending)
+	if err != nil {
+		return err
+	}
+	pending, err := pgx.CollectRows(rows, scanFound)
+	if err != nil {
+		return err
+	}
+	b := &pgx.Batch{}
+	s.saveQueue(b, pending)
+	return tx.SendBatch(ctx, b).Close()
 }

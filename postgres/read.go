@@ -101,8 +101,10 @@ func (s *Store) read(ctx context.Context, f func(*link, *pgx.Batch)) error {
 // A loading collects what a write transaction reads.
 type loading struct {
 	store.Loaded
-	err   error    // why the transaction must not write, although the reads succeeded
-	waits []string // for a light batch: the keys that actions wait for
+	err error // why the transaction must not write, although the reads succeeded
+	// For a light batch: the keys that actions wait for, and the ids in Found; nil before it is needed.
+	waits []string
+	known map[string]bool
 }
 
 // load queues the reads that a batch needs.

@@ -44,7 +44,9 @@ type statements struct {
 	minReport              string
 	snapshot, secret, feed string
 	some, head             string
-	pending, holders       string
+	queued, holders        string
+	joinQueue, leaveQueue  string
+	allPending             string
 	goesOn, beginEpoch     string
 	find, beats, answers   string
 
@@ -89,8 +91,12 @@ func newStatements(schema string) statements {
 		goesOn:   in(`SELECT ` + goesOn + ` FROM kapi.head h`),
 		beginEpoch: in(`UPDATE kapi.head h SET epoch = $2, seq = seq + $3, place = ` + place + `,
 			cluster = CASE $1 WHEN '' THEN cluster ELSE $1 END`),
-		find:    in(`SELECT data FROM kapi.actions WHERE id = ANY($1)`),
-		pending: in(`SELECT data FROM kapi.actions WHERE status = 0`),
+		find: in(`SELECT data FROM kapi.actions WHERE id = ANY($1)`),
+		queued: in(`SELECT a.data FROM (SELECT DISTINCT action FROM kapi.queue WHERE key = ANY($1)) q
+			JOIN kapi.actions a ON a.id = q.action WHERE a.status = 0`),
+		allPending: in(`SELECT data FROM kapi.actions WHERE status = 0`),
+		joinQueue:  in(`INSERT INTO kapi.queue (key, ticket, action) SELECT unnest($1::text[]), $2, $3 ON CONFLICT DO NOTHING`),
+		leaveQueue: in(`DELETE FROM kapi.queue WHERE ticket = $1`),
 		holders: in(`SELECT w.key, k.action, a.data FROM unnest($1::text[]) AS w(key)
 			LEFT JOIN kapi.keys k ON k.key = w.key LEFT JOIN kapi.actions a ON a.id = k.action`),
 		beats: in(`SELECT id, beat FROM kapi.runners WHERE id = ANY($1)`),

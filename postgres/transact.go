@@ -28,8 +28,8 @@ type job struct {
 	// read queues the reads under the lock. Each statement sees everything that was committed before
 	// it began (READ COMMITTED), so also everything from before the lock was taken.
 	read func(*link, *pgx.Batch)
-	// more, if it is not nil, is called after the reads. If it returns true, read is called again,
-	// which takes a third round trip.
+	// more, if it is not nil, is called after the reads. While it returns true, read is called again,
+	// which takes another round trip.
 	more func() bool
 	// write queues the writes. If it returns false or an error, the transaction is rolled back.
 	write func(*pgx.Batch) (bool, error)
@@ -73,12 +73,12 @@ func (s *Store) begin(ctx context.Context, l *link, j job) error {
 	b.Queue(takeLock, s.sql.lock)
 	j.read(l, b)
 	err := l.conn.SendBatch(ctx, b).Close()
-	if err != nil || j.more == nil || !j.more() {
-		return err
+	for err == nil && j.more != nil && j.more() {
+		b = &pgx.Batch{}
+		j.read(l, b)
+		err = l.conn.SendBatch(ctx, b).Close()
 	}
-	b = &pgx.Batch{}
-	j.read(l, b)
-	return l.conn.SendBatch(ctx, b).Close()
+	return err
 }
 
 // limits returns the parameters of settings: how long this process may stand still, and how long it waits

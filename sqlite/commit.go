@@ -16,6 +16,8 @@ const (
 	updateHead   = `UPDATE head SET seq = ?`
 	insertKey    = `INSERT INTO keys (key, action) VALUES (?, ?)`
 	deleteKey    = `DELETE FROM keys WHERE key = ?`
+	joinQueue    = `INSERT OR IGNORE INTO queue (key, ticket, action) VALUES (?, ?, ?)`
+	leaveQueue   = `DELETE FROM queue WHERE ticket = ?`
 	upsertRunner = `INSERT INTO runners (id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work,
 			slot, slot_file, slot_lease_ms)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -170,6 +172,9 @@ func (s *Store) save(f *file, c *sqlite.Conn, w store.Writes) error {
 			return err
 		}
 	}
+	if err := saveQueue(c, w); err != nil {
+		return err
+	}
 	for _, key := range w.Free {
 		if err := run(c, deleteKey, func(stmt *sqlite.Stmt) { stmt.BindText(1, key) }); err != nil {
 			return err
@@ -198,6 +203,34 @@ func (s *Store) save(f *file, c *sqlite.Conn, w store.Writes) error {
 		}
 	}
 	return run(c, updateHead, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(w.Head)) })
+}
+
+// saveQueue keeps the table queue: it has the keys of an action that was queued until it is no longer pending.
+func saveQueue(c *sqlite.Conn, w store.Writes) error {
+	for _, records := range [][]store.Record{w.Insert, w.Update} {
+		for i := range records {
+			r := &records[i]
+			if r.Ticket == 0 {
+				continue
+			}
+			if !r.Queued() {
+				if err := run(c, leaveQueue, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(r.Ticket)) }); err != nil {
+					return err
+				}
+			}
+			for _, key := range r.Waits {
+				err := run(c, joinQueue, func(stmt *sqlite.Stmt) {
+					stmt.BindText(1, key)
+					stmt.BindInt64(2, int64(r.Ticket))
+					stmt.BindText(3, r.ID)
+				})
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // outOfReach is a lease, in milliseconds, that never runs out.

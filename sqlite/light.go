@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"slices"
+
 	"zombiezen.com/go/sqlite"
 
 	"github.com/kettubot/kapi/internal/store"
@@ -34,30 +36,49 @@ func loadLight(c *sqlite.Conn, b store.Batch) (store.Loaded, error) {
 		return l.Loaded, err
 	}
 	l.add(named)
-	pending, err := readRecords(c, selectPending, nil)
-	if err != nil {
+	if l.NoQueue, err = isEmpty(c, selectAnyQueue); err != nil {
 		return l.Loaded, err
 	}
-	keys := b.Keys
-	for i := range pending {
-		if pending[i].Waiting() {
-			keys = append(keys[:len(keys):len(keys)], pending[i].Waits...)
-			l.add(pending[i : i+1])
+	for keys := b.Keys; len(keys) > 0; keys = keys[1:] {
+		if _, ok := l.Held[keys[0]]; ok {
+			continue
 		}
-	}
-	for _, key := range keys {
-		if err := l.lookUp(c, key); err != nil {
+		if err := l.lookUp(c, keys[0]); err != nil {
 			return l.Loaded, err
+		}
+		if l.NoQueue {
+			continue
+		}
+		waiting, err := l.waiting(c, keys[0])
+		if err != nil {
+			return l.Loaded, err
+		}
+		l.add(waiting)
+		for i := range waiting {
+			keys = append(keys[:len(keys):len(keys)], waiting[i].Waits...)
 		}
 	}
 	return l.Loaded, nil
 }
 
+// waiting reads the records that wait for key and are not known yet.
+func (l *lightLoad) waiting(c *sqlite.Conn, key string) (waiting []store.Record, err error) {
+	var ids []string
+	err = each(c, selectQueue, func(stmt *sqlite.Stmt) { stmt.BindText(1, key) }, func(stmt *sqlite.Stmt) {
+		if id := stmt.ColumnText(0); !l.known[id] {
+			ids = append(ids, id)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	waiting, err = readByID(c, ids)
+	// An older build leaves the rows of an action that has begun or ended.
+	return slices.DeleteFunc(waiting, func(r store.Record) bool { return !r.Waiting() }), err
+}
+
 // lookUp reads which action holds key, and that action's record.
 func (l *lightLoad) lookUp(c *sqlite.Conn, key string) error {
-	if _, ok := l.Held[key]; ok {
-		return nil
-	}
 	holder := ""
 	err := each(c, selectHolder,
 		func(stmt *sqlite.Stmt) { stmt.BindText(1, key) },

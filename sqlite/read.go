@@ -18,12 +18,14 @@ const (
 
 	selectOngoing = `SELECT ` + columns + ` FROM actions WHERE status < 4`
 	selectSince   = `SELECT ` + columns + ` FROM actions WHERE seq > ? ORDER BY seq`
-	selectPending = `SELECT ` + columns + ` FROM actions WHERE status = 0`
+	selectQueue   = `SELECT action FROM queue WHERE key = ?`
 	selectHolder  = `SELECT action FROM keys WHERE key = ?`
 	selectOne     = `SELECT ` + columns + ` FROM actions WHERE id = ?`
 	selectBeat    = `SELECT beat, slot, slot_file FROM runners WHERE id = ?`
-	selectSecret  = `SELECT signing FROM secrets`
-	selectRunner  = `SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work,
+	// selectAnyQueue reads a row if an action waits for a key.
+	selectAnyQueue = `SELECT 1 FROM queue LIMIT 1`
+	selectSecret   = `SELECT signing FROM secrets`
+	selectRunner   = `SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work,
 		slot, slot_file, slot_lease_ms FROM runners WHERE id = ?`
 )
 
@@ -205,6 +207,13 @@ func readByID(c *sqlite.Conn, ids []string) (all []store.Record, err error) {
 func readRecords(c *sqlite.Conn, query string, bind func(*sqlite.Stmt)) (all []store.Record, err error) {
 	err = each(c, query, bind, func(stmt *sqlite.Stmt) { all = append(all, scanRecord(stmt)) })
 	return all, err
+}
+
+// isEmpty reports whether a query has no rows.
+func isEmpty(c *sqlite.Conn, query string) (empty bool, err error) {
+	empty = true
+	err = each(c, query, nil, func(*sqlite.Stmt) { empty = false })
+	return empty, err
 }
 
 // each runs a cached query and calls f on every row.

@@ -96,8 +96,8 @@ func TestBusyKey(t *testing.T) {
 	if state := l.get("waiting").State; state != "waits for a transaction that claims the key" {
 		t.Errorf("state %q", state)
 	}
-	l.transact(nil, []string{"x"}, nudge())
+	l.transact(nil, []string{"x"}, nudge("x"))
 	l.want("other running y/", "waiting pending /x")
-	l.transact(nil, nil, nudge())
+	l.transact(nil, nil, nudge("x"))
 	l.want("other running y/", "waiting pending x/")
 }

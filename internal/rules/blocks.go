@@ -15,8 +15,10 @@ type Picture interface {
 	Get(id string) (store.Record, bool)
 	// Holder returns the id of the action that holds a key, or "" if none does.
 	Holder(key string) string
-	// Waiting returns the records of the actions that wait for keys, in any order.
-	Waiting() []*store.Record
+	// Queue returns the records of the actions that wait for a key, in any order.
+	Queue(key string) []*store.Record
+	// Waits reports whether any action may wait for a key.
+	Waits() bool
 }
 
 // A block is what keeps an action from getting one of its keys.
@@ -67,24 +69,49 @@ func (b *block) held() *kapi.HeldError {
 
 func byTicket(a, b *store.Record) int { return cmp.Compare(a.Ticket, b.Ticket) }
 
-// wanted maps a key to the action that has waited longest for it. It is built while the waiters are
-// walked in order, so that each waiter costs only a look at its own keys.
-type wanted map[string]*store.Record
+// near is up to which place in a queue an action says that it waits for the holder of the key. The others
+// say that they wait behind the one before them. Otherwise the end of one action would change all that wait.
+const near = 16
+
+// wanted has the waiters for each key. It is built while the waiters are walked in order, so that each
+// waiter costs only a look at its own keys.
+type wanted map[string]waitline
+
+// A waitline is the part of a queue that has been walked.
+type waitline struct {
+	first, last *store.Record
+	n           int
+}
 
 func (w wanted) add(r *store.Record) {
 	for _, key := range r.Waits {
-		if w[key] == nil {
-			w[key] = r
+		l := w[key]
+		if l.first == nil {
+			l.first = r
 		}
+		l.last = r
+		l.n++
+		w[key] = l
 	}
 }
 
 // by returns a block by the action that has waited longest for one of keys, nil if none waits.
 func (w wanted) by(keys []string) (b *block) {
 	for _, key := range keys {
-		if r := w[key]; r != nil && (b == nil || r.Ticket < b.holder.Ticket) {
+		if r := w[key].first; r != nil && (b == nil || r.Ticket < b.holder.Ticket) {
 			b = &block{key: key, holder: r, behind: true}
 		}
+	}
+	return b
+}
+
+// told returns the block that a waiter is told of, if b is what keeps it from its keys. b may be nil.
+func (w wanted) told(b *block) *block {
+	if b == nil {
+		return nil
+	}
+	if l := w[b.key]; l.n >= near {
+		return &block{key: b.key, holder: l.last, behind: true}
 	}
 	return b
 }
@@ -101,10 +128,14 @@ func (b *block) explain(r *store.Record) bool {
 	return !same
 }
 
-// Stalled reports whether an action waits for keys that no action holds. That happens when the
-// transaction that claimed them was rolled back, which no peer is notified of.
-func Stalled(world Picture) bool {
-	return slices.ContainsFunc(world.Waiting(), func(r *store.Record) bool {
-		return r.Eligible() && !slices.ContainsFunc(r.Waits, func(key string) bool { return world.Holder(key) != "" })
-	})
+// Stalled returns the keys of the waiting actions that wait although no action holds any of their keys. That
+// happens when the transaction that claimed them was rolled back, which no peer is notified of.
+func Stalled(waiting []*store.Record, holder func(key string) string) (keys []string) {
+	for _, r := range waiting {
+		if r.Eligible() && !slices.ContainsFunc(r.Waits, func(key string) bool { return holder(key) != "" }) {
+			keys = append(keys, r.Waits...)
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
 }

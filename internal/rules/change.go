@@ -53,8 +53,9 @@ type Change struct {
 
 	Fence uint64 // for a restore
 	By    string // for a cancellation or giving up: who asked for it
-	// Wants is for a nudge, which is refused if a start that wants these keys would be.
-	Wants []string
+	// Wants and Stalled are for a nudge. It is refused if a start that wants the keys in Wants would be. The
+	// keys in Stalled are given to the actions that wait for them, if they are free.
+	Wants, Stalled []string
 }
 
 // An Outcome is what became of a change.

@@ -1,19 +1,28 @@
 package rules
 
-import "github.com/kettubot/kapi/internal/store"
+import (
+	"slices"
+
+	"github.com/kettubot/kapi/internal/store"
+)
 
 // A Partial is the Picture of a store for a light peer, whose view lacks the actions of others: what one
 // transaction has read, which is only the records that its changes concern. It is for one plan.
 type Partial struct {
 	records map[string]*store.Record
-	waiting []*store.Record
 	holders map[string]string
+	queues  map[string][]*store.Record
+	looked  map[string]string // the keys that were looked up
+	noQueue bool
 	missing []string
 }
 
 // NewPartial returns the picture of what was loaded for a light batch.
 func NewPartial(l *store.Loaded) *Partial {
-	p := &Partial{records: make(map[string]*store.Record, len(l.Found)), holders: make(map[string]string, len(l.Held))}
+	p := &Partial{
+		records: make(map[string]*store.Record, len(l.Found)), holders: make(map[string]string, len(l.Held)),
+		looked: l.Held, noQueue: l.NoQueue,
+	}
 	for i := range l.Found {
 		r := &l.Found[i]
 		if !r.Status.Ongoing() {
@@ -21,7 +30,7 @@ func NewPartial(l *store.Loaded) *Partial {
 		}
 		p.records[r.ID] = r
 		if r.Waiting() {
-			p.waiting = append(p.waiting, r)
+			p.join(r)
 		}
 		for _, key := range r.Keys {
 			p.holders[key] = r.ID
@@ -54,8 +63,25 @@ func (p *Partial) Holder(key string) string {
 	return id
 }
 
-// Waiting implements Picture.
-func (p *Partial) Waiting() []*store.Record { return p.waiting }
+// Queue implements Picture. It adds a key that was not looked up to Missing.
+func (p *Partial) Queue(key string) []*store.Record {
+	if _, known := p.looked[key]; !known && !p.noQueue && !slices.Contains(p.missing, key) {
+		p.missing = append(p.missing, key)
+	}
+	return p.queues[key]
+}
+
+// Waits implements Picture.
+func (p *Partial) Waits() bool { return !p.noQueue }
+
+func (p *Partial) join(r *store.Record) {
+	if p.queues == nil {
+		p.queues = map[string][]*store.Record{}
+	}
+	for _, key := range r.Waits {
+		p.queues[key] = append(p.queues[key], r)
+	}
+}
 
 // Missing returns the keys that the plan asked for and that were not looked up. If there are any, the
 // plan is invalid: the transaction must be run again with these keys.

@@ -54,12 +54,15 @@ func names(line, id string) bool {
 // load adds to l what a store loads for a light batch only.
 func (w *world) load(l store.Loaded, ids, keys []string) store.Loaded {
 	l.Held, l.Found = map[string]string{}, slices.Clone(l.Found)
-	for _, r := range w.Waiting() {
-		ids, keys = append(ids, r.ID), append(keys, r.Waits...)
-	}
-	for _, key := range keys {
-		if l.Held[key] = w.Holder(key); l.Held[key] != "" {
-			ids = append(ids, l.Held[key])
+	for keys = slices.Clone(keys); len(keys) > 0; keys = keys[1:] {
+		if _, known := l.Held[keys[0]]; known {
+			continue
+		}
+		if l.Held[keys[0]] = w.Holder(keys[0]); l.Held[keys[0]] != "" {
+			ids = append(ids, l.Held[keys[0]])
+		}
+		for _, r := range w.Queue(keys[0]) {
+			ids, keys = append(ids, r.ID), append(keys, r.Waits...)
 		}
 	}
 	slices.Sort(ids)

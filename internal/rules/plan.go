@@ -41,8 +41,9 @@ type Plan struct {
 	claimed map[string]string // key -> the adopted action that the store has as its holder
 	busy    map[string]bool   // keys that an open transaction claims
 
-	queues bool // an action waits, or did when the transaction began
-	moved  bool // something changed that may unblock a waiting action
+	queues bool                // an action may wait
+	moved  map[string]struct{} // keys whose waiters may be unblocked, or wait for something else now
+	joined map[string][]string // key -> the actions that were put while they waited for it
 
 	Dismissed []Dismissal // for waiting actions
 
@@ -72,7 +73,7 @@ func NewPlan(world Picture, l store.Loaded, busy map[string]bool, now int64, lim
 		renewed:  map[string]store.RunnerRecord{},
 		claimed:  map[string]string{},
 		busy:     busy,
-		queues:   len(world.Waiting()) > 0,
+		queues:   world.Waits(),
 	}
 	for i := range l.Found {
 		pl.found[l.Found[i].ID] = &l.Found[i]
@@ -85,13 +86,10 @@ func NewPlan(world Picture, l store.Loaded, busy map[string]bool, now int64, lim
 	return pl
 }
 
-// Add applies one change.
+// Add applies one change. The queue advances later, once for all changes of the batch.
 func (pl *Plan) Add(c *Change) Outcome {
 	var o Outcome
 	err := pl.apply(c, &o)
-	if pl.moved && pl.queues {
-		pl.advance()
-	}
 	o.Changed = err == nil
 	if !errors.Is(err, errUnchanged) {
 		o.Err = err
@@ -102,8 +100,9 @@ func (pl *Plan) Add(c *Change) Outcome {
 func (pl *Plan) apply(c *Change, o *Outcome) error {
 	switch c.Kind {
 	case KindNudge:
-		pl.moved = true
-		if b, _ := pl.blocked(c.Wants, false, pl.ahead()); b != nil {
+		pl.stir(c.Wants)
+		pl.stir(c.Stalled)
+		if b, _ := pl.blocked(c.Wants, false, pl.ahead(c.Wants)); b != nil {
 			return b.refusal()
 		}
 		return errUnchanged
@@ -148,8 +147,7 @@ func (pl *Plan) put(r store.Record) store.Record {
 	for _, key := range r.Keys {
 		pl.keys[key] = r.ID
 	}
-	pl.queues = pl.queues || r.Waiting()
-	pl.moved = pl.moved || r.Queued() || old != nil && (old.Status != r.Status || old.NotProvenDead != r.NotProvenDead)
+	pl.noteQueue(old, &r)
 	if t := pl.touched[r.ID]; t != nil {
 		t.Record = r
 	} else {
@@ -187,6 +185,7 @@ func (pl *Plan) holder(key string) string {
 
 // Writes returns what the store has to write, and the records in order of seq.
 func (pl *Plan) Writes() (store.Writes, []store.Record) {
+	pl.advance()
 	w := store.Writes{
 		Head: pl.seq, Answers: pl.newAnswers, Wake: pl.wake, Adopted: pl.adopted,
 		Runners: slices.Collect(maps.Values(pl.renewed)),

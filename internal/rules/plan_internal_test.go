@@ -3,6 +3,7 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"testing"
@@ -37,9 +38,13 @@ func (w *world) Get(id string) (store.Record, bool) {
 
 func (w *world) Holder(key string) string { return w.keys()[key] }
 
-func (w *world) Waiting() (waiting []*store.Record) {
+func (w *world) Waits() bool { return slices.ContainsFunc(slices.Collect(maps.Values(w.records)), isWaiting) }
+
+func isWaiting(r store.Record) bool { return r.Waiting() }
+
+func (w *world) Queue(key string) (waiting []*store.Record) {
 	for _, r := range w.records {
-		if r.Waiting() {
+		if r.Waiting() && slices.Contains(r.Waits, key) {
 			waiting = append(waiting, &r)
 		}
 	}
@@ -87,7 +92,7 @@ func judged(id string, v Verdict) *wish {
 	return &wish{Change: Change{Kind: KindVerdict, ID: id, Verdict: v}}
 }
 
-func nudge() *wish { return &wish{Change: Change{Kind: KindNudge}} }
+func nudge(stalled ...string) *wish { return &wish{Change: Change{Kind: KindNudge, Stalled: stalled}} }
 
 // addAll applies the changes of a batch. The outcome of a change that altered nothing is errUnchanged.
 func (pl *Plan) addAll(batch ...*wish) {

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/kettubot/kapi"
@@ -12,38 +13,116 @@ import (
 // overtake; silent ones are passed over. The action runs from the moment its runner reports that it
 // begins. Until then the keys can be taken back without harm.
 
-// waiters returns the records of the actions that wait now, in the order in which they came.
-func (pl *Plan) waiters() []*store.Record {
-	if !pl.queues {
-		return nil
-	}
-	var waiters []*store.Record
-	for _, r := range pl.world.Waiting() {
+// queue returns the records of the actions that wait for a key now, in any order.
+func (pl *Plan) queue(key string) (waiters []*store.Record) {
+	for _, r := range pl.world.Queue(key) {
 		if pl.touched[r.ID] == nil {
 			waiters = append(waiters, r)
 		}
 	}
-	for _, t := range pl.touched {
-		if t.Waiting() {
+	for _, id := range pl.joined[key] {
+		if t := pl.touched[id]; t.Waiting() {
 			waiters = append(waiters, &t.Record)
 		}
 	}
-	slices.SortFunc(waiters, byTicket)
 	return waiters
 }
 
-// ahead returns the keys that the eligible waiters want now.
-func (pl *Plan) ahead() wanted {
+// noteQueue notes which queues a change of a record concerns. old is nil for a new record.
+func (pl *Plan) noteQueue(old, r *store.Record) {
+	if r.Waiting() {
+		pl.queues = true
+		pl.join(r)
+	}
+	switch {
+	case !pl.queues:
+	case old == nil && r.Waiting() && !r.DismissFailed: // it is the last of all, so nothing changes for the others
+	case r.Queued(), old != nil && (old.Status != r.Status || old.NotProvenDead != r.NotProvenDead):
+		pl.stir(r.Keys)
+		pl.stir(r.Waits)
+		if old != nil {
+			pl.stir(old.Keys)
+			pl.stir(old.Waits)
+		}
+	}
+}
+
+// stir notes that something has happened to keys that may concern the actions that wait for them.
+func (pl *Plan) stir(keys []string) {
+	if pl.moved == nil && len(keys) > 0 {
+		pl.moved = map[string]struct{}{}
+	}
+	for _, key := range keys {
+		pl.moved[key] = struct{}{}
+	}
+}
+
+// join notes that an action waits, or waited, for its keys.
+func (pl *Plan) join(r *store.Record) {
+	if pl.joined == nil {
+		pl.joined = map[string][]string{}
+	}
+	for _, key := range r.Waits {
+		if !slices.Contains(pl.joined[key], r.ID) {
+			pl.joined[key] = append(pl.joined[key], r.ID)
+		}
+	}
+}
+
+// ahead returns the eligible waiters that want any of keys now.
+func (pl *Plan) ahead(keys []string) wanted {
 	if !pl.queues {
 		return nil
 	}
 	w := wanted{}
-	for _, r := range pl.waiters() {
-		if r.Eligible() {
-			w.add(r)
+	for _, key := range keys {
+		var l waitline
+		for _, r := range pl.queue(key) {
+			if !r.Eligible() {
+				continue
+			}
+			if l.n++; l.first == nil || r.Ticket < l.first.Ticket {
+				l.first = r
+			}
+			if l.last == nil || r.Ticket > l.last.Ticket {
+				l.last = r
+			}
+		}
+		if l.n > 0 {
+			w[key] = l
 		}
 	}
 	return w
+}
+
+// entangled adds to keys all other keys for which actions wait that wait for one of keys, or for one that
+// was added.
+func (pl *Plan) entangled(keys []string) []string {
+	known := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		known[key] = true
+	}
+	for i := 0; i < len(keys); i++ {
+		for _, r := range pl.queue(keys[i]) {
+			for _, key := range r.Waits {
+				if !known[key] {
+					known[key] = true
+					keys = append(keys, key)
+				}
+			}
+		}
+	}
+	return keys
+}
+
+// waiters returns the records of the actions that wait for any of keys now, in the order in which they came.
+func (pl *Plan) waiters(keys []string) []*store.Record {
+	var waiters []*store.Record
+	for _, key := range keys {
+		waiters = append(waiters, pl.queue(key)...)
+	}
+	slices.SortFunc(waiters, byTicket)
+	return slices.CompactFunc(waiters, func(a, b *store.Record) bool { return a.ID == b.ID })
 }
 
 // blocked returns what keeps an action from getting keys, or nil. If dismissFailed is set, failed actions
@@ -90,7 +169,7 @@ func (pl *Plan) circular(keys, within []string) *block {
 		return b
 	}
 	stuck := wanted{}
-	for _, r := range pl.waiters() {
+	for _, r := range pl.waiters(pl.entangled(slices.Clone(keys))) {
 		if r.CancelRequestedAt == 0 && (own(r.Waits) != nil || stuck.by(r.Waits) != nil) {
 			stuck.add(r)
 		}
@@ -102,26 +181,32 @@ func (pl *Plan) circular(keys, within []string) *block {
 	return b
 }
 
-// advance gives free keys to the actions that wait for them, and updates what the others say they wait
-// for.
+// advance gives the free ones of the keys that something has happened to, to the actions that wait for them,
+// and updates what the others say they wait for. It looks only at these keys, and at those that are entangled
+// with them: nothing has changed for actions that wait for others.
 func (pl *Plan) advance() {
-	for again := true; again; {
-		again = pl.advanceOnce()
+	for len(pl.moved) > 0 {
+		keys := pl.entangled(slices.Sorted(maps.Keys(pl.moved)))
+		for again := true; again; {
+			again = pl.advanceOnce(keys)
+		}
+		pl.explainPassedOver(keys)
+		for _, key := range keys {
+			delete(pl.moved, key)
+		}
 	}
-	pl.explainPassedOver()
-	pl.moved = false
 }
 
 // explainPassedOver updates what the passed-over actions say they would wait for.
-func (pl *Plan) explainPassedOver() {
+func (pl *Plan) explainPassedOver(keys []string) {
 	ahead := wanted{}
-	for _, waiter := range pl.waiters() {
+	for _, waiter := range pl.waiters(keys) {
 		if waiter.Eligible() {
 			ahead.add(waiter)
 			continue
 		}
 		b, _ := pl.blocked(waiter.Waits, false, ahead)
-		pl.explain(*waiter, b)
+		pl.explain(*waiter, ahead.told(b))
 	}
 }
 
@@ -134,17 +219,17 @@ func (pl *Plan) explain(r store.Record, b *block) {
 }
 
 // advanceOnce walks the waiters once. freed is true if it freed keys that an earlier waiter may want.
-func (pl *Plan) advanceOnce() (freed bool) {
+func (pl *Plan) advanceOnce(keys []string) (freed bool) {
 	ahead := wanted{}
-	for _, waiter := range pl.waiters() {
+	for _, waiter := range pl.waiters(keys) {
 		next := *waiter
 		if !next.Eligible() {
 			continue
 		}
 		b, dismissed := pl.blocked(next.Waits, next.DismissFailed, ahead)
 		if b != nil {
+			pl.explain(next, ahead.told(b))
 			ahead.add(waiter)
-			pl.explain(next, b)
 		}
 		for _, holder := range dismissed { // even if waiters ahead get the keys
 			gone := *holder

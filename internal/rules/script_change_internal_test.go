@@ -16,7 +16,7 @@ import (
 // or nil if the verb is not that of a change.
 func (s *script) change(verb string, p *phrase) func(*Plan) string {
 	if verb == "nudge" {
-		return s.applying(Change{Kind: KindNudge, Wants: p.list("wants")})
+		return s.applying(Change{Kind: KindNudge, Wants: p.list("wants"), Stalled: p.list("stalled")})
 	}
 	if !slices.Contains([]string{"start", "adopt", "report", "judge", "restore", "dismiss", "cancel", "give-up", "reclaim"}, verb) {
 		return nil

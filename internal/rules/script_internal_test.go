@@ -36,7 +36,7 @@ import (
 //	cancel ID by NAME [of-sender=ID]
 //	give-up ID by NAME [of-sender=ID]
 //	reclaim ID STATUS FACT...   Its runner finds it missing from the store.
-//	nudge [wants KEYS]
+//	nudge [wants KEYS] [stalled=KEYS]
 //
 // A report has the action's current fence, unless it is "stale" or "by-ticket". A verdict is made from the
 // state before the transaction; "renewed" means that the runner has renewed its lease since, "of-runner"

@@ -18,12 +18,13 @@ func (pl *Plan) start(c *Change, o *Outcome) error {
 	if pl.noStarts != nil {
 		return pl.noStarts
 	}
-	b, dismissed := pl.blocked(c.Action.Keys, c.DismissFailed, pl.ahead())
+	ahead := pl.ahead(c.Action.Keys)
+	b, dismissed := pl.blocked(c.Action.Keys, c.DismissFailed, ahead)
 	if b != nil {
 		b = cmp.Or(pl.circular(c.Action.Keys, c.Within), b)
 	}
 	if b != nil && c.Wait && !b.circular {
-		o.Record = pl.enqueue(c, b)
+		o.Record = pl.enqueue(c, ahead.told(b))
 		pl.heard(&o.Record)
 		return pl.keepAnswer(c, o)
 	}

@@ -115,10 +115,10 @@ type Batch struct {
 	// Since is the seq that the peer's view has reached.
 	Since uint64
 	// Light is set by a peer that has no view. Then the transaction doesn't read the feed. It reads the
-	// head, the records in Find, the records that hold Keys, all records that wait for keys, and the records
-	// that hold the keys which those wait for.
+	// head, the records in Find, and it looks up Keys.
 	Light bool
-	// Keys are the keys whose holders a light batch needs.
+	// Keys are the keys that a light batch looks up: the record that holds each, and the records that wait
+	// for it. The other keys for which those records wait are looked up, too.
 	Keys []string
 	// Find names records to load whatever their seq, tombstones included.
 	Find []string
@@ -144,6 +144,9 @@ type Loaded struct {
 	Found []Record
 	// Held maps each key that a light batch looked up to the id of the action that holds it, "" if none does.
 	Held map[string]string
+	// NoQueue may be set for a light batch if no record waits for a key, in the whole store. Then nobody need
+	// look up keys only to find out who waits for them.
+	NoQueue bool
 	// Beats has the Beat of each of Batch.Runners that exists.
 	Beats map[string]uint64
 	// Answers has the answers to those of Batch.Requests that were answered.
