@@ -38,7 +38,9 @@ func (w *world) Get(id string) (store.Record, bool) {
 
 func (w *world) Holder(key string) string { return w.keys()[key] }
 
-func (w *world) Waits() bool { return slices.ContainsFunc(slices.Collect(maps.Values(w.records)), isWaiting) }
+func (w *world) Waits() bool {
+	return slices.ContainsFunc(slices.Collect(maps.Values(w.records)), isWaiting)
+}
 
 func isWaiting(r store.Record) bool { return r.Waiting() }
 
