@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/kettubot/kapi/internal/proc"
@@ -55,12 +54,7 @@ func (l *lease) renewNow() {
 // renew renews the lease if operations run, and restores those of their actions that are marked as
 // silent.
 func (l *lease) renew() {
-	// In a crowd, a start may take long. Until it is committed there is nothing to renew; but after the first lease it
-	// may be committed without this process knowing.
-	handles := slices.DeleteFunc(l.ops.all(), func(h *handle) bool {
-		began := h.starting.Load()
-		return began != nil && time.Since(*began) < leaseParts*l.every
-	})
+	handles := l.ops.started(leaseParts * l.every)
 	if len(handles) == 0 {
 		return
 	}

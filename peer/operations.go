@@ -113,6 +113,15 @@ func (o *operations) all() []*handle {
 	return slices.Collect(maps.Values(o.running))
 }
 
+// started returns the handles whose start is committed. In a crowd a start may take long, and until then there is
+// nothing to renew or to read. After the limit, it may be committed without this process knowing.
+func (o *operations) started(limit time.Duration) []*handle {
+	return slices.DeleteFunc(o.all(), func(h *handle) bool {
+		began := h.starting.Load()
+		return began != nil && time.Since(*began) < limit
+	})
+}
+
 // close makes register return ErrClosed from now on. It is false if it was called before.
 func (o *operations) close() bool {
 	o.mu.Lock()

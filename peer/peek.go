@@ -64,7 +64,7 @@ func (f *follower) changed() (changed, known bool) {
 
 // peek makes a light peer read its own actions if it has to. It is called once a second.
 func (f *follower) peek() {
-	if f.view.isFull() || len(f.own()) == 0 {
+	if f.view.isFull() || len(f.ops.started(leaseParts*f.light.every)) == 0 && !f.ops.anyDoubt() && len(f.view.ids()) == 0 {
 		return
 	}
 	if changed, _ := f.changed(); changed || f.ops.anyLost() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"time"
 
@@ -101,8 +102,24 @@ const shortly = 250 * time.Millisecond
 // retries for a moment (shortly) when the file can't be opened or written to, because another process
 // may be creating or removing the files beside the store.
 func retryBusy(ctx context.Context, f func() error) error {
-	began := time.Now()
-	for pauses := backoff.New(500*time.Microsecond, 10*time.Millisecond); ; {
+	return retryUntil(ctx, nil, f)
+}
+
+// The shortest and the longest pause between two tries, and those of a process that has no turn to write.
+const (
+	firstPause, lastPause       = 500 * time.Microsecond, 10 * time.Millisecond
+	firstTurnless, lastTurnless = 50 * time.Millisecond, standstill / 2
+)
+
+// retryUntil is retryBusy for a process that has no turn until the channel is closed. It tries less often until then:
+// if the turn stands still because the machine has too much to do, many that try make that worse. A nil channel counts
+// as closed.
+func retryUntil(ctx context.Context, turn <-chan struct{}, f func() error) error {
+	began, pauses := time.Now(), backoff.New(firstPause, lastPause)
+	if turn != nil {
+		pauses = backoff.New(firstTurnless, lastTurnless)
+	}
+	for {
 		err := f()
 		switch sqlite.ErrCode(err).ToPrimary() {
 		case sqlite.ResultBusy, sqlite.ResultProtocol:
@@ -113,9 +130,16 @@ func retryBusy(ctx context.Context, f func() error) error {
 		default:
 			return err
 		}
-		timer := time.NewTimer(pauses.Next())
+		pause := pauses.Next()
+		if turn != nil {
+			pause = pause/2 + rand.N(pause) // so that they don't all try at once
+		}
+		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
+		case <-turn:
+			timer.Stop()
+			turn, pauses = nil, backoff.New(firstPause, lastPause)
 		case <-ctx.Done():
 			timer.Stop()
 			return err

@@ -70,7 +70,7 @@ func (q *queue) begin(ctx context.Context, c *sqlite.Conn) error {
 	for {
 		moves, err := q.enter(ctx)
 		if err == nil {
-			err = retryBusy(ctx, func() error {
+			err = retryUntil(ctx, q.left(), func() error {
 				err := step(c, "BEGIN IMMEDIATE")
 				if err != nil && q.movesOn(ctx, moves) {
 					return errMoves
