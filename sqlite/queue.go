@@ -52,14 +52,16 @@ type queue struct {
 	held    bool          // this process has the turn
 	waiting chan struct{} // closed when the goroutine ends; nil while there is none
 
-	holder int64     // the holder at the last look
-	since  time.Time // when that holder was first seen
-	moves  uint64    // how often another holder was seen
+	file   *os.File
+	last   [markLength]byte // the mark of the last commit that was seen
+	holder int64            // the holder at the last look
+	since  time.Time        // when that holder was first seen
+	moves  uint64           // how often another holder was seen
 }
 
 func newQueue(f *os.File) *queue {
 	if p := openPlaces(f); p != nil {
-		return &queue{places: p}
+		return &queue{places: p, file: f}
 	}
 	return nil
 }
@@ -72,6 +74,9 @@ func (q *queue) begin(ctx context.Context, c *sqlite.Conn) error {
 		if err == nil {
 			err = retryUntil(ctx, q.left(), func() error {
 				err := step(c, "BEGIN IMMEDIATE")
+				if err != nil {
+					q.noteCommits(ctx)
+				}
 				if err != nil && q.movesOn(ctx, moves) {
 					return errMoves
 				}
@@ -99,6 +104,7 @@ func (q *queue) enter(ctx context.Context) (moves uint64, err error) {
 			before = moves
 			store.Moved(ctx)
 		}
+		q.noteCommits(ctx)
 		if stands {
 			return moves, nil
 		}
@@ -188,6 +194,21 @@ func (q *queue) lookLocked() (moves uint64, stands bool) {
 		q.since = now
 	}
 	return q.moves, now.Sub(q.since) >= standstill
+}
+
+// noteCommits calls store.Moved if others have committed something since it was last called. They may have done so
+// without a turn.
+func (q *queue) noteCommits(ctx context.Context) {
+	if q == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var now [markLength]byte
+	if _, err := q.file.ReadAt(now[:], 0); err == nil && now != q.last {
+		q.last = now
+		store.Moved(ctx)
+	}
 }
 
 // movesOn reports whether the turn has changed hands since an earlier call of look, whose count of moves was

@@ -110,6 +110,32 @@ func TestManyTakeTurns(t *testing.T) {
 	writing.Wait()
 }
 
+// TestOthersCommit: nor does a call fail while the turn stands still, if others commit without one, as they do on a
+// machine with too much to do.
+func TestOthersCommit(t *testing.T) {
+	path := newPath(t)
+	s := openFor(t, path)
+	mustInsert(t, s, "a")
+	c, err := openConn(t.Context(), path)
+	must(t, err)
+	must(t, step(c, "BEGIN IMMEDIATE"))
+	ended := make(chan error, 1)
+	go func() {
+		ctx, cancel := store.WithPatience(kapitest.Within(t), patience)
+		defer cancel(nil)
+		_, err := insert(ctx, s, "b")
+		ended <- err
+	}()
+	now := s.now().wake.read()
+	for began := time.Now(); time.Since(began) < 2*patience; time.Sleep(patience / 10) {
+		now.seq++
+		s.now().wake.touch(now)
+	}
+	must(t, step(c, "ROLLBACK"))
+	must(t, c.Close())
+	must(t, kapitest.Receive(t, ended, "the end of the commit"))
+}
+
 // linger makes a slow transaction.
 func linger(ctx context.Context, s *Store, d time.Duration) error {
 	return s.Commit(ctx, store.Batch{}, func(store.Loaded) (store.Writes, error) {
