@@ -69,14 +69,37 @@ func lockDevice(path string) string {
 	return ""
 }
 
+// writerOf returns the process that has SQLite's lock for writing, by the path of the log's index. It is 0 if it is
+// unknown, and -1 if no process has the lock, or this one.
+func writerOf(index string) int {
+	fd := descriptorOf(index)
+	if fd < 0 {
+		return 0
+	}
+	pid, held, err := lockedAt(fd, lockWrite, 1)
+	if err == nil && !held {
+		return -1
+	}
+	return pid
+}
+
+// lockedAt returns a process other than this one that holds an exclusive lock on any of n bytes of an open file.
+func lockedAt(fd int, first, n int64) (pid int, held bool, err error) {
+	lock := unix.Flock_t{Type: unix.F_RDLCK, Whence: io.SeekStart, Start: first, Len: n}
+	if err := unix.FcntlFlock(uintptr(fd), unix.F_GETLK, &lock); err != nil {
+		return 0, false, err
+	}
+	return max(0, int(lock.Pid)), lock.Type != unix.F_UNLCK, nil
+}
+
 // owner returns a process other than this one that holds an exclusive lock on any of the n bytes of a file from first
 // on; 0 if it is of another PID namespace. It asks about this process's own descriptor of the file, if there is one:
 // while a process reads the list of all locks, nobody on the machine can set any, which a crowd would feel.
 func owner(path string, file facts, first, n int64) (pid int, held bool) {
 	if fd := descriptorOf(path); fd >= 0 {
-		lock := unix.Flock_t{Type: unix.F_RDLCK, Whence: io.SeekStart, Start: first, Len: n}
-		err := unix.FcntlFlock(uintptr(fd), unix.F_GETLK, &lock)
-		return max(0, int(lock.Pid)), err == nil && lock.Type != unix.F_UNLCK
+		if pid, held, err := lockedAt(fd, first, n); err == nil {
+			return pid, held
+		}
 	}
 	for _, l := range others(path, file, first, n) {
 		if l.exclusive {

@@ -53,15 +53,17 @@ type queue struct {
 	waiting chan struct{} // closed when the goroutine ends; nil while there is none
 
 	file   *os.File
+	index  string           // the path of the log's index
 	last   [markLength]byte // the mark of the last commit that was seen
+	writer int              // the process that was last seen to have SQLite's lock
 	holder int64            // the holder at the last look
 	since  time.Time        // when that holder was first seen
 	moves  uint64           // how often another holder was seen
 }
 
-func newQueue(f *os.File) *queue {
+func newQueue(f *os.File, store string) *queue {
 	if p := openPlaces(f); p != nil {
-		return &queue{places: p, file: f}
+		return &queue{places: p, file: f, index: store + "-shm"}
 	}
 	return nil
 }
@@ -76,6 +78,7 @@ func (q *queue) begin(ctx context.Context, c *sqlite.Conn) error {
 				err := step(c, "BEGIN IMMEDIATE")
 				if err != nil {
 					q.noteCommits(ctx)
+					q.noteWriter(ctx)
 				}
 				if err != nil && q.movesOn(ctx, moves) {
 					return errMoves
@@ -207,6 +210,19 @@ func (q *queue) noteCommits(ctx context.Context) {
 	var now [markLength]byte
 	if _, err := q.file.ReadAt(now[:], 0); err == nil && now != q.last {
 		q.last = now
+		store.Moved(ctx)
+	}
+}
+
+// noteWriter calls store.Moved if SQLite's lock has changed hands since it was last called.
+func (q *queue) noteWriter(ctx context.Context) {
+	if q == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if pid := writerOf(q.index); pid != q.writer {
+		q.writer = pid
 		store.Moved(ctx)
 	}
 }

@@ -310,7 +310,7 @@ func TestQueueJoinWithTheTurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = f.Close() })
-		queues = append(queues, newQueue(f))
+		queues = append(queues, newQueue(f, ""))
 	}
 	one, two := queues[0], queues[1]
 	if one.join() != nil {

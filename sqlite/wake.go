@@ -68,7 +68,7 @@ func (w *wakeFile) open() error {
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", kapi.ErrUnavailable, w.path, bare(err))
 	}
-	w.queue.Store(newQueue(f))
+	w.queue.Store(newQueue(f, w.store))
 	if old := w.file.Swap(f); old != nil {
 		_ = old.Close() // a goroutine that waits for the turn there keeps it open meanwhile
 	}
