@@ -38,7 +38,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 		}
 		loaded, err := s.load(f, c, b)
 		if err == nil {
-			loaded.NoStarts, err = f.mayStart(c)
+			loaded.NoStarts = f.refusal
 		}
 		if err != nil {
 			return false, err
@@ -108,9 +108,11 @@ func (s *Store) tryWrite(ctx context.Context, moved bool, f func(*file, *sqlite.
 	if !file.inPlace(s.name) {
 		return false, s.fail(errMoved)
 	}
-	if err := file.admit(c); err != nil {
+	head, err := file.admit(c)
+	if err != nil {
 		return false, s.fail(err)
 	}
+	file.refusal = file.mayStart(head)
 	s.roster.begin()
 	wrote, err := f(file, c)
 	if err != nil || !wrote {
@@ -124,13 +126,12 @@ func (s *Store) tryWrite(ctx context.Context, moved bool, f func(*file, *sqlite.
 }
 
 // mayStart returns a refusal of all starts if the store needs a newer kapi for them, nil otherwise.
-func (f *file) mayStart(c *sqlite.Conn) (refusal, err error) {
-	h, err := readHead(c)
-	if err == nil && h.minStart > f.schema {
+func (f *file) mayStart(h headRow) (refusal error) {
+	if h.minStart > f.schema {
 		refusal = fmt.Errorf("%w: a newer kapi has changed it (it wants schema %d, this one knows %d): "+
 			"this one still reports what it runs, and starts nothing more; use the newer one", kapi.ErrUnavailable, h.minStart, f.schema)
 	}
-	return refusal, err
+	return refusal
 }
 
 func (s *Store) load(f *file, c *sqlite.Conn, b store.Batch) (l store.Loaded, err error) {

@@ -31,6 +31,8 @@ type file struct {
 	reader chan *sqlite.Conn
 	wake   *wakeFile // nil in memory
 	opened []*sqlite.Conn
+	// refusal is why the current write transaction may start no actions; nil if it may.
+	refusal error
 
 	shutting chan struct{} // closed when close begins: no new calls
 	shut     chan struct{} // closed when close has closed everything

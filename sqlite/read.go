@@ -127,7 +127,7 @@ func (s *Store) read(ctx context.Context, f func(*sqlite.Conn) error) error {
 		rollback(c)
 		err := step(c, "BEGIN")
 		if err == nil {
-			err = file.admit(c)
+			_, err = file.admit(c)
 		}
 		return err
 	})
@@ -138,13 +138,14 @@ func (s *Store) read(ctx context.Context, f func(*sqlite.Conn) error) error {
 	return s.fail(err)
 }
 
-// admit refuses a file if a newer kapi has migrated it so that this version must not write to it any more.
-func (f *file) admit(c *sqlite.Conn) error {
+// admit reads the head. It refuses a file if a newer kapi has migrated it so that this version must not write to it
+// any more.
+func (f *file) admit(c *sqlite.Conn) (headRow, error) {
 	h, err := readHead(c)
 	if err == nil && h.minReport > f.schema {
 		err = tooNew(h.minReport, f.schema)
 	}
-	return err
+	return h, err
 }
 
 // fail adds to an error the store's path and what SQLite's code means. It leaves ErrBehind and ErrKeyTaken
