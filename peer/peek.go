@@ -67,7 +67,7 @@ func (f *follower) peek() {
 	if f.view.isFull() || len(f.ops.started(leaseParts*f.light.every)) == 0 && !f.ops.anyDoubt() && len(f.view.ids()) == 0 {
 		return
 	}
-	if changed, _ := f.changed(); changed || f.ops.anyLost() {
+	if changed, _ := f.changed(); changed {
 		f.wake()
 	}
 }

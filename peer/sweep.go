@@ -103,6 +103,9 @@ func (s *sweeper) tick() {
 		}
 	}
 	s.settleAllOwn()
+	if s.ops.anyLost() {
+		s.follow.wake() // it puts them back
+	}
 	if !s.keeps() {
 		s.retire()
 		s.follow.peek()
