@@ -127,14 +127,13 @@ func (f *follower) wake() {
 
 // loop follows the commits of other peers until the peer's context ends.
 func (f *follower) loop() {
-	pause := time.NewTimer(0)
-	defer pause.Stop()
 	var soon <-chan time.Time
 	reachable := true
-	for {
+	for last := (time.Time{}); ; last = time.Now() {
 		select {
 		case <-soon:
 		case <-f.wakes:
+			f.rest(time.Until(last.Add(followPause)))
 			if f.view.isFull() && f.inFlight(f.ctx) {
 				continue
 			}
@@ -159,12 +158,17 @@ func (f *follower) loop() {
 		if err == nil && f.ops.anyLost() {
 			f.nudge()
 		}
-		pause.Reset(followPause)
-		select {
-		case <-pause.C:
-		case <-f.ctx.Done():
-			return
-		}
+	}
+}
+
+// rest waits for d, or until the peer's context ends.
+func (f *follower) rest(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-f.ctx.Done():
 	}
 }
 
