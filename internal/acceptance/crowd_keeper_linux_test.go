@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -64,9 +65,11 @@ func (p *process) locks(file string) (offsets []int64) {
 // stop stops the keeper, then its deputy, and so on. Where each peer is a keeper, it stops any.
 func (c *crowd) stop(n int) (stopped []*member) {
 	if n > 0 && c.wake != "" {
-		c.await("there is a keeper, and no deputy", func() bool {
+		// Otherwise the last round's keeper may have died, and this one's be stopped, before a death is settled.
+		c.await("there is a keeper, and no deputy, and the last round's dead are failed", func() bool {
 			posts := c.posts()
-			return len(posts) == 1 && posts[0] != nil
+			return len(posts) == 1 && posts[0] != nil &&
+				!slices.ContainsFunc(c.dying, func(m *member) bool { return m.ends() && !m.settled() })
 		})
 	}
 	for post := range int64(n) {

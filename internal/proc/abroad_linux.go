@@ -23,10 +23,14 @@ func (t *Table) RemainsAbroad(w Work, namespace string) (r Remains) {
 	_, own, _ := strings.Cut(t.namespace, " ")
 	r.Hidden = t.hidden || pids == "" || !strings.HasPrefix(t.namespace+" ", initialNamespace+" ")
 	for _, p := range t.sorted() {
-		if p.kernel() || !t.lives(p) {
+		if p.kernel() {
 			continue
 		}
-		if marks := t.environOf(p).marks; w.Mark != "" && slices.Contains(marks, w.Mark) {
+		marks := t.environOf(p).marks // before lives: it may find that the process ends
+		if !t.lives(p) {
+			continue
+		}
+		if w.Mark != "" && slices.Contains(marks, w.Mark) {
 			one := p.process()
 			one.Inner = marks[len(marks)-1] != w.Mark
 			r.Sure = append(r.Sure, one)

@@ -48,6 +48,8 @@ type stat struct {
 	flags   uint64
 	threads int    // num_threads
 	start   uint64 // starttime
+	// bare is true if it shows no place where its environment is (env_end).
+	bare bool
 }
 
 // dead reports whether the process has ended and only waits to be reaped.
@@ -89,6 +91,9 @@ func parseStat(line string) (stat, error) {
 		pid: number(before), name: line[open:end], state: fields[0][0],
 		parent: number(fields[4-3]), group: number(fields[5-3]), session: number(fields[6-3]),
 		threads: number(fields[20-3]),
+	}
+	if len(fields) > 51-3 {
+		st.bare = fields[51-3] == "0"
 	}
 	var err1, err2 error
 	st.flags, err1 = strconv.ParseUint(fields[9-3], 10, 64)

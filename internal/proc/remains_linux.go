@@ -68,10 +68,14 @@ func (f *family) kinshipOf(p *process) kinship {
 }
 
 func (f *family) judge(p *process) kinship {
-	switch {
-	case p.kernel(), p.start < f.Root.StartTime, !f.lives(p):
+	if p.kernel() || p.start < f.Root.StartTime {
 		return stranger
-	case p.ref() == f.Root, slices.Contains(f.environOf(p).marks, f.Mark):
+	}
+	marks := f.environOf(p).marks // before lives: it may find that the process ends
+	switch {
+	case !f.lives(p):
+		return stranger
+	case p.ref() == f.Root, slices.Contains(marks, f.Mark):
 		return sure
 	}
 	parent := f.processes[p.parent]

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // A Table is what the kernel showed of this machine's processes at one time. Any number of questions can
@@ -21,6 +22,8 @@ type Table struct {
 	scope string
 	// namespace is this process's own Identity.PIDNamespace.
 	namespace string
+	// moments is how often a moment was waited for processes that showed no environment.
+	moments int
 }
 
 // A process is one process of a Table. Its environment and control groups are read when they are needed.
@@ -34,12 +37,15 @@ type process struct {
 type environ struct {
 	marks []Mark
 	text  string // as the kernel shows it
-	// unseen is true if it can't be read or is empty, which it also is for a moment during an exec.
+	// unseen is true if it can't be read or is empty.
 	unseen bool
 }
 
 // scans bounds how often the process table is listed if processes keep starting and ending.
 const scans = 4
+
+// maxMoments bounds Table.moments.
+const maxMoments = 50
 
 // ReadTable reads all processes. It returns an error if the process table as a whole can't be read.
 //
@@ -98,20 +104,49 @@ func (t *Table) lives(p *process) bool {
 
 // environOf reads the environment of a process, once.
 func (t *Table) environOf(p *process) *environ {
-	if p.environ != nil {
-		return p.environ
+	if p.environ == nil {
+		empty := false
+		if p.environ, empty = t.readEnviron(p); empty && t.settles(p) {
+			p.environ, _ = t.readEnviron(p)
+		}
 	}
-	p.environ = &environ{unseen: true}
+	return p.environ
+}
+
+// readEnviron reads the environment of a process. empty is true if it was read, and there is nothing in it.
+func (t *Table) readEnviron(p *process) (_ *environ, empty bool) {
 	task, err := t.fs.living(p.pid, p.stat)
 	if err != nil {
-		return p.environ
+		return &environ{unseen: true}, false
 	}
 	// If the leader has ended, only the other threads still show the environment.
 	data, err := os.ReadFile(t.fs.path(strconv.Itoa(p.pid), "task", strconv.Itoa(task.pid), "environ"))
-	if err == nil && len(data) > 0 {
-		*p.environ = environ{marks: marksIn(string(data)), text: string(data)}
+	if err != nil || len(data) == 0 {
+		return &environ{unseen: true}, err == nil
 	}
-	return p.environ
+	return &environ{marks: marksIn(string(data)), text: string(data)}, false
+}
+
+// settles waits while a process shows no environment because it is within an exec, or ends. It reports whether the
+// environment can be read now. On a machine that starts many processes there is always one that would have to be
+// taken for work otherwise.
+func (t *Table) settles(p *process) bool {
+	for ; t.moments < maxMoments; t.moments++ {
+		st, err := t.fs.stat(p.pid)
+		switch {
+		case missing(err), err == nil && st.start != p.start:
+			p.state = 'X'
+			return false
+		case err != nil:
+			return false
+		}
+		p.stat = st
+		if !st.bare || !t.lives(p) {
+			return !st.bare
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
 }
 
 // inControlGroup reports whether a process is in a control group, or below it. A process that can't be

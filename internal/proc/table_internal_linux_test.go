@@ -1,0 +1,100 @@
+package proc
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A process that shows no environment is looked at again if it is within an exec, or ends: before that it would have to
+// be taken for work.
+func TestEnvironmentDuringExec(t *testing.T) {
+	const environ = "KAPI_NONCE=SECRET\x00"
+	// bare shows the end of the environment as 0.
+	stat := func(state string, bare bool) string {
+		line := "50 (p) " + state + " 1 40 30 0 0 0 7 8 9 10 11 12 13 14 15 16 1 18 100"
+		for field := 23; field <= 52; field++ {
+			if field == 51 && bare {
+				line += " 0"
+			} else {
+				line += fmt.Sprint(" ", field)
+			}
+		}
+		return line + "\n"
+	}
+	for name, tt := range map[string]struct {
+		// stats are what the process shows after the environment was found empty, one after the other.
+		stats []string
+		// environ is what its environment is then.
+		environ string
+		want    kinship
+	}{
+		"an exec that is over by then": {[]string{stat("S", false)}, environ, sure},
+		"a slow exec":                  {[]string{stat("R", true), stat("R", true), stat("S", false)}, environ, sure},
+		"another program":              {[]string{stat("R", true), stat("S", false)}, "A=b\x00", stranger},
+		"an empty environment":         {[]string{stat("S", false)}, "", maybe},
+		"it ends":                      {[]string{stat("R", true), stat("Z", true)}, "", stranger},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := procfs(t.TempDir())
+			task := fs.path("50", "task", "50")
+			if err := os.MkdirAll(task, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write := func(file, text string) {
+				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+					t.Error(err)
+				}
+			}
+			write(filepath.Join(task, "environ"), "")
+			write(fs.path("50", "cgroup"), "0::/user")
+			// Opening the pipe waits until it is read, which is after the environment was.
+			pipe := fs.path("50", "stat")
+			newPipe := func() {
+				if err := errors.Join(unix.Mkfifo(pipe+"2", 0o600), os.Rename(pipe+"2", pipe)); err != nil {
+					t.Error(err)
+				}
+			}
+			newPipe()
+			served := make(chan struct{})
+			go func() {
+				defer close(served)
+				for i, text := range tt.stats {
+					f, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					newPipe() // for the next one to open it
+					if i == len(tt.stats)-1 {
+						write(filepath.Join(task, "environ"), tt.environ)
+					}
+					_, _ = f.WriteString(text)
+					_ = f.Close()
+				}
+			}()
+			p := &process{stat: mustParse(t, stat("R", true))}
+			f := family{
+				Table: &Table{fs: fs, processes: map[int]*process{50: p}}, found: map[int]kinship{},
+				Work: Work{Root: Ref{45, 100}, Mark: MarkOf("SECRET"), ControlGroup: "\n0::/user\n"},
+			}
+			if got := f.kinshipOf(p); got != tt.want {
+				t.Fatalf("kinship %d, want %d", got, tt.want)
+			}
+			<-served
+		})
+	}
+}
+
+func mustParse(t *testing.T, line string) stat {
+	t.Helper()
+	st, err := parseStat(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
