@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/backoff"
@@ -40,6 +42,12 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 			return nil
 		case s.isClosed():
 			return s.fail(errClosed)
+		case isFull(err): // then the peer polls once a second, like any other
+			wake()
+			s.pause(ctx, listenAgain/6+rand.N(listenAgain/6))
+			continue
+		case errors.Is(err, errWide):
+			continue
 		case s.deaf.CompareAndSwap(false, true):
 			return s.fail(fmt.Errorf("listen: %w", explain(err)))
 		}
@@ -80,7 +88,16 @@ func (s *Store) isClosed() bool {
 	}
 }
 
-// hear listens on a connection of its own until that breaks.
+// pause waits, until ctx ends or the store is closed.
+func (s *Store) pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	case <-s.closed:
+	}
+}
+
+// hear listens until that fails.
 func (s *Store) hear(ctx context.Context, wake func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -91,30 +108,37 @@ func (s *Store) hear(ctx context.Context, wake func()) error {
 		case <-ctx.Done():
 		}
 	})
-	l := s.newLink(s.listen, &gate{}, "listen")
+	heard := func(n *pgconn.Notification) {
+		if n.Payload == "" && n.PID != s.speaks.Load() {
+			wake()
+		}
+	}
+	if s.ear == s.at && !s.wide.Load() {
+		if err := s.hearBetween(ctx, wake, heard); !errors.Is(err, errPooled) {
+			return err
+		}
+	}
+	return s.hearAlone(ctx, wake, heard)
+}
+
+// hearAlone listens on a connection of its own until that breaks.
+func (s *Store) hearAlone(ctx context.Context, wake func(), heard func(*pgconn.Notification)) error {
+	l := s.newLink(s.ear, &gate{}, "listen")
 	defer l.end()
 	if _, err := l.ready(ctx); err != nil {
 		return err
 	}
-	if err := limited(ctx, pingWithin, func(ctx context.Context) error {
-		_, err := l.conn.Exec(ctx, s.sql.listen, pgx.QueryExecModeSimpleProtocol)
-		return err
-	}); err != nil {
+	if err := s.listen(ctx, l); err != nil {
 		return err
 	}
 	if err := s.hearMyself(ctx, l); err != nil {
 		return err
 	}
 	s.deaf.Store(false)
+	l.heard = heard
 	wake() // for commits from before it listened
 	for {
-		err := limited(ctx, pingEvery, func(ctx context.Context) error {
-			n, err := l.conn.WaitForNotification(ctx)
-			if err == nil && n.Payload == "" && n.PID != s.speaks.Load() {
-				wake()
-			}
-			return err
-		})
+		err := limited(ctx, pingEvery, l.conn.PgConn().WaitForNotification)
 		if err != nil && ctx.Err() == nil && !l.broken() { // nothing arrived for pingEvery
 			err = limited(ctx, pingWithin, l.conn.Ping)
 		}
@@ -122,6 +146,13 @@ func (s *Store) hear(ctx context.Context, wake func()) error {
 			return err
 		}
 	}
+}
+
+func (s *Store) listen(ctx context.Context, l *link) error {
+	return limited(ctx, pingWithin, func(ctx context.Context) error {
+		_, err := l.conn.Exec(ctx, s.sql.listen, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
 }
 
 // hearMyself checks that notifications arrive, by sending one over another connection: a pooler accepts
@@ -134,12 +165,15 @@ func (s *Store) hearMyself(ctx context.Context, l *link) error {
 	if err != nil {
 		return err
 	}
+	arrived := false
+	l.heard = func(n *pgconn.Notification) { arrived = arrived || n.Payload == nonce }
 	err = limited(ctx, pingWithin, func(ctx context.Context) error {
-		for {
-			if n, err := l.conn.WaitForNotification(ctx); err != nil || n.Payload == nonce {
+		for !arrived {
+			if err := l.conn.PgConn().WaitForNotification(ctx); err != nil {
 				return err
 			}
 		}
+		return nil
 	})
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("%w: %w", kapi.ErrUnavailable, errDeaf)

@@ -18,7 +18,12 @@ import (
 
 // Snapshot implements store.Store.
 func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
-	return s.snapshot(ctx, s.sql.snapshot)
+	s.widen(true)
+	snapshot, err := s.snapshot(ctx, s.sql.snapshot)
+	if err == nil {
+		s.side.beat(true)
+	}
+	return snapshot, err
 }
 
 // Some implements store.Store.
@@ -47,6 +52,7 @@ func (s *Store) snapshot(ctx context.Context, query string, args ...any) (store.
 
 // Feed implements store.Store. One statement reads head and records, so they belong together.
 func (s *Store) Feed(ctx context.Context, since uint64) (store.Page, error) {
+	s.widen(true)
 	var page store.Page
 	var recorded []string
 	err := s.read(ctx, func(l *link, b *pgx.Batch) {
@@ -62,6 +68,10 @@ func (s *Store) Feed(ctx context.Context, since uint64) (store.Page, error) {
 	page.Recorded = recorded
 	if err == nil && since < page.Purged {
 		return page, store.ErrBehind
+	}
+	if err == nil {
+		s.side.ring(page.Records)
+		s.side.beat(false)
 	}
 	return page, err
 }
@@ -89,7 +99,7 @@ func (s *Store) read(ctx context.Context, f func(*link, *pgx.Batch)) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	return s.onTheSpot(ctx, func() error {
-		return s.use(ctx, s.reader, func(l *link) error {
+		return s.useWhile(ctx, isFull, s.toRead, func(l *link) error {
 			b := &pgx.Batch{}
 			b.Queue("SELECT " + byIndex)
 			f(l, b)
@@ -120,6 +130,9 @@ func (s *Store) load(link *link, b *pgx.Batch, need store.Batch) *loading {
 			l.err, err = err, nil
 		} else if err == nil && !need.Light && need.Since < l.Purged {
 			l.err = store.ErrBehind
+		} else if err == nil && !need.Light {
+			s.side.ring(l.Page.Records)
+			s.side.beat(false)
 		}
 		return err
 	})
