@@ -47,6 +47,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 				}
 				writes = w
 				s.save(batch, &w)
+				s.tell(batch, w.Wake)
 				return true, nil
 			},
 		})
@@ -54,7 +55,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 	})
 	switch {
 	case err == nil:
-		s.side.ring(writes.Insert, writes.Update)
+		s.side.ring(writes.Wake)
 		return decision // unchanged, not named by the store
 	case claimRefused(err):
 		return s.whoClaims(ctx, writes.Claim, err)

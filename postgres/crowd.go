@@ -38,11 +38,14 @@ const (
 // isFull reports whether err means that a server, or a pooler, has no connection left.
 func isFull(err error) bool {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each is looked at
+		full := false
 		for _, err := range joined.Unwrap() {
-			if isFull(err) {
-				return !refusedForGood(err)
+			if refusedForGood(err) {
+				return false
 			}
+			full = full || isFull(err)
 		}
+		return full
 	}
 	var refused *pgconn.PgError
 	return errors.As(err, &refused) && saysFull(refused)
@@ -75,8 +78,8 @@ func (l *line) exists() bool {
 	if l.file == nil {
 		return false
 	}
-	at, err := keep.Held(l.file, 0, 1)
-	return err == nil && at > 0
+	held, err := keep.Held(l.file, 0)
+	return held && err == nil
 }
 
 func (l *line) close() {

@@ -50,7 +50,10 @@ func (s *Store) hearBetween(ctx context.Context, wake func(), heard func(*pgconn
 			return err
 		case s.wide.Load():
 			return errWide
+		case s.closing.Load():
+			return errClosed
 		}
+		s.pause(ctx, time.Millisecond) // whoever needs the link gets it first
 	}
 }
 
@@ -71,6 +74,8 @@ func (s *Store) hearOnce(ctx context.Context, l *link, wake func(), heard func(*
 		}
 		l.listens, l.heard = true, heard
 		s.deaf.Store(false)
+		s.missed.Store(true)
+		s.hears.Store(true)
 		wake() // for commits from before it listened
 	}
 	ctx, cancel := context.WithTimeout(ctx, hearFor)

@@ -12,16 +12,15 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/internal/keep"
-	"github.com/kettubot/kapi/internal/store"
 )
 
 // A side is the file that all processes of this user on this machine share for one store. Its locks elect the
-// keeper. Its content is the bell: the keeper, which reads the feed, notes there whose records have changed, so that
-// light peers need not ask the database.
+// keeper. Its content is the bell, which spares light peers to ask the database whether others have changed what
+// they run: who changes it, or the keeper, which listens for all of them, notes that there.
 //
-// The file holds the time of the keeper's last read of the feed (by CLOCK_BOOTTIME, in nanoseconds), a number that
-// changes when every runner's records may have changed, and, from firstWord on, a word for each hash of a runner's id:
-// the seq of the last change to one of its records.
+// The file begins with the time at which the keeper last knew that it had noted everything (by CLOCK_BOOTTIME, in
+// nanoseconds), and a number that changes when every runner's records may have changed. From firstWord on it has a
+// number for each hash of a runner's id.
 type side struct {
 	mu     sync.Mutex
 	name   string   // "" if there is no such file: then each peer is a keeper
@@ -29,14 +28,17 @@ type side struct {
 	keeper *keep.Keeper
 	keeps  bool // this process is the keeper
 	// unrung is set until this process, as the new keeper, has rung for all runners: nobody may have rung for what
-	// changed before.
+	// changed before. asked is when it last asked whether it is the keeper.
 	unrung bool
+	asked  time.Time
 }
 
 const (
 	words, firstWord = 4096, 64
-	// fresh is how long the bell can be trusted after the keeper's last read. Keepers read once a second.
-	fresh = 1500 * time.Millisecond
+	// ringEvery is how often the keeper notes that it is there, and reads what has changed if it can't listen.
+	ringEvery = 500 * time.Millisecond
+	// fresh is how long the bell can be trusted after that. A keeper that doesn't ask for so long is none.
+	fresh = 3 * ringEvery
 )
 
 // sideName returns the name of a store's file. identity must be secret: then another user, who can't read the
@@ -60,7 +62,10 @@ func (s *Store) Keep(namespace string) bool {
 	}
 	was := d.keeps
 	d.keeps = d.keeper.Try(d.file)
-	d.unrung = d.unrung || !was
+	d.unrung, d.asked = d.unrung || !was, time.Now()
+	if d.keeps {
+		s.startRinging()
+	}
 	return d.keeps
 }
 
@@ -126,34 +131,41 @@ func wordOf(runner string) int64 {
 	return firstWord + 8*int64(h.Sum32()%words)
 }
 
-// ring notes for the runners of changed records that they changed, if this process is the keeper.
-func (d *side) ring(records ...[]store.Record) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.keeps || d.file == nil {
+// ring notes for runners that others have changed what they run.
+func (d *side) ring(runners []string) {
+	if len(runners) == 0 {
 		return
 	}
-	for _, changed := range records {
-		for i := range changed {
-			if r := &changed[i]; r.Runner != nil {
-				var word [8]byte
-				binary.LittleEndian.PutUint64(word[:], r.Seq)
-				_, _ = d.file.WriteAt(word[:], wordOf(r.Runner.ID))
-			}
-		}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.file == nil && !d.open() {
+		return
+	}
+	for _, id := range runners {
+		var word [8]byte
+		binary.LittleEndian.PutUint64(word[:], rand.Uint64()) // another number than all before, whoever writes it
+		_, _ = d.file.WriteAt(word[:], wordOf(id))
 	}
 }
 
-// beat notes that the keeper has read the feed up to now, or, if all is set, that it has loaded all records anew.
-func (d *side) beat(all bool) {
+// isKeeper reports whether this process is the keeper.
+func (d *side) isKeeper() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.keeps && d.file != nil && time.Since(d.asked) < 2*fresh
+}
+
+// beat notes that the keeper has rung for everything that had changed at a time. If all is set, or if it has just
+// become the keeper, it rings for all runners.
+func (d *side) beat(at time.Duration, all bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.keeps || d.file == nil {
 		return
 	}
 	var head [16]byte
-	binary.LittleEndian.PutUint64(head[:8], uint64(sinceBoot()))
-	binary.LittleEndian.PutUint64(head[8:], rand.Uint64()) //nolint:gosec // it need only differ
+	binary.LittleEndian.PutUint64(head[:8], uint64(at))
+	binary.LittleEndian.PutUint64(head[8:], rand.Uint64())
 	if all || d.unrung {
 		d.unrung = false
 		_, _ = d.file.WriteAt(head[:], 0)

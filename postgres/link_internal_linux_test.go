@@ -19,6 +19,10 @@ import (
 func TestConnectingGoesOn(t *testing.T) {
 	s, proxy, _ := throughProxy(t)
 	self := store.RunnerRecord{ID: "self", Host: "here", Lease: time.Second}
+	s.widen(true)
+	for _, p := range []pool{s.writer, s.readers[0], s.readers[1]} {
+		defer func(l *link) { s.put(l) }(<-p)
+	}
 	proxy.Hang(true)
 	before := proxy.Connections()
 	for range 5 {

@@ -34,6 +34,22 @@ var errDeaf = errors.New("a test notification did not arrive (behind PgBouncer, 
 func (s *Store) Listen(ctx context.Context, wake func()) error {
 	s.served.Add(1) // Close waits for it
 	defer s.served.Done()
+	s.listeners.Add(1)
+	defer s.listeners.Add(-1)
+	s.stopRinging() // from now on the ringer hears what arrives here
+	return s.listenFor(ctx, wake)
+}
+
+// listenFor is Listen, for the peer or for the ringer.
+func (s *Store) listenFor(ctx context.Context, wake func()) error {
+	select {
+	case s.ears <- struct{}{}:
+		defer func() { <-s.ears }()
+	case <-s.closed:
+		return s.fail(errClosed)
+	case <-ctx.Done():
+		return nil
+	}
 	for pauses := backoff.New(time.Second, listenAgain); ; {
 		began := time.Now()
 		err := s.hear(ctx, wake)
@@ -108,12 +124,13 @@ func (s *Store) hear(ctx context.Context, wake func()) error {
 		case <-ctx.Done():
 		}
 	})
+	defer s.hears.Store(false)
 	heard := func(n *pgconn.Notification) {
-		if n.Payload == "" && n.PID != s.speaks.Load() {
+		if !s.ringHeard(n.Payload) && n.Payload == "" && n.PID != s.speaks.Load() {
 			wake()
 		}
 	}
-	if s.ear == s.at && !s.wide.Load() {
+	if s.ear == s.at && !s.wide.Load() && !s.closing.Load() {
 		if err := s.hearBetween(ctx, wake, heard); !errors.Is(err, errPooled) {
 			return err
 		}
@@ -136,6 +153,8 @@ func (s *Store) hearAlone(ctx context.Context, wake func(), heard func(*pgconn.N
 	}
 	s.deaf.Store(false)
 	l.heard = heard
+	s.missed.Store(true)
+	s.hears.Store(true)
 	wake() // for commits from before it listened
 	for {
 		err := limited(ctx, pingEvery, l.conn.PgConn().WaitForNotification)

@@ -60,16 +60,16 @@ func (s *Store) prepare(ctx context.Context) error {
 // known looks with one query whether the schema is as this build knows it, so that there is nothing else to do or to
 // check, and learns the store's identity. It is false, also with an error, if the other checks have to find out more.
 func (s *Store) known(ctx context.Context, l *link) (bool, error) {
-	var version *int // nil and empty values are missing rows
+	var version *int // nil is a missing row
 	var server, found int
 	var goesOn bool
 	var table, database, encoding string
-	var secret []byte
+	var secret *string
 	err := l.conn.QueryRow(ctx, s.sql.whole, pgx.QueryExecModeExec, l.cluster, s.schema, tables()).Scan(&version, &secret, &goesOn, &table, &database, &server, &encoding, &found)
-	if err != nil || version == nil || len(secret) == 0 {
+	if err != nil || version == nil || secret == nil {
 		return false, err
 	}
-	s.side.name = sideName(string(secret), table, database, s.schema)
+	s.side.name = sideName(*secret, table, database, s.schema)
 	return *version == s.version && goesOn && found == len(tables()) && checkVersion(server, encoding) == nil, nil
 }
 

@@ -39,11 +39,16 @@ func (s *Store) take(ctx context.Context, from ...pool) (*link, error) {
 		default:
 		}
 	}
+	s.disturbListener()
+	return s.await(ctx, from...)
+}
+
+// disturbListener makes a listener give back the writer's link.
+func (s *Store) disturbListener() {
 	select {
 	case s.disturb <- struct{}{}:
 	default:
 	}
-	return s.await(ctx, from...)
 }
 
 // await is take, but it doesn't disturb the listener.

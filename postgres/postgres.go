@@ -67,10 +67,17 @@ type Store struct {
 	at, ear *target
 	wide    atomic.Bool // the peer is a full one
 	leaving atomic.Bool // letGoUnused is under way
+	closing atomic.Bool
 	hearing atomic.Bool // the writer's connection may listen
 	// disturb asks a listener for the writer. It holds one.
 	disturb chan struct{}
 	side    side
+	ringer  ringer
+	// listeners counts the peer's calls of Listen. hears is set while notifications arrive, missed if some may not
+	// have arrived.
+	listeners     atomic.Int32
+	hears, missed atomic.Bool
+	ears          chan struct{} // held by who listens
 
 	version int          // of the schema that this build knows
 	least   atomic.Int64 // the least version that may write in the schema, as last read
@@ -87,6 +94,7 @@ type Store struct {
 var (
 	_ store.Store  = (*Store)(nil)
 	_ store.Keeper = (*Store)(nil)
+	_ store.Bell   = (*Store)(nil)
 	_ auth.Tokens  = (*Store)(nil)
 )
 
@@ -101,7 +109,7 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{name: nameOf(config), schema: o.Schema, id: newID(), standstill: defaultStandstill, closed: make(chan struct{}), disturb: make(chan struct{}, 1)}
+	s := &Store{name: nameOf(config), schema: o.Schema, id: newID(), standstill: defaultStandstill, closed: make(chan struct{}), disturb: make(chan struct{}, 1), ears: make(chan struct{}, 1)}
 	if s.schema == "" {
 		s.schema = "kapi"
 	}
@@ -144,6 +152,8 @@ func (s *Store) String() string { return s.name }
 
 // Close waits for the calls in progress and closes the store. Later calls do nothing.
 func (s *Store) Close() error {
+	s.closing.Store(true)
+	s.disturbListener()
 	for _, p := range []pool{s.writer, s.readers[0], s.readers[1], s.renewer} {
 		select {
 		case l := <-p:
@@ -163,10 +173,8 @@ func (s *Store) Close() error {
 // returns. A process that is about to stop itself (Ctrl-Z) does so in f: if it were stopped inside
 // a write transaction, it would block all others until the server ends that.
 func (s *Store) Quiesce(f func()) {
-	select {
-	case l := <-s.writer:
+	if l, err := s.toWrite(context.Background()); err == nil {
 		defer func() { s.writer <- l }()
-	case <-s.closed:
 	}
 	s.side.yield()
 	f()

@@ -19,11 +19,7 @@ import (
 // Snapshot implements store.Store.
 func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
 	s.widen(true)
-	snapshot, err := s.snapshot(ctx, s.sql.snapshot)
-	if err == nil {
-		s.side.beat(true)
-	}
-	return snapshot, err
+	return s.snapshot(ctx, s.sql.snapshot)
 }
 
 // Some implements store.Store.
@@ -68,10 +64,6 @@ func (s *Store) Feed(ctx context.Context, since uint64) (store.Page, error) {
 	page.Recorded = recorded
 	if err == nil && since < page.Purged {
 		return page, store.ErrBehind
-	}
-	if err == nil {
-		s.side.ring(page.Records)
-		s.side.beat(false)
 	}
 	return page, err
 }
@@ -130,9 +122,6 @@ func (s *Store) load(link *link, b *pgx.Batch, need store.Batch) *loading {
 			l.err, err = err, nil
 		} else if err == nil && !need.Light && need.Since < l.Purged {
 			l.err = store.ErrBehind
-		} else if err == nil && !need.Light {
-			s.side.ring(l.Page.Records)
-			s.side.beat(false)
 		}
 		return err
 	})

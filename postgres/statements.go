@@ -51,6 +51,7 @@ type statements struct {
 	joinQueue, leaveQueue  string
 	allPending             string
 	goesOn, beginEpoch     string
+	changed                string
 	find, beats, answers   string
 
 	insert, insertMany, update, updateMany                                          string
@@ -85,7 +86,7 @@ func newStatements(schema string) statements {
 		version:   in(`SELECT version FROM kapi.version`),
 		minReport: in(`SELECT min_report FROM kapi.head`),
 		// Not a join, whose estimated cost would make the server compile it.
-		whole: in(`SELECT (SELECT version FROM kapi.version), (SELECT signing FROM kapi.secrets), ` + goesOn + `, h.tableoid::text, current_database(),
+		whole: in(`SELECT (SELECT version FROM kapi.version), (SELECT encode(signing, 'hex') FROM kapi.secrets), ` + goesOn + `, h.tableoid::text, current_database(),
 			current_setting('server_version_num')::int, current_setting('server_encoding'),
 			(SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $2 AND c.relname = ANY($3))
 			FROM kapi.head h WHERE h.one = 1`),
@@ -99,6 +100,8 @@ func newStatements(schema string) statements {
 		goesOn:   in(`SELECT ` + goesOn + ` FROM kapi.head h`),
 		beginEpoch: in(`UPDATE kapi.head h SET epoch = $2, seq = seq + $3, place = ` + place + `,
 			cluster = CASE $1 WHEN '' THEN cluster ELSE $1 END`),
+		changed: in(`SELECT epoch, seq, NULL FROM kapi.head WHERE one = 1
+			UNION ALL SELECT DISTINCT NULL, 0::bigint, runner FROM kapi.actions WHERE seq > $1 AND runner IS NOT NULL`),
 		find: in(`SELECT data FROM kapi.actions WHERE id = ANY($1)`),
 		queued: in(`SELECT a.data FROM (SELECT DISTINCT action FROM kapi.queue WHERE key = ANY($1)) q
 			JOIN kapi.actions a ON a.id = q.action WHERE a.status = 0`),
