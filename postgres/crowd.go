@@ -3,8 +3,10 @@ package postgres
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -18,9 +20,10 @@ import (
 )
 
 // A server that has no connection left refuses newcomers, and each refusal costs it a process. So the processes of
-// one user on one machine wait for a connection in a line: the one that has the lock on a file tries again and again,
-// the others watch the lock. Processes that have a connection see in the same way that there is a line. Then they let
-// their connection go whenever they don't use it.
+// one user on one machine wait for a connection in a line: each has a ticket, and a lock on that byte of a file which is
+// as far behind as its ticket is high. The one with the lowest tries again and again, the others watch the locks.
+// Processes that have a connection see in the same way that there is a line. Then they let their connection go when
+// they don't use it.
 
 const (
 	// firstTry and lastTry are the pauses between the tries of the process at the head of the line.
@@ -28,11 +31,14 @@ const (
 	lastTry  = 300 * time.Millisecond
 	// nextLook is how often, on average, the others look whether they are at its head.
 	nextLook = 25 * time.Millisecond
-	// outOfLine is how long a process stays in line before it tries all the same: the process at the head may be
-	// stopped.
+	// outOfLine is about how long the head of the line may stay the same before the others try all the same: it may
+	// be a process that is stopped.
 	outOfLine = 2 * time.Second
 	// letGoAfter is how long a connection is kept without use while others wait for one.
 	letGoAfter = 100 * time.Millisecond
+	// The counter of tickets is in the first bytes of the file. Who takes a ticket has a lock on the first. The
+	// locks for the tickets begin at firstTicket.
+	firstTicket, tickets = 1 << 40, 1 << 40
 )
 
 // isFull reports whether err means that a server, or a pooler, has no connection left.
@@ -78,8 +84,8 @@ func (l *line) exists() bool {
 	if l.file == nil {
 		return false
 	}
-	held, err := keep.Held(l.file, 0)
-	return held && err == nil
+	head, err := keep.Held(l.file, firstTicket, tickets)
+	return head > 0 && err == nil
 }
 
 func (l *line) close() {
@@ -90,56 +96,106 @@ func (l *line) close() {
 	}
 }
 
-// enter waits in the line until this process is at its head, and returns its place. It stays at the head until it closes
-// that. After outOfLine, and where there is no line, the place is nil.
-func (l *line) enter(ctx context.Context) *os.File {
+// A spot is a place in a line.
+type spot struct {
+	file   *os.File
+	ticket int64
+	// head is the lowest ticket, as last seen, 0 once that is this one.
+	head int64
+}
+
+// enter takes a place at the end of the line. Where there is no line, it returns nil.
+func (l *line) enter() *spot {
 	f, err := openSide(l.name)
 	if err != nil {
 		return nil
 	}
-	end := time.After(outOfLine/2 + rand.N(outOfLine))
-	for {
+	p := &spot{file: f, head: -1}
+	if p.ticket, err = takeTicket(f); err != nil {
+		_ = f.Close()
+		return nil
+	}
+	return p
+}
+
+func takeTicket(f *os.File) (int64, error) {
+	for tries := 0; ; tries++ {
 		got, err := keep.Lock(f, 0)
-		if got {
-			return f
+		switch {
+		case err != nil:
+			return 0, err
+		case tries == 500: // others have it only for a moment, unless they are stopped
+			return 0, os.ErrDeadlineExceeded
 		}
-		if err != nil {
+		if got {
 			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	defer func() { _ = keep.Unlock(f, 0) }()
+	var count [8]byte
+	if _, err := f.ReadAt(count[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	ticket := int64(binary.LittleEndian.Uint64(count[:])%(tickets-1)) + 1
+	binary.LittleEndian.PutUint64(count[:], uint64(ticket))
+	if _, err := f.WriteAt(count[:], 0); err != nil {
+		return 0, err
+	}
+	_, err := keep.Lock(f, firstTicket+ticket)
+	return ticket, err
+}
+
+// leave leaves the line.
+func (p *spot) leave() {
+	if p != nil {
+		_ = p.file.Close()
+	}
+}
+
+// await waits until this place is at the head of the line, or it seems that the process there is stopped. It calls moved
+// whenever the line has moved.
+func (p *spot) await(ctx context.Context, moved func()) {
+	still := func() <-chan time.Time { return time.After(outOfLine/2 + rand.N(outOfLine)) }
+	for end := still(); ; {
+		head, err := keep.Held(p.file, firstTicket, p.ticket)
+		if err != nil || head == 0 {
+			p.head = 0
+			return
+		}
+		if head != p.head {
+			p.head, end = head, still()
+			moved()
 		}
 		select {
 		case <-time.After(nextLook/2 + rand.N(nextLook)):
-			continue
 		case <-end:
+			return
 		case <-ctx.Done():
+			return
 		}
-		break
 	}
-	_ = f.Close()
-	return nil
 }
 
 // connectInTurn is target.connect, but while the server has no connection left it waits in line and tries again, for
-// as long as ctx allows and at most for patience. It calls full with each such refusal.
-func (l *link) connectInTurn(ctx context.Context, g *guard, full func(error)) (connected, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	var place *os.File
-	defer func() {
-		if place != nil {
-			_ = place.Close()
-		}
-	}()
+// as long as ctx allows. It calls full with each such refusal, and moved when the line has moved.
+func (l *link) connectInTurn(ctx context.Context, g *guard, full func(error), moved func()) (connected, error) {
+	var p *spot
+	defer func() { p.leave() }()
 	if l.at.line.exists() {
-		place = l.at.line.enter(ctx)
+		p = l.at.line.enter()
 	}
 	for pauses := backoff.New(firstTry, lastTry); ; {
+		if p != nil && p.head != 0 {
+			p.await(ctx, moved)
+		}
 		c, err := l.at.connect(ctx, g, l)
 		if !isFull(err) {
 			return c, err
 		}
 		full(err)
-		if place == nil {
-			place = l.at.line.enter(ctx)
+		if p == nil {
+			p = l.at.line.enter()
 		}
 		pause := pauses.Next()
 		select {

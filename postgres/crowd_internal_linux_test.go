@@ -198,11 +198,38 @@ func TestLetGo(t *testing.T) {
 	if n := connections(t, database); n != 1 {
 		t.Errorf("it has %d connections", n)
 	}
-	f := s.at.line.enter(kapitest.Within(t))
-	defer f.Close()
+	p := s.at.line.enter()
+	defer p.leave()
 	if _, err := s.Some(kapitest.Within(t), nil); err != nil {
 		t.Error(err)
 	}
 	kapitest.Eventually(t, "it lets its connection go", func() bool { return connections(t, database) == 0 })
 	mustCommitBy(t, s, "b", "r")
+}
+
+// TestLine: a line is served in order, also after somebody has left it, and who sees it stand still tries all the same.
+func TestLine(t *testing.T) {
+	l := newLine([]string{t.Name()})
+	defer l.close()
+	if l.exists() {
+		t.Error("there is a line before anybody waits")
+	}
+	first, second, third := l.enter(), l.enter(), l.enter()
+	defer third.leave()
+	moves := 0
+	moved := func() { moves++ }
+	if first.await(kapitest.Within(t), moved); first.head != 0 || moves != 0 {
+		t.Error("the first is not at the head")
+	}
+	if second.await(kapitest.Within(t), moved); second.head == 0 || moves != 1 {
+		t.Errorf("before the first left, the second is at the head; the line moved %d times", moves)
+	}
+	second.leave()
+	go first.leave()
+	if third.await(kapitest.Within(t), moved); third.head != 0 {
+		t.Error("the last one is not at the head")
+	}
+	if !l.exists() {
+		t.Error("there is no line")
+	}
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // letGo is how long a graceful close of a connection may take.
@@ -42,8 +44,9 @@ type link struct {
 	guard  *guard
 	// warned is set when the server sends a warning.
 	warned bool
-	// uses counts the uses of the link.
-	uses int
+	// uses counts the uses of the link. letGo is when its connection was last given up for others.
+	uses  int
+	letGo time.Time
 	// heard, unless nil, gets the notifications that arrive.
 	heard func(*pgconn.Notification)
 }
@@ -67,7 +70,9 @@ type attempt struct {
 	cancel context.CancelFunc
 	// full is the last refusal of a server that has no connection left. The attempt goes on.
 	full atomic.Pointer[error]
-	done chan struct{}
+	// moves counts how often the line in which it stands has moved.
+	moves atomic.Int64
+	done  chan struct{}
 	// The result, once done is closed.
 	connected
 	err error
@@ -133,8 +138,16 @@ func (l *link) ready(ctx context.Context) (fresh bool, err error) {
 		}
 		l.connect()
 	}
-	for soon := time.After(lastPause); ; {
+	tick := time.NewTicker(lastPause / 2)
+	defer tick.Stop()
+	soon, moves := time.After(lastPause), l.coming.moves.Load()
+	for {
 		select {
+		case <-tick.C: // being one of many doesn't use up anybody's time
+			if now := l.coming.moves.Load(); now != moves {
+				moves = now
+				store.Moved(ctx)
+			}
 		case <-l.coming.done:
 			return true, l.take()
 		case <-soon: // the link goes back to its pool now and then, for Quiesce
@@ -168,7 +181,7 @@ func (l *link) connect() {
 	l.store.served.Go(func() {
 		defer cancel()
 		defer close(a.done)
-		a.connected, a.err = l.connectInTurn(ctx, g, func(err error) { a.full.Store(&err) })
+		a.connected, a.err = l.connectInTurn(ctx, g, func(err error) { a.full.Store(&err) }, func() { a.moves.Add(1) })
 		l.gate.note(a.err)
 	})
 }

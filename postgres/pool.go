@@ -102,8 +102,12 @@ func (s *Store) put(l *link) {
 	case l.home != s.writer:
 		l.drop()
 	case l.at.line.exists():
-		if wait = letGoAfter; time.Since(l.since) > turn {
-			l.drop()
+		wait = letGoAfter
+		if l.since.Sub(l.letGo) < 2*turn { // it is needed often, and each new connection costs more
+			wait = turn
+		}
+		if time.Since(l.since) > turn {
+			l.giveUp()
 		}
 	case l.tight:
 		wait = keptWhileTight
@@ -132,7 +136,7 @@ func (s *Store) letGoUnused(uses int, wait time.Duration) {
 			case l := <-s.writer:
 				unused := l.uses == uses
 				if uses = l.uses; unused && !s.wide.Load() {
-					l.drop()
+					l.giveUp()
 				}
 				s.writer <- l
 				if unused {
@@ -142,6 +146,12 @@ func (s *Store) letGoUnused(uses int, wait time.Duration) {
 			}
 		}
 	})
+}
+
+// giveUp closes the connection, for others.
+func (l *link) giveUp() {
+	l.drop()
+	l.letGo = time.Now()
 }
 
 // widen notes that the peer is a full one, or not.
