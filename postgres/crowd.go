@@ -57,9 +57,8 @@ func isFull(err error) bool {
 	return errors.As(err, &refused) && saysFull(refused)
 }
 
-func saysFull(refused *pgconn.PgError) bool {
-	return refused.Code == "53300" || strings.HasPrefix(refused.Code, "08") && strings.Contains(refused.Message, "max_client_conn") // PgBouncer
-}
+// saysFull is for answers to an attempt to connect. PgBouncer has no code of its own for too many clients.
+func saysFull(refused *pgconn.PgError) bool { return refused.Code == "53300" || refused.Code == "08P01" }
 
 // A line is where processes wait for a connection to one server.
 type line struct {

@@ -162,7 +162,7 @@ func TestIsFull(t *testing.T) {
 		{nil, false},
 		{says("53300", "sorry, too many clients already"), true},
 		{says("08P01", "no more connections allowed (max_client_conn)"), true}, // PgBouncer
-		{says("08P01", "server conn crashed?"), false},
+		{says("08006", ""), false},
 		{errors.Join(errors.New("server refused TLS connection"), says("53300", "")), true},
 		{errors.Join(says("28P01", ""), says("53300", "")), false},
 	} {

@@ -46,7 +46,7 @@ func TestCrowdOnPostgres(t *testing.T) {
 					t.Errorf("command %d exited with %d: %s", i, code, p.stderr)
 				}
 			}
-			if list, _, code := k.run("ls", "--json"); code != 0 || strings.Contains(list, `"id"`) {
+			if list, _, code := k.run("ls", "--json"); code != 0 || strings.Count(list, `"status"`) != 1 || !strings.Contains(list, ids[7]) {
 				t.Errorf("kapi ls exited with %d: %s", code, list)
 			}
 		})
