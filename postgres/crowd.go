@@ -58,7 +58,9 @@ func isFull(err error) bool {
 }
 
 // saysFull is for answers to an attempt to connect. PgBouncer has no code of its own for too many clients.
-func saysFull(refused *pgconn.PgError) bool { return refused.Code == "53300" || refused.Code == "08P01" }
+func saysFull(refused *pgconn.PgError) bool {
+	return refused.Code == "53300" || refused.Code == "08P01"
+}
 
 // A line is where processes wait for a connection to one server.
 type line struct {
