@@ -16,8 +16,8 @@ func TestCrowdOnPostgres(t *testing.T) {
 	binary := buildKapi(t)
 	server := pgtest.For(t, pgtest.Options{TCP: true, Settings: map[string]string{"max_connections": fmt.Sprint(limit)}})
 	for name, store := range map[string]string{
-		"direct":    pgtest.DSN("postgres", server),
-		"PgBouncer": fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable&default_query_exec_mode=exec", server.Bouncer(t, 5)),
+		"direct":    pgtest.DSN(server.Database(t), server),
+		"PgBouncer": fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&default_query_exec_mode=exec", server.Bouncer(t, 5), server.Database(t)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := install(t, binary)
