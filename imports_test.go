@@ -21,7 +21,7 @@ var may = map[string][]string{
 	".":                   {"internal/wellformed"},
 	"auth":                {"internal/scheme"},
 	"sqlite":              {".", "auth", "internal/asowner", "internal/backoff", "internal/fault", "internal/keep", "internal/store", "zombiezen.com/go/sqlite", "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
-	"postgres":            {".", "auth", "peer", "internal/backoff", "internal/store", "github.com/jackc/pgx/v5", "golang.org/x/sys"},
+	"postgres":            {".", "auth", "peer", "internal/backoff", "internal/keep", "internal/store", "github.com/jackc/pgx/v5", "golang.org/x/sys"},
 	"peer":                {".", "internal/backoff", "internal/store", "internal/rules", "internal/wire", "internal/fault", "internal/proc", "internal/wellformed"},
 	"gateway":             {".", "auth", "peer", "internal/scheme", "internal/wire", "internal/origin", "internal/conns", "github.com/coder/websocket", "golang.org/x/time"},
 	"server":              {".", "auth", "peer", "gateway", "internal/scheme", "internal/wire", "internal/origin", "internal/conns", "internal/wellformed", "golang.org/x/time"},

@@ -27,7 +27,7 @@ func TestTerminated(t *testing.T) {
 	mustInsert(t, s, "second")
 	terminate(t, database, "read")
 	wantIDs(t, s, "first", "second")
-	terminate(t, database, "renew")
+	terminate(t, database, "read")
 	if err := s.Renew(kapitest.Within(t), store.RunnerRecord{ID: "r"}); err != nil {
 		t.Errorf("Renew after its connection was ended: %v", err)
 	}
@@ -123,25 +123,39 @@ func TestSettings(t *testing.T) {
 }
 
 // TestOutOfConnections: the error says that the server has no connections left, and a store that has a
-// connection still works.
+// connection still works. Whoever needs one waits for it.
 func TestOutOfConnections(t *testing.T) {
 	s, database := newStore(t)
 	mustInsert(t, s, "first")
 	server.Exec(t, "postgres", "DROP ROLE IF EXISTS few; CREATE ROLE few LOGIN SUPERUSER CONNECTION LIMIT 2; ALTER ROLE few NOSUPERUSER")
 	server.Exec(t, database, "GRANT USAGE ON SCHEMA kapi TO few; GRANT ALL ON ALL TABLES IN SCHEMA kapi TO few")
 	dsn := server.DSN(database) + "&user=few"
-	few := openFor(t, dsn)
+	few := openAt(t, dsn, Options{})
 	mustInsert(t, few, "second")
-	wantIDs(t, few, "first", "second") // on the connection from Open
+	wantIDs(t, few, "first", "second") // on a second connection, as for a full peer
+	if err := few.Renew(kapitest.Within(t), store.RunnerRecord{ID: "r"}); err != nil {
+		t.Error(err)
+	}
 	ctx, cancel := context.WithTimeout(kapitest.Within(t), moment)
 	defer cancel()
-	err := few.Renew(ctx, store.RunnerRecord{ID: "r"})
-	wantRefusal(t, err, "it has no connections left")
-	ctx, cancel = context.WithTimeout(kapitest.Within(t), moment)
-	defer cancel()
-	_, err = Open(ctx, dsn, Options{})
+	_, err := Open(ctx, dsn, Options{})
 	wantRefusal(t, err, "it has no connections left")
 	mustInsert(t, few, "third")
+	opened := make(chan error, 1)
+	go func() {
+		other, err := Open(kapitest.Within(t), dsn, Options{})
+		if err == nil {
+			err = other.Close()
+		}
+		opened <- err
+	}()
+	kapitest.Eventually(t, "the other waits in line", few.at.line.exists)
+	if err := few.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := kapitest.Receive(t, opened, "a connection for it"); err != nil {
+		t.Error(err)
+	}
 	wantIDs(t, s, "first", "second", "third")
 }
 

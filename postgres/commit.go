@@ -16,8 +16,9 @@ const many = 6
 
 // Commit implements store.Store.
 func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loaded) (store.Writes, error)) error {
+	s.widen(!b.Light)
 	var decision error
-	var claims []store.Claim
+	var writes store.Writes
 	again := b.Again
 	err := s.onTheSpot(ctx, func() error {
 		var l *loading
@@ -44,8 +45,9 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 				if decision = err; err != nil || w.Empty() {
 					return false, nil
 				}
-				claims = w.Claim
+				writes = w
 				s.save(batch, &w)
+				s.tell(batch, w.Wake)
 				return true, nil
 			},
 		})
@@ -53,9 +55,10 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 	})
 	switch {
 	case err == nil:
+		s.side.ring(writes.Wake)
 		return decision // unchanged, not named by the store
 	case claimRefused(err):
-		return s.whoClaims(ctx, claims, err)
+		return s.whoClaims(ctx, writes.Claim, err)
 	}
 	return errors.Join(decision, err)
 }
@@ -75,10 +78,13 @@ func (s *Store) Renew(ctx context.Context, r store.RunnerRecord) error {
 	if err := s.upToDate(); err != nil {
 		return err
 	}
-	return s.useInTime(ctx, s.renewer, func(l *link) error {
+	return s.useInTime(ctx, s.toRenew, func(l *link) error {
 		b := &pgx.Batch{}
 		b.Queue(lazily)
 		s.saveRunner(b, &r)
+		if l.direct && !s.wide.Load() {
+			b.Queue("SELECT " + selectTight).QueryRow(func(row pgx.Row) error { return row.Scan(&l.tight, nil) })
+		}
 		return l.conn.SendBatch(ctx, b).Close()
 	})
 }

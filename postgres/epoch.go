@@ -23,7 +23,7 @@ func (s *Store) onTheSpot(ctx context.Context, f func() error) error {
 	if !errors.Is(err, errMoved) {
 		return err
 	}
-	err = s.use(ctx, s.writer, func(l *link) error { return s.beginEpoch(ctx, l) })
+	err = s.use(ctx, s.toWrite, func(l *link) error { return s.beginEpoch(ctx, l) })
 	if err != nil {
 		return err
 	}

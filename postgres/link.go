@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,36 +12,70 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // letGo is how long a graceful close of a connection may take.
 const letGo = 2 * time.Second
 
+// A target is a server that a store connects to.
+type target struct {
+	config *pgx.ConnConfig
+	line   *line // of those who find no connection left
+	// plain is set if the server has last refused TLS, although the DSN prefers it.
+	plain atomic.Bool
+}
+
+func newTarget(config *pgx.ConnConfig) *target {
+	return &target{config: config, line: newLine(hostsOf(config))}
+}
+
 // A link is a connection that is made when it is first needed, and again after it broke. Only one goroutine
 // may use it at a time.
 type link struct {
-	store  *Store
-	gate   *gate
-	config *pgx.ConnConfig
-	conn   *pgx.Conn // nil if there is none
+	store *Store
+	at    *target
+	name  string // of the connection, in the server's lists
+	home  pool   // has the link while nobody uses it
+	gate  *gate
+	connected
 	// coming is an attempt to connect whose result was not taken yet, nil if there is none.
 	coming *attempt
-	// cluster is the identifier of the database cluster, "" if the user may not read it.
-	cluster string
-	guard   *guard
+	guard  *guard
 	// warned is set when the server sends a warning.
 	warned bool
+	// uses counts the uses of the link. letGo is when its connection was last given up for others.
+	uses  int
+	letGo time.Time
+	// heard, unless nil, gets the notifications that arrive.
+	heard func(*pgconn.Notification)
+}
+
+// A connected is what an attempt to connect results in.
+type connected struct {
+	conn *pgx.Conn // nil if there is none
+	// cluster is the identifier of the database cluster, "" if the user may not read it.
+	cluster string
+	// tight is set if the server has used most of its connections.
+	tight bool
+	// direct is set if there is no pooler between this process and the server, so that what is set for the session stays.
+	direct bool
+	// listens is set while the session listens.
+	listens bool
+	since   time.Time
 }
 
 // An attempt is one attempt to connect.
 type attempt struct {
 	cancel context.CancelFunc
-	done   chan struct{}
+	// full is the last refusal of a server that has no connection left. The attempt goes on.
+	full atomic.Pointer[error]
+	// moves counts how often the line in which it stands has moved.
+	moves atomic.Int64
+	done  chan struct{}
 	// The result, once done is closed.
-	conn    *pgx.Conn
-	cluster string
-	err     error
+	connected
+	err error
 }
 
 // A guard dials for one connection, and controls pgx's cancel requests.
@@ -73,13 +108,8 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 	return conn, err
 }
 
-func (s *Store) newLink(config *pgx.ConnConfig, g *gate, role string) *link {
-	l := &link{store: s, gate: g, config: config.Copy()}
-	if l.config.RuntimeParams["application_name"] == "" {
-		l.config.RuntimeParams["application_name"] = applicationName(role)
-	}
-	l.config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { l.warned = l.warned || n.SeverityUnlocalized == "WARNING" }
-	return l
+func (s *Store) newLink(at *target, g *gate, role string) *link {
+	return &link{store: s, at: at, gate: g, name: applicationName(role)}
 }
 
 // ready connects if there is no connection; fresh reports whether it did.
@@ -108,18 +138,36 @@ func (l *link) ready(ctx context.Context) (fresh bool, err error) {
 		}
 		l.connect()
 	}
-	select {
-	case <-l.coming.done:
-		return true, l.take()
-	case <-ctx.Done():
-		return false, fmt.Errorf("there is no connection yet: %w", context.Cause(ctx))
+	tick := time.NewTicker(lastPause / 2)
+	defer tick.Stop()
+	soon, moves := time.After(lastPause), l.coming.moves.Load()
+	for {
+		select {
+		case <-tick.C: // being one of many doesn't use up anybody's time
+			if now := l.coming.moves.Load(); now != moves {
+				moves = now
+				store.Moved(ctx)
+			}
+		case <-l.coming.done:
+			return true, l.take()
+		case <-soon: // the link goes back to its pool now and then, for Quiesce
+			soon = time.After(lastPause)
+			if full := l.coming.full.Load(); full != nil {
+				return false, *full
+			}
+		case <-ctx.Done():
+			if full := l.coming.full.Load(); full != nil {
+				return false, *full
+			}
+			return false, fmt.Errorf("there is no connection yet: %w", context.Cause(ctx))
+		}
 	}
 }
 
 // take takes the result of the attempt to connect.
 func (l *link) take() error {
 	a := l.coming
-	l.coming, l.conn, l.cluster = nil, a.conn, a.cluster
+	l.coming, l.connected = nil, a.connected
 	return a.err
 }
 
@@ -133,37 +181,69 @@ func (l *link) connect() {
 	l.store.served.Go(func() {
 		defer cancel()
 		defer close(a.done)
-		a.conn, a.cluster, a.err = connect(ctx, l.config, g)
+		a.connected, a.err = l.connectInTurn(ctx, g, func(err error) { a.full.Store(&err) }, func() { a.moves.Add(1) })
 		l.gate.note(a.err)
 	})
 }
 
-func connect(ctx context.Context, config *pgx.ConnConfig, g *guard) (*pgx.Conn, string, error) {
-	config = config.Copy()
+// connect makes a connection for a link.
+func (t *target) connect(ctx context.Context, g *guard, l *link) (c connected, err error) {
+	config := t.config.Copy()
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = l.name
+	}
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { l.warned = l.warned || n.SeverityUnlocalized == "WARNING" }
+	// A pooler may pass on notifications for another client. They are dropped while this link doesn't listen.
+	config.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) {
+		if l.heard != nil {
+			l.heard(n)
+		}
+	}
 	config.DialFunc = g.dial
+	prefers := config.TLSConfig != nil
+	if prefers && t.plain.Load() {
+		plainFirst(config)
+	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		var failed *pgconn.ConnectError
 		if errors.As(err, &failed) {
 			err = failed.Unwrap() // the text without user and database, which fail adds as the store's name
 		}
-		return nil, "", discreet(config, err)
+		return c, discreet(config, err)
 	}
+	_, secure := conn.PgConn().Conn().(*tls.Conn)
+	t.plain.Store(prefers && !secure)
 	g.made.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
 	defer cancel()
-	cluster, err := clusterOf(ctx, conn)
-	return conn, cluster, err
+	c = connected{conn: conn, since: time.Now()}
+	return c, c.inspect(ctx)
 }
 
-// clusterOf reads the identifier of the database cluster.
-func clusterOf(ctx context.Context, conn *pgx.Conn) (cluster string, err error) {
-	err = conn.QueryRow(ctx, selectCluster).Scan(&cluster)
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) && !conn.IsClosed() {
-		return "", nil // the user may not read it
+// plainFirst makes sslmode=prefer try without TLS first. For any other mode it changes nothing.
+func plainFirst(config *pgx.ConnConfig) {
+	all := append([]*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}}, config.Fallbacks...)
+	for i := 1; i < len(all); i++ {
+		if a, b := all[i-1], all[i]; a.Host == b.Host && a.Port == b.Port && a.TLSConfig != nil && b.TLSConfig == nil {
+			all[i-1], all[i] = b, a
+			i++
+		}
 	}
-	return cluster, err
+	config.Host, config.Port, config.TLSConfig, config.Fallbacks = all[0].Host, all[0].Port, all[0].TLSConfig, all[1:]
+}
+
+// inspect finds out about the server.
+func (c *connected) inspect(ctx context.Context) error {
+	var pid uint32
+	err := c.conn.QueryRow(ctx, selectCluster+`, `+selectTight, pgx.QueryExecModeExec).Scan(&c.cluster, &c.tight, &pid)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && !c.conn.IsClosed() { // the user may not read it
+		err = nil
+	}
+	c.direct = pid == c.conn.PgConn().PID()
+	c.tight = c.tight && c.direct
+	return err
 }
 
 // broken reports whether there is no usable connection.
@@ -201,48 +281,4 @@ func (s *Store) letGo(conn *pgx.Conn) {
 			<-conn.PgConn().CleanupDone()
 		}
 	})
-}
-
-// A pool has the links that are not in use.
-type pool chan *link
-
-// use calls f with a link of a pool. If the link turns out to have broken while nobody used it, use calls f
-// once more with a new one. So f must have changed nothing when it returns the error of a broken link.
-func (s *Store) use(ctx context.Context, p pool, f func(*link) error) error {
-	var l *link
-	select {
-	case l = <-p:
-	case <-s.closed:
-		return s.fail(errClosed)
-	case <-ctx.Done():
-		return s.fail(fmt.Errorf("%w: busy: %w", kapi.ErrUnavailable, context.Cause(ctx)))
-	}
-	defer func() { p <- l }()
-	for {
-		fresh, err := l.ready(ctx)
-		if err != nil {
-			l.drop()
-			return s.unreached(ctx, err)
-		}
-		err = f(l)
-		if l.broken() {
-			l.drop()
-		}
-		switch {
-		case err == nil || !stale(err) || l.conn != nil || ctx.Err() != nil:
-			return s.fail(err)
-		case fresh:
-			return s.unreached(ctx, err)
-		}
-	}
-}
-
-// stale reports whether err means that the connection broke, not that the server refused something. Two
-// codes of the server mean that, too: it ended the connection.
-func stale(err error) bool {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		return refused.Code == "57P01" || refused.Code == "57P05"
-	}
-	return !errors.Is(err, kapi.ErrUnavailable) // an explained error comes from a later step of a transaction
 }

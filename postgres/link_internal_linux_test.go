@@ -19,6 +19,10 @@ import (
 func TestConnectingGoesOn(t *testing.T) {
 	s, proxy, _ := throughProxy(t)
 	self := store.RunnerRecord{ID: "self", Host: "here", Lease: time.Second}
+	s.widen(true)
+	for _, p := range []pool{s.writer, s.readers[0], s.readers[1]} {
+		defer func(l *link) { s.put(l) }(<-p)
+	}
 	proxy.Hang(true)
 	before := proxy.Connections()
 	for range 5 {
@@ -53,7 +57,7 @@ func TestSpared(t *testing.T) {
 	}
 	all.Wait()
 	// The shortest pause is half of firstPause, and both readers may begin before the first attempt fails.
-	most := int(time.Since(began)/(firstPause/2)) + readers
+	most := int(time.Since(began)/(firstPause/2)) + len(s.readers)
 	if n := proxy.Connections() - before; n < 2 || n > most {
 		t.Errorf("%d attempts to connect, want 2 to %d", n, most)
 	}
@@ -81,7 +85,7 @@ func TestHungHost(t *testing.T) {
 // TestForeignNotifications: notifications on a connection that doesn't listen, as from a pooler, are dropped.
 func TestForeignNotifications(t *testing.T) {
 	s, database := newStore(t)
-	err := s.use(kapitest.Within(t), s.renewer, func(l *link) error {
+	err := s.use(kapitest.Within(t), s.toRenew, func(l *link) error {
 		if _, err := l.conn.Exec(kapitest.Within(t), "LISTEN foreign_channel"); err != nil {
 			return err
 		}

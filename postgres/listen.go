@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/backoff"
@@ -32,6 +34,22 @@ var errDeaf = errors.New("a test notification did not arrive (behind PgBouncer, 
 func (s *Store) Listen(ctx context.Context, wake func()) error {
 	s.served.Add(1) // Close waits for it
 	defer s.served.Done()
+	s.listeners.Add(1)
+	defer s.listeners.Add(-1)
+	s.stopRinging() // from now on the ringer hears what arrives here
+	return s.listenFor(ctx, wake)
+}
+
+// listenFor is Listen, for the peer or for the ringer.
+func (s *Store) listenFor(ctx context.Context, wake func()) error {
+	select {
+	case s.ears <- struct{}{}:
+		defer func() { <-s.ears }()
+	case <-s.closed:
+		return s.fail(errClosed)
+	case <-ctx.Done():
+		return nil
+	}
 	for pauses := backoff.New(time.Second, listenAgain); ; {
 		began := time.Now()
 		err := s.hear(ctx, wake)
@@ -40,6 +58,12 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 			return nil
 		case s.isClosed():
 			return s.fail(errClosed)
+		case isFull(err): // then the peer polls once a second, like any other
+			wake()
+			s.pause(ctx, listenAgain/6+rand.N(listenAgain/6))
+			continue
+		case errors.Is(err, errWide):
+			continue
 		case s.deaf.CompareAndSwap(false, true):
 			return s.fail(fmt.Errorf("listen: %w", explain(err)))
 		}
@@ -80,7 +104,16 @@ func (s *Store) isClosed() bool {
 	}
 }
 
-// hear listens on a connection of its own until that breaks.
+// pause waits, until ctx ends or the store is closed.
+func (s *Store) pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	case <-s.closed:
+	}
+}
+
+// hear listens until that fails.
 func (s *Store) hear(ctx context.Context, wake func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -91,30 +124,40 @@ func (s *Store) hear(ctx context.Context, wake func()) error {
 		case <-ctx.Done():
 		}
 	})
-	l := s.newLink(s.listen, &gate{}, "listen")
+	defer s.hears.Store(false)
+	heard := func(n *pgconn.Notification) {
+		if !s.ringHeard(n.Payload) && n.Payload == "" && n.PID != s.speaks.Load() {
+			wake()
+		}
+	}
+	if s.ear == s.at && !s.wide.Load() && !s.closing.Load() {
+		if err := s.hearBetween(ctx, wake, heard); !errors.Is(err, errPooled) {
+			return err
+		}
+	}
+	return s.hearAlone(ctx, wake, heard)
+}
+
+// hearAlone listens on a connection of its own until that breaks.
+func (s *Store) hearAlone(ctx context.Context, wake func(), heard func(*pgconn.Notification)) error {
+	l := s.newLink(s.ear, &gate{}, "listen")
 	defer l.end()
 	if _, err := l.ready(ctx); err != nil {
 		return err
 	}
-	if err := limited(ctx, pingWithin, func(ctx context.Context) error {
-		_, err := l.conn.Exec(ctx, s.sql.listen, pgx.QueryExecModeSimpleProtocol)
-		return err
-	}); err != nil {
+	if err := s.listen(ctx, l); err != nil {
 		return err
 	}
 	if err := s.hearMyself(ctx, l); err != nil {
 		return err
 	}
 	s.deaf.Store(false)
+	l.heard = heard
+	s.missed.Store(true)
+	s.hears.Store(true)
 	wake() // for commits from before it listened
 	for {
-		err := limited(ctx, pingEvery, func(ctx context.Context) error {
-			n, err := l.conn.WaitForNotification(ctx)
-			if err == nil && n.Payload == "" && n.PID != s.speaks.Load() {
-				wake()
-			}
-			return err
-		})
+		err := limited(ctx, pingEvery, l.conn.PgConn().WaitForNotification)
 		if err != nil && ctx.Err() == nil && !l.broken() { // nothing arrived for pingEvery
 			err = limited(ctx, pingWithin, l.conn.Ping)
 		}
@@ -122,6 +165,13 @@ func (s *Store) hear(ctx context.Context, wake func()) error {
 			return err
 		}
 	}
+}
+
+func (s *Store) listen(ctx context.Context, l *link) error {
+	return limited(ctx, pingWithin, func(ctx context.Context) error {
+		_, err := l.conn.Exec(ctx, s.sql.listen, pgx.QueryExecModeSimpleProtocol)
+		return err
+	})
 }
 
 // hearMyself checks that notifications arrive, by sending one over another connection: a pooler accepts
@@ -134,12 +184,15 @@ func (s *Store) hearMyself(ctx context.Context, l *link) error {
 	if err != nil {
 		return err
 	}
+	arrived := false
+	l.heard = func(n *pgconn.Notification) { arrived = arrived || n.Payload == nonce }
 	err = limited(ctx, pingWithin, func(ctx context.Context) error {
-		for {
-			if n, err := l.conn.WaitForNotification(ctx); err != nil || n.Payload == nonce {
+		for !arrived {
+			if err := l.conn.PgConn().WaitForNotification(ctx); err != nil {
 				return err
 			}
 		}
+		return nil
 	})
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("%w: %w", kapi.ErrUnavailable, errDeaf)

@@ -41,20 +41,27 @@ func listening(t *testing.T, s *Store) (woken chan struct{}, returned chan error
 }
 
 // TestListenAgain: when the listener's connection is ended, Listen returns an error once, and then listens
-// again. Commits in between wake it.
+// again. Commits in between wake it. A light peer listens on its only connection.
 func TestListenAgain(t *testing.T) {
+	for role, full := range map[string]bool{"listen": true, "commit": false} {
+		t.Run(role, func(t *testing.T) { hearsAgain(t, role, full) })
+	}
+}
+
+func hearsAgain(t *testing.T, role string, full bool) {
 	s, database := newStore(t)
+	s.widen(full)
 	woken, returned := listening(t, s)
 	kapitest.Receive(t, woken, "the first wake-up, once it listens")
 	mustInsert(t, openFor(t, server.DSN(database)), "a")
 	kapitest.Receive(t, woken, "a commit")
 	for range 2 {
-		terminate(t, database, "listen")
+		terminate(t, database, role)
 		if err := kapitest.Receive(t, returned, "Listen to return that its connection ended"); !errors.Is(err, kapi.ErrUnavailable) {
 			t.Error(err)
 		}
 		kapitest.Receive(t, woken, "the wake-up once it listens again")
-		kapitest.Eventually(t, "it listens", func() bool { return activity(t, database, "listen", "query LIKE 'LISTEN%'") == 1 })
+		kapitest.Eventually(t, "it listens", func() bool { return activity(t, database, role, "query LIKE 'LISTEN%'") == 1 })
 	}
 }
 
@@ -62,6 +69,7 @@ func TestListenAgain(t *testing.T) {
 func TestOwnCommits(t *testing.T) {
 	s, database := newStore(t)
 	other := openFor(t, server.DSN(database))
+	s.widen(true) // otherwise it listens anew after its first commit
 	var calls atomic.Int32
 	ctx, cancel := context.WithCancel(context.Background())
 	var served sync.WaitGroup

@@ -25,13 +25,21 @@ func TestMain(m *testing.M) {
 	if os.Getenv("KAPI_SOAK") == "" {
 		_ = flag.Set("rapid.checks", "20") // each creates a schema and connections; 100 would take a minute
 	}
-	var err error
+	runtime, err := os.MkdirTemp("", "kapi-runtime") // only for this user
+	if err == nil {
+		err = os.Setenv("XDG_RUNTIME_DIR", runtime)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	if server, err = pgtest.New(pgtest.Options{TCP: true, Settings: map[string]string{"max_connections": "60"}}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		server.Stop()
+		_ = os.RemoveAll(runtime)
 		os.Exit(code)
 	}), goleak.IgnoreCurrent())
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/kettubot/kapi"
 )
@@ -32,29 +33,51 @@ func lockOf(schema string) int64 {
 // prepare creates or migrates the tables, and begins a new epoch if the history was moved here. If there
 // is nothing to do, it writes nothing and doesn't wait for the lock.
 func (s *Store) prepare(ctx context.Context) error {
-	err := s.useInTime(ctx, s.writer, func(l *link) error {
+	return s.useInTime(ctx, s.toWrite, func(l *link) error {
+		if ready, err := s.known(ctx, l); ready || err != nil && l.broken() {
+			return err
+		}
 		if err := checkServer(ctx, l.conn); err != nil {
 			return err
 		}
 		state, err := s.inspect(ctx, l.conn)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case len(state.missing) > 0:
+			err = s.migrate(ctx, l)
+		case !state.goesOn:
+			err = s.beginEpoch(ctx, l)
 		}
-		if len(state.missing) > 0 {
-			return s.migrate(ctx, l)
+		if err == nil {
+			_, err = s.known(ctx, l)
+			err = unlessRefused(err)
 		}
-		if !state.goesOn {
-			return s.beginEpoch(ctx, l)
-		}
-		return nil
-	})
-	if err != nil {
 		return err
+	})
+}
+
+// known looks with one query whether the schema is as this build knows it, so that there is nothing else to do or to
+// check, and learns the store's identity. It is false, also with an error, if the other checks have to find out more.
+func (s *Store) known(ctx context.Context, l *link) (bool, error) {
+	var version *int // nil is a missing row
+	var server, found int
+	var goesOn bool
+	var table, database, encoding string
+	var secret *string
+	err := l.conn.QueryRow(ctx, s.sql.whole, pgx.QueryExecModeExec, l.cluster, s.schema, tables()).Scan(&version, &secret, &goesOn, &table, &database, &server, &encoding, &found)
+	if err != nil || version == nil || secret == nil {
+		return false, err
 	}
-	// Connect a reader now: the caller reads next, and reads don't wait for a server that is away.
-	err = s.useInTime(ctx, s.reader, func(*link) error { return nil })
-	for range readers - 1 {
-		s.reader <- <-s.reader // so that the connected one is first in the pool
+	s.side.name = sideName(*secret, table, database, s.schema)
+	return *version == s.version && goesOn && found == len(tables()) && checkVersion(server, encoding) == nil, nil
+}
+
+// unlessRefused returns err, unless it is an answer of the server's.
+func unlessRefused(err error) error {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) || errors.Is(err, pgx.ErrNoRows) {
+		return nil
 	}
 	return err
 }
@@ -163,7 +186,7 @@ func (s *Store) inspectTables(ctx context.Context, q querier, found *state) erro
 	var lacks []string
 	err := q.QueryRow(ctx, `SELECT coalesce(array_agg(name), '{}') FROM unnest($2::text[]) AS name WHERE NOT EXISTS
 			(SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = name)`,
-		s.schema, []string{"head", "actions", "keys", "runners", "observations", "tokens", "secrets", "answers", "writers", "starts", "queue"}).Scan(&lacks)
+		s.schema, tables()).Scan(&lacks)
 	if err != nil {
 		return err
 	}
@@ -171,12 +194,19 @@ func (s *Store) inspectTables(ctx context.Context, q querier, found *state) erro
 		return fmt.Errorf("%w: the schema %s lacks tables (%s): it was restored in part", kapi.ErrUnavailable, s.schema, strings.Join(lacks, ", "))
 	}
 	var cluster string
-	_ = q.QueryRow(ctx, selectCluster).Scan(&cluster)
+	if err := unlessRefused(q.QueryRow(ctx, selectCluster).Scan(&cluster)); err != nil { // the user may not read it
+		return err
+	}
 	err = q.QueryRow(ctx, s.sql.goesOn, cluster).Scan(&found.goesOn)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return fmt.Errorf("%w: kapi's table head is empty in schema %s: it was restored in part", kapi.ErrUnavailable, s.schema)
 	}
 	return err
+}
+
+// tables are the tables of a schema, besides that of its version.
+func tables() []string {
+	return []string{"head", "actions", "keys", "runners", "observations", "tokens", "secrets", "answers", "writers", "starts", "queue"}
 }
 
 // A querier is a connection or a transaction.

@@ -27,20 +27,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/store"
 )
 
-const (
-	// readers is the number of connections for reads.
-	readers = 2
-	// defaultStandstill is Store.standstill, except in tests.
-	defaultStandstill = 3 * time.Second
-)
+// defaultStandstill is Store.standstill, except in tests.
+const defaultStandstill = 3 * time.Second
 
 // Options are for Open. The zero value is right for most programs.
 type Options struct {
@@ -67,12 +60,28 @@ type Store struct {
 	// PostgreSQL ends the transaction, so that it doesn't block others.
 	standstill time.Duration
 
-	writer, reader, renewer pool
-	gate                    gate // of all three
-	listen                  *pgx.ConnConfig
-	version                 int          // of the schema that this build knows
-	least                   atomic.Int64 // the least version that may write in the schema, as last read
-	deaf                    atomic.Bool  // Listen has returned that it can't listen
+	writer, renewer pool
+	readers         [2]pool
+	gate            gate // of all of them
+	// at is where the database is, ear where notifications come from, usually the same.
+	at, ear *target
+	wide    atomic.Bool // the peer is a full one
+	leaving atomic.Bool // letGoUnused is under way
+	closing atomic.Bool
+	hearing atomic.Bool // the writer's connection may listen
+	// disturb asks a listener for the writer. It holds one.
+	disturb chan struct{}
+	side    side
+	ringer  ringer
+	// listeners counts the peer's calls of Listen. hears is set while notifications arrive, missed if some may not
+	// have arrived.
+	listeners     atomic.Int32
+	hears, missed atomic.Bool
+	ears          chan struct{} // held by who listens
+
+	version int          // of the schema that this build knows
+	least   atomic.Int64 // the least version that may write in the schema, as last read
+	deaf    atomic.Bool  // Listen has returned that it can't listen
 	// speaks is the pid of the server's process that last committed for this store. Its notifications
 	// are ignored. Behind a pooler the pid is wrong; then they are taken for another store's.
 	speaks atomic.Uint32
@@ -83,8 +92,10 @@ type Store struct {
 }
 
 var (
-	_ store.Store = (*Store)(nil)
-	_ auth.Tokens = (*Store)(nil)
+	_ store.Store  = (*Store)(nil)
+	_ store.Keeper = (*Store)(nil)
+	_ store.Bell   = (*Store)(nil)
+	_ auth.Tokens  = (*Store)(nil)
 )
 
 // Open opens the store that the DSN names, as in postgres://USER@HOST:PORT/DATABASE, and creates its
@@ -98,17 +109,20 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{name: nameOf(config), schema: o.Schema, listen: config, id: newID(), standstill: defaultStandstill, closed: make(chan struct{})}
+	s := &Store{name: nameOf(config), schema: o.Schema, id: newID(), standstill: defaultStandstill, closed: make(chan struct{}), disturb: make(chan struct{}, 1), ears: make(chan struct{}, 1)}
 	if s.schema == "" {
 		s.schema = "kapi"
 	}
 	if err := checkSchema(s.schema); err != nil {
 		return nil, err
 	}
-	if o.ListenDSN != "" {
-		if s.listen, err = parse(o.ListenDSN); err != nil {
+	s.at = newTarget(config)
+	if s.ear = s.at; o.ListenDSN != "" {
+		config, err := parse(o.ListenDSN)
+		if err != nil {
 			return nil, fmt.Errorf("to listen: %w", err)
 		}
+		s.ear = newTarget(config)
 	}
 	steps, err := fs.Glob(schema, "schema/*.sql")
 	if err != nil {
@@ -117,24 +131,20 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	s.version = len(steps)
 	s.sql = newStatements(s.schema)
 	s.close = sync.OnceFunc(func() { close(s.closed) })
-	s.writer = s.newPool(config, "commit", 1)
-	s.reader = s.newPool(config, "read", readers)
-	s.renewer = s.newPool(config, "renew", 1)
+	s.writer = s.newPool("commit")
+	s.readers = [2]pool{s.newPool("read"), s.newPool("read")}
+	s.renewer = s.newPool("renew")
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *Store) newPool(config *pgx.ConnConfig, role string, n int) pool {
-	// A pooler may pass on notifications for another client. Drop them: nobody reads them here.
-	config = config.Copy()
-	config.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) {}
-	p := make(pool, n)
-	for range n {
-		p <- s.newLink(config, &s.gate, role)
-	}
-	return p
+func (s *Store) newPool(role string) pool {
+	l := s.newLink(s.at, &s.gate, role)
+	l.home = make(pool, 1)
+	l.home <- l
+	return l.home
 }
 
 // String names the database, without a password.
@@ -142,17 +152,20 @@ func (s *Store) String() string { return s.name }
 
 // Close waits for the calls in progress and closes the store. Later calls do nothing.
 func (s *Store) Close() error {
-	for _, p := range []pool{s.writer, s.reader, s.renewer} {
-		for range cap(p) {
-			select {
-			case l := <-p:
-				l.end()
-			case <-s.closed:
-			}
+	s.closing.Store(true)
+	s.disturbListener()
+	for _, p := range []pool{s.writer, s.readers[0], s.readers[1], s.renewer} {
+		select {
+		case l := <-p:
+			l.end()
+		case <-s.closed:
 		}
 	}
 	s.close()
 	s.served.Wait()
+	s.side.end()
+	s.at.line.close()
+	s.ear.line.close()
 	return nil
 }
 
@@ -160,11 +173,10 @@ func (s *Store) Close() error {
 // returns. A process that is about to stop itself (Ctrl-Z) does so in f: if it were stopped inside
 // a write transaction, it would block all others until the server ends that.
 func (s *Store) Quiesce(f func()) {
-	select {
-	case l := <-s.writer:
+	if l, err := s.toWrite(context.Background()); err == nil {
 		defer func() { s.writer <- l }()
-	case <-s.closed:
 	}
+	s.side.yield()
 	f()
 }
 

@@ -18,6 +18,7 @@ import (
 
 // Snapshot implements store.Store.
 func (s *Store) Snapshot(ctx context.Context) (store.Snapshot, error) {
+	s.widen(true)
 	return s.snapshot(ctx, s.sql.snapshot)
 }
 
@@ -47,6 +48,7 @@ func (s *Store) snapshot(ctx context.Context, query string, args ...any) (store.
 
 // Feed implements store.Store. One statement reads head and records, so they belong together.
 func (s *Store) Feed(ctx context.Context, since uint64) (store.Page, error) {
+	s.widen(true)
 	var page store.Page
 	var recorded []string
 	err := s.read(ctx, func(l *link, b *pgx.Batch) {
@@ -89,7 +91,7 @@ func (s *Store) read(ctx context.Context, f func(*link, *pgx.Batch)) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	return s.onTheSpot(ctx, func() error {
-		return s.use(ctx, s.reader, func(l *link) error {
+		return s.useWhile(ctx, isFull, s.toRead, func(l *link) error {
 			b := &pgx.Batch{}
 			b.Queue("SELECT " + byIndex)
 			f(l, b)

@@ -31,7 +31,10 @@ const (
 	lazily = `SELECT set_config('synchronous_commit', 'off', true)`
 
 	takeLock      = `SELECT pg_advisory_xact_lock($1)`
-	selectCluster = `SELECT system_identifier::text FROM pg_control_system()`
+	selectCluster = `SELECT (SELECT system_identifier::text FROM pg_control_system())`
+	// selectTight says whether three quarters of the connections are in use, and which process of the server says so.
+	selectTight = `(SELECT count(*) FROM pg_stat_get_backend_idset()) * 4 >
+		(current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int) * 3, pg_backend_pid()`
 
 	// place is the current place of head's history: the oid of the table and the timeline. The
 	// cluster's identifier is compared separately, because the user may not be able to read it.
@@ -41,13 +44,14 @@ const (
 // statements are the SQL statements that name tables, and the names that depend on the schema.
 type statements struct {
 	version, migrated      string
-	minReport              string
+	minReport, whole       string
 	snapshot, secret, feed string
 	some, head             string
 	queued, holders        string
 	joinQueue, leaveQueue  string
 	allPending             string
 	goesOn, beginEpoch     string
+	changed                string
 	find, beats, answers   string
 
 	insert, insertMany, update, updateMany                                          string
@@ -63,7 +67,7 @@ type statements struct {
 	forgetObservations                       string
 	addToken, tokens, findToken, removeToken string
 	endSessions                              string
-	listen, notify                           string
+	listen, unlisten, notify                 string
 	lock                                     int64
 	keyLocks                                 int32
 	channel                                  string
@@ -81,7 +85,12 @@ func newStatements(schema string) statements {
 	return statements{
 		version:   in(`SELECT version FROM kapi.version`),
 		minReport: in(`SELECT min_report FROM kapi.head`),
-		migrated:  in(`UPDATE kapi.version SET version = $1`),
+		// Not a join, whose estimated cost would make the server compile it.
+		whole: in(`SELECT (SELECT version FROM kapi.version), (SELECT encode(signing, 'hex') FROM kapi.secrets), ` + goesOn + `, h.tableoid::text, current_database(),
+			current_setting('server_version_num')::int, current_setting('server_encoding'),
+			(SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $2 AND c.relname = ANY($3))
+			FROM kapi.head h WHERE h.one = 1`),
+		migrated: in(`UPDATE kapi.version SET version = $1`),
 
 		snapshot: page(`a.status < 4`),
 		secret:   in(`SELECT signing FROM kapi.secrets`),
@@ -91,6 +100,8 @@ func newStatements(schema string) statements {
 		goesOn:   in(`SELECT ` + goesOn + ` FROM kapi.head h`),
 		beginEpoch: in(`UPDATE kapi.head h SET epoch = $2, seq = seq + $3, place = ` + place + `,
 			cluster = CASE $1 WHEN '' THEN cluster ELSE $1 END`),
+		changed: in(`SELECT epoch, seq, NULL FROM kapi.head WHERE one = 1
+			UNION ALL SELECT DISTINCT NULL, 0::bigint, runner FROM kapi.actions WHERE seq > $1 AND runner IS NOT NULL`),
 		find: in(`SELECT data FROM kapi.actions WHERE id = ANY($1)`),
 		queued: in(`SELECT a.data FROM (SELECT DISTINCT action FROM kapi.queue WHERE key = ANY($1)) q
 			JOIN kapi.actions a ON a.id = q.action WHERE a.status = 0`),
@@ -157,6 +168,7 @@ func newStatements(schema string) statements {
 		endSessions: in(`DELETE FROM kapi.tokens WHERE session_of = $1 AND EXISTS (SELECT FROM kapi.tokens WHERE id = $1)`),
 
 		listen:   `LISTEN ` + quoted,
+		unlisten: `UNLISTEN ` + quoted,
 		notify:   `NOTIFY ` + quoted,
 		lock:     lockOf(schema),
 		keyLocks: int32(lockOf(schema) >> 32),

@@ -44,7 +44,7 @@ func (s *Store) write(ctx context.Context, j job) (wrote bool, err error) {
 			return false, err
 		}
 	}
-	err = s.useInTime(ctx, s.writer, func(l *link) error {
+	err = s.useInTime(ctx, s.toWrite, func(l *link) error {
 		wrote, err = s.transact(ctx, l, j)
 		return err
 	})

@@ -36,24 +36,33 @@ func (s *Store) unreached(ctx context.Context, err error) error {
 // Quiesce doesn't have to wait all that time.
 //
 // When ctx ends, the error is the last one that says what was wrong with the server.
-func (s *Store) useInTime(ctx context.Context, p pool, f func(*link) error) error {
+func (s *Store) useInTime(ctx context.Context, by lane, f func(*link) error) error {
+	return s.useWhile(ctx, func(error) bool { return true }, by, f)
+}
+
+// useWhile is useInTime, but tries again only while again returns true for the error.
+func (s *Store) useWhile(ctx context.Context, again func(error) bool, by lane, f func(*link) error) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	var last error
 	for pauses := backoff.New(firstPause, lastPause); ; {
-		err := s.use(ctx, p, f)
+		err := s.use(ctx, by, f)
 		var unreached *unreachedError
 		switch {
 		case err == nil:
 			return nil
 		case !errors.As(err, &unreached) && last != nil && ctx.Err() != nil && !errors.Is(err, kapi.ErrOutcomeUnknown):
 			return last
-		case !errors.As(err, &unreached):
+		case !errors.As(err, &unreached), !again(err):
 			return err
 		}
 		last = err
+		pause := pauses.Next()
+		if isFull(err) { // the attempt to connect goes on
+			pause = 0
+		}
 		select {
-		case <-time.After(pauses.Next()):
+		case <-time.After(pause):
 		case <-s.closed:
 			return s.fail(errClosed)
 		case <-ctx.Done():
