@@ -1,10 +1,10 @@
 // Command tick is the command of a `kapi run` that reports its progress.
 //
-//	tick INDEX FOLDER BEGAN HZ
+//	tick INDEX FOLDER BEGAN SPAN APART HZ
 //
-// It writes INDEX to the FIFO "begun" in FOLDER, and then HZ times a second the share of crowd.Span that
-// has passed since BEGAN (ns since 1970): whoever sees a report knows when it was made. It ends at the time
-// (ns since 1970) that it finds in the file "end" in FOLDER, plus INDEX times crowd.Apart.
+// It writes INDEX to the FIFO "begun" in FOLDER, and then HZ times a second how much of SPAN has passed since BEGAN
+// (ns since 1970): whoever sees a report knows when it was made. It ends at the time (ns since 1970) that it finds in
+// the file "end" in FOLDER, plus INDEX times APART. SPAN and APART are durations, such as 20ms.
 package main
 
 import (
@@ -15,8 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/kettubot/kapi/bench/crowd"
 )
 
 func main() {
@@ -27,34 +25,29 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) != 4 {
+	if len(args) != 6 {
 		return fmt.Errorf("%d arguments", len(args))
 	}
-	folder := args[1]
-	began, err := strconv.ParseInt(args[2], 10, 64)
-	if err != nil {
+	index, err1 := strconv.Atoi(args[0])
+	began, err2 := strconv.ParseInt(args[2], 10, 64)
+	span, err3 := time.ParseDuration(args[3])
+	apart, err4 := time.ParseDuration(args[4])
+	hz, err5 := strconv.ParseFloat(args[5], 64)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return err
 	}
-	hz, err := strconv.ParseFloat(args[3], 64)
-	if err != nil {
-		return err
-	}
-	index, err := strconv.Atoi(args[0])
-	if err != nil {
-		return err
-	}
-	if err := announce(filepath.Join(folder, "begun"), index); err != nil {
+	if err := announce(filepath.Join(args[1], "begun"), index); err != nil {
 		return err
 	}
 	pause := time.Duration(float64(time.Second) / hz)
 	for {
-		if end, ok := end(filepath.Join(folder, "end"), index); ok {
-			if left := time.Until(end); left < pause {
+		if first, ok := readTime(filepath.Join(args[1], "end")); ok {
+			if left := time.Until(first.Add(time.Duration(index) * apart)); left < pause {
 				time.Sleep(left)
 				return nil
 			}
 		}
-		fmt.Printf("copied %.5f%% of it\n", 100*float64(time.Now().UnixNano()-began)/float64(crowd.Span))
+		fmt.Printf("copied %.5f%% of it\n", 100*float64(time.Now().UnixNano()-began)/float64(span))
 		time.Sleep(pause)
 	}
 }
@@ -68,12 +61,12 @@ func announce(path string, index int) error {
 	return errors.Join(err, begun.Close())
 }
 
-// end returns when the command is to end, if that is known.
-func end(path string, index int) (time.Time, bool) {
+// readTime returns the time in a file, if there is one.
+func readTime(path string) (time.Time, bool) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return time.Time{}, false
 	}
-	first, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-	return time.Unix(0, first).Add(time.Duration(index) * crowd.Apart), err == nil
+	ns, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	return time.Unix(0, ns), err == nil
 }
