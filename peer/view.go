@@ -29,9 +29,11 @@ type view struct {
 	full       bool // it has the actions of other peers, too
 	head       store.Head
 	entries    map[string]*entry
+	order      []string                       // ids of entries, oldest first apart from a few; it may have ids that are gone
 	keys       map[string]string              // key -> id of the action that holds it
 	waiting    map[string]struct{}            // ids of the actions that wait for keys
 	queues     map[string]map[string]struct{} // key -> ids of the actions that wait for it
+	senders    map[string]map[string]struct{} // sender -> ids of the actions that it has started
 	watches    map[*Watch]struct{}
 	journal    journal             // changes that the watches may not have read yet
 	changed    chan struct{}       // closed and replaced when the journal has new entries
@@ -43,7 +45,7 @@ type view struct {
 func newView(notice func(*store.Record), lose func(store.Record)) *view {
 	return &view{
 		notice: notice, lose: lose,
-		entries: map[string]*entry{}, keys: map[string]string{}, waiting: map[string]struct{}{}, queues: map[string]map[string]struct{}{}, watches: map[*Watch]struct{}{}, listings: map[string]*Listing{},
+		entries: map[string]*entry{}, keys: map[string]string{}, waiting: map[string]struct{}{}, queues: map[string]map[string]struct{}{}, senders: map[string]map[string]struct{}{}, watches: map[*Watch]struct{}{}, listings: map[string]*Listing{},
 		changed: make(chan struct{}), seen: newSeen(),
 	}
 }
@@ -102,9 +104,12 @@ func (v *view) replace(s store.Snapshot) {
 	v.keys = make(map[string]string, len(s.Records))
 	clear(v.waiting)
 	clear(v.queues)
+	clear(v.senders)
 	first := v.head.Epoch == ""
 	v.head = s.Head
 	clear(v.listings)
+	v.order = make([]string, 0, len(s.Records))
+	slices.SortFunc(s.Records, func(a, b store.Record) int { return older(&a, &b) })
 	for i := range s.Records {
 		v.put(&s.Records[i])
 	}
@@ -131,7 +136,8 @@ func (v *view) replace(s store.Snapshot) {
 }
 
 func (v *view) put(r *store.Record) {
-	if old := v.entries[r.ID]; old != nil {
+	old := v.entries[r.ID]
+	if old != nil {
 		for _, key := range old.Keys {
 			if v.keys[key] == r.ID {
 				delete(v.keys, key)
@@ -141,16 +147,55 @@ func (v *view) put(r *store.Record) {
 			v.leaveQueue(&old.Record)
 		}
 	}
+	if !r.Status.Ongoing() {
+		v.drop(r.ID)
+		return
+	}
 	if r.Waiting() {
 		v.joinQueue(r)
 	}
-	if !r.Status.Ongoing() {
-		delete(v.entries, r.ID)
-		return
-	}
 	v.entries[r.ID] = &entry{Record: *r}
+	if old == nil {
+		v.order = append(v.order, r.ID)
+		if r.Sender != "" {
+			join(v.senders, r.Sender, r.ID)
+		}
+	}
 	for _, key := range r.Keys {
 		v.keys[key] = r.ID
+	}
+}
+
+// drop removes an action that has ended.
+func (v *view) drop(id string) {
+	old := v.entries[id]
+	if old == nil {
+		return
+	}
+	if old.Sender != "" {
+		leave(v.senders, old.Sender, id)
+	}
+	delete(v.entries, id)
+	const few = 64
+	if len(v.order) > 2*len(v.entries)+few {
+		v.tidyOrder()
+	}
+}
+
+func (v *view) tidyOrder() {
+	v.order = slices.DeleteFunc(v.order, func(id string) bool { return v.entries[id] == nil })
+}
+
+func join(sets map[string]map[string]struct{}, name, id string) {
+	if sets[name] == nil {
+		sets[name] = map[string]struct{}{}
+	}
+	sets[name][id] = struct{}{}
+}
+
+func leave(sets map[string]map[string]struct{}, name, id string) {
+	if delete(sets[name], id); len(sets[name]) == 0 {
+		delete(sets, name)
 	}
 }
 
@@ -212,15 +257,48 @@ func (v *view) all() ([]*entry, store.Head) {
 	return v.sorted(), v.head
 }
 
+// older compares actions by age, the oldest first.
+func older(a, b *store.Record) int {
+	return cmp.Or(cmp.Compare(a.CreatedAt, b.CreatedAt), cmp.Compare(a.Fence, b.Fence))
+}
+
 func (v *view) sorted() []*entry {
 	all := make([]*entry, 0, len(v.entries))
-	for _, e := range v.entries {
-		all = append(all, e)
+	for _, id := range v.order {
+		if e := v.entries[id]; e != nil {
+			all = append(all, e)
+		}
 	}
-	slices.SortFunc(all, func(a, b *entry) int {
-		return cmp.Or(cmp.Compare(a.CreatedAt, b.CreatedAt), cmp.Compare(a.Fence, b.Fence))
-	})
+	sortByAge(all) // which takes little time, as they mostly are
 	return all
+}
+
+func sortByAge(all []*entry) {
+	slices.SortFunc(all, func(a, b *entry) int { return older(&a.Record, &b.Record) })
+}
+
+// startedBy returns the entries of a sender's actions, oldest first, and the head that they belong to.
+func (v *view) startedBy(sender string) ([]*entry, store.Head) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	all := make([]*entry, 0, len(v.senders[sender]))
+	for id := range v.senders[sender] {
+		all = append(all, v.entries[id])
+	}
+	sortByAge(all)
+	return all, v.head
+}
+
+// pick returns the entries for which want returns true, in any order. want must not use the view.
+func (v *view) pick(want func(*entry) bool) (picked []*entry) {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for _, e := range v.entries {
+		if want(e) {
+			picked = append(picked, e)
+		}
+	}
+	return picked
 }
 
 // Waiting returns the records of the actions that wait for keys, in any order.
@@ -253,19 +331,14 @@ func (v *view) Queue(key string) (waiting []*store.Record) {
 func (v *view) joinQueue(r *store.Record) {
 	v.waiting[r.ID] = struct{}{}
 	for _, key := range r.Waits {
-		if v.queues[key] == nil {
-			v.queues[key] = map[string]struct{}{}
-		}
-		v.queues[key][r.ID] = struct{}{}
+		join(v.queues, key, r.ID)
 	}
 }
 
 func (v *view) leaveQueue(r *store.Record) {
 	delete(v.waiting, r.ID)
 	for _, key := range r.Waits {
-		if delete(v.queues[key], r.ID); len(v.queues[key]) == 0 {
-			delete(v.queues, key)
-		}
+		leave(v.queues, key, r.ID)
 	}
 }
 
