@@ -57,6 +57,7 @@ func testLight(t *testing.T, b Backend) {
 	check("without keys", []string{"plain"}, nil, "[plain]", "[]")
 	check("a key that nobody wants", nil, []string{"free"}, "[]", "[free]")
 	check("a queue that is entangled with others", []string{"w1"}, []string{"k"}, "[holder w1 w2 w3]", "[k m n]")
+	check("one of the queue by its name", []string{"w2"}, []string{"k"}, "[holder w1 w2 w3]", "[k m n]")
 	check("another queue", nil, []string{"z"}, "[other]", "[z]")
 
 	granted := waiting("w1", 1)
