@@ -22,8 +22,8 @@ func (v *view) sorted() []*entry {
 			all = append(all, e)
 		}
 	}
-	sortByAge(all) // which takes little time, as they mostly are
-	return all
+	sortByAge(all)             // which takes little time, as they mostly are
+	return slices.Compact(all) // an action that was gone and is back is in the order twice
 }
 
 func sortByAge(all []*entry) {
@@ -119,7 +119,12 @@ func (v *view) drop(id string) {
 }
 
 func (v *view) tidyOrder() {
-	v.order = slices.DeleteFunc(v.order, func(id string) bool { return v.entries[id] == nil })
+	kept := make(map[string]bool, len(v.entries))
+	v.order = slices.DeleteFunc(v.order, func(id string) bool {
+		gone := v.entries[id] == nil || kept[id]
+		kept[id] = true
+		return gone
+	})
 }
 
 func join(sets map[string]map[string]struct{}, name, id string) {
