@@ -138,15 +138,15 @@ func (s *sweeper) examineAll(w *watching, entries []*entry, runners []store.Runn
 		if x.Life == rules.LifeUnknown && s.restarted(x) {
 			x.Life, x.Restarted = rules.LifeGone, true
 		}
+		if x.Life == rules.LifeAlive && x.Silent >= x.Lease { // only of a silent one it matters whether it is stopped
+			x.Stopped = identity(x.record).Stopped()
+		}
 	}
 	return known, nil
 }
 
 // examine finds out what can be proven about a runner's process.
 func (s *sweeper) examine(w *watching, r *store.RunnerRecord) rules.Evidence {
-	id := proc.Identity{
-		Host: r.Host, PID: r.PID, BootID: r.BootID, PIDNamespace: r.PIDNamespace, StartTime: r.StartTime,
-	}
 	ev := rules.Evidence{
 		Host: r.Host, PID: r.PID, HeardAt: r.HeardAt, Beat: r.Beat,
 		Lease: r.Lease, GiveUp: s.opts.GiveUp,
@@ -160,9 +160,15 @@ func (s *sweeper) examine(w *watching, r *store.RunnerRecord) rules.Evidence {
 		ev.Life = rules.LifeAlive // most runners are, at most times, so that they cost no look at their processes
 		return ev
 	}
-	ev.Life = lifeOf(id)
-	ev.Stopped = ev.Life == rules.LifeAlive && id.Stopped()
+	ev.Life = lifeOf(identity(r))
 	return ev
+}
+
+// identity returns what identifies a runner's process.
+func identity(r *store.RunnerRecord) proc.Identity {
+	return proc.Identity{
+		Host: r.Host, PID: r.PID, BootID: r.BootID, PIDNamespace: r.PIDNamespace, StartTime: r.StartTime,
+	}
 }
 
 // judgeLock sets what the runner's lock proves about a process that can't be looked at. If the lock is held, the

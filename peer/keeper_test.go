@@ -89,6 +89,7 @@ func TestRetiredKeeper(t *testing.T) {
 			}
 			start(t, k, kapi.Spec{Keys: []string{"k"}}, func(context.Context, kapi.Handle) error { return nil })
 		}
+		synctest.Wait() // until the last one has ended
 		if all, err := k.List(t.Context()); err != nil || len(all) != 11 {
 			t.Fatalf("it lists %d actions, %v", len(all), err)
 		}

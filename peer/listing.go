@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
-	"slices"
 	"strconv"
 	"sync"
 
@@ -54,9 +53,12 @@ func (v *view) list(sender string) Listing {
 	if listing != nil {
 		return *listing
 	}
-	all, head := v.all()
-	if sender != "" {
-		all = slices.DeleteFunc(all, func(e *entry) bool { return e.Sender != sender })
+	var all []*entry
+	var head store.Head
+	if sender == "" {
+		all, head = v.all()
+	} else {
+		all, head = v.startedBy(sender)
 	}
 	listing = listingOf(all, head)
 	if sender != "" { // the tag must not reveal the seq, which counts the changes of other senders
@@ -72,11 +74,18 @@ func (v *view) list(sender string) Listing {
 }
 
 func listingOf(all []*entry, head store.Head) *Listing {
-	parts := make([][]byte, len(all))
-	for i, e := range all {
-		parts[i] = e.encode()
+	size := len("[]")
+	for _, e := range all {
+		size += len(e.encode()) + len(",")
 	}
-	text := slices.Concat([]byte("["), bytes.Join(parts, []byte(",")), []byte("]"))
+	text := append(make([]byte, 0, size), '[')
+	for i, e := range all {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(text, e.encode()...)
+	}
+	text = append(text, ']')
 	return &Listing{
 		Epoch: head.Epoch, Seq: head.Seq, JSON: text, tag: head.Epoch + "-" + strconv.FormatUint(head.Seq, 10),
 		gzipped: sync.OnceValue(func() []byte { return compressed(text) }),

@@ -58,8 +58,12 @@ func (v *view) meet(asked []string, s store.Snapshot) bool {
 		return same
 	}
 	v.putOwn(s.Head, s.Records, s.Seq < v.head.Seq)
-	for id, e := range v.entries {
-		if e.Seq <= s.Seq && slices.Contains(asked, id) && !slices.ContainsFunc(s.Records, func(r store.Record) bool { return r.ID == id }) {
+	there := make(map[string]bool, len(s.Records))
+	for i := range s.Records {
+		there[s.Records[i].ID] = true
+	}
+	for _, id := range asked {
+		if e := v.entries[id]; e != nil && e.Seq <= s.Seq && !there[id] {
 			gone := e.Record
 			gone.Status = kapi.StatusAborted // so that notice tells the operation that it has lost its action
 			v.put(&gone)
@@ -93,16 +97,22 @@ func (v *view) loadOwn(s store.Snapshot) {
 func (v *view) lighten(ids []string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	kept := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		kept[id] = true
+	}
 	for id, e := range v.entries {
-		if e.RunnerID() != v.own && !slices.Contains(ids, id) {
-			delete(v.entries, id)
+		if e.RunnerID() != v.own && !kept[id] {
+			v.drop(id)
 		}
 	}
+	v.tidyOrder()
 	clear(v.waiting)
+	clear(v.queues)
 	v.keys = map[string]string{}
 	for id, e := range v.entries {
 		if e.Waiting() {
-			v.waiting[id] = struct{}{}
+			v.joinQueue(&e.Record)
 		}
 		for _, key := range e.Keys {
 			v.keys[key] = id

@@ -53,6 +53,7 @@ type sweeper struct {
 	asked map[string][]proc.Ref
 	// lastLook is when the sweeper last looked. After a gap, silence is watched anew.
 	lastLook  time.Duration
+	rest      time.Duration // no look begins before
 	lastPurge time.Duration
 	// lastProof is when failed actions that are not proven dead were last judged.
 	lastProof time.Duration
@@ -92,7 +93,10 @@ func (s *sweeper) lookOnce() {
 		return
 	default:
 	}
-	_ = s.judge(s.ctx, s.others(s.opts.sinceBoot())) // after an error, the next look tries again
+	now := s.opts.sinceBoot()
+	others := s.others(now)
+	_ = s.judge(s.ctx, others) // after an error, the next look tries again
+	s.restAfter(now, len(others))
 	close(s.first)
 }
 
@@ -154,7 +158,11 @@ func (s *sweeper) look() {
 		s.watching.forget() // this process was stopped or suspended, so it did not watch
 	}
 	s.lastLook = now
+	if now < s.rest {
+		return
+	}
 	others := s.others(now)
+	defer func() { s.restAfter(now, len(others)) }()
 	if len(others) == 0 {
 		clear(s.watching.seen)
 		clear(s.asked)
@@ -194,24 +202,30 @@ func (s *sweeper) enter(ctx context.Context) (leave func(), ok bool) {
 	}
 }
 
+// manyOthers is the number of actions from which on a look may take so long that the sweeper rests afterwards.
+const manyOthers = 2000
+
+// restAfter lets the sweeper rest after a look that began at a time and was at n actions: four times as long as it
+// took, so that a peer beside very many actions has time for other things.
+func (s *sweeper) restAfter(began time.Duration, n int) {
+	if n >= manyOthers {
+		end := s.opts.sinceBoot()
+		s.rest = end + min(4*(end-began), 5*s.opts.sweepEvery)
+	}
+}
+
 // proofEvery is how often failed actions that are not proven dead are judged again.
 const proofEvery = 5 * time.Second
 
 // others returns the actions of other runners that have to be judged now.
-func (s *sweeper) others(now time.Duration) (others []*entry) {
+func (s *sweeper) others(now time.Duration) []*entry {
 	proof := s.lastProof == 0 || now-s.lastProof >= proofEvery
 	if proof {
 		s.lastProof = now
 	}
-	all, _ := s.view.all()
-	for _, e := range all {
-		switch {
-		case e.Runner == nil, e.Runner.ID == s.self.ID:
-		case e.Status.Active(), proof && e.NotProvenDead:
-			others = append(others, e)
-		}
-	}
-	return others
+	return s.view.pick(func(e *entry) bool {
+		return e.Runner != nil && e.Runner.ID != s.self.ID && (e.Status.Active() || proof && e.NotProvenDead)
+	})
 }
 
 // readRunners reads the records of the actions' runners.
@@ -228,11 +242,8 @@ func (s *sweeper) readRunners(actions []*entry) ([]store.RunnerRecord, error) {
 
 // settleAllOwn settles this peer's own actions.
 func (s *sweeper) settleAllOwn() {
-	all, _ := s.view.all()
-	for _, e := range all {
-		if e.RunnerID() == s.self.ID {
-			s.settleOwn(e)
-		}
+	for _, e := range s.view.pick(func(e *entry) bool { return e.RunnerID() == s.self.ID }) {
+		s.settleOwn(e)
 	}
 }
 

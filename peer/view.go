@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"cmp"
 	"errors"
 	"slices"
 	"sync"
@@ -29,9 +28,11 @@ type view struct {
 	full       bool // it has the actions of other peers, too
 	head       store.Head
 	entries    map[string]*entry
+	order      []string                       // ids of entries, oldest first apart from a few; it may have ids that are gone
 	keys       map[string]string              // key -> id of the action that holds it
 	waiting    map[string]struct{}            // ids of the actions that wait for keys
 	queues     map[string]map[string]struct{} // key -> ids of the actions that wait for it
+	senders    map[string]map[string]struct{} // sender -> ids of the actions that it has started
 	watches    map[*Watch]struct{}
 	journal    journal             // changes that the watches may not have read yet
 	changed    chan struct{}       // closed and replaced when the journal has new entries
@@ -43,7 +44,7 @@ type view struct {
 func newView(notice func(*store.Record), lose func(store.Record)) *view {
 	return &view{
 		notice: notice, lose: lose,
-		entries: map[string]*entry{}, keys: map[string]string{}, waiting: map[string]struct{}{}, queues: map[string]map[string]struct{}{}, watches: map[*Watch]struct{}{}, listings: map[string]*Listing{},
+		entries: map[string]*entry{}, keys: map[string]string{}, waiting: map[string]struct{}{}, queues: map[string]map[string]struct{}{}, senders: map[string]map[string]struct{}{}, watches: map[*Watch]struct{}{}, listings: map[string]*Listing{},
 		changed: make(chan struct{}), seen: newSeen(),
 	}
 }
@@ -102,9 +103,12 @@ func (v *view) replace(s store.Snapshot) {
 	v.keys = make(map[string]string, len(s.Records))
 	clear(v.waiting)
 	clear(v.queues)
+	clear(v.senders)
 	first := v.head.Epoch == ""
 	v.head = s.Head
 	clear(v.listings)
+	v.order = make([]string, 0, len(s.Records))
+	slices.SortFunc(s.Records, func(a, b store.Record) int { return older(&a, &b) })
 	for i := range s.Records {
 		v.put(&s.Records[i])
 	}
@@ -131,7 +135,8 @@ func (v *view) replace(s store.Snapshot) {
 }
 
 func (v *view) put(r *store.Record) {
-	if old := v.entries[r.ID]; old != nil {
+	old := v.entries[r.ID]
+	if old != nil {
 		for _, key := range old.Keys {
 			if v.keys[key] == r.ID {
 				delete(v.keys, key)
@@ -141,14 +146,20 @@ func (v *view) put(r *store.Record) {
 			v.leaveQueue(&old.Record)
 		}
 	}
+	if !r.Status.Ongoing() {
+		v.drop(r.ID)
+		return
+	}
 	if r.Waiting() {
 		v.joinQueue(r)
 	}
-	if !r.Status.Ongoing() {
-		delete(v.entries, r.ID)
-		return
-	}
 	v.entries[r.ID] = &entry{Record: *r}
+	if old == nil {
+		v.order = append(v.order, r.ID)
+		if r.Sender != "" {
+			join(v.senders, r.Sender, r.ID)
+		}
+	}
 	for _, key := range r.Keys {
 		v.keys[key] = r.ID
 	}
@@ -210,70 +221,6 @@ func (v *view) all() ([]*entry, store.Head) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
 	return v.sorted(), v.head
-}
-
-func (v *view) sorted() []*entry {
-	all := make([]*entry, 0, len(v.entries))
-	for _, e := range v.entries {
-		all = append(all, e)
-	}
-	slices.SortFunc(all, func(a, b *entry) int {
-		return cmp.Or(cmp.Compare(a.CreatedAt, b.CreatedAt), cmp.Compare(a.Fence, b.Fence))
-	})
-	return all
-}
-
-// Waiting returns the records of the actions that wait for keys, in any order.
-func (v *view) Waiting() (waiting []*store.Record) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	for id := range v.waiting {
-		waiting = append(waiting, &v.entries[id].Record)
-	}
-	return waiting
-}
-
-// Waits implements rules.Picture.
-func (v *view) Waits() bool {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return len(v.waiting) > 0
-}
-
-// Queue implements rules.Picture.
-func (v *view) Queue(key string) (waiting []*store.Record) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	for id := range v.queues[key] {
-		waiting = append(waiting, &v.entries[id].Record)
-	}
-	return waiting
-}
-
-func (v *view) joinQueue(r *store.Record) {
-	v.waiting[r.ID] = struct{}{}
-	for _, key := range r.Waits {
-		if v.queues[key] == nil {
-			v.queues[key] = map[string]struct{}{}
-		}
-		v.queues[key][r.ID] = struct{}{}
-	}
-}
-
-func (v *view) leaveQueue(r *store.Record) {
-	delete(v.waiting, r.ID)
-	for _, key := range r.Waits {
-		if delete(v.queues[key], r.ID); len(v.queues[key]) == 0 {
-			delete(v.queues, key)
-		}
-	}
-}
-
-// Holder returns the id of the action that holds key, or "" if none does.
-func (v *view) Holder(key string) string {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.keys[key]
 }
 
 // cutAll ends every watch.

@@ -63,6 +63,7 @@ type statements struct {
 	runners, observed, observe               string
 	answersDue, noteAnswers, deleteAnswers   string
 	oldest, deleteActions, raisePurged       string
+	floor, raiseFloor                        string
 	forgetRunners, forgetWriters             string
 	forgetObservations                       string
 	addToken, tokens, findToken, removeToken string
@@ -146,10 +147,13 @@ func newStatements(schema string) statements {
 
 		runners: in(`SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work FROM kapi.runners WHERE id = ANY($1)`),
 
-		answersDue:         in(`SELECT EXISTS (SELECT FROM kapi.answers WHERE seen < $2 OR seen < $1 AND ` + ofOngoing + `)`),
-		noteAnswers:        in(`UPDATE kapi.answers SET seen = $2 WHERE seen < $1 AND ` + ofOngoing),
-		deleteAnswers:      in(`DELETE FROM kapi.answers WHERE seen < $1`),
-		oldest:             in(`SELECT seq, updated_at FROM kapi.actions WHERE status >= 4 ORDER BY seq LIMIT $1`),
+		answersDue:    in(`SELECT EXISTS (SELECT FROM kapi.answers WHERE seen < $2 OR seen < $1 AND ` + ofOngoing + `)`),
+		noteAnswers:   in(`UPDATE kapi.answers SET seen = $2 WHERE seen < $1 AND ` + ofOngoing),
+		deleteAnswers: in(`DELETE FROM kapi.answers WHERE seen < $1`),
+		oldest: in(`SELECT seq, updated_at FROM kapi.actions WHERE seq > (SELECT floor FROM kapi.head WHERE one = 1) AND status >= 4
+			ORDER BY seq LIMIT $1`),
+		floor:              in(`SELECT floor, seq FROM kapi.head WHERE one = 1`),
+		raiseFloor:         in(`UPDATE kapi.head SET floor = $1`),
 		deleteActions:      in(`DELETE FROM kapi.actions WHERE seq = ANY($1)`),
 		raisePurged:        in(`UPDATE kapi.head SET purged = greatest(purged, $1)`),
 		forgetRunners:      in(`DELETE FROM kapi.runners r WHERE heard_at < $1 AND NOT EXISTS (SELECT FROM kapi.actions a WHERE a.runner = r.id)`),

@@ -177,7 +177,7 @@ func runScript(c *sqlite.Conn, name string) error {
 }
 
 // addsToHead matches the statements that add columns to head, for which SQLite has no IF NOT EXISTS.
-var addsToHead = regexp.MustCompile(`(?m)^ALTER TABLE head ADD COLUMN .*;$`)
+var addsToHead = regexp.MustCompile(`(?m)^ALTER TABLE head ADD COLUMN (place|min_report|min_start) .*;$`)
 
 func hasColumn(c *sqlite.Conn, table, column string) (there bool, err error) {
 	err = sqlitex.ExecuteTransient(c, "SELECT 1 FROM pragma_table_info(?) WHERE name = ?", &sqlitex.ExecOptions{

@@ -9,9 +9,11 @@ import (
 )
 
 const (
-	// The oldest tombstones have the lowest seqs, so this reads few rows. A tombstone that is dated far in
-	// the future, because a clock jumped, would never expire, so it is deleted, too (see readDue).
-	selectOldest = `SELECT seq, updated_at FROM actions WHERE status >= 4 ORDER BY seq LIMIT ?`
+	// The oldest tombstones have the lowest seqs. A tombstone that is dated far in the future, because a clock
+	// jumped, would never expire, so it is deleted, too (see readDue).
+	selectOldest = `SELECT seq, updated_at FROM actions WHERE seq > (SELECT floor FROM head) AND status >= 4 ORDER BY seq LIMIT ?`
+	selectFloor  = `SELECT floor, seq FROM head`
+	raiseFloor   = `UPDATE head SET floor = ?`
 	deleteAction = `DELETE FROM actions WHERE seq = ?`
 	raisePurged  = `UPDATE head SET purged = max(purged, ?)`
 
@@ -27,23 +29,29 @@ func (s *Store) Purge(ctx context.Context, r store.Retention) (purged int, err e
 		return 0, err
 	}
 	due, err := s.due(ctx, r)
-	if err != nil || len(due) == 0 {
+	if err != nil || !due.any() {
 		return 0, err
 	}
 	_, err = s.writeIn(ctx, func(f *file, c *sqlite.Conn) (bool, error) {
 		due, err := readDue(c, r) // another process may have been faster
-		if err != nil || len(due) == 0 {
+		if err != nil || !due.any() {
 			return false, err
 		}
-		for _, seq := range due {
+		for _, seq := range due.seqs {
 			if err := run(c, deleteAction, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, seq) }); err != nil {
 				return false, err
 			}
 		}
-		if err := run(c, raisePurged, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, due[len(due)-1]) }); err != nil {
+		if err := run(c, raiseFloor, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, due.floor) }); err != nil {
 			return false, err
 		}
-		purged = len(due)
+		purged = len(due.seqs)
+		if purged == 0 {
+			return true, nil
+		}
+		if err := run(c, raisePurged, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, due.seqs[purged-1]) }); err != nil {
+			return false, err
+		}
 		if err := s.forgetRunners(f, c, r.Before); err != nil {
 			return false, err
 		}
@@ -80,22 +88,54 @@ func (s *Store) forgetRunners(f *file, c *sqlite.Conn, before int64) error {
 	return nil
 }
 
-// due returns the seqs of the tombstones to delete, without taking the write lock.
-func (s *Store) due(ctx context.Context, r store.Retention) (due []int64, err error) {
-	err = s.read(ctx, func(c *sqlite.Conn) (err error) {
-		due, err = readDue(c, r)
-		return err
-	})
-	return due, err
+// A due is what a purge has to do.
+type due struct {
+	seqs []int64 // of the tombstones to delete
+	// floor is what head.floor can be raised to once they are deleted, and rise by how much.
+	floor, rise int64
 }
 
-func readDue(c *sqlite.Conn, r store.Retention) (due []int64, err error) {
+// farBelow is how far head.floor may be below the oldest tombstone. A purge reads the ongoing actions in
+// between.
+const farBelow = 2000
+
+func (d due) any() bool { return len(d.seqs) > 0 || d.rise > farBelow }
+
+// due returns what a purge has to do, without taking the write lock.
+func (s *Store) due(ctx context.Context, r store.Retention) (d due, err error) {
+	err = s.read(ctx, func(c *sqlite.Conn) (err error) {
+		d, err = readDue(c, r)
+		return err
+	})
+	return d, err
+}
+
+func readDue(c *sqlite.Conn, r store.Retention) (d due, err error) {
+	var before, head int64
+	err = each(c, selectFloor, nil, func(stmt *sqlite.Stmt) { before, head = stmt.ColumnInt64(0), stmt.ColumnInt64(1) })
+	if err != nil {
+		return d, err
+	}
+	d.floor = head
+	kept, n := int64(0), 0
 	err = each(c, selectOldest,
 		func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(r.Limit)) },
 		func(stmt *sqlite.Stmt) {
-			if at := stmt.ColumnInt64(1); at < r.Before || at > r.Future {
-				due = append(due, stmt.ColumnInt64(0))
+			seq, at := stmt.ColumnInt64(0), stmt.ColumnInt64(1)
+			n++
+			switch {
+			case at < r.Before || at > r.Future:
+				d.seqs = append(d.seqs, seq)
+			case kept == 0:
+				kept = seq
+			}
+			if n == r.Limit { // there may be more
+				d.floor = seq
 			}
 		})
-	return due, err
+	if kept != 0 {
+		d.floor = kept - 1
+	}
+	d.rise = d.floor - before
+	return d, err
 }

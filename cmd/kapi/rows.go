@@ -32,8 +32,9 @@ func newRows(colour bool) *rows {
 
 // retain removes all rows but those of the given actions.
 func (r *rows) retain(ongoing []kapi.Action) {
+	kept := seqs(ongoing)
 	for id := range r.byID {
-		if !slices.ContainsFunc(ongoing, func(a kapi.Action) bool { return a.ID == id }) {
+		if _, ok := kept[id]; !ok {
 			delete(r.byID, id)
 		}
 	}
@@ -55,23 +56,36 @@ func (r *rows) update(now time.Time, a kapi.Action) {
 // urgency is the order of the rows, the most urgent first.
 var urgency = []kapi.Status{kapi.StatusFailed, kapi.StatusImpacted, kapi.StatusRunning, kapi.StatusPending}
 
+// byUrgency compares rows by their order on the screen.
+func byUrgency(a, b *row) int {
+	return cmp.Or(
+		cmp.Compare(slices.Index(urgency, a.action.Status), slices.Index(urgency, b.action.Status)),
+		cmp.Compare(a.action.CreatedAt, b.action.CreatedAt),
+		cmp.Compare(a.action.ID, b.action.ID),
+	)
+}
+
+// first returns the n most urgent rows, in order. Only a few of many rows fit on a screen, so the others are
+// not sorted.
+func (r *rows) first(n int) (shown []*row) {
+	for _, row := range r.byID {
+		if len(shown) == n && (n == 0 || byUrgency(row, shown[n-1]) > 0) {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(shown, row, byUrgency)
+		shown = slices.Insert(shown, at, row)
+		shown = shown[:min(len(shown), n)]
+	}
+	return shown
+}
+
 // lines draws the rows on at most height lines, none wider than width.
 func (r *rows) lines(now time.Time, width, height int) (lines []string) {
-	all := make([]*row, 0, len(r.byID))
-	for _, row := range r.byID {
-		all = append(all, row)
+	fit := height
+	if len(r.byID) > height {
+		fit = max(height-1, 0)
 	}
-	slices.SortFunc(all, func(a, b *row) int {
-		return cmp.Or(
-			cmp.Compare(slices.Index(urgency, a.action.Status), slices.Index(urgency, b.action.Status)),
-			cmp.Compare(a.action.CreatedAt, b.action.CreatedAt),
-			cmp.Compare(a.action.ID, b.action.ID),
-		)
-	})
-	shown := all
-	if len(all) > height {
-		shown = all[:max(height-1, 0)]
-	}
+	shown := r.first(fit)
 	titles := 0
 	for _, row := range shown {
 		titles = max(titles, runewidth.StringWidth(plain(row.action.Title)))
@@ -80,7 +94,7 @@ func (r *rows) lines(now time.Time, width, height int) (lines []string) {
 	for _, row := range shown {
 		lines = append(lines, r.line(now, row, width, titles))
 	}
-	if more := len(all) - len(shown); more > 0 && height > 0 {
+	if more := len(r.byID) - len(shown); more > 0 && height > 0 {
 		line := &cells{left: width}
 		line.add("", fmt.Sprintf("and %d more", more))
 		lines = append(lines, line.String())

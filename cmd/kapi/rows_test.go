@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,27 @@ soon`},
 	r.update(noon, kapi.Action{ID: "4", Status: kapi.StatusAborted})
 	if got := r.lines(noon, 40, 5); len(got) != 0 {
 		t.Errorf("at the end: %q", got)
+	}
+}
+
+// The rows that fit on a screen are the most urgent of any number.
+func TestRowsOfMany(t *testing.T) {
+	r := newRows(false)
+	for i := range 1000 {
+		status := urgency[i%len(urgency)]
+		r.update(noon, kapi.Action{ID: fmt.Sprintf("%03d", i*7%1000), Title: "t", Status: status, CreatedAt: int64(i % 13)})
+	}
+	all := r.first(1000)
+	if len(all) != 1000 || !slices.IsSortedFunc(all, byUrgency) {
+		t.Errorf("%d rows, in order: %v", len(all), slices.IsSortedFunc(all, byUrgency))
+	}
+	for _, n := range []int{0, 1, 24, 999} {
+		if got := r.first(n); !slices.Equal(got, all[:n]) {
+			t.Errorf("the first %d of 1000 are other ones than those of all", n)
+		}
+	}
+	if lines := r.lines(noon, 80, 24); len(lines) != 24 || lines[23] != "and 977 more" {
+		t.Errorf("%d lines, the last is %q", len(lines), lines[len(lines)-1])
 	}
 }
 

@@ -25,11 +25,11 @@ func (c *watchCmd) Run(a *app) error {
 	ctx, stop := untilSignal()
 	defer stop()
 	return a.with(ctx, func(p place) error {
-		w := &watcher{app: a, display: c.display(a), ended: map[string]kapi.Action{}, seen: map[string]uint64{}}
+		w := &watcher{app: a, display: c.display(a), ended: map[string]kapi.Action{}, seen: map[string]uint64{}, chosen: map[string]bool{}}
 		defer w.display.end()
 		for _, id := range c.IDs {
-			if !slices.Contains(w.ids, id) {
-				w.ids = append(w.ids, id)
+			if !w.chosen[id] {
+				w.ids, w.chosen[id] = append(w.ids, id), true
 			}
 		}
 		for again := false; ; {
@@ -110,6 +110,7 @@ type watcher struct {
 	app     *app
 	display display
 	ids     []string          // empty: all
+	chosen  map[string]bool   // ids as a set
 	seen    map[string]uint64 // by id, the seq last shown of each action that has not ended
 	ended   map[string]kapi.Action
 	quiet   bool // don't print that the id is unknown
@@ -121,10 +122,11 @@ func (w *watcher) watch(ctx context.Context, p place) error {
 		return err
 	}
 	defer watch.Close()
-	if err := w.missed(now); err != nil {
+	ongoing := seqs(now)
+	if err := w.missed(ongoing); err != nil {
 		return err
 	}
-	if err := w.check(now); err != nil {
+	if err := w.check(ongoing); err != nil {
 		return err
 	}
 	w.display.begin(now)
@@ -149,18 +151,27 @@ func (w *watcher) watch(ctx context.Context, p place) error {
 	return w.outcome()
 }
 
+// seqs returns the seqs of actions, by id.
+func seqs(actions []kapi.Action) map[string]uint64 {
+	all := make(map[string]uint64, len(actions))
+	for i := range actions {
+		all[actions[i].ID] = actions[i].Seq
+	}
+	return all
+}
+
 // errMissed is for an action that ended during a gap in the feed.
 var errMissed = errors.New("it ended while changes were missed, so how it ended is not known")
 
 // missed finds the actions that have ended during a gap in the feed. It returns an error for one of ids, and
 // prints the others.
-func (w *watcher) missed(ongoing []kapi.Action) (err error) {
+func (w *watcher) missed(ongoing map[string]uint64) (err error) {
 	for id := range w.seen {
-		if slices.ContainsFunc(ongoing, func(a kapi.Action) bool { return a.ID == id }) {
+		if _, ok := ongoing[id]; ok {
 			continue
 		}
 		delete(w.seen, id)
-		if slices.Contains(w.ids, id) {
+		if w.chosen[id] {
 			err = fmt.Errorf("action %s: %w", id, errMissed)
 		} else if len(w.ids) == 0 {
 			w.app.eprintf("action %s: %v", id, errMissed)
@@ -170,13 +181,13 @@ func (w *watcher) missed(ongoing []kapi.Action) (err error) {
 }
 
 // check returns an error if an action to watch is unknown, as its end would never come.
-func (w *watcher) check(ongoing []kapi.Action) error {
-	if w.quiet && len(w.ended) == 0 && !slices.ContainsFunc(ongoing, func(a kapi.Action) bool { return a.ID == w.ids[0] }) {
+func (w *watcher) check(ongoing map[string]uint64) error {
+	if w.quiet && len(w.ended) == 0 && ongoing[w.ids[0]] == 0 {
 		return kapi.ErrUnknown
 	}
 	return w.app.each(w.ids, func(id string) error {
 		_, known := w.ended[id]
-		if known || slices.ContainsFunc(ongoing, func(a kapi.Action) bool { return a.ID == id }) {
+		if known || ongoing[id] != 0 {
 			return nil
 		}
 		return kapi.ErrUnknown
@@ -191,7 +202,7 @@ func (w *watcher) show(action kapi.Action) error {
 	}
 	if len(w.ids) > 0 {
 		_, over := w.ended[action.ID] // it failed, and was dismissed later
-		if over || !slices.Contains(w.ids, action.ID) {
+		if over || !w.chosen[action.ID] {
 			return nil
 		}
 		if !action.Status.Active() {

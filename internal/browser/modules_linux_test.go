@@ -18,7 +18,7 @@ func TestModules(t *testing.T) {
 	b := open(t, desktop)
 	b.visit(s.url)
 	for _, test := range []func(*testing.T, *tab){
-		texts, estimates, merges, historyIsBounded, listOrders, announces, clocks, heartbeats, oneAction,
+		texts, estimates, merges, historyIsBounded, firstOfMany, listOrders, announces, clocks, heartbeats, oneAction,
 	} {
 		test(t, b)
 	}
@@ -101,6 +101,28 @@ func historyIsBounded(t *testing.T, b *tab) {
 		return [samples.length <= 240, samples[0].at, samples.at(-1).at, samples.some((s) => s.status === 2), events.length <= 60].join();
 	})`)
 	if !strings.HasPrefix(got, "true,100,2000000,true,true") {
+		t.Error(got)
+	}
+}
+
+// Of many entries that fit the filter, the list gets the first, in order, and how many there are.
+func firstOfMany(t *testing.T, b *tab) {
+	t.Helper()
+	got := evaluate[string](b, module("model.js")+`.then(({ Model, order }) => {
+		const m = new Model({ changed() {}, news() {} });
+		const all = [...Array(500).keys()].map((i) => ({ id: "x" + (i * 7) % 500, seq: i + 1, status: i % 4, title: "t" + i % 2, description: "",
+			keys: [], created_at: i % 13, updated_at: 1 }));
+		m.list(all, "e", 500);
+		const filter = { words: ["t1"], statuses: new Set() };
+		const sorted = m.first(filter, 1000);
+		const right = sorted.entries.length === 250 && sorted.matching === 250 &&
+			sorted.entries.every((entry, i, all) => i === 0 || order(all[i - 1], entry) < 0);
+		return [right, ...[0, 1, 20, 249].map((n) => {
+			const some = m.first(filter, n);
+			return some.matching === 250 && some.entries.join() === sorted.entries.slice(0, n).join() && some.entries.every((e, i) => e === sorted.entries[i]);
+		})].join();
+	})`)
+	if got != "true,true,true,true,true" {
 		t.Error(got)
 	}
 }

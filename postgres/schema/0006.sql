@@ -11,7 +11,8 @@ CREATE TABLE IF NOT EXISTS kapi.queue (
 CREATE INDEX IF NOT EXISTS queue_ticket ON kapi.queue (ticket);
 DROP INDEX IF EXISTS kapi.actions_pending;
 
--- The actions that have ended, among any number of ongoing ones.
-CREATE INDEX IF NOT EXISTS actions_ended ON kapi.actions (seq) WHERE status >= 4;
+-- No action that has ended has this seq or a lower one. So the oldest of them are found without reading
+-- all ongoing actions. It may be too low; older builds ignore it.
+ALTER TABLE kapi.head ADD COLUMN IF NOT EXISTS floor bigint NOT NULL DEFAULT 0;
 
 UPDATE kapi.head SET min_start = greatest(min_start, 6);

@@ -2,12 +2,16 @@
 // is changed only in paint, once a frame, and when rows are scrolled near.
 
 import { $, glide } from "./dom.js";
+import { order } from "./model.js";
 import { Row } from "./row.js";
 
 // budget is how long new rows may be made in one frame, in milliseconds. The rest follow in the next.
 const budget = 6;
 // margin is how far from the visible part a row still counts as near, in window heights.
 const margin = 0.5;
+
+// maxRows is how many rows are shown. With more, each change of their order would take too long.
+const maxRows = 1200;
 
 export class List {
   constructor(model, wake) {
@@ -19,14 +23,17 @@ export class List {
     this.unordered = true;
     this.filter = { words: [], statuses: new Set() };
     this.filled = false; // true once all was shown; later rows are new
-    this.matching = 0;
+    this.matching = 0; // how many actions fit the filter
+    this.left = 0; // how many of them have no row, because there are too many
+    this.last = undefined; // the entry of the last row, if any are left out
     this.watch = new IntersectionObserver((seen) => this.#seen(seen), { rootMargin: `${100 * margin}% 0%` });
   }
 
   // changed notes a change, to be painted.
   changed(entry) {
     this.dirty.add(entry);
-    const row = this.rows.get(entry.id), fits = entry.fits(this.filter);
+    const row = this.rows.get(entry.id);
+    const fits = entry.fits(this.filter) && (Boolean(row) || !this.last || order(entry, this.last) < 0);
     // With a filter, a change may add or remove a row. A note makes a row higher.
     if (Boolean(row) !== fits || row && (row.rank !== entry.rank || row.near && row.noted !== row.willNote())) this.unordered = true;
   }
@@ -53,8 +60,10 @@ export class List {
     }
     this.dirty.clear();
     if (this.unordered) {
-      const wanted = this.model.sorted(this.filter);
-      this.matching = wanted.length;
+      const { entries: wanted, matching } = this.model.first(this.filter, maxRows);
+      this.matching = matching;
+      this.left = matching - wanted.length;
+      this.last = this.left > 0 ? wanted.at(-1) : undefined;
       complete = this.#place(wanted, before, started);
       this.unordered = !complete;
     }

@@ -102,6 +102,8 @@ function paintEmpty() {
   show($("#empty"), none);
   show($("#filter"), model.known && !none);
   show($("#no-match"), model.known && !none && list.matching === 0);
+  show($("#more"), list.left > 0);
+  text($("#more"), `and ${list.left} more. Use the filter to see others.`);
   show($("#loading"), !model.known && $("#sign-in-view").hidden);
 }
 
@@ -113,7 +115,7 @@ function tick() {
   if (Date.now() - ticked > 5 * second) gateway.check(); // the machine slept
   ticked = Date.now();
   model.settle(at);
-  if (model.sweep(at, detail.id)) {
+  if (model.sweep(at, detail.id) || list.left > 0) { // those that have no row are counted anew
     list.reorder();
     wake();
   }

@@ -200,10 +200,30 @@ export class Model {
     return any;
   }
 
-  // sorted returns the entries that fit a filter, in the order of the list.
-  sorted(filter) {
-    const all = [...this.entries.values()].filter((entry) => entry.fits(filter));
-    return all.sort((a, b) =>
-      a.rank - b.rank || a.action.created_at - b.action.created_at || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+  // first returns the first entries that fit a filter, at most as many as most, in the order of the list, and how
+  // many fit it. So of many entries, most are only counted.
+  first(filter, most) {
+    const entries = [];
+    let matching = 0;
+    for (const entry of this.entries.values()) {
+      if (!entry.fits(filter)) continue;
+      matching++;
+      if (entries.length === most && (most === 0 || order(entries[most - 1], entry) < 0)) continue;
+      let low = 0, high = entries.length;
+      if (high > 0 && order(entries[high - 1], entry) < 0) low = high; // they mostly come in order
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (order(entries[middle], entry) < 0) low = middle + 1;
+        else high = middle;
+      }
+      entries.splice(low, 0, entry);
+      if (entries.length > most) entries.pop();
+    }
+    return { entries, matching };
   }
+}
+
+// order compares two entries by their places in the list.
+export function order(a, b) {
+  return a.rank - b.rank || a.action.created_at - b.action.created_at || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 }

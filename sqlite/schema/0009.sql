@@ -17,8 +17,9 @@ INSERT INTO queue (key, ticket, action)
 	SELECT key, ticket, action FROM each_key WHERE key <> '';
 DROP INDEX actions_pending;
 
--- The actions that have ended, among any number of ongoing ones.
-CREATE INDEX actions_ended ON actions (seq) WHERE status >= 4;
+-- No action that has ended has this seq or a lower one. So the oldest of them are found without reading
+-- all ongoing actions. It may be too low; older builds ignore it.
+ALTER TABLE head ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
 
 UPDATE head SET min_start = max(min_start, 9);
 
