@@ -49,11 +49,12 @@ func (r *recorder) begin(pid int) {
 	}
 }
 
-// The pauses between looks for new process groups and sessions of the command. A program run by sudo on a
-// terminal has a session of its own, and lacks the nonce.
+// The pauses between looks for new process groups and sessions of the command. They grow while there are none, because
+// in a crowd of commands each look counts. A program run by sudo on a terminal has a session of its own, and lacks the
+// nonce.
 const (
 	firstLook = 100 * time.Millisecond
-	lastLook  = 10 * time.Second
+	lastLook  = 30 * time.Second
 )
 
 // recordGroups records the process groups and sessions that the command creates, until ctx ends. Its cost
@@ -70,6 +71,7 @@ func (r *recorder) recordGroups(ctx context.Context) {
 		}
 		groups, sessions, err := proc.Kin(r.work.Root)
 		if err == nil && r.work.Merge(groups, sessions) {
+			pauses.Reset()
 			_ = r.place.recordWork(ctx, r.action, r.work) // if that fails, the next renewal brings it along
 		}
 	}
