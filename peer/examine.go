@@ -161,6 +161,9 @@ func (s *sweeper) examine(w *watching, r *store.RunnerRecord) rules.Evidence {
 		return ev
 	}
 	ev.Life = lifeOf(identity(r))
+	if ev.Life == rules.LifeGone && r.Lock == store.LockHeld {
+		ev.Working = true // by a process that has the runner's own lock
+	}
 	return ev
 }
 

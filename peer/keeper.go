@@ -1,6 +1,8 @@
 package peer
 
 import (
+	"time"
+
 	"github.com/kettubot/kapi/internal/proc"
 	"github.com/kettubot/kapi/internal/store"
 )
@@ -42,4 +44,12 @@ func (s *sweeper) readAll() bool {
 	}
 	s.blind = err != nil
 	return err == nil
+}
+
+// pace returns how often tick is called. In a crowd of light peers each call counts.
+func (s *sweeper) pace() time.Duration {
+	if s.keeping || s.view.isFull() {
+		return s.opts.sweepEvery
+	}
+	return s.opts.sweepEvery * 3 / 2
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/kettubot/kapi/internal/proc"
@@ -26,7 +27,10 @@ type lease struct {
 	runner func() store.RunnerRecord // this process's record in the store
 	send   func(context.Context, *submission) error
 
-	soon chan struct{} // asks for a renewal now; holds one
+	soon chan struct{}             // asks for a renewal now; holds one
+	last atomic.Pointer[time.Time] // when it was last renewed
+	// early is set with soon if the renewal is the next one, only a little before its time.
+	early atomic.Bool
 }
 
 func (l *lease) loop() {
@@ -36,10 +40,21 @@ func (l *lease) loop() {
 		select {
 		case <-tick.C:
 		case <-l.soon:
+			if l.early.Swap(false) {
+				tick.Reset(l.every)
+			}
 		case <-l.ctx.Done():
 			return
 		}
 		l.renew()
+	}
+}
+
+// renewBy renews the lease at once if it would be renewed within d.
+func (l *lease) renewBy(d time.Duration) {
+	if last := l.last.Load(); last == nil || time.Since(*last) > l.every-d {
+		l.early.Store(true)
+		l.renewNow()
 	}
 }
 
@@ -54,6 +69,8 @@ func (l *lease) renewNow() {
 // renew renews the lease if operations run, and restores those of their actions that are marked as
 // silent.
 func (l *lease) renew() {
+	now := time.Now()
+	l.last.Store(&now)
 	handles := l.ops.started(leaseParts * l.every)
 	if len(handles) == 0 {
 		return

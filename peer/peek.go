@@ -10,8 +10,8 @@ import (
 )
 
 // A light peer reads its own actions only if another peer has changed them, which the store tells it cheaply
-// (store.Bell), or with each renewal, in case a wake-up was missed. If the store can't tell, it reads them once a
-// second, and listens for commits while one of its actions waits for keys.
+// (store.Bell), or once in a lease, in case a wake-up was missed. If the store can't tell, it reads them at each
+// call of peek, and listens for commits while one of its actions waits for keys.
 
 // The pause between two looks while an action waits for keys is a part of the time that it has waited, so the
 // wait gets at most so much longer, but within these limits.
@@ -65,9 +65,9 @@ func (f *follower) changed() (changed, known bool) {
 	return !known || last == nil || last.mark != mark || time.Since(last.at) >= f.light.every, known
 }
 
-// peek makes a light peer read its own actions if it has to. It is called once a second.
+// peek makes a light peer read its own actions if it has to. The sweeper calls it.
 func (f *follower) peek() {
-	if f.view.isFull() || len(f.ops.started(leaseParts*f.light.every)) == 0 && !f.ops.anyDoubt() && len(f.view.ids()) == 0 {
+	if f.view.isFull() || len(f.ops.started(f.light.every)) == 0 && !f.ops.anyDoubt() && len(f.view.ids()) == 0 {
 		return
 	}
 	if changed, _ := f.changed(); changed {

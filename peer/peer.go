@@ -111,7 +111,7 @@ func (p *Peer) assemble(clock string) {
 		ctx: p.ctx, spawn: p.spawn, inFlight: p.commits.flight.reads, still: p.commits.still,
 		found: p.adopt.found, unreadable: p.lease.renewNow, nudge: p.commits.nudge,
 		ops:   &p.ops,
-		light: peeker{runner: p.self.ID, every: p.opts.Lease / leaseParts},
+		light: peeker{runner: p.self.ID, every: p.opts.Lease},
 	}
 	p.follow.init()
 	p.flush.init(p.ctx, p.commits.wait)
@@ -121,7 +121,7 @@ func (p *Peer) assemble(clock string) {
 	}
 	p.sweep = sweeper{
 		store: p.store, view: p.view, ops: &p.ops, commits: &p.commits, follow: &p.follow,
-		opts: &p.opts, log: p.log, self: &p.self, clock: clock, ctx: p.ctx,
+		opts: &p.opts, log: p.log, self: &p.self, clock: clock, ctx: p.ctx, renewBy: p.lease.renewBy,
 	}
 	p.sweep.init()
 }

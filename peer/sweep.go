@@ -26,6 +26,7 @@ type sweeper struct {
 	ops     *operations
 	commits *committer
 	follow  *follower
+	renewBy func(time.Duration) // renews the lease if that has to be done before this time has passed
 	opts    *Options
 	log     *slog.Logger
 	self    *store.RunnerRecord
@@ -71,7 +72,8 @@ func (s *sweeper) init() {
 }
 
 func (s *sweeper) loop() {
-	tick := time.NewTicker(s.opts.sweepEvery)
+	every := s.opts.sweepEvery
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for begun := s.begun; ; {
 		select {
@@ -82,6 +84,10 @@ func (s *sweeper) loop() {
 			s.tick()
 		case <-s.ctx.Done():
 			return
+		}
+		if now := s.pace(); now != every {
+			every = now
+			tick.Reset(every)
 		}
 	}
 }
@@ -113,6 +119,7 @@ func (s *sweeper) tick() {
 	if !s.keeps() {
 		s.retire()
 		s.follow.peek()
+		s.renewBy(s.pace()) // now, rather than wake up once more for it before the next call
 		return
 	}
 	if !s.readAll() {

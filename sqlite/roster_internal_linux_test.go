@@ -143,20 +143,15 @@ func TestWorkLock(t *testing.T) {
 		t.Error("there is a lock without a runner")
 	}
 	mustRun(t, s, "r")
-	working := func(want bool) {
-		t.Helper()
-		for _, s := range []*Store{s, other} {
-			if got := runnerOf(t, s, "r"); got.Working != want {
-				t.Errorf("working: %v", got.Working)
-			}
+	for _, s := range []*Store{s, other} {
+		if got := runnerOf(t, s, "r"); got.Working || got.Lock != store.LockHeld {
+			t.Errorf("the runner is %+v", got)
 		}
 	}
-	working(false)
 	f := s.LockWork()
 	if f == nil {
 		t.Fatal("there is no lock")
 	}
-	working(true)
 	if _, err := f.WriteAt([]byte("x"), 0); err == nil {
 		t.Error("a process that inherits it may write to it")
 	}
@@ -164,7 +159,6 @@ func TestWorkLock(t *testing.T) {
 	heir.ExtraFiles = []*os.File{f}
 	must(t, heir.Start())
 	must(t, f.Close())
-	working(true)
 	s.Depart(store.DepartUnsettled)
 	closeStore(t, s)
 	s = other

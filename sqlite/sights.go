@@ -63,7 +63,9 @@ func (l *look) see(id string, at place) (s sight) {
 	case !l.in.remote:
 		s.lock = store.LockFree
 	}
-	s.working, _ = byteLocked(l.in.file, workLocks+at.number)
+	if s.lock != store.LockHeld { // in a crowd, each of these questions takes time in proportion to the crowd
+		s.working, _ = byteLocked(l.in.file, workLocks+at.number)
+	}
 	return s
 }
 

@@ -23,7 +23,7 @@ type Keeper interface {
 type Bell interface {
 	// Rung returns a mark that changes after each commit whose Writes.Wake names this runner. It returns false
 	// if that can't be known. A missed change costs a delay, never an update: the peer also reads its actions
-	// with each renewal. Rung doesn't wait. It is not called after Close.
+	// once in a lease. Rung doesn't wait. It is not called after Close.
 	Rung(runner string) (mark uint64, ok bool)
 }
 

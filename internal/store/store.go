@@ -239,7 +239,7 @@ type RunnerRecord struct {
 	// Lock is the state of the lock that the runner has held since its first renewal. It is only read.
 	Lock Lock
 	// Working is true while a process has the lock that the runner gave to the commands that do its
-	// work. False proves nothing. It is only read.
+	// work. False proves nothing. It is only read, and false if Lock is LockHeld.
 	Working bool
 }
 
