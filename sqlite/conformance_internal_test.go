@@ -31,6 +31,20 @@ func TestMemory(t *testing.T) {
 	}})
 }
 
+// TestCache: each connection has the page cache that the options say.
+func TestCache(t *testing.T) {
+	for option, want := range map[int]int64{0: -2000, 256: -256} {
+		s, err := OpenWith(kapitest.Within(t), newPath(t), Options{Cache: option, Warn: func(string) {}})
+		must(t, err)
+		for _, c := range s.now().opened {
+			if got, err := pragma(c, "cache_size"); err != nil || got != want {
+				t.Errorf("with Cache %d a connection has %d, %v", option, got, err)
+			}
+		}
+		closeStore(t, s)
+	}
+}
+
 // TestReaders: a store has as many connections for reading as its options say, also after its file was replaced,
 // and passes no more at a time.
 func TestReaders(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -26,6 +27,7 @@ type file struct {
 	rights rights   // with which it was opened
 	sides  [2]facts // of the log and its index
 	schema int64    // the version that this build knows
+	cache  int      // Options.Cache
 	known  mark     // the latest mark of the files that were at the path before
 	writer chan *sqlite.Conn
 	reader chan *sqlite.Conn
@@ -48,10 +50,11 @@ type file struct {
 // where identifies a file and the place of its log; 0 is unknown.
 type where struct{ file, place int64 }
 
-func newFile(path string, readers int) *file {
+func newFile(path string, size size) *file {
 	return &file{
 		path:   path,
-		writer: make(chan *sqlite.Conn, 1), reader: make(chan *sqlite.Conn, readers),
+		cache:  size.cache,
+		writer: make(chan *sqlite.Conn, 1), reader: make(chan *sqlite.Conn, size.readers),
 		shutting: make(chan struct{}), shut: make(chan struct{}),
 	}
 }
@@ -70,6 +73,11 @@ func (f *file) dressSides() (err error) {
 
 func (f *file) connect(ctx context.Context) (*sqlite.Conn, error) {
 	c, err := openConn(ctx, f.path)
+	if err == nil && f.cache > 0 {
+		if err = exec(c, "PRAGMA cache_size = -"+strconv.Itoa(f.cache)); err != nil {
+			err = errors.Join(storeError(err), c.Close())
+		}
+	}
 	if err == nil {
 		f.opened = append(f.opened, c)
 	}

@@ -98,7 +98,7 @@ func FuzzFuseNetwork(f *testing.F) {
 func TestNetworkFolder(t *testing.T) {
 	path := newPath(t)
 	asked := ""
-	err := newFile(path, 1).find(func(folder string) string { asked = folder; return "NFS" })
+	err := newFile(path, size{readers: 1}).find(func(folder string) string { asked = folder; return "NFS" })
 	if err == nil || asked != filepath.Dir(path) || !strings.Contains(err.Error(), "it is on a network file system (NFS)") {
 		t.Errorf("asked for %q; the error is %v", asked, err)
 	}

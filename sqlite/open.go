@@ -14,7 +14,7 @@ import (
 
 // openFile opens the file at path, and creates it if it doesn't exist. known is the latest mark of the
 // files that were at path before, so that no seq is used twice.
-func openFile(ctx context.Context, path string, readers int, known mark) (f *file, err error) {
+func openFile(ctx context.Context, path string, size size, known mark) (f *file, err error) {
 	takeWake(path)
 	r, err := rightsFor(path)
 	if err != nil {
@@ -22,7 +22,7 @@ func openFile(ctx context.Context, path string, readers int, known mark) (f *fil
 	}
 	return inTime(ctx, path, func() (f *file, err error) {
 		err = r.do(func() error {
-			f, err = openWith(ctx, path, readers, r, known)
+			f, err = openWith(ctx, path, size, r, known)
 			return err
 		})
 		return f, r.explain(err)
@@ -79,8 +79,8 @@ func anyPipe(path string) bool {
 	})
 }
 
-func openWith(ctx context.Context, path string, readers int, r rights, known mark) (_ *file, err error) {
-	f := newFile(path, readers)
+func openWith(ctx context.Context, path string, size size, r rights, known mark) (_ *file, err error) {
+	f := newFile(path, size)
 	f.rights, f.known = r, known
 	if err := f.find(networkFileSystem); err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func openWith(ctx context.Context, path string, readers int, r rights, known mar
 		return nil, err
 	}
 	f.writer <- writer
-	for range readers {
+	for range size.readers {
 		c, err := f.connect(ctx)
 		if err != nil {
 			return nil, err

@@ -47,7 +47,7 @@ func TestOpenedSlowly(t *testing.T) {
 	defer cancel()
 	f, err := inTime(ctx, path, func() (*file, error) {
 		time.Sleep(3 * shortly)
-		return openWith(ctx, path, readers, rights{}, mark{})
+		return openWith(ctx, path, size{readers: readers}, rights{}, mark{})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func TestOpenedTooLate(t *testing.T) {
 	goOn, opened := make(chan struct{}), make(chan *file, 1)
 	_, err := inTime(ctx, path, func() (*file, error) {
 		<-goOn
-		f, err := openWith(context.Background(), path, readers, rights{}, mark{})
+		f, err := openWith(context.Background(), path, size{readers: readers}, rights{}, mark{})
 		opened <- f
 		return f, err
 	})

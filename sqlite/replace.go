@@ -112,7 +112,7 @@ func (s *Store) enter(ctx context.Context, write bool) (*file, error) {
 	path, err := resolve(s.name)
 	var f *file
 	if err == nil {
-		f, err = openFile(ctx, path, s.readers, s.known)
+		f, err = openFile(ctx, path, s.size, s.known)
 	}
 	if err != nil {
 		if write && !s.lost {

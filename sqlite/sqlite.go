@@ -55,16 +55,22 @@ type Options struct {
 	// Readers is the number of connections for reading, and so of reads at a time. 0 is 2. For a process that
 	// reads seldom 1 is enough, which saves time and memory.
 	Readers int
+	// Cache is how much memory each connection may take for its page cache, in KiB. 0 is SQLite's default, 2,000, which
+	// suits a process that writes large batches.
+	Cache int
 }
+
+// A size is what a store takes of the options that are about memory.
+type size struct{ readers, cache int }
 
 // A Store is a SQLite file, or a database in memory. It is a peer.Store and an
 // auth.Tokens; its methods may be called concurrently.
 type Store struct {
-	path    string // "" in memory
-	name    string // the path that was given, made absolute; its links may lead to another file later
-	warn    func(string)
-	readers int
-	closed  chan struct{}
+	path   string // "" in memory
+	name   string // the path that was given, made absolute; its links may lead to another file later
+	warn   func(string)
+	size   size
+	closed chan struct{}
 	// watchAfter is the constant of that name, except in tests.
 	watchAfter time.Duration
 	close      func() error // acts once
@@ -121,10 +127,10 @@ func OpenWith(ctx context.Context, path string, o Options) (*Store, error) {
 	if s.warn = o.Warn; s.warn == nil {
 		s.warn = func(text string) { slog.Default().Warn(text) }
 	}
-	if s.readers = o.Readers; s.readers <= 0 {
-		s.readers = readers
+	if s.size = (size{o.Readers, o.Cache}); s.size.readers <= 0 {
+		s.size.readers = readers
 	}
-	if s.file, err = openFile(ctx, s.path, s.readers, mark{}); err != nil {
+	if s.file, err = openFile(ctx, s.path, s.size, mark{}); err != nil {
 		return nil, fmt.Errorf("store %s: %w", path, lockedBy(s.path, err))
 	}
 	if how := s.file.facts.exposed(); how != "" {
@@ -153,7 +159,7 @@ func OpenMemory() (*Store, error) {
 		return nil, fmt.Errorf("store in memory: %w", err)
 	}
 	s := newStore()
-	s.file = newFile("", 1)
+	s.file = newFile("", size{readers: 1})
 	s.file.opened = []*sqlite.Conn{c}
 	if err := s.file.prepare(context.Background(), c); err != nil {
 		return nil, errors.Join(fmt.Errorf("store in memory: %w", err), c.Close())

@@ -57,7 +57,7 @@ func (a *app) openStore(ctx context.Context, log *slog.Logger) (store, error) {
 			return nil, fmt.Errorf("store %s: %w: %w", path, kapi.ErrUnavailable, err)
 		}
 	}
-	o := sqlite.Options{Warn: func(text string) { a.eprintf("%s", text) }, Readers: 1}
+	o := sqlite.Options{Warn: func(text string) { a.eprintf("%s", text) }, Readers: 1, Cache: 256}
 	if log != nil { // kapi serve
 		o = sqlite.Options{Warn: func(text string) { log.Warn(text) }}
 	}
