@@ -13,8 +13,8 @@ import (
 // (store.Bell), or once in a lease, in case a wake-up was missed. If the store can't tell, it reads them at each
 // call of peek, and listens for commits while one of its actions waits for keys.
 
-// The pause between two looks while an action waits for keys is a part of the time that it has waited, so the
-// wait gets at most so much longer, but within these limits.
+// The pause between two looks while an action waits for keys is a part of the time that it has waited since its queue
+// last moved, so the wait gets at most so much longer, but within these limits.
 const (
 	peekShare = 20
 	peekMin   = 5 * time.Millisecond
@@ -104,6 +104,7 @@ func (f *follower) peekOften(ctx context.Context) {
 		}
 		if changed {
 			f.wake()
+			began = time.Now() // the queue has moved: the turn may be near
 		}
 		pause.Reset(min(max(time.Since(began)/peekShare, peekMin), peekMax))
 	}

@@ -167,3 +167,33 @@ func TestLightPeerWaits(t *testing.T) {
 		})
 	}
 }
+
+// After a long wait, keys go from one light peer to the next without delay, once the queue has begun to move.
+func TestQueueMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, holder, first := newBelled(t)
+		second := openLight(t, s, peer.Options{})
+		s.marks.of[second.Self().ID] = &atomic.Uint64{}
+		spec := kapi.Spec{Keys: []string{"k"}, Wait: -1}
+		var ended, began time.Time
+		start(t, holder, spec, func(context.Context, kapi.Handle) error {
+			time.Sleep(time.Minute)
+			return nil
+		})
+		start(t, first, spec, func(context.Context, kapi.Handle) error {
+			time.Sleep(20 * time.Millisecond)
+			ended = time.Now()
+			return nil
+		})
+		last := make(chan struct{})
+		start(t, second, spec, func(context.Context, kapi.Handle) error {
+			began = time.Now()
+			close(last)
+			return nil
+		})
+		<-last
+		if d := began.Sub(ended); d > 20*time.Millisecond {
+			t.Errorf("it got its key after %v", d)
+		}
+	})
+}

@@ -157,13 +157,18 @@ func (pl *Plan) put(r store.Record) store.Record {
 }
 
 // concerns reports whether a change matters to the action's runner, which is another peer: for example a cancel,
-// a grant or a loss, but not another reason to wait.
+// a grant or a loss, but not another reason to wait (see advanceOnce).
 func (pl *Plan) concerns(old, now *store.Record) bool {
-	if old.Runner == nil || old.Runner.PID == 0 || old.Runner.ID == pl.limits.Self || !old.Status.Ongoing() {
+	if !pl.elsewhere(old) || !old.Status.Ongoing() {
 		return false
 	}
 	return old.Status != now.Status || old.Fence != now.Fence || old.RunnerID() != now.RunnerID() || old.Waiting() != now.Waiting() ||
 		old.Silence != now.Silence || old.CancelRequestedAt != now.CancelRequestedAt || old.NotProvenDead != now.NotProvenDead
+}
+
+// elsewhere reports whether the action's runner is another peer.
+func (pl *Plan) elsewhere(r *store.Record) bool {
+	return r.Runner != nil && r.Runner.PID != 0 && r.Runner.ID != pl.limits.Self
 }
 
 func (pl *Plan) lookup(id string) *store.Record {

@@ -210,13 +210,19 @@ func (pl *Plan) explainPassedOver(keys []string) {
 	}
 }
 
-// explain records b, which may be nil, as what a waiting action waits for.
-func (pl *Plan) explain(r store.Record, b *block) {
-	if b.explain(&r) {
-		touch(&r, pl.now, false)
-		pl.put(r)
+// explain records b, which may be nil, as what a waiting action waits for. It reports whether that is new.
+func (pl *Plan) explain(r store.Record, b *block) bool {
+	if !b.explain(&r) {
+		return false
 	}
+	touch(&r, pl.now, false)
+	pl.put(r)
+	return true
 }
+
+// soon is how many of the first waiters for a key are woken when the queue has moved, so that they look more often
+// when their turn is near.
+const soon = 2
 
 // advanceOnce walks the waiters once. freed is true if it freed keys that an earlier waiter may want.
 func (pl *Plan) advanceOnce(keys []string) (freed bool) {
@@ -228,7 +234,9 @@ func (pl *Plan) advanceOnce(keys []string) (freed bool) {
 		}
 		b, dismissed := pl.blocked(next.Waits, next.DismissFailed, ahead)
 		if b != nil {
-			pl.explain(next, ahead.told(b))
+			if pl.explain(next, ahead.told(b)) && ahead[b.key].n < soon && pl.elsewhere(waiter) {
+				pl.wake = append(pl.wake, waiter.Runner.ID)
+			}
 			ahead.add(waiter)
 		}
 		for _, holder := range dismissed { // even if waiters ahead get the keys

@@ -34,7 +34,7 @@ func TestWake(t *testing.T) {
 		"silence":                   {"another", []store.Record{runBy("a", kapi.StatusRunning)}, judged("a", silent), []string{"peer of a"}},
 		"a death":                   {"another", []store.Record{runBy("a", kapi.StatusRunning)}, judged("a", Verdict{Failure: "died"}), []string{"peer of a"}},
 		"an end, and thus a grant":  {"peer of a", []store.Record{runBy("a", kapi.StatusRunning, "k"), waiting("b", "k")}, reporting("a", done), []string{"peer of b"}},
-		"another reason to wait":    {"peer of a", []store.Record{runBy("a", kapi.StatusRunning, "k"), waiting("b", "k"), waiting("c", "k")}, reporting("a", done), []string{"peer of b"}},
+		"another reason to wait":    {"peer of a", []store.Record{runBy("a", kapi.StatusRunning, "k"), waiting("b", "k"), waiting("c", "k"), waiting("d", "k"), waiting("e", "k")}, reporting("a", done), []string{"peer of b", "peer of c", "peer of d"}},
 		"its own report":            {"peer of a", []store.Record{runBy("a", kapi.StatusRunning)}, reporting("a", done), nil},
 		"a runner that is no peer":  {"another", []store.Record{remote}, cancelling("a"), nil},
 		"the dismissal of a failed": {"another", []store.Record{runBy("a", kapi.StatusFailed)}, dismissing("a"), []string{"peer of a"}},
