@@ -45,10 +45,10 @@ var (
 
 // TestCrowd kills some of a hundred commands at once, with and without what they run, and each time checks that their
 // actions fail, that nothing else changes, and that each key has one holder at a time.
+//
+// It doesn't run beside the other tests of the package: what they start has the same parent as the crowd, so that it may
+// be taken for what a killed command has left behind, as long as it shows no environment.
 func TestCrowd(t *testing.T) {
-	if !isSoak() {
-		t.Parallel()
-	}
 	t.Run("SQLite", func(t *testing.T) { crowded(t, inFile(t), 100, rounds(20, 500)) })
 	t.Run("PostgreSQL", func(t *testing.T) {
 		server := pgtest.For(t, pgtest.Options{Durable: true}) // a crowd needs most of its connections
