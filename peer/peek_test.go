@@ -197,3 +197,51 @@ func TestQueueMoves(t *testing.T) {
 		}
 	})
 }
+
+// A keptBelled is a belled store whose peers are keepers.
+type keptBelled struct{ *belled }
+
+func (keptBelled) Keep(string) bool { return true }
+
+// While a peer waits for a key for long, it reads the store no more often than it has to: as the keeper once a
+// second, and four times a second while the store can't be read.
+func TestLongWait(t *testing.T) {
+	for name, c := range map[string]struct {
+		keeper, unreadable bool
+		method             string
+		most               int32
+	}{
+		"keeper":     {true, false, "Feed", 80},
+		"light":      {false, false, "Some", 20},
+		"unreadable": {false, true, "Some", 350},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, holder, waiter := newBelled(t)
+				if c.keeper {
+					waiter = openLight(t, keptBelled{s}, peer.Options{})
+					s.marks.of[waiter.Self().ID] = &atomic.Uint64{}
+				}
+				spec := kapi.Spec{Keys: []string{"k"}, Wait: -1}
+				start(t, holder, spec, untilStopped)
+				start(t, waiter, spec, untilStopped)
+				time.Sleep(time.Minute)
+				var n atomic.Int32
+				s.setBefore(func(method string) error {
+					if method != c.method {
+						return nil
+					}
+					if n.Add(1); c.unreadable {
+						return kapi.ErrUnavailable
+					}
+					return nil
+				})
+				time.Sleep(time.Minute)
+				s.healed()
+				if n := n.Load(); n > c.most {
+					t.Errorf("in a minute it called %s %d times, want at most %d", c.method, n, c.most)
+				}
+			})
+		})
+	}
+}
