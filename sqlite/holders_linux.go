@@ -69,14 +69,16 @@ func lockDevice(path string) string {
 	return ""
 }
 
-// writerOf returns the process that has SQLite's lock for writing, by the path of the log's index. It is 0 if it is
-// unknown, and -1 if no process has the lock, or this one.
-func writerOf(index string) int {
-	fd := descriptorOf(index)
-	if fd < 0 {
-		return 0
+// writer returns the process that has SQLite's lock for writing. It is 0 if it is unknown, and -1 if no process has the
+// lock, or this one. It is called at each try to get the lock, so it doesn't go through all descriptors again, of which
+// a server may have thousands.
+func (o *openIndex) writer() int {
+	if !isDescriptorOf(o.fd, o.path) {
+		if o.fd = descriptorOf(o.path); o.fd < 0 {
+			return 0
+		}
 	}
-	pid, held, err := lockedAt(fd, lockWrite, 1)
+	pid, held, err := lockedAt(o.fd, lockWrite, 1)
 	if err == nil && !held {
 		return -1
 	}
