@@ -11,7 +11,7 @@ import (
 
 // A light peer reads its own actions only if another peer has changed them, which the store tells it cheaply
 // (store.Bell), or once in a lease, in case a wake-up was missed. If the store can't tell, it reads them at each
-// call of peek, and listens for commits while one of its actions waits for keys.
+// call of peek, and listens for commits while one of its actions waits for keys, until the store can tell again.
 
 // The pause between two looks while an action waits for keys is a part of the time that it has waited since its queue
 // last moved, so the wait gets at most so much longer, but within these limits.
@@ -88,6 +88,9 @@ func (f *follower) attend() (stop func()) {
 func (f *follower) peekOften(ctx context.Context) {
 	pause := time.NewTimer(peekMin)
 	defer pause.Stop()
+	deaf := func() {}
+	defer func() { deaf() }()
+	hears := false
 	var before uint64
 	for began := time.Now(); ; {
 		select {
@@ -96,11 +99,15 @@ func (f *follower) peekOften(ctx context.Context) {
 			return
 		}
 		mark, known := f.rung()
-		if !known {
-			deaf := f.hear()
-			<-ctx.Done()
+		if known == hears { // listening takes more, for example a connection to the database
 			deaf()
-			return
+			if deaf, hears = func() {}, !known; hears {
+				deaf = f.hear()
+			}
+		}
+		if !known {
+			pause.Reset(pollEvery)
+			continue
 		}
 		if f.light.isNews(mark) {
 			f.wake()

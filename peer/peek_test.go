@@ -245,3 +245,38 @@ func TestLongWait(t *testing.T) {
 		})
 	}
 }
+
+// A waiting peer listens only as long as the store can't tell it of changes.
+func TestListensWhileNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, holder, waiter := newBelled(t)
+		end, began := make(chan struct{}), make(chan struct{})
+		spec := kapi.Spec{Keys: []string{"k"}, Wait: -1}
+		start(t, holder, spec, func(context.Context, kapi.Handle) error {
+			<-end
+			return nil
+		})
+		start(t, waiter, spec, func(context.Context, kapi.Handle) error {
+			close(began)
+			return nil
+		})
+		for round := range 3 {
+			mute := round%2 == 1
+			s.marks.mute.Store(mute)
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			if n := s.marks.ears.Load(); n > 0 != mute {
+				t.Errorf("round %d: %d listen", round, n)
+			}
+		}
+		freed := time.Now()
+		close(end)
+		<-began
+		if d := time.Since(freed); d > peekLimit {
+			t.Errorf("it began %v after its key was freed", d)
+		}
+	})
+}
+
+// peekLimit is the longest pause between two looks of a waiting peer, and a little more.
+const peekLimit = 300 * time.Millisecond
