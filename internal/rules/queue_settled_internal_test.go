@@ -20,7 +20,7 @@ func drawChange(t *rapid.T, pl *Plan, ids []string, next string) *Change {
 		return rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c", "d"}), 0, most, rapid.ID).Draw(t, "keys")
 	}
 	kind := rapid.SampledFrom([]string{
-		"start", "begin", "complete", "fail", "give up", "cancel", "dismiss", "restore", "silent", "dead", "nudge",
+		"start", "start", "start", "start", "start", "begin", "begin", "complete", "complete", "complete", "fail", "give up", "cancel", "dismiss", "restore", "silent", "dead", "nudge",
 	}).Draw(t, "kind")
 	switch {
 	case kind == "nudge":
@@ -28,7 +28,7 @@ func drawChange(t *rapid.T, pl *Plan, ids []string, next string) *Change {
 	case kind == "start" || len(ids) == 0:
 		c := &starting(next, keys(3)...).Change
 		c.Action.Runner = &kapi.Runner{ID: "runner of " + next, PID: 5}
-		c.Wait = rapid.IntRange(0, 4).Draw(t, "wait") > 0
+		c.Wait = rapid.IntRange(0, 9).Draw(t, "wait") > 0
 		c.DismissFailed = rapid.Bool().Draw(t, "dismiss failed")
 		c.Action.ReleaseOnFailure = rapid.Bool().Draw(t, "release")
 		if len(ids) > 0 && rapid.Bool().Draw(t, "is within") {
@@ -72,12 +72,12 @@ func drawChange(t *rapid.T, pl *Plan, ids []string, next string) *Change {
 func TestQueueIsSettled(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w, seq := aWorld(), uint64(10)
-		for round := range rapid.IntRange(1, 12).Draw(t, "rounds") {
+		for round := range rapid.IntRange(1, 25).Draw(t, "rounds") {
 			l := store.Loaded{Page: store.Page{Head: store.Head{Epoch: "e", Seq: seq}}}
 			pl := plannedOn(w, l)
 			var changes []*Change
 			var outcomes, named []string
-			for i := range rapid.IntRange(1, 6).Draw(t, "batch") {
+			for i := range rapid.IntRange(1, 4).Draw(t, "batch") {
 				ids := slices.Collect(maps.Keys(w.records))
 				for id := range pl.touched {
 					ids = append(ids, id)
