@@ -2,6 +2,7 @@ package peer_test
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -19,15 +20,15 @@ type belled struct {
 }
 
 type marks struct {
-	of     map[string]*atomic.Uint64 // by runner
-	broken atomic.Bool               // nobody is told
-	mute   atomic.Bool               // the store can't tell
-	ears   atomic.Int32              // calls of Listen that have not returned
+	of     sync.Map     // by runner: an *atomic.Uint64
+	broken atomic.Bool  // nobody is told
+	mute   atomic.Bool  // the store can't tell
+	ears   atomic.Int32 // calls of Listen that have not returned
 }
 
 func (s *belled) Rung(runner string) (uint64, bool) {
-	if m := s.marks.of[runner]; m != nil && !s.marks.mute.Load() {
-		return m.Load(), true
+	if m, ok := s.marks.of.Load(runner); ok && !s.marks.mute.Load() {
+		return m.(*atomic.Uint64).Load(), true
 	}
 	return 0, false
 }
@@ -40,8 +41,8 @@ func (s *belled) Commit(ctx context.Context, b store.Batch, decide func(store.Lo
 		return w, err
 	})
 	for _, id := range wake {
-		if m := s.marks.of[id]; err == nil && m != nil && !s.marks.broken.Load() {
-			m.Add(1)
+		if m, ok := s.marks.of.Load(id); err == nil && ok && !s.marks.broken.Load() {
+			m.(*atomic.Uint64).Add(1)
 		}
 	}
 	return err
@@ -55,10 +56,10 @@ func (s *belled) Listen(ctx context.Context, wake func()) error {
 
 // newBelled returns a store with two light peers.
 func newBelled(t *testing.T) (s *belled, one, two *peer.Peer) {
-	s = &belled{newUnkept(t), &marks{of: map[string]*atomic.Uint64{}}}
+	s = &belled{newUnkept(t), &marks{}}
 	one, two = openLight(t, s, peer.Options{}), openLight(t, s, peer.Options{})
 	for _, p := range []*peer.Peer{one, two} {
-		s.marks.of[p.Self().ID] = &atomic.Uint64{}
+		s.marks.of.Store(p.Self().ID, &atomic.Uint64{})
 	}
 	return s, one, two
 }
@@ -173,7 +174,7 @@ func TestQueueMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, holder, first := newBelled(t)
 		second := openLight(t, s, peer.Options{})
-		s.marks.of[second.Self().ID] = &atomic.Uint64{}
+		s.marks.of.Store(second.Self().ID, &atomic.Uint64{})
 		spec := kapi.Spec{Keys: []string{"k"}, Wait: -1}
 		var ended, began time.Time
 		start(t, holder, spec, func(context.Context, kapi.Handle) error {
@@ -220,7 +221,7 @@ func TestLongWait(t *testing.T) {
 				s, holder, waiter := newBelled(t)
 				if c.keeper {
 					waiter = openLight(t, keptBelled{s}, peer.Options{})
-					s.marks.of[waiter.Self().ID] = &atomic.Uint64{}
+					s.marks.of.Store(waiter.Self().ID, &atomic.Uint64{})
 				}
 				spec := kapi.Spec{Keys: []string{"k"}, Wait: -1}
 				start(t, holder, spec, untilStopped)
