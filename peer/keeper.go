@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"sync"
 	"time"
 
 	"github.com/kettubot/kapi/internal/proc"
@@ -45,6 +46,30 @@ func (s *sweeper) readAll() bool {
 	s.blind = err != nil
 	return err == nil
 }
+
+// whileBusy calls f, and keeps on asking for the keeper's part meanwhile. Otherwise the others would take a keeper
+// that has very many actions to read or to judge for one that is stopped, and one after the other would do the same.
+func (s *sweeper) whileBusy(f func()) {
+	done, rest := make(chan struct{}), sync.WaitGroup{}
+	rest.Go(func() {
+		tick := time.NewTicker(s.opts.sweepEvery)
+		defer tick.Stop()
+		for range busyFor {
+			select {
+			case <-tick.C:
+				s.keeps()
+			case <-done:
+				return
+			}
+		}
+	})
+	defer rest.Wait()
+	defer close(done)
+	f()
+}
+
+// busyFor is how many times a keeper that is busy asks for its part again. If it is busy for longer, it may hang.
+const busyFor = 30
 
 // pace returns how often tick is called. In a crowd of light peers each call counts.
 func (s *sweeper) pace() time.Duration {

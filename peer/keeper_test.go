@@ -2,6 +2,7 @@ package peer_test
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -96,6 +97,34 @@ func TestRetiredKeeper(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if n := ongoing(); n != 11 {
 			t.Errorf("it follows all, and has %d actions", n)
+		}
+	})
+}
+
+// A keeper that takes long to read very many actions goes on asking for its part, so that no other peer takes it for
+// one that is stopped.
+func TestBusyKeeper(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t)
+		s.setBefore(func(method string) error {
+			if method == "Snapshot" {
+				time.Sleep(4 * time.Second)
+			}
+			return nil
+		})
+		last, longest := time.Now(), time.Duration(0)
+		var mu sync.Mutex
+		openLight(t, &kept{s, func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			longest, last = max(longest, time.Since(last)), time.Now()
+			return true
+		}}, peer.Options{})
+		time.Sleep(10 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		if longest > 2*time.Second {
+			t.Errorf("it has not asked for %v", longest)
 		}
 	})
 }

@@ -11,7 +11,7 @@ import (
 
 // A light peer reads its own actions only if another peer has changed them, which the store tells it cheaply
 // (store.Bell), or once in a lease, in case a wake-up was missed. If the store can't tell, it reads them at each
-// call of peek, and listens for commits while one of its actions waits for keys.
+// call of peek, and listens for commits while one of its actions waits for keys, until the store can tell again.
 
 // The pause between two looks while an action waits for keys is a part of the time that it has waited since its queue
 // last moved, so the wait gets at most so much longer, but within these limits.
@@ -44,7 +44,7 @@ func (f *follower) rung() (mark uint64, ok bool) {
 
 // begin is called before the own actions are read. The returned function gets the outcome.
 func (g *peeker) begin(f *follower) (done func(error)) {
-	if f.view.isFull() {
+	if f.follows.Load() { // it needs no marks; the keeper does while one of its actions waits
 		return func(error) {}
 	}
 	mark, ok := f.rung()
@@ -57,12 +57,11 @@ func (g *peeker) begin(f *follower) (done func(error)) {
 	}
 }
 
-// changed reports whether the own actions may have been changed by other peers since they were last read. known
-// is false if the store can't tell.
-func (f *follower) changed() (changed, known bool) {
-	mark, known := f.rung()
-	last := f.light.last.Load()
-	return !known || last == nil || last.mark != mark || time.Since(last.at) >= f.light.every, known
+// isNews reports whether the own actions may have been changed by other peers since they were last read. mark is the
+// store's mark now.
+func (g *peeker) isNews(mark uint64) bool {
+	last := g.last.Load()
+	return last == nil || last.mark != mark || time.Since(last.at) >= g.every
 }
 
 // peek makes a light peer read its own actions if it has to. The sweeper calls it.
@@ -70,7 +69,7 @@ func (f *follower) peek() {
 	if f.view.isFull() || len(f.ops.started(f.light.every)) == 0 && !f.ops.anyDoubt() && len(f.view.ids()) == 0 {
 		return
 	}
-	if changed, _ := f.changed(); changed {
+	if mark, known := f.rung(); !known || f.light.isNews(mark) {
 		f.wake()
 	}
 }
@@ -89,22 +88,32 @@ func (f *follower) attend() (stop func()) {
 func (f *follower) peekOften(ctx context.Context) {
 	pause := time.NewTimer(peekMin)
 	defer pause.Stop()
+	deaf := func() {}
+	defer func() { deaf() }()
+	hears := false
+	var before uint64
 	for began := time.Now(); ; {
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
 			return
 		}
-		changed, known := f.changed()
-		if !known {
-			deaf := f.hear()
-			<-ctx.Done()
+		mark, known := f.rung()
+		if known == hears { // listening takes more, for example a connection to the database
 			deaf()
-			return
+			if deaf, hears = func() {}, !known; hears {
+				deaf = f.hear()
+			}
 		}
-		if changed {
+		if !known {
+			pause.Reset(pollEvery)
+			continue
+		}
+		if f.light.isNews(mark) {
 			f.wake()
-			began = time.Now() // the queue has moved: the turn may be near
+		}
+		if mark != before {
+			before, began = mark, time.Now() // the queue has moved: the turn may be near
 		}
 		pause.Reset(min(max(time.Since(began)/peekShare, peekMin), peekMax))
 	}

@@ -2,6 +2,7 @@ package peer_test
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -19,15 +20,15 @@ type belled struct {
 }
 
 type marks struct {
-	of     map[string]*atomic.Uint64 // by runner
-	broken atomic.Bool               // nobody is told
-	mute   atomic.Bool               // the store can't tell
-	ears   atomic.Int32              // calls of Listen that have not returned
+	of     sync.Map     // by runner: an *atomic.Uint64
+	broken atomic.Bool  // nobody is told
+	mute   atomic.Bool  // the store can't tell
+	ears   atomic.Int32 // calls of Listen that have not returned
 }
 
 func (s *belled) Rung(runner string) (uint64, bool) {
-	if m := s.marks.of[runner]; m != nil && !s.marks.mute.Load() {
-		return m.Load(), true
+	if m, ok := s.marks.of.Load(runner); ok && !s.marks.mute.Load() {
+		return m.(*atomic.Uint64).Load(), true
 	}
 	return 0, false
 }
@@ -40,8 +41,8 @@ func (s *belled) Commit(ctx context.Context, b store.Batch, decide func(store.Lo
 		return w, err
 	})
 	for _, id := range wake {
-		if m := s.marks.of[id]; err == nil && m != nil && !s.marks.broken.Load() {
-			m.Add(1)
+		if m, ok := s.marks.of.Load(id); err == nil && ok && !s.marks.broken.Load() {
+			m.(*atomic.Uint64).Add(1)
 		}
 	}
 	return err
@@ -55,10 +56,10 @@ func (s *belled) Listen(ctx context.Context, wake func()) error {
 
 // newBelled returns a store with two light peers.
 func newBelled(t *testing.T) (s *belled, one, two *peer.Peer) {
-	s = &belled{newUnkept(t), &marks{of: map[string]*atomic.Uint64{}}}
+	s = &belled{newUnkept(t), &marks{}}
 	one, two = openLight(t, s, peer.Options{}), openLight(t, s, peer.Options{})
 	for _, p := range []*peer.Peer{one, two} {
-		s.marks.of[p.Self().ID] = &atomic.Uint64{}
+		s.marks.of.Store(p.Self().ID, &atomic.Uint64{})
 	}
 	return s, one, two
 }
@@ -173,7 +174,7 @@ func TestQueueMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, holder, first := newBelled(t)
 		second := openLight(t, s, peer.Options{})
-		s.marks.of[second.Self().ID] = &atomic.Uint64{}
+		s.marks.of.Store(second.Self().ID, &atomic.Uint64{})
 		spec := kapi.Spec{Keys: []string{"k"}, Wait: -1}
 		var ended, began time.Time
 		start(t, holder, spec, func(context.Context, kapi.Handle) error {
@@ -197,3 +198,86 @@ func TestQueueMoves(t *testing.T) {
 		}
 	})
 }
+
+// A keptBelled is a belled store whose peers are keepers.
+type keptBelled struct{ *belled }
+
+func (keptBelled) Keep(string) bool { return true }
+
+// While a peer waits for a key for long, it reads the store no more often than it has to: as the keeper once a
+// second, and four times a second while the store can't be read.
+func TestLongWait(t *testing.T) {
+	for name, c := range map[string]struct {
+		keeper, unreadable bool
+		method             string
+		most               int32
+	}{
+		"keeper":     {true, false, "Feed", 80},
+		"light":      {false, false, "Some", 20},
+		"unreadable": {false, true, "Some", 350},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, holder, waiter := newBelled(t)
+				if c.keeper {
+					waiter = openLight(t, keptBelled{s}, peer.Options{})
+					s.marks.of.Store(waiter.Self().ID, &atomic.Uint64{})
+				}
+				spec := kapi.Spec{Keys: []string{"k"}, Wait: -1}
+				start(t, holder, spec, untilStopped)
+				start(t, waiter, spec, untilStopped)
+				time.Sleep(time.Minute)
+				var n atomic.Int32
+				s.setBefore(func(method string) error {
+					if method != c.method {
+						return nil
+					}
+					if n.Add(1); c.unreadable {
+						return kapi.ErrUnavailable
+					}
+					return nil
+				})
+				time.Sleep(time.Minute)
+				s.healed()
+				if n := n.Load(); n > c.most {
+					t.Errorf("in a minute it called %s %d times, want at most %d", c.method, n, c.most)
+				}
+			})
+		})
+	}
+}
+
+// A waiting peer listens only as long as the store can't tell it of changes.
+func TestListensWhileNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, holder, waiter := newBelled(t)
+		end, began := make(chan struct{}), make(chan struct{})
+		spec := kapi.Spec{Keys: []string{"k"}, Wait: -1}
+		start(t, holder, spec, func(context.Context, kapi.Handle) error {
+			<-end
+			return nil
+		})
+		start(t, waiter, spec, func(context.Context, kapi.Handle) error {
+			close(began)
+			return nil
+		})
+		for round := range 3 {
+			mute := round%2 == 1
+			s.marks.mute.Store(mute)
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			if n := s.marks.ears.Load(); n > 0 != mute {
+				t.Errorf("round %d: %d listen", round, n)
+			}
+		}
+		freed := time.Now()
+		close(end)
+		<-began
+		if d := time.Since(freed); d > peekLimit {
+			t.Errorf("it began %v after its key was freed", d)
+		}
+	})
+}
+
+// peekLimit is the longest pause between two looks of a waiting peer, and a little more.
+const peekLimit = 300 * time.Millisecond

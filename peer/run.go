@@ -25,8 +25,9 @@ func (p *Peer) Start(ctx context.Context, spec kapi.Spec, op kapi.Operation) (ka
 	if err != nil {
 		return kapi.Action{}, err
 	}
+	started := r.handle.action // before it runs: one that has waited for its keys changes it
 	go r.run()
-	return r.handle.action, nil
+	return started, nil
 }
 
 // Do starts an action like Start, runs its operation and returns when its end is on disk.

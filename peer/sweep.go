@@ -122,6 +122,11 @@ func (s *sweeper) tick() {
 		s.renewBy(s.pace()) // now, rather than wake up once more for it before the next call
 		return
 	}
+	s.whileBusy(s.keep)
+}
+
+// keep does what the keeper does in one tick.
+func (s *sweeper) keep() {
 	if !s.readAll() {
 		return
 	}

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"zombiezen.com/go/sqlite"
 
@@ -32,9 +33,10 @@ func (s *Store) Rung(runner string) (mark uint64, ok bool) {
 	return uint64(o.number)<<32 | uint64(binary.LittleEndian.Uint32(word[:])), true
 }
 
-// bells returns the places of those runners' slots.
+// bells returns the places of those runners' slots, each once: a word that is written late, after that of a later
+// commit, must not be one that the runner has seen already.
 func bells(c *sqlite.Conn, runners []string) (places []place, err error) {
-	for _, id := range runners {
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(runners))) {
 		err := each(c, selectBeat,
 			func(stmt *sqlite.Stmt) { stmt.BindText(1, id) },
 			func(stmt *sqlite.Stmt) { places = append(places, place{stmt.ColumnInt64(1), stmt.ColumnInt64(2)}) })

@@ -35,7 +35,9 @@ func TestMemory(t *testing.T) {
 func TestCache(t *testing.T) {
 	for option, want := range map[int]int64{0: -2000, 256: -256} {
 		s, err := OpenWith(kapitest.Within(t), newPath(t), Options{Cache: option, Warn: func(string) {}})
-		must(t, err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, c := range s.now().opened {
 			if got, err := pragma(c, "cache_size"); err != nil || got != want {
 				t.Errorf("with Cache %d a connection has %d, %v", option, got, err)

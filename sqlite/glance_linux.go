@@ -35,22 +35,26 @@ func mapIndex(path string) index {
 	return data
 }
 
+const descriptors = "/proc/self/fd"
+
 // descriptorOf returns SQLite's own descriptor of a file, -1 if it has none. Opening the file again and closing it
 // would release the locks that SQLite holds on it (fcntl(2)).
 func descriptorOf(path string) int {
-	const folder = "/proc/self/fd"
-	entries, err := os.ReadDir(folder)
+	entries, err := os.ReadDir(descriptors)
 	if err != nil {
 		return -1
 	}
 	for _, entry := range entries {
-		if target, err := os.Readlink(filepath.Join(folder, entry.Name())); err == nil && target == path {
-			if fd, err := strconv.Atoi(entry.Name()); err == nil {
-				return fd
-			}
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && isDescriptorOf(fd, path) {
+			return fd
 		}
 	}
 	return -1
+}
+
+func isDescriptorOf(fd int, path string) bool {
+	target, err := os.Readlink(filepath.Join(descriptors, strconv.Itoa(fd)))
+	return err == nil && target == path
 }
 
 func noIndex() index { return nil }

@@ -69,14 +69,16 @@ func lockDevice(path string) string {
 	return ""
 }
 
-// writerOf returns the process that has SQLite's lock for writing, by the path of the log's index. It is 0 if it is
-// unknown, and -1 if no process has the lock, or this one.
-func writerOf(index string) int {
-	fd := descriptorOf(index)
-	if fd < 0 {
-		return 0
+// writer returns the process that has SQLite's lock for writing. It is 0 if it is unknown, and -1 if no process has the
+// lock, or this one. It is called at each try to get the lock, so it doesn't go through all descriptors again, of which
+// a server may have thousands.
+func (o *openIndex) writer() int {
+	if !isDescriptorOf(o.fd, o.path) {
+		if o.fd = descriptorOf(o.path); o.fd < 0 {
+			return 0
+		}
 	}
-	pid, held, err := lockedAt(fd, lockWrite, 1)
+	pid, held, err := lockedAt(o.fd, lockWrite, 1)
 	if err == nil && !held {
 		return -1
 	}
@@ -109,12 +111,18 @@ func owner(path string, file facts, first, n int64) (pid int, held bool) {
 	return 0, false
 }
 
+// listings is how often holders reads the list of all locks. The kernel shows the list in parts, and a lock is missing
+// if those before it are released in between: in every eighth list, on a machine with hundreds of locks that come and go.
+const listings = 8
+
 // holders returns the processes other than this one that hold a lock on any of the n bytes of a file from first on.
 // Processes of other PID namespaces are missing.
 func holders(path string, file facts, first, n int64) (pids []int) {
-	for _, l := range others(path, file, first, n) {
-		if !slices.Contains(pids, l.pid) {
-			pids = append(pids, l.pid)
+	for range listings {
+		for _, l := range others(path, file, first, n) {
+			if !slices.Contains(pids, l.pid) {
+				pids = append(pids, l.pid)
+			}
 		}
 	}
 	return pids

@@ -13,8 +13,8 @@ func holders(string, facts, int64, int64) []int { return nil }
 // owner can't find that out on this system, either.
 func owner(string, facts, int64, int64) (pid int, held bool) { return 0, false }
 
-// writerOf never knows.
-func writerOf(string) int { return 0 }
+// writer never knows.
+func (*openIndex) writer() int { return 0 }
 
 // A lock is a lock that a process holds on a file.
 type lock struct{}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/kapitest"
+	"github.com/kettubot/kapi/internal/keep"
 )
 
 // locksOf returns the kernel's lines about this process's locks on the files of a store.
@@ -174,4 +175,58 @@ func TestRetries(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A process that has a store open is found while other processes set and release many locks.
+func TestHoldersBesideManyLocks(t *testing.T) {
+	path := newPath(t)
+	makeStore(t, path, "a")
+	other := startChild(t, "keep", path)
+	other.expect("open")
+	defer other.end()
+	file, err := factsOf(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	churnLocks(t)
+	for range 40 {
+		if pids := holders(path, file, lockShared, lockSharedSize); !slices.Equal(pids, []int{other.cmd.Process.Pid}) {
+			t.Fatalf("processes %v have it open, want %d", pids, other.cmd.Process.Pid)
+		}
+	}
+}
+
+// churnLocks sets and releases locks all the time, until the test ends.
+func churnLocks(t *testing.T) {
+	stop := make(chan struct{})
+	for range 2 {
+		f, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				for _, set := range []func(*os.File, int64) error{
+					func(f *os.File, at int64) error { _, err := keep.Lock(f, at); return err },
+					keep.Unlock,
+				} {
+					for at := range int64(2000) {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						if err := set(f, 2*at); err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				}
+			}
+		}()
+		t.Cleanup(func() { <-done; _ = f.Close() })
+	}
+	t.Cleanup(func() { close(stop) })
 }

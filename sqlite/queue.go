@@ -53,7 +53,7 @@ type queue struct {
 	waiting chan struct{} // closed when the goroutine ends; nil while there is none
 
 	file   *os.File
-	index  string           // the path of the log's index
+	index  openIndex
 	last   [markLength]byte // the mark of the last commit that was seen
 	writer int              // the process that was last seen to have SQLite's lock
 	holder int64            // the holder at the last look
@@ -61,9 +61,15 @@ type queue struct {
 	moves  uint64           // how often another holder was seen
 }
 
+// An openIndex is the log's index, which SQLite has open: its path, and SQLite's descriptor of it, if that is known.
+type openIndex struct {
+	path string
+	fd   int
+}
+
 func newQueue(f *os.File, store string) *queue {
 	if p := openPlaces(f); p != nil {
-		return &queue{places: p, file: f, index: store + "-shm"}
+		return &queue{places: p, file: f, index: openIndex{path: store + "-shm"}}
 	}
 	return nil
 }
@@ -221,7 +227,7 @@ func (q *queue) noteWriter(ctx context.Context) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if pid := writerOf(q.index); pid != q.writer {
+	if pid := q.index.writer(); pid != q.writer {
 		q.writer = pid
 		store.Moved(ctx)
 	}

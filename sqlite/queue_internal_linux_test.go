@@ -332,3 +332,33 @@ func TestQueueJoinWithTheTurn(t *testing.T) {
 		t.Error("the turn was not passed on")
 	}
 }
+
+// Who has SQLite's lock is found out without going through all descriptors each time.
+func TestWriterBesideManyDescriptors(t *testing.T) {
+	path := newPath(t)
+	openFor(t, path)
+	for range 500 {
+		f, err := os.Open(path + wakeName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Close() })
+	}
+	known := openIndex{path: path + "-shm"}
+	if pid := known.writer(); pid != -1 {
+		t.Fatalf("process %d has the lock", pid)
+	}
+	fastest := func(f func()) time.Duration {
+		best := deadline
+		for range 20 {
+			began := time.Now()
+			f()
+			best = min(best, time.Since(began))
+		}
+		return best
+	}
+	first := fastest(func() { (&openIndex{path: known.path}).writer() })
+	if again := fastest(func() { known.writer() }); again*5 > first {
+		t.Errorf("it takes %v, and %v at first", again, first)
+	}
+}

@@ -75,3 +75,19 @@ func BenchmarkRenew(b *testing.B) {
 		})
 	}
 }
+
+// A runner that a commit concerns several times is told once.
+func TestBellsOnce(t *testing.T) {
+	s := openFor(t, newPath(t))
+	mustRun(t, s, "r")
+	_, err := s.write(kapitest.Within(t), func(c *sqlite.Conn) (bool, error) {
+		places, err := bells(c, []string{"r", "nobody", "r", "r"})
+		if len(places) != 1 {
+			t.Errorf("places to write to: %v", places)
+		}
+		return false, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -29,7 +29,7 @@ const (
 	// beats is the number of locks that a beat moves through.
 	beats = 64
 	// still is how long a beat must have stopped before others act: more than the second between two
-	// calls of Try.
+	// calls of the keeper, and less than the time between two calls of the others, so that one look is enough.
 	still = 1400 * time.Millisecond
 	// absence is the time between two calls of Try after which a process trusts nothing that it saw before.
 	// A beat takes longer to return to the same position.
@@ -67,9 +67,9 @@ func New(name string) *Keeper {
 	return &Keeper{base: first + int64(h.Sum32())*room, post: none}
 }
 
-// Try reports whether this process is the keeper, or acts as such, now. It must be called once a second, with
-// the file that all processes have open. If that is another file than at the last call, the election
-// starts over. If the locks fail, Try returns true.
+// Try reports whether this process is the keeper, or acts as such, now. It must be called once a second while it
+// returns true, otherwise every one or two seconds, with the file that all processes have open. If that is another
+// file than at the last call, the election starts over. If the locks fail, Try returns true.
 func (k *Keeper) Try(f *os.File) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 func TestEnvironmentDuringExec(t *testing.T) {
 	const environ = "KAPI_NONCE=SECRET\x00"
 	// bare shows the end of the environment as 0.
-	stat := func(state string, bare bool) string {
+	shows := func(state string, bare bool) string {
 		line := "50 (p) " + state + " 1 40 30 0 0 0 7 8 9 10 11 12 13 14 15 16 1 18 100"
 		for field := 23; field <= 52; field++ {
 			if field == 51 && bare {
@@ -32,12 +32,15 @@ func TestEnvironmentDuringExec(t *testing.T) {
 		// environ is what its environment is then.
 		environ string
 		want    kinship
+		// orphaned: the process's parent, which belongs to the work, ends meanwhile.
+		orphaned bool
 	}{
-		"an exec that is over by then": {[]string{stat("S", false)}, environ, sure},
-		"a slow exec":                  {[]string{stat("R", true), stat("R", true), stat("S", false)}, environ, sure},
-		"another program":              {[]string{stat("R", true), stat("S", false)}, "A=b\x00", stranger},
-		"an empty environment":         {[]string{stat("S", false)}, "", maybe},
-		"it ends":                      {[]string{stat("R", true), stat("Z", true)}, "", stranger},
+		"an exec that is over by then": {[]string{shows("S", false)}, environ, sure, false},
+		"a slow exec":                  {[]string{shows("R", true), shows("R", true), shows("S", false)}, environ, sure, false},
+		"another program":              {[]string{shows("R", true), shows("S", false)}, "A=b\x00", stranger, false},
+		"another program of the work":  {[]string{shows("R", true), shows("S", false)}, "A=b\x00", sure, true},
+		"an empty environment":         {[]string{shows("S", false)}, "", maybe, false},
+		"it ends":                      {[]string{shows("R", true), shows("Z", true)}, "", stranger, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fs := procfs(t.TempDir())
@@ -77,10 +80,14 @@ func TestEnvironmentDuringExec(t *testing.T) {
 					_ = f.Close()
 				}
 			}()
-			p := &process{stat: mustParse(t, stat("R", true))}
+			p := &process{stat: mustParse(t, shows("R", true))}
 			f := family{
 				Table: &Table{fs: fs, processes: map[int]*process{50: p}}, found: map[int]kinship{},
 				Work: Work{Root: Ref{45, 100}, Mark: MarkOf("SECRET"), ControlGroup: "\n0::/user\n"},
+			}
+			if tt.orphaned {
+				p.parent = f.Root.PID
+				f.processes[p.parent] = &process{stat: stat{pid: p.parent, parent: 1, start: f.Root.StartTime}}
 			}
 			if got := f.kinshipOf(p); got != tt.want {
 				t.Fatalf("kinship %d, want %d", got, tt.want)

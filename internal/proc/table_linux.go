@@ -140,6 +140,7 @@ func (t *Table) settles(p *process) bool {
 		case err != nil:
 			return false
 		}
+		st.parent, st.group, st.session = p.parent, p.group, p.session // its parent may have ended since
 		p.stat = st
 		if !st.bare || !t.lives(p) {
 			return !st.bare

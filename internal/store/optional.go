@@ -13,7 +13,7 @@ type Glancer interface {
 // itself.
 type Keeper interface {
 	// Keep reports whether this process is the keeper now, for the processes of this machine that have
-	// the same user and this PID namespace. It is called about once a second, and doesn't wait. A process
+	// the same user and this PID namespace. It is called every one or two seconds, also concurrently, and doesn't wait. A process
 	// stays the keeper until it dies, closes the store, or doesn't call Keep for some seconds.
 	Keep(namespace string) bool
 }
