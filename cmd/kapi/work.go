@@ -54,7 +54,7 @@ func (r *recorder) begin(pid int) {
 // nonce.
 const (
 	firstLook = 100 * time.Millisecond
-	lastLook  = 30 * time.Second
+	lastLook  = 15 * time.Second
 )
 
 // recordGroups records the process groups and sessions that the command creates, until ctx ends. Its cost
