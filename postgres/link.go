@@ -238,8 +238,8 @@ func (c *connected) inspect(ctx context.Context) error {
 	var pid uint32
 	err := c.conn.QueryRow(ctx, selectCluster+`, `+selectTight, pgx.QueryExecModeExec).Scan(&c.cluster, &c.tight, &pid)
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && !c.conn.IsClosed() { // the user may not read it
-		err = nil
+	if errors.As(err, &refused) && !c.conn.IsClosed() { // the user may not read the identifier, or more
+		err = unlessRefused(c.conn.QueryRow(ctx, `SELECT `+selectTight, pgx.QueryExecModeExec).Scan(&c.tight, &pid))
 	}
 	c.direct = pid == c.conn.PgConn().PID()
 	c.tight = c.tight && c.direct

@@ -253,11 +253,11 @@ func TestRights(t *testing.T) {
 	mustInsert(t, openFor(t, server.DSN(database)), "a")
 	_, err = Open(kapitest.Within(t), app, Options{})
 	wantRefusal(t, err, "the user lacks the rights that kapi needs")
-	server.Exec(t, database, "GRANT USAGE ON SCHEMA kapi TO app; GRANT SELECT ON kapi.version TO app;"+
-		"GRANT SELECT, INSERT, UPDATE, DELETE ON kapi.head, kapi.actions, kapi.keys, kapi.runners, kapi.tokens, kapi.secrets, kapi.answers, kapi.writers, kapi.starts TO app")
+	server.Exec(t, database, documentedGrants(t))
 	s := openFor(t, app)
 	mustInsert(t, s, "b")
 	wantIDs(t, s, "a", "b")
+	mustWork(t, s)
 	if _, err := s.Purge(kapitest.Within(t), store.Retention{Before: 1 << 60, Future: 1 << 60, Limit: 10}); err != nil {
 		t.Errorf("Purge: %v", err)
 	}
@@ -266,4 +266,36 @@ func TestRights(t *testing.T) {
 	server.Exec(t, database, "REVOKE INSERT ON kapi.actions FROM app")
 	wantRefusal(t, insert(kapitest.Within(t), s, "c", nil), "the user lacks the rights that kapi needs")
 	wantIDs(t, s, "a", "b")
+}
+
+// documentedGrants returns the statements of docs/postgres.md that grant the rights that kapi needs.
+func documentedGrants(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/postgres.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```sql\nGRANT")
+	statements, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("docs/postgres.md has no grants")
+	}
+	return "GRANT" + statements
+}
+
+// mustWork calls what a light peer and a keeper need besides what mustInsert does.
+func mustWork(t *testing.T, s *Store) {
+	t.Helper()
+	err := s.Commit(kapitest.Within(t), store.Batch{Light: true, Keys: []string{"a"}}, func(l store.Loaded) (store.Writes, error) {
+		if l.Held["a"] != "a" {
+			t.Errorf("the keys are held by %v", l.Held)
+		}
+		return store.Writes{}, nil
+	})
+	err2 := s.Renew(kapitest.Within(t), store.RunnerRecord{ID: "r"})
+	err3 := s.Observe(kapitest.Within(t), []store.Observation{{Runner: "r", Clock: "c"}})
+	_, err4 := s.Observed(kapitest.Within(t), "c", []string{"r"})
+	if err := errors.Join(err, err2, err3, err4); err != nil {
+		t.Error(err)
+	}
 }
