@@ -270,3 +270,21 @@ func (d *side) isUnrung() bool {
 	defer d.mu.Unlock()
 	return d.unrung
 }
+
+// TestKeeperInPassing: a process that becomes the keeper only as it ends doesn't begin to listen or to read.
+func TestKeeperInPassing(t *testing.T) {
+	s, _ := newStore(t)
+	mustCommitBy(t, s, "a", "r")
+	if !s.Keep("ns") {
+		t.Error("it is not the keeper")
+	}
+	if _, err := s.Some(kapitest.Within(t), nil); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if s.ringer.epoch != "" || s.ringer.stop != nil {
+		t.Error("it has begun to ring")
+	}
+}
