@@ -262,7 +262,13 @@ func TestRights(t *testing.T) {
 		t.Errorf("Purge: %v", err)
 	}
 	server.Exec(t, database, "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public")
-	wantIDs(t, openFor(t, app), "a", "b")
+	other := openFor(t, app)
+	l := <-other.writer
+	if l.cluster != "" || !l.direct {
+		t.Errorf("the cluster is %q, and that there is no pooler is %v", l.cluster, l.direct)
+	}
+	other.writer <- l
+	wantIDs(t, other, "a", "b")
 	server.Exec(t, database, "REVOKE INSERT ON kapi.actions FROM app")
 	wantRefusal(t, insert(kapitest.Within(t), s, "c", nil), "the user lacks the rights that kapi needs")
 	wantIDs(t, s, "a", "b")
