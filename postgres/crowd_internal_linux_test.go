@@ -367,7 +367,7 @@ func TestNoOvertaking(t *testing.T) {
 
 // TestLineMoves: the time that a call has starts over whenever the line moves.
 func TestLineMoves(t *testing.T) {
-	const length, limit = 8, 1500 * time.Millisecond
+	const length, limit = 6, 3 * time.Second
 	database := server.Database(t)
 	mustCommitBy(t, openFor(t, server.DSN(database)), "first", "other")
 	server.Exec(t, "postgres", "CREATE ROLE single LOGIN CONNECTION LIMIT 1")
@@ -397,7 +397,7 @@ func TestLineMoves(t *testing.T) {
 		return next > 0
 	})
 	for _, p := range before {
-		time.Sleep(limit / 3)
+		time.Sleep(limit / 4)
 		p.leave()
 	}
 	if err := s.Close(); err != nil {
