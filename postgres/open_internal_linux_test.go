@@ -152,6 +152,50 @@ func TestOlderSchema(t *testing.T) {
 	}
 }
 
+// TestQueueOfOlderSchema: a migration puts those who wait already into the queue, where a light peer finds them.
+func TestQueueOfOlderSchema(t *testing.T) {
+	s, database := newStore(t)
+	waiter := store.Record{
+		Action: kapi.Action{Seq: 1, ID: "w", Title: "T", Status: kapi.StatusPending, Runner: &kapi.Runner{ID: "r"}},
+		Fence:  1, Ticket: 1, Waits: []string{"key"},
+	}
+	err := s.Commit(kapitest.Within(t), store.Batch{Light: true}, func(store.Loaded) (store.Writes, error) {
+		return store.Writes{Head: 1, Insert: []store.Record{waiter}}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Exec(t, database, "DROP TABLE kapi.queue; ALTER TABLE kapi.head DROP COLUMN floor; UPDATE kapi.version SET version = 5")
+	migrated := openFor(t, server.DSN(database))
+	err = migrated.Commit(kapitest.Within(t), store.Batch{Light: true, Keys: []string{"key"}}, func(l store.Loaded) (store.Writes, error) {
+		if len(l.Found) != 1 || l.Found[0].ID != "w" {
+			t.Errorf("those who wait are %+v", l.Found)
+		}
+		return store.Writes{}, nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFloor: a purge notes up to where no ended action is left.
+func TestFloor(t *testing.T) {
+	s, database := newStore(t)
+	mustInsert(t, s, "a")
+	err := s.Commit(kapitest.Within(t), store.Batch{Light: true}, func(l store.Loaded) (store.Writes, error) {
+		ended := record("b", l.Seq+1, "r")
+		ended.Status = kapi.StatusCompleted
+		return store.Writes{Head: ended.Seq, Insert: []store.Record{ended}}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := s.Purge(kapitest.Within(t), store.Retention{Before: 1 << 60, Future: 1 << 60, Limit: 10})
+	if floor := query[int](t, database, "SELECT floor FROM kapi.head"); n != 1 || err != nil || floor != 2 {
+		t.Errorf("Purge deletes %d (error: %v), and the floor is %d", n, err, floor)
+	}
+}
+
 // TestNewerWhileOpen: if a newer kapi migrates the schema while this one has it open, the schema says what this one
 // may still do.
 func TestNewerWhileOpen(t *testing.T) {
