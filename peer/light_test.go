@@ -201,3 +201,30 @@ func TestLightPeerIsReady(t *testing.T) {
 	}
 	s.healed()
 }
+
+// A crowded store lets a read wait in line for longer than a peer's patience, while the line moves.
+type crowded struct{ *testStore }
+
+func (s crowded) Some(ctx context.Context, ids []string) (store.Snapshot, error) {
+	for range 3 {
+		time.Sleep(4 * time.Second)
+		store.Moved(ctx)
+	}
+	if err := ctx.Err(); err != nil {
+		return store.Snapshot{}, errors.Join(kapi.ErrUnavailable, err)
+	}
+	return s.testStore.Some(ctx, ids)
+}
+
+// Opening a peer doesn't fail because many others open theirs at the same time.
+func TestOpenInCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, err := peer.Open(t.Context(), crowded{newStore(t)}, peer.Options{StoreTimeout: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}

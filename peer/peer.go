@@ -77,8 +77,8 @@ func open(ctx context.Context, s store.Store, options Options) (*Peer, error) {
 	}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	p.assemble(me.Clock)
-	ctx, cancel := context.WithTimeout(ctx, opts.readTimeout)
-	defer cancel()
+	ctx, cancel := store.WithPatience(ctx, opts.readTimeout) // it may have to wait in line for a connection
+	defer cancel(nil)
 	oneMachine, err := p.follow.loadOwn(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)

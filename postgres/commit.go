@@ -78,6 +78,7 @@ func (s *Store) Renew(ctx context.Context, r store.RunnerRecord) error {
 	if err := s.upToDate(); err != nil {
 		return err
 	}
+	defer s.endAside()
 	return s.useInTime(ctx, s.toRenew, func(l *link) error {
 		b := &pgx.Batch{}
 		b.Queue(lazily)

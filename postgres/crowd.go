@@ -79,6 +79,10 @@ func newLine(hosts []string) *line {
 func (l *line) exists() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.file != nil && !inPlace(l.file) { // those who come now wait in another file
+		_ = l.file.Close()
+		l.file = nil
+	}
 	if l.file == nil {
 		l.file, _ = openSide(l.name)
 	}

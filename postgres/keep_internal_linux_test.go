@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi/internal/kapitest"
+	"github.com/kettubot/kapi/internal/pgtest"
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -209,5 +211,80 @@ func mustCommitBy(t *testing.T, s *Store, id, runner string, wake ...string) {
 	})
 	if err != nil {
 		t.Fatalf("commit of %s: %v", id, err)
+	}
+}
+
+// TestCopiedDatabase: the keeper of a database is not that of a copy of it, also if that is a copy of the whole server.
+func TestCopiedDatabase(t *testing.T) {
+	primary := pgtest.For(t, pgtest.Options{Durable: true, TCP: true, Settings: map[string]string{"max_connections": "30"}})
+	standby := primary.Standby(t, false)
+	first := openFor(t, pgtest.DSN("postgres", primary))
+	mustCommitBy(t, first, "a", "r")
+	primary.AwaitFlush(t)
+	if err := standby.Promote(); err != nil {
+		t.Fatal(err)
+	}
+	second := openFor(t, pgtest.DSN("postgres", standby))
+	if !first.Keep("ns") || !second.Keep("ns") {
+		t.Error("one of them has no keeper")
+	}
+}
+
+// TestKeeperAgain: a process that becomes the keeper again rings for all, as it doesn't know what happened meanwhile.
+func TestKeeperAgain(t *testing.T) {
+	database := server.Database(t)
+	first := openFor(t, server.DSN(database))
+	second := openAt(t, server.DSN(database), Options{})
+	woken, _ := listening(t, first) // for the peer, so it goes on
+	kapitest.Receive(t, woken, "the first wake-up")
+	canTell := func(want bool) (mark uint64) {
+		t.Helper()
+		kapitest.Eventually(t, fmt.Sprintf("it is %v that the bell can tell", want), func() (ok bool) {
+			first.Keep("ns")
+			mark, ok = first.Rung("r")
+			return ok == want && (!ok || !first.missed.Load())
+		})
+		return mark
+	}
+	canTell(true)
+	first.side.yield()
+	if !second.Keep("ns") || first.Keep("ns") {
+		t.Fatal("the second is not the keeper")
+	}
+	kapitest.Eventually(t, "the second rings", func() bool { return second.side.isKeeper() && !second.side.isUnrung() })
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+	before, _ := first.Rung("r")
+	if !first.Keep("ns") {
+		t.Error("nobody follows the second")
+	}
+	kapitest.Eventually(t, "it rings for all", func() bool {
+		mark, ok := first.Rung("r")
+		return ok && mark != before
+	})
+}
+
+func (d *side) isUnrung() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.unrung
+}
+
+// TestKeeperInPassing: a process that becomes the keeper only as it ends doesn't begin to listen or to read.
+func TestKeeperInPassing(t *testing.T) {
+	s, _ := newStore(t)
+	mustCommitBy(t, s, "a", "r")
+	if !s.Keep("ns") {
+		t.Error("it is not the keeper")
+	}
+	if _, err := s.Some(kapitest.Within(t), nil); err != nil {
+		t.Error(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if s.ringer.epoch != "" || s.ringer.stop != nil {
+		t.Error("it has begun to ring")
 	}
 }

@@ -80,14 +80,19 @@ type attempt struct {
 
 // A guard dials for one connection, and controls pgx's cancel requests.
 type guard struct {
-	// made is set once the connection is made: every later dial is for a cancel request.
+	// made is set once the connection is made. Before, no cancel request is sent: there is nothing worth cancelling, and
+	// pgx lets nobody wait for the request. PgBouncer before 1.20 ends if the process that sent one is gone before it
+	// has passed it on.
 	made atomic.Bool
 	// sealed is set while a COMMIT is under way. A cancel request would make PostgreSQL stop
 	// waiting for its standby, so none may be sent then. pgx sends one whenever a context ends.
 	sealed atomic.Bool
 }
 
-var errSealed = errors.New("a commit is not cancelled")
+var errSealed = errors.New("neither a commit nor an attempt to connect is cancelled by a request")
+
+// connecting is the key of the context with which a connection is dialled. Every other dial is for a cancel request.
+type connecting struct{}
 
 func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := net.Dialer{
@@ -95,10 +100,10 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 		Control:         limitUnacknowledged,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
 	}
-	if !g.made.Load() {
+	if ctx.Value(connecting{}) != nil {
 		return dialer.DialContext(ctx, network, address)
 	}
-	if g.sealed.Load() {
+	if !g.made.Load() || g.sealed.Load() {
 		return nil, errSealed
 	}
 	conn, err := dialer.DialContext(ctx, network, address)
@@ -204,7 +209,7 @@ func (t *target) connect(ctx context.Context, g *guard, l *link) (c connected, e
 	if prefers && t.plain.Load() {
 		plainFirst(config)
 	}
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := pgx.ConnectConfig(context.WithValue(ctx, connecting{}, true), config)
 	if err != nil {
 		var failed *pgconn.ConnectError
 		if errors.As(err, &failed) {
@@ -214,11 +219,12 @@ func (t *target) connect(ctx context.Context, g *guard, l *link) (c connected, e
 	}
 	_, secure := conn.PgConn().Conn().(*tls.Conn)
 	t.plain.Store(prefers && !secure)
-	g.made.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
 	defer cancel()
 	c = connected{conn: conn, since: time.Now()}
-	return c, c.inspect(ctx)
+	err = c.inspect(ctx)
+	g.made.Store(err == nil)
+	return c, err
 }
 
 // plainFirst makes sslmode=prefer try without TLS first. For any other mode it changes nothing.
@@ -238,8 +244,8 @@ func (c *connected) inspect(ctx context.Context) error {
 	var pid uint32
 	err := c.conn.QueryRow(ctx, selectCluster+`, `+selectTight, pgx.QueryExecModeExec).Scan(&c.cluster, &c.tight, &pid)
 	var refused *pgconn.PgError
-	if errors.As(err, &refused) && !c.conn.IsClosed() { // the user may not read it
-		err = nil
+	if errors.As(err, &refused) && !c.conn.IsClosed() { // the user may not read the identifier, or more
+		err = unlessRefused(c.conn.QueryRow(ctx, `SELECT `+selectTight, pgx.QueryExecModeExec).Scan(&c.tight, &pid))
 	}
 	c.direct = pid == c.conn.PgConn().PID()
 	c.tight = c.tight && c.direct

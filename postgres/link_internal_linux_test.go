@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/kettubot/kapi/internal/badnet"
 	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/pgtest"
@@ -102,5 +104,34 @@ func TestForeignNotifications(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// TestNotCancelled: an attempt to connect that is given up sends no cancel request, for which Close would not wait. (A
+// PgBouncer 1.18 whose client leaves in the middle of one ends.)
+func TestNotCancelled(t *testing.T) {
+	s, proxy, database := throughProxy(t)
+	mustCommitBy(t, s, "a", "r")
+	terminate(t, database, "commit")
+	s.at.config.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+		return conn.Exec(ctx, "SELECT pg_sleep(60)").Close()
+	}
+	ctx, cancel := context.WithCancel(kapitest.Within(t))
+	defer cancel()
+	asked := make(chan error, 1)
+	go func() {
+		_, err := s.Some(ctx, nil)
+		asked <- err
+	}()
+	kapitest.Eventually(t, "it connects", func() bool { return activity(t, database, "commit", "query LIKE '%sleep%'") == 1 })
+	cancel()
+	wantRefusal(t, kapitest.Receive(t, asked, "its answer"), "")
+	before := proxy.Connections()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(moment) // a request would be on its way now
+	if n := proxy.Connections(); n != before {
+		t.Errorf("it made %d more connections", n-before)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/kapitest"
@@ -124,6 +125,56 @@ func TestListenClosed(t *testing.T) {
 		t.Error(err)
 	}
 	if err := kapitest.Receive(t, returned, "Listen to return"); !errors.Is(err, errClosed) {
+		t.Error(err)
+	}
+}
+
+// TestSharedConnection: while a light peer listens, its calls don't have to wait for its connection, and afterwards
+// the session listens no more. A full peer listens on another connection.
+func TestSharedConnection(t *testing.T) {
+	s, database := newStore(t)
+	mustCommitBy(t, s, "a", "r")
+	ctx, cancel := context.WithCancel(kapitest.Within(t))
+	defer cancel()
+	heard, woken := make(chan error, 1), make(chan struct{}, 1)
+	wake := func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	}
+	go func() { heard <- s.Listen(ctx, wake) }()
+	kapitest.Receive(t, woken, "the first wake-up")
+	const calls = 30
+	began := time.Now()
+	for range calls {
+		if _, err := s.Some(kapitest.Within(t), nil); err != nil {
+			t.Error(err)
+		}
+	}
+	if took := time.Since(began); took > calls*hearFor/4 {
+		t.Errorf("%d calls took %v", calls, took)
+	}
+	channels := func() (n int) {
+		t.Helper()
+		err := s.use(kapitest.Within(t), s.toWrite, func(l *link) error {
+			return l.conn.QueryRow(kapitest.Within(t), "SELECT count(*) FROM pg_listening_channels()").Scan(&n)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	if n := channels(); n != 1 {
+		t.Errorf("it listens to %d channels", n)
+	}
+	wantIDs(t, s, "a") // makes it a full peer
+	kapitest.Eventually(t, "it listens on another connection", func() bool { return activity(t, database, "listen", "true") == 1 })
+	if n := channels(); n != 0 {
+		t.Errorf("on the old connection it listens to %d channels", n)
+	}
+	cancel()
+	if err := kapitest.Receive(t, heard, "the end of Listen"); err != nil {
 		t.Error(err)
 	}
 }

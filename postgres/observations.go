@@ -33,6 +33,7 @@ func (s *Store) Observe(ctx context.Context, seen []store.Observation) error {
 	seen = slices.SortedFunc(slices.Values(seen), func(a, b store.Observation) int {
 		return cmp.Or(cmp.Compare(a.Runner, b.Runner), cmp.Compare(a.Clock, b.Clock))
 	})
+	defer s.endAside()
 	return s.useInTime(ctx, s.toRenew, func(l *link) error {
 		b := &pgx.Batch{}
 		b.Queue(lazily)

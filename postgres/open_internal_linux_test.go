@@ -152,6 +152,50 @@ func TestOlderSchema(t *testing.T) {
 	}
 }
 
+// TestQueueOfOlderSchema: a migration puts those who wait already into the queue, where a light peer finds them.
+func TestQueueOfOlderSchema(t *testing.T) {
+	s, database := newStore(t)
+	waiter := store.Record{
+		Action: kapi.Action{Seq: 1, ID: "w", Title: "T", Status: kapi.StatusPending, Runner: &kapi.Runner{ID: "r"}},
+		Fence:  1, Ticket: 1, Waits: []string{"key"},
+	}
+	err := s.Commit(kapitest.Within(t), store.Batch{Light: true}, func(store.Loaded) (store.Writes, error) {
+		return store.Writes{Head: 1, Insert: []store.Record{waiter}}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Exec(t, database, "DROP TABLE kapi.queue; ALTER TABLE kapi.head DROP COLUMN floor; UPDATE kapi.version SET version = 5")
+	migrated := openFor(t, server.DSN(database))
+	err = migrated.Commit(kapitest.Within(t), store.Batch{Light: true, Keys: []string{"key"}}, func(l store.Loaded) (store.Writes, error) {
+		if len(l.Found) != 1 || l.Found[0].ID != "w" {
+			t.Errorf("those who wait are %+v", l.Found)
+		}
+		return store.Writes{}, nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFloor: a purge notes up to where no ended action is left.
+func TestFloor(t *testing.T) {
+	s, database := newStore(t)
+	mustInsert(t, s, "a")
+	err := s.Commit(kapitest.Within(t), store.Batch{Light: true}, func(l store.Loaded) (store.Writes, error) {
+		ended := record("b", l.Seq+1, "r")
+		ended.Status = kapi.StatusCompleted
+		return store.Writes{Head: ended.Seq, Insert: []store.Record{ended}}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := s.Purge(kapitest.Within(t), store.Retention{Before: 1 << 60, Future: 1 << 60, Limit: 10})
+	if floor := query[int](t, database, "SELECT floor FROM kapi.head"); n != 1 || err != nil || floor != 2 {
+		t.Errorf("Purge deletes %d (error: %v), and the floor is %d", n, err, floor)
+	}
+}
+
 // TestNewerWhileOpen: if a newer kapi migrates the schema while this one has it open, the schema says what this one
 // may still do.
 func TestNewerWhileOpen(t *testing.T) {
@@ -253,17 +297,55 @@ func TestRights(t *testing.T) {
 	mustInsert(t, openFor(t, server.DSN(database)), "a")
 	_, err = Open(kapitest.Within(t), app, Options{})
 	wantRefusal(t, err, "the user lacks the rights that kapi needs")
-	server.Exec(t, database, "GRANT USAGE ON SCHEMA kapi TO app; GRANT SELECT ON kapi.version TO app;"+
-		"GRANT SELECT, INSERT, UPDATE, DELETE ON kapi.head, kapi.actions, kapi.keys, kapi.runners, kapi.tokens, kapi.secrets, kapi.answers, kapi.writers, kapi.starts TO app")
+	server.Exec(t, database, documentedGrants(t))
 	s := openFor(t, app)
 	mustInsert(t, s, "b")
 	wantIDs(t, s, "a", "b")
+	mustWork(t, s)
 	if _, err := s.Purge(kapitest.Within(t), store.Retention{Before: 1 << 60, Future: 1 << 60, Limit: 10}); err != nil {
 		t.Errorf("Purge: %v", err)
 	}
 	server.Exec(t, database, "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public")
-	wantIDs(t, openFor(t, app), "a", "b")
+	other := openFor(t, app)
+	l := <-other.writer
+	if l.cluster != "" || !l.direct {
+		t.Errorf("the cluster is %q, and that there is no pooler is %v", l.cluster, l.direct)
+	}
+	other.writer <- l
+	wantIDs(t, other, "a", "b")
 	server.Exec(t, database, "REVOKE INSERT ON kapi.actions FROM app")
 	wantRefusal(t, insert(kapitest.Within(t), s, "c", nil), "the user lacks the rights that kapi needs")
 	wantIDs(t, s, "a", "b")
+}
+
+// documentedGrants returns the statements of docs/postgres.md that grant the rights that kapi needs.
+func documentedGrants(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/postgres.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```sql\nGRANT")
+	statements, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("docs/postgres.md has no grants")
+	}
+	return "GRANT" + statements
+}
+
+// mustWork calls what a light peer and a keeper need besides what mustInsert does.
+func mustWork(t *testing.T, s *Store) {
+	t.Helper()
+	err := s.Commit(kapitest.Within(t), store.Batch{Light: true, Keys: []string{"a"}}, func(l store.Loaded) (store.Writes, error) {
+		if l.Held["a"] != "a" {
+			t.Errorf("the keys are held by %v", l.Held)
+		}
+		return store.Writes{}, nil
+	})
+	err2 := s.Renew(kapitest.Within(t), store.RunnerRecord{ID: "r"})
+	err3 := s.Observe(kapitest.Within(t), []store.Observation{{Runner: "r", Clock: "c"}})
+	_, err4 := s.Observed(kapitest.Within(t), "c", []string{"r"})
+	if err := errors.Join(err, err2, err3, err4); err != nil {
+		t.Error(err)
+	}
 }

@@ -90,6 +90,20 @@ func (s *Store) toRenew(ctx context.Context) (*link, error) {
 	return s.take(ctx, s.writer, s.renewer)
 }
 
+// endAside is called when a renewal has ended. It ends an attempt to make a light peer's second connection: nobody would
+// take that, and it would stay open.
+func (s *Store) endAside() {
+	if s.wide.Load() {
+		return
+	}
+	select {
+	case l := <-s.renewer:
+		l.end()
+		s.renewer <- l
+	default: // another renewal uses it
+	}
+}
+
 // put gives a link back.
 func (s *Store) put(l *link) {
 	l.uses++

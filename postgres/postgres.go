@@ -10,7 +10,8 @@
 // kapi needs, the use of PgBouncer, and what a failover may lose.
 //
 // A store has up to five connections: one for commits, two for reads, one for renewing leases, and one to
-// listen. Each is made when it is first needed.
+// listen. That of a peer which only starts actions and reports on them has one, and while connections are few it closes
+// that when it doesn't need it. Each is made when it is first needed.
 //
 // Errors of reads and writes wrap kapi.ErrUnavailable and name the host and the database, never the
 // password.

@@ -30,14 +30,14 @@ func (s *Store) startRinging() {
 		s.served.Go(func() {
 			tick := time.NewTicker(ringEvery)
 			defer tick.Stop()
-			for {
-				s.ringNow()
+			for { // not at once: a process that asks whether it is the keeper as it ends needs no listener
 				select {
 				case <-tick.C:
 				case <-s.closed:
 					s.stopRinging()
 					return
 				}
+				s.ringNow()
 			}
 		})
 	})

@@ -87,7 +87,8 @@ func newStatements(schema string) statements {
 		version:   in(`SELECT version FROM kapi.version`),
 		minReport: in(`SELECT min_report FROM kapi.head`),
 		// Not a join, whose estimated cost would make the server compile it.
-		whole: in(`SELECT (SELECT version FROM kapi.version), (SELECT encode(signing, 'hex') FROM kapi.secrets), ` + goesOn + `, h.tableoid::text, current_database(),
+		whole: in(`SELECT (SELECT version FROM kapi.version), (SELECT encode(signing, 'hex') FROM kapi.secrets), ` + goesOn + `,
+			h.tableoid::text || '/' || extract(epoch FROM pg_postmaster_start_time())::text, current_database(),
 			current_setting('server_version_num')::int, current_setting('server_encoding'),
 			(SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $2 AND c.relname = ANY($3))
 			FROM kapi.head h WHERE h.one = 1`),
