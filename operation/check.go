@@ -23,6 +23,7 @@ type schema struct {
 	text     json.RawMessage
 	root     *jsonschema.Schema
 	resolved map[*jsonschema.Schema]*jsonschema.Resolved // of the root, and of each schema below it
+	limits   map[*jsonschema.Schema][]limit
 }
 
 func compile(root *jsonschema.Schema, of reflect.Type) (*schema, error) {
@@ -30,11 +31,12 @@ func compile(root *jsonschema.Schema, of reflect.Type) (*schema, error) {
 	if err != nil {
 		return nil, fmt.Errorf("its schema can't be encoded: %w", err)
 	}
-	s := &schema{of: of, text: text, root: root, resolved: map[*jsonschema.Schema]*jsonschema.Resolved{}}
+	s := &schema{of: of, text: text, root: root, resolved: map[*jsonschema.Schema]*jsonschema.Resolved{}, limits: map[*jsonschema.Schema][]limit{}}
 	each(root, func(part *jsonschema.Schema) {
 		resolved, wrong := part.CloneSchemas().Resolve(&jsonschema.ResolveOptions{ValidateDefaults: true})
-		s.resolved[part] = resolved
-		err = errors.Join(err, wrong)
+		limits, wrongLimit := limitsOf(part)
+		s.resolved[part], s.limits[part] = resolved, limits
+		err = errors.Join(err, wrong, wrongLimit)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("its schema is wrong: %w", err)
@@ -98,7 +100,7 @@ func (c *checker) check(field string, s *jsonschema.Schema, value any) any {
 		return value
 	}
 	if err := c.resolved[s].Validate(plainly(value)); err != nil {
-		c.note(field, "%s", reason(s, value, err))
+		c.note(field, "%s", c.reason(s, value, err))
 	}
 	return value
 }
@@ -154,73 +156,19 @@ func names(s *jsonschema.Schema) []string {
 }
 
 // reason says what is wrong with a value, in the words of people where a schema says it in those of schemas.
-func reason(s *jsonschema.Schema, value any, err error) string {
+func (s *schema) reason(part *jsonschema.Schema, value any, err error) string {
 	want := map[string]string{
 		"string": "a text", "integer": "a whole number", "number": "a number", "boolean": "true or false", "object": "an object", "array": "a list",
-	}[s.Type]
-	var others []string
-	for _, allowed := range s.Enum {
-		others = append(others, show(allowed))
-	}
-	switch is := kindOf(value); {
-	case want != "" && is != s.Type && (is != "integer" || s.Type != "number"):
+	}[part.Type]
+	if is := kindOf(value); want != "" && is != part.Type && (is != "integer" || part.Type != "number") {
 		return fmt.Sprintf("must be %s, not %s", want, show(value))
-	case len(others) > 0:
-		return fmt.Sprintf("must be one of %s, not %s", strings.Join(others, ", "), show(value))
 	}
-	text := err.Error() // "validating root: minimum: 0 is less than 1.000000"
-	if i := strings.LastIndex(text, "validating "); i >= 0 {
-		_, text, _ = strings.Cut(text[i:], ": ")
+	for _, l := range s.limits[part] {
+		if l.alone.Validate(plainly(value)) != nil {
+			return l.text + ", not " + show(value)
+		}
 	}
-	if limit := limitOf(s, text); limit != "" {
-		return limit + ", not " + show(value)
-	}
-	return text
-}
-
-// limitOf puts the limit in words that a message of the library begins with, "" for others.
-func limitOf(s *jsonschema.Schema, text string) string {
-	keyword, _, _ := strings.Cut(text, ":")
-	switch keyword {
-	case "minimum":
-		return "must be at least " + number(*s.Minimum)
-	case "maximum":
-		return "must be at most " + number(*s.Maximum)
-	case "exclusiveMinimum":
-		return "must be more than " + number(*s.ExclusiveMinimum)
-	case "exclusiveMaximum":
-		return "must be less than " + number(*s.ExclusiveMaximum)
-	case "multipleOf":
-		return "must be a multiple of " + number(*s.MultipleOf)
-	case "minLength":
-		return fmt.Sprintf("must have at least %d characters", *s.MinLength)
-	case "maxLength":
-		return fmt.Sprintf("must have at most %d characters", *s.MaxLength)
-	case "minItems":
-		return fmt.Sprintf("must have at least %d entries", *s.MinItems)
-	case "maxItems":
-		return fmt.Sprintf("must have at most %d entries", *s.MaxItems)
-	case "pattern":
-		return "must match " + s.Pattern
-	case "const":
-		return "must be " + show(*s.Const)
-	}
-	return ""
-}
-
-func number(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
-
-// show returns a value as JSON, cut if it is long.
-func show(value any) string {
-	const most = 80
-	text, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Sprint(value)
-	}
-	if cut := []rune(string(text)); len(cut) > most {
-		return string(cut[:most]) + "..."
-	}
-	return string(text)
+	return "doesn't fit the schema: " + err.Error()
 }
 
 // asFieldError turns an error of decoding into one about a field.
@@ -229,7 +177,7 @@ func asFieldError(err error) kapi.FieldError {
 	if errors.As(err, &wrongType) {
 		return kapi.FieldError{Field: wrongType.Field, Reason: fmt.Sprintf("doesn't fit: %s is no %v", wrongType.Value, wrongType.Type)}
 	}
-	return kapi.FieldError{Reason: strings.TrimPrefix(err.Error(), "json: ")}
+	return kapi.FieldError{Reason: err.Error()}
 }
 
 // decodeStrictly decodes a JSON value, and returns an error for an unknown field or anything after the value.

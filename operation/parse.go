@@ -95,7 +95,7 @@ func notJSON(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errors.New("is not JSON: it ends too soon")
 	}
-	return fmt.Errorf("is not JSON: %s", strings.TrimPrefix(err.Error(), "json: "))
+	return fmt.Errorf("is not JSON: %w", err)
 }
 
 // plainly returns a parsed value in the types that package jsonschema knows.
