@@ -25,6 +25,7 @@ var may = map[string][]string{
 	"peer":                {".", "internal/backoff", "internal/store", "internal/rules", "internal/wire", "internal/fault", "internal/proc", "internal/wellformed"},
 	"gateway":             {".", "auth", "peer", "internal/scheme", "internal/wire", "internal/origin", "internal/conns", "github.com/coder/websocket", "golang.org/x/time"},
 	"server":              {".", "auth", "peer", "gateway", "internal/scheme", "internal/wire", "internal/origin", "internal/conns", "internal/wellformed", "golang.org/x/time"},
+	"operation":           {".", "github.com/google/jsonschema-go"},
 	"metrics":             {".", "peer", "gateway", "server", "github.com/prometheus/client_golang"},
 	"client":              {".", "auth", "internal/backoff", "internal/scheme", "internal/wire", "internal/fault", "github.com/coder/websocket", "internal/wellformed"},
 	"internal/store":      {"."},

@@ -32,6 +32,9 @@ type Options struct {
 	// EndTimeout is for how long kapi tries to record the end of an operation while the store is
 	// not available. 0, the default, or a negative value is until Close.
 	EndTimeout time.Duration
+	// Operations are the operations that this peer offers. Open refuses one that is not valid, and two of one name,
+	// with a *kapi.InvalidError that names it.
+	Operations []kapi.Definition
 
 	// readTimeout and renewTimeout limit one read and one renewal of the lease, so that a hung
 	// connection is given up in time, however long StoreTimeout is.
@@ -77,5 +80,20 @@ func (o Options) withDefaults() (Options, error) {
 	case o.StoreTimeout < 0:
 		return o, &kapi.InvalidError{Field: "store timeout", Reason: "must not be negative"}
 	}
-	return o, nil
+	return o, checkOperations(o.Operations)
+}
+
+func checkOperations(all []kapi.Definition) error {
+	known := map[string]bool{}
+	for i := range all {
+		d := &all[i]
+		if err := d.Validate(); err != nil {
+			return err
+		}
+		if known[d.Name] {
+			return &kapi.InvalidError{Field: fmt.Sprintf("operation %q", d.Name), Reason: "is defined twice"}
+		}
+		known[d.Name] = true
+	}
+	return nil
 }

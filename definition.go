@@ -1,0 +1,124 @@
+package kapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/kettubot/kapi/internal/wellformed"
+)
+
+// A Definition declares an operation, so that it can be started by its name, from anywhere. Package operation makes
+// one from a Go type. The functions may be called concurrently; arguments are a JSON object, "{}" if there are none.
+type Definition struct {
+	// Name has 1 to 64 characters: lower-case letters, digits, '-' and '.', beginning with a letter.
+	Name string
+	// Title and Description are those of its actions (see Spec).
+	Title, Description string
+	// Schema is the JSON Schema (draft 2020-12) of the arguments; nil if it takes none.
+	Schema json.RawMessage
+	// Version is the version of the form of its checkpoints, 0 or more. Accepts says which other versions Run can
+	// read; nil is none.
+	Version int
+	Accepts func(version int) bool
+	// Limit is how many of its actions may be ongoing at once; 0 is no limit.
+	Limit int
+	// Resume, unless nil, lets another runner continue an action whose runner has died.
+	Resume *Resume
+	// Retry says how often Run is called again after an error.
+	Retry Retry
+	// Check returns the arguments with defaults, or what is wrong with each of them. It is nil if Schema is.
+	Check func(arguments json.RawMessage) (json.RawMessage, []FieldError)
+	// Keys returns the keys that an action with these arguments needs; nil is none (see Spec.Keys).
+	Keys func(arguments json.RawMessage) ([]string, error)
+	// Preflight, unless nil, is called before an action begins, and fails it with an error.
+	Preflight func(ctx context.Context, arguments json.RawMessage) (Preview, error)
+	// Run does the work, or continues it (see OperationHandle.Restore).
+	Run func(ctx context.Context, h OperationHandle, arguments json.RawMessage) error
+	// Flaw, unless nil, says why there can be no such operation. It is set by functions that make definitions.
+	Flaw error
+}
+
+// Resume says how an action is continued after its runner has died.
+type Resume struct {
+	// Within is for how long another runner is waited for; 0 is 10 minutes.
+	Within time.Duration
+	// Takeovers is how many runners may die without a new checkpoint until the action fails; 0 is 3.
+	Takeovers int
+}
+
+// Retry says how often an operation is tried again after an error. Attempts are counted anew from each checkpoint.
+type Retry struct {
+	// Attempts is how often it is tried in all; 0 and 1 are once.
+	Attempts int
+	// First and Most are the shortest and the longest pause before the next attempt; 0 is 1 s and 1 min. Pauses double,
+	// and vary by a random part.
+	First, Most time.Duration
+}
+
+// A Preview says what an operation would do.
+type Preview struct {
+	// Lines are for people, at most 1,000.
+	Lines []string
+}
+
+// A FieldError says what is wrong with a field of the arguments, for example with "nodes[2].host".
+type FieldError struct{ Field, Reason string }
+
+func (e FieldError) Error() string {
+	if e.Field == "" {
+		return "the arguments: " + e.Reason
+	}
+	return e.Field + ": " + e.Reason
+}
+
+// An OperationHandle is the Handle of a defined operation.
+type OperationHandle interface {
+	Handle
+	// Checkpoint stores v, encoded as JSON in at most 256 KiB, in place of the last one. When it returns nil, v is
+	// on disk. The error is ErrStaleFence if another runner has the action.
+	Checkpoint(v any) error
+	// Restore decodes the last checkpoint into v. It is false if there is none, and an error if the checkpoint
+	// doesn't fit v: an unknown field counts.
+	Restore(v any) (bool, error)
+	// Proceed is to be called before each effect outside of the process. It returns once the effect is allowed: while
+	// the action is paused it waits, and it returns an error if the work must stop.
+	Proceed(ctx context.Context) error
+	// NoCancel refuses cancels from now on, with the reason, until it is called with "".
+	NoCancel(reason string) error
+}
+
+var operationName = regexp.MustCompile(`^[a-z][a-z0-9.-]{0,63}$`)
+
+// Validate returns an *InvalidError, which names the operation, if there can be none like this.
+func (d *Definition) Validate() error {
+	flaw := func(format string, args ...any) error {
+		return &InvalidError{fmt.Sprintf("operation %q", d.Name), fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case !operationName.MatchString(d.Name):
+		return flaw("needs a name of 1 to 64 lower-case letters, digits, '-' and '.', that begins with a letter")
+	case d.Flaw != nil:
+		return flaw("is wrong: %v", d.Flaw)
+	case d.Run == nil:
+		return flaw("has no Run")
+	case (d.Schema == nil) != (d.Check == nil):
+		return flaw("must have both a Schema and a Check of its arguments, or neither")
+	case d.Schema != nil && !json.Valid(d.Schema):
+		return flaw("has a Schema that is not JSON")
+	case d.Version < 0, d.Limit < 0, d.Retry.Attempts < 0, d.Retry.First < 0, d.Retry.Most < 0:
+		return flaw("must not have a negative number")
+	case d.Resume != nil && (d.Resume.Within < 0 || d.Resume.Takeovers < 0):
+		return flaw("must not have a negative number in Resume")
+	}
+	for _, err := range []error{
+		checkText("title", d.Title, 1, wellformed.MaxTitle), checkText("description", d.Description, 0, wellformed.MaxDescription),
+	} {
+		if err != nil {
+			return flaw("is wrong: %v", err)
+		}
+	}
+	return nil
+}
