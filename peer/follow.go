@@ -38,7 +38,7 @@ type follower struct {
 	found      func(recorded []string) // gets the ids of starts to adopt
 	ops        *operations
 	unreadable func() // called when the store can't be read
-	nudge      func() // puts them back
+	nudge      func() // puts back actions that the history lacks
 
 	syncs  syncer
 	secret atomic.Pointer[[]byte] // the store's
