@@ -19,10 +19,9 @@ type Definition struct {
 	Title, Description string
 	// Schema is the JSON Schema (draft 2020-12) of the arguments; nil if it takes none.
 	Schema json.RawMessage
-	// Version is the version of the form of its checkpoints, 0 or more. Accepts says which other versions Run can
-	// read; nil is none.
-	Version int
-	Accepts func(version int) bool
+	// Version is the version of the form of its checkpoints, 0 or more. Reads is the oldest version that Run can
+	// still read, at most Version. An action with checkpoints of any other version is left to other runners.
+	Version, Reads int
 	// Limit is how many of its actions may be ongoing at once; 0 is no limit.
 	Limit int
 	// Resume, unless nil, lets another runner continue an action whose runner has died.
@@ -83,6 +82,16 @@ type OperationHandle interface {
 	// Restore decodes the last checkpoint into v. It is false if there is none, and an error if the checkpoint
 	// doesn't fit v: an unknown field counts.
 	Restore(v any) (bool, error)
+	// Save and Load do the same for a checkpoint that has a name of 1 to 100 characters, beside the others: all of an
+	// action's may have 4 MiB together. Save(name, nil) deletes it.
+	Save(name string, v any) error
+	Load(name string, v any) (bool, error)
+	// Origin is the id of the first action, of which this one is the continuation (see StartOptions.Continue), or its
+	// own. It is the same in every attempt, so that ids that are derived from it let outside systems recognise
+	// repetition.
+	Origin() string
+	// Attempt counts the runs of this action: 1 is the first.
+	Attempt() int
 	// Proceed is to be called before each effect outside of the process. It returns once the effect is allowed: while
 	// the action is paused it waits, and it returns an error if the work must stop.
 	Proceed(ctx context.Context) error
@@ -108,7 +117,9 @@ func (d *Definition) Validate() error {
 		return flaw("must have both a Schema and a Check of its arguments, or neither")
 	case d.Schema != nil && !json.Valid(d.Schema):
 		return flaw("has a Schema that is not JSON")
-	case d.Version < 0, d.Limit < 0, d.Retry.Attempts < 0, d.Retry.First < 0, d.Retry.Most < 0:
+	case d.Version < 0, d.Reads < 0, d.Reads > d.Version:
+		return flaw("must have a Version of 0 or more, and read versions from 0 to that one")
+	case d.Limit < 0, d.Retry.Attempts < 0, d.Retry.First < 0, d.Retry.Most < 0:
 		return flaw("must not have a negative number")
 	case d.Resume != nil && (d.Resume.Within < 0 || d.Resume.Takeovers < 0):
 		return flaw("must not have a negative number in Resume")

@@ -21,7 +21,7 @@ type Of[A any] struct {
 	// is its description. The schema must not refer to others ($ref).
 	Refine    func(*jsonschema.Schema)
 	Version   int
-	Accepts   func(version int) bool
+	Reads     int
 	Limit     int
 	Resume    *kapi.Resume
 	Retry     kapi.Retry
@@ -34,7 +34,7 @@ type Of[A any] struct {
 // and the peer that is given it can't be opened.
 func Define[A any](of Of[A]) kapi.Definition {
 	d := kapi.Definition{
-		Name: of.Name, Title: of.Title, Description: of.Description, Version: of.Version, Accepts: of.Accepts,
+		Name: of.Name, Title: of.Title, Description: of.Description, Version: of.Version, Reads: of.Reads,
 		Limit: of.Limit, Resume: of.Resume, Retry: of.Retry,
 	}
 	s, err := newSchema(reflect.TypeFor[A](), of.Refine)
