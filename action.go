@@ -35,21 +35,32 @@ type Action struct {
 	// CancelRequestedAt is when somebody asked the runner to stop, 0 if nobody did.
 	CancelRequestedAt int64 `json:"cancel_requested_at,omitempty"`
 	// ExitCode is the exit code of the command that the action wraps, nil until it has ended or if there is none.
-	ExitCode    *int   `json:"exit_code,omitempty"`
+	ExitCode *int `json:"exit_code,omitempty"`
+	// Operation is the name of the definition that the action was started from, "" if there is none.
+	Operation   string `json:"operation,omitempty"`
+	StartedBy   string `json:"started_by,omitempty"`   // who started the operation, for people
 	CancelledBy string `json:"cancelled_by,omitempty"` // who asked the runner to stop, for people
 	// WaitsFor is what keeps a pending action from getting its keys, nil if nothing does.
 	WaitsFor *WaitsFor `json:"waits_for,omitempty"`
 	// NotProvenDead is true for an action that failed without proof that its work has ended. It keeps its
 	// keys until that is proven or an admin dismisses it. It is still true in the update of its dismissal.
 	NotProvenDead bool `json:"not_proven_dead,omitempty"`
+	// Attempt is from 2 on how often the operation was begun, because it was taken over or tried again; 0 is once.
+	Attempt int `json:"attempt,omitempty"`
+	// NoCancel says why the operation can't be cancelled now, "" if it can.
+	NoCancel string `json:"no_cancel,omitempty"`
+	// PausedBy names who asked for a pause, "" if nobody did. The action is impacted once the operation pauses.
+	PausedBy string `json:"paused_by,omitempty"`
 }
 
 // A WaitsFor is the first key that an action waits for, and the action that holds the key or is ahead in
-// the queue for it. Action and Title are empty if a transaction claims the key.
+// the queue for it. Action and Title are empty if a transaction claims the key. Operation is set instead of Key
+// if the action waits for its turn because of Definition.Limit, or for a peer that offers the operation.
 type WaitsFor struct {
-	Key    string `json:"key,omitempty"`
-	Action string `json:"action,omitempty"` // its id
-	Title  string `json:"title,omitempty"`
+	Key       string `json:"key,omitempty"`
+	Operation string `json:"operation,omitempty"`
+	Action    string `json:"action,omitempty"` // its id
+	Title     string `json:"title,omitempty"`
 }
 
 // A Runner is the process that does the work of an action.

@@ -22,7 +22,8 @@ type Definition struct {
 	// Version is the version of the form of its checkpoints, 0 or more. Reads is the oldest version that Run can
 	// still read, at most Version. An action with checkpoints of any other version is left to other runners.
 	Version, Reads int
-	// Limit is how many of its actions may be ongoing at once; 0 is no limit.
+	// Limit is how many of its actions may work at once, at most 1,000; 0 is no limit. A failed action counts only
+	// while it is not known that its work has ended.
 	Limit int
 	// Resume, unless nil, lets another runner continue an action whose runner has died.
 	Resume *Resume
@@ -60,11 +61,48 @@ type Retry struct {
 // A Preview says what an operation would do.
 type Preview struct {
 	// Lines are for people, at most 1,000.
-	Lines []string
+	Lines []string `json:"lines"`
+}
+
+// StartOptions are for the start of an operation by its name.
+type StartOptions struct {
+	// By names who starts it, for people, in at most 200 code points.
+	By string
+	// Wait is how long it may wait for its keys, and for its turn if the operation has a Limit: see Spec.Wait.
+	Wait time.Duration
+	// Continue is the id of a failed action of the same operation, or "". The new action takes over its arguments,
+	// checkpoints and keys, and dismisses it, in one transaction. Other arguments must not be given.
+	Continue string
+	// Preview asks what the operation would do. Nothing is started, and only a peer that offers it can answer.
+	Preview bool
+	// IdempotencyKey, unless "", makes a repeated start with the same By and arguments return the first one's action.
+	IdempotencyKey string
+}
+
+// A Started says what a start did. Action is pending if the operation waits for its turn, or if no peer has taken
+// it on yet. Preview is set instead if a preview was asked for.
+type Started struct {
+	Action  Action   `json:"action"`
+	Preview *Preview `json:"preview,omitempty"`
+}
+
+// An Offer is what is known of an operation in a whole store.
+type Offer struct {
+	Name        string          `json:"name"`
+	Title       string          `json:"title"`
+	Description string          `json:"description"`
+	Schema      json.RawMessage `json:"schema,omitempty"` // of its arguments; nil if it takes none
+	Resumable   bool            `json:"resumable"`
+	Limit       int             `json:"limit,omitempty"` // 0 is no limit
+	// Offered is true if a live peer offers it, false if one did in the last 30 days.
+	Offered bool `json:"offered"`
 }
 
 // A FieldError says what is wrong with a field of the arguments, for example with "nodes[2].host".
-type FieldError struct{ Field, Reason string }
+type FieldError struct {
+	Field  string `json:"field"`
+	Reason string `json:"reason"`
+}
 
 func (e FieldError) Error() string {
 	if e.Field == "" {
@@ -119,6 +157,8 @@ func (d *Definition) Validate() error {
 		return flaw("has a Schema that is not JSON")
 	case d.Version < 0, d.Reads < 0, d.Reads > d.Version:
 		return flaw("must have a Version of 0 or more, and read versions from 0 to that one")
+	case d.Limit > wellformed.MaxLimit:
+		return flaw("must have a Limit of at most %d", wellformed.MaxLimit)
 	case d.Limit < 0, d.Retry.Attempts < 0, d.Retry.First < 0, d.Retry.Most < 0:
 		return flaw("must not have a negative number")
 	case d.Resume != nil && (d.Resume.Within < 0 || d.Resume.Takeovers < 0):

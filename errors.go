@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -65,6 +66,10 @@ type HeldError struct {
 	// Circular is true if the start is part of Holder, or part of an action that Holder waits for
 	// (see Spec.Within): waiting would never end.
 	Circular bool
+	// Operation is set instead of Key if as many actions of the operation are ongoing as its Limit allows. Holder is
+	// the one that has been for longest.
+	Operation string
+	Limit     int
 }
 
 func (e *HeldError) Error() string {
@@ -78,6 +83,10 @@ func (e *HeldError) Error() string {
 		circle = ", which waits for an action that this start is part of"
 	case e.Circular:
 		circle = ", which this start is part of"
+	}
+	if e.Operation != "" {
+		return fmt.Sprintf("operation %q is %sat its limit of %d: the first is action %s (%s, %s)", e.Operation, still, e.Limit,
+			e.Holder.ID, e.Holder.Title, e.Holder.Status)
 	}
 	if e.Waiting() {
 		return fmt.Sprintf("key %q is waited for by action %s (%s)%s", e.Key, e.Holder.ID, e.Holder.Title, circle)
@@ -127,4 +136,52 @@ func (e *CancelledError) Error() string {
 		return "cancelled"
 	}
 	return "cancelled by " + e.By
+}
+
+// A NotPausableError says why an action can't be paused or resumed.
+type NotPausableError struct{ Reason string }
+
+func (e *NotPausableError) Error() string { return "can't be paused or resumed: " + e.Reason }
+
+// An ArgumentsError is returned when the arguments of an operation are wrong. Fields has at least one.
+type ArgumentsError struct {
+	Operation string
+	Fields    []FieldError
+}
+
+func (e *ArgumentsError) Error() string {
+	text := fmt.Sprintf("arguments of operation %q", e.Operation)
+	for i, f := range e.Fields {
+		text += map[bool]string{true: ": ", false: "; "}[i == 0] + f.Error()
+	}
+	return text
+}
+
+// An UnknownOperationError is returned when no peer offers the operation or has done so in the last 30 days. Known
+// has the names that there are, in alphabetical order.
+type UnknownOperationError struct {
+	Name  string
+	Known []string
+}
+
+func (e *UnknownOperationError) Error() string {
+	if len(e.Known) == 0 {
+		return fmt.Sprintf("unknown operation %q: there are none", e.Name)
+	}
+	return fmt.Sprintf("unknown operation %q: there are %s", e.Name, strings.Join(e.Known, ", "))
+}
+
+// A NotOfferedError is returned when an operation is known, but no live peer offers it. Nothing was recorded. It is
+// ErrUnavailable too.
+type NotOfferedError struct{ Operation string }
+
+func (e *NotOfferedError) Error() string { return "no live peer offers " + e.Operation }
+
+func (e *NotOfferedError) Is(target error) bool { return target == ErrUnavailable }
+
+// A PreflightError is returned when the operation's Preflight refused the start.
+type PreflightError struct{ Operation, Reason string }
+
+func (e *PreflightError) Error() string {
+	return fmt.Sprintf("operation %q was refused by its preflight: %s", e.Operation, e.Reason)
 }

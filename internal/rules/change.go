@@ -18,6 +18,16 @@ const (
 	KindGiveUp                  // fails an impacted action that can't be ended otherwise
 	KindReclaim                 // puts back an action that the store has lost
 	KindNudge                   // changes nothing itself, but has the queue looked at
+
+	// These are only for actions of defined operations.
+
+	KindClaim    // a peer that offers the operation takes on a recorded start, or an action without a runner
+	KindSave     // saves a checkpoint
+	KindVacate   // the runner hands its action over, in a planned stop
+	KindForbid   // the runner says why it can't be cancelled now, or that it can
+	KindPause    // asks the operation to pause
+	KindContinue // ends the pause
+	KindAbandon  // fails an action that has waited for a runner for too long
 )
 
 // A Change is a request to change an action. Only the fields that belong to its kind count.
@@ -51,8 +61,20 @@ type Change struct {
 	Runner string
 	Beat   uint64
 
-	Fence uint64 // for a restore
-	By    string // for a cancellation or giving up: who asked for it
+	// Fence is for a restore, and for those of defined operations, except pauses. Any other fence than the action's is
+	// refused as stale.
+	Fence uint64
+	// By is for a cancellation, giving up and pauses: who asked for it.
+	By string
+	// Saved is for a start (the arguments) and for KindSave.
+	Saved []store.Saved
+	// Reads is the oldest version of checkpoints that the claiming peer can read, Action.Defined.Version the newest.
+	// Action of a claim has the Runner, the Keys, and the Defined of the peer's definition.
+	Reads int
+	// Reason is for KindForbid, and for KindAbandon.
+	Reason string
+	// Refusal, with a report of status 3 on an action that has not begun, is kept with its end.
+	Refusal *store.Refusal
 	// Wants and Stalled are for a nudge. It is refused if a start that wants the keys in Wants would be. The
 	// keys in Stalled are given to the actions that wait for them, if they are free.
 	Wants, Stalled []string

@@ -26,6 +26,11 @@ type Report struct {
 	ExitCode      *int
 	// NotProvenDead is set with status 3 by a runner that could not stop its work.
 	NotProvenDead bool
+	// Parked is set with status 2 by an operation that pauses now. It is refused, with errUnchanged, if nobody asks for
+	// a pause any more.
+	Parked bool
+	// Again is set with status 1 by a runner that begins its operation again after an error. It counts an attempt.
+	Again bool
 }
 
 // applyReport applies a runner's report.

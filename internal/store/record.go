@@ -30,6 +30,8 @@ type Record struct {
 	DismissFailed bool
 	// Sender is the id of whoever started it over a server, "" if it was not started over one.
 	Sender string
+	// Defined is what is kept of the action of a defined operation, nil for any other.
+	Defined *Defined
 }
 
 // Shown returns the action as people see it: a silent one is impacted and says why. A silent pending

@@ -65,6 +65,16 @@ type Store interface {
 	// deleted.
 	Purge(ctx context.Context, r Retention) (int, error)
 
+	// Saved returns what is saved for an action (see Saved), in any order.
+	Saved(ctx context.Context, action string) ([]Saved, error)
+
+	// Offer replaces what the peer with this runner offers. If there is nothing, its offers are deleted. It takes no
+	// seq and need not be durable: it is repeated.
+	Offer(ctx context.Context, runner string, offers []OfferRecord) error
+
+	// Offers returns all operations that are or were offered, in alphabetical order of their names.
+	Offers(ctx context.Context) ([]OfferRecord, error)
+
 	// Listen calls wake when another peer (or this one) may have committed, until ctx ends. A missed
 	// call costs a delay, never an update: peers also poll.
 	Listen(ctx context.Context, wake func()) error
@@ -124,6 +134,8 @@ type Batch struct {
 	Find []string
 	// Runners names runners whose Beat is wanted.
 	Runners []string
+	// Marks names actions whose CheckpointMark is wanted.
+	Marks []string
 	// Requests names requests whose answers are wanted.
 	Requests []Request
 	// Nudges counts the changes for which Loaded.Starts must be complete (see RecordedStart). If it is 0,
@@ -149,6 +161,8 @@ type Loaded struct {
 	NoQueue bool
 	// Beats has the Beat of each of Batch.Runners that exists.
 	Beats map[string]uint64
+	// Marks has those of Batch.Marks that have any checkpoints.
+	Marks map[string]CheckpointMark
 	// Answers has the answers to those of Batch.Requests that were answered.
 	Answers []Answer
 	// Starts are the recorded starts that are not adopted yet.
@@ -172,6 +186,11 @@ type Writes struct {
 	Runners []RunnerRecord
 	// Answers are answers to keep.
 	Answers []Answer
+	// Saved are written, and Moves made before that. The former Saved of the actions in Disposed are deleted after the
+	// moves. Other peers are not woken for these alone, and need not notice them.
+	Saved    []Saved
+	Moves    []Move
+	Disposed []string
 	// Wake are the ids of other peers' runners that must learn of the transaction soon (see Bell). It may have
 	// duplicates.
 	Wake []string
@@ -199,7 +218,9 @@ type Answer struct {
 }
 
 // Empty reports whether there is nothing to write.
-func (w *Writes) Empty() bool { return len(w.Insert) == 0 && len(w.Update) == 0 && len(w.Runners) == 0 }
+func (w *Writes) Empty() bool {
+	return len(w.Insert) == 0 && len(w.Update) == 0 && len(w.Runners) == 0 && len(w.Saved) == 0
+}
 
 // A Retention says what Purge deletes. Times are in milliseconds since 1970.
 type Retention struct {
@@ -211,6 +232,8 @@ type Retention struct {
 	// For each answer whose action is ongoing, Purge notes the time, unless the last note is from Noted or
 	// later. It deletes answers whose last note is from before Answered.
 	Noted, Answered int64
+	// Operations last offered before Offered, by no runner that is still there, are deleted.
+	Offered int64
 }
 
 // A Claim says that an action holds a key.

@@ -23,6 +23,10 @@ const (
 	MaxKey         = 200
 	MaxHost        = 253 // the longest DNS name
 	MaxKeys        = 8
+	MaxLimit       = 1000      // of an operation's actions
+	MaxArguments   = 64 << 10  // bytes
+	MaxCheckpoint  = 256 << 10 // bytes, of one
+	MaxCheckpoints = 4 << 20   // bytes, of all of an action
 )
 
 // Text says why s is not valid UTF-8, as in `is not valid UTF-8: byte 9 is 0xe9, after "/srv/caf"`.
