@@ -17,6 +17,8 @@
 //   - OperationHandle's Checkpoint, Save and Load are for everything else. Names that begin with "kapi:" are those of Step
 //     and Each; Save and Load refuse them.
 //
+// For example:
+//
 //	Run: func(ctx context.Context, h kapi.OperationHandle, a copying) error {
 //		table, err := operation.Step(ctx, h, "create", func(ctx context.Context, id string) (string, error) {
 //			return db.CreateTable(ctx, a.To, id)
