@@ -40,6 +40,8 @@ type watching struct {
 	// watched before, by this peer or another one.
 	startOver bool
 	looks     uint64 // by unsteady
+	// monitored are the runners that unsteady asks about. It is kept for its memory.
+	monitored []store.Monitored
 }
 
 func newWatching() watching { return watching{seen: map[string]watched{}} }

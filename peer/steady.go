@@ -30,14 +30,14 @@ func (s *sweeper) settle(w *watching, known map[string]*examined) {
 func (s *sweeper) unsteady(w *watching, others []*entry) []*entry {
 	now := s.opts.sinceBoot()
 	w.looks++
-	s.monitored = s.monitored[:0]
+	w.monitored = w.monitored[:0]
 	for _, e := range others {
 		seen, ok := w.seen[e.Runner.ID]
 		if !ok || seen.looked == w.looks {
 			continue
 		}
 		if seen.steady = seen.steady && now < seen.examine; seen.steady {
-			s.monitored = append(s.monitored, store.Monitored{ID: e.Runner.ID, Pulse: seen.pulse})
+			w.monitored = append(w.monitored, store.Monitored{ID: e.Runner.ID, Pulse: seen.pulse})
 		}
 		seen.looked = w.looks
 		w.seen[e.Runner.ID] = seen
@@ -53,14 +53,14 @@ func (s *sweeper) unsteady(w *watching, others []*entry) []*entry {
 	})
 }
 
-// monitor watches the runners in s.monitored, and finds out which are no longer steady.
+// monitor watches the runners in w.monitored, and finds out which are no longer steady.
 func (s *sweeper) monitor(w *watching) {
 	m, ok := s.store.(store.Monitor)
 	if ok {
-		m.Alive(s.monitored)
+		m.Alive(w.monitored)
 	}
-	for i := range s.monitored {
-		r, now := &s.monitored[i], s.opts.sinceBoot()
+	for i := range w.monitored {
+		r, now := &w.monitored[i], s.opts.sinceBoot()
 		seen := w.seen[r.ID]
 		if ok && r.Held && r.Beat > seen.beat {
 			seen.beat, seen.since, seen.heard = r.Beat, now, true

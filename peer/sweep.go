@@ -45,8 +45,6 @@ type sweeper struct {
 	// keeping is set while this peer is the keeper. watching is what it has watched since.
 	keeping  bool
 	watching watching
-	// monitored are the runners that unsteady asks about. It is kept for its memory.
-	monitored []store.Monitored
 	// blind is set while the keeper can't read the store.
 	blind bool
 	// locked has the runners whose locks were seen as held by this peer or by another one with the same
