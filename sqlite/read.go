@@ -94,6 +94,7 @@ func (s *Store) Runners(ctx context.Context, ids []string) ([]store.RunnerRecord
 	defer slots.done()
 	for i := range all {
 		seen := slots.see(all[i].ID, places[i])
+		all[i].Pulse = store.Pulse{Slot: places[i].number, File: places[i].file, Beat: all[i].Beat}
 		all[i].Beat += seen.beat
 		all[i].HeardAt = max(all[i].HeardAt, seen.heard)
 		all[i].Lock, all[i].Working = seen.lock, seen.working
