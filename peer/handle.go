@@ -24,6 +24,8 @@ type handle struct {
 	dismissed []kapi.Action
 	fence     uint64
 	granted   chan struct{} // gets a value when the action has the keys that it waited for; holds one
+	// defined is nil unless the operation is a defined one.
+	defined *defined
 	// starting is when the start was begun; nil once it is committed.
 	starting atomic.Pointer[time.Time]
 
@@ -44,6 +46,8 @@ type handle struct {
 	// From Impacted to Recovered, reason is the state that Impacted has set, and said is the state
 	// before that. Otherwise both are nil.
 	reason, said *string
+	// aside is the state from before a pause, during it.
+	aside *string
 }
 
 // unknownProgress is below every progress when compared as a float.
@@ -83,6 +87,9 @@ func (h *handle) SetProgress(p float64) {
 
 var oneProgress = math.Float64bits(1)
 
+// startAt makes p the progress that was reported already. It is called before the operation runs.
+func (h *handle) startAt(p float64) { h.progress.Store(math.Float64bits(p)) }
+
 func (h *handle) ResetProgress() {
 	// In this order: a collect between the two must not take the reset together with the
 	// progress from before it.
@@ -114,7 +121,14 @@ func (h *handle) Impacted(reason string) error {
 }
 
 func (h *handle) Recovered() error {
+	h.calm()
+	return h.move(kapi.StatusRunning)
+}
+
+// calm makes the state what it was before Impacted, if it is still the reason.
+func (h *handle) calm() {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.reason != nil {
 		before := h.said
 		if before == nil {
@@ -123,8 +137,6 @@ func (h *handle) Recovered() error {
 		h.state.CompareAndSwap(h.reason, before)
 		h.reason, h.said = nil, nil
 	}
-	h.mu.Unlock()
-	return h.move(kapi.StatusRunning)
 }
 
 func (h *handle) move(to kapi.Status) error {

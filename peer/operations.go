@@ -54,6 +54,14 @@ func (o *operations) register(h *handle) error {
 	return nil
 }
 
+// registerOnce is like register. It returns ErrStaleFence if this process has a handle of the action already.
+func (o *operations) registerOnce(h *handle) error {
+	if o.has(h.id) { // only claims register an id that is known, and they come one after the other
+		return kapi.ErrStaleFence
+	}
+	return o.register(h)
+}
+
 func (o *operations) unregister(h *handle) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -212,6 +220,9 @@ func (o *operations) forgetUnsaid(id string) {
 // the view locked.
 func (o *operations) notice(r *store.Record) {
 	h := o.get(r.ID)
+	if h != nil && h.defined != nil && r.RunnerID() == o.runner {
+		h.defined.notice(r)
+	}
 	switch {
 	case h == nil:
 	case r.RunnerID() != o.runner, r.Status == kapi.StatusAborted:
