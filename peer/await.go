@@ -100,7 +100,7 @@ func (r *run) leaveQueue(reason error) error {
 		return reason
 	}
 	state := "gave up waiting: " + reason.Error()
-	rep := rules.Report{Fence: now.Ticket, Status: kapi.StatusFailed, State: &state}
+	rep := rules.Report{Fence: now.Pass(), Status: kapi.StatusFailed, State: &state}
 	c := submissionOf(rules.Change{Kind: rules.KindReport, ID: h.id, Report: rep})
 	if err := r.peer.commits.commit(r.peer.ctx, c); err != nil && !errors.Is(err, kapi.ErrUnknown) {
 		return errors.Join(reason, fmt.Errorf("take action %s from the queue: %w", h.id, err)) // the sweeper tries again
