@@ -205,8 +205,11 @@ func (m *committer) needed(batch []*submission) (b store.Batch) {
 		if c.Runner != "" {
 			b.Runners = append(b.Runners, c.Runner)
 		}
-		if c.Kind == rules.KindNudge {
+		switch c.Kind {
+		case rules.KindNudge:
 			b.Nudges++
+		case rules.KindVerdict, rules.KindVacate: // the next runner must be able to read the checkpoints
+			b.Marks = append(b.Marks, c.ID)
 		}
 	}
 	return b
