@@ -2,10 +2,10 @@ package peer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/kettubot/kapi"
@@ -58,16 +58,7 @@ func (r *run) readOnce() ([]store.Saved, error) {
 
 // keep takes what is saved for the action.
 func (d *defined) keep(saved []store.Saved) {
-	for i, s := range saved {
-		if s.Name == store.ArgumentsName {
-			if d.arguments == nil {
-				d.arguments = json.RawMessage(s.Data)
-			}
-			saved = append(saved[:i:i], saved[i+1:]...)
-			break
-		}
-	}
-	d.saved.put(saved)
+	d.saved.put(slices.DeleteFunc(saved, func(s store.Saved) bool { return s.Name == store.ArgumentsName }), d.handle.epoch())
 }
 
 // try calls the operation until it succeeds, or must not be called again.
@@ -91,11 +82,7 @@ func (r *run) attempt() error {
 	h := &operationHandle{handle: r.handle, ctx: ctx}
 	defer h.end()
 	defer cancel(nil)
-	arguments := r.defined.arguments
-	if arguments == nil {
-		arguments = json.RawMessage("{}")
-	}
-	return r.defined.definition.Run(ctx, h, arguments)
+	return r.defined.definition.Run(ctx, h, r.defined.arguments)
 }
 
 // retries reports whether the operation is called again after an error.

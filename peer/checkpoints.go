@@ -34,8 +34,10 @@ type checkpoints struct {
 
 // A checkpoint is the one of a name.
 type checkpoint struct {
-	busy chan struct{} // holds one, during a write
-	text []byte        // nil if there is none
+	busy    chan struct{} // holds one, during a write
+	text    []byte        // nil if there is none
+	version int
+	epoch   string // the history in which it was written; another one may lack it
 	// unsure is set if the last write may have happened or not.
 	unsure bool
 }
@@ -44,14 +46,40 @@ func (c *checkpoints) init(patience time.Duration) {
 	c.patience, c.all = patience, map[string]*checkpoint{}
 }
 
-// put notes what the store has.
-func (c *checkpoints) put(saved []store.Saved) {
+// put notes what the store has in a history.
+func (c *checkpoints) put(saved []store.Saved, epoch string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range saved {
-		c.all[s.Name] = &checkpoint{busy: make(chan struct{}, 1), text: s.Data}
+		c.all[s.Name] = &checkpoint{busy: make(chan struct{}, 1), text: s.Data, version: s.Version, epoch: epoch}
 		c.size += len(s.Data)
 	}
+}
+
+// set notes that a checkpoint was written.
+func (c *checkpoints) set(p *checkpoint, text []byte, version int, epoch string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.text, p.version, p.epoch, p.unsure = text, version, epoch, false
+}
+
+// is reports whether the store has this text already.
+func (p *checkpoint) is(text []byte, epoch string) bool {
+	return !p.unsure && bytes.Equal(p.text, text) && (p.text == nil) == (text == nil) && (p.epoch == epoch || p.text == nil)
+}
+
+// allSaved returns everything that is saved for the action, with its arguments.
+func (d *defined) allSaved() []store.Saved {
+	d.saved.mu.Lock()
+	defer d.saved.mu.Unlock()
+	id := d.handle.id
+	all := []store.Saved{{Action: id, Name: store.ArgumentsName, Data: d.arguments}}
+	for name, p := range d.saved.all {
+		if p.text != nil {
+			all = append(all, store.Saved{Action: id, Name: name, Version: p.version, Data: p.text})
+		}
+	}
+	return all
 }
 
 func (c *checkpoints) of(name string) *checkpoint {
@@ -168,23 +196,23 @@ func (h *operationHandle) save(name string, v any) error {
 		p := h.defined.saved.of(name)
 		p.busy <- struct{}{} // the writes of one name are made one after the other
 		defer func() { <-p.busy }()
-		if !p.unsure && bytes.Equal(p.text, text) && (p.text == nil) == (text == nil) {
+		if p.is(text, h.epoch()) {
 			return nil
 		}
-		by := len(text) - len(p.text)
+		by, version := len(text)-len(p.text), h.defined.definition.Version
 		if err := h.defined.saved.grow(name, by); err != nil {
 			return err
 		}
 		err := h.write(rules.Change{
 			Kind:  rules.KindSave,
-			Saved: []store.Saved{{Action: h.id, Name: name, Version: h.defined.definition.Version, Data: text}},
+			Saved: []store.Saved{{Action: h.id, Name: name, Version: version, Data: text}},
 		})
 		if err != nil {
 			_ = h.defined.saved.grow(name, -by) // making room can't fail
 			p.unsure = p.unsure || errors.Is(err, kapi.ErrOutcomeUnknown)
 			return fmt.Errorf("store %s: %w", called(name), err)
 		}
-		p.text, p.unsure = text, false
+		h.defined.saved.set(p, text, version, h.epoch())
 		h.defined.saved.fresh.Store(true)
 		return nil
 	})

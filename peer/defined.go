@@ -16,8 +16,8 @@ type defined struct {
 	handle     *handle
 	ctx        context.Context // of the run
 	definition *kapi.Definition
-	arguments  json.RawMessage // nil until they are read, if the action was claimed
-	signs      *signs          // of the peer's lease
+	arguments  json.RawMessage
+	signs      *signs // of the peer's lease
 	log        *slog.Logger
 	saved      checkpoints
 	pause      pausing
@@ -31,8 +31,8 @@ type defined struct {
 }
 
 // newDefinedRun registers a handle for an action of a defined operation, and returns the run that will do its work. The
-// caller then starts or claims the action, and calls took, or drop if that fails. If arguments is nil, they are read from
-// the store. The error is ErrClosed, ErrStaleFence if an earlier run of the action has not returned yet although it has
+// caller then starts or claims the action, and calls took, or drop if that fails. arguments are as Check has returned
+// them. The error is ErrClosed, ErrStaleFence if an earlier run of the action has not returned yet although it has
 // lost it, or wraps ErrUnavailable. ctx limits only this call; the run's context has its values.
 func (p *Peer) newDefinedRun(ctx context.Context, d *kapi.Definition, arguments json.RawMessage, id string) (*run, error) {
 	if d.Resume != nil && p.lease.signs.late() { // otherwise the operation would be stopped at once
@@ -81,6 +81,9 @@ func (d *defined) resumable() bool { return d.definition.Resume != nil }
 
 // notice takes a change of the action while this process is its runner. It is called with the view locked.
 func (d *defined) notice(r *store.Record) { d.pause.ask(r.PausedBy != "") }
+
+// epoch returns the history that the peer knows.
+func (h *handle) epoch() string { return h.commits.view.at().Epoch }
 
 // lose stops the operation, because another process may run it by now.
 func (d *defined) lose() { d.handle.cancel(kapi.ErrLost) }

@@ -22,6 +22,7 @@ func (r *run) handsOver() bool {
 // action can't be left to others, because it was cancelled for example.
 func (r *run) handOver() (done bool, _ error) {
 	p, h := r.peer, r.handle
+	h.calm()                                                      // the next runner has not met these issues
 	if last, err := h.submit(rules.Report{}, false); err == nil { // what it has reported last
 		_ = p.commits.wait(p.ctx, last) // what follows has the same fate
 	}

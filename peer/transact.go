@@ -205,11 +205,8 @@ func (m *committer) needed(batch []*submission) (b store.Batch) {
 		if c.Runner != "" {
 			b.Runners = append(b.Runners, c.Runner)
 		}
-		switch c.Kind {
-		case rules.KindNudge:
+		if c.Kind == rules.KindNudge {
 			b.Nudges++
-		case rules.KindVerdict, rules.KindVacate: // the next runner must be able to read the checkpoints
-			b.Marks = append(b.Marks, c.ID)
 		}
 	}
 	return b
