@@ -70,7 +70,7 @@ func (pl *Plan) save(action string, saved []store.Saved) {
 
 // savings puts into w what is saved, moved and deleted.
 func (pl *Plan) savings(w *store.Writes, records []store.Record) {
-	w.Saved, w.Moves = pl.saved, pl.moves
+	w.Saved, w.Moves = slices.Clone(pl.saved), pl.moves
 	for i := range records {
 		r := &records[i]
 		if r.Defined == nil || r.Status.Ongoing() {
