@@ -99,7 +99,7 @@ func (w *witness) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		err := next(ctx, cmd)
 		w.note("ended", slot, kind)
-		if err == nil && kind == w.Kill {
+		if err == nil && kind == w.Kill && kind != duringMigrate {
 			if w.Count--; w.Count <= 0 {
 				die()
 			}

@@ -74,6 +74,9 @@ func (m *mover) step(ctx context.Context, resumed bool) error {
 		resumed = !s.untouched()
 		m.begun, m.opened = true, s.run
 	}
+	// Progress counts slots. Unlike keys they don't become more or fewer under the clients' hands. And it says what the
+	// checkpoint says, so that it doesn't fall when another runner goes on.
+	m.h.SetProgress(float64(m.index) / float64(len(m.plan.slots)))
 	if s.targetOwner != m.plan.To {
 		if err := m.empty(ctx, s, resumed); err != nil {
 			return err

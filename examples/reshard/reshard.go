@@ -45,9 +45,6 @@ func (m *mover) run(ctx context.Context) error {
 		return err
 	}
 	slots := len(m.plan.slots)
-	// Progress counts slots: they don't become more or fewer while clients create and delete keys, and a checkpoint says
-	// how many are done, so it can't fall when another runner goes on.
-	m.h.SetProgress(float64(at.Next) / float64(slots))
 	for i := at.Next; i < slots; i++ {
 		m.index, m.begun, m.opened, m.moved = i, false, "", 0
 		m.where = fmt.Sprintf("slot %d (%d of %d)", m.plan.slots[i], i+1, slots)
@@ -59,11 +56,14 @@ func (m *mover) run(ctx context.Context) error {
 		if err := m.move(ctx); err != nil {
 			return err
 		}
-		m.h.SetProgress(float64(i+1) / float64(slots))
 	}
 	m.where = "waiting until all nodes know"
 	m.h.SetState(m.where)
-	return m.retry(ctx, func(bool) error { return m.agreed(ctx) })
+	if err := m.retry(ctx, func(bool) error { return m.agreed(ctx) }); err != nil {
+		return err
+	}
+	m.h.SetProgress(1)
+	return nil
 }
 
 // prepare learns the addresses of the masters, and restores the plan or makes one.
