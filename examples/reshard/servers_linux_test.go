@@ -25,6 +25,7 @@ type server struct {
 	// password is that of the flag --requirepass.
 	password string
 	cmd      *exec.Cmd
+	ended    chan struct{} // closed when the process has ended
 	*redis.Client
 	id string
 }
@@ -71,10 +72,12 @@ func (s *server) run() bool {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() { _ = s.cmd.Wait(); close(ended) }()
+	ended, cmd := make(chan struct{}), s.cmd
+	go func() { _ = cmd.Wait(); close(ended) }()
+	s.ended = ended
 	s.Client = redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1, ReadTimeout: 20 * time.Second, Password: s.password})
-	s.t.Cleanup(func() { s.Client.Close(); _ = s.cmd.Process.Kill(); <-ended })
+	client := s.Client
+	s.t.Cleanup(func() { client.Close(); _ = cmd.Process.Kill(); <-ended })
 	for range 200 {
 		if id, err := s.Do(context.Background(), "cluster", "myid").Text(); err == nil {
 			s.id = id
@@ -87,6 +90,16 @@ func (s *server) run() bool {
 		}
 	}
 	return false
+}
+
+// restart kills the process and starts another one with its files.
+func (s *server) restart() {
+	s.t.Helper()
+	s.signal(syscall.SIGKILL)
+	<-s.ended
+	if !s.run() {
+		s.t.Fatal("redis-server doesn't start again")
+	}
 }
 
 // must sends a command that has to succeed.
