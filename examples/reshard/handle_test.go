@@ -21,11 +21,10 @@ type fileHandle struct {
 	folder string
 	fence  uint64
 	mu     sync.Mutex
-	// permit, unless nil, is called by Proceed; what is the number of the call.
-	permit                 func(call int) error
-	calls                  int
-	impacted, recovered    int
-	checkpoints, savedPlan int
+	// permit, unless nil, is called by Proceed with the number of the call, from 1 on.
+	permit              func(call int) error
+	calls               int
+	impacted, recovered int
 }
 
 func openHandle(folder string) (*fileHandle, error) {
@@ -74,10 +73,7 @@ func (h *fileHandle) Recovered() error {
 	return nil
 }
 
-func (h *fileHandle) Checkpoint(v any) error {
-	h.checkpoints++
-	return h.Save("checkpoint", v)
-}
+func (h *fileHandle) Checkpoint(v any) error      { return h.Save("checkpoint", v) }
 func (h *fileHandle) Restore(v any) (bool, error) { return h.Load("checkpoint", v) }
 
 func (h *fileHandle) Proceed(ctx context.Context) error {
