@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 )
@@ -15,7 +16,7 @@ func TestPreflight(t *testing.T) {
 	ask := func(fields map[string]any) (string, error) {
 		t.Helper()
 		args, out := checked(t, fields), bytes.Buffer{}
-		err := preview(t.Context(), config{}, args, &out)
+		err := preview(t.Context(), define(config{}, slog.New(slog.DiscardHandler)), args, &out)
 		return out.String(), err
 	}
 	out, err := ask(between(from, to, "5-6,8"))
