@@ -56,3 +56,8 @@ type Failure struct {
 	// Operation is set if the reason is a kapi.NotOfferedError.
 	Operation string `json:"operation,omitempty"`
 }
+
+// NotOffered returns the answer to the start of an operation that no live peer offers. Its status is 503.
+func NotOffered(e *kapi.NotOfferedError, incident string) Failure {
+	return Failure{Message: e.Error(), Incident: incident, Operation: e.Operation}
+}

@@ -14,6 +14,9 @@ const (
 	ParamWait     = "wait"
 )
 
+// StartParameters returns all of them.
+func StartParameters() []string { return []string{ParamPreview, ParamContinue, ParamWait} }
+
 // An OperationStarted answers POST /kapi/operations/{name}. Its status is 201.
 type OperationStarted struct {
 	Action kapi.Action `json:"action"`
