@@ -196,6 +196,11 @@ func (s *sweeper) sameBoot(r *store.RunnerRecord) bool {
 	return r.BootID != "" && r.BootID == s.self.BootID
 }
 
+// isDead reports whether the death of a runner is certain from its record alone.
+func (s *sweeper) isDead(r *store.RunnerRecord) bool {
+	return r.Lock == store.LockFree && s.sameBoot(r) || lifeOf(identity(r)) == rules.LifeGone
+}
+
 // lifeOf returns what can be proven about a process, in terms of the rules.
 func lifeOf(id proc.Identity) rules.Life {
 	switch id.Life() {

@@ -56,9 +56,13 @@ func tidyRecord(r *store.Record) error {
 	r.State = fit(r.State, wellformed.MaxState)
 	r.Silence = fit(r.Silence, wellformed.MaxState)
 	r.CancelledBy = fit(r.CancelledBy, wellformed.MaxState)
+	r.Operation = fit(r.Operation, wellformed.MaxTitle)
+	r.StartedBy = fit(r.StartedBy, wellformed.MaxState)
+	r.PausedBy = fit(r.PausedBy, wellformed.MaxState)
+	r.NoCancel = fit(r.NoCancel, wellformed.MaxState)
 	r.NotProvenDead = r.NotProvenDead && !r.LateEnd // older versions left both set
 	if w := r.WaitsFor; w != nil {
-		r.WaitsFor = &kapi.WaitsFor{Key: fit(w.Key, wellformed.MaxKey), Action: w.Action, Title: fit(w.Title, wellformed.MaxTitle)}
+		r.WaitsFor = &kapi.WaitsFor{Key: fit(w.Key, wellformed.MaxKey), Operation: fit(w.Operation, wellformed.MaxTitle), Action: w.Action, Title: fit(w.Title, wellformed.MaxTitle)}
 	}
 	if r.Runner != nil && r.Runner.Host != fit(r.Runner.Host, maxHost) {
 		runner := *r.Runner

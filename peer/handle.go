@@ -26,6 +26,8 @@ type handle struct {
 	granted   chan struct{} // gets a value when the action has the keys that it waited for; holds one
 	// starting is when the start was begun; nil once it is committed.
 	starting atomic.Pointer[time.Time]
+	// claiming is set from before a claim until the view has it. Until then another runner may have the action.
+	claiming atomic.Bool
 
 	// Reports that are not published yet. SetProgress may be called in a hot loop: it costs
 	// two atomic loads if nothing is new.

@@ -15,12 +15,13 @@ import (
 // leaseParts is how often a lease is renewed while it lasts.
 const leaseParts = 3
 
-// A lease keeps renewing this process's lease in the store while it runs operations.
+// A lease keeps renewing this process's lease in the store while it runs operations, or always if it offers some.
 type lease struct {
 	every, timeout time.Duration
 	store          store.Store
 	view           *view
 	ops            *operations
+	always         bool // renew it also while no operation runs
 	log            *slog.Logger
 
 	ctx    context.Context           // ends with the peer
@@ -66,13 +67,13 @@ func (l *lease) renewNow() {
 	}
 }
 
-// renew renews the lease if operations run, and restores those of their actions that are marked as
+// renew renews the lease if it must be renewed, and restores those of their actions that are marked as
 // silent.
 func (l *lease) renew() {
 	now := time.Now()
 	l.last.Store(&now)
 	handles := l.ops.started(leaseParts * l.every)
-	if len(handles) == 0 {
+	if len(handles) == 0 && !l.always {
 		return
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, l.timeout)

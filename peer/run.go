@@ -52,6 +52,8 @@ type run struct {
 	handle *handle
 	op     kapi.Operation
 	wait   time.Duration
+	// gate is for defined operations; nil is for others.
+	gate *gate
 	// undone, for a start that a transaction records, reports whether it was rolled back.
 	undone func(context.Context) (bool, error)
 }
@@ -76,28 +78,55 @@ func (p *Peer) launch(ctx context.Context, spec kapi.Spec, op kapi.Operation) (*
 		},
 		ReleaseOnFailure: spec.ReleaseOnFailure, LeaveRunning: spec.LeaveRunning,
 	}
-	began := time.Now()
-	h.starting.Store(&began)
-	c, err := p.commitStart(ctx, rules.Change{
+	r := &run{peer: p, ctx: opCtx, handle: h, op: op, wait: spec.Wait}
+	_, err = r.start(ctx, rules.Change{
 		Kind: rules.KindStart, Action: record, DismissFailed: spec.DismissFailed, Wait: spec.Wait != 0, Within: spec.Within,
 	})
 	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// start commits the start of the action, whose handle is registered. After an error, and if the start was done before
+// (see rules.Change.Asked), the run is dropped.
+func (r *run) start(ctx context.Context, start rules.Change) (*submission, error) {
+	p, h := r.peer, r.handle
+	began := time.Now()
+	h.starting.Store(&began)
+	c, err := p.commitStart(ctx, start)
+	switch {
+	case err != nil:
 		if errors.Is(err, kapi.ErrOutcomeUnknown) {
-			p.ops.doubt(id)
+			p.ops.doubt(h.id)
 		}
-		p.ops.unregister(h)
-		cancel(nil)
+		r.drop()
 		return nil, p.explain(err)
+	case c.Record.ID != h.id:
+		r.drop()
+		return c, nil
 	}
 	h.starting.Store(nil)
+	r.have(c)
+	return c, nil
+}
+
+// have gives the handle what the commit of its start or claim has brought.
+func (r *run) have(c *submission) {
+	h := r.handle
 	h.mu.Lock()
 	h.action, h.fence = c.Record.Shown(), c.Record.Fence
 	h.mu.Unlock()
 	for _, a := range c.Dismissed {
-		p.commits.logDismissed(a, id)
+		r.peer.commits.logDismissed(a, h.id)
 	}
 	h.dismissed = c.Dismissed
-	return &run{peer: p, ctx: opCtx, handle: h, op: op, wait: spec.Wait}, nil
+}
+
+// drop ends a run whose operation is not to be run.
+func (r *run) drop() {
+	r.peer.ops.unregister(r.handle)
+	r.handle.cancel(nil)
 }
 
 // explain adds to a *HeldError when the holder's runner was last heard. Other errors are returned as

@@ -135,10 +135,15 @@ func (m *committer) needs(head store.Head, batch []*submission) store.Batch {
 	b := needs(batch)
 	b.Since = head.Seq
 	for _, c := range batch {
-		if c.Kind != rules.KindStart && c.Kind != rules.KindNudge {
-			if _, known := m.view.Get(c.ID); !known && findable(c.ID) {
-				b.Find = append(b.Find, c.ID)
-			}
+		id := c.ID
+		switch c.Kind {
+		case rules.KindNudge:
+			continue
+		case rules.KindStart:
+			id = continues(c)
+		}
+		if _, known := m.view.Get(id); !known && id != "" && findable(id) {
+			b.Find = append(b.Find, id)
 		}
 	}
 	return b
@@ -152,6 +157,12 @@ func (m *committer) lightNeeds(batch []*submission, keys []string) store.Batch {
 		switch c.Kind {
 		case rules.KindStart:
 			b.Keys = append(b.Keys, c.Action.Keys...)
+			if d := c.Action.Defined; d != nil && !d.Unclaimed && d.Limit > 0 {
+				b.Keys = append(b.Keys, store.TurnNames(c.Action.Operation, d.Limit)...)
+			}
+			if id := continues(c); id != "" && !slices.Contains(b.Find, id) {
+				b.Find = append(b.Find, id)
+			}
 			continue
 		case rules.KindNudge:
 			b.Keys = append(append(b.Keys, c.Wants...), c.Stalled...)
@@ -160,7 +171,10 @@ func (m *committer) lightNeeds(batch []*submission, keys []string) store.Batch {
 			b.Keys = append(b.Keys, c.Action.Keys...)
 		case rules.KindReport:
 			if own, ok := m.view.Get(c.ID); ok && c.Report.Status != 0 { // it may free its keys
-				b.Keys = append(append(b.Keys, own.Keys...), own.Waits...)
+				b.Keys = append(append(b.Keys, own.Holds()...), own.Waits...)
+				if d := own.Defined; d != nil && d.Turn > 0 {
+					b.Keys = append(b.Keys, store.TurnsKey(own.Operation))
+				}
 			}
 		}
 		if findable(c.ID) && !slices.Contains(b.Find, c.ID) {
@@ -168,6 +182,14 @@ func (m *committer) lightNeeds(batch []*submission, keys []string) store.Batch {
 		}
 	}
 	return b
+}
+
+// continues returns the id of the failed action that a start continues, "" if there is none.
+func continues(c *submission) string {
+	if c.Action.Defined == nil {
+		return ""
+	}
+	return c.Action.Defined.Continues
 }
 
 // needs returns what the transaction of a batch has to read for any peer.
@@ -179,8 +201,11 @@ func needs(batch []*submission) (b store.Batch) {
 		if c.Runner != "" {
 			b.Runners = append(b.Runners, c.Runner)
 		}
-		if c.Kind == rules.KindNudge {
+		switch c.Kind {
+		case rules.KindNudge:
 			b.Nudges++
+		case rules.KindVerdict, rules.KindVacate: // the next runner must be able to read the checkpoints
+			b.Marks = append(b.Marks, c.ID)
 		}
 	}
 	return b

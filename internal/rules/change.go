@@ -28,6 +28,7 @@ const (
 	KindPause    // asks the operation to pause
 	KindContinue // ends the pause
 	KindAbandon  // fails an action that has waited for a runner for too long
+	KindExplain  // says in the state of an action that waits for a runner what for
 )
 
 // A Change is a request to change an action. Only the fields that belong to its kind count.
@@ -71,7 +72,7 @@ type Change struct {
 	// Reads is the oldest version of checkpoints that the claiming peer can read, Action.Defined.Version the newest.
 	// Action of a claim has the Runner, the Keys, and the Defined of the peer's definition.
 	Reads int
-	// Reason is for KindForbid, and for KindAbandon.
+	// Reason is for KindForbid, KindAbandon and KindExplain.
 	Reason string
 	// Refusal, with a report of status 3 on an action that has not begun, is kept with its end.
 	Refusal *store.Refusal

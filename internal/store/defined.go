@@ -11,8 +11,10 @@ type Defined struct {
 	Turn  int `json:"turn,omitempty"`
 	// Unclaimed is true for a start that no peer that offers the operation has claimed yet. It has no runner, keys or
 	// turn. MayWait and Continues (the id of the failed action that it continues) are for the claim.
-	Unclaimed bool   `json:"unclaimed,omitempty"`
-	MayWait   bool   `json:"may_wait,omitempty"`
+	Unclaimed bool `json:"unclaimed,omitempty"`
+	MayWait   bool `json:"may_wait,omitempty"`
+	// Patience is for how long it may wait, in milliseconds, 0 if that is not limited or it may not wait.
+	Patience  int64  `json:"patience,omitempty"`
 	Continues string `json:"continues,omitempty"`
 	// Origin is the id of the first of the actions that continue each other.
 	Origin string `json:"origin"`
@@ -65,6 +67,15 @@ func TurnKey(operation string, n int) string {
 
 // TurnsKey names the queue for the turns of an operation.
 func TurnsKey(operation string) string { return turnMark + operation }
+
+// TurnNames returns the names of all turns of an operation with a limit, and of the queue for them.
+func TurnNames(operation string, limit int) []string {
+	names := []string{TurnsKey(operation)}
+	for n := range limit {
+		names = append(names, TurnKey(operation, n+1))
+	}
+	return names
+}
 
 // IsTurn reports whether a name is one of TurnsKey or TurnKey.
 func IsTurn(key string) bool { return len(key) > 0 && key[:1] == turnMark }
