@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/wellformed"
@@ -18,12 +20,11 @@ func (c *Client) Offers(ctx context.Context) ([]kapi.Offer, error) {
 }
 
 // StartOperation starts an operation by its name; a peer that offers it does the work. arguments is a JSON object;
-// nil is "{}". o.By is ignored, since the server knows who sent the request. Any o.Wait except 0 is without limit:
-// cancel an action that has waited for too long.
+// nil is "{}". o.By is ignored, since the server knows who sent the request. o.Wait is rounded up to seconds.
 //
 // The error may be an *UnknownOperationError, a *NotOfferedError (nothing was started), an *ArgumentsError, a
-// *HeldError, a *PreflightError, an *InvalidError, or kapi.ErrOtherRequest, ErrUnknown or ErrNotFailed (for
-// o.Continue). If it wraps kapi.ErrUnavailable and is no *NotOfferedError, the operation may have been started and
+// *HeldError, a *PreflightError, an *InvalidError, a *CancelledError if somebody cancels it before it begins, or
+// kapi.ErrOtherRequest, ErrUnknown or ErrNotFailed (for o.Continue). If it wraps kapi.ErrUnavailable and is no *NotOfferedError, the operation may have been started and
 // the answer lost. With an idempotency key the start can be repeated safely.
 func (c *Client) StartOperation(ctx context.Context, name string, arguments json.RawMessage, o kapi.StartOptions) (kapi.Started, error) {
 	header := http.Header{}
@@ -39,8 +40,11 @@ func (c *Client) StartOperation(ctx context.Context, name string, arguments json
 	if o.Preview {
 		query.Set(wire.ParamPreview, "true")
 	}
-	if o.Wait != 0 {
+	switch {
+	case o.Wait < 0:
 		query.Set(wire.ParamWait, "true")
+	case o.Wait > 0:
+		query.Set(wire.ParamWait, strconv.FormatInt(int64(math.Ceil(o.Wait.Seconds())), 10))
 	}
 	if o.Continue != "" {
 		query.Set(wire.ParamContinue, o.Continue)

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/wellformed"
@@ -65,20 +68,43 @@ func startOptions(c *call) (o kapi.StartOptions, err error) {
 			return o, wire.BadQuery.About(name, "must not be repeated")
 		}
 	}
-	flag := func(name string) (set bool) {
-		if value := query.Get(name); query.Has(name) && value != "true" && value != "false" && err == nil {
-			err = wire.BadQuery.About(name, "must be true or false")
-		}
-		return query.Get(name) == "true"
+	if o.Preview, err = preview(query); err != nil {
+		return o, err
 	}
-	o.Preview = flag(wire.ParamPreview)
-	if flag(wire.ParamWait) {
-		o.Wait = -1
+	if o.Wait, err = patience(query); err != nil {
+		return o, err
 	}
-	if o.Continue = query.Get(wire.ParamContinue); query.Has(wire.ParamContinue) && o.Continue == "" && err == nil {
-		err = wire.BadQuery.About(wire.ParamContinue, "must be the id of a failed action")
+	if o.Continue = query.Get(wire.ParamContinue); query.Has(wire.ParamContinue) && o.Continue == "" {
+		return o, wire.BadQuery.About(wire.ParamContinue, "must be the id of a failed action")
 	}
-	return o, err
+	return o, nil
+}
+
+func preview(query url.Values) (bool, error) {
+	switch value := query.Get(wire.ParamPreview); {
+	case !query.Has(wire.ParamPreview), value == "false":
+		return false, nil
+	case value == "true":
+		return true, nil
+	}
+	return false, wire.BadQuery.About(wire.ParamPreview, "must be true or false")
+}
+
+// patience reads for how long an action may wait for its turn: true is without limit, a number is in seconds.
+func patience(query url.Values) (time.Duration, error) {
+	value := query.Get(wire.ParamWait)
+	switch {
+	case !query.Has(wire.ParamWait), value == "false":
+		return 0, nil
+	case value == "true":
+		return -1, nil
+	}
+	const year = 365 * 24 * 60 * 60
+	seconds, err := strconv.ParseUint(value, 10, 32)
+	if err != nil || seconds == 0 || seconds > year {
+		return 0, wire.BadQuery.About(wire.ParamWait, fmt.Sprintf("must be true, false, or a number of seconds, 1 to %d", year))
+	}
+	return time.Duration(seconds) * time.Second, nil
 }
 
 func (s *Server) pause(c *call) error {

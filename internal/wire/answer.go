@@ -29,6 +29,10 @@ func (a *Answer) Err() error {
 	switch a.Code {
 	case codeBody, codeQuery:
 		return a.invalid()
+	case codeUnknown:
+		if a.CancelledBy != nil {
+			return &kapi.CancelledError{By: *a.CancelledBy}
+		}
 	case codeNoOperation:
 		return &kapi.UnknownOperationError{Name: a.Operation, Known: a.Operations}
 	case codePreflight:

@@ -40,6 +40,8 @@ type Facts struct {
 	Needs auth.Permissions `json:"needs,omitempty"`
 	// Operation (10016, 20001, 20005, 50004, and a Failure) is the name of the operation that was to be started.
 	Operation string `json:"operation,omitempty"`
+	// CancelledBy (10015) says that somebody cancelled the operation before it began, and who that was, if it is known.
+	CancelledBy *string `json:"cancelled_by,omitempty"`
 	// Operations (10016) are the names that there are, in alphabetical order.
 	Operations []string `json:"operations,omitempty"`
 	// Fields (50004) say what is wrong with the operation's arguments.

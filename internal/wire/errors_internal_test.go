@@ -22,6 +22,7 @@ func TestErrorsComeBack(t *testing.T) {
 		&kapi.UnknownOperationError{Name: "reshard"}, &kapi.UnknownOperationError{Name: "x", Known: []string{"audit", "reshard"}},
 		&kapi.ArgumentsError{Operation: "reshard", Fields: []kapi.FieldError{{Field: "nodes[2].host", Reason: "is missing"}, {Reason: "are odd"}}},
 		&kapi.PreflightError{Operation: "reshard", Reason: "the cluster is down"},
+		&kapi.CancelledError{By: "ann"}, &kapi.CancelledError{},
 	}
 	for from := kapi.StatusPending; from <= kapi.StatusCompleted; from++ {
 		for to := kapi.StatusPending; to <= kapi.StatusCompleted; to++ {

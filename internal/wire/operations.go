@@ -47,6 +47,10 @@ func refusedOperation(err error) *Refusal {
 			Facts{Operation: preflight.Operation, Reason: preflight.Reason},
 		}
 	}
+	var cancelled *kapi.CancelledError
+	if errors.As(err, &cancelled) {
+		return &Refusal{Unknown.Status, Unknown.Code, Unknown.Message + ": it was " + cancelled.Error() + " before it began", Facts{CancelledBy: &cancelled.By}}
+	}
 	var pause *kapi.NotPausableError
 	if errors.As(err, &pause) {
 		return &Refusal{http.StatusConflict, codeNotCancelled, notPaused + pause.Reason, Facts{Reason: pause.Reason}}
