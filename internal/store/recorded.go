@@ -19,16 +19,19 @@ type RecordedStart struct {
 
 // recordedData is what RecordedStart.Data encodes.
 type recordedData struct {
-	Title            string      `json:"title"`
-	Description      string      `json:"description"`
-	ReleaseOnFailure bool        `json:"release_on_failure,omitempty"`
-	LeaveRunning     bool        `json:"leave_running,omitempty"`
-	Runner           kapi.Runner `json:"runner"`
+	Title            string       `json:"title"`
+	Description      string       `json:"description"`
+	ReleaseOnFailure bool         `json:"release_on_failure,omitempty"`
+	LeaveRunning     bool         `json:"leave_running,omitempty"`
+	Runner           *kapi.Runner `json:"runner,omitempty"`
+	Defined          *definedForm `json:"defined,omitempty"`
 }
 
 // Recorded returns the start to record for r, which no peer has seen yet.
 func Recorded(r *Record) (RecordedStart, error) {
-	data, err := json.Marshal(recordedData{r.Title, r.Description, r.ReleaseOnFailure, r.LeaveRunning, *r.Runner})
+	data, err := json.Marshal(recordedData{
+		r.Title, r.Description, r.ReleaseOnFailure, r.LeaveRunning, r.Runner, definedFormOf(r),
+	})
 	if err != nil {
 		return RecordedStart{}, fmt.Errorf("encode a start: %w", err)
 	}
@@ -41,11 +44,13 @@ func (s RecordedStart) Record() (Record, error) {
 	if err := json.Unmarshal(s.Data, &d); err != nil {
 		return Record{}, fmt.Errorf("can't read start %s, recorded by a transaction: %w", s.ID, err)
 	}
-	return Record{
+	r := Record{
 		Action: kapi.Action{
 			ID: s.ID, Title: d.Title, Description: d.Description,
-			Status: kapi.StatusPending, Keys: s.Keys, Runner: &d.Runner,
+			Status: kapi.StatusPending, Keys: s.Keys, Runner: d.Runner,
 		},
 		ReleaseOnFailure: d.ReleaseOnFailure, LeaveRunning: d.LeaveRunning,
-	}, nil
+	}
+	d.Defined.fill(&r)
+	return r, nil
 }

@@ -68,8 +68,8 @@ type Store interface {
 	// Saved returns what is saved for an action (see Saved), in any order.
 	Saved(ctx context.Context, action string) ([]Saved, error)
 
-	// Offer replaces what the peer with this runner offers. If there is nothing, its offers are deleted. It takes no
-	// seq and need not be durable: it is repeated.
+	// Offer replaces what the peer with this runner offers, which has been renewed before. If there is nothing, its
+	// offers are deleted. It takes no seq, wakes nobody and need not be durable: it is repeated.
 	Offer(ctx context.Context, runner string, offers []OfferRecord) error
 
 	// Offers returns all operations that are or were offered, in alphabetical order of their names.
@@ -187,7 +187,7 @@ type Writes struct {
 	// Answers are answers to keep.
 	Answers []Answer
 	// Saved are written, and Moves made before that. The former Saved of the actions in Disposed are deleted after the
-	// moves. Other peers are not woken for these alone, and need not notice them.
+	// moves, with their marks. Other peers are not woken for these alone, and need not notice them.
 	Saved    []Saved
 	Moves    []Move
 	Disposed []string

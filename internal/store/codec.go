@@ -1,0 +1,65 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/kettubot/kapi"
+)
+
+// A definedForm is the form in which a store keeps what only the actions of defined operations have. WaitsFor.Operation
+// is not in it, because it is always the action's own operation.
+type definedForm struct {
+	Operation string `json:"operation"`
+	StartedBy string `json:"started_by,omitempty"`
+	Attempt   int    `json:"attempt,omitempty"`
+	NoCancel  string `json:"no_cancel,omitempty"`
+	PausedBy  string `json:"paused_by,omitempty"`
+	Defined
+}
+
+func definedFormOf(r *Record) *definedForm {
+	if r.Defined == nil {
+		return nil
+	}
+	return &definedForm{r.Operation, r.StartedBy, r.Attempt, r.NoCancel, r.PausedBy, *r.Defined}
+}
+
+func (d *definedForm) fill(r *Record) {
+	if d == nil {
+		return
+	}
+	r.Operation, r.StartedBy, r.Attempt, r.NoCancel, r.PausedBy = d.Operation, d.StartedBy, d.Attempt, d.NoCancel, d.PausedBy
+	r.Defined = &d.Defined
+	if w := r.WaitsFor; w != nil && w.Key == "" {
+		r.WaitsFor = &kapi.WaitsFor{Operation: r.Operation, Action: w.Action, Title: w.Title}
+	}
+}
+
+// EncodeDefined returns what a store keeps of r in one column, besides the columns that it has for every action: JSON
+// with r.Defined, Operation, StartedBy, Attempt, NoCancel and PausedBy. It is "" if r.Defined is nil.
+func EncodeDefined(r *Record) string {
+	form := definedFormOf(r)
+	if form == nil {
+		return ""
+	}
+	text, err := json.Marshal(form)
+	if err != nil {
+		panic(err) // every field can be encoded
+	}
+	return string(text)
+}
+
+// DecodeDefined sets in r what EncodeDefined has returned, and the Operation of r.WaitsFor, which must be set before if
+// there is one. The error wraps kapi.ErrUnavailable.
+func DecodeDefined(text string, r *Record) error {
+	if text == "" {
+		return nil
+	}
+	var form *definedForm
+	if err := json.Unmarshal([]byte(text), &form); err != nil {
+		return fmt.Errorf("%w: can't read what is defined of action %s: %w", kapi.ErrUnavailable, r.ID, err)
+	}
+	form.fill(r)
+	return nil
+}
