@@ -8,7 +8,9 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/wellformed"
@@ -59,7 +61,7 @@ func (s *Server) startOperation(c *call) error {
 // startOptions reads the query and the headers of a start.
 func startOptions(c *call) (o kapi.StartOptions, err error) {
 	query := c.URL.Query() // whose names are checked
-	o.By = by(c.who)
+	o.By = shortened(by(c.who))
 	if o.IdempotencyKey, err = idempotencyKeyOf(c); err != nil {
 		return o, err
 	}
@@ -78,6 +80,21 @@ func startOptions(c *call) (o kapi.StartOptions, err error) {
 		return o, wire.BadQuery.About(wire.ParamContinue, "must be the id of a failed action")
 	}
 	return o, nil
+}
+
+// shortened makes a name of an embedder's user one that a start takes.
+func shortened(name string) string {
+	const most = 200 // code points
+	name = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(name, "\uFFFD"))
+	if runes := []rune(name); len(runes) > most {
+		return string(runes[:most])
+	}
+	return name
 }
 
 func preview(query url.Values) (bool, error) {
