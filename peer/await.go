@@ -89,6 +89,9 @@ func (r *run) begin() (bool, error) {
 		case err == nil:
 			h.mu.Lock()
 			h.fence, h.action = c.Record.Fence, c.Record.Shown()
+			if r.defined != nil { // a continuation inherits it when it gets its keys
+				r.defined.origin = c.Record.Defined.Origin
+			}
 			h.mu.Unlock()
 			return true, nil
 		case errors.Is(err, kapi.ErrWaiting), errors.Is(err, kapi.ErrStaleFence):
@@ -113,6 +116,11 @@ func (r *run) leaveQueue(reason error) error {
 // withdraw ends the action, which has not begun, with a state. It returns the reason.
 func (r *run) withdraw(reason error, state string, refusal *store.Refusal) error {
 	h := r.handle
+	if r.defined != nil && refusal == nil && r.handsOver() {
+		if done, err := r.handOver(); done {
+			return errors.Join(reason, err)
+		}
+	}
 	if !h.seal() { // Close has failed it already
 		return reason
 	}
@@ -123,7 +131,7 @@ func (r *run) withdraw(reason error, state string, refusal *store.Refusal) error
 		}
 		return reason
 	}
-	rep := rules.Report{Fence: now.Ticket, Status: kapi.StatusFailed, State: &state}
+	rep := rules.Report{Fence: now.Pass(), Status: kapi.StatusFailed, State: &state}
 	c := submissionOf(rules.Change{Kind: rules.KindReport, ID: h.id, Report: rep, Refusal: refusal})
 	if err := r.peer.commits.commit(r.peer.ctx, c); err != nil && !errors.Is(err, kapi.ErrUnknown) {
 		return errors.Join(reason, fmt.Errorf("take action %s from the queue: %w", h.id, err)) // the sweeper tries again

@@ -22,21 +22,21 @@ import (
 // has died or handed them over. All peers that offer an operation see them at the same time. The store lets one of them
 // have each.
 type claimer struct {
-	store    store.Store
-	view     *view
-	ops      *operations
-	offers   *offerer
-	commits  *committer
-	log      *slog.Logger
-	ctx      context.Context // ends with the peer
-	timeout  time.Duration   // of a read
-	self     *store.RunnerRecord
-	follow   func(context.Context) error // Peer.Follow
-	judge    func(context.Context, *kapi.HeldError) bool
-	newRun   func(ctx context.Context, d *kapi.Definition, arguments json.RawMessage, id string) (*run, error)
+	store   store.Store
+	view    *view
+	ops     *operations
+	offers  *offerer
+	commits *committer
+	log     *slog.Logger
+	ctx     context.Context // ends with the peer
+	timeout time.Duration   // of a read
+	self    *store.RunnerRecord
+	follow  func(context.Context) error // Peer.Follow
+	judge   func(context.Context, *kapi.HeldError) bool
+	newRun  func(ctx context.Context, d *kapi.Definition, arguments json.RawMessage, id string) (*run, error)
 
-	epoch   string      // the history in which the offers were published
-	failing atomic.Bool // the last attempt failed because of the store
+	epoch   string        // the history in which the offers were published
+	failing atomic.Bool   // the last attempt failed because of the store
 	wakes   chan struct{} // holds one
 
 	mu sync.Mutex

@@ -72,6 +72,9 @@ func (p *Peer) settleUnconfirmed() {
 func (p *Peer) abandon() {
 	var all sync.WaitGroup
 	for _, h := range p.ops.all() {
+		if h.defined != nil && h.defined.resumable() {
+			continue // its runner is found dead once this process has ended, and another one continues the work
+		}
 		all.Go(func() {
 			if !h.seal() { // it has just ended, and reports that itself
 				select {

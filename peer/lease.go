@@ -32,6 +32,7 @@ type lease struct {
 	last atomic.Pointer[time.Time] // when it was last renewed
 	// early is set with soon if the renewal is the next one, only a little before its time.
 	early atomic.Bool
+	signs signs
 }
 
 func (l *lease) loop() {
@@ -76,9 +77,10 @@ func (l *lease) renew() {
 	if len(handles) == 0 && !l.always {
 		return
 	}
+	l.stopLate() // first: after the renewal it would be in time again
 	ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
 	defer cancel()
-	if err := l.store.Renew(ctx, l.runner()); err != nil {
+	if err := l.renewIn(ctx); err != nil {
 		if l.ctx.Err() == nil {
 			l.log.Warn("the lease can't be renewed; operations continue", "error", err)
 		}
@@ -95,6 +97,16 @@ func (l *lease) renew() {
 	}
 }
 
+// renewIn renews the lease.
+func (l *lease) renewIn(ctx context.Context) error {
+	sent := l.signs.now()
+	err := l.store.Renew(ctx, l.runner())
+	if err == nil {
+		l.signs.note(sent)
+	}
+	return err
+}
+
 // ExpectWork sets how processes are recognised as the work of an action for which RecordWork was not
 // called yet. The store gets it with the next start or renewal. It is for peers whose operations run
 // commands.
@@ -109,7 +121,7 @@ func (p *Peer) RecordWork(ctx context.Context, id string, w proc.Work) error {
 	p.ops.recordWork(id, w)
 	ctx, cancel := store.WithPatience(ctx, p.opts.StoreTimeout)
 	defer cancel(nil)
-	if err := p.store.Renew(ctx, p.runner()); err != nil {
+	if err := p.lease.renewIn(ctx); err != nil {
 		return fmt.Errorf("record the processes of the command: %w", err)
 	}
 	return nil

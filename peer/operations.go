@@ -55,6 +55,14 @@ func (o *operations) register(h *handle) error {
 	return nil
 }
 
+// registerOnce is like register. It returns ErrStaleFence if this process has a handle of the action already.
+func (o *operations) registerOnce(h *handle) error {
+	if o.has(h.id) { // only claims register an id that is known, and they come one after the other
+		return kapi.ErrStaleFence
+	}
+	return o.register(h)
+}
+
 func (o *operations) unregister(h *handle) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -232,6 +240,9 @@ func (o *operations) notice(r *store.Record) {
 			return // its claim is not committed yet
 		}
 		h.claiming.Store(false)
+	}
+	if h != nil && h.defined != nil && r.RunnerID() == o.runner {
+		h.defined.notice(r)
 	}
 	switch {
 	case h == nil:

@@ -134,6 +134,7 @@ func (p *Peer) assemble(clock string) {
 		every: p.opts.Lease / leaseParts, timeout: p.opts.renewTimeout, store: p.store, view: p.view, ops: &p.ops, log: p.log,
 		ctx: p.ctx, runner: p.runner, send: p.commits.send, soon: make(chan struct{}, 1), always: p.offers.any(),
 	}
+	p.lease.signs.init(p.opts.Lease, p.opts.GiveUp, p.opts.sinceBoot, p.lease.stopLate)
 	p.sweep = sweeper{
 		store: p.store, view: p.view, ops: &p.ops, commits: &p.commits, follow: &p.follow,
 		opts: &p.opts, log: p.log, self: &p.self, clock: clock, ctx: p.ctx, renewBy: p.lease.renewBy,

@@ -56,6 +56,8 @@ type run struct {
 	gate *gate
 	// undone, for a start that a transaction records, reports whether it was rolled back.
 	undone func(context.Context) (bool, error)
+	// defined is nil unless the operation is a defined one. Then op is not used.
+	defined *defined
 }
 
 // launch starts the action and makes its operation ready to run.
@@ -123,12 +125,6 @@ func (r *run) have(c *submission) {
 	h.dismissed = c.Dismissed
 }
 
-// drop ends a run whose operation is not to be run.
-func (r *run) drop() {
-	r.peer.ops.unregister(r.handle)
-	r.handle.cancel(nil)
-}
-
 // explain adds to a *HeldError when the holder's runner was last heard. Other errors are returned as
 // they are.
 func (p *Peer) explain(err error) error {
@@ -151,7 +147,10 @@ func (r *run) run() error {
 			return err
 		}
 	}
-	err := r.call()
+	if r.defined != nil {
+		return r.runDefined()
+	}
+	err := r.call(func() error { return r.op(r.ctx, r.handle) })
 	return errors.Join(err, r.finish(r.outcome(err)))
 }
 
@@ -160,19 +159,21 @@ type panicError struct{ value any }
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
+var errExited = errors.New("the operation's goroutine exited without returning")
+
 // call runs the operation. A panic or runtime.Goexit becomes its error.
-func (r *run) call() (err error) {
+func (r *run) call(work func() error) (err error) {
 	done := make(chan struct{})
 	go func() { // in its own goroutine, because Goexit can't be recovered from
 		defer close(done)
-		err = errors.New("the operation's goroutine exited without returning")
+		err = errExited
 		defer func() {
 			if v := recover(); v != nil {
 				r.peer.log.Error("an operation panicked", "action", r.handle.id, "panic", v, "stack", string(debug.Stack()))
 				err = &panicError{v}
 			}
 		}()
-		err = r.op(r.ctx, r.handle)
+		err = work()
 	}()
 	<-done
 	return err

@@ -25,13 +25,20 @@ type Defined struct {
 	// Vacant is true while the action has no runner because its last one has died or handed it over. Its status is
 	// impacted, or pending if it had not begun.
 	Vacant bool `json:"vacant,omitempty"`
-	// Version is the version of its checkpoints that a runner must be able to read, as of the last vacancy.
+	// HandedOver and Unproven are about the last vacancy: the runner didn't die but handed the action over, or it is
+	// not proven that its work has ended.
+	HandedOver bool `json:"handed_over,omitempty"`
+	Unproven   bool `json:"unproven,omitempty"`
+	// Claim is the fence of the latest claim or vacancy of an action that has not begun, 0 if there was none.
+	Claim uint64 `json:"claim,omitempty"`
+	// Version is the version of its checkpoints that a runner must be able to read, as of the last vacancy. It means
+	// nothing if Saves is 0.
 	Version int `json:"version,omitempty"`
-	// Deaths is how many runners have died since the last new checkpoint, and Saves the count of checkpoints when the
-	// last of them died.
+	// Deaths is how many runners have died since the last new checkpoint, and Saves the count of checkpoints (see
+	// CheckpointMark) as of the last vacancy.
 	Deaths int    `json:"deaths,omitempty"`
 	Saves  uint64 `json:"saves,omitempty"`
-	// Parked is true while a paused operation does nothing. Said is its state from before.
+	// Parked is true while a paused operation does nothing. Said is the state from before it parked, or became vacant.
 	Parked bool   `json:"parked,omitempty"`
 	Said   string `json:"said,omitempty"`
 	// Refusal says why the start was refused by the peer that has claimed it, nil if it wasn't.
