@@ -56,10 +56,18 @@ func tidyRecord(r *store.Record) error {
 	r.State = fit(r.State, wellformed.MaxState)
 	r.Silence = fit(r.Silence, wellformed.MaxState)
 	r.CancelledBy = fit(r.CancelledBy, wellformed.MaxState)
+	r.Operation = fit(r.Operation, wellformed.MaxTitle)
+	r.StartedBy = fit(r.StartedBy, wellformed.MaxState)
+	r.PausedBy = fit(r.PausedBy, wellformed.MaxState)
+	r.NoCancel = fit(r.NoCancel, wellformed.MaxState)
 	r.NotProvenDead = r.NotProvenDead && !r.LateEnd // older versions left both set
 	if w := r.WaitsFor; w != nil {
-		r.WaitsFor = &kapi.WaitsFor{Key: fit(w.Key, wellformed.MaxKey), Action: w.Action, Title: fit(w.Title, wellformed.MaxTitle)}
+		r.WaitsFor = &kapi.WaitsFor{
+			Key: fit(w.Key, wellformed.MaxKey), Operation: fit(w.Operation, maxOperation),
+			Action: w.Action, Title: fit(w.Title, wellformed.MaxTitle),
+		}
 	}
+	tidyDefined(r)
 	if r.Runner != nil && r.Runner.Host != fit(r.Runner.Host, maxHost) {
 		runner := *r.Runner
 		runner.Host = fit(runner.Host, maxHost)
@@ -72,6 +80,24 @@ func tidyRecord(r *store.Record) error {
 		}
 	}
 	return nil
+}
+
+// maxOperation is the longest name of an operation (see kapi.Definition), in code points.
+const maxOperation = 64
+
+// tidyDefined checks and cleans up what only the actions of defined operations have.
+func tidyDefined(r *store.Record) {
+	r.Operation = fit(r.Operation, maxOperation)
+	r.StartedBy = fit(r.StartedBy, wellformed.MaxTitle)
+	r.NoCancel = fit(r.NoCancel, wellformed.MaxState)
+	r.PausedBy = fit(r.PausedBy, wellformed.MaxState)
+	if r.Defined == nil {
+		return
+	}
+	d := *r.Defined
+	d.Limit = min(max(d.Limit, 0), wellformed.MaxLimit)
+	d.Said = fit(d.Said, wellformed.MaxState)
+	r.Defined = &d
 }
 
 // maxHost is the longest name of a host (RFC 1035), in code points.

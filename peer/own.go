@@ -114,7 +114,7 @@ func (v *view) lighten(ids []string) {
 		if e.Waiting() {
 			v.joinQueue(&e.Record)
 		}
-		for _, key := range e.Keys {
+		for _, key := range e.Holds() {
 			v.keys[key] = id
 		}
 	}

@@ -16,6 +16,7 @@ import (
 type beside struct {
 	busy map[string]bool // keys that open transactions claim
 	keys []string        // keys that the plan of a light peer asked for
+	find []string        // ids of actions that it asked for
 }
 
 // errMore is returned when the plan of a light peer asks for keys that were not looked up.
@@ -30,7 +31,7 @@ func (m *committer) transact(ctx context.Context, b *batch, also *beside) error 
 	needs := func() store.Batch {
 		head = m.view.at()
 		if !full {
-			return m.lightNeeds(b.changes, also.keys)
+			return m.lightNeeds(b.changes, also)
 		}
 		return m.needs(head, b.changes)
 	}
@@ -90,6 +91,10 @@ func (m *committer) decideByView(l store.Loaded, b *batch, also *beside, reading
 func (m *committer) decideLight(l store.Loaded, b *batch, also *beside) (decision, error) {
 	m.view.applyOwn(l.Head, l.Found)
 	part := rules.NewPartial(&l)
+	more := slices.DeleteFunc(part.Continued(), func(id string) bool { return slices.Contains(also.find, id) })
+	if also.find = append(also.find, more...); len(more) > 0 {
+		return decision{}, errMore
+	}
 	d := m.decide(part, l, b, also.busy)
 	if missing := part.Missing(); len(missing) > 0 {
 		also.keys = append(also.keys, missing...)
@@ -116,11 +121,13 @@ func (m *committer) decide(picture rules.Picture, l store.Loaded, b *batch, busy
 			m.log.Error("a recorded start can't be adopted", "error", err)
 		}
 	}
+	claims := false
 	for _, c := range b.changes {
 		c.Outcome = pl.Add(&c.Change)
+		claims = claims || c.Kind == rules.KindClaim && c.Changed
 	}
 	w, records := pl.Writes()
-	if len(w.Insert) > 0 {
+	if len(w.Insert) > 0 || claims {
 		w.Runners = append(w.Runners, m.runner())
 	}
 	return decision{pl, w, store.Page{Head: store.Head{Epoch: l.Epoch, Seq: w.Head}, Records: records}}
@@ -132,9 +139,14 @@ func findable(id string) bool { return utf8.ValidString(id) && strings.IndexByte
 
 // needs returns what the transaction of a batch has to read for a full peer.
 func (m *committer) needs(head store.Head, batch []*submission) store.Batch {
-	b := needs(batch)
+	b := m.needed(batch)
 	b.Since = head.Seq
 	for _, c := range batch {
+		if id := continues(&c.Change); id != "" {
+			if _, known := m.view.Get(id); !known {
+				b.Find = append(b.Find, id)
+			}
+		}
 		if c.Kind != rules.KindStart && c.Kind != rules.KindNudge {
 			if _, known := m.view.Get(c.ID); !known && findable(c.ID) {
 				b.Find = append(b.Find, c.ID)
@@ -145,22 +157,25 @@ func (m *committer) needs(head store.Head, batch []*submission) store.Batch {
 }
 
 // lightNeeds returns what the transaction of a batch has to read for a light peer.
-func (m *committer) lightNeeds(batch []*submission, keys []string) store.Batch {
-	b := needs(batch)
-	b.Light, b.Keys = true, slices.Clone(keys)
+func (m *committer) lightNeeds(batch []*submission, also *beside) store.Batch {
+	b := m.needed(batch)
+	b.Light, b.Keys, b.Find = true, slices.Clone(also.keys), slices.Clone(also.find)
 	for _, c := range batch {
+		if id := continues(&c.Change); id != "" && !slices.Contains(b.Find, id) {
+			b.Find = append(b.Find, id)
+		}
 		switch c.Kind {
 		case rules.KindStart:
-			b.Keys = append(b.Keys, c.Action.Keys...)
+			b.Keys = append(b.Keys, rules.Lookups(c.Action)...)
 			continue
 		case rules.KindNudge:
 			b.Keys = append(append(b.Keys, c.Wants...), c.Stalled...)
 			continue
-		case rules.KindReclaim:
-			b.Keys = append(b.Keys, c.Action.Keys...)
+		case rules.KindReclaim, rules.KindClaim:
+			b.Keys = append(b.Keys, rules.Lookups(c.Action)...)
 		case rules.KindReport:
 			if own, ok := m.view.Get(c.ID); ok && c.Report.Status != 0 { // it may free its keys
-				b.Keys = append(append(b.Keys, own.Keys...), own.Waits...)
+				b.Keys = append(b.Keys, rules.Lookups(&own)...)
 			}
 		}
 		if findable(c.ID) && !slices.Contains(b.Find, c.ID) {
@@ -170,9 +185,20 @@ func (m *committer) lightNeeds(batch []*submission, keys []string) store.Batch {
 	return b
 }
 
-// needs returns what the transaction of a batch has to read for any peer.
-func needs(batch []*submission) (b store.Batch) {
+// continues returns the id of the failed action that a start continues, or "". The transaction must find it.
+func continues(c *rules.Change) string {
+	if c.Kind != rules.KindStart || c.Action.Defined == nil || !findable(c.Action.Defined.Continues) {
+		return ""
+	}
+	return c.Action.Defined.Continues
+}
+
+// needed returns what the transaction of a batch has to read for any peer.
+func (m *committer) needed(batch []*submission) (b store.Batch) {
 	for _, c := range batch {
+		if m.needsMark(&c.Change) {
+			b.Marks = append(b.Marks, c.ID)
+		}
 		if c.Asked != nil {
 			b.Requests = append(b.Requests, c.Asked.Request)
 		}
@@ -184,4 +210,16 @@ func needs(batch []*submission) (b store.Batch) {
 		}
 	}
 	return b
+}
+
+// needsMark reports whether a change may make an action vacant, so that its checkpoints matter.
+func (m *committer) needsMark(c *rules.Change) bool {
+	switch c.Kind {
+	case rules.KindVacate:
+		return findable(c.ID)
+	case rules.KindVerdict:
+		r, known := m.view.Get(c.ID)
+		return findable(c.ID) && (!known || r.Defined != nil)
+	}
+	return false
 }

@@ -137,7 +137,7 @@ func (v *view) replace(s store.Snapshot) {
 func (v *view) put(r *store.Record) {
 	old := v.entries[r.ID]
 	if old != nil {
-		for _, key := range old.Keys {
+		for _, key := range old.Holds() {
 			if v.keys[key] == r.ID {
 				delete(v.keys, key)
 			}
@@ -160,7 +160,7 @@ func (v *view) put(r *store.Record) {
 			join(v.senders, r.Sender, r.ID)
 		}
 	}
-	for _, key := range r.Keys {
+	for _, key := range r.Holds() {
 		v.keys[key] = r.ID
 	}
 }

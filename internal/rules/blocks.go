@@ -21,12 +21,15 @@ type Picture interface {
 	Waits() bool
 }
 
-// A block is what keeps an action from getting one of its keys.
+// A block is what keeps an action from getting one of its keys, or its turn.
 type block struct {
 	key string
+	// operation and limit are set if key is the name of the queue for turns.
+	operation string
+	limit     int
 	// holder is nil if an open transaction claims the key.
 	holder *store.Record
-	// behind is true if holder doesn't hold the key, but is ahead in the queue for it.
+	// behind is true if holder doesn't hold the key, or have a turn, but is ahead in the queue.
 	behind bool
 	// circular is true if holder waits for the action itself.
 	circular bool
@@ -40,6 +43,10 @@ func (b *block) String() string {
 	switch {
 	case b.behind:
 		return "waits behind " + name
+	case b.limit == 1:
+		return "waits for its turn: " + name + " has it"
+	case b.limit > 1:
+		return fmt.Sprintf("waits for its turn: all %d are taken, the first by %s", b.limit, name)
 	case b.holder.Status == kapi.StatusFailed:
 		return "waits until " + name + ", which failed, is dismissed"
 	}
@@ -48,7 +55,10 @@ func (b *block) String() string {
 
 // waitsFor describes the block for programs. String describes it for people.
 func (b *block) waitsFor() *kapi.WaitsFor {
-	w := &kapi.WaitsFor{Key: b.key}
+	w := &kapi.WaitsFor{Operation: b.operation}
+	if b.limit == 0 {
+		w.Key = b.key
+	}
 	if b.holder != nil {
 		w.Action, w.Title = b.holder.ID, b.holder.Title
 	}
@@ -64,8 +74,12 @@ func (b *block) refusal() error {
 }
 
 func (b *block) held() *kapi.HeldError {
-	return &kapi.HeldError{Key: b.key, Holder: b.holder.Shown(), Circular: b.circular}
+	w := b.waitsFor()
+	return &kapi.HeldError{Key: w.Key, Operation: w.Operation, Limit: b.limit, Holder: b.holder.Shown(), Circular: b.circular}
 }
+
+// name returns the key, or the operation that is at its limit.
+func (b *block) name() string { return cmp.Or(b.operation, b.key) }
 
 func byTicket(a, b *store.Record) int { return cmp.Compare(a.Ticket, b.Ticket) }
 
@@ -83,8 +97,13 @@ type waitline struct {
 	n           int
 }
 
-func (w wanted) add(r *store.Record) {
+// add adds a waiter that is behind those that were added before. forTurn says that it waits only for its turn.
+// Otherwise others may get their turns before it: it takes its place in that queue once its keys are free.
+func (w wanted) add(r *store.Record, forTurn bool) {
 	for _, key := range r.Waits {
+		if store.IsTurn(key) && !forTurn {
+			continue
+		}
 		l := w[key]
 		if l.first == nil {
 			l.first = r
@@ -105,13 +124,25 @@ func (w wanted) by(keys []string) (b *block) {
 	return b
 }
 
+// turn returns a block by the action that has waited longest for a turn, nil if none waits.
+func (w wanted) turn(n need) *block {
+	if n.limit == 0 {
+		return nil
+	}
+	queue := store.TurnsKey(n.operation)
+	if r := w[queue].first; r != nil {
+		return &block{key: queue, operation: n.operation, limit: n.limit, holder: r, behind: true}
+	}
+	return nil
+}
+
 // told returns the block that a waiter is told of, if b is what keeps it from its keys. b may be nil.
 func (w wanted) told(b *block) *block {
 	if b == nil {
 		return nil
 	}
 	if l := w[b.key]; l.n >= near {
-		return &block{key: b.key, holder: l.last, behind: true}
+		return &block{key: b.key, operation: b.operation, limit: b.limit, holder: l.last, behind: true}
 	}
 	return b
 }
@@ -128,11 +159,11 @@ func (b *block) explain(r *store.Record) bool {
 	return !same
 }
 
-// Stalled returns the keys of the waiting actions that wait although no action holds any of their keys. That
+// Stalled returns the keys of the waiting actions that wait for a key although no action holds any of theirs. That
 // happens when the transaction that claimed them was rolled back, which no peer is notified of.
 func Stalled(waiting []*store.Record, holder func(key string) string) (keys []string) {
 	for _, r := range waiting {
-		if r.Eligible() && !slices.ContainsFunc(r.Waits, func(key string) bool { return holder(key) != "" }) {
+		if r.Eligible() && !waitsForTurn(r) && !slices.ContainsFunc(r.Waits, func(key string) bool { return holder(key) != "" }) {
 			keys = append(keys, r.Waits...)
 		}
 	}

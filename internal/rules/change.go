@@ -28,6 +28,7 @@ const (
 	KindPause    // asks the operation to pause
 	KindContinue // ends the pause
 	KindAbandon  // fails an action that has waited for a runner for too long
+	KindExplain  // says what keeps peers from taking over an action without a runner
 )
 
 // A Change is a request to change an action. Only the fields that belong to its kind count.
@@ -48,7 +49,7 @@ type Change struct {
 	Within        []string
 	Asked         *store.Answer
 	// Unjudged marks a start whose refusal is not counted yet, because the holder is judged first and the
-	// start is tried again.
+	// start is tried again. A claim that has it is refused itself, and the start stays unclaimed.
 	Unjudged bool
 
 	Report Report
@@ -66,12 +67,12 @@ type Change struct {
 	Fence uint64
 	// By is for a cancellation, giving up and pauses: who asked for it.
 	By string
-	// Saved is for a start (the arguments) and for KindSave.
+	// Saved is for a start (the arguments), for KindSave, and for a reclaim (everything that was saved).
 	Saved []store.Saved
 	// Reads is the oldest version of checkpoints that the claiming peer can read, Action.Defined.Version the newest.
 	// Action of a claim has the Runner, the Keys, and the Defined of the peer's definition.
 	Reads int
-	// Reason is for KindForbid, and for KindAbandon.
+	// Reason is for KindForbid, KindAbandon and KindExplain.
 	Reason string
 	// Refusal, with a report of status 3 on an action that has not begun, is kept with its end.
 	Refusal *store.Refusal
@@ -100,7 +101,7 @@ type Outcome struct {
 func (c *Change) applyTo(r *store.Record, now int64) error {
 	switch c.Kind {
 	case KindReport:
-		return applyReport(r, c.Report, now)
+		return c.report(r, now)
 	case KindVerdict:
 		return applyVerdict(r, c.Verdict, now)
 	case KindRestore:
@@ -111,6 +112,26 @@ func (c *Change) applyTo(r *store.Record, now int64) error {
 		return requestCancel(r, c.By, now)
 	case KindGiveUp:
 		return giveUpBy(r, c.By, now)
+	case KindForbid:
+		return forbid(r, c.Fence, c.Reason, now)
+	case KindPause:
+		return pause(r, c.By, now)
+	case KindContinue:
+		return goOn(r, now)
+	case KindAbandon:
+		return abandon(r, c.Fence, c.Reason, now)
+	case KindExplain:
+		return explainVacant(r, c.Fence, c.Reason, now)
 	}
 	panic("a change of no kind")
+}
+
+// report applies a report, and keeps the reason if the start is refused by it.
+func (c *Change) report(r *store.Record, now int64) error {
+	begun := !r.Queued()
+	err := applyReport(r, c.Report, now)
+	if err == nil && !begun && r.Status == kapi.StatusAborted && r.Defined != nil && c.Refusal != nil {
+		define(r, func(d *store.Defined) { d.Refusal = c.Refusal })
+	}
+	return err
 }

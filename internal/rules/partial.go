@@ -32,7 +32,7 @@ func NewPartial(l *store.Loaded) *Partial {
 		if r.Waiting() {
 			p.join(r)
 		}
-		for _, key := range r.Keys {
+		for _, key := range r.Holds() {
 			p.holders[key] = r.ID
 		}
 	}
@@ -81,6 +81,18 @@ func (p *Partial) join(r *store.Record) {
 	for _, key := range r.Waits {
 		p.queues[key] = append(p.queues[key], r)
 	}
+}
+
+// Continued returns the ids of the failed actions that others continue and that were not loaded, if they exist. The
+// transaction must be run again with those that it has not named in Batch.Find yet.
+func (p *Partial) Continued() (ids []string) {
+	for _, r := range p.records {
+		if d := r.Defined; d != nil && d.Continues != "" && p.records[d.Continues] == nil && r.Queued() {
+			ids = append(ids, d.Continues)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
 // Missing returns the keys that the plan asked for and that were not looked up. If there are any, the

@@ -28,6 +28,7 @@ type Plan struct {
 	seq     uint64
 	found   map[string]*store.Record // records that the picture doesn't have: tombstones
 	beats   map[string]uint64
+	marks   map[string]store.CheckpointMark
 	touched map[string]*touched
 	keys    map[string]string // holders of the keys that changed hands; "" is none
 
@@ -44,6 +45,10 @@ type Plan struct {
 	queues bool                // an action may wait
 	moved  map[string]struct{} // keys whose waiters may be unblocked, or wait for something else now
 	joined map[string][]string // key -> the actions that were put while they waited for it
+
+	saved    []store.Saved
+	moves    []store.Move
+	newMarks map[string]store.CheckpointMark
 
 	Dismissed []Dismissal // for waiting actions
 
@@ -65,13 +70,14 @@ type touched struct {
 // and busy has the keys that open transactions claim.
 func NewPlan(world Picture, l store.Loaded, busy map[string]bool, now int64, limits Limits) *Plan {
 	pl := &Plan{
-		world: world, limits: limits, now: now, answers: l.Answers, seq: l.Seq, beats: l.Beats,
+		world: world, limits: limits, now: now, answers: l.Answers, seq: l.Seq, beats: l.Beats, marks: l.Marks,
 		noStarts: l.NoStarts,
 		found:    make(map[string]*store.Record, len(l.Found)),
 		touched:  map[string]*touched{},
 		keys:     map[string]string{},
 		renewed:  map[string]store.RunnerRecord{},
 		claimed:  map[string]string{},
+		newMarks: map[string]store.CheckpointMark{},
 		busy:     busy,
 		queues:   world.Waits(),
 	}
@@ -102,7 +108,7 @@ func (pl *Plan) apply(c *Change, o *Outcome) error {
 	case KindNudge:
 		pl.stir(c.Wants)
 		pl.stir(c.Stalled)
-		if b, _ := pl.blocked(c.Wants, false, pl.ahead(c.Wants)); b != nil {
+		if b, _ := pl.blocked(need{keys: c.Wants}, false, pl.ahead(c.Wants)); b != nil {
 			return b.refusal()
 		}
 		return errUnchanged
@@ -119,8 +125,11 @@ func (pl *Plan) apply(c *Change, o *Outcome) error {
 	if c.Runner != "" && (old.RunnerID() != c.Runner || pl.beats[c.Runner] != c.Beat) {
 		return errUnchanged // the runner was heard since it was judged
 	}
+	if c.Kind == KindSave {
+		return pl.saveCheckpoints(c, old)
+	}
 	next := *old
-	err := c.applyTo(&next, pl.now)
+	err := pl.change(c, &next, o)
 	if c.Heard && (err == nil || errors.Is(err, errUnchanged)) {
 		pl.heard(&next)
 	}
@@ -128,6 +137,19 @@ func (pl *Plan) apply(c *Change, o *Outcome) error {
 		o.Record = pl.put(next)
 	}
 	return err
+}
+
+// change applies a change to an existing action.
+func (pl *Plan) change(c *Change, r *store.Record, o *Outcome) error {
+	switch {
+	case c.Kind == KindClaim:
+		return pl.claim(c, r, o)
+	case c.Kind == KindVacate:
+		return pl.handOver(c, r)
+	case c.Kind == KindVerdict && mayVacate(r, c.Verdict):
+		return pl.bury(r, c.Verdict)
+	}
+	return c.applyTo(r, pl.now)
 }
 
 // put gives a changed record the next seq.
@@ -140,11 +162,11 @@ func (pl *Plan) put(r store.Record) store.Record {
 	r.Seq = pl.seq
 	pl.Tally.Change(old, &r)
 	if old != nil {
-		for _, key := range old.Keys {
+		for _, key := range old.Holds() {
 			pl.keys[key] = ""
 		}
 	}
-	for _, key := range r.Keys {
+	for _, key := range r.Holds() {
 		pl.keys[key] = r.ID
 	}
 	pl.noteQueue(old, &r)
@@ -157,13 +179,13 @@ func (pl *Plan) put(r store.Record) store.Record {
 }
 
 // concerns reports whether a change matters to the action's runner, which is another peer: for example a cancel,
-// a grant or a loss, but not another reason to wait (see advanceOnce).
+// a grant, a pause or a loss, but not another reason to wait (see advanceOnce).
 func (pl *Plan) concerns(old, now *store.Record) bool {
 	if !pl.elsewhere(old) || !old.Status.Ongoing() {
 		return false
 	}
 	return old.Status != now.Status || old.Fence != now.Fence || old.RunnerID() != now.RunnerID() || old.Waiting() != now.Waiting() ||
-		old.Silence != now.Silence || old.CancelRequestedAt != now.CancelRequestedAt || old.NotProvenDead != now.NotProvenDead
+		old.Silence != now.Silence || old.CancelRequestedAt != now.CancelRequestedAt || old.PausedBy != now.PausedBy || old.NotProvenDead != now.NotProvenDead
 }
 
 // elsewhere reports whether the action's runner is another peer.
@@ -219,6 +241,7 @@ func (pl *Plan) Writes() (store.Writes, []store.Record) {
 			w.Claim = append(w.Claim, store.Claim{Key: key, Action: id})
 		}
 	}
+	pl.savings(&w, records)
 	return w, records
 }
 

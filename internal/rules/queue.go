@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -38,11 +39,9 @@ func (pl *Plan) noteQueue(old, r *store.Record) {
 	case !pl.queues:
 	case old == nil && r.Waiting() && !r.DismissFailed: // it is the last of all, so nothing changes for the others
 	case r.Queued(), old != nil && (old.Status != r.Status || old.NotProvenDead != r.NotProvenDead):
-		pl.stir(r.Keys)
-		pl.stir(r.Waits)
+		pl.stir(stirs(r))
 		if old != nil {
-			pl.stir(old.Keys)
-			pl.stir(old.Waits)
+			pl.stir(stirs(old))
 		}
 	}
 }
@@ -69,7 +68,7 @@ func (pl *Plan) join(r *store.Record) {
 	}
 }
 
-// ahead returns the eligible waiters that want any of keys now.
+// ahead returns the eligible waiters that want any of keys, which may have the name of a queue for turns, now.
 func (pl *Plan) ahead(keys []string) wanted {
 	if !pl.queues {
 		return nil
@@ -78,7 +77,7 @@ func (pl *Plan) ahead(keys []string) wanted {
 	for _, key := range keys {
 		var l waitline
 		for _, r := range pl.queue(key) {
-			if !r.Eligible() {
+			if !r.Eligible() || store.IsTurn(key) && !waitsForTurn(r) {
 				continue
 			}
 			if l.n++; l.first == nil || r.Ticket < l.first.Ticket {
@@ -125,15 +124,20 @@ func (pl *Plan) waiters(keys []string) []*store.Record {
 	return slices.CompactFunc(waiters, func(a, b *store.Record) bool { return a.ID == b.ID })
 }
 
-// blocked returns what keeps an action from getting keys, or nil. If dismissFailed is set, failed actions
-// that may be dismissed don't block; dismiss has those to be dismissed. ahead has the waiters before it.
-func (pl *Plan) blocked(keys []string, dismissFailed bool, ahead wanted) (b *block, dismiss []*store.Record) {
-	for _, key := range keys {
+// blocked returns what keeps an action from getting what it needs, or nil. If dismissFailed is set, failed actions
+// that may be dismissed don't block; dismiss has those to be dismissed. ahead has the waiters before it. They don't
+// block keys of the failed action that this one continues: those pass directly from the one to the other.
+func (pl *Plan) blocked(n need, dismissFailed bool, ahead wanted) (b *block, dismiss []*store.Record) {
+	var free []string
+	for _, key := range n.keys {
 		id := pl.holder(key)
 		if id == "" && pl.busy[key] {
 			return &block{key: key}, nil
 		}
-		if id == "" {
+		if id == n.continues && id != "" {
+			continue
+		}
+		if free = append(free, key); id == "" {
 			continue
 		}
 		holder := pl.lookup(id)
@@ -144,37 +148,48 @@ func (pl *Plan) blocked(keys []string, dismissFailed bool, ahead wanted) (b *blo
 			dismiss = append(dismiss, holder)
 		}
 	}
-	return ahead.by(keys), dismiss
+	if b := ahead.by(free); b != nil || n.limit == 0 {
+		return b, dismiss
+	}
+	if turn, first := pl.freeTurn(n); turn == 0 {
+		return &block{key: store.TurnsKey(n.operation), operation: n.operation, limit: n.limit, holder: first}, nil
+	}
+	return ahead.turn(n), dismiss
 }
 
-// circular returns a block if a start of keys would wait for itself. within has the actions that the start
+// circular returns a block if a start would wait for itself. within has the actions that the start
 // is part of. The start would wait for itself if one of these actions holds one of the keys, or if a waiter
 // that wants one of the keys waits for one of these actions, directly or behind another waiter. Later starts
 // are behind this one and don't matter. Silent waiters count, since they may get back to their place.
-func (pl *Plan) circular(keys, within []string) *block {
-	own := func(keys []string) *block {
-		for _, key := range keys {
+func (pl *Plan) circular(n need, within []string) *block {
+	own := func(n need) *block {
+		for _, key := range n.keys {
 			if id := pl.holder(key); slices.Contains(within, id) {
 				if holder := pl.lookup(id); holder.Status.Active() || holder.NotProvenDead {
 					return &block{key: key, holder: holder, circular: true}
 				}
 			}
 		}
+		if holder := pl.turnsWithin(n, within); holder != nil {
+			return &block{key: store.TurnsKey(n.operation), operation: n.operation, limit: n.limit, holder: holder, circular: true}
+		}
 		return nil
 	}
 	if len(within) == 0 {
 		return nil
 	}
-	if b := own(keys); b != nil {
+	if b := own(n); b != nil {
 		return b
 	}
 	stuck := wanted{}
-	for _, r := range pl.waiters(pl.entangled(slices.Clone(keys))) {
-		if r.CancelRequestedAt == 0 && (own(r.Waits) != nil || stuck.by(r.Waits) != nil) {
-			stuck.add(r)
+	for _, r := range pl.waiters(pl.entangled(slices.Clone(n.names()))) {
+		theirs := needOf(r)
+		b := cmp.Or(own(theirs), stuck.by(theirs.keys), stuck.turn(theirs))
+		if b != nil && r.CancelRequestedAt == 0 {
+			stuck.add(r, b.limit > 0)
 		}
 	}
-	b := stuck.by(keys)
+	b := cmp.Or(stuck.by(n.keys), stuck.turn(n))
 	if b != nil {
 		b.circular = true
 	}
@@ -201,11 +216,14 @@ func (pl *Plan) advance() {
 func (pl *Plan) explainPassedOver(keys []string) {
 	ahead := wanted{}
 	for _, waiter := range pl.waiters(keys) {
-		if waiter.Eligible() {
-			ahead.add(waiter)
+		switch {
+		case waiter.Eligible():
+			ahead.add(waiter, waitsForTurn(waiter))
+			continue
+		case waiter.Defined != nil && waiter.Defined.Vacant: // it says that it waits for a runner
 			continue
 		}
-		b, _ := pl.blocked(waiter.Waits, false, ahead)
+		b, _ := pl.blocked(needOf(waiter), false, ahead)
 		pl.explain(*waiter, ahead.told(b))
 	}
 }
@@ -232,12 +250,19 @@ func (pl *Plan) advanceOnce(keys []string) (freed bool) {
 		if !next.Eligible() {
 			continue
 		}
-		b, dismissed := pl.blocked(next.Waits, next.DismissFailed, ahead)
+		if err := pl.continuable(&next); err != nil {
+			if pl.refuse(&next, err) == nil {
+				pl.put(next)
+			}
+			continue
+		}
+		n := needOf(&next)
+		b, dismissed := pl.blocked(n, next.DismissFailed, ahead)
 		if b != nil {
 			if pl.explain(next, ahead.told(b)) && ahead[b.key].n < soon && pl.elsewhere(waiter) {
 				pl.wake = append(pl.wake, waiter.Runner.ID)
 			}
-			ahead.add(waiter)
+			ahead.add(waiter, b.limit > 0)
 		}
 		for _, holder := range dismissed { // even if waiters ahead get the keys
 			gone := *holder
@@ -250,8 +275,12 @@ func (pl *Plan) advanceOnce(keys []string) (freed bool) {
 		if b != nil {
 			continue
 		}
-		next.Keys, next.Waits = next.Waits, nil
-		next.State, next.WaitsFor = "", nil
+		if failed := pl.inherit(&next); failed != nil {
+			pl.Dismissed = append(pl.Dismissed, Dismissal{failed.Shown(), next.ID})
+			freed = true
+		}
+		pl.hold(&next, n)
+		next.State = ""
 		next.Fence = pl.seq + 1
 		touch(&next, pl.now, false)
 		pl.put(next)

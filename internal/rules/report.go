@@ -54,6 +54,12 @@ func applyReport(r *store.Record, rep Report, now int64) error {
 	if rep.Status != 0 && rep.Status != r.Status && !r.Status.CanBecome(rep.Status) {
 		return &kapi.MoveError{From: r.Status, To: rep.Status}
 	}
+	if d := r.Defined; d != nil && rep.Status != 0 && (d.Vacant || d.Unclaimed && rep.Status != kapi.StatusFailed) {
+		return kapi.ErrStaleFence // it has no runner
+	}
+	if rep.Parked && r.PausedBy == "" {
+		return errUnchanged
+	}
 	if rep.Status == kapi.StatusFailed && rep.State == nil && r.CancelRequestedAt != 0 {
 		rep.State = cancelledState(r)
 	}
@@ -79,6 +85,7 @@ func applyReport(r *store.Record, rep Report, now int64) error {
 func applyFields(r *store.Record, rep Report, now int64) (changed bool) {
 	changed = r.Silence != ""
 	r.Silence = ""
+	changed = reportOfDefined(r, &rep) || changed
 	changed = reportProgress(r, rep) || changed
 	if rep.State != nil {
 		if state := cutState(*rep.State); state != r.State {
@@ -93,7 +100,7 @@ func applyFields(r *store.Record, rep Report, now int64) (changed bool) {
 		changed = true
 		if rep.Status == kapi.StatusFailed {
 			r.NotProvenDead = rep.NotProvenDead
-			releaseIfDeclared(r)
+			release(r)
 		}
 	}
 	return changed
@@ -124,6 +131,7 @@ func reportAfterFailure(r *store.Record, rep Report, now int64) error {
 	switch {
 	case final && r.NotProvenDead:
 		r.LateEnd, r.NotProvenDead = true, false
+		freeTurnOf(r)
 		r.ExitCode = rep.ExitCode
 		r.State = cutState("finished after it was given up: " + lateEnd(rep))
 		touch(r, now, true)
@@ -193,10 +201,18 @@ func requestCancel(r *store.Record, by string, now int64) error {
 		return &kapi.NotCancellableError{Reason: "it has failed already and can only be dismissed"}
 	case r.CancelRequestedAt != 0:
 		return errUnchanged
+	case r.NoCancel != "":
+		return &kapi.NotCancellableError{Reason: r.NoCancel}
 	}
 	r.CancelRequestedAt = now
 	r.CancelledBy = by
 	touch(r, now, false)
+	switch {
+	case r.Defined != nil && r.Defined.Unclaimed:
+		withdraw(r, cancelledState(r), now)
+	case r.Defined != nil && r.Defined.Vacant:
+		failVacant(r, *cancelledState(r)+"; before that: "+r.State, now)
+	}
 	return nil
 }
 
@@ -213,6 +229,10 @@ func giveUpBy(r *store.Record, by string, now int64) error {
 		reason := "given up by " + by
 		withdraw(r, &reason, now)
 		return nil
+	case r.Defined != nil && r.Defined.Vacant:
+		r.CancelRequestedAt, r.CancelledBy = now, by
+		failVacant(r, fmt.Sprintf("given up by %s; before that: %s", by, r.State), now)
+		return nil
 	case shown.Status != kapi.StatusImpacted && r.Silence == "":
 		return &kapi.NotCancellableError{Reason: "only an impacted action can be given up, and this one is " + shown.Status.String()}
 	}
@@ -224,8 +244,8 @@ func giveUpBy(r *store.Record, by string, now int64) error {
 	return nil
 }
 
-// admits reports whether rep has, as its fence, the ticket of an action that has not begun.
-func admits(r *store.Record, rep Report) bool { return r.Queued() && rep.Fence == r.Ticket }
+// admits reports whether the fence of rep is the one that an action that has not begun got when it was queued.
+func admits(r *store.Record, rep Report) bool { return r.Queued() && rep.Fence == r.Pass() }
 
 // withdraw ends an action that never began: 0 to 3 to 4 at once, as there is nothing for an admin to inspect.
 func withdraw(r *store.Record, state *string, now int64) {
@@ -238,24 +258,34 @@ func withdraw(r *store.Record, state *string, now int64) {
 	touch(r, now, false)
 }
 
-// releaseIfDeclared frees the keys of a failed action that was declared to release them, if its work is
+// release frees the turn of a failed action, and its keys if it was declared to release them, if its work is
 // known to have ended.
-func releaseIfDeclared(r *store.Record) {
-	if r.ReleaseOnFailure && !r.NotProvenDead {
+func release(r *store.Record) {
+	if r.NotProvenDead {
+		return
+	}
+	if freeTurnOf(r); r.ReleaseOnFailure {
 		r.Keys = nil
 	}
 }
 
 // moveTo makes a move that the caller knows to be allowed, and its consequences: the first run sets
-// StartedAt, and a disposed action holds no key.
+// StartedAt, an action that has ended is not paused, and a disposed one holds no key.
 func moveTo(r *store.Record, to kapi.Status, now int64) {
 	r.Status = to
 	r.Silence = ""
 	if to == kapi.StatusRunning && r.StartedAt == 0 {
 		r.StartedAt = now
 	}
+	if !to.Active() {
+		r.NoCancel, r.PausedBy = "", ""
+		if d := r.Defined; d != nil && (d.Unclaimed || d.Vacant || d.Parked) {
+			define(r, func(d *store.Defined) { d.Unclaimed, d.Vacant, d.Parked, d.Said = false, false, false, "" })
+		}
+	}
 	if !to.Ongoing() {
 		r.Keys = nil
+		freeTurnOf(r)
 	}
 }
 

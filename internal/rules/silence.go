@@ -73,6 +73,8 @@ type Verdict struct {
 	Failure string
 	// ended is set with Failure when the work is known to have ended.
 	ended bool
+	// cause is set with Failure if another runner may continue the action. It says what is known of the last one.
+	cause string
 	// Proven says how the work of an action that was not proven dead is now known to have ended.
 	Proven string
 	// blind is set with Silence if nothing else is known.
@@ -89,7 +91,7 @@ func Judge(r *store.Record, ev Evidence) Verdict {
 	case !r.Status.Active():
 		return Verdict{}
 	case dead:
-		return Verdict{Failure: "its runner died: " + ev.death(), ended: true}
+		return Verdict{Failure: "its runner died: " + ev.death(), ended: true, cause: ev.death()}
 	case ev.Life == LifeGone && (ev.Working || len(ev.Remains.Sure) > 0):
 		return Verdict{Silence: ev.goesOn()}
 	case ev.Life == LifeGone:
@@ -106,7 +108,9 @@ func Judge(r *store.Record, ev Evidence) Verdict {
 		return Verdict{Silence: noWord(ev) + "; what it started is still running"}
 	}
 	v := ev.unproven(noWord(ev))
-	v.blind = v.Silence != ""
+	if v.blind = v.Silence != ""; !v.blind && ev.Remains.none() {
+		v.cause = noWord(ev)
+	}
 	return v
 }
 
@@ -162,7 +166,8 @@ func (ev Evidence) leftBehind(how string, left []Process) string {
 	return cutState(fmt.Sprintf("its runner (process %d on %s) is gone; %s%s", ev.PID, ev.Host, how, NameProcesses(left)))
 }
 
-// applyVerdict applies a verdict to the newest version of the record.
+// applyVerdict applies a verdict to the newest version of the record, except that another runner may go on (see
+// mayVacate).
 func applyVerdict(r *store.Record, v Verdict, now int64) error {
 	switch {
 	case v.Proven != "" && r.Status == kapi.StatusFailed && r.NotProvenDead:
@@ -174,17 +179,21 @@ func applyVerdict(r *store.Record, v Verdict, now int64) error {
 		withdraw(r, &v.Failure, now) // it never began, so there is nothing to inspect
 		return nil
 	case v.Failure != "":
+		said := r.State
+		if r.Defined != nil && r.Defined.Parked {
+			said = r.Defined.Said
+		}
 		moveTo(r, kapi.StatusFailed, now)
-		if r.State != "" {
-			v.Failure += "; it last said: " + r.State
+		if said != "" {
+			v.Failure += "; it last said: " + said
 		}
 		r.State = cutState(v.Failure)
 		r.NotProvenDead = !v.ended
-		releaseIfDeclared(r)
+		release(r)
 	case v.Silence != "" && Replaces(r, v, now):
 		r.Silence = v.Silence
 		if r.Queued() && !r.Waiting() { // it has its keys but has not begun: others may have them
-			r.Waits, r.Keys = r.Keys, nil
+			queueFor(r, needOf(r))
 		}
 	default:
 		return errUnchanged
@@ -198,7 +207,7 @@ func applyVerdict(r *store.Record, v Verdict, now int64) error {
 func proveEnded(r *store.Record, how string, now int64) {
 	r.NotProvenDead = false
 	r.State = cutState(fmt.Sprintf("its work is known to have ended: %s; before that: %s", how, r.State))
-	releaseIfDeclared(r)
+	release(r)
 	touch(r, now, false)
 }
 

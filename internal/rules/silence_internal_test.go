@@ -31,9 +31,10 @@ func TestJudge(t *testing.T) {
 	left := outcome{"survivors", Verdict{
 		Silence: "its runner (process 4711 on bot-1) is gone; still running: 12 (redis-cli), 15 (sh)",
 	}}
-	dead := outcome{"dead", Verdict{Failure: "its runner died: process 4711 on bot-1 is gone", ended: true}}
-	restarted := outcome{"restarted", Verdict{Failure: "its runner died: bot-1 was restarted", ended: true}}
-	unproven := outcome{"not proven dead", Verdict{Failure: noWordText + "; not proven dead"}}
+	dead := outcome{"dead", Verdict{Failure: "its runner died: process 4711 on bot-1 is gone", ended: true, cause: "process 4711 on bot-1 is gone"}}
+	restarted := outcome{"restarted", Verdict{Failure: "its runner died: bot-1 was restarted", ended: true, cause: "bot-1 was restarted"}}
+	unproven := outcome{"not proven dead", Verdict{Failure: noWordText + "; not proven dead", cause: noWordText}}
+	leftAlone := outcome{"not proven dead", Verdict{Failure: noWordText + "; not proven dead"}}
 
 	const gone = "its runner (process 4711 on bot-1) is gone; "
 	maybe := outcome{"may live", Verdict{Silence: gone + "may still be running: 12 (redis-cli)"}}
@@ -56,7 +57,7 @@ func TestJudge(t *testing.T) {
 		{
 			// A pid that is unknown proves nothing, whatever processes of the work are left.
 			name: "unknown with survivors", ev: Evidence{Life: LifeUnknown, Remains: Remains{Sure: survivors}},
-			verdicts: [6]outcome{nothing, nothing, silent, silent, unproven, unproven},
+			verdicts: [6]outcome{nothing, nothing, silent, silent, leftAlone, leftAlone},
 		},
 		{
 			name: "alive", ev: Evidence{Life: LifeAlive},

@@ -18,19 +18,26 @@ func (pl *Plan) start(c *Change, o *Outcome) error {
 	if pl.noStarts != nil {
 		return pl.noStarts
 	}
-	ahead := pl.ahead(c.Action.Keys)
-	b, dismissed := pl.blocked(c.Action.Keys, c.DismissFailed, ahead)
+	if err := pl.continuable(c.Action); err != nil {
+		return err
+	}
+	if d := c.Action.Defined; d != nil && d.Unclaimed {
+		o.Record = pl.record(c.Action)
+		return pl.entered(c, o)
+	}
+	n := needOf(c.Action)
+	ahead := pl.ahead(n.names())
+	b, dismissed := pl.blocked(n, c.DismissFailed, ahead)
 	if b != nil {
-		b = cmp.Or(pl.circular(c.Action.Keys, c.Within), b)
+		b = cmp.Or(pl.circular(n, c.Within), b)
 	}
 	if b != nil && c.Wait && !b.circular {
-		o.Record = pl.enqueue(c, ahead.told(b))
-		pl.heard(&o.Record)
-		return pl.keepAnswer(c, o)
+		o.Record = pl.enqueue(c, n, ahead.told(b))
+		return pl.entered(c, o)
 	}
 	if b != nil {
 		if b.holder != nil && !c.Unjudged {
-			pl.Tally.Refused = append(pl.Tally.Refused, b.key)
+			pl.Tally.Refused = append(pl.Tally.Refused, b.name())
 		}
 		return b.refusal()
 	}
@@ -42,7 +49,21 @@ func (pl *Plan) start(c *Change, o *Outcome) error {
 		}
 		pl.put(next)
 	}
-	o.Record = pl.put(pl.born(c.Action))
+	r := *c.Action
+	if failed := pl.inherit(&r); failed != nil {
+		o.Dismissed = append(o.Dismissed, failed.Shown())
+	}
+	pl.hold(&r, n)
+	if r = pl.born(&r); r.Defined != nil && r.Status == kapi.StatusPending {
+		r.Ticket = r.Fence // it is like one that has got its keys and has not begun
+	}
+	o.Record = pl.put(r)
+	return pl.entered(c, o)
+}
+
+// entered is done for each new action.
+func (pl *Plan) entered(c *Change, o *Outcome) error {
+	pl.save(o.Record.ID, c.Saved)
 	pl.heard(&o.Record)
 	return pl.keepAnswer(c, o)
 }
@@ -73,9 +94,7 @@ func (pl *Plan) Adopt(s store.RecordedStart) error {
 	for _, key := range s.Keys {
 		pl.claimed[key] = s.ID
 	}
-	r = pl.born(&r)
-	r.Ticket = r.Fence
-	pl.put(r)
+	pl.record(&r)
 	return nil
 }
 
@@ -95,20 +114,28 @@ func (pl *Plan) reclaim(c *Change, o *Outcome) error {
 	next.Silence = ""
 	pl.seq = max(pl.seq, next.Seq, next.Fence) // so that new fences are above the lost ones too
 	// It is running, so it goes before waiting actions.
-	if b, _ := pl.blocked(next.Keys, false, wanted{}); b != nil {
+	n := need{keys: next.Keys}
+	if d := next.Defined; d != nil && d.Turn != 0 {
+		n.operation, n.limit = next.Operation, d.Limit
+	}
+	freeTurnOf(&next)
+	if b, _ := pl.blocked(n, false, wanted{}); b != nil {
 		o.LostTo, next.Keys = b.refusal(), nil
+	} else if turn, _ := pl.freeTurn(n); turn != 0 {
+		define(&next, func(d *store.Defined) { d.Turn = turn })
 	}
 	touch(&next, pl.now, true)
+	pl.save(next.ID, c.Saved)
 	o.Record = pl.put(next)
 	pl.Tally.Starts-- // it was counted when it began
 	return nil
 }
 
-// enqueue adds an action that waits for its keys.
-func (pl *Plan) enqueue(c *Change, b *block) store.Record {
+// enqueue adds an action that waits for what it needs.
+func (pl *Plan) enqueue(c *Change, n need, b *block) store.Record {
 	r := pl.born(c.Action)
 	r.Status, r.StartedAt = kapi.StatusPending, 0
-	r.Waits, r.Keys = r.Keys, nil
+	queueFor(&r, n)
 	r.Ticket, r.DismissFailed = r.Fence, c.DismissFailed
 	b.explain(&r)
 	return pl.put(r)

@@ -9,7 +9,7 @@ import (
 type Tally struct {
 	Starts  uint64
 	Ends    [kapi.StatusCompleted + 1]uint64
-	Refused []string // the keys
+	Refused []string // the keys, or the operations that are at their limits
 }
 
 // Change counts the change of a record; old is nil for a new one. It must be called for every change,

@@ -11,8 +11,10 @@ type Defined struct {
 	Turn  int `json:"turn,omitempty"`
 	// Unclaimed is true for a start that no peer that offers the operation has claimed yet. It has no runner, keys or
 	// turn. MayWait and Continues (the id of the failed action that it continues) are for the claim.
-	Unclaimed bool   `json:"unclaimed,omitempty"`
-	MayWait   bool   `json:"may_wait,omitempty"`
+	Unclaimed bool `json:"unclaimed,omitempty"`
+	MayWait   bool `json:"may_wait,omitempty"`
+	// Patience is for how long it may wait, in milliseconds, 0 if that is not limited or it may not wait.
+	Patience  int64  `json:"patience,omitempty"`
 	Continues string `json:"continues,omitempty"`
 	// Origin is the id of the first of the actions that continue each other.
 	Origin string `json:"origin"`
@@ -23,13 +25,20 @@ type Defined struct {
 	// Vacant is true while the action has no runner because its last one has died or handed it over. Its status is
 	// impacted, or pending if it had not begun.
 	Vacant bool `json:"vacant,omitempty"`
-	// Version is the version of its checkpoints that a runner must be able to read, as of the last vacancy.
+	// HandedOver and Unproven are about the last vacancy: the runner didn't die but handed the action over, or it is
+	// not proven that its work has ended.
+	HandedOver bool `json:"handed_over,omitempty"`
+	Unproven   bool `json:"unproven,omitempty"`
+	// Claim is the fence of the latest claim or vacancy of an action that has not begun, 0 if there was none.
+	Claim uint64 `json:"claim,omitempty"`
+	// Version is the version of its checkpoints that a runner must be able to read, as of the last vacancy. It means
+	// nothing if Saves is 0.
 	Version int `json:"version,omitempty"`
-	// Deaths is how many runners have died since the last new checkpoint, and Saves the count of checkpoints when the
-	// last of them died.
+	// Deaths is how many runners have died since the last new checkpoint, and Saves the count of checkpoints (see
+	// CheckpointMark) as of the last vacancy.
 	Deaths int    `json:"deaths,omitempty"`
 	Saves  uint64 `json:"saves,omitempty"`
-	// Parked is true while a paused operation does nothing. Said is its state from before.
+	// Parked is true while a paused operation does nothing. Said is the state from before it parked, or became vacant.
 	Parked bool   `json:"parked,omitempty"`
 	Said   string `json:"said,omitempty"`
 	// Refusal says why the start was refused by the peer that has claimed it, nil if it wasn't.
@@ -65,6 +74,15 @@ func TurnKey(operation string, n int) string {
 
 // TurnsKey names the queue for the turns of an operation.
 func TurnsKey(operation string) string { return turnMark + operation }
+
+// TurnNames returns the names of all turns of an operation with a limit, and of the queue for them.
+func TurnNames(operation string, limit int) []string {
+	names := []string{TurnsKey(operation)}
+	for n := range limit {
+		names = append(names, TurnKey(operation, n+1))
+	}
+	return names
+}
 
 // IsTurn reports whether a name is one of TurnsKey or TurnKey.
 func IsTurn(key string) bool { return len(key) > 0 && key[:1] == turnMark }

@@ -23,8 +23,7 @@ type Record struct {
 	// once the action holds them.
 	Waits []string
 	// Ticket is the fence that a queued action got when it was started, 0 if it was not queued. It is
-	// the action's place in the queue. While the action is pending it is accepted like Fence, which
-	// changes when the action gets its keys.
+	// the action's place in the queue. See Pass.
 	Ticket uint64
 	// DismissFailed is Spec.DismissFailed of a queued action.
 	DismissFailed bool
@@ -62,8 +61,17 @@ func (r *Record) Queued() bool { return r.Ticket != 0 && r.Status == kapi.Status
 // Waiting reports whether the action is in the queue and doesn't have its keys yet.
 func (r *Record) Waiting() bool { return r.Queued() && len(r.Waits) > 0 }
 
-// Eligible reports whether a waiting action takes its turn; one that is silent or cancelled is passed
-// over.
+// Eligible reports whether a waiting action takes its turn; one that is silent, cancelled or without a runner is
+// passed over.
 func (r *Record) Eligible() bool {
-	return r.Waiting() && r.Silence == "" && r.CancelRequestedAt == 0
+	return r.Waiting() && r.Silence == "" && r.CancelRequestedAt == 0 && (r.Defined == nil || !r.Defined.Vacant)
+}
+
+// Pass returns the fence that is accepted like Fence while the action is pending and was queued, because Fence changes
+// when the action gets its keys. It is the ticket, or the fence of a later claim.
+func (r *Record) Pass() uint64 {
+	if r.Defined != nil && r.Defined.Claim != 0 {
+		return r.Defined.Claim
+	}
+	return r.Ticket
 }

@@ -264,6 +264,14 @@ type RunnerRecord struct {
 	// Working is true while a process has the lock that the runner gave to the commands that do its
 	// work. False proves nothing. It is only read, and false if Lock is LockHeld.
 	Working bool
+	// Pulse is for Monitor.Alive. It is only read.
+	Pulse Pulse
+}
+
+// A Pulse says where a store finds a runner's signs of life. Only the store knows what it means.
+type Pulse struct {
+	Slot, File int64
+	Beat       uint64
 }
 
 // A Lock is what the kernel says about a lock that only the runner itself can hold.
