@@ -42,12 +42,18 @@ type process struct {
 	output *kapitest.Output
 }
 
-func newHouse(t *testing.T) *house {
+// TestService: the service works as README.md says, each time in a house of its own.
+func TestService(t *testing.T) {
 	binary, err := kapitest.Build(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &house{t: t, home: t.TempDir(), kapi: binary}
+	for name, test := range map[string]func(*testing.T, *house){"users": testUsers, "kill": testKill, "stop": testStop, "continue": testContinue} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, &house{t: t, home: t.TempDir(), kapi: binary})
+		})
+	}
 }
 
 // start starts the service, and waits until it says where it is.
@@ -176,10 +182,9 @@ func (h *house) ended(origin string, first map[string]time.Time, again int) {
 }
 
 // The process is killed in the middle of the newsletter. The next one goes on with it, under the same id.
-func TestKill(t *testing.T) {
-	h := newHouse(t)
+func testKill(t *testing.T, h *house) {
 	service := h.start()
-	id := h.must("start", "newsletter", "--arg", "subject=Hello", "--arg", "rate=20")
+	id := h.must("start", "newsletter", "--arg", "subject=Hello", "--arg", "rate=50")
 	h.some(id)
 	service.end(syscall.SIGKILL)
 	first := h.mails(id)
@@ -194,10 +199,9 @@ func TestKill(t *testing.T) {
 }
 
 // A planned stop hands the newsletter over. It counts no attempt, and no mail is sent twice.
-func TestStop(t *testing.T) {
-	h := newHouse(t)
+func testStop(t *testing.T, h *house) {
 	service := h.start()
-	id := h.must("start", "newsletter", "--arg", "subject=Hello", "--arg", "rate=20")
+	id := h.must("start", "newsletter", "--arg", "subject=Hello", "--arg", "rate=50")
 	h.some(id)
 	service.end(syscall.SIGTERM)
 	first := h.mails(id)

@@ -35,8 +35,7 @@ func (h *house) post(path, kind, body, token string) (int, string) {
 }
 
 // Its own users start operations through its own handler and over REST, and nobody else does.
-func TestUsers(t *testing.T) {
-	h := newHouse(t)
+func testUsers(t *testing.T, h *house) {
 	service := h.start()
 	ann := strings.TrimPrefix(h.env[len(h.env)-1], "KAPI_TOKEN=")
 	const form, object = "application/x-www-form-urlencoded", "application/json"
@@ -71,8 +70,7 @@ func TestUsers(t *testing.T) {
 }
 
 // A newsletter that failed is continued where it stopped, also if the first attempt to continue it fails, too.
-func TestContinue(t *testing.T) {
-	h := newHouse(t)
+func testContinue(t *testing.T, h *house) {
 	service := h.start()
 	origin := h.must("start", "newsletter", "--arg", "subject=Hello", "--arg", "rate=40")
 	h.some(origin)
