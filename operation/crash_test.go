@@ -206,7 +206,7 @@ func TestFaultsAtEachPoint(t *testing.T) {
 			}
 		}
 		t.Log(points)
-if points < 50 {
+		if points < 50 {
 			t.Errorf("fault %d had only %d points", fault, points)
 		}
 	}

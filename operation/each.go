@@ -15,12 +15,12 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// EachOptions say how often Each stores the cursor. They may differ from run to run. The zero value stores it after each
-// item, which costs an fsync.
+// EachOptions say how often Each stores the key of the last item. They may differ from run to run. The zero value stores
+// it after each item, which costs an fsync each time.
 type EachOptions struct {
-	// Every stores it after the first item that ends this long after it was stored last.
+	// Every is the time after which the key is stored again, at the end of the item that is worked on then.
 	Every time.Duration
-	// EveryItems stores it after so many items. If Every is set too, what comes first counts.
+	// EveryItems is the number of items after which it is stored again. If Every is set too, what comes first counts.
 	EveryItems int
 }
 
@@ -30,19 +30,21 @@ type eachRecord struct {
 	Done bool            `json:"done,omitempty"`
 }
 
-// Each calls do for each item of a sequence, one after the other, and stores how far it is, so that the next run of the
-// action, or of one that continues it, goes on behind the last item that was stored. Once the sequence has ended, Each
-// does nothing in later runs.
+// Each calls do for each item of a sequence, one after the other, and stores the key of the last one, so that the next run
+// of the action, or of one that continues it, goes on behind that item. Once the sequence has ended, later runs do nothing.
 //
 // C is the key of an item, not its number, so that items that come or go between two runs don't shift the others. The
-// function after returns the items behind last in an order that is the same in all runs, or all items if last is nil. An
-// error in the sequence ends it. A key is stored as JSON, after the work of its item: an item is never skipped, but after a
-// crash those that were worked on since the key was stored last come again. How often that is say the options.
+// function after returns the items behind last, or all items if last is nil, in an order that is the same in all runs. An
+// error in the sequence ends it. A key is stored as JSON, in at most 256 KiB, after the work of its item. So no item is
+// skipped, but after a crash those come again that were done since a key was stored last; the options say how often that
+// is. Fields that JSON leaves out may carry what do needs besides. Keys with pointers, slices, maps or interfaces are
+// encoded for each item, which costs about 300 ns, because the sequence may change them when it goes on.
 //
 // Each returns the first error: of the sequence, of do, of Proceed (which it calls before each item), of ctx, or of storing
-// the key. Before it returns it stores the key of the last item whose work was done, also if do panics; if that fails too,
-// the error is both (kapi.ErrStaleFence, for example). All errors name the Each. A sequence that ends after ctx has ended
-// doesn't count as complete. Names are those of Step, but a Step and an Each may have the same.
+// a key. Before it returns, or passes on a panic of do, it stores the key of the last item that was done; if that fails
+// too, the error is both (kapi.ErrStaleFence, for example). A sequence that ends after ctx has ended doesn't count as
+// complete. All errors name the Each. Errors about names, keys and what is stored are permanent, as in Step. Names follow
+// the rules of Step's; a Step and an Each may have the same name.
 func Each[C any](ctx context.Context, h kapi.OperationHandle, name string,
 	after func(ctx context.Context, last *C) iter.Seq2[C, error], do func(context.Context, C) error, options EachOptions,
 ) error {
@@ -155,8 +157,8 @@ func (c *cursor[C]) begin(ctx context.Context, key C) (err error) {
 		return err
 	}
 	if c.shared {
-		if c.next, err = encodeKey(key); err != nil {
-			return err
+		if c.next, err = json.Marshal(key); err != nil {
+			return Permanent(err)
 		}
 	}
 	return c.handle.Proceed(ctx)
@@ -184,7 +186,12 @@ func (c *cursor[C]) store() (err error) {
 	}
 	text := c.text
 	if !c.shared {
-		text, err = encodeKey(c.last)
+		if text, err = json.Marshal(c.last); err != nil {
+			err = Permanent(err)
+		}
+	}
+	if err == nil {
+		err = sameKey[C](text)
 	}
 	if err == nil {
 		err = c.save(eachRecord{Last: text})
@@ -204,16 +211,17 @@ func (c *cursor[C]) done() error {
 	return nil
 }
 
-// encodeKey encodes a key. It is an error if another key would be read from that, which could skip items.
-func encodeKey[C any](key C) (json.RawMessage, error) {
-	text, read, err := encode(key)
+// sameKey returns an error if what will be read from text is another key than the one that was encoded: items could be
+// skipped.
+func sameKey[C any](text json.RawMessage) error {
+	key, err := stored[C](text)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if again, err := json.Marshal(read); err != nil || !bytes.Equal(again, text) {
-		return nil, Permanent(fmt.Errorf("a key of type %v can't be stored: another one would be read", reflect.TypeFor[C]()))
+	if again, err := json.Marshal(key); err != nil || !bytes.Equal(again, text) {
+		return Permanent(fmt.Errorf("a key of type %v can't be stored: another one would be read", reflect.TypeFor[C]()))
 	}
-	return text, nil
+	return nil
 }
 
 // storable returns an error for a struct of which JSON has nothing.
@@ -233,6 +241,9 @@ func storable(of reflect.Type) error {
 
 // shares reports whether two values of a type may share memory, so that one changes with the other.
 func shares(of reflect.Type) bool {
+	if of == reflect.TypeFor[time.Time]() { // its pointer is to a place, which never changes
+		return false
+	}
 	switch of.Kind() {
 	case reflect.Array:
 		return shares(of.Elem())

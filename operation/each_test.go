@@ -212,7 +212,7 @@ func TestEachRefuses(t *testing.T) {
 		"empty":       operation.Each(t.Context(), h(`{}`), "e", numbers(1), note, none),
 		"no fields":   operation.Each(t.Context(), h(), "e", one(hidden{1}), func(_ context.Context, k hidden) error { ran = append(ran, k); return nil }, none),
 		"a channel":   operation.Each(t.Context(), h(), "e", one(make(chan int)), func(_ context.Context, k chan int) error { ran = append(ran, k); return nil }, none),
-		"any number":  operation.Each(t.Context(), h(), "e", one(any(int64(1<<53+1))), func(_ context.Context, k any) error { ran = append(ran, k); return nil }, none),
+		"any number":  operation.Each(t.Context(), h(), "e", one(any(int64(1<<53+1))), func(context.Context, any) error { return nil }, none),
 		"NaN":         operation.Each(t.Context(), h(), "e", one(math.NaN()), func(context.Context, float64) error { return nil }, none),
 		"infinite":    operation.Each(t.Context(), h(), "e", one(math.Inf(1)), func(context.Context, float64) error { return nil }, none),
 		"300 KiB":     operation.Each(t.Context(), h(), "e", one(strings.Repeat("x", 300<<10)), func(context.Context, string) error { return nil }, none),

@@ -15,21 +15,21 @@ type stepRecord struct {
 	Result json.RawMessage `json:"result"`
 }
 
-// Step calls fn once, and stores what it returns under the name. In later runs of the action, and of those that continue
-// it, Step returns the stored result, and doesn't call fn. Of an fn that returned an error, or panicked, or whose process
-// died before the result was stored, nothing is stored, and the next run calls it again: an effect of fn on the outside
-// can happen twice. So that outside systems can recognise repetition, id is the same every time: 32 lower-case hexadecimal
-// digits, made from the first action's id (OperationHandle.Origin) and the name.
+// Step calls fn, and stores what it returns under the name. Later runs of the action, and of those that continue it, get
+// the stored result, and fn is not called again. If fn returns an error or panics, or the process dies before the result
+// is stored, nothing is stored, and the next run calls fn again: what fn does outside of the process can happen twice. So
+// that outside systems can recognise repetition, id is the same every time: 32 lower-case hexadecimal digits, made from
+// the name and the id of the first action (OperationHandle.Origin).
 //
-// The name has 1 to 90 characters and no control characters. It is an error to use one twice in one run, whether the first
-// step succeeded or not; to try something again within a run, put the loop into fn. Steps with different names may run
-// concurrently, and within each other. Before it calls fn, Step calls Proceed.
+// The name has 1 to 90 characters and no control characters. It is an error to use a name twice in one run, whether or
+// not the first step succeeded: to try something again within a run, put the loop into fn. Steps with different names
+// may run concurrently, and within each other. Step calls Proceed before it calls fn.
 //
-// The result is stored as JSON in at most 256 KiB, and Step returns what it reads from that, so that all runs see the same.
-// An error that is not fn's names what went wrong, and is permanent where trying again can't help: if the result is no
-// JSON (NaN, for example), can't be read back, or is too large, though the work of fn is done by then; or if what is
-// stored, perhaps by an earlier version of the program, doesn't fit T: unknown fields count. All errors name the step, and
-// wrap what they are about: that of ctx, of fn, of Proceed, kapi.ErrStaleFence.
+// The result is stored as JSON in at most 256 KiB. Step returns what it reads back from that, so that all runs see the
+// same. A result that can't be stored is an error, although the work is done: one that is too large, that has no JSON
+// (NaN, for example), or that can't be read back. So is a stored result that doesn't fit T; unknown fields count. These
+// errors are permanent, as are those about the name. All errors name the step, and wrap what went wrong: the error of fn,
+// of ctx, of Proceed, or of storing (kapi.ErrStaleFence, for example).
 func Step[T any](ctx context.Context, h kapi.OperationHandle, name string, fn func(ctx context.Context, id string) (T, error)) (T, error) {
 	result, err := step(ctx, h, name, fn)
 	if err != nil {

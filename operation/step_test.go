@@ -141,6 +141,9 @@ func TestStepRefuses(t *testing.T) {
 	if err := second(operation.Step(ended, wrapped(disk{}), "step", note)); !errors.Is(err, context.Canceled) || errors.Is(err, kapi.ErrPermanent) {
 		t.Errorf("after the end of ctx: %v", err)
 	}
+	if err := second(operation.Step(ended, wrapped(disk{"kapi:step:step": `{"result":7}`}), "step", note)); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the end of ctx, with a stored result: %v", err)
+	}
 	if ran {
 		t.Error("one that was refused at once ran")
 	}
@@ -160,13 +163,16 @@ func TestDefinedRunHasSteps(t *testing.T) {
 	define := operation.Define(operation.Of[struct{}]{Name: "ok", Title: "t", Run: func(ctx context.Context, h kapi.OperationHandle, _ struct{}) error {
 		one := func(context.Context, string) (int, error) { calls++; return 1, nil }
 		_, err := operation.Step(ctx, h, "a", one)
-		_, again := operation.Step(ctx, operation.Wrap(h), "a", one)
+		_, again := operation.Step(ctx, h, "a", one)
 		_, loaded := h.Load("kapi:step:a", new(any))
 		for _, err := range []error{again, h.Save("kapi:step:a", nil), loaded} {
 			var invalid *kapi.InvalidError
 			if !errors.As(err, &invalid) || !errors.Is(err, kapi.ErrPermanent) {
 				t.Errorf("not refused: %v", err)
 			}
+		}
+		if operation.Wrap(h) != h {
+			t.Error("a handle is wrapped twice")
 		}
 		return errors.Join(err, h.Save("step:a", 2))
 	}})

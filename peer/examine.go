@@ -54,6 +54,7 @@ func (s *sweeper) judgeAll(w *watching, entries []*entry) error {
 	if err := s.remember(w, known); err != nil {
 		return err
 	}
+	s.settle(w, known)
 	entries, err = s.settleDead(entries, known)
 	if err != nil {
 		return err

@@ -111,6 +111,7 @@ func (s *Store) sight(rows *runnerRows) {
 	for i := range rows.all {
 		r := &rows.all[i]
 		seen := slots.see(r.ID, rows.places[i])
+		r.Pulse = store.Pulse{Slot: rows.places[i].number, File: rows.places[i].file, Beat: r.Beat}
 		r.Beat += seen.beat
 		r.HeardAt = max(r.HeardAt, seen.heard)
 		r.Lock, r.Working = seen.lock, seen.working

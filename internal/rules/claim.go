@@ -61,7 +61,7 @@ func (pl *Plan) takeOver(c *Change, r *store.Record) error {
 	r.NoCancel = "" // the new run says again whatever the last one said
 	pl.employ(c, r, func(d *store.Defined) {
 		d.Vacant, d.HandedOver, d.Unproven, d.Said = false, false, false, ""
-		d.Resumable, d.Takeovers, d.Within = theirs.Resumable, theirs.Takeovers, theirs.Within
+		d.Takeovers, d.Within = theirs.Takeovers, theirs.Within
 	})
 	return nil
 }
@@ -152,11 +152,11 @@ func mayVacate(r *store.Record, v Verdict) bool {
 // runners have died at the same place.
 func (pl *Plan) bury(r *store.Record, v Verdict) error {
 	deaths := 1
-	if pl.marks[r.ID].Saves == r.Defined.Saves {
+	if pl.mark(r.ID).Saves == r.Defined.Saves {
 		deaths = r.Defined.Deaths + 1
 	}
 	if deaths >= cmp.Or(r.Defined.Takeovers, defaultTakeovers) {
-		v.Failure = killed(deaths) + " at the same place: " + v.cause
+		v.Failure = killed(deaths) + ": " + v.cause
 		return applyVerdict(r, v, pl.now)
 	}
 	why := "its runner died (" + v.cause + ")"
@@ -176,14 +176,14 @@ func killed(runners int) string {
 	case runners == 1:
 		return "killed its runner"
 	case runners < len(words):
-		return "killed " + words[runners] + " runners"
+		return "killed " + words[runners] + " runners at the same place"
 	}
-	return fmt.Sprintf("killed %d runners", runners)
+	return fmt.Sprintf("killed %d runners at the same place", runners)
 }
 
 // vacate takes its runner from an action, which keeps what it holds, or its place in the queue.
 func (pl *Plan) vacate(r *store.Record, why string, change func(*store.Defined)) {
-	mark := pl.marks[r.ID]
+	mark := pl.mark(r.ID)
 	r.Runner, r.Fence, r.Silence = nil, pl.seq+1, ""
 	define(r, func(d *store.Defined) {
 		if d.Saves != mark.Saves {

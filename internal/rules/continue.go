@@ -23,7 +23,7 @@ func (pl *Plan) continuable(r *store.Record) error {
 	failed := pl.lookup(r.Defined.Continues)
 	switch {
 	case failed == nil:
-		return fmt.Errorf("continue: %w", kapi.ErrUnknown)
+		return kapi.ErrUnknown
 	case failed.Defined == nil:
 		return flaw("an action that was not started as operation %q", r.Operation)
 	case failed.Operation != r.Operation:
@@ -70,7 +70,7 @@ func (pl *Plan) save(action string, saved []store.Saved) {
 
 // savings puts into w what is saved, moved and deleted.
 func (pl *Plan) savings(w *store.Writes, records []store.Record) {
-	w.Saved, w.Moves = pl.saved, pl.moves
+	w.Saved, w.Moves = slices.Clone(pl.saved), pl.moves
 	for i := range records {
 		r := &records[i]
 		if r.Defined == nil || r.Status.Ongoing() {

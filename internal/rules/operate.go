@@ -30,15 +30,20 @@ func (pl *Plan) saveCheckpoints(c *Change, r *store.Record) error {
 		return err
 	}
 	pl.save(r.ID, c.Saved)
-	mark := pl.marks[r.ID]
+	mark := pl.mark(r.ID)
 	for _, s := range c.Saved {
 		mark.Saves, mark.Version = mark.Saves+1, s.Version
 	}
-	if pl.marks == nil {
-		pl.marks = map[string]store.CheckpointMark{}
-	}
-	pl.marks[r.ID] = mark
+	pl.newMarks[r.ID] = mark
 	return nil
+}
+
+// mark returns how far an action's checkpoints have come by now.
+func (pl *Plan) mark(id string) store.CheckpointMark {
+	if mark, ok := pl.newMarks[id]; ok {
+		return mark
+	}
+	return pl.marks[id]
 }
 
 // forbid sets why the action can't be cancelled now; "" is that it can be.

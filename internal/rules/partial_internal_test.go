@@ -23,6 +23,10 @@ func (s *script) again(l store.Loaded, answers []string, want store.Writes, want
 	for range 10 {
 		loaded := s.world.load(l, ids, keys)
 		part := NewPartial(&loaded)
+		if more := slices.DeleteFunc(part.Continued(), func(id string) bool { return slices.Contains(ids, id) }); len(more) > 0 {
+			ids = append(ids, more...)
+			continue
+		}
 		pl := NewPlan(part, loaded, s.busy, s.now, Limits{Lease: aLease})
 		var got []string
 		for _, step := range s.batch {
@@ -67,7 +71,9 @@ func (w *world) load(l store.Loaded, ids, keys []string) store.Loaded {
 	}
 	slices.Sort(ids)
 	for _, id := range slices.Compact(ids) {
-		l.Found = append(l.Found, w.records[id])
+		if r, ok := w.records[id]; ok {
+			l.Found = append(l.Found, r)
+		}
 	}
 	return l
 }

@@ -46,8 +46,9 @@ type Plan struct {
 	moved  map[string]struct{} // keys whose waiters may be unblocked, or wait for something else now
 	joined map[string][]string // key -> the actions that were put while they waited for it
 
-	saved []store.Saved
-	moves []store.Move
+	saved    []store.Saved
+	moves    []store.Move
+	newMarks map[string]store.CheckpointMark
 
 	Dismissed []Dismissal // for waiting actions
 
@@ -76,6 +77,7 @@ func NewPlan(world Picture, l store.Loaded, busy map[string]bool, now int64, lim
 		keys:     map[string]string{},
 		renewed:  map[string]store.RunnerRecord{},
 		claimed:  map[string]string{},
+		newMarks: map[string]store.CheckpointMark{},
 		busy:     busy,
 		queues:   world.Waits(),
 	}

@@ -57,7 +57,7 @@ func (w *world) Queue(key string) (waiting []*store.Record) {
 func (w *world) keys() map[string]string {
 	keys := map[string]string{}
 	for _, r := range w.records {
-		for _, key := range r.Keys {
+		for _, key := range r.Holds() {
 			keys[key] = r.ID
 		}
 	}

@@ -18,6 +18,9 @@ func (s *script) change(verb string, p *phrase) func(*Plan) string {
 	if verb == "nudge" {
 		return s.applying(Change{Kind: KindNudge, Wants: p.list("wants"), Stalled: p.list("stalled")})
 	}
+	if do := s.changeDefined(verb, p); do != nil {
+		return do
+	}
 	if !slices.Contains([]string{"start", "adopt", "report", "judge", "restore", "dismiss", "cancel", "give-up", "reclaim"}, verb) {
 		return nil
 	}
@@ -26,7 +29,7 @@ func (s *script) change(verb string, p *phrase) func(*Plan) string {
 	case "start":
 		return s.applying(s.start(c.ID, p))
 	case "adopt":
-		start := recorded(s.t, c.ID, p.list("wants")...)
+		start := s.recorded(c.ID, p)
 		for _, key := range start.Keys { // the transaction has claimed it
 			s.stored[key] = c.ID
 		}
@@ -110,6 +113,9 @@ func refusal(err error) string {
 	switch {
 	case err == nil:
 		return ""
+	case errors.As(err, &held) && held.Operation != "":
+		return fmt.Sprintf("%s is at its limit of %d, first %s%s", held.Operation, held.Limit, held.Holder.ID,
+			map[bool]string{true: ", in a circle"}[held.Circular])
 	case errors.As(err, &held):
 		how := map[bool]string{true: "waited for", false: "held"}[held.Waiting()]
 		text := fmt.Sprintf("%s is %s by %s", held.Key, how, held.Holder.ID)
@@ -156,6 +162,12 @@ func (s *script) start(id string, p *phrase) Change {
 		s.bad("a start wants its keys")
 	}
 	r.Keys, r.StartedAt = keys, 0
+	if r.Defined != nil && r.Defined.Unclaimed {
+		r.Runner = nil
+	}
+	if text, ok := p.text("arguments"); ok {
+		c.Saved = []store.Saved{{Name: store.ArgumentsName, Data: []byte(text)}}
+	}
 	c.Action = &r
 	return c
 }
@@ -167,7 +179,7 @@ func fenceOf(pl *Plan, id string, stale, byTicket bool) uint64 {
 	case r == nil:
 		return 0
 	case byTicket:
-		return r.Ticket
+		return r.Pass()
 	case stale:
 		return r.Fence - 1
 	}
@@ -182,6 +194,7 @@ func (s *script) report(id string, p *phrase) func(*Plan) string {
 		c.Report.Status = status
 	}
 	c.Report.NotProvenDead, c.Report.ResetProgress = p.has("not-proven-dead"), p.has("reset")
+	c.Report.Parked, c.Report.Again, c.Refusal = p.has("parked"), p.has("again"), p.refusal()
 	if text, ok := p.text("progress"); ok {
 		c.Report.Progress = new(must[float64](s, text)(strconv.ParseFloat(text, 64)))
 	}

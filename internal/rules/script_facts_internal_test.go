@@ -42,6 +42,7 @@ func (s *script) record(id string, p *phrase) store.Record {
 	if fence, ok := p.number("fence"); ok {
 		r.Fence = uint64(fence)
 	}
+	s.define(&r, p)
 	if r.Seq = r.Fence; p.has("queued") || len(r.Waits) > 0 {
 		r.Ticket = r.Fence
 	}
@@ -54,7 +55,7 @@ func (s *script) set(verb string, p *phrase) {
 	case "given":
 		s.seq++
 		r := s.record(p.first("action"), p)
-		for _, key := range r.Keys {
+		for _, key := range r.Holds() {
 			s.stored[key] = r.ID
 		}
 		s.world.apply([]store.Record{r})
@@ -169,6 +170,8 @@ func (s *script) effect(subject string) string {
 		for _, d := range pl.Dismissed {
 			got = append(got, d.ID+" for "+d.By)
 		}
+	case subject == "saved", subject == "moved", subject == "disposed":
+		got = s.savings(subject)
 	case subject == "counted":
 		return counted(&pl.Tally)
 	default:
@@ -216,8 +219,9 @@ func (s *script) facts(r *store.Record, wanted map[string]string) map[string]str
 	age := func(at int64) string { return (time.Duration(s.now-at) * time.Millisecond).String() }
 
 	always("holds", strings.Join(r.Keys, ","), len(r.Keys) > 0)
-	always("waits", strings.Join(r.Waits, ","), len(r.Waits) > 0)
-	always("queued", "", r.Queued() && !r.Waiting())
+	always("waits", strings.Join(spelled(r.Waits), ","), len(r.Waits) > 0)
+	unclaimed := r.Defined != nil && r.Defined.Unclaimed
+	always("queued", "", r.Queued() && !r.Waiting() && !unclaimed)
 	always("ended-late", "", r.LateEnd)
 	always("cancelled-by", r.CancelledBy, r.CancelRequestedAt != 0)
 	always("not-proven-dead", "", r.NotProvenDead)
@@ -225,8 +229,10 @@ func (s *script) facts(r *store.Record, wanted map[string]string) map[string]str
 		always("silent", "", r.Silence != "")
 	}
 	asked("state", r.State, true)
-	asked("waits-for", "nothing", r.Waiting())
-	if w := r.WaitsFor; w != nil { // an action that has its keys must not have it
+	asked("waits-for", "nothing", true)
+	if w := r.WaitsFor; w != nil && w.Operation != "" {
+		asked("waits-for", strings.TrimSuffix(w.Operation+"!"+w.Action, "!"), true)
+	} else if w != nil { // an action that has its keys must not have it
 		asked("waits-for", strings.TrimSuffix(w.Key+":"+w.Action, ":"), r.Waiting())
 		always("waits-for", w.Key, !r.Waiting())
 	}
@@ -241,7 +247,6 @@ func (s *script) facts(r *store.Record, wanted map[string]string) map[string]str
 	asked("fence", number(r.Fence), true)
 	asked("ticket", number(r.Ticket), true)
 	asked("seq", number(r.Seq), true)
-	asked("heard", age(r.Runner.HeardAt), true)
 	asked("updated", age(r.UpdatedAt), true)
 	asked("started", "never", true)
 	if r.StartedAt != 0 {
@@ -250,6 +255,14 @@ func (s *script) facts(r *store.Record, wanted map[string]string) map[string]str
 	asked("releases", "", r.ReleaseOnFailure)
 	asked("sender", r.Sender, true)
 	asked("may-dismiss", "", r.DismissFailed)
-	asked("elsewhere", "", r.Runner.PID == 0)
+	asked("runner", "nobody", true)
+	if r.Runner != nil {
+		asked("heard", age(r.Runner.HeardAt), true)
+		asked("elsewhere", "", r.Runner.PID == 0)
+		asked("runner", strings.TrimPrefix(r.Runner.ID, "r-"), true)
+	}
+	if r.Defined != nil {
+		definedFacts(r, always, asked)
+	}
 	return facts
 }

@@ -38,6 +38,19 @@ import (
 //	reclaim ID STATUS FACT...   Its runner finds it missing from the store.
 //	nudge [wants KEYS] [stalled=KEYS]
 //
+// Only for actions of defined operations, which have the fact op=NAME:
+//
+//	start ID ... op=NAME [limit=N] [resumable] [continues=ID] [unclaimed] [waits-if-held] [arguments=JSON]
+//	claim ID [as=RUNNER] [wants KEYS] [limit=N] [resumable] [reads=N] [version=N] [stale] [unjudged]
+//	report ID ... [parked] [again] [refusal=TEXT]
+//	save ID [name=NAME] [version=N] [stale]
+//	vacate ID [stale|by-ticket]
+//	forbid ID reason=TEXT [stale]
+//	pause ID by NAME
+//	unpause ID
+//	abandon ID [stale]
+//	explain ID reason=TEXT [stale]
+//
 // A report has the action's current fence, unless it is "stale" or "by-ticket". A verdict is made from the
 // state before the transaction; "renewed" means that the runner has renewed its lease since, "of-runner"
 // that another runner was judged.
@@ -55,6 +68,7 @@ import (
 //
 //	holds KEYS, waits KEYS, silent, not-proven-dead, ended-late, cancelled-by=NAME
 //	queued                      It has its keys and has not begun.
+//	turn=N, unclaimed, vacant, parked, paused-by=NAME, no-cancel=TEXT
 //
 // These are compared only where the script names them. An AGE is how long ago something was. Some facts
 // can't be given, only result from changes.
@@ -62,6 +76,8 @@ import (
 //	state=TEXT, silence=TEXT, progress=P (or unknown), exit=N (or none), fence=N, ticket=N, seq=N
 //	heard=AGE, updated=AGE, started=AGE (or never), releases (on failure), may-dismiss, elsewhere (its runner),
 //	sender=ID
+//	op=NAME, limit=N, resumable, takeovers=N, attempt=N, origin=ID, continues=ID, deaths=N, version=N, said=TEXT,
+//	refusal=TEXT, handed-over, unproven, runner=ID (or nobody)
 //
 // "then" can also be followed by:
 //
@@ -69,6 +85,9 @@ import (
 //	then ID shown STATUS ...    The action as people see it.
 //	then wrote IDS              The actions that the last transaction wrote, in the order of seq, or "nothing".
 //	then dismissed ID for ID    A failed action that it dismissed for a waiting one.
+//	then saved ID:NAME,...      What it saved. The name of the arguments is "arguments".
+//	then moved ID>ID            What is saved of the one belongs to the other now.
+//	then disposed IDS           The actions of which it deleted what is saved, or "nothing".
 //	then adopted IDS            The recorded starts that it adopted.
 //	then renewed IDS            The actions whose runners' leases it renewed, or "nothing".
 //	then counted WORD=N...      What it counted: started, failed, aborted, completed, refused=KEYS.
@@ -118,7 +137,7 @@ func runScript(t *testing.T, file string) {
 	for _, title := range titles {
 		t.Run(title, func(t *testing.T) {
 			s := &script{
-				t: t, file: file, world: aWorld(), ended: map[string]store.Record{}, stored: map[string]string{},
+				t: t, file: file, world: aWorld(), ended: map[string]store.Record{}, stored: map[string]string{}, marks: map[string]store.CheckpointMark{},
 				seq: 10, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).UnixMilli(),
 			}
 			for _, s.at = range cases[title] {
@@ -140,6 +159,7 @@ type script struct {
 	world    *world
 	ended    map[string]store.Record // tombstones
 	stored   map[string]string       // the store's table of keys
+	marks    map[string]store.CheckpointMark
 	answers  []seenAnswer
 	busy     map[string]bool
 	noStarts error
@@ -209,10 +229,12 @@ func (s *script) commit() {
 	if len(s.batch) == 0 {
 		return
 	}
-	l := store.Loaded{Found: slices.Collect(maps.Values(s.ended)), Beats: map[string]uint64{}, NoStarts: s.noStarts}
+	l := store.Loaded{
+		Found: slices.Collect(maps.Values(s.ended)), Beats: map[string]uint64{}, NoStarts: s.noStarts, Marks: maps.Clone(s.marks),
+	}
 	l.Epoch, l.Seq = "e", s.seq
-	for id := range s.world.records {
-		l.Beats[runnerOf(id)] = aBeat
+	for id, r := range s.world.records {
+		l.Beats[runnerOf(id)], l.Beats[r.RunnerID()] = aBeat, aBeat
 	}
 	for _, a := range s.answers {
 		l.Answers = append(l.Answers, a.Answer)
@@ -261,6 +283,7 @@ func (s *script) write(w store.Writes, records []store.Record) {
 		}
 		s.stored[c.Key] = c.Action
 	}
+	s.keep(w)
 	if w.Head != s.seq || !reflect.DeepEqual(s.stored, s.world.keys()) {
 		s.bad("head %d, last seq %d; the store has keys as %v, the actions as %v", w.Head, s.seq, s.stored, s.world.keys())
 	}
