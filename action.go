@@ -69,8 +69,8 @@ type Runner struct {
 	ID   string `json:"id"`
 	Host string `json:"host"`
 	PID  int    `json:"pid"`
-	// HeardAt is when the runner last gave a sign of life, in milliseconds since
-	// 1970-01-01 UTC. In lists and updates it is as of the action's last change.
+	// HeardAt is when the runner last gave a sign of life, in milliseconds since 1970-01-01 UTC. In lists and updates it
+	// is as of the action's last change.
 	HeardAt int64 `json:"heard_at"`
 }
 

@@ -18,14 +18,16 @@ var (
 	ErrWaiting = errors.New("the action still waits for its keys")
 	// ErrStaleFence is returned when the report's fence is not the action's. Nothing was changed.
 	ErrStaleFence = errors.New("stale fence: another runner holds the action")
-	// ErrUnavailable is returned when the store can't be reached, read or written now. Nothing was
-	// changed, unless the error is ErrOutcomeUnknown too. The wrapping error says why.
+	// ErrUnavailable is returned when the store can't be reached, read or written now. The wrapping error says why.
+	// Nothing was changed, unless the error is ErrOutcomeUnknown too.
 	ErrUnavailable = errors.New("store not available")
 	// ErrOutcomeUnknown is returned when the store failed during a commit, and could not be asked whether
 	// the commit succeeded. The change may have been made. The error is ErrUnavailable too.
 	ErrOutcomeUnknown = errors.New("whether it was changed is not known")
 	// ErrClosed is returned when the peer was closed.
 	ErrClosed = errors.New("kapi is closed")
+	// ErrPermanent: an operation that returns it isn't tried again, whatever its Retry says (see operation.Permanent).
+	ErrPermanent = errors.New("not to be tried again")
 	// ErrOtherRequest is returned when the Idempotency-Key was used for another request before.
 	ErrOtherRequest = errors.New("the Idempotency-Key was used with another body")
 	// ErrGap is returned when a watcher missed changes that the store no longer has. Start a new Watch.
@@ -34,15 +36,13 @@ var (
 	ErrAhead = errors.New("the feed has not reached that seq")
 )
 
-// Causes (context.Cause) with which an operation's context ends. The fourth is a
-// *CancelledError.
+// Causes (context.Cause) with which an operation's context ends. The fourth is a *CancelledError.
 var (
 	// ErrStopped: this peer is being closed.
 	ErrStopped = errors.New("kapi was stopped")
 	// ErrGivenUp: the action has failed because of silence, but its work is still running. It keeps its keys.
 	ErrGivenUp = errors.New("the action was given up for silence")
-	// ErrLost: the action was dismissed, or taken over by another runner. Another action may hold its
-	// keys by now, so the work must stop.
+	// ErrLost: the action was dismissed or taken over. Others may hold its keys by now, so the work must stop.
 	ErrLost = errors.New("the action was lost")
 )
 

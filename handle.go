@@ -21,8 +21,7 @@ type Handle interface {
 	Fence() uint64
 	// Action returns the action as it was started.
 	Action() Action
-	// Dismissed returns the failed actions that the start dismissed, as they were before (see
-	// Spec.DismissFailed).
+	// Dismissed returns the failed actions that the start dismissed, as they were before (see Spec.DismissFailed).
 	Dismissed() []Action
 
 	// SetProgress reports how far the operation is, 0 to 1. It notes the value and returns at once; the

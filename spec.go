@@ -32,16 +32,15 @@ type Spec struct {
 	// without limit, 0 refuses the start. While it waits, the action is pending and holds no key. It
 	// gets all its keys in the transaction that frees the last one, before any later start.
 	Wait time.Duration
-	// Within has the ids of the ongoing actions that this one is part of: those of the operations
-	// around its own, which can't end before it does. A start that would wait for one of them, or
-	// behind an action that does, is refused at once, whatever Wait is (HeldError.Circular). Ids of
-	// actions that are not ongoing are ignored.
+	// Within has the ids of the ongoing actions that this one is part of: those of the operations around its own, which
+	// can't end before it does. A start that would wait for one of them, or behind an action that does, is refused at
+	// once, whatever Wait is (HeldError.Circular). Ids of actions that are not ongoing are ignored.
 	Within []string
 	// Host is where the work is done, in at most 253 code points; "" is this machine. Only package client uses it.
 	Host string
-	// LeaveRunning is for an operation that runs a command with KAPI_ACTION in its environment.
-	// If this process dies, the peer that finds processes of the command still running doesn't
-	// send them SIGTERM. The action stays impacted until they have ended.
+	// LeaveRunning is for an operation that runs a command with KAPI_ACTION in its environment. If this process dies, the
+	// peer that finds processes of the command still running doesn't send them SIGTERM. The action stays impacted until
+	// they have ended.
 	LeaveRunning bool
 }
 

@@ -259,7 +259,7 @@ func (b *bare) bindUpdate(stmt *sqlite.Stmt, w *write, now int64) {
 	stmt.BindText(5, keys)
 	stmt.BindInt64(6, now)
 	b.bindRest(stmt, 7, now)
-	stmt.BindText(21, w.id)
+	stmt.BindText(22, w.id)
 }
 
 func (b *bare) bindRest(stmt *sqlite.Stmt, at int, now int64) {

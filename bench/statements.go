@@ -4,15 +4,16 @@ package bench
 // TestStatementsAreTheStores fails when they drift.
 const (
 	columns = `seq, id, title, description, created_at, status, progress, state, keys, updated_at, started_at,
-		runner, host, pid, heard_at, cancel_requested_at, cancelled_by, exit_code, fence, flags, silence, waits, ticket, waits_for, sender`
+		runner, host, pid, heard_at, cancel_requested_at, cancelled_by, exit_code, fence, flags, silence, waits, ticket, waits_for, sender,
+		defined`
 
 	selectHead   = `SELECT epoch, seq, purged, min_report, min_start FROM head`
 	updateHead   = `UPDATE head SET seq = ?`
 	insertAction = `INSERT INTO actions (` + columns + `)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
 	updateAction = `UPDATE actions SET seq = ?, status = ?, progress = ?, state = ?, keys = ?, updated_at = ?,
 		started_at = ?, runner = ?, host = ?, pid = ?, heard_at = ?, cancel_requested_at = ?, cancelled_by = ?,
-		exit_code = ?, fence = ?, flags = ?, silence = ?, waits = ?, ticket = ?, waits_for = ? WHERE id = ?`
+		exit_code = ?, fence = ?, flags = ?, silence = ?, waits = ?, ticket = ?, waits_for = ?, defined = ? WHERE id = ?`
 	insertKey    = `INSERT INTO keys (key, action) VALUES (?, ?)`
 	deleteKey    = `DELETE FROM keys WHERE key = ?`
 	upsertRunner = `INSERT INTO runners (id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work,

@@ -67,7 +67,7 @@ func Define[A any](of Of[A]) kapi.Definition {
 			if err != nil {
 				return err
 			}
-			return of.Run(ctx, h, a)
+			return of.Run(ctx, Wrap(h), a)
 		}
 	}
 	return d

@@ -8,14 +8,16 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/rules"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 // How a run of this process waits while its action is in the queue (rules/queue.go).
 
-// await waits until the action has its keys and is running. If that fails, or takes longer than limit
-// (0 is no limit), it takes the action from the queue.
-func (r *run) await(limit time.Duration) error {
+// await waits until the action has its keys, has passed its gate, and is running. If that fails, or takes longer than
+// limit (0 or less is no limit), it takes the action from the queue.
+func (r *run) await(limit time.Duration) (err error) {
 	p, h := r.peer, r.handle
+	defer func() { r.gate.tell(h.Action(), err) }()
 	defer p.follow.attend()() // other peers' commits may grant the keys
 	var over <-chan time.Time
 	if limit > 0 {
@@ -32,8 +34,7 @@ func (r *run) await(limit time.Duration) error {
 	for {
 		select {
 		case <-h.granted:
-			began, err := r.begin()
-			if began || err != nil {
+			if began, err := r.enter(); began || err != nil {
 				return err
 			}
 		case <-look:
@@ -44,7 +45,7 @@ func (r *run) await(limit time.Duration) error {
 				return errUndone
 			}
 		case <-over:
-			if began, err := r.begin(); began || err != nil { // the keys may have been granted just now
+			if began, err := r.enter(); began || err != nil { // the keys may have been granted just now
 				return err
 			}
 			return r.leaveQueue(p.refusal(h.id, limit))
@@ -52,6 +53,24 @@ func (r *run) await(limit time.Duration) error {
 			return r.leaveQueue(context.Cause(r.ctx))
 		}
 	}
+}
+
+// enter passes the gate, if there is one, and begins. It is false if begin is.
+func (r *run) enter() (bool, error) {
+	if r.gate == nil || r.gate.preflight == nil {
+		return r.begin()
+	}
+	if now, ok := r.peer.view.Get(r.handle.id); !ok || now.Waiting() {
+		return false, nil
+	}
+	var refused *kapi.PreflightError
+	switch err := r.gate.preflight(r.ctx); {
+	case errors.As(err, &refused):
+		return false, r.withdraw(err, "refused by its preflight: "+refused.Reason, rules.RefusalOf(err))
+	case err != nil:
+		return false, r.withdraw(err, err.Error(), nil)
+	}
+	return r.begin()
 }
 
 // begin reports the action as running. It is false if the action doesn't have its keys, or lost them
@@ -70,6 +89,9 @@ func (r *run) begin() (bool, error) {
 		case err == nil:
 			h.mu.Lock()
 			h.fence, h.action = c.Record.Fence, c.Record.Shown()
+			if r.defined != nil { // a continuation inherits it when it gets its keys
+				r.defined.origin = c.Record.Defined.Origin
+			}
 			h.mu.Unlock()
 			return true, nil
 		case errors.Is(err, kapi.ErrWaiting), errors.Is(err, kapi.ErrStaleFence):
@@ -88,7 +110,17 @@ func (r *run) begin() (bool, error) {
 
 // leaveQueue fails the waiting action for a reason, and returns the reason.
 func (r *run) leaveQueue(reason error) error {
+	return r.withdraw(reason, "gave up waiting: "+reason.Error(), nil)
+}
+
+// withdraw ends the action, which has not begun, with a state. It returns the reason.
+func (r *run) withdraw(reason error, state string, refusal *store.Refusal) error {
 	h := r.handle
+	if r.defined != nil && refusal == nil && r.handsOver() {
+		if done, err := r.handOver(); done {
+			return errors.Join(reason, err)
+		}
+	}
 	if !h.seal() { // Close has failed it already
 		return reason
 	}
@@ -99,9 +131,8 @@ func (r *run) leaveQueue(reason error) error {
 		}
 		return reason
 	}
-	state := "gave up waiting: " + reason.Error()
 	rep := rules.Report{Fence: now.Pass(), Status: kapi.StatusFailed, State: &state}
-	c := submissionOf(rules.Change{Kind: rules.KindReport, ID: h.id, Report: rep})
+	c := submissionOf(rules.Change{Kind: rules.KindReport, ID: h.id, Report: rep, Refusal: refusal})
 	if err := r.peer.commits.commit(r.peer.ctx, c); err != nil && !errors.Is(err, kapi.ErrUnknown) {
 		return errors.Join(reason, fmt.Errorf("take action %s from the queue: %w", h.id, err)) // the sweeper tries again
 	}

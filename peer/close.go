@@ -9,7 +9,7 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// Close stops the peer. From then on starts are refused. Close asks every operation to stop (its
+// Close stops the peer. From then on starts are refused, and what it offers is no longer offered. Close asks every operation to stop (its
 // context ends with ErrStopped) and waits for the grace period. Operations that have not ended by
 // then fail with "kapi was stopped; not proven dead" and keep their keys. Then Close closes the
 // store. Later calls wait for the first one.
@@ -20,6 +20,7 @@ func (p *Peer) Close() error {
 	}
 	defer close(p.closed)
 
+	p.offers.withdraw()
 	for _, h := range p.ops.all() {
 		h.cancel(kapi.ErrStopped)
 	}
@@ -71,6 +72,9 @@ func (p *Peer) settleUnconfirmed() {
 func (p *Peer) abandon() {
 	var all sync.WaitGroup
 	for _, h := range p.ops.all() {
+		if h.defined != nil && h.defined.resumable() {
+			continue // its runner is found dead once this process has ended, and another one continues the work
+		}
 		all.Go(func() {
 			if !h.seal() { // it has just ended, and reports that itself
 				select {

@@ -54,6 +54,7 @@ func (s *sweeper) judgeAll(w *watching, entries []*entry) error {
 	if err := s.remember(w, known); err != nil {
 		return err
 	}
+	s.settle(w, known)
 	entries, err = s.settleDead(entries, known)
 	if err != nil {
 		return err
@@ -194,6 +195,11 @@ func (s *sweeper) judgeLock(id string, x *examined) {
 // sameBoot reports whether a runner has the same boot id as this process.
 func (s *sweeper) sameBoot(r *store.RunnerRecord) bool {
 	return r.BootID != "" && r.BootID == s.self.BootID
+}
+
+// isDead reports whether the death of a runner is certain from its record alone.
+func (s *sweeper) isDead(r *store.RunnerRecord) bool {
+	return r.Lock == store.LockFree && s.sameBoot(r) || lifeOf(identity(r)) == rules.LifeGone
 }
 
 // lifeOf returns what can be proven about a process, in terms of the rules.

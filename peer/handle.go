@@ -24,8 +24,12 @@ type handle struct {
 	dismissed []kapi.Action
 	fence     uint64
 	granted   chan struct{} // gets a value when the action has the keys that it waited for; holds one
+	// defined is nil unless the operation is a defined one.
+	defined *defined
 	// starting is when the start was begun; nil once it is committed.
 	starting atomic.Pointer[time.Time]
+	// claiming is set from before a claim until the view has it. Until then another runner may have the action.
+	claiming atomic.Bool
 
 	// Reports that are not published yet. SetProgress may be called in a hot loop: it costs
 	// two atomic loads if nothing is new.
@@ -44,6 +48,8 @@ type handle struct {
 	// From Impacted to Recovered, reason is the state that Impacted has set, and said is the state
 	// before that. Otherwise both are nil.
 	reason, said *string
+	// aside is the state from before a pause, during it.
+	aside *string
 }
 
 // unknownProgress is below every progress when compared as a float.
@@ -83,6 +89,9 @@ func (h *handle) SetProgress(p float64) {
 
 var oneProgress = math.Float64bits(1)
 
+// startAt makes p the progress that was reported already. It is called before the operation runs.
+func (h *handle) startAt(p float64) { h.progress.Store(math.Float64bits(p)) }
+
 func (h *handle) ResetProgress() {
 	// In this order: a collect between the two must not take the reset together with the
 	// progress from before it.
@@ -114,7 +123,14 @@ func (h *handle) Impacted(reason string) error {
 }
 
 func (h *handle) Recovered() error {
+	h.calm()
+	return h.move(kapi.StatusRunning)
+}
+
+// calm makes the state what it was before Impacted, if it is still the reason.
+func (h *handle) calm() {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.reason != nil {
 		before := h.said
 		if before == nil {
@@ -123,8 +139,6 @@ func (h *handle) Recovered() error {
 		h.state.CompareAndSwap(h.reason, before)
 		h.reason, h.said = nil, nil
 	}
-	h.mu.Unlock()
-	return h.move(kapi.StatusRunning)
 }
 
 func (h *handle) move(to kapi.Status) error {

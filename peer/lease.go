@@ -15,12 +15,13 @@ import (
 // leaseParts is how often a lease is renewed while it lasts.
 const leaseParts = 3
 
-// A lease keeps renewing this process's lease in the store while it runs operations.
+// A lease keeps renewing this process's lease in the store while it runs operations, or always if it offers some.
 type lease struct {
 	every, timeout time.Duration
 	store          store.Store
 	view           *view
 	ops            *operations
+	always         bool // renew it also while no operation runs
 	log            *slog.Logger
 
 	ctx    context.Context           // ends with the peer
@@ -31,6 +32,7 @@ type lease struct {
 	last atomic.Pointer[time.Time] // when it was last renewed
 	// early is set with soon if the renewal is the next one, only a little before its time.
 	early atomic.Bool
+	signs signs
 }
 
 func (l *lease) loop() {
@@ -66,18 +68,19 @@ func (l *lease) renewNow() {
 	}
 }
 
-// renew renews the lease if operations run, and restores those of their actions that are marked as
+// renew renews the lease if it must be renewed, and restores those of their actions that are marked as
 // silent.
 func (l *lease) renew() {
 	now := time.Now()
 	l.last.Store(&now)
 	handles := l.ops.started(leaseParts * l.every)
-	if len(handles) == 0 {
+	if len(handles) == 0 && !l.always {
 		return
 	}
+	l.stopLate() // first: after the renewal it would be in time again
 	ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
 	defer cancel()
-	if err := l.store.Renew(ctx, l.runner()); err != nil {
+	if err := l.renewIn(ctx); err != nil {
 		if l.ctx.Err() == nil {
 			l.log.Warn("the lease can't be renewed; operations continue", "error", err)
 		}
@@ -94,6 +97,16 @@ func (l *lease) renew() {
 	}
 }
 
+// renewIn renews the lease.
+func (l *lease) renewIn(ctx context.Context) error {
+	sent := l.signs.now()
+	err := l.store.Renew(ctx, l.runner())
+	if err == nil {
+		l.signs.note(sent)
+	}
+	return err
+}
+
 // ExpectWork sets how processes are recognised as the work of an action for which RecordWork was not
 // called yet. The store gets it with the next start or renewal. It is for peers whose operations run
 // commands.
@@ -108,7 +121,7 @@ func (p *Peer) RecordWork(ctx context.Context, id string, w proc.Work) error {
 	p.ops.recordWork(id, w)
 	ctx, cancel := store.WithPatience(ctx, p.opts.StoreTimeout)
 	defer cancel(nil)
-	if err := p.store.Renew(ctx, p.runner()); err != nil {
+	if err := p.lease.renewIn(ctx); err != nil {
 		return fmt.Errorf("record the processes of the command: %w", err)
 	}
 	return nil

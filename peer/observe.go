@@ -21,6 +21,14 @@ type watched struct {
 	handedOn time.Duration
 	// heard is set if this peer itself has seen a renewal.
 	heard bool
+	// steady is set while the runner holds its lock and renews its lease, so that its record needn't be read before
+	// examine. pulse and lease are from when that was done.
+	steady  bool
+	examine time.Duration
+	pulse   store.Pulse
+	lease   time.Duration
+	// looked is the look at which it was last among those to watch.
+	looked uint64
 	// toldHeld is set once the store has an observation that the runner's lock was seen as held.
 	toldHeld bool
 }
@@ -31,6 +39,9 @@ type watching struct {
 	// startOver is set after an outage, or after this peer was stopped: then nothing counts that was
 	// watched before, by this peer or another one.
 	startOver bool
+	looks     uint64 // by unsteady
+	// monitored are the runners that unsteady asks about. It is kept for its memory.
+	monitored []store.Monitored
 }
 
 func newWatching() watching { return watching{seen: map[string]watched{}} }
@@ -51,15 +62,15 @@ func (w *watching) heardLately(r *store.RunnerRecord, now, lease time.Duration) 
 // first time, it counts what other peers have watched.
 func (s *sweeper) measureSilence(before *watching, known map[string]*examined) error {
 	o := s.opts
-	seen := make(map[string]watched, len(known))
+	seen := before.seen
 	var unknown []string // runners to read observations of: new ones, or ones whose lock may have been seen as held
 	for id, x := range known {
-		w, ok := before.seen[id]
+		w, ok := seen[id]
 		if !ok && (!x.stands() && !before.startOver || s.tellsHeld(x) || x.Life == rules.LifeUnknown && x.record.Lock == store.LockFree) {
 			unknown = append(unknown, id)
 		}
 		if !ok || w.beat != x.Beat {
-			w = watched{beat: x.Beat, since: o.sinceBoot(), heard: ok, toldHeld: w.toldHeld} // since now, after the beat was read
+			w = watched{beat: x.Beat, since: o.sinceBoot(), heard: ok, toldHeld: w.toldHeld, looked: w.looked} // since now, after the beat was read
 		}
 		seen[id] = w
 	}
@@ -83,7 +94,6 @@ func (s *sweeper) measureSilence(before *watching, known map[string]*examined) e
 	for id, x := range known {
 		x.Silent = now - seen[id].since
 	}
-	before.seen = seen
 	return nil
 }
 

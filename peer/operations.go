@@ -29,7 +29,8 @@ type operations struct {
 
 	// unconfirmed has actions that may have been started, although the start returned an error or is no
 	// longer waited for.
-	unconfirmed map[string]struct{}
+	// The value is true for a claim.
+	unconfirmed map[string]bool
 	ongoing     sync.WaitGroup
 }
 
@@ -38,7 +39,7 @@ func (o *operations) init(runner string, log *slog.Logger, renew func()) {
 	o.running = map[string]*handle{}
 	o.unsaid = map[string]rules.Report{}
 	o.lost = map[string]store.Record{}
-	o.unconfirmed = map[string]struct{}{}
+	o.unconfirmed = map[string]bool{}
 }
 
 // register adds a handle. It is called before the action is started, so that no change of the action is
@@ -52,6 +53,14 @@ func (o *operations) register(h *handle) error {
 	o.ongoing.Add(1)
 	o.running[h.id] = h
 	return nil
+}
+
+// registerOnce is like register. It returns ErrStaleFence if this process has a handle of the action already.
+func (o *operations) registerOnce(h *handle) error {
+	if o.has(h.id) { // only claims register an id that is known, and they come one after the other
+		return kapi.ErrStaleFence
+	}
+	return o.register(h)
 }
 
 func (o *operations) unregister(h *handle) {
@@ -90,7 +99,21 @@ func (o *operations) ids(others []string) []string {
 func (o *operations) doubt(id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.unconfirmed[id] = struct{}{}
+	o.unconfirmed[id] = false
+}
+
+// doubtClaim notes that it is unknown whether an action was claimed.
+func (o *operations) doubtClaim(id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.unconfirmed[id] = true
+}
+
+// claimDoubted reports whether there is a note of doubt for the claim of an action.
+func (o *operations) claimDoubted(id string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.unconfirmed[id]
 }
 
 // settled removes the note of doubt.
@@ -212,6 +235,15 @@ func (o *operations) forgetUnsaid(id string) {
 // the view locked.
 func (o *operations) notice(r *store.Record) {
 	h := o.get(r.ID)
+	if h != nil && h.claiming.Load() {
+		if r.RunnerID() != o.runner {
+			return // its claim is not committed yet
+		}
+		h.claiming.Store(false)
+	}
+	if h != nil && h.defined != nil && r.RunnerID() == o.runner {
+		h.defined.notice(r)
+	}
 	switch {
 	case h == nil:
 	case r.RunnerID() != o.runner, r.Status == kapi.StatusAborted:

@@ -37,6 +37,8 @@ type Peer struct {
 	lease    lease
 	adopt    adopter
 	sweep    sweeper
+	offers   offerer
+	claims   claimer
 
 	// ctx ends when Close has settled the operations. The peer's goroutines end with it.
 	ctx    context.Context
@@ -84,7 +86,15 @@ func open(ctx context.Context, s store.Store, options Options) (*Peer, error) {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
 	p.sweep.oneMachine = oneMachine
-	for _, serve := range []func(){p.commits.loop, p.flush.loop, p.lease.loop, p.follow.loop, p.sweep.loop} {
+	loops := []func(){p.commits.loop, p.flush.loop, p.lease.loop, p.follow.loop, p.sweep.loop}
+	if p.offers.any() {
+		if err := p.offers.publish(ctx); err != nil {
+			return nil, fmt.Errorf("publish its operations: %w", err)
+		}
+		p.claims.epoch = p.view.at().Epoch
+		loops = append(loops, p.claims.loop)
+	}
+	for _, serve := range loops {
 		p.spawn(serve)
 	}
 	return p, nil
@@ -97,7 +107,12 @@ func (p *Peer) spawn(f func()) { p.faults.Go(&p.served, f) }
 func (p *Peer) assemble(clock string) {
 	p.counters.init()
 	p.ops.init(p.self.ID, p.log, p.lease.renewNow)
-	p.view = newView(p.ops.notice, p.ops.lose)
+	p.offers = offerer{
+		store: p.store, log: p.log, ctx: p.ctx, runner: p.runner, closing: p.ops.isClosing, dead: p.sweep.isDead,
+		read: p.opts.readTimeout, patient: p.opts.StoreTimeout, lease: p.opts.Lease,
+	}
+	p.offers.init(p.opts.Operations)
+	p.view = newView(p.notice(), p.ops.lose)
 	p.view.own = p.self.ID
 	p.commits = committer{
 		store: p.store, view: p.view, flight: newFlight(), counters: &p.counters, log: p.log,
@@ -117,13 +132,30 @@ func (p *Peer) assemble(clock string) {
 	p.flush.init(p.ctx, p.commits.wait)
 	p.lease = lease{
 		every: p.opts.Lease / leaseParts, timeout: p.opts.renewTimeout, store: p.store, view: p.view, ops: &p.ops, log: p.log,
-		ctx: p.ctx, runner: p.runner, send: p.commits.send, soon: make(chan struct{}, 1),
+		ctx: p.ctx, runner: p.runner, send: p.commits.send, soon: make(chan struct{}, 1), always: p.offers.any(),
 	}
+	p.lease.signs.init(p.opts.Lease, p.opts.GiveUp, p.opts.sinceBoot, p.lease.stopLate)
 	p.sweep = sweeper{
 		store: p.store, view: p.view, ops: &p.ops, commits: &p.commits, follow: &p.follow,
 		opts: &p.opts, log: p.log, self: &p.self, clock: clock, ctx: p.ctx, renewBy: p.lease.renewBy,
 	}
 	p.sweep.init()
+	p.claims = claimer{
+		store: p.store, view: p.view, ops: &p.ops, offers: &p.offers, commits: &p.commits, log: p.log, ctx: p.ctx,
+		timeout: p.opts.readTimeout, self: &p.self, follow: p.Follow, judge: p.judgeNow, newRun: p.newDefinedRun,
+	}
+	p.claims.init()
+}
+
+// notice returns what is called with each change in the view.
+func (p *Peer) notice() func(*store.Record) {
+	if !p.offers.any() {
+		return p.ops.notice
+	}
+	return func(r *store.Record) {
+		p.ops.notice(r)
+		p.claims.notice(r)
+	}
 }
 
 // runner returns this process's record for the store.

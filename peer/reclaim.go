@@ -39,13 +39,21 @@ func (o *operations) reclaims() (changes []*submission) {
 		return nil
 	}
 	for _, r := range slices.SortedFunc(maps.Values(o.lost), func(a, b store.Record) int { return int(a.Seq) - int(b.Seq) }) {
-		c := submissionOf(rules.Change{Kind: rules.KindReclaim, ID: r.ID, Action: &r})
+		c := submissionOf(rules.Change{Kind: rules.KindReclaim, ID: r.ID, Action: &r, Saved: o.savedOf(r.ID)})
 		c.done = make(chan struct{})
 		c.then = func() { o.reclaimed(c) }
 		changes = append(changes, c)
 	}
 	clear(o.lost)
 	return changes
+}
+
+// savedOf returns what is saved for an action that this process runs. The operations must be locked.
+func (o *operations) savedOf(id string) []store.Saved {
+	if h := o.running[id]; h != nil && h.defined != nil {
+		return h.defined.allSaved()
+	}
+	return nil
 }
 
 func (o *operations) anyLost() bool {

@@ -52,8 +52,12 @@ type run struct {
 	handle *handle
 	op     kapi.Operation
 	wait   time.Duration
+	// gate is for defined operations; nil is for others.
+	gate *gate
 	// undone, for a start that a transaction records, reports whether it was rolled back.
 	undone func(context.Context) (bool, error)
+	// defined is nil unless the operation is a defined one. Then op is not used.
+	defined *defined
 }
 
 // launch starts the action and makes its operation ready to run.
@@ -76,28 +80,49 @@ func (p *Peer) launch(ctx context.Context, spec kapi.Spec, op kapi.Operation) (*
 		},
 		ReleaseOnFailure: spec.ReleaseOnFailure, LeaveRunning: spec.LeaveRunning,
 	}
-	began := time.Now()
-	h.starting.Store(&began)
-	c, err := p.commitStart(ctx, rules.Change{
+	r := &run{peer: p, ctx: opCtx, handle: h, op: op, wait: spec.Wait}
+	_, err = r.start(ctx, rules.Change{
 		Kind: rules.KindStart, Action: record, DismissFailed: spec.DismissFailed, Wait: spec.Wait != 0, Within: spec.Within,
 	})
 	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// start commits the start of the action, whose handle is registered. After an error, and if the start was done before
+// (see rules.Change.Asked), the run is dropped.
+func (r *run) start(ctx context.Context, start rules.Change) (*submission, error) {
+	p, h := r.peer, r.handle
+	began := time.Now()
+	h.starting.Store(&began)
+	c, err := p.commitStart(ctx, start)
+	switch {
+	case err != nil:
 		if errors.Is(err, kapi.ErrOutcomeUnknown) {
-			p.ops.doubt(id)
+			p.ops.doubt(h.id)
 		}
-		p.ops.unregister(h)
-		cancel(nil)
+		r.drop()
 		return nil, p.explain(err)
+	case c.Record.ID != h.id:
+		r.drop()
+		return c, nil
 	}
 	h.starting.Store(nil)
+	r.have(c)
+	return c, nil
+}
+
+// have gives the handle what the commit of its start or claim has brought.
+func (r *run) have(c *submission) {
+	h := r.handle
 	h.mu.Lock()
 	h.action, h.fence = c.Record.Shown(), c.Record.Fence
 	h.mu.Unlock()
 	for _, a := range c.Dismissed {
-		p.commits.logDismissed(a, id)
+		r.peer.commits.logDismissed(a, h.id)
 	}
 	h.dismissed = c.Dismissed
-	return &run{peer: p, ctx: opCtx, handle: h, op: op, wait: spec.Wait}, nil
 }
 
 // explain adds to a *HeldError when the holder's runner was last heard. Other errors are returned as
@@ -122,7 +147,10 @@ func (r *run) run() error {
 			return err
 		}
 	}
-	err := r.call()
+	if r.defined != nil {
+		return r.runDefined()
+	}
+	err := r.call(func() error { return r.op(r.ctx, r.handle) })
 	return errors.Join(err, r.finish(r.outcome(err)))
 }
 
@@ -131,19 +159,21 @@ type panicError struct{ value any }
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
+var errExited = errors.New("the operation's goroutine exited without returning")
+
 // call runs the operation. A panic or runtime.Goexit becomes its error.
-func (r *run) call() (err error) {
+func (r *run) call(work func() error) (err error) {
 	done := make(chan struct{})
 	go func() { // in its own goroutine, because Goexit can't be recovered from
 		defer close(done)
-		err = errors.New("the operation's goroutine exited without returning")
+		err = errExited
 		defer func() {
 			if v := recover(); v != nil {
 				r.peer.log.Error("an operation panicked", "action", r.handle.id, "panic", v, "stack", string(debug.Stack()))
 				err = &panicError{v}
 			}
 		}()
-		err = r.op(r.ctx, r.handle)
+		err = work()
 	}()
 	<-done
 	return err

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -28,7 +29,7 @@ func (p *Peer) commitStart(ctx context.Context, start rules.Change) (*submission
 			if judged = true; p.judgeNow(ctx, held) {
 				continue
 			}
-			p.counters.refused(held.Key)
+			p.counters.refused(cmp.Or(held.Key, held.Operation))
 		}
 		var busy *store.BusyError
 		if !errors.As(err, &busy) {

@@ -13,11 +13,6 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-const (
-	purgeEvery = 30 * time.Second
-	purgeLimit = 1000
-)
-
 // A sweeper settles the actions of silent and dead runners (see rules/silence.go): this peer's own always,
 // those of all others while its peer is the keeper.
 type sweeper struct {
@@ -56,6 +51,7 @@ type sweeper struct {
 	lastLook  time.Duration
 	rest      time.Duration // no look begins before
 	lastPurge time.Duration
+	vacancies vacancies
 	// lastProof is when failed actions that are not proven dead were last judged.
 	lastProof time.Duration
 }
@@ -141,6 +137,7 @@ func (s *sweeper) keep() {
 	if keys := rules.Stalled(s.view.Waiting(), s.view.Holder); len(keys) > 0 {
 		s.commits.grant(keys)
 	}
+	s.abandon()
 	s.look()
 }
 
@@ -181,7 +178,7 @@ func (s *sweeper) look() {
 		clear(s.locked)
 		return
 	}
-	if s.judgeAll(&s.watching, others) != nil {
+	if s.judgeAll(&s.watching, s.unsteady(&s.watching, others)) != nil {
 		s.watching.forget() // during an outage nobody can renew a lease
 		return
 	}
@@ -270,31 +267,16 @@ func (s *sweeper) settleOwn(e *entry) {
 	}
 	if !ended {
 		state := "its start could not be confirmed, so it was not run"
-		rep = rules.Report{Fence: e.Fence, Status: kapi.StatusFailed, State: &state}
+		rep = rules.Report{Fence: now.Fence, Status: kapi.StatusFailed, State: &state}
 	}
 	c := submissionOf(rules.Change{Kind: rules.KindReport, ID: e.ID, Report: rep})
+	if !ended && s.ops.claimDoubted(e.ID) && now.Defined != nil && now.Defined.Resumable {
+		c = submissionOf(rules.Change{Kind: rules.KindVacate, ID: e.ID, Fence: now.Fence}) // others may claim it
+	}
 	if err := s.commits.commit(s.ctx, c); err != nil {
 		s.log.Warn("an action of this process that no longer runs can't be settled yet", "action", e.ID, "error", err)
 		return
 	}
 	s.ops.forgetUnsaid(e.ID)
 	s.ops.settled(e.ID)
-}
-
-// purgeSome deletes all tombstones that have left the replay window.
-func (s *sweeper) purgeSome() {
-	ctx, cancel := store.WithPatience(s.ctx, s.opts.StoreTimeout)
-	defer cancel(nil)
-	for {
-		n, err := s.store.Purge(ctx, rules.Retention(time.Now().UnixMilli(), purgeLimit))
-		if err != nil {
-			if s.ctx.Err() == nil {
-				s.log.Warn("old endings can't be deleted yet", "error", err)
-			}
-			return
-		}
-		if n < purgeLimit {
-			return
-		}
-	}
 }

@@ -35,7 +35,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 				}
 				b = l.wanting(b)
 				return beyond(b.Find, read.Find) || beyond(b.Keys, read.Keys) || beyond(b.Runners, read.Runners) ||
-					beyond(b.Requests, read.Requests) || b.Nudges > read.Nudges
+					beyond(b.Requests, read.Requests) || beyond(b.Marks, read.Marks) || b.Nudges > read.Nudges
 			},
 			write: func(batch *pgx.Batch) (bool, error) {
 				if l.err != nil {
@@ -50,6 +50,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 				s.tell(batch, w.Wake)
 				return true, nil
 			},
+			quiet: func() bool { return writes.Quiet() },
 		})
 		return err
 	})
@@ -115,7 +116,10 @@ func (s *Store) save(b *pgx.Batch, w *store.Writes) {
 		a := &w.Answers[i]
 		b.Queue(s.sql.saveAnswer, a.By, a.Key, a.Action, a.Hash, a.Body, time.Now().UnixMilli())
 	}
-	b.Queue(s.sql.setSeq, int64(w.Head))
+	s.saveSaved(b, w)
+	if !w.Quiet() {
+		b.Queue(s.sql.setSeq, int64(w.Head))
+	}
 }
 
 func (s *Store) saveRunner(b *pgx.Batch, r *store.RunnerRecord) {
@@ -128,12 +132,12 @@ func saveRecords(b *pgx.Batch, records []store.Record, each, atOnce string) {
 	if len(records) < many {
 		for i := range records {
 			r := &records[i]
-			b.Queue(each, r.ID, int64(r.Seq), int64(r.Status), r.UpdatedAt, runnerOf(r), encode(nil, r))
+			b.Queue(each, r.ID, int64(r.Seq), int64(r.Status), r.UpdatedAt, runnerOf(r), encode(nil, r), definedOf(r))
 		}
 		return
 	}
 	n := len(records)
-	ids, runners, data := make([]string, n), make([]*string, n), make([][]byte, n)
+	ids, runners, data, defined := make([]string, n), make([]*string, n), make([][]byte, n), make([]*string, n)
 	seqs, statuses, updates := make([]int64, n), make([]int64, n), make([]int64, n)
 	var all []byte
 	for i := range records {
@@ -141,9 +145,9 @@ func saveRecords(b *pgx.Batch, records []store.Record, each, atOnce string) {
 		begin := len(all)
 		all = encode(all, r)
 		ids[i], runners[i], data[i] = r.ID, runnerOf(r), all[begin:len(all):len(all)]
-		seqs[i], statuses[i], updates[i] = int64(r.Seq), int64(r.Status), r.UpdatedAt
+		seqs[i], statuses[i], updates[i], defined[i] = int64(r.Seq), int64(r.Status), r.UpdatedAt, definedOf(r)
 	}
-	b.Queue(atOnce, ids, seqs, statuses, updates, runners, data)
+	b.Queue(atOnce, ids, seqs, statuses, updates, runners, data, defined)
 }
 
 func runnerOf(r *store.Record) *string {
@@ -151,4 +155,11 @@ func runnerOf(r *store.Record) *string {
 		return nil
 	}
 	return &r.Runner.ID
+}
+
+func definedOf(r *store.Record) *string {
+	if text := store.EncodeDefined(r); text != "" {
+		return &text
+	}
+	return nil
 }

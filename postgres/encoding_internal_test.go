@@ -10,7 +10,12 @@ import (
 	"github.com/kettubot/kapi/internal/store"
 )
 
-// whole returns a record with all fields set. TestEncoding fails if one is not.
+// elsewhere are the fields that are in the column defined.
+var elsewhere = map[string]bool{
+	"Defined": true, "Operation": true, "StartedBy": true, "Attempt": true, "NoCancel": true, "PausedBy": true,
+}
+
+// whole returns a record with all fields of the column data set. TestEncoding fails if one is not.
 func whole() store.Record {
 	progress, code := 0.25, -1
 	return store.Record{
@@ -32,7 +37,7 @@ func TestEncoding(t *testing.T) {
 		v := reflect.ValueOf(of)
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name
-			if v.Field(i).IsZero() {
+			if v.Field(i).IsZero() && !elsewhere[name] {
 				t.Errorf("whole doesn't set %s.%s", v.Type(), name)
 			}
 		}

@@ -31,7 +31,8 @@ func (s *Store) loadLight(b *pgx.Batch, l *loading, need store.Batch) {
 			var key string
 			var holder *string
 			var data pgtype.DriverBytes
-			if err := rows.Scan(&key, &holder, &data); err != nil {
+			var defined pgtype.Text
+			if err := rows.Scan(&key, &holder, &data, &defined); err != nil {
 				return err
 			}
 			if l.Held[key] = ""; holder == nil {
@@ -40,7 +41,7 @@ func (s *Store) loadLight(b *pgx.Batch, l *loading, need store.Batch) {
 			if l.Held[key] = *holder; data == nil { // the holder is a start that is not adopted yet
 				continue
 			}
-			r, err := decode(data)
+			r, err := decodeAll(data, defined)
 			if err != nil {
 				return err
 			}

@@ -16,7 +16,11 @@ var server *pgtest.Server
 
 func TestMain(m *testing.M) {
 	if dsn := os.Getenv(childEnv); dsn != "" {
-		if err := runChild(dsn); err != nil {
+		run := func() error { return runChild(dsn) }
+		if n := os.Getenv(saveEnv); n != "" {
+			run = func() error { return saveAndDie(dsn, n) }
+		}
+		if err := run(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -206,7 +206,10 @@ func (s *Store) inspectTables(ctx context.Context, q querier, found *state) erro
 
 // tables are the tables of a schema, besides that of its version.
 func tables() []string {
-	return []string{"head", "actions", "keys", "runners", "observations", "tokens", "secrets", "answers", "writers", "starts", "queue"}
+	return []string{
+		"head", "actions", "keys", "runners", "observations", "tokens", "secrets", "answers", "writers", "starts", "queue",
+		"saved", "marks", "operations", "offers",
+	}
 }
 
 // A querier is a connection or a transaction.

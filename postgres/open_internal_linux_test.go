@@ -165,7 +165,8 @@ func TestQueueOfOlderSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server.Exec(t, database, "DROP TABLE kapi.queue; ALTER TABLE kapi.head DROP COLUMN floor; UPDATE kapi.version SET version = 5")
+	server.Exec(t, database, `DROP TABLE kapi.queue, kapi.saved, kapi.marks, kapi.operations, kapi.offers;
+		ALTER TABLE kapi.actions DROP COLUMN defined; ALTER TABLE kapi.head DROP COLUMN floor; UPDATE kapi.version SET version = 5`)
 	migrated := openFor(t, server.DSN(database))
 	err = migrated.Commit(kapitest.Within(t), store.Batch{Light: true, Keys: []string{"key"}}, func(l store.Loaded) (store.Writes, error) {
 		if len(l.Found) != 1 || l.Found[0].ID != "w" {

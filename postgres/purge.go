@@ -19,18 +19,22 @@ const farBelow = 2000
 
 // A due is what a purge has to do.
 type due struct {
-	answers bool
-	seqs    []int64 // of the tombstones to delete
+	answers    bool
+	operations bool    // one was last offered so long ago that it may be forgotten
+	seqs       []int64 // of the tombstones to delete
 	// floor is what head.floor can be raised to once they are deleted, and before what it is.
 	floor, before int64
 }
 
-func (d *due) any() bool { return d.answers || len(d.seqs) > 0 || d.floor-d.before > farBelow }
+func (d *due) any() bool {
+	return d.answers || d.operations || len(d.seqs) > 0 || d.floor-d.before > farBelow
+}
 
 // readDue queues the reads that fill d.
 func (s *Store) readDue(b *pgx.Batch, d *due, r store.Retention) {
 	*d = due{}
 	b.Queue(s.sql.answersDue, r.Noted, r.Answered).QueryRow(func(row pgx.Row) error { return row.Scan(&d.answers) })
+	b.Queue(s.sql.operationsDue, r.Offered).QueryRow(func(row pgx.Row) error { return row.Scan(&d.operations) })
 	b.Queue(s.sql.floor).QueryRow(func(row pgx.Row) error { return row.Scan(&d.before, &d.floor) })
 	b.Queue(s.sql.oldest, r.Limit).Query(func(rows pgx.Rows) error {
 		var seq, at, kept int64
@@ -75,6 +79,11 @@ func (s *Store) Purge(ctx context.Context, r store.Retention) (int, error) {
 			b.Queue(byHash)
 			b.Queue(s.sql.forgetRunners, r.Before)
 			b.Queue(s.sql.forgetObservations)
+			b.Queue(s.sql.forgetOffers)
+			b.Queue(s.sql.forgetOperations, r.Offered)
+			b.Queue(s.sql.forgetSaved)
+			b.Queue(s.sql.forgetMarks)
+			b.Queue(s.sql.freeLeftTurns)
 			b.Queue(s.sql.forgetWriters, forgetWritersAfter.Milliseconds())
 		}
 		return d.any(), nil

@@ -146,21 +146,28 @@ func (s *Store) load(link *link, b *pgx.Batch, need store.Batch) *loading {
 			return err
 		})
 	}
-	if len(need.Requests) > 0 {
-		by, keys := make([]string, len(need.Requests)), make([]string, len(need.Requests))
-		for i, r := range need.Requests {
-			by[i], keys[i] = r.By, r.Key
-		}
-		b.Queue(s.sql.answers, by, keys).Query(func(rows pgx.Rows) (err error) {
-			l.Answers, err = pgx.CollectRows(rows, scanAnswer)
-			return err
-		})
-	}
+	s.loadAnswers(b, l, need.Requests)
+	s.loadMarks(b, l, need.Marks)
 	b.Queue(s.sql.starts).Query(func(rows pgx.Rows) (err error) {
 		l.Starts, err = pgx.CollectRows(rows, scanStart)
 		return err
 	})
 	return l
+}
+
+// loadAnswers queues the read of the answers that a batch needs.
+func (s *Store) loadAnswers(b *pgx.Batch, l *loading, requests []store.Request) {
+	if len(requests) == 0 {
+		return
+	}
+	by, keys := make([]string, len(requests)), make([]string, len(requests))
+	for i, r := range requests {
+		by[i], keys[i] = r.By, r.Key
+	}
+	b.Queue(s.sql.answers, by, keys).Query(func(rows pgx.Rows) (err error) {
+		l.Answers, err = pgx.CollectRows(rows, scanAnswer)
+		return err
+	})
 }
 
 func scanStart(row pgx.CollectableRow) (start store.RecordedStart, err error) {
@@ -184,9 +191,10 @@ func (s *Store) scanPage(rows pgx.Rows, since uint64) (page store.Page, noStarts
 	var minReport, minStart int
 	var goesOn bool
 	var data pgtype.DriverBytes
+	var defined pgtype.Text
 	for rows.Next() {
 		if rows.RawValues()[0] != nil {
-			if err := rows.Scan(&page.Epoch, &seq, &purged, &goesOn, nil, &minReport, &minStart); err != nil {
+			if err := rows.Scan(&page.Epoch, &seq, &purged, &goesOn, nil, nil, &minReport, &minStart); err != nil {
 				return page, nil, err
 			}
 			if noStarts, err = s.admit(minReport, minStart); err != nil {
@@ -194,10 +202,10 @@ func (s *Store) scanPage(rows pgx.Rows, since uint64) (page store.Page, noStarts
 			}
 			continue
 		}
-		if err := rows.Scan(nil, nil, nil, nil, &data, nil, nil); err != nil {
+		if err := rows.Scan(nil, nil, nil, nil, &data, &defined, nil, nil); err != nil {
 			return page, nil, err
 		}
-		r, err := decode(data)
+		r, err := decodeAll(data, defined)
 		if err != nil {
 			return page, nil, fmt.Errorf("the action with seq %d: %w", rowSeq(rows), err)
 		}
@@ -223,14 +231,24 @@ func (s *Store) scanPage(rows pgx.Rows, since uint64) (page store.Page, noStarts
 
 // rowSeq returns the seq in the row of an action.
 func rowSeq(rows pgx.Rows) (seq int64) {
-	_ = rows.Scan(nil, &seq, nil, nil, nil, nil, nil)
+	_ = rows.Scan(nil, &seq, nil, nil, nil, nil, nil, nil)
 	return seq
 }
 
 func scanFound(row pgx.CollectableRow) (store.Record, error) {
 	var data pgtype.DriverBytes
-	if err := row.Scan(&data); err != nil {
+	var defined pgtype.Text
+	if err := row.Scan(&data, &defined); err != nil {
 		return store.Record{}, err
 	}
-	return decode(data)
+	return decodeAll(data, defined)
+}
+
+// decodeAll decodes a record from both of its columns.
+func decodeAll(data []byte, defined pgtype.Text) (store.Record, error) {
+	r, err := decode(data)
+	if err == nil && defined.Valid {
+		err = store.DecodeDefined(defined.String, &r)
+	}
+	return r, err
 }

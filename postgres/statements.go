@@ -68,10 +68,19 @@ type statements struct {
 	forgetObservations                       string
 	addToken, tokens, findToken, removeToken string
 	endSessions                              string
-	listen, unlisten, notify                 string
-	lock                                     int64
-	keyLocks                                 int32
-	channel                                  string
+
+	saved, save, unsave, disposeSaved, moveSaved string
+	marks, countSave, disposeMarks, moveMark     string
+	operations, offering                         string
+	operate, offer, withdraw                     string
+	operationsDue, forgetOperations              string
+	forgetOffers, forgetSaved, forgetMarks       string
+	freeLeftTurns                                string
+
+	listen, unlisten, notify string
+	lock                     int64
+	keyLocks                 int32
+	channel                  string
 }
 
 func newStatements(schema string) statements {
@@ -80,8 +89,8 @@ func newStatements(schema string) statements {
 	goesOn := `h.place = ` + place + ` AND (h.cluster = $1 OR $1 = '')`
 	// One statement has one snapshot, so the head and the actions belong together.
 	page := func(which string) string {
-		return in(`SELECT h.epoch, h.seq, h.purged, ` + goesOn + `, NULL::bytea, h.min_report, h.min_start FROM kapi.head h WHERE h.one = 1
-			UNION ALL SELECT NULL, a.seq, NULL, NULL, a.data, NULL, NULL FROM kapi.actions a WHERE ` + which)
+		return in(`SELECT h.epoch, h.seq, h.purged, ` + goesOn + `, NULL::bytea, NULL::text, h.min_report, h.min_start FROM kapi.head h WHERE h.one = 1
+			UNION ALL SELECT NULL, a.seq, NULL, NULL, a.data, a.defined, NULL, NULL FROM kapi.actions a WHERE ` + which)
 	}
 	return statements{
 		version:   in(`SELECT version FROM kapi.version`),
@@ -104,23 +113,24 @@ func newStatements(schema string) statements {
 			cluster = CASE $1 WHEN '' THEN cluster ELSE $1 END`),
 		changed: in(`SELECT epoch, seq, NULL FROM kapi.head WHERE one = 1
 			UNION ALL SELECT DISTINCT NULL, 0::bigint, runner FROM kapi.actions WHERE seq > $1 AND runner IS NOT NULL`),
-		find: in(`SELECT data FROM kapi.actions WHERE id = ANY($1)`),
-		queued: in(`SELECT a.data FROM (SELECT DISTINCT action FROM kapi.queue WHERE key = ANY($1)) q
+		find: in(`SELECT data, defined FROM kapi.actions WHERE id = ANY($1)`),
+		queued: in(`SELECT a.data, a.defined FROM (SELECT DISTINCT action FROM kapi.queue WHERE key = ANY($1)) q
 			JOIN kapi.actions a ON a.id = q.action WHERE a.status = 0`),
-		allPending: in(`SELECT data FROM kapi.actions WHERE status = 0`),
+		allPending: in(`SELECT data, defined FROM kapi.actions WHERE status = 0`),
 		joinQueue:  in(`INSERT INTO kapi.queue (key, ticket, action) SELECT unnest($1::text[]), $2, $3 ON CONFLICT DO NOTHING`),
 		leaveQueue: in(`DELETE FROM kapi.queue WHERE ticket = $1`),
-		holders: in(`SELECT w.key, k.action, a.data FROM unnest($1::text[]) AS w(key)
+		holders: in(`SELECT w.key, k.action, a.data, a.defined FROM unnest($1::text[]) AS w(key)
 			LEFT JOIN kapi.keys k ON k.key = w.key LEFT JOIN kapi.actions a ON a.id = k.action`),
 		beats: in(`SELECT id, beat FROM kapi.runners WHERE id = ANY($1)`),
 		answers: in(`SELECT a.sender, a.key, a.action, a.hash, a.body FROM unnest($1::text[], $2::text[]) AS r(sender, key)
 			JOIN kapi.answers a ON a.sender = r.sender AND a.key = r.key`),
 
-		insert:     in(`INSERT INTO kapi.actions (id, seq, status, updated_at, runner, data) VALUES ($1, $2, $3, $4, $5, $6)`),
-		update:     in(`UPDATE kapi.actions SET seq = $2, status = $3, updated_at = $4, runner = $5, data = $6 WHERE id = $1`),
-		insertMany: in(`INSERT INTO kapi.actions (id, seq, status, updated_at, runner, data) ` + rows),
-		updateMany: in(`UPDATE kapi.actions a SET seq = r.seq, status = r.status, updated_at = r.updated_at, runner = r.runner, data = r.data
-			FROM (` + rows + `) AS r (id, seq, status, updated_at, runner, data) WHERE a.id = r.id`),
+		insert:     in(`INSERT INTO kapi.actions (id, seq, status, updated_at, runner, data, defined) VALUES ($1, $2, $3, $4, $5, $6, $7)`),
+		update:     in(`UPDATE kapi.actions SET seq = $2, status = $3, updated_at = $4, runner = $5, data = $6, defined = $7 WHERE id = $1`),
+		insertMany: in(`INSERT INTO kapi.actions (id, seq, status, updated_at, runner, data, defined) ` + rows),
+		updateMany: in(`UPDATE kapi.actions a SET seq = r.seq, status = r.status, updated_at = r.updated_at, runner = r.runner, data = r.data,
+				defined = r.defined
+			FROM (` + rows + `) AS r (id, seq, status, updated_at, runner, data, defined) WHERE a.id = r.id`),
 		free: in(`DELETE FROM kapi.keys WHERE key = ANY($1)`),
 		// An insert of a key that an open transaction claims would block. Such a key gets a NULL
 		// action instead, which the table refuses.
@@ -146,7 +156,7 @@ func newStatements(schema string) statements {
 			ON CONFLICT (id) DO UPDATE SET n = excluded.n, at = excluded.at`),
 		wroteBefore: in(`SELECT n FROM kapi.writers WHERE id = $1`),
 
-		runners: in(`SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work FROM kapi.runners WHERE id = ANY($1)`),
+		runners: in(`SELECT ` + runnerColumns + ` FROM kapi.runners WHERE id = ANY($1)`),
 
 		answersDue:    in(`SELECT EXISTS (SELECT FROM kapi.answers WHERE seen < $2 OR seen < $1 AND ` + ofOngoing + `)`),
 		noteAnswers:   in(`UPDATE kapi.answers SET seen = $2 WHERE seen < $1 AND ` + ofOngoing),
@@ -172,6 +182,33 @@ func newStatements(schema string) statements {
 		removeToken: in(`DELETE FROM kapi.tokens WHERE id = $1`),
 		endSessions: in(`DELETE FROM kapi.tokens WHERE session_of = $1 AND EXISTS (SELECT FROM kapi.tokens WHERE id = $1)`),
 
+		saved: in(`SELECT name, version, data FROM kapi.saved WHERE action = $1`),
+		save: in(`INSERT INTO kapi.saved (action, name, version, data) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (action, name) DO UPDATE SET version = excluded.version, data = excluded.data`),
+		unsave:       in(`DELETE FROM kapi.saved WHERE action = $1 AND name = $2`),
+		disposeSaved: in(`DELETE FROM kapi.saved WHERE action = ANY($1)`),
+		moveSaved:    in(`UPDATE kapi.saved SET action = $2 WHERE action = $1`),
+		marks:        in(`SELECT action, saves, version FROM kapi.marks WHERE action = ANY($1)`),
+		countSave: in(`INSERT INTO kapi.marks AS m (action, saves, version) VALUES ($1, 1, $2)
+			ON CONFLICT (action) DO UPDATE SET saves = m.saves + 1, version = excluded.version`),
+		disposeMarks: in(`DELETE FROM kapi.marks WHERE action = ANY($1)`),
+		moveMark:     in(`UPDATE kapi.marks SET action = $2 WHERE action = $1`),
+
+		operations: in(`SELECT name, about, offered_at FROM kapi.operations ORDER BY name`),
+		offering:   in(`SELECT ` + runnerColumns + `, o.name FROM kapi.offers o JOIN kapi.runners r ON r.id = o.runner ORDER BY r.id`),
+		operate: in(`INSERT INTO kapi.operations (name, about, offered_at) SELECT unnest($1::text[]), unnest($2::bytea[]), $3
+			ON CONFLICT (name) DO UPDATE SET about = excluded.about, offered_at = excluded.offered_at`),
+		offer:            in(`INSERT INTO kapi.offers (runner, name) SELECT $1, unnest($2::text[])`),
+		withdraw:         in(`DELETE FROM kapi.offers WHERE runner = $1`),
+		operationsDue:    in(`SELECT EXISTS (SELECT FROM kapi.operations WHERE offered_at < $1)`),
+		forgetOperations: in(`DELETE FROM kapi.operations p WHERE offered_at < $1 AND NOT EXISTS (SELECT FROM kapi.offers o WHERE o.name = p.name)`),
+		forgetOffers:     in(`DELETE FROM kapi.offers o WHERE NOT EXISTS (SELECT FROM kapi.runners r WHERE r.id = o.runner)`),
+		// An older build that dismisses or purges an action leaves what is saved for it, and its turn. The names of
+		// turns are the only keys that begin with a control character.
+		forgetSaved:   in(`DELETE FROM kapi.saved l WHERE ` + notOngoing),
+		forgetMarks:   in(`DELETE FROM kapi.marks l WHERE ` + notOngoing),
+		freeLeftTurns: in(`DELETE FROM kapi.keys l WHERE key >= chr(31) AND key < ' ' AND ` + notOngoing),
+
 		listen:   `LISTEN ` + quoted,
 		unlisten: `UNLISTEN ` + quoted,
 		notify:   `NOTIFY ` + quoted,
@@ -191,8 +228,12 @@ const (
 
 	// rows turns arrays into rows of actions. If unnest were in FROM, the server would first copy
 	// each array into its own tuplestore, which takes longer than writing a few rows.
-	rows = `SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]), unnest($6::bytea[])`
+	rows = `SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::text[]),
+		unnest($6::bytea[]), unnest($7::text[])`
 
 	ofOngoing    = `action IN (SELECT id FROM kapi.actions WHERE status < 4)`
+	notOngoing   = `NOT EXISTS (SELECT FROM kapi.actions a WHERE a.id = l.action AND a.status < 4)`
 	tokenColumns = `id, name, type, permissions, created_at, expires_at, hash, session_of`
+
+	runnerColumns = `id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work`
 )

@@ -33,8 +33,9 @@ type job struct {
 	more func() bool
 	// write queues the writes. If it returns false or an error, the transaction is rolled back.
 	write func(*pgx.Batch) (bool, error)
-	// silent is set if no peer needs to be notified.
+	// silent is set if no peer needs to be notified. quiet, if it is not nil, reports that once write has returned.
 	silent bool
+	quiet  func() bool
 }
 
 // write runs a job.
@@ -62,7 +63,7 @@ func (s *Store) transact(ctx context.Context, l *link, j job) (bool, error) {
 		l.rollback()
 		return false, explain(err)
 	}
-	return true, s.commit(ctx, l, b, j.silent)
+	return true, s.commit(ctx, l, b, j.silent || j.quiet != nil && j.quiet())
 }
 
 // begin begins the transaction, takes the lock and reads.

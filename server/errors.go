@@ -21,6 +21,7 @@ const retryAfter = "1"
 func (s *Server) fail(c *call, err error) {
 	var limit *limitError
 	var held *kapi.HeldError
+	var notOffered *kapi.NotOfferedError
 	switch own := wire.Refused(err); {
 	case errors.As(err, &held):
 		c.w.sendJSON(http.StatusConflict, s.heldBy(c, held))
@@ -31,6 +32,10 @@ func (s *Server) fail(c *call, err error) {
 			c.w.Header().Set("WWW-Authenticate", "Bearer") // RFC 9110 requires it with every 401
 		}
 		c.w.sendJSON(own.Status, own)
+	case errors.As(err, &notOffered):
+		c.w.Header().Set("Retry-After", retryAfter)
+		incident := s.logIncident(c, http.StatusServiceUnavailable, err)
+		c.w.sendJSON(http.StatusServiceUnavailable, wire.NotOffered(notOffered, incident))
 	case isUnavailable(err):
 		c.w.Header().Set("Retry-After", retryAfter)
 		s.failWithIncident(c, http.StatusServiceUnavailable, "Service Unavailable", err)

@@ -43,13 +43,20 @@ type fixture struct {
 // newFixture opens a fixture. Without o.Authenticate, it uses byName.
 func newFixture(t *testing.T, o server.Options) *fixture {
 	t.Helper()
+	return newFixtureOf(t, o, peer.Options{})
+}
+
+// newFixtureOf is newFixture with options of the peer. Its logger is replaced.
+func newFixtureOf(t *testing.T, o server.Options, po peer.Options) *fixture {
+	t.Helper()
 	memory, err := sqlite.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := &fixture{t: t, store: &flaky{Store: memory}, log: new(logged)}
 	logger := slog.New(slog.NewJSONHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	f.peer, err = peer.Open(t.Context(), f.store, peer.Options{Logger: logger})
+	po.Logger = logger
+	f.peer, err = peer.Open(t.Context(), f.store, po)
 	if err != nil {
 		t.Fatal(err)
 	}

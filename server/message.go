@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,8 +62,17 @@ func (w *recorder) sendJSON(status int, v any) error {
 	return nil
 }
 
-// readFields reads the body of c. It returns nil if there is no body, which needs no Content-Type.
-func readFields(c *call, limit int64) (wire.Fields, error) {
+// readFields reads the body of c, a JSON object. It returns nil if there is no body, which needs no Content-Type.
+func readFields(c *call, limit int64) (f wire.Fields, err error) {
+	body, err := readObject(c, limit)
+	if body == nil || err != nil {
+		return nil, err
+	}
+	return f, json.Unmarshal(body, &f)
+}
+
+// readObject is readFields without decoding the fields. The object may have white space around it.
+func readObject(c *call, limit int64) ([]byte, error) {
 	// MaxBytesReader gets the inner writer, which is net/http's own: only that one can be made to close the
 	// connection after a body that is too long.
 	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, limit))
@@ -85,15 +95,15 @@ func readFields(c *call, limit int64) (wire.Fields, error) {
 	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
 		return nil, wire.BadBody.Because("it must be a JSON object")
 	}
-	var f wire.Fields
+	var object json.RawMessage
 	d := json.NewDecoder(bytes.NewReader(body))
-	if err := d.Decode(&f); err != nil {
+	if err := d.Decode(&object); err != nil {
 		return nil, wire.BadBody.Because(fmt.Sprintf("%.200s", err))
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return nil, wire.BadBody.Because("something follows the JSON object")
 	}
-	return f, nil
+	return object, nil
 }
 
 // needFields is readFields for a body that must not be missing.
@@ -133,9 +143,8 @@ func wide(body []byte) bool {
 		bytes.IndexByte(body[:min(len(body), 2)], 0) >= 0
 }
 
-// checkQuery refuses every parameter, since no route has any: a client must not think that one had an
-// effect.
-func checkQuery(raw string) error {
+// checkQuery refuses every parameter except the known ones: a client must not think that another one had an effect.
+func checkQuery(raw string, known []string) error {
 	if raw == "" {
 		return nil
 	}
@@ -143,13 +152,13 @@ func checkQuery(raw string) error {
 	if err != nil {
 		return wire.BadQuery.Because("it is malformed")
 	}
-	first := ""
+	first, unknown := "", false
 	for name := range values {
-		if first == "" || name < first {
-			first = name
+		if !slices.Contains(known, name) && (!unknown || name < first) {
+			first, unknown = name, true
 		}
 	}
-	if len(values) > 0 {
+	if unknown {
 		return wire.BadQuery.With(fmt.Sprintf("unknown parameter %.100q", first), wire.Facts{Field: first, Reason: "is unknown"})
 	}
 	return nil

@@ -57,7 +57,7 @@ func undocumented(r *http.Request, w *httptest.ResponseRecorder) error {
 	if err != nil {
 		return err
 	}
-	op := operation(doc, r)
+	op := documentedAt(doc, r)
 	if op == nil { // no such route or method
 		foreign := w.Code == http.StatusForbidden && r.Method != http.MethodGet && r.Method != http.MethodHead
 		if !foreign && w.Code != http.StatusNotFound && w.Code != http.StatusMethodNotAllowed && w.Code != http.StatusTooManyRequests && w.Code != http.StatusMisdirectedRequest && w.Code < 500 {
@@ -86,10 +86,10 @@ func undocumented(r *http.Request, w *httptest.ResponseRecorder) error {
 	return bodyFits(response.Value, w)
 }
 
-// operation finds what a request asks for; the handler may be mounted anywhere.
-func operation(doc *openapi3.T, r *http.Request) *openapi3.Operation {
+// documentedAt finds what a request asks for; the handler may be mounted anywhere.
+func documentedAt(doc *openapi3.T, r *http.Request) *openapi3.Operation {
 	path := r.URL.Path
-	for _, start := range []string{"/page/", "/kapi/actions", "/gateway", "/healthz", "/readyz", "/metrics"} {
+	for _, start := range []string{"/page/", "/kapi/actions", "/kapi/operations", "/gateway", "/healthz", "/readyz", "/metrics"} {
 		if i := strings.Index(path, start); i >= 0 {
 			path = path[i:]
 			break
@@ -180,7 +180,7 @@ func TestOpenAPIRoutes(t *testing.T) {
 	}
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/plain") })
 	f := newFixture(t, server.Options{RateLimitAddress: -1, Metrics: metrics, Page: server.Page{SignIn: auth.NewAuthenticator(newTokens(t))}})
-	fill := strings.NewReplacer("{id}", "nothing", "page/{hash}/{file}", pageFiles(t, f)[0])
+	fill := strings.NewReplacer("{id}", "nothing", "{name}", "nothing", "page/{hash}/{file}", pageFiles(t, f)[0])
 	for template, item := range doc.Paths.Map() {
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 			w := f.as("admin", method, fill.Replace(template))

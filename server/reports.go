@@ -30,19 +30,17 @@ func (s *Server) start(c *call) error {
 		return err
 	}
 	spec := peer.RemoteSpec{Sender: c.who.ID}
-	if keys := c.Header.Values(idempotencyKey); len(keys) > 0 {
-		if len(keys) > 1 || keys[0] == "" || len(keys[0]) > maxIdempotencyKey {
-			return wire.BadBody.About(idempotencyKey, fmt.Sprintf("must be one, of 1 to %d bytes", maxIdempotencyKey))
-		}
-		if flaw := wellformed.Text(keys[0]); flaw != "" {
-			return wire.BadBody.About(idempotencyKey, flaw)
-		}
+	key, err := idempotencyKeyOf(c)
+	if err != nil {
+		return err
+	}
+	if key != "" {
 		same, err := json.Marshal(f) // with sorted fields
 		if err != nil {
 			return wire.BadBody.Because(err.Error())
 		}
 		hash := sha256.Sum256(same)
-		spec.IdempotencyKey, spec.Hash = keys[0], hash[:]
+		spec.IdempotencyKey, spec.Hash = key, hash[:]
 	}
 	asked, err := f.Start()
 	if err != nil {
@@ -59,6 +57,21 @@ func (s *Server) start(c *call) error {
 	}
 	s.door.reporters.add(reporter(c.who.ID, started.Action.ID), c.who.ID)
 	return c.w.sendJSON(http.StatusCreated, started)
+}
+
+// idempotencyKeyOf returns the Idempotency-Key of a start, "" if there is none.
+func idempotencyKeyOf(c *call) (string, error) {
+	keys := c.Header.Values(idempotencyKey)
+	switch {
+	case len(keys) == 0:
+		return "", nil
+	case len(keys) > 1 || keys[0] == "" || len(keys[0]) > maxIdempotencyKey:
+		return "", wire.BadBody.About(idempotencyKey, fmt.Sprintf("must be one, of 1 to %d bytes", maxIdempotencyKey))
+	}
+	if flaw := wellformed.Text(keys[0]); flaw != "" {
+		return "", wire.BadBody.About(idempotencyKey, flaw)
+	}
+	return keys[0], nil
 }
 
 // hostOf returns the address that a request comes from.

@@ -111,18 +111,7 @@ func New(p *peer.Peer, o Options) *Server {
 	o.Authenticate = s.authenticate
 	o.Gateway.Authenticate, o.Gateway.Logger = o.Authenticate, o.Logger
 	s.door, s.gateway = newDoor(o), gateway.New(p, o.Gateway)
-	for _, prefix := range []string{"/v4", ""} {
-		s.handle(prefix+"/kapi/actions", route{get: s.list, post: s.start, needs: auth.RunActions})
-		s.handle(prefix+"/kapi/actions/{id}", route{get: s.get, patch: s.reportAction, needs: auth.RunActions})
-		s.handle(prefix+"/kapi/actions/{id}/dismiss", route{post: s.dismiss})
-		s.handle(prefix+"/kapi/actions/{id}/cancel", route{post: s.cancel, needs: auth.RunActions})
-		s.handle(prefix+"/gateway", route{get: s.gatewayURL, probe: true})
-	}
-	s.handle("/healthz", route{get: s.healthz, probe: true})
-	s.handle("/readyz", route{get: s.readyz, probe: true})
-	if o.Metrics != nil {
-		s.handle("/metrics", route{get: s.metrics, needs: auth.ReadMetrics})
-	}
+	s.apiRoutes()
 	s.pageRoutes()
 	s.handle("/", *s.unrouted)
 	return s
@@ -132,41 +121,6 @@ func New(p *peer.Peer, o Options) *Server {
 // new ones. It returns once they have ended, or ctx has. Call it before http.Server.Shutdown, which
 // doesn't know of them.
 func (s *Server) Close(ctx context.Context) error { return s.gateway.Close(ctx) }
-
-// A handler answers a call, or returns the error to answer it with.
-type handler func(*call) error
-
-// A route has the handlers of one path. The zero value has none, and is answered with 404.
-type route struct {
-	get, post, patch, delete handler
-	// needs is the permission that the route needs; 0 is auth.Admin.
-	needs auth.Permissions
-	// probe marks a route that needs no token.
-	probe bool
-	// page marks a route of the web page, which needs no token either.
-	page bool
-}
-
-// A call is one request and its answer.
-type call struct {
-	*http.Request
-	w   *recorder
-	who auth.Identity
-}
-
-// onlyItsOwn reports whether the client may see only the actions that it started itself.
-func (c *call) onlyItsOwn() bool {
-	return !c.who.Permissions.Has(auth.Admin) && c.who.Permissions.Has(auth.RunActions)
-}
-
-func (s *Server) handle(pattern string, rt route) {
-	if !strings.HasSuffix(pattern, "/") && !strings.Contains(pattern, "{") {
-		s.exact[pattern] = &rt
-	}
-	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		s.answer(&rt, w.(*recorder), r)
-	})
-}
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -263,7 +217,7 @@ func (s *Server) admit(rt *route, c *call) (handler, error) {
 	return handle, s.allow(rt, c)
 }
 
-// allow checks the requirements of every API route: the permission, and no query.
+// allow checks the requirements of every API route: the permission, and the names in the query.
 func (s *Server) allow(rt *route, c *call) error {
 	if needs := cmp.Or(rt.needs, auth.Admin); !c.who.Permissions.Has(needs) {
 		return wire.Forbidden(needs)
@@ -271,30 +225,5 @@ func (s *Server) allow(rt *route, c *call) error {
 	if c.onlyItsOwn() && c.who.ID == "" {
 		return wire.Forbidden(auth.Admin) // without an id no action is its own
 	}
-	return checkQuery(c.URL.RawQuery)
-}
-
-// method returns the handler for the method of c.
-func (rt *route) method(c *call) (handler, error) {
-	if c.Method == http.MethodGet && rt.get != nil {
-		return rt.get, nil
-	}
-	var allow []string
-	for _, m := range []struct {
-		name string
-		handler
-	}{{http.MethodGet, rt.get}, {http.MethodHead, rt.get}, {http.MethodPost, rt.post}, {http.MethodPatch, rt.patch}, {http.MethodDelete, rt.delete}} {
-		switch {
-		case m.handler == nil:
-		case m.name == c.Method:
-			return m.handler, nil
-		default:
-			allow = append(allow, m.name)
-		}
-	}
-	if allow == nil {
-		return nil, wire.NoRoute
-	}
-	c.w.Header().Set("Allow", strings.Join(allow, ", "))
-	return nil, wire.BadMethod
+	return checkQuery(c.URL.RawQuery, rt.query)
 }

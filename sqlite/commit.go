@@ -31,6 +31,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 	var head store.Head
 	var in *file
 	var wake []place
+	var quiet bool
 	wrote, err := s.writeIn(ctx, func(f *file, c *sqlite.Conn) (bool, error) {
 		in = f
 		if b.Again != nil {
@@ -47,7 +48,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 		if decision = err; err != nil {
 			return false, nil
 		}
-		head = store.Head{Epoch: loaded.Epoch, Seq: w.Head}
+		head, quiet = store.Head{Epoch: loaded.Epoch, Seq: w.Head}, w.Quiet()
 		if w.Empty() {
 			return false, nil
 		}
@@ -56,7 +57,7 @@ func (s *Store) Commit(ctx context.Context, b store.Batch, decide func(store.Loa
 		}
 		return true, s.save(f, c, w)
 	})
-	if wrote && in.wake != nil {
+	if wrote && !quiet && in.wake != nil {
 		in.wake.touch(mark{head.Epoch, head.Seq})
 		s.roster.ring(in, wake, head.Seq)
 	}
@@ -158,7 +159,9 @@ func (s *Store) load(f *file, c *sqlite.Conn, b store.Batch) (l store.Loaded, er
 			return l, err
 		}
 	}
-	l.Answers, err = loadAnswers(c, b.Requests)
+	if l.Answers, err = loadAnswers(c, b.Requests); err == nil {
+		l.Marks, err = loadMarks(c, b.Marks)
+	}
 	return l, err
 }
 
@@ -176,6 +179,30 @@ func (s *Store) save(f *file, c *sqlite.Conn, w store.Writes) error {
 	if err := saveQueue(c, w); err != nil {
 		return err
 	}
+	if err := saveKeys(c, w); err != nil {
+		return err
+	}
+	if err := saveSaved(c, w); err != nil {
+		return err
+	}
+	for i := range w.Runners {
+		if err := s.saveRunner(f, c, w.Runners[i]); err != nil {
+			return err
+		}
+	}
+	for i := range w.Answers {
+		if err := saveAnswer(c, &w.Answers[i]); err != nil {
+			return err
+		}
+	}
+	if w.Quiet() {
+		return nil
+	}
+	return run(c, updateHead, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(w.Head)) })
+}
+
+// saveKeys keeps the table keys.
+func saveKeys(c *sqlite.Conn, w store.Writes) error {
 	for _, key := range w.Free {
 		if err := run(c, deleteKey, func(stmt *sqlite.Stmt) { stmt.BindText(1, key) }); err != nil {
 			return err
@@ -193,17 +220,7 @@ func (s *Store) save(f *file, c *sqlite.Conn, w store.Writes) error {
 			return err
 		}
 	}
-	for i := range w.Runners {
-		if err := s.saveRunner(f, c, w.Runners[i]); err != nil {
-			return err
-		}
-	}
-	for i := range w.Answers {
-		if err := saveAnswer(c, &w.Answers[i]); err != nil {
-			return err
-		}
-	}
-	return run(c, updateHead, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, int64(w.Head)) })
+	return nil
 }
 
 // saveQueue keeps the table queue: it has the keys of an action that was queued until it is no longer pending.

@@ -35,6 +35,12 @@ func FuzzStore(f *testing.F) {
 	if err := s.Renew(kapitest.Within(f), store.RunnerRecord{ID: "r", Lease: time.Second}); err != nil {
 		f.Fatal(err)
 	}
+	if err := s.Offer(kapitest.Within(f), "r", []store.OfferRecord{{Name: "o", About: []byte("{}")}}); err != nil {
+		f.Fatal(err)
+	}
+	if err := save(kapitest.Within(f), s, []byte("1"), nil); err != nil {
+		f.Fatal(err)
+	}
 	closeStore(f, s)
 	valid := readFile(f, path)
 
@@ -73,7 +79,10 @@ func FuzzStore(f *testing.F) {
 			_, _ = s.Feed(kapitest.Within(t), 0)
 			_, _ = s.Runners(kapitest.Within(t), []string{"r"})
 			_, _ = s.Tokens(kapitest.Within(t))
+			_, _ = s.Saved(kapitest.Within(t), "a")
+			_, _ = s.Offers(kapitest.Within(t))
 			_, _ = insert(kapitest.Within(t), s, "next")
+			_ = save(kapitest.Within(t), s, []byte("2"), nil)
 			_ = s.Renew(kapitest.Within(t), store.RunnerRecord{ID: "r"})
 			_, _ = s.Purge(kapitest.Within(t), rules.Retention(time.Now().UnixMilli(), 10))
 		}

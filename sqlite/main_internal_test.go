@@ -46,6 +46,7 @@ func runChild(name string, args []string) error {
 		"keep":      roleKeep,
 		"mover":     roleMover,
 		"run":       roleRun,
+		"save":      roleSave,
 	}
 	role := roles[name]
 	if role == nil || len(args) != 1 {

@@ -45,19 +45,31 @@ func (s *Store) Purge(ctx context.Context, r store.Retention) (purged int, err e
 		if err := run(c, raiseFloor, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, due.floor) }); err != nil {
 			return false, err
 		}
-		purged = len(due.seqs)
-		if purged == 0 {
+		if purged = len(due.seqs); purged > 0 {
+			if err := run(c, raisePurged, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, due.seqs[purged-1]) }); err != nil {
+				return false, err
+			}
+		}
+		if purged == 0 && !due.operations {
 			return true, nil
 		}
-		if err := run(c, raisePurged, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, due.seqs[purged-1]) }); err != nil {
-			return false, err
-		}
-		if err := s.forgetRunners(f, c, r.Before); err != nil {
-			return false, err
-		}
-		return true, run(c, deleteObservations, func(*sqlite.Stmt) {})
+		return true, s.forget(f, c, r)
 	})
 	return purged, err
+}
+
+// forget deletes what belongs to runners that are gone, and to actions that have ended.
+func (s *Store) forget(f *file, c *sqlite.Conn, r store.Retention) error {
+	if err := s.forgetRunners(f, c, r.Before); err != nil {
+		return err
+	}
+	if err := step(c, deleteObservations); err != nil {
+		return err
+	}
+	if err := purgeOffers(c, r.Offered); err != nil {
+		return err
+	}
+	return forgetLeft(c)
 }
 
 // forgetRunners deletes the runners that no record names and that were not renewed since before, neither
@@ -93,13 +105,15 @@ type due struct {
 	seqs []int64 // of the tombstones to delete
 	// floor is what head.floor can be raised to once they are deleted, and rise by how much.
 	floor, rise int64
+	// operations is set if an operation was last offered so long ago that it may be forgotten.
+	operations bool
 }
 
 // farBelow is how far head.floor may be below the oldest tombstone. A purge reads the ongoing actions in
 // between.
 const farBelow = 2000
 
-func (d due) any() bool { return len(d.seqs) > 0 || d.rise > farBelow }
+func (d due) any() bool { return len(d.seqs) > 0 || d.rise > farBelow || d.operations }
 
 // due returns what a purge has to do, without taking the write lock.
 func (s *Store) due(ctx context.Context, r store.Retention) (d due, err error) {
@@ -137,5 +151,8 @@ func readDue(c *sqlite.Conn, r store.Retention) (d due, err error) {
 		d.floor = kept - 1
 	}
 	d.rise = d.floor - before
-	return d, err
+	if err != nil {
+		return d, err
+	}
+	return d, each(c, selectOldOperation, func(stmt *sqlite.Stmt) { stmt.BindInt64(1, r.Offered) }, func(*sqlite.Stmt) { d.operations = true })
 }

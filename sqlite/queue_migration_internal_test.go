@@ -28,7 +28,10 @@ func TestOlderQueue(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	script(t, path, "DROP TABLE queue", "ALTER TABLE head DROP COLUMN floor", "CREATE INDEX actions_pending ON actions (ticket) WHERE status = 0", "PRAGMA user_version = 8")
+	for _, table := range []string{"saved", "marks", "operations", "offers"} {
+		script(t, path, "DROP TABLE "+table)
+	}
+	script(t, path, "ALTER TABLE actions DROP COLUMN defined", "DROP TABLE queue", "ALTER TABLE head DROP COLUMN floor", "CREATE INDEX actions_pending ON actions (ticket) WHERE status = 0", "PRAGMA user_version = 8")
 	s = openFor(t, path)
 	errLook := errors.New("only a look")
 	for _, key := range waits.Waits {

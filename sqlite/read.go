@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,29 +77,45 @@ func (s *Store) Feed(ctx context.Context, since uint64) (store.Page, error) {
 
 // Runners implements store.Store.
 func (s *Store) Runners(ctx context.Context, ids []string) ([]store.RunnerRecord, error) {
-	var all []store.RunnerRecord
-	var places []place
+	var rows runnerRows
 	err := s.read(ctx, func(c *sqlite.Conn) error {
 		for _, id := range ids {
-			err := each(c, selectRunner, func(stmt *sqlite.Stmt) { stmt.BindText(1, id) }, func(stmt *sqlite.Stmt) {
-				all = append(all, scanRunner(stmt))
-				places = append(places, place{stmt.ColumnInt64(10), stmt.ColumnInt64(11)})
-			})
-			if err != nil {
+			if err := rows.add(c, id); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	s.sight(&rows)
+	return rows.all, err
+}
+
+// runnerRows are rows of the table runners, and the places of the runners' slots.
+type runnerRows struct {
+	all    []store.RunnerRecord
+	places []place
+}
+
+// add reads the row of a runner, if there is one.
+func (r *runnerRows) add(c *sqlite.Conn, id string) error {
+	return each(c, selectRunner, func(stmt *sqlite.Stmt) { stmt.BindText(1, id) }, func(stmt *sqlite.Stmt) {
+		r.all = append(r.all, scanRunner(stmt))
+		r.places = append(r.places, place{stmt.ColumnInt64(10), stmt.ColumnInt64(11)})
+	})
+}
+
+// sight adds to the runners what their slots show.
+func (s *Store) sight(rows *runnerRows) {
 	slots := s.roster.look(s.now())
 	defer slots.done()
-	for i := range all {
-		seen := slots.see(all[i].ID, places[i])
-		all[i].Beat += seen.beat
-		all[i].HeardAt = max(all[i].HeardAt, seen.heard)
-		all[i].Lock, all[i].Working = seen.lock, seen.working
+	for i := range rows.all {
+		r := &rows.all[i]
+		seen := slots.see(r.ID, rows.places[i])
+		r.Pulse = store.Pulse{Slot: rows.places[i].number, File: rows.places[i].file, Beat: r.Beat}
+		r.Beat += seen.beat
+		r.HeardAt = max(r.HeardAt, seen.heard)
+		r.Lock, r.Working = seen.lock, seen.working
 	}
-	return all, err
 }
 
 func scanRunner(stmt *sqlite.Stmt) store.RunnerRecord {
@@ -206,8 +223,12 @@ func readByID(c *sqlite.Conn, ids []string) (all []store.Record, err error) {
 }
 
 func readRecords(c *sqlite.Conn, query string, bind func(*sqlite.Stmt)) (all []store.Record, err error) {
-	err = each(c, query, bind, func(stmt *sqlite.Stmt) { all = append(all, scanRecord(stmt)) })
-	return all, err
+	var unreadable error
+	err = each(c, query, bind, func(stmt *sqlite.Stmt) {
+		r, err := scanRecord(stmt)
+		all, unreadable = append(all, r), cmp.Or(unreadable, err)
+	})
+	return all, cmp.Or(err, unreadable)
 }
 
 // isEmpty reports whether a query has no rows.

@@ -15,13 +15,14 @@ import (
 
 const (
 	columns = `seq, id, title, description, created_at, status, progress, state, keys, updated_at, started_at,
-		runner, host, pid, heard_at, cancel_requested_at, cancelled_by, exit_code, fence, flags, silence, waits, ticket, waits_for, sender`
+		runner, host, pid, heard_at, cancel_requested_at, cancelled_by, exit_code, fence, flags, silence, waits, ticket, waits_for, sender,
+		defined`
 
 	insertAction = `INSERT INTO actions (` + columns + `)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`
 	updateAction = `UPDATE actions SET seq = ?, status = ?, progress = ?, state = ?, keys = ?, updated_at = ?,
 		started_at = ?, runner = ?, host = ?, pid = ?, heard_at = ?, cancel_requested_at = ?, cancelled_by = ?,
-		exit_code = ?, fence = ?, flags = ?, silence = ?, waits = ?, ticket = ?, waits_for = ? WHERE id = ?`
+		exit_code = ?, fence = ?, flags = ?, silence = ?, waits = ?, ticket = ?, waits_for = ?, defined = ? WHERE id = ?`
 )
 
 const (
@@ -46,6 +47,7 @@ func bindInsert(stmt *sqlite.Stmt, r *store.Record) {
 	stmt.BindInt64(10, r.UpdatedAt)
 	bindRest(stmt, 11, r)
 	stmt.BindText(25, r.Sender)
+	bindDefined(stmt, 26, r)
 }
 
 // bindUpdate binds the parameters of updateAction: the columns that can change, then the id.
@@ -57,7 +59,8 @@ func bindUpdate(stmt *sqlite.Stmt, r *store.Record) {
 	stmt.BindText(5, strings.Join(r.Keys, " "))
 	stmt.BindInt64(6, r.UpdatedAt)
 	bindRest(stmt, 7, r)
-	stmt.BindText(21, r.ID)
+	bindDefined(stmt, 21, r)
+	stmt.BindText(22, r.ID)
 }
 
 // bindRest binds started_at to waits_for, from parameter at on.
@@ -115,6 +118,14 @@ func bindProgress(stmt *sqlite.Stmt, at int, r *store.Record) {
 	}
 }
 
+func bindDefined(stmt *sqlite.Stmt, at int, r *store.Record) {
+	if text := store.EncodeDefined(r); text != "" {
+		stmt.BindText(at, text)
+	} else {
+		stmt.BindNull(at)
+	}
+}
+
 func flags(r *store.Record) (f int64) {
 	if r.ReleaseOnFailure {
 		f |= flagReleaseOnFailure
@@ -135,7 +146,7 @@ func flags(r *store.Record) (f int64) {
 }
 
 // scanRecord reads a row of columns.
-func scanRecord(stmt *sqlite.Stmt) store.Record {
+func scanRecord(stmt *sqlite.Stmt) (store.Record, error) {
 	flags := stmt.ColumnInt64(19)
 	r := store.Record{
 		Action: kapi.Action{
@@ -170,5 +181,5 @@ func scanRecord(stmt *sqlite.Stmt) store.Record {
 		code := stmt.ColumnInt(17)
 		r.ExitCode = &code
 	}
-	return r
+	return r, store.DecodeDefined(stmt.ColumnText(25), &r)
 }

@@ -69,6 +69,17 @@ func (l *look) see(id string, at place) (s sight) {
 	return s
 }
 
+// Alive implements store.Monitor.
+func (s *Store) Alive(runners []store.Monitored) {
+	slots := s.roster.look(s.now())
+	defer slots.done()
+	for i := range runners {
+		r := &runners[i]
+		seen := slots.see(r.ID, place{r.Pulse.Slot, r.Pulse.File})
+		r.Held, r.Beat = seen.lock == store.LockHeld, r.Pulse.Beat+seen.beat
+	}
+}
+
 // forget wipes the slot of a runner whose row is deleted. Then another runner can get the slot. If the
 // forgotten runner is alive after all, it notices that, and writes its row again.
 func (l *look) forget(id string, at place) {

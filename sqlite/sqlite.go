@@ -94,6 +94,7 @@ var (
 	_ store.Store   = (*Store)(nil)
 	_ store.Glancer = (*Store)(nil)
 	_ store.Keeper  = (*Store)(nil)
+	_ store.Monitor = (*Store)(nil)
 	_ store.Roster  = (*Store)(nil)
 	_ auth.Tokens   = (*Store)(nil)
 )

@@ -40,7 +40,7 @@ func exitCode(err error) int {
 		return exec.Code
 	case is[*fault.Panic](err), errors.Is(err, errNotRun):
 		return exitFault
-	case is[*usageError](err), is[*noCommandError](err), is[*kong.ParseError](err), is[*kapi.InvalidError](err):
+	case is[*usageError](err), is[*noCommandError](err), is[*kong.ParseError](err), is[*kapi.InvalidError](err), is[*kapi.ArgumentsError](err):
 		return exitUsage
 	case is[*kapi.HeldError](err):
 		return exitHeld
@@ -101,12 +101,17 @@ func (e *interruptedError) Error() string {
 func (a *app) complain(err error) {
 	var held *kapi.HeldError
 	var noCommand *noCommandError
+	var arguments *kapi.ArgumentsError
 	switch {
 	case err == nil, is[exitStatus](err):
 	case errors.As(err, &noCommand):
 		noCommand.printCommands(a.stderr)
 	case errors.As(err, &held):
 		a.eprintf("%s", a.describeHeld(held))
+	case errors.As(err, &arguments):
+		for _, f := range arguments.Fields {
+			a.eprintf("operation %s: %s", arguments.Operation, f.Error())
+		}
 	default:
 		a.eprintf("%v", err)
 	}

@@ -18,7 +18,12 @@ func (a *app) describeHeld(e *kapi.HeldError) lines {
 	case e.Waited > 0:
 		how = fmt.Sprintf("still held after %v", e.Waited)
 	}
-	fmt.Fprintf(&b, "key %q is %s by action %s%s", e.Key, how, plain(called(h)), howLong(h))
+	if e.Operation != "" {
+		still := map[bool]string{true: fmt.Sprintf(" after %v still", e.Waited), false: ""}[e.Waited > 0]
+		fmt.Fprintf(&b, "operation %q is%s at its limit of %d: the first is action %s%s", e.Operation, still, e.Limit, plain(called(h)), howLong(h))
+	} else {
+		fmt.Fprintf(&b, "key %q is %s by action %s%s", e.Key, how, plain(called(h)), howLong(h))
+	}
 	if h.Runner != nil {
 		fmt.Fprintf(&b, " on %s", plain(h.Runner.Host))
 		if h.Runner.PID != 0 { // unknown if the runner reports over REST
@@ -41,7 +46,7 @@ func (a *app) describeHeld(e *kapi.HeldError) lines {
 	if h.NotProvenDead {
 		b.WriteString("\nit is not proven dead: make sure that its work has ended before you free the key")
 	}
-	if h.Status == kapi.StatusFailed {
+	if h.Status == kapi.StatusFailed && e.Operation == "" {
 		fmt.Fprintf(&b, "\nto free the key: %s dismiss %s%s", a.self(), a.storeArgument(), shellQuote(plain(h.ID)))
 		b.WriteString("\nor start commands that are safe to repeat with --release-on-failure")
 	}

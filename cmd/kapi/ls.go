@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -41,7 +42,12 @@ func (c *lsCmd) Run(a *app) error {
 
 func (a *app) table(actions []kapi.Action, now time.Time) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSTATUS\tPROGRESS\tTITLE\tSTATE\tKEYS\tRUNNER\tHEARD\tCREATED\tAGE")
+	header := "ID\tSTATUS\tPROGRESS\tTITLE\tSTATE\tKEYS\tRUNNER\tHEARD\tCREATED\tAGE"
+	named := slices.ContainsFunc(actions, func(a kapi.Action) bool { return a.Operation != "" })
+	if named {
+		header += "\tOPERATION"
+	}
+	fmt.Fprintln(w, header)
 	for _, action := range actions {
 		keys := make([]string, len(action.Keys))
 		for i, key := range action.Keys {
@@ -51,6 +57,9 @@ func (a *app) table(actions []kapi.Action, now time.Time) error {
 			plain(action.ID), action.Status.String(), progressText(action.Progress),
 			plain(action.Title), saying(action), strings.Join(keys, " "),
 			runnerText(action.Runner), heardText(now, action), localTime(action.CreatedAt), ageText(now, action.CreatedAt),
+		}
+		if named {
+			cells = append(cells, plain(action.Operation))
 		}
 		for i, cell := range cells {
 			if cell == "" {

@@ -26,13 +26,17 @@ type cli struct {
 
 	StoreTimeout time.Duration `default:"5s" placeholder:"DURATION" help:"How long a start or other change waits, if the store is locked or can't be reached, before it is refused; it can't be off (default: ${default})."`
 
-	Server string `placeholder:"URL" help:"A kapi server to use instead of a store, for run, ls, watch, dismiss and cancel."`
+	Server string `placeholder:"URL" help:"A kapi server to use instead of a store, for all commands but serve and token."`
 	Token_ string `name:"token" placeholder:"T" help:"Token for --server. Prefer the variable, as other users can read a command line."`
 
 	ShowVersion versionFlag `name:"version" env:"-" help:"Print the version."`
 
 	Run        runCmd        `cmd:"" help:"Run a command as an action, and exit with its code."`
 	Ls         lsCmd         `cmd:"" help:"List the ongoing actions."`
+	Start      startCmd      `cmd:"" help:"Start an operation that a program offers, by its name."`
+	Operations operationsCmd `cmd:"" help:"List the operations that can be started."`
+	Pause      pauseCmd      `cmd:"" help:"Ask operations to pause."`
+	Resume     resumeCmd     `cmd:"" help:"End the pause of operations."`
 	Watch      watchCmd      `cmd:"" help:"Show changes as they happen; with IDs, until those actions have ended."`
 	Dismiss    dismissCmd    `cmd:"" help:"Dismiss failed actions, which frees their keys."`
 	Cancel     cancelCmd     `cmd:"" help:"Ask actions to stop, kill them, or give them up."`
@@ -42,6 +46,7 @@ type cli struct {
 	Man        manCmd        `cmd:"" help:"Print the manual page."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 	HelpOf     helpCmd       `cmd:"" name:"help" help:"Show the help of a command: kapi help run."`
+	Complete   completeCmd   `cmd:"" hidden:"" help:"For the completion scripts: print the names that can follow."`
 }
 
 // app is what all commands share.
@@ -98,6 +103,7 @@ func (a *app) run(args []string) error {
 		}
 	}
 	forgetEmptyVariables(parser.Model.Node)
+	args, explained := operationHelp(parser, args)
 	ctx, err := parser.Parse(args)
 	if err != nil {
 		return a.unquoted(explain(err), args, parser.Model.Node)
@@ -106,6 +112,9 @@ func (a *app) run(args []string) error {
 		return a.unquoted(err, args, parser.Model.Node)
 	}
 	a.ownVariables = variablesOf(parser.Model.Node, "run")
+	if explained != "" {
+		return a.explain(explained)
+	}
 	return a.unquoted(ctx.Run(a, parser), args, parser.Model.Node)
 }
 

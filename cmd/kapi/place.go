@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -27,6 +28,11 @@ type place interface {
 	Dismiss(ctx context.Context, id, by string) (kapi.Action, error)
 	Cancel(ctx context.Context, id, by string) (kapi.Action, error)
 	GiveUp(ctx context.Context, id, by string) (kapi.Action, error)
+	Pause(ctx context.Context, id, by string) (kapi.Action, error)
+	Unpause(ctx context.Context, id, by string) (kapi.Action, error)
+	// Offers returns the operations that can be started.
+	Offers(context.Context) ([]kapi.Offer, error)
+	StartOperation(ctx context.Context, name string, arguments json.RawMessage, o kapi.StartOptions) (kapi.Started, error)
 	// refreshHeard updates HeardAt of the runners of the actions.
 	refreshHeard(context.Context, []kapi.Action) error
 	// follow returns the ongoing actions, and then every change.

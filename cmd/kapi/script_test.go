@@ -36,7 +36,7 @@ import (
 const deadline = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	testscript.Main(tester{m}, map[string]func(){"kapi": kapiChecked, "kapi-faulty": kapiFaulty})
+	testscript.Main(tester{m}, map[string]func(){"kapi": kapiChecked, "kapi-faulty": kapiFaulty, "kapi-offering": kapiOffering})
 }
 
 // A tester runs the tests with the kapi binary that users have. With KAPI_SOAK set, kapi is the test binary

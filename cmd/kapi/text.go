@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -100,9 +101,19 @@ func timeIn(zone *time.Location, t time.Time) string { return t.In(zone).Format(
 // time zone.
 func stateText(state string) string { return stateIn(time.Local, state) }
 
-// saying returns the state of an action and, while it is being stopped, who asked for that.
+// saying returns the state of an action and, while it is active, what else is out of the ordinary: how often its
+// operation was begun, who asked it to pause or to stop, and why it can't be cancelled.
 func saying(a kapi.Action) string {
 	parts := []string{stateText(a.State)}
+	if a.Attempt > 1 && a.Status.Active() {
+		parts = append(parts, fmt.Sprintf("attempt %d", a.Attempt))
+	}
+	if a.PausedBy != "" && a.Status.Active() && a.State != "paused by "+a.PausedBy { // once it pauses, its state says so
+		parts = append(parts, "asked to pause by "+plain(a.PausedBy))
+	}
+	if a.NoCancel != "" && a.Status.Active() {
+		parts = append(parts, "can't be cancelled: "+plain(a.NoCancel))
+	}
 	switch {
 	case a.CancelRequestedAt == 0 || !a.Status.Active():
 	case a.CancelledBy == "":
@@ -110,7 +121,7 @@ func saying(a kapi.Action) string {
 	default:
 		parts = append(parts, "asked to stop by "+plain(a.CancelledBy))
 	}
-	return strings.TrimPrefix(strings.Join(parts, "; "), "; ")
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), "; ")
 }
 
 // reason returns the state as the end of a sentence, "" if there is none, as in some reports over REST.

@@ -111,7 +111,8 @@ func (j *job) remarkf(format string, args ...any) {
 // join follows another action to its end, and returns what kapi is to end with. That is kapi.ErrUnknown if
 // the action has ended already.
 func (j *job) join(id string) error {
-	w := &watcher{app: j.app, display: ending{j.app}, ids: []string{id}, chosen: map[string]bool{id: true}, ended: map[string]kapi.Action{}, seen: map[string]uint64{}, quiet: true}
+	w := newWatcher(j.app, ending{j.app}, id)
+	w.quiet = true
 	for {
 		err := w.watch(j.starting, j.place)
 		switch {

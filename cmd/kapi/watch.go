@@ -25,28 +25,9 @@ func (c *watchCmd) Run(a *app) error {
 	ctx, stop := untilSignal()
 	defer stop()
 	return a.with(ctx, func(p place) error {
-		w := &watcher{app: a, display: c.display(a), ended: map[string]kapi.Action{}, seen: map[string]uint64{}, chosen: map[string]bool{}}
+		w := newWatcher(a, c.display(a), c.IDs...)
 		defer w.display.end()
-		for _, id := range c.IDs {
-			if !w.chosen[id] {
-				w.ids, w.chosen[id] = append(w.ids, id), true
-			}
-		}
-		for again := false; ; {
-			err := w.watch(ctx, p)
-			switch {
-			case errors.Is(err, kapi.ErrGap):
-				again = true
-				continue
-			case !again || !errors.Is(err, kapi.ErrUnavailable):
-				return err
-			}
-			select { // the watch has begun, so it outlasts an outage
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
+		return w.until(ctx, p, false)
 	})
 }
 
@@ -114,6 +95,36 @@ type watcher struct {
 	seen    map[string]uint64 // by id, the seq last shown of each action that has not ended
 	ended   map[string]kapi.Action
 	quiet   bool // don't print that the id is unknown
+	waited  bool // the last action shown waited for its turn when it was last pending
+}
+
+func newWatcher(a *app, d display, ids ...string) *watcher {
+	w := &watcher{app: a, display: d, ended: map[string]kapi.Action{}, seen: map[string]uint64{}, chosen: map[string]bool{}}
+	for _, id := range ids {
+		if !w.chosen[id] {
+			w.ids, w.chosen[id] = append(w.ids, id), true
+		}
+	}
+	return w
+}
+
+// until watches until all of ids have ended. It outlasts an outage if the watch has begun.
+func (w *watcher) until(ctx context.Context, p place, begun bool) error {
+	for {
+		err := w.watch(ctx, p)
+		switch {
+		case errors.Is(err, kapi.ErrGap):
+			begun = true
+			continue
+		case !begun || !errors.Is(err, kapi.ErrUnavailable):
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 func (w *watcher) watch(ctx context.Context, p place) error {
@@ -139,10 +150,18 @@ func (w *watcher) watch(ctx context.Context, p place) error {
 			return err
 		}
 	}
+	return w.rest(ctx, watch)
+}
+
+// rest shows changes until all of ids have ended, and returns how.
+func (w *watcher) rest(ctx context.Context, watch changes) error {
 	for len(w.ids) == 0 || len(w.ended) < len(w.ids) {
 		action, err := watch.Next(ctx)
 		if err != nil {
 			return err
+		}
+		if action.Seq <= w.seen[action.ID] {
+			continue
 		}
 		if err := w.show(action); err != nil {
 			return err
@@ -196,6 +215,9 @@ func (w *watcher) check(ongoing map[string]uint64) error {
 
 func (w *watcher) show(action kapi.Action) error {
 	w.seen[action.ID] = action.Seq
+	if action.Status == kapi.StatusPending {
+		w.waited = action.WaitsFor != nil && (action.WaitsFor.Key != "" || action.WaitsFor.Action != "")
+	}
 	settled := !action.Status.Ongoing()
 	if settled {
 		delete(w.seen, action.ID)

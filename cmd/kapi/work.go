@@ -50,26 +50,27 @@ func (r *recorder) begin(pid int) {
 }
 
 // The pauses between looks for new process groups and sessions of the command. They grow while there are none, because
-// in a crowd of commands each look counts. A program run by sudo on a terminal has a session of its own, and lacks the
-// nonce.
+// in a crowd of commands each look counts, although those at a command that sleeps cost little. A program run by sudo on
+// a terminal has a session of its own, and lacks the nonce.
 const (
 	firstLook = 100 * time.Millisecond
 	lastLook  = 15 * time.Second
 )
 
 // recordGroups records the process groups and sessions that the command creates, until ctx ends. Its cost
-// grows with the number of processes of the command.
+// grows with the number of processes of the command, and with how often they run.
 func (r *recorder) recordGroups(ctx context.Context) {
 	if r.work.Root.PID == 0 {
 		return
 	}
+	kin := proc.NewKin(r.work.Root)
 	for pauses := backoff.New(firstLook, lastLook); ; {
 		select {
 		case <-time.After(pauses.Next()):
 		case <-ctx.Done():
 			return
 		}
-		groups, sessions, err := proc.Kin(r.work.Root)
+		groups, sessions, err := kin.Look()
 		if err == nil && r.work.Merge(groups, sessions) {
 			pauses.Reset()
 			_ = r.place.recordWork(ctx, r.action, r.work) // if that fails, the next renewal brings it along

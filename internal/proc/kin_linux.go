@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -81,17 +82,39 @@ func (p procfs) same(a, b int) bool {
 	return err == nil && err2 == nil && one == other
 }
 
-// Kin returns the ids of the process groups and the sessions of all descendants of the calling process
-// that are not older than root. Those are root and what it has started, including orphans. It returns an
-// error if the kernel doesn't list a process's children.
-func Kin(root Ref) (groups, sessions []int, err error) {
-	self := os.Getpid()
-	err = system.descend(self, maxKin*maxKin, func(st stat) bool {
-		if st.pid == self {
-			return true
-		}
-		if st.start < root.StartTime {
+// kinAnyway is how often a Kin looks at processes that don't seem to have run: some kernels measure running time only
+// in milliseconds.
+const kinAnyway = 5 * time.Minute
+
+// A Kin looks for the process groups and sessions of all descendants of the calling process that are not older than
+// root. Those are root and what it has started, including orphans. It must not be used concurrently.
+type Kin struct {
+	root Ref
+	// ran has for how long each of the processes had run just before it was looked at, in nanoseconds.
+	ran    map[int]int64
+	looked time.Time // when they were looked at
+}
+
+// NewKin returns a Kin that has not looked yet.
+func NewKin(root Ref) *Kin { return &Kin{root: root} }
+
+// Look returns the ids of the process groups and sessions, or none if none of the processes has run since the last
+// look: then they are the same. It returns an error if the kernel doesn't list a process's children.
+func (k *Kin) Look() (groups, sessions []int, err error) {
+	if k.idle() {
+		return nil, nil, nil
+	}
+	k.ran, k.looked = map[int]int64{}, time.Now()
+	err = system.descend(os.Getpid(), maxKin*maxKin, func(pid int) bool {
+		ran, measured := running(pid)
+		st, err := system.stat(pid)
+		if err != nil || st.start < k.root.StartTime {
 			return false
+		}
+		if measured {
+			k.ran[pid] = ran
+		} else {
+			k.ran[pid] = -1 // which differs from whatever is measured later
 		}
 		if !slices.Contains(groups, st.group) {
 			groups = append(groups, st.group)
@@ -101,20 +124,38 @@ func Kin(root Ref) (groups, sessions []int, err error) {
 		}
 		return true
 	})
+	if err != nil {
+		k.ran = nil
+	}
 	return groups, sessions, err
 }
 
-// descend calls visit for a process and its descendants, up to a maximum number. It leaves out the
-// descendants of processes for which visit returns false.
-func (p procfs) descend(root, limit int, visit func(stat) bool) error {
-	st, err := p.stat(root)
-	if missing(err) {
-		return nil
+// idle reports whether none of the processes has run since the last look. So none has started another one or
+// changed its group or its parent, and none has ended.
+func (k *Kin) idle() bool {
+	if len(k.ran) == 0 || time.Since(k.looked) >= kinAnyway {
+		return false
 	}
-	if err != nil {
-		return fmt.Errorf("look at process %d: %w", root, err)
+	for pid, before := range k.ran {
+		if ran, measured := running(pid); !measured || ran != before {
+			return false
+		}
 	}
-	visit(st)
+	return true
+}
+
+// running returns for how long all threads of a process have run together, in nanoseconds. It is false for a process
+// that has ended, and if the system doesn't measure that.
+func running(pid int) (ran int64, ok bool) {
+	const scheduled = 2 // CPUCLOCK_SCHED of clock_getcpuclockid(3)
+	var t unix.Timespec
+	err := unix.ClockGettime(int32(^pid<<3|scheduled), &t)
+	return t.Nano(), err == nil
+}
+
+// descend calls visit for the descendants of a process, up to a maximum number. It leaves out the descendants of
+// processes for which visit returns false.
+func (p procfs) descend(root, limit int, visit func(pid int) bool) error {
 	next := []int{root}
 	for n := 0; len(next) > 0 && n < limit; n++ {
 		pid := next[0]
@@ -124,7 +165,7 @@ func (p procfs) descend(root, limit int, visit func(stat) bool) error {
 		}
 		next = next[1:]
 		for _, child := range children {
-			if st, err := p.stat(child); err == nil && visit(st) {
+			if visit(child) {
 				next = append(next, child)
 			}
 		}

@@ -50,8 +50,14 @@ func Describe(int, Mark, []Mark) (Work, error) { return Work{}, errNotProvable }
 // Expect returns a record with only the mark, by which nothing can be recognised on this system.
 func Expect(mark Mark) Work { return Work{Mark: mark} }
 
-// Kin returns an error: see Self.
-func Kin(Ref) (groups, sessions []int, err error) { return nil, nil, errNotProvable }
+// A Kin finds nothing on this system.
+type Kin struct{}
+
+// NewKin returns a Kin.
+func NewKin(Ref) *Kin { return &Kin{} }
+
+// Look returns an error: see Self.
+func (*Kin) Look() (groups, sessions []int, err error) { return nil, nil, errNotProvable }
 
 // Signal returns an error: see Self.
 func Signal(Ref, syscall.Signal) error { return errNotProvable }

@@ -67,7 +67,7 @@ type Change struct {
 	Fence uint64
 	// By is for a cancellation, giving up and pauses: who asked for it.
 	By string
-	// Saved is for a start (the arguments) and for KindSave.
+	// Saved is for a start (the arguments), for KindSave, and for a reclaim (everything that was saved).
 	Saved []store.Saved
 	// Reads is the oldest version of checkpoints that the claiming peer can read, Action.Defined.Version the newest.
 	// Action of a claim has the Runner, the Keys, and the Defined of the peer's definition.

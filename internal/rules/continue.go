@@ -23,7 +23,7 @@ func (pl *Plan) continuable(r *store.Record) error {
 	failed := pl.lookup(r.Defined.Continues)
 	switch {
 	case failed == nil:
-		return fmt.Errorf("continue: %w", kapi.ErrUnknown)
+		return kapi.ErrUnknown
 	case failed.Defined == nil:
 		return flaw("an action that was not started as operation %q", r.Operation)
 	case failed.Operation != r.Operation:

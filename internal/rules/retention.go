@@ -17,8 +17,8 @@ const (
 	// the limit is an hour longer.
 	noteEvery   = time.Hour
 	keepAnswers = 24*time.Hour + noteEvery
-	// keepOffers is how long an operation is known after it was last offered.
-	keepOffers = 30 * 24 * time.Hour
+	// keepOperations is how long an operation is known after it was last offered.
+	keepOperations = 30 * 24 * time.Hour
 )
 
 // Retention says what is kept at now, in milliseconds since 1970-01-01 UTC. At most limit tombstones are
@@ -28,6 +28,6 @@ func Retention(now int64, limit int) store.Retention {
 		Now: now, Limit: limit,
 		Before: now - ReplayWindow.Milliseconds(), Future: now + farOff.Milliseconds(),
 		Noted: now - noteEvery.Milliseconds(), Answered: now - keepAnswers.Milliseconds(),
-		Offered: now - keepOffers.Milliseconds(),
+		Offered: now - keepOperations.Milliseconds(),
 	}
 }

@@ -125,6 +125,7 @@ func (pl *Plan) reclaim(c *Change, o *Outcome) error {
 		define(&next, func(d *store.Defined) { d.Turn = turn })
 	}
 	touch(&next, pl.now, true)
+	pl.save(next.ID, c.Saved)
 	o.Record = pl.put(next)
 	pl.Tally.Starts-- // it was counted when it began
 	return nil

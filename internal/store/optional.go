@@ -27,6 +27,23 @@ type Bell interface {
 	Rung(runner string) (mark uint64, ok bool)
 }
 
+// A Monitor is a Store that tells more cheaply than by Runners which runners are alive.
+type Monitor interface {
+	// Alive sets Held and Beat of each. It doesn't wait. It is not called after Close.
+	Alive(runners []Monitored)
+}
+
+// A Monitored is a runner whose record was read before.
+type Monitored struct {
+	ID    string
+	Pulse Pulse // as in its record
+	// Held is true if RunnerRecord.Lock is LockHeld. False means that the record must be read again.
+	Held bool
+	// Beat is as in RunnerRecord, if Held is true. It may be too low until the record is read again: then it stays
+	// the same, or grows with further renewals.
+	Beat uint64
+}
+
 // A Roster is a Store that shows to other processes, by more than a record, that its own peer's runner (see
 // RunnerRecord.Own) is alive.
 type Roster interface {

@@ -24,7 +24,8 @@ type CheckpointMark struct {
 	Version int
 }
 
-// A Move says that everything that is saved for one action belongs to another from now on.
+// A Move says that everything that is saved for one action, and its mark, belongs to another from now on, which has
+// nothing yet.
 type Move struct{ From, To string }
 
 // An OfferRecord is what a store keeps of an offered operation.
@@ -34,6 +35,9 @@ type OfferRecord struct {
 	About []byte
 	// Runners are the runners of the peers that offer it, live or not. They are only read.
 	Runners []RunnerRecord
-	// OfferedAt is when it was last offered, in milliseconds since 1970-01-01 UTC.
+	// OfferedAt is when it was last offered, in milliseconds since 1970-01-01 UTC. It is only read.
 	OfferedAt int64
 }
+
+// Quiet reports whether no action changes: then the seq of the head doesn't either, and no other peer is woken.
+func (w *Writes) Quiet() bool { return len(w.Insert) == 0 && len(w.Update) == 0 }

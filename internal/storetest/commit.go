@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -59,12 +60,30 @@ func extremes() []store.Record {
 	odd.Keys = []string{"a,b", "{a}", `"`, `\`, "NULL", "ключ", "🔑"}
 	almost := math.Nextafter(1, 0)
 	odd.Progress = &almost
-	return []store.Record{plain, full("full"), zero, long, odd}
+	operation := bare("operation") // it waits for a peer that offers it
+	operation.Operation, operation.Defined, operation.WaitsFor = "reshard", &store.Defined{Unclaimed: true}, &kapi.WaitsFor{Operation: "reshard"}
+	return []store.Record{plain, full("full"), zero, long, odd, operation}
+}
+
+// wantSet checks that a value has no field, however deep, with the zero value.
+func wantSet(t *testing.T, name string, v reflect.Value) {
+	t.Helper()
+	if v.IsZero() {
+		t.Errorf("%s is not set", name)
+		return
+	}
+	if v.Kind() == reflect.Pointer {
+		v = v.Elem()
+	}
+	for i := 0; v.Kind() == reflect.Struct && i < v.NumField(); i++ {
+		wantSet(t, name+"."+v.Type().Field(i).Name, v.Field(i))
+	}
 }
 
 func testRoundTrip(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
 	records := extremes()
+	wantSet(t, "Defined", reflect.ValueOf(full("").Defined))
 	for status := kapi.StatusPending; status <= kapi.StatusCompleted; status++ {
 		r := full("status " + status.String())
 		r.Status = status

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,6 +23,9 @@ type batch struct {
 	runner         *store.RunnerRecord
 	answers        []store.Answer
 	wake           []string
+	saved          []store.Saved
+	moves          []store.Move
+	disposed       []string
 }
 
 // commit writes a batch and returns the records as written.
@@ -39,6 +43,7 @@ func (b batch) number(head uint64) store.Writes {
 	w := store.Writes{
 		Insert: slices.Clone(b.insert), Update: slices.Clone(b.update),
 		Free: b.free, Claim: b.claim, Answers: b.answers, Wake: b.wake,
+		Saved: b.saved, Moves: b.moves, Disposed: b.disposed,
 	}
 	if b.runner != nil {
 		w.Runners = []store.RunnerRecord{*b.runner}
@@ -104,6 +109,7 @@ func runnersOf(t tb, s store.Store, ids ...string) map[string]store.RunnerRecord
 		if _, twice := byID[r.ID]; twice {
 			t.Errorf("Runners has %s twice", r.ID)
 		}
+		r.Pulse = store.Pulse{} // has a meaning only for the store
 		byID[r.ID] = r
 	}
 	return byID
@@ -137,11 +143,19 @@ func full(id string) store.Record {
 			Keys: []string{"reshard", "deploy/eu-1"}, UpdatedAt: 1_700_000_000_002, StartedAt: 1_700_000_000_003,
 			Runner:            &kapi.Runner{ID: "runner-1", Host: "db1.example", PID: 4711, HeardAt: 1_700_000_000_004},
 			CancelRequestedAt: 1_700_000_000_005, CancelledBy: "Zoë", ExitCode: &code, NotProvenDead: true,
-			WaitsFor: &kapi.WaitsFor{Key: "Ünicode", Action: "b", Title: "two\nlines"},
+			WaitsFor:  &kapi.WaitsFor{Key: "Ünicode", Action: "b", Title: "two\nlines"},
+			Operation: "reshard", StartedBy: "Ann \"the admin\"", Attempt: 3, NoCancel: "the slots\nare half moved", PausedBy: "Zoë",
 		},
 		Fence: 7, ReleaseOnFailure: true, Silence: "no word from db1.example", LateEnd: true, LeaveRunning: true,
 		Waits: []string{"guild:81384788765712384", "Ünicode"}, Ticket: 5, DismissFailed: true,
-		Sender: "mfrggzdfmztwq2lk",
+		Sender: "mfrggzdfmztwq2lk", Defined: &store.Defined{
+			Limit: 1000, Turn: 7, Unclaimed: true, MayWait: true, Continues: "failed", Origin: "first", Resumable: true, Takeovers: 3,
+			Within: 600_000, Vacant: true, Version: 4, Deaths: 2, Saves: math.MaxInt64, Parked: true, Said: "slot 17 of <16384>",
+			Refusal: &store.Refusal{
+				Key: "k", Operation: "reshard", Limit: 2, Holder: []byte{0, 1, 255}, Preflight: "no\x00 quorum",
+				Fields: []string{"nodes[2].host", ""}, Reasons: []string{"is missing", "are too many"}, Invalid: "a title",
+			},
+		},
 	}
 }
 
@@ -197,7 +211,10 @@ func show(r store.Record) string {
 	if r.WaitsFor != nil {
 		fmt.Fprintf(&b, "waits for %+v ", *r.WaitsFor)
 	}
-	r.Progress, r.Runner, r.ExitCode, r.WaitsFor = nil, nil, nil, nil
+	if r.Defined != nil {
+		fmt.Fprintf(&b, "defined %s ", store.EncodeDefined(&r))
+	}
+	r.Progress, r.Runner, r.ExitCode, r.WaitsFor, r.Defined = nil, nil, nil, nil, nil
 	type plain store.Record // without Action's methods
 	return b.String() + fmt.Sprintf("%+v", plain(r))
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -42,11 +43,26 @@ type testCase struct {
 
 // Run runs the suite.
 func Run(t *testing.T, b Backend) {
-	for _, c := range append(storeCases(), engineCases()...) {
+	for _, c := range slices.Concat(storeCases(), definedCases(), engineCases()) {
 		if c.several && b.Single || c.bells && !b.Bells {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) { c.run(t, b) })
+	}
+}
+
+// definedCases returns the cases about what stores keep for defined operations.
+func definedCases() []testCase {
+	return []testCase{
+		{name: "store/saved", run: testSaved},
+		{name: "store/saved of 256 KiB", run: testSavedBig},
+		{name: "store/saved with a start", run: testSavedWithStart},
+		{name: "store/saved moves", run: testMoves},
+		{name: "store/saved is disposed of", run: testDisposed},
+		{name: "store/saved and turns that were left", run: testLeft},
+		{name: "store/turns", run: testTurns},
+		{name: "store/offers", run: testOffers},
+		{name: "store/purge forgets offers", run: testPurgeOffers},
 	}
 }
 

@@ -19,6 +19,7 @@ type Answer struct {
 	// These are from a Held.
 	Action   *kapi.Action
 	Key      string
+	Limit    int
 	Circular bool
 }
 
@@ -26,14 +27,19 @@ type Answer struct {
 // tables of this package. The message is at most passed on, never searched.
 func (a *Answer) Err() error {
 	switch a.Code {
-	case codeBody:
-		if a.Field == "" {
-			return &kapi.InvalidError{Reason: cmp.Or(a.Message, BadBody.Message)}
+	case codeBody, codeQuery:
+		return a.invalid()
+	case codeUnknown:
+		if a.CancelledBy != nil {
+			return &kapi.CancelledError{By: *a.CancelledBy}
 		}
-		return &kapi.InvalidError{Field: a.Field, Reason: a.Reason}
+	case codeNoOperation:
+		return &kapi.UnknownOperationError{Name: a.Operation, Known: a.Operations}
+	case codePreflight:
+		return &kapi.PreflightError{Operation: a.Operation, Reason: cmp.Or(a.Reason, a.Message)}
 	case codeHeld:
 		if a.Action != nil {
-			return &kapi.HeldError{Key: a.Key, Holder: *a.Action, Circular: a.Circular}
+			return &kapi.HeldError{Key: a.Key, Holder: *a.Action, Circular: a.Circular, Operation: a.Operation, Limit: a.Limit}
 		}
 	case codeStaleFence:
 		if a.Fence != nil {
@@ -45,6 +51,10 @@ func (a *Answer) Err() error {
 		return &kapi.NotCancellableError{Reason: cmp.Or(a.Reason, a.Message)}
 	case codeForbidden:
 		return a.forbidden()
+	case 0:
+		if a.Incident != "" && a.Operation != "" {
+			return &kapi.NotOfferedError{Operation: a.Operation}
+		}
 	}
 	for _, r := range refusals {
 		if r.Code == a.Code {
@@ -52,6 +62,17 @@ func (a *Answer) Err() error {
 		}
 	}
 	return nil
+}
+
+// invalid returns the error for a request that is wrong in itself.
+func (a *Answer) invalid() error {
+	switch {
+	case len(a.Fields) > 0:
+		return &kapi.ArgumentsError{Operation: a.Operation, Fields: a.Fields}
+	case a.Field == "":
+		return &kapi.InvalidError{Reason: cmp.Or(a.Message, BadBody.Message)}
+	}
+	return &kapi.InvalidError{Field: a.Field, Reason: a.Reason}
 }
 
 // move returns the error for a report that came too late, or asked for a move that is not allowed.

@@ -23,7 +23,8 @@ type Facts struct {
 	// Field (50003, 50004) names what is wrong: a field of the body, a parameter of the query or a
 	// header. It is "" if the whole body is wrong.
 	Field string `json:"field,omitempty"`
-	// Reason says what is wrong with Field, or why the action can't be cancelled (20004).
+	// Reason says what is wrong with Field, why the action can't be cancelled, paused or resumed (20004), or why the
+	// operation's preflight refused the start (20005).
 	Reason string `json:"reason,omitempty"`
 	// From and To (20003) are the status of the action and the one that was reported. They are equal if
 	// the action has failed and takes no more reports.
@@ -37,6 +38,14 @@ type Facts struct {
 	Fence *uint64 `json:"fence,omitempty"`
 	// Needs (50002) is the permission that the token lacks.
 	Needs auth.Permissions `json:"needs,omitempty"`
+	// Operation (10016, 20001, 20005, 50004, and a Failure) is the name of the operation that was to be started.
+	Operation string `json:"operation,omitempty"`
+	// CancelledBy (10015) says that somebody cancelled the operation before it began, and who that was, if it is known.
+	CancelledBy *string `json:"cancelled_by,omitempty"`
+	// Operations (10016) are the names that there are, in alphabetical order.
+	Operations []string `json:"operations,omitempty"`
+	// Fields (50004) say what is wrong with the operation's arguments.
+	Fields []kapi.FieldError `json:"fields,omitempty"`
 }
 
 func (e *Refusal) Error() string { return e.Message }
@@ -62,11 +71,13 @@ func plain(status, code int, message string) *Refusal {
 // The error codes: those of kAPI's document, "Error codes", and kapi's own.
 const (
 	codeUnknown      = 10015
+	codeNoOperation  = 10016
 	codeNotFailed    = 20000
 	codeHeld         = 20001
 	codeStaleFence   = 20002
 	codeMove         = 20003
 	codeNotCancelled = 20004
+	codePreflight    = 20005
 	codeOtherRequest = 20006
 	codeInvalidToken = 40002
 	codeNoToken      = 40006
@@ -140,14 +151,18 @@ const (
 	badMove      = "Move not allowed: "
 	unknownFence = "Unknown fence: "
 	notCancelled = "Can't be cancelled: "
+	notPaused    = "Can't be paused or resumed: "
 )
 
 // Refused returns the refusal that err is answered with, or nil if err is not the client's fault. A
-// *kapi.HeldError is answered with a Held instead.
+// *kapi.HeldError is answered with a Held instead, and a *kapi.NotOfferedError with a Failure.
 func Refused(err error) *Refusal {
 	var own *Refusal
 	if errors.As(err, &own) {
 		return own
+	}
+	if refusal := refusedOperation(err); refusal != nil {
+		return refusal
 	}
 	var no *kapi.NotCancellableError
 	if errors.As(err, &no) {
@@ -180,54 +195,4 @@ func invalidBody(e *kapi.InvalidError) *Refusal {
 		field = "keys"
 	}
 	return &Refusal{BadBody.Status, BadBody.Code, BadBody.Message + ": " + e.Error(), Facts{Field: field, Reason: e.Reason}}
-}
-
-// A Held answers a start whose key is held. Its status is 409.
-type Held struct {
-	Code     int         `json:"code"`
-	Message  string      `json:"message"`
-	Action   kapi.Action `json:"action"`
-	Key      string      `json:"key"`
-	Circular bool        `json:"circular,omitempty"`
-}
-
-// HeldBy returns the answer to a start that was refused because of a held key.
-func HeldBy(e *kapi.HeldError) Held {
-	return Held{codeHeld, e.Error(), e.Holder, e.Key, e.Circular}
-}
-
-// A HeldByAnother is a Held for a client that may not see the whole action of another one.
-type HeldByAnother struct {
-	Held
-	Action Holder `json:"action"` // replaces Held's
-}
-
-// A Holder has what any client that may start actions learns about the holder of a key.
-type Holder struct {
-	ID     string      `json:"id"`
-	Title  string      `json:"title"`
-	Status kapi.Status `json:"status"`
-	Keys   []string    `json:"keys"`
-	Runner *Runner     `json:"runner,omitempty"`
-}
-
-// A Runner has what such a client learns about the holder's runner.
-type Runner struct {
-	Host    string `json:"host"`
-	HeardAt int64  `json:"heard_at"`
-}
-
-// HeldByOther returns the answer to a start that was refused because of another client's action.
-func HeldByOther(e *kapi.HeldError) HeldByAnother {
-	holder := Holder{ID: e.Holder.ID, Title: e.Holder.Title, Status: e.Holder.Status, Keys: append([]string{}, e.Holder.Keys...)}
-	if r := e.Holder.Runner; r != nil {
-		holder.Runner = &Runner{r.Host, r.HeardAt}
-	}
-	return HeldByAnother{HeldBy(e), holder}
-}
-
-// A Failure answers a request that could not be served. It has the id of the incident in the log.
-type Failure struct {
-	Message  string `json:"message"`
-	Incident string `json:"report"` // kAPI's name for it
 }

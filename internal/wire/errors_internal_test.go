@@ -19,6 +19,10 @@ func TestErrorsComeBack(t *testing.T) {
 		&kapi.FenceError{}, &kapi.FenceError{Fence: 1 << 62},
 		&kapi.NotCancellableError{Reason: "because"},
 		&kapi.InvalidError{Field: "title", Reason: "Bad body: must not"},
+		&kapi.UnknownOperationError{Name: "reshard"}, &kapi.UnknownOperationError{Name: "x", Known: []string{"audit", "reshard"}},
+		&kapi.ArgumentsError{Operation: "reshard", Fields: []kapi.FieldError{{Field: "nodes[2].host", Reason: "is missing"}, {Reason: "are odd"}}},
+		&kapi.PreflightError{Operation: "reshard", Reason: "the cluster is down"},
+		&kapi.CancelledError{By: "ann"}, &kapi.CancelledError{},
 	}
 	for from := kapi.StatusPending; from <= kapi.StatusCompleted; from++ {
 		for to := kapi.StatusPending; to <= kapi.StatusCompleted; to++ {
@@ -60,6 +64,10 @@ func TestHeldComesBack(t *testing.T) {
 	if got := comesBack(t, HeldBy(want)); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
+	atLimit := &kapi.HeldError{Operation: "reshard", Limit: 2, Holder: holder}
+	if got := comesBack(t, HeldBy(atLimit)); !reflect.DeepEqual(got, atLimit) {
+		t.Errorf("got  %+v\nwant %+v", got, atLimit)
+	}
 	var held *kapi.HeldError
 	if got := comesBack(t, HeldByOther(want)); !errors.As(got, &held) || held.Key != "k" || held.Holder.Runner.Host != "db1" || !held.Circular {
 		t.Errorf("for another client's action: %+v", got)
@@ -100,5 +108,33 @@ func TestForbiddenComesBack(t *testing.T) {
 	}
 	if got := comesBack(t, CrossOrigin); !errors.Is(got, auth.ErrForbidden) || got.Error() != "not allowed: Request from another origin refused" {
 		t.Errorf("another origin: %v", got)
+	}
+}
+
+// A parameter that is wrong comes back like a field of the body.
+func TestBadQueryComesBack(t *testing.T) {
+	want := &kapi.InvalidError{Field: "continue", Reason: "is odd"}
+	if got := comesBack(t, Refused(BadQuery.About("continue", "is odd"))); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// An operation that nobody offers is told from a store that can't be reached, and is a kapi.ErrUnavailable, too.
+func TestNotOfferedComesBack(t *testing.T) {
+	want := &kapi.NotOfferedError{Operation: "reshard"}
+	got := comesBack(t, NotOffered(want, "ABC"))
+	if !reflect.DeepEqual(got, want) || !errors.Is(got, kapi.ErrUnavailable) {
+		t.Errorf("got %+v", got)
+	}
+	if got := comesBack(t, Failure{Message: want.Error(), Incident: "ABC"}); got != nil {
+		t.Errorf("without the operation it comes back as %+v", got)
+	}
+}
+
+// What can't be paused has the code of what can't be cancelled: a client knows what it has asked for.
+func TestNotPausableComesBack(t *testing.T) {
+	refusal := Refused(&kapi.NotPausableError{Reason: "because"})
+	if got := comesBack(t, refusal); refusal.Status != 409 || refusal.Code != 20004 || !reflect.DeepEqual(got, &kapi.NotCancellableError{Reason: "because"}) {
+		t.Errorf("%+v comes back as %+v", refusal, got)
 	}
 }

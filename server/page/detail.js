@@ -5,7 +5,7 @@ import { chart } from "./chart.js";
 import { $, attribute, command, h, keep, show, text } from "./dom.js";
 import { endText, endWord, paintGauge, paintKeys, paintStatus } from "./row.js";
 import {
-  Status, active, askedText, capital, elapsed, heardText, leftText, localTime, nameOf, notProvenDead, ongoing, plainLines, runnerText,
+  Status, active, askedText, capital, elapsed, heardText, leftText, localTime, nameOf, notProvenDead, ongoing, plain, plainLines, runnerText,
   shellQuote, stateText, statusNames, waitsText, whyNotCancel, whyNotDismiss,
 } from "./text.js";
 
@@ -94,9 +94,14 @@ export class Detail {
       ["Created", when(a.created_at)],
       ["Started", a.started_at ? when(a.started_at) : "not yet"],
       [last, when(a.updated_at)],
+      ["Operation", plain(a.operation ?? "")],
+      ["Started by", plain(a.started_by ?? "")],
+      ["Attempt", a.attempt === undefined ? "" : String(a.attempt)],
       ["Runner", runnerText(a.runner) || "none yet"],
       ["Last heard", a.runner ? [when(entry.heardAt), heard].filter(Boolean).join(", ") : ""],
       ["Waits for", waitsText(a)],
+      ["Asked to pause", active(a.status) && a.paused_by ? `by ${plain(a.paused_by)}` : ""],
+      ["Can't be cancelled", active(a.status) ? plain(a.no_cancel ?? "") : ""],
       ["Asked to stop", a.cancel_requested_at ? askedText(a, { date: true }) : ""],
       ["Exit code", a.exit_code === undefined ? "" : String(a.exit_code)],
       ["Seq", String(a.seq)],

@@ -131,7 +131,7 @@ export class Row {
   // willNote returns whether the row has to say why its button is disabled.
   willNote() {
     const { ended, action } = this.entry;
-    return !ended && active(action.status) && action.cancel_requested_at !== undefined;
+    return !ended && active(action.status) && (action.cancel_requested_at !== undefined || action.no_cancel !== undefined);
   }
 
   // There is one button: to dismiss a failed action, to cancel any other.

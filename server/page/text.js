@@ -116,8 +116,11 @@ export function askedText(a, options) {
 export function waitsText(a) {
   const w = a.waits_for;
   if (!w) return "";
-  if (!w.action) return `key ${plain(w.key)}`;
-  return `${nameOf(w)} (${plain(w.action)})${w.key ? `, for key ${plain(w.key)}` : ""}`;
+  if (!w.action) return w.operation ? `a program that offers ${plain(w.operation)}` : `key ${plain(w.key)}`;
+  let what = "";
+  if (w.operation) what = `, for a turn of ${plain(w.operation)}`;
+  else if (w.key) what = `, for key ${plain(w.key)}`;
+  return `${nameOf(w)} (${plain(w.action)})${what}`;
 }
 
 // startOf returns when an action began to run or, before that, was created.
@@ -143,5 +146,6 @@ export function whyNotDismiss(a) {
 export function whyNotCancel(a, now) {
   if (!ongoing(a.status)) return "It has ended.";
   if (a.status === Status.failed) return "It has failed already, and can only be dismissed.";
-  return a.cancel_requested_at ? `It was asked to stop at ${askedText(a, { now })}.` : "";
+  if (a.cancel_requested_at) return `It was asked to stop at ${askedText(a, { now })}.`;
+  return a.no_cancel ? `It can't be cancelled now: ${plain(a.no_cancel)}` : "";
 }

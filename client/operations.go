@@ -1,0 +1,84 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/wellformed"
+	"github.com/kettubot/kapi/internal/wire"
+)
+
+// Offers returns all operations that live peers of the store offer, or did in the last 30 days, in alphabetical order.
+func (c *Client) Offers(ctx context.Context) ([]kapi.Offer, error) {
+	return ask[[]kapi.Offer](ctx, c, http.MethodGet, "/kapi/operations", nil, nil)
+}
+
+// StartOperation starts an operation by its name; a peer that offers it does the work. arguments is a JSON object;
+// nil is "{}". o.By is ignored, since the server knows who sent the request. o.Wait is rounded up to seconds.
+//
+// The error may be an *UnknownOperationError, a *NotOfferedError (nothing was started), an *ArgumentsError, a
+// *HeldError, a *PreflightError, an *InvalidError, a *CancelledError if somebody cancels it before it begins, or
+// kapi.ErrOtherRequest, ErrUnknown or ErrNotFailed (for o.Continue). If it wraps kapi.ErrUnavailable and is no *NotOfferedError, the operation may have been started and
+// the answer lost. With an idempotency key the start can be repeated safely.
+func (c *Client) StartOperation(ctx context.Context, name string, arguments json.RawMessage, o kapi.StartOptions) (kapi.Started, error) {
+	header := http.Header{}
+	if o.IdempotencyKey != "" {
+		header.Set("Idempotency-Key", o.IdempotencyKey)
+	}
+	for field, text := range map[string]string{"operation": name, "continue": o.Continue, "idempotency key": o.IdempotencyKey} {
+		if flaw := wellformed.Text(text); flaw != "" {
+			return kapi.Started{}, &kapi.InvalidError{Field: field, Reason: flaw}
+		}
+	}
+	query := url.Values{}
+	if o.Preview {
+		query.Set(wire.ParamPreview, "true")
+	}
+	switch {
+	case o.Wait < 0:
+		query.Set(wire.ParamWait, "true")
+	case o.Wait > 0:
+		query.Set(wire.ParamWait, strconv.FormatInt(int64(math.Ceil(o.Wait.Seconds())), 10))
+	}
+	if o.Continue != "" {
+		query.Set(wire.ParamContinue, o.Continue)
+	}
+	path := "/kapi/operations/" + url.PathEscape(name)
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	var body any
+	if len(arguments) > 0 {
+		if !json.Valid(arguments) {
+			return kapi.Started{}, &kapi.InvalidError{Field: "arguments", Reason: "must be JSON"}
+		}
+		body = arguments
+	}
+	return ask[kapi.Started](ctx, c, http.MethodPost, path, header, body)
+}
+
+// Pause asks an operation that was started by its name to pause. The error may be kapi.ErrUnknown or a
+// *kapi.NotPausableError. The last parameter is ignored, since the server knows who sent the request.
+func (c *Client) Pause(ctx context.Context, id, _ string) (kapi.Action, error) {
+	return c.changePause(ctx, id, "/pause")
+}
+
+// Unpause ends a pause. Its errors are those of Pause.
+func (c *Client) Unpause(ctx context.Context, id, _ string) (kapi.Action, error) {
+	return c.changePause(ctx, id, "/resume")
+}
+
+func (c *Client) changePause(ctx context.Context, id, route string) (kapi.Action, error) {
+	a, err := ask[kapi.Action](ctx, c, http.MethodPost, actionPath(id)+route, nil, nil)
+	var no *kapi.NotCancellableError // the two errors have one code
+	if errors.As(err, &no) {
+		err = &kapi.NotPausableError{Reason: no.Reason}
+	}
+	return a, err
+}
