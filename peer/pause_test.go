@@ -2,6 +2,7 @@ package peer_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"testing"
@@ -82,7 +83,7 @@ func TestPauseCancelled(t *testing.T) {
 		now := <-ran
 		pause(t, a.Peer, action.ID)
 		went := make(chan error)
-		go func() { went <- now.Proceed(t.Context()) }()
+		go func() { went <- now.Proceed(now.ctx) }()
 		synctest.Wait()
 		asked := time.Now()
 		if _, err := a.Cancel(t.Context(), action.ID, "ben"); err != nil {
@@ -94,6 +95,38 @@ func TestPauseCancelled(t *testing.T) {
 		}
 		await(t, a.Peer, action.ID, is(kapi.StatusFailed))
 		within(t, asked, time.Second, "the cancel")
+	})
+}
+
+// An operation that was cancelled may finish what it has in hand, by a context that goes on, as long as it has its action.
+func TestProceedAfterCancel(t *testing.T) {
+	playCast(t, func(t *testing.T, c *cast) {
+		d, _ := calls()
+		ran, end := make(chan *call, 1), make(chan struct{})
+		d.Run = func(ctx context.Context, h kapi.OperationHandle, _ json.RawMessage) error {
+			ran <- &call{ctx, h, nil}
+			<-end
+			return context.Cause(ctx)
+		}
+		a := c.join(peer.Options{}, d)
+		action := a.begin(t)
+		now := <-ran
+		pause(t, a.Peer, action.ID)
+		if _, err := a.Cancel(t.Context(), action.ID, "ben"); err != nil {
+			t.Fatal(err)
+		}
+		<-now.ctx.Done()
+		var cancelled *kapi.CancelledError
+		if err := now.Proceed(now.ctx); !errors.As(err, &cancelled) {
+			t.Errorf("Proceed: %v", err)
+		}
+		must(t, now.Proceed(context.WithoutCancel(now.ctx))) // nor does it pause
+		must(t, now.Checkpoint(place{1}))
+		a.link.cut()
+		time.Sleep(sceneGiveUp)
+		wantError(t, now.Proceed(context.WithoutCancel(now.ctx)), kapi.ErrLost)
+		a.link.mend()
+		close(end)
 	})
 }
 
