@@ -66,7 +66,7 @@ func (r *run) enter() (bool, error) {
 	var refused *kapi.PreflightError
 	switch err := r.gate.preflight(r.ctx); {
 	case errors.As(err, &refused):
-		return false, r.withdraw(err, "refused by its preflight: "+refused.Reason, refusalOf(err))
+		return false, r.withdraw(err, "refused by its preflight: "+refused.Reason, rules.RefusalOf(err))
 	case err != nil:
 		return false, r.withdraw(err, err.Error(), nil)
 	}

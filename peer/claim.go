@@ -155,11 +155,11 @@ func (c *claimer) claim(id string) error {
 		return nil
 	}
 	d := c.offers.own[r.Operation]
-	if r.Defined.Vacant && (r.Defined.Version > d.Version || r.Defined.Version < d.Reads) {
+	if r.Defined.Vacant && !rules.Readable(r.Defined, d.Reads, d.Version) {
 		return c.tell(&r, d)
 	}
 	from := id
-	if r.Defined.Unclaimed && r.Defined.Continues != "" {
+	if r.Defined.Continues != "" { // it has taken over nothing yet
 		from = r.Defined.Continues
 	}
 	arguments, err := savedArguments(c.ctx, c.store, c.timeout, from)
@@ -192,7 +192,7 @@ func (c *claimer) take(r *store.Record, d *kapi.Definition, arguments json.RawMe
 	}
 	resumes(claim.Action.Defined, d)
 	s, err := c.commit(claim)
-	if err != nil {
+	if err != nil || s.Record.RunnerID() != c.self.ID { // or the start is refused
 		if errors.Is(err, kapi.ErrOutcomeUnknown) {
 			c.ops.doubtClaim(r.ID)
 		}
@@ -236,7 +236,7 @@ func (c *claimer) refuse(r *store.Record, d *kapi.Definition, why error) error {
 	}
 	state := "refused: " + why.Error()
 	s := submissionOf(rules.Change{
-		Kind: rules.KindReport, ID: r.ID, Refusal: refusalOf(why),
+		Kind: rules.KindReport, ID: r.ID, Refusal: rules.RefusalOf(why),
 		Report: rules.Report{Fence: r.Fence, Status: kapi.StatusFailed, State: &state},
 	})
 	return c.commits.commit(c.ctx, s)

@@ -29,8 +29,6 @@ func (p *Peer) startElsewhere(ctx context.Context, name string, arguments json.R
 		}
 	}
 	record := p.definedRecord(newID(), offer, o)
-	record.State = "waits for a peer that offers " + name
-	record.WaitsFor = &kapi.WaitsFor{Operation: name}
 	record.Defined.Unclaimed, record.Defined.Continues = true, o.Continue
 	start := rules.Change{Kind: rules.KindStart, Action: record, Asked: asked}
 	if o.Continue == "" {
@@ -58,7 +56,7 @@ func (p *Peer) awaitTaken(ctx context.Context, r *store.Record, n *news) (kapi.S
 	for {
 		switch {
 		case !r.Status.Ongoing() && r.Defined != nil && r.Defined.Refusal != nil:
-			return kapi.Started{}, refusalError(r.Operation, r.Defined.Refusal)
+			return kapi.Started{}, rules.RefusalError(r.Operation, r.Defined.Refusal)
 		case r.Status == kapi.StatusAborted && r.StartedAt == 0 && r.CancelRequestedAt != 0:
 			return kapi.Started{}, &kapi.CancelledError{By: r.CancelledBy}
 		case r.Status != kapi.StatusPending, r.Waiting() && !r.Defined.Unclaimed:

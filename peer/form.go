@@ -56,10 +56,6 @@ func tidyRecord(r *store.Record) error {
 	r.State = fit(r.State, wellformed.MaxState)
 	r.Silence = fit(r.Silence, wellformed.MaxState)
 	r.CancelledBy = fit(r.CancelledBy, wellformed.MaxState)
-	r.Operation = fit(r.Operation, wellformed.MaxTitle)
-	r.StartedBy = fit(r.StartedBy, wellformed.MaxState)
-	r.PausedBy = fit(r.PausedBy, wellformed.MaxState)
-	r.NoCancel = fit(r.NoCancel, wellformed.MaxState)
 	r.NotProvenDead = r.NotProvenDead && !r.LateEnd // older versions left both set
 	if w := r.WaitsFor; w != nil {
 		r.WaitsFor = &kapi.WaitsFor{

@@ -98,6 +98,7 @@ func (p *Peer) startHere(ctx context.Context, d *kapi.Definition, arguments json
 	case c.Record.ID != id:
 		return p.startedBefore(ctx, c.Kept, nil)
 	}
+	r.took(&c.Record, o.Continue != "")
 	started := r.handle.action // before it runs
 	go func() { _ = r.run() }()
 	if started.Status != kapi.StatusPending || c.Record.Waiting() {

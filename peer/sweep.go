@@ -275,7 +275,7 @@ func (s *sweeper) settleOwn(e *entry) {
 		rep = rules.Report{Fence: now.Fence, Status: kapi.StatusFailed, State: &state}
 	}
 	c := submissionOf(rules.Change{Kind: rules.KindReport, ID: e.ID, Report: rep})
-	if !ended && s.ops.claimDoubted(e.ID) {
+	if !ended && s.ops.claimDoubted(e.ID) && now.Defined != nil && now.Defined.Resumable {
 		c = submissionOf(rules.Change{Kind: rules.KindVacate, ID: e.ID, Fence: now.Fence}) // others may claim it
 	}
 	if err := s.commits.commit(s.ctx, c); err != nil {

@@ -75,15 +75,6 @@ func TurnKey(operation string, n int) string {
 // TurnsKey names the queue for the turns of an operation.
 func TurnsKey(operation string) string { return turnMark + operation }
 
-// TurnNames returns the names of all turns of an operation with a limit, and of the queue for them.
-func TurnNames(operation string, limit int) []string {
-	names := []string{TurnsKey(operation)}
-	for n := range limit {
-		names = append(names, TurnKey(operation, n+1))
-	}
-	return names
-}
-
 // IsTurn reports whether a name is one of TurnsKey or TurnKey.
 func IsTurn(key string) bool { return len(key) > 0 && key[:1] == turnMark }
 
