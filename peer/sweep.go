@@ -22,11 +22,13 @@ type sweeper struct {
 	commits *committer
 	follow  *follower
 	renewBy func(time.Duration) // renews the lease if that has to be done before this time has passed
-	opts    *Options
-	log     *slog.Logger
-	self    *store.RunnerRecord
-	clock   string          // identifies the clock of this machine; "" if it can't be identified
-	ctx     context.Context // ends with the peer
+	// renewOverdue renews the lease if that should have been done before.
+	renewOverdue func()
+	opts         *Options
+	log          *slog.Logger
+	self         *store.RunnerRecord
+	clock        string          // identifies the clock of this machine; "" if it can't be identified
+	ctx          context.Context // ends with the peer
 
 	// oneMachine is set if the store can't be shared by several machines.
 	oneMachine bool
@@ -113,11 +115,12 @@ func (s *sweeper) tick() {
 		s.follow.wake() // it puts them back
 	}
 	if !s.keeps() {
+		s.renewBy(s.pace()) // now, rather than wake up once more for it before the next call
 		s.retire()
 		s.follow.peek()
-		s.renewBy(s.pace()) // now, rather than wake up once more for it before the next call
 		return
 	}
+	s.renewOverdue() // a keeper's calls may last, so the timer renews its lease, unless it was put off before
 	s.whileBusy(s.keep)
 }
 
