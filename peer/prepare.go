@@ -14,7 +14,8 @@ import (
 // transaction may stay open for a long time, so it takes neither a seq nor the store's write lock: it
 // claims the keys and records the start. Once it is committed, the next write transaction of any peer
 // adopts the start: it gives it a seq. From then on the action is like one that has waited for its
-// keys: it is pending and has its keys, and its runner learns of it from the feed and begins.
+// keys: it is pending and has its keys, and its runner learns of it from the feed and begins. A start of an
+// operation for another peer is the same, except that its runner is yet to be found.
 
 // A Prepared start is ready to be recorded by a transaction. Either Await or Discard must be called,
 // once.

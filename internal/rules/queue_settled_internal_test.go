@@ -111,11 +111,15 @@ func TestQueueIsSettled(t *testing.T) {
 
 // planLightly makes the plan with what a light peer has read, again until it asks for no more.
 func planLightly(t *rapid.T, w *world, l store.Loaded, changes []*Change, named []string, check func([]string, []store.Record)) {
-	var keys []string
+	var keys, found []string
 	for range 10 {
-		loaded := w.load(l, slices.Clone(named), keys)
+		loaded := w.load(l, slices.Concat(named, found), keys)
 		loaded.NoQueue = !w.Waits()
 		part := NewPartial(&loaded)
+		more := slices.DeleteFunc(part.Continued(), func(id string) bool { return slices.Contains(found, id) })
+		if found = append(found, more...); len(more) > 0 {
+			continue
+		}
 		pl := plannedOn(part, loaded)
 		var outcomes []string
 		for _, c := range changes {

@@ -20,6 +20,10 @@ func TestWake(t *testing.T) {
 		r.Waits, r.Ticket = keys, 4+uint64(id[0])
 		return r
 	}
+	operated := runBy("a", kapi.StatusRunning)
+	operated.Defined = &store.Defined{}
+	paused := operated
+	paused.PausedBy = "ann"
 	remote := runBy("a", kapi.StatusRunning)
 	remote.Runner.PID = 0
 	silent := Verdict{Silence: "silent"}
@@ -31,6 +35,9 @@ func TestWake(t *testing.T) {
 		wake   []string
 	}{
 		"a cancel":                  {"another", []store.Record{runBy("a", kapi.StatusRunning)}, cancelling("a"), []string{"peer of a"}},
+		"a pause":                   {"another", []store.Record{operated}, &wish{Change: Change{Kind: KindPause, ID: "a", By: "ann"}}, []string{"peer of a"}},
+		"the end of a pause":        {"another", []store.Record{paused}, &wish{Change: Change{Kind: KindContinue, ID: "a"}}, []string{"peer of a"}},
+		"its own prohibition":       {"peer of a", []store.Record{operated}, &wish{Change: Change{Kind: KindForbid, ID: "a", Fence: 3, Reason: "now"}}, nil},
 		"silence":                   {"another", []store.Record{runBy("a", kapi.StatusRunning)}, judged("a", silent), []string{"peer of a"}},
 		"a death":                   {"another", []store.Record{runBy("a", kapi.StatusRunning)}, judged("a", Verdict{Failure: "died"}), []string{"peer of a"}},
 		"an end, and thus a grant":  {"peer of a", []store.Record{runBy("a", kapi.StatusRunning, "k"), waiting("b", "k")}, reporting("a", done), []string{"peer of b"}},
