@@ -131,7 +131,8 @@ type OperationHandle interface {
 	// Attempt counts the runs of this action: 1 is the first.
 	Attempt() int
 	// Proceed is to be called before each effect outside of the process. It returns once the effect is allowed: while
-	// the action is paused it waits, and it returns an error if the work must stop.
+	// the action is paused it waits, and it returns an error if the work must stop: ErrLost, or the cause of the end of
+	// ctx. After a cancel, context.WithoutCancel(ctx) lets the operation finish what it has in hand.
 	Proceed(ctx context.Context) error
 	// NoCancel refuses cancels from now on, with the reason, until it is called with "".
 	NoCancel(reason string) error

@@ -10,6 +10,7 @@ import (
 // A batch is the changes that go into one transaction.
 type batch struct {
 	changes []*submission
+	size    int // of what they save, in bytes
 	// more has changes that may join the batch; nil is none.
 	more <-chan *submission
 	// took is how long the transaction took, and waited for how much of that it waited for the store's lock.
@@ -18,7 +19,7 @@ type batch struct {
 
 // fill adds the waiting changes, except those that were withdrawn meanwhile.
 func (b *batch) fill() {
-	for len(b.changes) < maxBatch && len(b.more) > 0 {
+	for len(b.changes) < maxBatch && b.size < maxBatchSize && len(b.more) > 0 {
 		b.take(<-b.more)
 	}
 }
@@ -33,12 +34,19 @@ func (b *batch) begin(first []*submission) {
 func (b *batch) take(c *submission) {
 	if c.taken.CompareAndSwap(false, true) {
 		b.changes = append(b.changes, c)
+		for i := range c.Saved {
+			b.size += len(c.Saved[i].Data)
+		}
 	}
 }
 
 // maxBatch is the largest number of changes in one transaction. With larger ones, the cost of an fsync
 // per change hardly falls any more, but the write lock is held for longer.
 const maxBatch = 256
+
+// maxBatchSize is the size of checkpoints, in bytes, from which on no more changes join a transaction. Other peers would
+// have to wait for too long for their turn.
+const maxBatchSize = 4 << 20
 
 // A submission is one caller's change on its way through the committer, with its outcome.
 type submission struct {

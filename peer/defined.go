@@ -26,6 +26,8 @@ type defined struct {
 	claimed bool
 	origin  string
 	attempt atomic.Int64
+	// lost is set once the action is lost, or may be. The context's cause doesn't say so if it was ended before.
+	lost atomic.Bool
 	// late is set once the operation was stopped because the lease was not renewed in time.
 	late atomic.Bool
 }
@@ -86,7 +88,9 @@ func (d *defined) notice(r *store.Record) { d.pause.ask(r.PausedBy != "") }
 func (h *handle) epoch() string { return h.commits.view.at().Epoch }
 
 // lose stops the operation, because another process may run it by now.
-func (d *defined) lose() { d.handle.cancel(kapi.ErrLost) }
+func (d *defined) lose() {
+	d.handle.lose(kapi.ErrLost)
+}
 
 // An operationHandle implements kapi.OperationHandle for one call of a definition's Run. After that its methods do
 // nothing and return ErrUnknown, although the next call may use the same handle.

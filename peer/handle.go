@@ -109,6 +109,14 @@ func (h *handle) SetState(state string) {
 	h.mark()
 }
 
+// lose stops the operation because its action is lost.
+func (h *handle) lose(cause error) {
+	if h.defined != nil {
+		h.defined.lost.Store(true)
+	}
+	h.cancel(cause)
+}
+
 func (h *handle) SetExitCode(code int) { h.exitCode.Store(&code) }
 
 func (h *handle) Impacted(reason string) error {

@@ -140,6 +140,9 @@ func within(t testing.TB, since time.Time, limit time.Duration, what string) {
 	}
 }
 
+// aLook is how long it takes until a peer sees a change: of a store in memory nobody is told, so peers look each second.
+const aLook = 1100 * time.Millisecond
+
 // A place is how far an operation is.
 type place struct{ N int }
 

@@ -247,7 +247,7 @@ func (o *operations) notice(r *store.Record) {
 	switch {
 	case h == nil:
 	case r.RunnerID() != o.runner, r.Status == kapi.StatusAborted:
-		h.cancel(kapi.ErrLost)
+		h.lose(kapi.ErrLost)
 	case r.NotProvenDead:
 		h.cancel(kapi.ErrGivenUp)
 	case r.Status.Active() && r.CancelRequestedAt != 0:

@@ -142,7 +142,7 @@ func (p *Peer) assemble(clock string) {
 	p.sweep.init()
 	p.claims = claimer{
 		store: p.store, view: p.view, ops: &p.ops, offers: &p.offers, commits: &p.commits, log: p.log, ctx: p.ctx,
-		timeout: p.opts.readTimeout, self: &p.self, follow: p.Follow, judge: p.judgeNow, newRun: p.newDefinedRun,
+		timeout: p.opts.readTimeout, self: &p.self, follow: p.Follow, sync: p.follow.sync, judge: p.judgeNow, newRun: p.newDefinedRun,
 	}
 	p.claims.init()
 }

@@ -21,13 +21,15 @@ func (h *operationHandle) Proceed(ctx context.Context) error {
 		switch {
 		case h.over.Load():
 			return kapi.ErrUnknown
+		case d.lost.Load():
+			return kapi.ErrLost
+		case d.resumable() && d.signs.late():
+			d.tooLate()
+			return kapi.ErrLost
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case h.ctx.Err() != nil:
-			return context.Cause(h.ctx)
-		case d.resumable() && d.signs.late():
-			d.tooLate()
-			return context.Cause(h.ctx)
+			return h.stopped()
 		case !d.pause.asked.Load():
 			return nil
 		}
@@ -37,9 +39,20 @@ func (h *operationHandle) Proceed(ctx context.Context) error {
 	}
 }
 
+// stopped returns why the operation may not even finish what it has in hand. A cancel lets it: whoever passes a context
+// that has not ended with the operation's wants that.
+func (h *operationHandle) stopped() error {
+	cause := context.Cause(h.ctx)
+	var cancelled *kapi.CancelledError
+	if errors.As(cause, &cancelled) {
+		return nil
+	}
+	return cause
+}
+
 // tooLate stops the operation because the lease was not renewed in time.
 func (d *defined) tooLate() {
-	if d.ctx.Err() == nil && d.late.CompareAndSwap(false, true) {
+	if !d.lost.Load() && d.late.CompareAndSwap(false, true) {
 		d.log.Warn("an operation is stopped: this process could not renew its lease in time, so another may take the action over",
 			"action", d.handle.id, "limit", d.signs.limit)
 	}
@@ -100,7 +113,7 @@ func (h *operationHandle) park(ctx context.Context) error {
 	p.mu.Unlock()
 	select {
 	case <-rest:
-		return nil
+		return nil // also if the operation was stopped
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -27,7 +27,7 @@ func (o *operations) lose(r store.Record) {
 	case r.Status.Active() && r.Status != kapi.StatusPending:
 		o.lost[r.ID] = r
 	default: // it has not begun, or it failed: don't put it back
-		h.cancel(fmt.Errorf("%w: the store was replaced, and doesn't have it", kapi.ErrLost))
+		h.lose(fmt.Errorf("%w: the store was replaced, and doesn't have it", kapi.ErrLost))
 	}
 }
 
@@ -73,12 +73,12 @@ func (o *operations) reclaimed(c *submission) {
 	switch {
 	case h == nil:
 	case errors.Is(c.Err, kapi.ErrUnknown): // the action has ended in this history
-		h.cancel(kapi.ErrLost)
+		h.lose(kapi.ErrLost)
 	case c.Err != nil:
 		o.log.Warn("an action that the store has lost can't be recorded again yet", "action", c.ID, "error", c.Err)
 	case c.LostTo != nil:
 		o.log.Warn("an action was lost with the store's history, and another action holds its key now", "action", c.ID, "error", c.LostTo)
-		h.cancel(fmt.Errorf("%w: the store was replaced, and there %w", kapi.ErrLost, c.LostTo))
+		h.lose(fmt.Errorf("%w: the store was replaced, and there %w", kapi.ErrLost, c.LostTo))
 	default:
 		o.log.Warn("an action that the store had lost is recorded again", "action", c.ID, "title", c.Record.Title)
 	}

@@ -49,7 +49,7 @@ func (s *signs) watch() { s.timer.Reset(max(s.left(s.last.Load()), sleepToleranc
 
 func (s *signs) left(last *sign) time.Duration { return s.limit - (s.sinceBoot() - last.boot) }
 
-// late reports whether the limit has passed since the last sign. It may be called very often.
+// late reports whether the limit has passed since the last sign, or does very soon. It may be called very often.
 func (s *signs) late() bool {
 	last := s.last.Load()
 	if last == nil {
@@ -73,7 +73,7 @@ func (l *lease) stopLate() {
 	if l.signs.last.Load() == nil {
 		return // none has begun
 	}
-	if !l.signs.late() {
+	if l.signs.left(l.signs.last.Load()) > 0 {
 		l.signs.watch()
 		return
 	}

@@ -89,7 +89,7 @@ func (p *Peer) startHere(ctx context.Context, d *kapi.Definition, arguments json
 	}
 	change := rules.Change{Kind: rules.KindStart, Action: record, Wait: o.Wait != 0, Asked: asked}
 	if o.Continue == "" {
-		change.Saved = []store.Saved{{Action: id, Name: store.ArgumentsName, Data: arguments}}
+		change.Saved = savedAs(id, arguments)
 	}
 	c, err := r.start(ctx, change)
 	switch {
@@ -171,7 +171,18 @@ func (p *Peer) mayContinue(ctx context.Context, name string, o *kapi.StartOption
 	return nil, nil
 }
 
-// savedArguments reads the arguments of an action; nil if there are none.
+// noArguments are the arguments of an operation that is given none. They are not stored.
+const noArguments = "{}"
+
+// savedAs returns the arguments as they are stored.
+func savedAs(id string, arguments json.RawMessage) []store.Saved {
+	if string(arguments) == noArguments {
+		return nil
+	}
+	return []store.Saved{{Action: id, Name: store.ArgumentsName, Data: arguments}}
+}
+
+// savedArguments reads the arguments of an action.
 func savedArguments(ctx context.Context, s store.Store, limit time.Duration, id string) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -184,5 +195,5 @@ func savedArguments(ctx context.Context, s store.Store, limit time.Duration, id 
 			return saved[i].Data, nil
 		}
 	}
-	return nil, nil
+	return json.RawMessage(noArguments), nil
 }
