@@ -207,7 +207,8 @@ func (c *claimer) take(r *store.Record, d *kapi.Definition, arguments json.RawMe
 	}
 	mine.have(s)
 	mine.took(&s.Record, true)
-	mine.wait, mine.gate = time.Duration(r.Defined.Patience)*time.Millisecond, newGate(c.log, d, arguments)
+	continues := r.Defined.Continues != "" || r.Defined.Origin != r.ID
+	mine.wait, mine.gate = time.Duration(r.Defined.Patience)*time.Millisecond, newGate(c.log, d, arguments, continues)
 	c.log.Info("action claimed", "action", r.ID, "title", r.Title, "operation", d.Name, "attempt", max(s.Record.Attempt, 1))
 	go func() { _ = mine.run() }() // an error is also in the action or the log
 	return nil

@@ -79,12 +79,12 @@ func (p *Peer) startHere(ctx context.Context, d *kapi.Definition, arguments json
 	if err != nil {
 		return kapi.Started{}, err
 	}
-	r.wait, r.gate = o.Wait, newGate(p.log, d, arguments)
+	r.wait, r.gate = o.Wait, newGate(p.log, d, arguments, o.Continue != "")
 	record := p.definedRecord(id, offerOf(d), o)
 	record.Runner, record.Keys = p.asRunner(), keys
 	record.Defined.Limit, record.Defined.Continues = d.Limit, o.Continue
 	resumes(record.Defined, d)
-	if d.Preflight == nil {
+	if r.gate.preflight == nil {
 		record.Status = kapi.StatusRunning
 	}
 	change := rules.Change{Kind: rules.KindStart, Action: record, Wait: o.Wait != 0, Asked: asked}
@@ -164,7 +164,7 @@ func (p *Peer) mayContinue(ctx context.Context, name string, o *kapi.StartOption
 	case len(found) == 0:
 		return nil, kapi.ErrUnknown
 	case found[0].Operation != name:
-		return nil, &kapi.InvalidError{Field: "continue", Reason: fmt.Sprintf("%s is no action of operation %q", o.Continue, name)}
+		return nil, &kapi.InvalidError{Field: "continue", Reason: fmt.Sprintf("must be an action of operation %q: %s is none", name, o.Continue)}
 	case found[0].Status != kapi.StatusFailed:
 		return nil, fmt.Errorf("continue: %w", kapi.ErrNotFailed)
 	}

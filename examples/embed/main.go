@@ -49,7 +49,7 @@ func run(ctx context.Context, listen string) error {
 	if err != nil {
 		return err
 	}
-	ann, err := readUser(folder, "ann")
+	ann, err := readUser(folder, "7", "ann")
 	if err != nil {
 		return err
 	}
@@ -131,21 +131,21 @@ func sendNewsletter(p *peer.Peer, ann *user, w http.ResponseWriter, r *http.Requ
 }
 
 // A user is one of the service's own. This service has one; yours looks for a session or a token in its own tables.
-type user struct{ name, secret string }
+type user struct{ id, name, secret string }
 
 // readUser reads a user's secret from the folder, or makes one.
-func readUser(folder, name string) (*user, error) {
+func readUser(folder, id, name string) (*user, error) {
 	path := filepath.Join(folder, name)
 	secret, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		secret = []byte(rand.Text())
 		err = os.WriteFile(path, secret, 0o600)
 	}
-	return &user{name, string(secret)}, err
+	return &user{id, name, string(secret)}, err
 }
 
-// authenticate tells kapi who sent a request, and what they may do. auth.RunActions instead of auth.Admin lets a user
-// start operations, and see and cancel only their own actions.
+// authenticate tells kapi who sent a request, and what they may do. Only admins start operations over REST; others do
+// through handlers of your own, which decide that themselves.
 func (u *user) authenticate(r *http.Request) (auth.Identity, error) {
 	secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
@@ -154,7 +154,7 @@ func (u *user) authenticate(r *http.Request) (auth.Identity, error) {
 	case subtle.ConstantTimeCompare([]byte(secret), []byte(u.secret)) != 1:
 		return auth.Identity{}, auth.ErrInvalidToken
 	}
-	return auth.Identity{ID: "user:" + u.name, Name: u.name, Type: auth.TypeUser, Permissions: auth.Admin}, nil
+	return auth.Identity{ID: u.id, Name: u.name, Type: auth.TypeUser, Permissions: auth.Admin}, nil
 }
 
 // ownFolder returns a folder where only this user can create files. In a shared folder, another user could have created
