@@ -105,7 +105,7 @@ func (w *watched) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		meant := kind != migrate || args[len(args)-1] == w.Key
 		if meant && kind == w.Freeze && w.counted() {
 			w.note("frozen before", slot, kind)
-			signalTo(os.Getpid(), syscall.SIGSTOP)
+			freeze()
 			// As if it had been stopped in the system call that sends the command: nothing looks at the time after that.
 			ctx = context.WithoutCancel(ctx)
 		}
@@ -204,8 +204,17 @@ func die() {
 	select {}
 }
 
-func signalTo(pid int, signal syscall.Signal) {
-	if err := syscall.Kill(pid, signal); err != nil {
+// freeze stops the process until SIGCONT. The signal doesn't reach all threads at once, so that it has to be waited for.
+func freeze() {
+	thaws := make(chan os.Signal, 1)
+	signal.Notify(thaws, syscall.SIGCONT)
+	defer signal.Stop(thaws)
+	signalTo(os.Getpid(), syscall.SIGSTOP)
+	<-thaws
+}
+
+func signalTo(pid int, s syscall.Signal) {
+	if err := syscall.Kill(pid, s); err != nil {
 		panic(err)
 	}
 }

@@ -57,7 +57,8 @@ func (p *process) inside() int {
 // A process is frozen right after it was allowed to send a command, for longer than the second limit. Another host takes
 // the action over and ends it, and a second resharding moves the slot back. Then the process thaws and sends its command.
 func TestFrozenHost(t *testing.T) {
-	s := newStage(t, inDatabase(t), 1000, 1<<20)
+	t.Parallel()
+	s := newStage(t, inDatabase(t), 100, 1000, 1<<20)
 	s.slots = []int{60}
 	s.load.start(s.Key)
 	t.Run("before MIGRATE", func(t *testing.T) { // it is refused
@@ -157,12 +158,13 @@ func TestPlannedStop(t *testing.T) {
 }
 
 func plannedStop(t *testing.T, store string) {
-	s := newStage(t, store, 500, 5<<20)
+	t.Parallel()
+	s := newStage(t, store, 80, 500, 5<<20)
 	from, to := s.nodes[0], s.nodes[1]
 	s.load.start(s.Key)
 	s.Target = to.cmd.Process.Pid
 	c := s.child
-	c.Stall, s.bigMS = migrate, 5000
+	c.Stall, s.bigMS = migrate, 3000
 	first := startChild(t, c)
 	id := s.control.begin(t, s.arguments(t, from, to))
 	s.awaitWitness(t, func(line string) bool { return strings.HasSuffix(line, "60 begins migrate "+from.addr) })

@@ -47,12 +47,12 @@ type stage struct {
 	control  *control
 }
 
-// newStage makes a stage. store is a value for serve.
-func newStage(t *testing.T, store string, keys, bigBytes int) *stage {
+// newStage makes a stage with the slots from 0 on, of which slot 60 has the big key. store is a value for serve.
+func newStage(t *testing.T, store string, slots, keys, bigBytes int) *stage {
 	t.Helper()
 	s := &stage{nodes: startCluster(t), bigBytes: bigBytes, bigMS: 1500}
 	s.child = child{Store: store, Folder: t.TempDir(), Lease: lease, GiveUp: giveUp}
-	for slot := range 200 {
+	for slot := range slots {
 		s.slots = append(s.slots, slot)
 	}
 	s.Key = "{" + tagsOf([]int{60})[0] + "}:big"
@@ -146,7 +146,7 @@ func (s *stage) checkKeys(t *testing.T, to *server) {
 
 // A process is killed in each of the moments between which it can leave a slot half moved, and another one goes on.
 func TestKilledAtEachMoment(t *testing.T) {
-	s := newStage(t, inFile(t), 5000, 5<<20)
+	s := newStage(t, inFile(t), 200, 5000, 5<<20)
 	from, to := s.nodes[0], s.nodes[1]
 	s.Target = to.cmd.Process.Pid
 	s.load.start(s.Key)
@@ -224,7 +224,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	if os.Getenv("KAPI_SOAK") != "" {
 		rounds, kills, keys, bigBytes, most = 100, 4, 50_000, 50<<20, 3*time.Second
 	}
-	s := newStage(t, inFile(t), keys, bigBytes)
+	s := newStage(t, inFile(t), 200, keys, bigBytes)
 	from, to := s.nodes[0], s.nodes[1]
 	s.load.start(s.Key)
 	killed := 0
