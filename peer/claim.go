@@ -50,6 +50,7 @@ const claimsAtOnce = 16
 
 func (c *claimer) init() {
 	c.wakes = make(chan struct{}, 1)
+	c.wakes <- struct{}{} // a peer that is to replace another one looks at once what there is
 	c.open = map[string]struct{}{}
 	c.unreadable = map[string]time.Time{}
 }
