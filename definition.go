@@ -33,7 +33,8 @@ type Definition struct {
 	Check func(arguments json.RawMessage) (json.RawMessage, []FieldError)
 	// Keys returns the keys that an action with these arguments needs; nil is none (see Spec.Keys).
 	Keys func(arguments json.RawMessage) ([]string, error)
-	// Preflight, unless nil, is called before an action begins, and fails it with an error.
+	// Preflight, unless nil, is called before an action begins, and refuses it with an error. It is not called for a
+	// continuation (StartOptions.Continue), as it may refuse what the failed action has left half done.
 	Preflight func(ctx context.Context, arguments json.RawMessage) (Preview, error)
 	// Run does the work, or continues it (see OperationHandle.Restore).
 	Run func(ctx context.Context, h OperationHandle, arguments json.RawMessage) error
@@ -71,7 +72,8 @@ type StartOptions struct {
 	// Wait is how long it may wait for its keys, and for its turn if the operation has a Limit: see Spec.Wait.
 	Wait time.Duration
 	// Continue is the id of a failed action of the same operation, or "". The new action takes over its arguments,
-	// checkpoints and keys, and dismisses it, in one transaction. Other arguments must not be given.
+	// checkpoints and keys, and dismisses it, in one transaction. Other arguments must not be given, and Preflight is
+	// not called again.
 	Continue string
 	// Preview asks what the operation would do. Nothing is started, and only a peer that offers it can answer.
 	Preview bool

@@ -49,6 +49,9 @@ func (c *Client) StartOperation(ctx context.Context, name string, arguments json
 	if o.Continue != "" {
 		query.Set(wire.ParamContinue, o.Continue)
 	}
+	if name == "" || name == "." || name == ".." { // no path has them
+		return kapi.Started{}, &kapi.InvalidError{Field: "operation", Reason: "must have a name"}
+	}
 	path := "/kapi/operations/" + url.PathEscape(name)
 	if len(query) > 0 {
 		path += "?" + query.Encode()

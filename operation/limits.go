@@ -33,11 +33,11 @@ func limitsOf(s *jsonschema.Schema) (all []limit, err error) {
 	add(s.ExclusiveMinimum != nil, jsonschema.Schema{ExclusiveMinimum: s.ExclusiveMinimum}, func() string { return "must be more than " + number(*s.ExclusiveMinimum) })
 	add(s.ExclusiveMaximum != nil, jsonschema.Schema{ExclusiveMaximum: s.ExclusiveMaximum}, func() string { return "must be less than " + number(*s.ExclusiveMaximum) })
 	add(s.MultipleOf != nil, jsonschema.Schema{MultipleOf: s.MultipleOf}, func() string { return "must be a multiple of " + number(*s.MultipleOf) })
-	add(s.MinLength != nil, jsonschema.Schema{MinLength: s.MinLength}, func() string { return fmt.Sprintf("must have at least %d characters", *s.MinLength) })
-	add(s.MaxLength != nil, jsonschema.Schema{MaxLength: s.MaxLength}, func() string { return fmt.Sprintf("must have at most %d characters", *s.MaxLength) })
+	add(s.MinLength != nil, jsonschema.Schema{MinLength: s.MinLength}, func() string { return "must have at least " + counted(*s.MinLength, "character", "characters") })
+	add(s.MaxLength != nil, jsonschema.Schema{MaxLength: s.MaxLength}, func() string { return "must have at most " + counted(*s.MaxLength, "character", "characters") })
 	add(s.Pattern != "", jsonschema.Schema{Pattern: s.Pattern}, func() string { return "must match " + s.Pattern })
-	add(s.MinItems != nil, jsonschema.Schema{MinItems: s.MinItems}, func() string { return fmt.Sprintf("must have at least %d entries", *s.MinItems) })
-	add(s.MaxItems != nil, jsonschema.Schema{MaxItems: s.MaxItems}, func() string { return fmt.Sprintf("must have at most %d entries", *s.MaxItems) })
+	add(s.MinItems != nil, jsonschema.Schema{MinItems: s.MinItems}, func() string { return "must have at least " + counted(*s.MinItems, "entry", "entries") })
+	add(s.MaxItems != nil, jsonschema.Schema{MaxItems: s.MaxItems}, func() string { return "must have at most " + counted(*s.MaxItems, "entry", "entries") })
 	add(s.UniqueItems, jsonschema.Schema{UniqueItems: true}, func() string { return "must not have an entry twice" })
 	return all, err
 }
@@ -48,6 +48,14 @@ func list(values []any) string {
 		all[i] = show(v)
 	}
 	return strings.Join(all, ", ")
+}
+
+// counted returns a number with its noun.
+func counted(n int, one, more string) string {
+	if n == 1 {
+		more = one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 func number(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }

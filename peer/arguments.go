@@ -44,7 +44,7 @@ func checkOptions(arguments json.RawMessage, o *kapi.StartOptions) error {
 		return kapi.ErrUnknown
 	case o.Continue != "" && o.Preview:
 		return &kapi.InvalidError{Field: "preview", Reason: "is not possible together with continue"}
-	case o.Continue != "" && string(arguments) != "{}":
+	case o.Continue != "" && string(arguments) != noArguments:
 		return &kapi.InvalidError{Field: "arguments", Reason: "must not be given with continue, which takes over those of the failed action"}
 	}
 	return nil
@@ -58,7 +58,7 @@ func plainArguments(name string, arguments json.RawMessage) (json.RawMessage, er
 	}
 	given := bytes.TrimSpace(arguments)
 	if len(given) == 0 || string(given) == "null" {
-		return json.RawMessage("{}"), nil
+		return json.RawMessage(noArguments), nil
 	}
 	if len(given) > wellformed.MaxArguments {
 		return nil, wrong("have %d bytes, at most %d are allowed", len(given), wellformed.MaxArguments)

@@ -144,7 +144,11 @@ func (r *run) withdraw(reason error, state string, refusal *store.Refusal) error
 func (p *Peer) refusal(id string, waited time.Duration) error {
 	if r, ok := p.view.Get(id); ok && r.WaitsFor != nil {
 		if found, err := p.sweep.some([]string{r.WaitsFor.Action}); err == nil && len(found) == 1 {
-			return p.explain(&kapi.HeldError{Key: r.WaitsFor.Key, Holder: found[0].Shown(), Waited: waited})
+			held := &kapi.HeldError{Key: r.WaitsFor.Key, Holder: found[0].Shown(), Waited: waited}
+			if r.WaitsFor.Operation != "" && r.Defined != nil {
+				held.Operation, held.Limit = r.WaitsFor.Operation, r.Defined.Limit
+			}
+			return p.explain(held)
 		}
 	}
 	return fmt.Errorf("its turn did not come within %v", waited)

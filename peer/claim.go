@@ -32,6 +32,7 @@ type claimer struct {
 	timeout time.Duration   // of a read
 	self    *store.RunnerRecord
 	follow  func(context.Context) error // Peer.Follow
+	sync    func(context.Context) error // brings the view up to date
 	judge   func(context.Context, *kapi.HeldError) bool
 	newRun  func(ctx context.Context, d *kapi.Definition, arguments json.RawMessage, id string) (*run, error)
 
@@ -50,7 +51,7 @@ const claimsAtOnce = 16
 
 func (c *claimer) init() {
 	c.wakes = make(chan struct{}, 1)
-	c.wakes <- struct{}{} // a peer that is to replace another one looks at once what there is
+	c.wakes <- struct{}{} // look at once
 	c.open = map[string]struct{}{}
 	c.unreadable = map[string]time.Time{}
 }
@@ -151,6 +152,9 @@ func (c *claimer) stagger() {
 // claim tries to claim an action. An error that is not ErrUnavailable is final.
 func (c *claimer) claim(id string) error {
 	c.stagger()
+	if err := c.sync(c.ctx); err != nil { // a read is cheap; a transaction to learn that it is gone isn't
+		return err
+	}
 	r, ok := c.view.Get(id)
 	if !ok || !r.Claimable() || c.ops.has(id) { // a run that has lost it ends first
 		return nil
@@ -162,16 +166,17 @@ func (c *claimer) claim(id string) error {
 	from := id
 	if r.Defined.Continues != "" { // it has taken over nothing yet
 		from = r.Defined.Continues
+		if _, ok := c.view.Get(from); !ok {
+			return c.take(&r, d, nil, nil) // which is refused
+		}
 	}
 	arguments, err := savedArguments(c.ctx, c.store, c.timeout, from)
 	if err != nil {
 		return err
 	}
-	var keys []string
-	if arguments != nil { // otherwise the action to continue is gone, and the claim is refused
-		if arguments, keys, err = checkArguments(c.log, d, arguments); err != nil {
-			return c.refuse(&r, d, err)
-		}
+	arguments, keys, err := checkArguments(c.log, d, arguments)
+	if err != nil {
+		return c.refuse(&r, d, err)
 	}
 	return c.take(&r, d, arguments, keys)
 }
@@ -202,7 +207,8 @@ func (c *claimer) take(r *store.Record, d *kapi.Definition, arguments json.RawMe
 	}
 	mine.have(s)
 	mine.took(&s.Record, true)
-	mine.wait, mine.gate = time.Duration(r.Defined.Patience)*time.Millisecond, newGate(c.log, d, arguments)
+	continues := r.Defined.Continues != "" || r.Defined.Origin != r.ID
+	mine.wait, mine.gate = time.Duration(r.Defined.Patience)*time.Millisecond, newGate(c.log, d, arguments, continues)
 	c.log.Info("action claimed", "action", r.ID, "title", r.Title, "operation", d.Name, "attempt", max(s.Record.Attempt, 1))
 	go func() { _ = mine.run() }() // an error is also in the action or the log
 	return nil

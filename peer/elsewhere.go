@@ -32,7 +32,7 @@ func (p *Peer) startElsewhere(ctx context.Context, name string, arguments json.R
 	record.Defined.Unclaimed, record.Defined.Continues = true, o.Continue
 	start := rules.Change{Kind: rules.KindStart, Action: record, Asked: asked}
 	if o.Continue == "" {
-		start.Saved = []store.Saved{{Action: record.ID, Name: store.ArgumentsName, Data: arguments}}
+		start.Saved = savedAs(record.ID, arguments)
 	}
 	news := p.newsSince(0) // from before the start, so that nothing is missed
 	defer news.close()

@@ -27,9 +27,11 @@ type gate struct {
 	err    error
 }
 
-func newGate(log *slog.Logger, d *kapi.Definition, arguments json.RawMessage) *gate {
+// newGate returns the gate of an action. A continuation has no preflight: it would refuse what the failed action has left
+// half done, and by then that action is dismissed, so nothing would be left to continue.
+func newGate(log *slog.Logger, d *kapi.Definition, arguments json.RawMessage, continues bool) *gate {
 	g := &gate{passed: make(chan struct{})}
-	if d.Preflight != nil {
+	if d.Preflight != nil && !continues {
 		g.preflight = func(ctx context.Context) error {
 			_, err := preflight(ctx, log, d, arguments)
 			return err

@@ -156,6 +156,13 @@ func (s *testStore) Runners(ctx context.Context, ids []string) ([]store.RunnerRe
 	return s.Store.Runners(ctx, ids)
 }
 
+func (s *testStore) Saved(ctx context.Context, action string) ([]store.Saved, error) {
+	if err := s.ask("Saved"); err != nil {
+		return nil, err
+	}
+	return s.Store.Saved(ctx, action)
+}
+
 func (s *testStore) Close() error { return nil }
 
 // openPeer opens a peer that follows all peers.

@@ -15,6 +15,10 @@ import (
 // leaseParts is how often a lease is renewed while it lasts.
 const leaseParts = 3
 
+// backup is how many of these intervals after a renewal for the sweeper the lease is renewed without being asked. That
+// leaves time for one more before the lease has passed.
+const backup = 2
+
 // A lease keeps renewing this process's lease in the store while it runs operations, or always if it offers some.
 type lease struct {
 	every, timeout time.Duration
@@ -35,27 +39,44 @@ type lease struct {
 	signs signs
 }
 
+// loop renews the lease when the sweeper asks for it, at its calls (see renewBy). Its own timer fires only if they stay
+// away: a light peer in a crowd should not wake up for a timer that has just been put off, as Go's timers do.
 func (l *lease) loop() {
-	tick := time.NewTicker(l.every)
-	defer tick.Stop()
+	due := time.Now().Add(l.every)
+	timer := time.NewTimer(l.every)
+	defer timer.Stop()
 	for {
+		early, between := false, false
 		select {
-		case <-tick.C:
+		case <-timer.C:
 		case <-l.soon:
-			if l.early.Swap(false) {
-				tick.Reset(l.every)
-			}
+			early = l.early.Swap(false)
+			between = !early
 		case <-l.ctx.Done():
 			return
 		}
-		l.renew()
+		began := time.Now()
+		next := began.Add(l.every)
+		if l.renew() && early {
+			due = began.Add(backup * l.every)
+		} else if !between || due.After(next) {
+			due = next
+		}
+		timer.Reset(time.Until(due))
 	}
 }
 
-// renewBy renews the lease at once if it would be renewed within d.
+// renewBy renews the lease at once if it would be renewed within d, and puts the timer off.
 func (l *lease) renewBy(d time.Duration) {
 	if last := l.last.Load(); last == nil || time.Since(*last) > l.every-d {
 		l.early.Store(true)
+		l.renewNow()
+	}
+}
+
+// renewOverdue renews the lease at once if its timer was put off and it is time.
+func (l *lease) renewOverdue() {
+	if last := l.last.Load(); last != nil && time.Since(*last) > l.every {
 		l.renewNow()
 	}
 }
@@ -69,13 +90,13 @@ func (l *lease) renewNow() {
 }
 
 // renew renews the lease if it must be renewed, and restores those of their actions that are marked as
-// silent.
-func (l *lease) renew() {
+// silent. It is false if it has to be tried again.
+func (l *lease) renew() bool {
 	now := time.Now()
 	l.last.Store(&now)
 	handles := l.ops.started(leaseParts * l.every)
 	if len(handles) == 0 && !l.always {
-		return
+		return true
 	}
 	l.stopLate() // first: after the renewal it would be in time again
 	ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
@@ -84,7 +105,7 @@ func (l *lease) renew() {
 		if l.ctx.Err() == nil {
 			l.log.Warn("the lease can't be renewed; operations continue", "error", err)
 		}
-		return
+		return false
 	}
 	for _, h := range handles {
 		if r, ok := l.view.Get(h.id); ok && r.Silence != "" {
@@ -95,6 +116,7 @@ func (l *lease) renew() {
 			}
 		}
 	}
+	return true
 }
 
 // renewIn renews the lease.

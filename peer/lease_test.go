@@ -3,6 +3,8 @@ package peer_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -145,4 +147,89 @@ func TestNothingToRenew(t *testing.T) {
 			t.Error("the start succeeded")
 		}
 	})
+}
+
+// A becoming store gets its keeper late, and the looks of its peers may hang.
+type becoming struct {
+	*unkept
+	keeper  atomic.Bool
+	hangs   atomic.Bool
+	release chan struct{}
+	mu      sync.Mutex
+	renewed []time.Time
+}
+
+func (s *becoming) Keep(string) bool {
+	if s.hangs.Load() {
+		<-s.release
+	}
+	return s.keeper.Load()
+}
+
+func (s *becoming) Renew(ctx context.Context, r store.RunnerRecord) error {
+	s.mu.Lock()
+	s.renewed = append(s.renewed, time.Now())
+	s.mu.Unlock()
+	return s.unkept.Renew(ctx, r)
+}
+
+// lightFor has a light peer run an operation for some time, and then calls f.
+func lightFor(t *testing.T, d time.Duration, f func(*becoming)) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &becoming{unkept: newUnkept(t), release: make(chan struct{})}
+		start(t, openLight(t, s, peer.Options{Lease: 15 * time.Second}), kapi.Spec{}, untilStopped)
+		time.Sleep(d)
+		f(s)
+	})
+}
+
+// gaps returns the times between the renewals, and until now.
+func (s *becoming) gaps() (all []time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, at := range s.renewed {
+		next := time.Now()
+		if i+1 < len(s.renewed) {
+			next = s.renewed[i+1]
+		}
+		all = append(all, next.Sub(at))
+	}
+	return all
+}
+
+// The looks of a light peer renew its lease, and put off the timer that would wake it up besides. If they hang, the
+// timer renews the lease in time.
+func TestLooksRenew(t *testing.T) {
+	lightFor(t, time.Minute, func(s *becoming) {
+		const look = 4500 * time.Millisecond
+		looks := s.gaps()
+		for _, gap := range looks[:len(looks)-1] {
+			if gap != look {
+				t.Errorf("renewed %v after the time before, want %v", gap, look)
+			}
+		}
+		s.hangs.Store(true)
+		time.Sleep(look + 20*time.Second)
+		hung := s.gaps()[len(looks)-1:]
+		want := []time.Duration{10 * time.Second, 5 * time.Second, 5 * time.Second}
+		if len(hung) < 3 || !slices.Equal(hung[:3], want) {
+			t.Errorf("while looks hang, renewed after %v, want %v", hung, want)
+		}
+		close(s.release)
+	})
+}
+
+// A light peer that becomes the keeper doesn't wait for the timer that its looks have put off.
+func TestNewKeeperRenews(t *testing.T) {
+	for after := range time.Duration(5) {
+		lightFor(t, time.Minute+after*time.Second, func(s *becoming) {
+			s.keeper.Store(true)
+			time.Sleep(time.Minute)
+			for i, gap := range s.gaps() {
+				if gap > 6*time.Second {
+					t.Errorf("renewed for the %dth time, and then not for %v", i, gap)
+				}
+			}
+		})
+	}
 }

@@ -137,12 +137,13 @@ func (p *Peer) assemble(clock string) {
 	p.lease.signs.init(p.opts.Lease, p.opts.GiveUp, p.opts.sinceBoot, p.lease.stopLate)
 	p.sweep = sweeper{
 		store: p.store, view: p.view, ops: &p.ops, commits: &p.commits, follow: &p.follow,
-		opts: &p.opts, log: p.log, self: &p.self, clock: clock, ctx: p.ctx, renewBy: p.lease.renewBy,
+		opts: &p.opts, log: p.log, self: &p.self, clock: clock, ctx: p.ctx,
+		renewBy: p.lease.renewBy, renewOverdue: p.lease.renewOverdue,
 	}
 	p.sweep.init()
 	p.claims = claimer{
 		store: p.store, view: p.view, ops: &p.ops, offers: &p.offers, commits: &p.commits, log: p.log, ctx: p.ctx,
-		timeout: p.opts.readTimeout, self: &p.self, follow: p.Follow, judge: p.judgeNow, newRun: p.newDefinedRun,
+		timeout: p.opts.readTimeout, self: &p.self, follow: p.Follow, sync: p.follow.sync, judge: p.judgeNow, newRun: p.newDefinedRun,
 	}
 	p.claims.init()
 }

@@ -79,17 +79,17 @@ func (p *Peer) startHere(ctx context.Context, d *kapi.Definition, arguments json
 	if err != nil {
 		return kapi.Started{}, err
 	}
-	r.wait, r.gate = o.Wait, newGate(p.log, d, arguments)
+	r.wait, r.gate = o.Wait, newGate(p.log, d, arguments, o.Continue != "")
 	record := p.definedRecord(id, offerOf(d), o)
 	record.Runner, record.Keys = p.asRunner(), keys
 	record.Defined.Limit, record.Defined.Continues = d.Limit, o.Continue
 	resumes(record.Defined, d)
-	if d.Preflight == nil {
+	if r.gate.preflight == nil {
 		record.Status = kapi.StatusRunning
 	}
 	change := rules.Change{Kind: rules.KindStart, Action: record, Wait: o.Wait != 0, Asked: asked}
 	if o.Continue == "" {
-		change.Saved = []store.Saved{{Action: id, Name: store.ArgumentsName, Data: arguments}}
+		change.Saved = savedAs(id, arguments)
 	}
 	c, err := r.start(ctx, change)
 	switch {
@@ -164,14 +164,25 @@ func (p *Peer) mayContinue(ctx context.Context, name string, o *kapi.StartOption
 	case len(found) == 0:
 		return nil, kapi.ErrUnknown
 	case found[0].Operation != name:
-		return nil, &kapi.InvalidError{Field: "continue", Reason: fmt.Sprintf("%s is no action of operation %q", o.Continue, name)}
+		return nil, &kapi.InvalidError{Field: "continue", Reason: fmt.Sprintf("must be an action of operation %q: %s is none", name, o.Continue)}
 	case found[0].Status != kapi.StatusFailed:
 		return nil, fmt.Errorf("continue: %w", kapi.ErrNotFailed)
 	}
 	return nil, nil
 }
 
-// savedArguments reads the arguments of an action; nil if there are none.
+// noArguments are the arguments of an operation that is given none. They are not stored.
+const noArguments = "{}"
+
+// savedAs returns the arguments as they are stored.
+func savedAs(id string, arguments json.RawMessage) []store.Saved {
+	if string(arguments) == noArguments {
+		return nil
+	}
+	return []store.Saved{{Action: id, Name: store.ArgumentsName, Data: arguments}}
+}
+
+// savedArguments reads the arguments of an action.
 func savedArguments(ctx context.Context, s store.Store, limit time.Duration, id string) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -184,5 +195,5 @@ func savedArguments(ctx context.Context, s store.Store, limit time.Duration, id 
 			return saved[i].Data, nil
 		}
 	}
-	return nil, nil
+	return json.RawMessage(noArguments), nil
 }

@@ -101,8 +101,12 @@ func TestWrongArguments(t *testing.T) {
 func TestWrongOptions(t *testing.T) {
 	everywhere(t, move(operation.Of[moveArgs]{}), func(s *site, k *peer.Peer) {
 		for _, o := range []kapi.StartOptions{
-			{By: strings.Repeat("é", 201)}, {By: "a\nb"}, {By: "\xff"}, {IdempotencyKey: strings.Repeat("k", 256)},
-			{Continue: "x", Preview: true}, {Continue: "x"},
+			{By: strings.Repeat("é", 201)},
+			{By: "a\nb"},
+			{By: "\xff"},
+			{IdempotencyKey: strings.Repeat("k", 256)},
+			{Continue: "x", Preview: true},
+			{Continue: "x"},
 		} {
 			var wrong *kapi.InvalidError
 			if _, err := k.StartOperation(s.Context(), "move", json.RawMessage(`{"from":"a"}`), o); !errors.As(err, &wrong) {

@@ -22,11 +22,13 @@ type sweeper struct {
 	commits *committer
 	follow  *follower
 	renewBy func(time.Duration) // renews the lease if that has to be done before this time has passed
-	opts    *Options
-	log     *slog.Logger
-	self    *store.RunnerRecord
-	clock   string          // identifies the clock of this machine; "" if it can't be identified
-	ctx     context.Context // ends with the peer
+	// renewOverdue renews the lease if that should have been done before.
+	renewOverdue func()
+	opts         *Options
+	log          *slog.Logger
+	self         *store.RunnerRecord
+	clock        string          // identifies the clock of this machine; "" if it can't be identified
+	ctx          context.Context // ends with the peer
 
 	// oneMachine is set if the store can't be shared by several machines.
 	oneMachine bool
@@ -113,11 +115,12 @@ func (s *sweeper) tick() {
 		s.follow.wake() // it puts them back
 	}
 	if !s.keeps() {
+		s.renewBy(s.pace()) // now, rather than wake up once more for it before the next call
 		s.retire()
 		s.follow.peek()
-		s.renewBy(s.pace()) // now, rather than wake up once more for it before the next call
 		return
 	}
+	s.renewOverdue() // a keeper's calls may last, so the timer renews its lease, unless it was put off before
 	s.whileBusy(s.keep)
 }
 
@@ -247,36 +250,4 @@ func (s *sweeper) readRunners(actions []*entry) ([]store.RunnerRecord, error) {
 	}
 	slices.Sort(ids)
 	return s.store.Runners(ctx, slices.Compact(ids))
-}
-
-// settleAllOwn settles this peer's own actions.
-func (s *sweeper) settleAllOwn() {
-	for _, e := range s.view.pick(func(e *entry) bool { return e.RunnerID() == s.self.ID }) {
-		s.settleOwn(e)
-	}
-}
-
-// settleOwn ends an action of this peer that it no longer runs: its end could not be recorded in
-// time, or its start was committed but the answer was lost.
-func (s *sweeper) settleOwn(e *entry) {
-	running := s.ops.has(e.ID)
-	rep, ended := s.ops.said(e.ID)
-	now, ok := s.view.Get(e.ID) // it may have ended since e was read
-	if running || !ok || !now.Status.Active() && !(ended && now.NotProvenDead) {
-		return
-	}
-	if !ended {
-		state := "its start could not be confirmed, so it was not run"
-		rep = rules.Report{Fence: now.Fence, Status: kapi.StatusFailed, State: &state}
-	}
-	c := submissionOf(rules.Change{Kind: rules.KindReport, ID: e.ID, Report: rep})
-	if !ended && s.ops.claimDoubted(e.ID) && now.Defined != nil && now.Defined.Resumable {
-		c = submissionOf(rules.Change{Kind: rules.KindVacate, ID: e.ID, Fence: now.Fence}) // others may claim it
-	}
-	if err := s.commits.commit(s.ctx, c); err != nil {
-		s.log.Warn("an action of this process that no longer runs can't be settled yet", "action", e.ID, "error", err)
-		return
-	}
-	s.ops.forgetUnsaid(e.ID)
-	s.ops.settled(e.ID)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/kapitest"
+	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/operation"
 	"github.com/kettubot/kapi/peer"
 	"github.com/kettubot/kapi/server"
@@ -89,7 +90,7 @@ func TestOperations(t *testing.T) {
 	w := f.startOperation("reshard", `{"slots":7,"key":"k"}`)
 	golden(t, "operation.json", w)
 	a := started(t, w)
-	if a.Operation != "reshard" || a.StartedBy != "ann (1)" || len(a.Keys) != 1 || a.Title != "Resharding" {
+	if a.Operation != "reshard" || a.StartedBy != "alice (1)" || len(a.Keys) != 1 || a.Title != "Resharding" {
 		t.Errorf("it started %+v", a)
 	}
 	// No body is an object without arguments.
@@ -125,7 +126,7 @@ func TestOperationsRefused(t *testing.T) {
 	}{
 		{f.startOperation("shard", ""), 404, 10016, m{"operation": "shard", "operations": []any{"reshard"}}},
 		{f.startOperation("reshard", `{"slots":0,"odd":1}`), 400, 50004, m{"operation": "reshard", "fields": []any{
-			m{"field": "odd", "reason": "is unknown"}, m{"field": "slots", "reason": "must be at least 1"},
+			m{"field": "odd", "reason": "is unknown; known: slots, key, fail"}, m{"field": "slots", "reason": "must be at least 1, not 0"},
 		}}},
 		{f.startOperation("reshard?preview=true", `{"slots":16385}`), 422, 20005, m{"operation": "reshard", "reason": "there are 16384 slots"}},
 		{f.startOperation("reshard", `[]`), 400, 50004, m{}},
@@ -146,10 +147,15 @@ func TestOperationsRefused(t *testing.T) {
 	}
 }
 
+// A shared store is closed by another of its peers.
+type shared struct{ store.Store }
+
+func (*shared) Close() error { return nil }
+
 // TestNotOffered: an operation that only another peer offers is known, and recorded for it while that one lives.
 func TestNotOffered(t *testing.T) {
 	f := newOffering(t)
-	other, err := peer.Open(t.Context(), f.store.Store, peer.Options{Operations: []kapi.Definition{reshard()}})
+	other, err := peer.Open(t.Context(), &shared{f.store.Store}, peer.Options{Operations: []kapi.Definition{reshard()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +201,7 @@ func TestPauseAndResume(t *testing.T) {
 		return a
 	}
 	for range 2 {
-		if a := decode(f.as("admin", "POST", path+"/pause")); a.PausedBy != "ann (1)" {
+		if a := decode(f.as("admin", "POST", path+"/pause")); a.PausedBy != "alice (1)" {
 			t.Errorf("paused: %+v", a)
 		}
 	}

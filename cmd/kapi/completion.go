@@ -47,25 +47,29 @@ type completedCommand struct {
 	Runs bool
 	// Values are the possible values of its argument, if they are known.
 	Values []string
+	// Names is true if the name of an operation follows, which kapi complete knows.
+	Names bool
 }
 
 type completedFlag struct {
 	Name, Help string
-	// Takes is true if a value follows: one of Values, unless that is empty.
+	// Takes is true if a value follows: one of Values, unless that is empty, or if Names is true, one that kapi complete
+	// knows.
 	Takes  bool
 	Values []string
+	Names  bool
 }
 
 // completed returns all commands. The first one is kapi itself, with an empty name.
 func completed(root *kong.Node) (all []completedCommand) {
 	var add func(node *kong.Node, name string) completedCommand
 	add = func(node *kong.Node, name string) completedCommand {
-		c := completedCommand{Name: name, Help: node.Help, Runs: name == "run"}
+		c := completedCommand{Name: name, Help: node.Help, Runs: name == "run", Names: name == "start"}
 		for _, group := range node.AllFlags(true) {
 			for _, f := range group {
-				c.Flags = append(c.Flags, completedFlag{f.Name, f.Help, !f.IsBool(), values(f.Value)})
+				c.Flags = append(c.Flags, completedFlag{f.Name, f.Help, !f.IsBool(), values(f.Value), name == "start" && f.Name == "arg"})
 				if f.Tag.Negatable != "" {
-					c.Flags = append(c.Flags, completedFlag{"no-" + f.Name, "Turn off --" + f.Name, false, nil})
+					c.Flags = append(c.Flags, completedFlag{"no-" + f.Name, "Turn off --" + f.Name, false, nil, false})
 				}
 			}
 		}
@@ -120,6 +124,11 @@ _kapi_behind() {
 	fi
 }
 
+# Prints the names that kapi knows: of operations, or of arguments.
+_kapi_names() {
+	"${COMP_WORDS[0]}" complete "$1" -- "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null
+}
+
 _kapi() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path="" i word
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -133,20 +142,31 @@ _kapi() {
 	done
 	case "$path $prev" in
 {{- range .}}{{$name := .Name}}{{range .Flags}}{{if .Takes}}
-	{{quote (print $name " --" .Name)}}) COMPREPLY=($(compgen {{if .Values}}-W "{{range .Values}}{{.}} {{end}}"{{else}}-f{{end}} -- "$cur")); return ;;
+	{{quote (print $name " --" .Name)}}) {{if .Names}}compopt -o nospace 2>/dev/null; {{end}}COMPREPLY=($(compgen {{if .Names}}-W "$(_kapi_names arguments)"{{else if .Values}}-W "{{range .Values}}{{.}} {{end}}"{{else}}-f{{end}} -- "$cur")); return ;;
 {{- end}}{{end}}{{end}}
 	esac
 	case "$path" in
 {{- range .}}
-	{{quote .Name}}) COMPREPLY=($(compgen -W "{{range .Sub}}{{.Name}} {{end}}{{range .Values}}{{.}} {{end}}{{range .Flags}}--{{.Name}} {{end}}{{if .Runs}}--{{end}}" -- "$cur")) ;;
+	{{quote .Name}}) COMPREPLY=($(compgen -W "{{range .Sub}}{{.Name}} {{end}}{{range .Values}}{{.}} {{end}}{{range .Flags}}--{{.Name}} {{end}}{{if .Runs}}--{{end}}{{if .Names}}$(_kapi_names operations){{end}}" -- "$cur")) ;;
 {{- end}}
 	esac
 }
 complete -F _kapi kapi
 `,
 	"zsh": `#compdef kapi
+# Offers the names that kapi knows: of operations, or of arguments.
+_kapi_names() {
+	local -a names=(${(f)"$($said[1] complete $1 -- ${said[2,-1]} 2>/dev/null)"})
+	if [[ $1 == arguments ]]; then
+		compadd -S '' -- $names
+	else
+		compadd -- $names
+	fi
+}
+
 _kapi() {
 	local at="" i before=0
+	local -a said=("${(@)words[1,CURRENT-1]}")
 	for ((i = 2; i < CURRENT; i++)); do
 		case "$at/$words[i]" in
 {{- range .}}{{$name := .Name}}{{range .Sub}}
@@ -164,7 +184,7 @@ _kapi() {
 		local -a commands=({{range .Sub}} '{{.Name}}:{{colons .Help}}'{{end}})
 		_describe command commands
 		{{- end}}
-		_arguments{{range .Flags}} '*--{{.Name}}{{if .Takes}}={{end}}[{{colons .Help}}]{{if .Takes}}:{{.Name}}:{{if .Values}}({{range .Values}}{{.}} {{end}}){{else}}_files{{end}}{{end}}'{{end}}{{if .Values}} '*:value:({{range .Values}}{{.}} {{end}})'{{end}}{{if .Runs}} '(-)*::command:_normal'{{end}}
+		_arguments{{range .Flags}} '*--{{.Name}}{{if .Takes}}={{end}}[{{colons .Help}}]{{if .Takes}}:{{.Name}}:{{if .Names}}{_kapi_names arguments}{{else if .Values}}({{range .Values}}{{.}} {{end}}){{else}}_files{{end}}{{end}}'{{end}}{{if .Names}} '1:operation:{_kapi_names operations}'{{end}}{{if .Values}} '*:value:({{range .Values}}{{.}} {{end}})'{{end}}{{if .Runs}} '(-)*::command:_normal'{{end}}
 		;;
 {{- end}}
 	esac
@@ -206,12 +226,18 @@ function __kapi_behind -d 'Completes the command line after --'
 	complete -C "$line $last"
 end
 
+function __kapi_names -d 'Prints the names that kapi knows: of operations, or of arguments'
+	set -l words (commandline -opc)
+	$words[1] complete $argv -- $words[2..-1] 2>/dev/null
+end
+
 complete -c kapi -f
 complete -c kapi -n '__kapi_at --' -a '(__kapi_behind)'
 {{range .}}{{$at := quote (print "__kapi_at " .Name)}}
 {{- range .Sub}}complete -c kapi -n {{$at}} -a {{.Name}} -d {{quote .Help}}
 {{end}}{{range .Values}}complete -c kapi -n {{$at}} -a {{.}}
-{{end}}{{range .Flags}}complete -c kapi -n {{$at}} -l {{.Name}} -d {{quote .Help}}{{if .Values}} -x -a "{{range .Values}}{{.}} {{end}}"{{else if .Takes}} -r{{end}}
+{{end}}{{range .Flags}}complete -c kapi -n {{$at}} -l {{.Name}} -d {{quote .Help}}{{if .Names}} -x -a "(__kapi_names arguments)"{{else if .Values}} -x -a "{{range .Values}}{{.}} {{end}}"{{else if .Takes}} -r{{end}}
+{{end}}{{if .Names}}complete -c kapi -n {{$at}} -a "(__kapi_names operations)"
 {{end}}{{if .Runs}}complete -c kapi -n {{$at}} -a '--'
 {{end}}{{end}}`,
 }

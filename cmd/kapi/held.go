@@ -7,7 +7,7 @@ import (
 	"github.com/kettubot/kapi"
 )
 
-// describeHeld says who holds the key, and how to free it if the holder has failed.
+// describeHeld says who holds the key, and how to free it, or to go on, if the holder has failed.
 func (a *app) describeHeld(e *kapi.HeldError) lines {
 	h := e.Holder
 	var b strings.Builder
@@ -48,7 +48,11 @@ func (a *app) describeHeld(e *kapi.HeldError) lines {
 	}
 	if h.Status == kapi.StatusFailed && e.Operation == "" {
 		fmt.Fprintf(&b, "\nto free the key: %s dismiss %s%s", a.self(), a.storeArgument(), shellQuote(plain(h.ID)))
-		b.WriteString("\nor start commands that are safe to repeat with --release-on-failure")
+		if h.Operation != "" {
+			fmt.Fprintf(&b, "\nor, to go on where it stopped: %s start %s%s --continue %s", a.self(), a.storeArgument(), plain(h.Operation), shellQuote(plain(h.ID)))
+		} else {
+			b.WriteString("\nor start commands that are safe to repeat with --release-on-failure")
+		}
 	}
 	return lines(b.String())
 }

@@ -33,13 +33,13 @@ type cli struct {
 
 	Run        runCmd        `cmd:"" help:"Run a command as an action, and exit with its code."`
 	Ls         lsCmd         `cmd:"" help:"List the ongoing actions."`
+	Watch      watchCmd      `cmd:"" help:"Show changes as they happen; with IDs, until those actions have ended."`
+	Dismiss    dismissCmd    `cmd:"" help:"Dismiss failed actions, which frees their keys."`
+	Cancel     cancelCmd     `cmd:"" help:"Ask actions to stop, kill them, or give them up."`
 	Start      startCmd      `cmd:"" help:"Start an operation that a program offers, by its name."`
 	Operations operationsCmd `cmd:"" help:"List the operations that can be started."`
 	Pause      pauseCmd      `cmd:"" help:"Ask operations to pause."`
 	Resume     resumeCmd     `cmd:"" help:"End the pause of operations."`
-	Watch      watchCmd      `cmd:"" help:"Show changes as they happen; with IDs, until those actions have ended."`
-	Dismiss    dismissCmd    `cmd:"" help:"Dismiss failed actions, which frees their keys."`
-	Cancel     cancelCmd     `cmd:"" help:"Ask actions to stop, kill them, or give them up."`
 	Token      tokenCmd      `cmd:"" help:"Make, list and revoke tokens for kapi serve."`
 	Serve      serveCmd      `cmd:"" help:"Serve the store: web page, REST API, gateway and metrics."`
 	Completion completionCmd `cmd:"" help:"Print the completion script for a shell."`

@@ -79,9 +79,13 @@ func describeOffer(out io.Writer, o kapi.Offer) error {
 		b.WriteString("\nIt takes no arguments.\n")
 	} else {
 		b.WriteString("\nArguments:\n")
-		table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		var rows strings.Builder
+		table := tabwriter.NewWriter(&rows, 0, 0, 2, ' ', 0)
 		describeArguments(table, parseSchema(o.Schema), "")
 		_ = table.Flush()
+		for row := range strings.Lines(rows.String()) {
+			b.WriteString(strings.TrimRight(row, " \n") + "\n")
+		}
 	}
 	b.WriteString("\nkapi start --help lists the flags.\n")
 	_, err := io.WriteString(out, b.String())
@@ -92,7 +96,7 @@ func describeOffer(out io.Writer, o kapi.Offer) error {
 func describeArguments(w io.Writer, of *schema, prefix string) {
 	for _, p := range of.Properties {
 		name := prefix + p.name
-		nested := p.schema.is("object") && len(p.schema.Properties) > 0
+		nested := p.schema.is("object") && len(p.schema.names()) > 0 || p.schema.named()
 		if !nested {
 			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", plain(name), plain(typeOf(p.schema)), plain(needOf(of, p)), plain(aboutOf(p.schema)))
 		}
@@ -103,7 +107,8 @@ func describeArguments(w io.Writer, of *schema, prefix string) {
 			describeArguments(w, p.schema.Items, name+"[].")
 		}
 	}
-	if more := of.AdditionalProperties; more != nil && !more.never {
+	if of.named() {
+		more := of.AdditionalProperties
 		fmt.Fprintf(w, "  %s\t%s\toptional\t%s\n", plain(prefix+"NAME"), plain(typeOf(more)), plain(aboutOf(more)))
 	}
 }

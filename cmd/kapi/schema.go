@@ -102,6 +102,9 @@ func (s *schema) open() bool {
 	return len(s.Properties) == 0
 }
 
+// named reports whether it describes values of any name.
+func (s *schema) named() bool { return s.AdditionalProperties != nil && !s.AdditionalProperties.never }
+
 // find returns the path to an argument and its schema: a name with dots leads into objects. It is nil if there is no
 // such argument.
 func (s *schema) find(name string) (path []string, of *schema) {

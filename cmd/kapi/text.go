@@ -108,7 +108,8 @@ func saying(a kapi.Action) string {
 	if a.Attempt > 1 && a.Status.Active() {
 		parts = append(parts, fmt.Sprintf("attempt %d", a.Attempt))
 	}
-	if a.PausedBy != "" && a.Status.Active() && a.State != "paused by "+a.PausedBy { // once it pauses, its state says so
+	// Once it pauses, or has no runner, its state says so.
+	if a.PausedBy != "" && a.Status.Active() && a.Runner != nil && a.State != "paused by "+a.PausedBy {
 		parts = append(parts, "asked to pause by "+plain(a.PausedBy))
 	}
 	if a.NoCancel != "" && a.Status.Active() {

@@ -30,6 +30,11 @@ func TestExitCodes(t *testing.T) {
 		{&kapi.InvalidError{Field: "key", Reason: "must not be empty"}, 64},
 		{fmt.Errorf("open: %w", kapi.ErrUnavailable), 69},
 		{fmt.Errorf("start: %w", &kapi.HeldError{}), 75},
+		{&kapi.HeldError{Operation: "o", Limit: 2}, 75},
+		{&kapi.NotOfferedError{Operation: "o"}, 69},
+		{&kapi.UnknownOperationError{Name: "o"}, 1},
+		{&kapi.PreflightError{Operation: "o", Reason: "no"}, 1},
+		{&kapi.ArgumentsError{Operation: "o", Fields: []kapi.FieldError{{Reason: "are odd"}}}, 64},
 		{&supervise.ExecError{Code: 126}, 126},
 		{&supervise.ExecError{Code: 127}, 127},
 		{&interruptedError{signal: 2}, 130},
@@ -69,8 +74,8 @@ func TestEveryFlagHasAVariable(t *testing.T) {
 	check(parser.Model.Node)
 	slices.Sort(names)
 	if got, want := strings.Join(slices.Compact(names), " "),
-		"description dismiss-failed end-timeout expires give-up grace host insecure join json key kill leave-running licenses listen log-format log-level max-connections max-connections-address metrics-listen name pass-token perms "+
-			"progress rate-burst rate-limit rate-limit-address release-on-failure server stall store store-listen store-schema store-timeout timeout title tls-cert tls-key token total trusted-proxy tty type wait"; got != want {
+		"arg args continue description dismiss-failed end-timeout expires follow give-up grace host insecure join json key kill leave-running licenses listen log-format log-level max-connections max-connections-address metrics-listen name pass-token perms "+
+			"preview progress rate-burst rate-limit rate-limit-address release-on-failure server stall store store-listen store-schema store-timeout timeout title tls-cert tls-key token total trusted-proxy tty type wait"; got != want {
 		t.Errorf("the flags are %s, want %s", got, want)
 	}
 }
@@ -83,6 +88,7 @@ func TestVariablesCount(t *testing.T) {
 		"KAPI_LISTEN": "[::1]:1", "KAPI_INSECURE": "true", "KAPI_LOG_FORMAT": "json", "KAPI_LOG_LEVEL": "warn",
 		"KAPI_RATE_LIMIT": "0", "KAPI_RATE_BURST": "7", "KAPI_RATE_LIMIT_ADDRESS": "0.5",
 		"KAPI_NAME": "n", "KAPI_TYPE": "bot", "KAPI_PERMS": "run", "KAPI_EXPIRES": "2d",
+		"KAPI_ARG": "slots=7\n\nhost=a b", "KAPI_CONTINUE": "", "KAPI_FOLLOW": "1", "KAPI_WAIT": "10m",
 	} {
 		t.Setenv(name, value)
 	}
@@ -105,6 +111,9 @@ func TestVariablesCount(t *testing.T) {
 	if c := parse("run", "--key", "x,y", "--title", "", "--release-on-failure=false", "cmd"); !slices.Equal(c.Run.Key, []string{"x,y"}) ||
 		*c.Run.Title != "" || c.Run.ReleaseOnFailure {
 		t.Errorf("flags don't override variables: %+v", c.Run)
+	}
+	if c := parse("start", "reshard"); !slices.Equal(c.Start.Arg, []string{"slots=7", "host=a b"}) || !c.Start.Follow || c.Start.Wait.limit != 10*time.Minute {
+		t.Errorf("start: %+v", c.Start)
 	}
 	if c := parse("ls"); !c.Ls.JSON {
 		t.Error("ls: no JSON")

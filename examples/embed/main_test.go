@@ -15,14 +15,14 @@ func TestStoreIsTheUsersOwn(t *testing.T) {
 		t.Setenv(name, filepath.Join(home, "own"))
 	}
 	t.Setenv("TMPDIR", filepath.Join(home, "everybodys"))
-	path, err := storePath()
+	path, err := ownFolder()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !strings.HasPrefix(path, filepath.Join(home, "own")) {
 		t.Errorf("the store is at %s", path)
 	}
-	info, err := os.Stat(filepath.Dir(path))
+	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	case "preview":
 		return preview(ctx, d, json.RawMessage(args[1]), out)
 	case "serve":
-		return serve(ctx, d, args[1])
+		return serve(ctx, d, args[1], peer.Options{Logger: slog.Default()})
 	}
 	return fmt.Errorf("there is no command %q", args[0])
 }
@@ -74,12 +74,13 @@ func preview(ctx context.Context, d kapi.Definition, arguments json.RawMessage, 
 }
 
 // serve offers the operation until ctx ends. Then what runs is handed over to another process that serves.
-func serve(ctx context.Context, d kapi.Definition, store string) error {
+func serve(ctx context.Context, d kapi.Definition, store string, o peer.Options) error {
 	s, err := openStore(ctx, store)
 	if err != nil {
 		return err
 	}
-	p, err := peer.Open(ctx, s, peer.Options{Logger: slog.Default(), Operations: []kapi.Definition{d}})
+	o.Operations = []kapi.Definition{d}
+	p, err := peer.Open(ctx, s, o)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"log/slog"
+	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,12 +19,6 @@ import (
 
 	"github.com/kettubot/kapi"
 )
-
-// attempt runs, or goes on with, a resharding in this process.
-func attempt(t *testing.T, ctx context.Context, h *fileHandle, c config, fields map[string]any) error {
-	t.Helper()
-	return define(c, slog.New(slog.DiscardHandler)).Run(ctx, h, checked(t, fields))
-}
 
 // between returns the arguments to move slots from one node to another.
 func between(from, to *server, slots string, more ...any) map[string]any {
@@ -34,28 +32,21 @@ func between(from, to *server, slots string, more ...any) map[string]any {
 // keyIn returns a key of a slot.
 func keyIn(slot int) string { return "{" + tagsOf([]int{slot})[0] + "}key" }
 
-// stopAt makes an attempt end before its nth effect, as a planned stop does.
-func stopAt(n int) func(int) error {
-	return func(call int) error {
-		if call >= n {
-			return kapi.ErrStopped
+// leaveOpen begins to move a slot, and hands over before the first MIGRATE.
+func (d *desk) leaveOpen(from, to *server) {
+	d.t.Helper()
+	d.before = func(tr *trial) {
+		if tr.calls == 4 {
+			tr.handOver()
 		}
-		return nil
 	}
-}
-
-// leaveOpen begins to move a slot, and stops before the first MIGRATE. The calls of Proceed are the one between slots,
-// IMPORTING, MIGRATING and MIGRATE.
-func leaveOpen(t *testing.T, from, to *server, folder string, fields map[string]any) {
-	t.Helper()
-	h := newHandle(t, folder)
-	h.permit = stopAt(4)
-	if err := attempt(t, t.Context(), h, config{}, fields); !errors.Is(err, kapi.ErrStopped) {
-		t.Fatalf("the attempt that was stopped returned %v", err)
+	if err := d.attempt(); !errors.Is(err, kapi.ErrStopped) {
+		d.t.Fatalf("the attempt that was stopped returned %v", err)
 	}
 	if len(from.view().open) != 1 || len(to.view().open) != 1 {
-		t.Fatalf("open are %v and %v, want one each", from.view().open, to.view().open)
+		d.t.Fatalf("open are %v and %v, want one each", from.view().open, to.view().open)
 	}
+	d.before = nil
 }
 
 // copyKey leaves a key in both nodes, as a MIGRATE does that is interrupted after the target has taken the key.
@@ -90,12 +81,12 @@ func TestMove(t *testing.T) {
 
 	// A key in both nodes has the source's value, to which clients have written.
 	t.Run("copy", func(t *testing.T) {
-		key, folder, fields := keyIn(1), t.TempDir(), between(from, to, "1")
+		key, d := keyIn(1), newDesk(t, between(from, to, "1"))
 		from.must("set", key, "old")
-		leaveOpen(t, from, to, folder, fields)
+		d.leaveOpen(from, to)
 		copyKey(t, from, to, key)
 		from.must("set", key, "new")
-		if err := attempt(t, t.Context(), newHandle(t, folder), config{}, fields); err != nil {
+		if err := d.attempt(); err != nil {
 			t.Fatal(err)
 		}
 		wantClosed(t, from, to, 1)
@@ -104,13 +95,13 @@ func TestMove(t *testing.T) {
 
 	// Keys in the target of a slot that nobody has opened may be newer than the source's: somebody else has closed it.
 	t.Run("closed", func(t *testing.T) {
-		key, folder, fields := keyIn(2), t.TempDir(), between(from, to, "2")
+		key, d := keyIn(2), newDesk(t, between(from, to, "2"))
 		from.must("set", key, "old")
-		leaveOpen(t, from, to, folder, fields)
+		d.leaveOpen(from, to)
 		copyKey(t, from, to, key)
 		from.must("cluster", "setslot", 2, "stable")
 		var refused *refusal
-		if err := attempt(t, t.Context(), newHandle(t, folder), config{}, fields); !errors.As(err, &refused) {
+		if err := d.attempt(); !errors.As(err, &refused) {
 			t.Errorf("the attempt returned %v, want a refusal", err)
 		}
 		wantValue(t, from, key, "old")
@@ -119,9 +110,9 @@ func TestMove(t *testing.T) {
 
 	// What is under way from an earlier MIGRATE doesn't arrive after a later one.
 	t.Run("transfer", func(t *testing.T) {
-		folder, fields := t.TempDir(), between(from, to, "3")
+		d := newDesk(t, between(from, to, "3"))
 		from.must("set", keyIn(3), "value")
-		leaveOpen(t, from, to, folder, fields)
+		d.leaveOpen(from, to)
 		conn, err := net.Dial("tcp", to.addr)
 		if err != nil {
 			t.Fatal(err)
@@ -134,7 +125,7 @@ func TestMove(t *testing.T) {
 		if n, err := conn.Read(answer); err != nil || string(answer[:n]) != "+OK\r\n" {
 			t.Fatalf("%q, %v", answer[:n], err)
 		}
-		if err := attempt(t, t.Context(), newHandle(t, folder), config{}, fields); err != nil {
+		if err := d.attempt(); err != nil {
 			t.Fatal(err)
 		}
 		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
@@ -143,41 +134,8 @@ func TestMove(t *testing.T) {
 		}
 	})
 
-	// A cancel lets the slot in hand end, and the next one alone.
-	t.Run("cancel", func(t *testing.T) {
-		from.must("set", keyIn(4), "value")
-		h := newHandle(t, t.TempDir())
-		h.permit = func(call int) error {
-			if call >= 4 {
-				return &kapi.CancelledError{By: "ann"}
-			}
-			return nil
-		}
-		var cancelled *kapi.CancelledError
-		if err := attempt(t, t.Context(), h, config{}, between(from, to, "4-5")); !errors.As(err, &cancelled) {
-			t.Errorf("returned %v, want the cancel", err)
-		}
-		wantClosed(t, from, to, 4)
-		if v := from.view(); v.openOf(5) != nil || v.owner[5].id != from.id {
-			t.Error("the next slot was begun")
-		}
-		states := strings.Join(lines(t, h.folder, "states"), "\n")
-		if !strings.Contains(states, "slot 4 (1 of 2): finishing it, then stopping") {
-			t.Errorf("the states were\n%s", states)
-		}
-	})
-
-	// Another runner sees that the work is over, and does nothing to the slot that could do harm.
-	t.Run("done", func(t *testing.T) {
-		folder, fields := t.TempDir(), between(from, to, "6")
-		for range 2 {
-			if err := attempt(t, t.Context(), newHandle(t, folder), config{}, fields); err != nil {
-				t.Fatal(err)
-			}
-			wantClosed(t, from, to, 6)
-		}
-	})
-
+	t.Run("cancel", func(t *testing.T) { testCancel(t, from, to) })
+	t.Run("done", func(t *testing.T) { testDone(t, from, to) })
 	t.Run("slow", func(t *testing.T) { testSlow(t, from, to, other) })
 }
 
@@ -186,45 +144,122 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// While the target hangs, the operation is impacted; when it answers again, the keys arrive.
+// A cancel lets the slot in hand end, and the next one alone.
+func testCancel(t *testing.T, from, to *server) {
+	from.must("set", keyIn(4), "value")
+	d := newDesk(t, between(from, to, "4-5"))
+	state := ""
+	d.before = func(tr *trial) {
+		switch tr.calls {
+		case 4:
+			tr.cancel()
+		case 5:
+			eventually(t, patience, func() error {
+				a, err := tr.peer.Get(context.Background(), tr.ID())
+				if state = a.State; err == nil && a.State != "slot 4 (1 of 2): finishing it, then stopping" {
+					err = errors.New("the state is " + a.State)
+				}
+				return err
+			})
+		}
+	}
+	var cancelled *kapi.CancelledError
+	if err := d.attempt(); !errors.As(err, &cancelled) || cancelled.By != "ann" {
+		t.Errorf("returned %v, want the cancel", err)
+	}
+	if state == "" {
+		t.Error("the slot was not finished")
+	}
+	wantClosed(t, from, to, 4)
+	if v := from.view(); v.openOf(5) != nil || v.owner[5].id != from.id {
+		t.Error("the next slot was begun")
+	}
+}
+
+// Another runner sees that the work is over, and does nothing to the slot that could do harm.
+func testDone(t *testing.T, from, to *server) {
+	d := newDesk(t, between(from, to, "6"))
+	d.before = func(tr *trial) {
+		if to.view().owner[6].id == to.id && from.view().openOf(6) == nil {
+			tr.handOver() // before the third node is told
+		}
+	}
+	if err := d.attempt(); !errors.Is(err, kapi.ErrStopped) {
+		t.Fatalf("the attempt that was stopped returned %v", err)
+	}
+	wantClosed(t, from, to, 6)
+	fence := d.trial.Fence()
+	d.before = nil
+	if err := d.attempt(); err != nil || d.trial.Fence() <= fence {
+		t.Fatalf("under fence %d, after %d: %v", d.trial.Fence(), fence, err)
+	}
+	wantClosed(t, from, to, 6)
+}
+
+// While the target hangs, the operation is impacted; when it answers again, the keys arrive. A key that is larger than
+// a batch has its own limit of time.
 func testSlow(t *testing.T, from, to, other *server) {
-	key := keyIn(7)
+	key, small := keyIn(7), keyIn(7)+"small"
 	from.must("set", key, strings.Repeat("x", 5000))
-	h := newHandle(t, t.TempDir())
-	h.permit = func(call int) error {
-		if call == 4 {
+	from.must("set", small, "value")
+	d := newDesk(t, between(from, to, "7", "batch_ms", 100, "batch_bytes", 1000, "big_ms", 300))
+	limits := map[string]map[string]bool{key: {}, small: {}}
+	d.Connect = func(o *redis.Options) *redis.Client {
+		client := redis.NewClient(o)
+		client.AddHook(noting(limits))
+		return client
+	}
+	d.before = func(tr *trial) {
+		if tr.calls == 4 {
 			to.signal(syscall.SIGSTOP) // before MIGRATE
 		}
-		return nil
 	}
-	ended := make(chan error, 1)
-	fields := between(from, to, "7", "batch_ms", 100, "batch_bytes", 1000, "big_ms", 300)
-	args := checked(t, fields)
-	go func() { ended <- define(config{}, slog.New(slog.DiscardHandler)).Run(t.Context(), h, args) }()
-	eventually(t, 15*time.Second, func() error {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.impacted == 0 {
-			return errors.New("the operation isn't impacted")
-		}
-		return nil
-	})
-	to.signal(syscall.SIGCONT)
-	if err := <-ended; err != nil {
+	if err := d.begin(); err != nil {
 		t.Fatal(err)
 	}
-	if h.recovered == 0 {
-		t.Error("the operation didn't recover")
+	eventually(t, 15*time.Second, func() error {
+		list, err := d.trial.peer.List(t.Context())
+		if err == nil && (len(list) != 1 || list[0].Status != kapi.StatusImpacted || !strings.HasPrefix(list[0].State, "slot 7 (1 of 1): key ")) {
+			err = fmt.Errorf("it isn't impacted, with the key's name: %+v", list)
+		}
+		return err
+	})
+	to.signal(syscall.SIGCONT)
+	if err := <-d.trial.ended; err != nil {
+		t.Fatal(err)
 	}
 	wantClosed(t, from, to, 7)
 	if got := to.must("strlen", key); got != int64(5000) {
 		t.Errorf("the key has %v bytes", got)
 	}
-	if states := lines(t, h.folder, "states"); !strings.Contains(strings.Join(states, "\n"), "impacted: slot 7 (1 of 1): key ") {
-		t.Errorf("no state names the key: %q", states)
-	}
+	wantValue(t, to, small, "value")
 	if v := other.view(); v.owner[7].id != to.id {
 		t.Errorf("the third node says that %v has the slot", v.owner[7])
+	}
+	if want := map[string]map[string]bool{key: {"300": true}, small: {"100": true}}; !reflect.DeepEqual(limits, want) {
+		t.Errorf("the limits of MIGRATE were %v, want %v", limits, want)
+	}
+}
+
+// noting notes the limits of time that each MIGRATE of a key has.
+type noting map[string]map[string]bool
+
+func (n noting) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (n noting) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (n noting) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if args := words(cmd); args[0] == "migrate" {
+			for key, limits := range n {
+				if slices.Contains(args[6:], key) {
+					limits[args[5]] = true
+				}
+			}
+		}
+		return next(ctx, cmd)
 	}
 }
 
@@ -232,10 +267,10 @@ func testSlow(t *testing.T, from, to, other *server) {
 func TestCopyAfterRestart(t *testing.T) {
 	all := startCluster(t)
 	from, to := all[0], all[1]
-	key, folder, fields := keyIn(1), t.TempDir(), between(from, to, "1")
+	key, d := keyIn(1), newDesk(t, between(from, to, "1"))
 	from.must("set", key, "old")
 	from.must("save")
-	leaveOpen(t, from, to, folder, fields)
+	d.leaveOpen(from, to)
 	host, port, _ := splitAddr(to.addr)
 	from.must("migrate", host, port, key, 0, 1000) // it moves the key, which the source will have forgotten
 	if _, err := to.Pipelined(t.Context(), func(p redis.Pipeliner) error {
@@ -253,11 +288,11 @@ func TestCopyAfterRestart(t *testing.T) {
 		return nil
 	})
 	var refused *refusal
-	if err := attempt(t, t.Context(), newHandle(t, folder), config{}, fields); !errors.As(err, &refused) {
+	if err := d.attempt(); !errors.As(err, &refused) {
 		t.Fatalf("the attempt returned %v, want a refusal", err)
 	}
 	from.must("del", key) // what the refusal asks for
-	if err := attempt(t, t.Context(), newHandle(t, folder), config{}, fields); err != nil {
+	if err := d.attempt(); err != nil {
 		t.Fatal(err)
 	}
 	wantClosed(t, from, to, 1)
@@ -270,18 +305,26 @@ func TestPassword(t *testing.T) {
 	all := startCluster(t, "--requirepass", password, "--masterauth", password)
 	from, to := all[0], all[1]
 	from.must("set", keyIn(1), "value")
-	fields := between(from, to, "1", "patience_s", 0)
-	if err := attempt(t, t.Context(), newHandle(t, t.TempDir()), config{Password: "wrong-horse"}, fields); err == nil || strings.Contains(err.Error(), "horse") {
+	d := newDesk(t, between(from, to, "1", "patience_s", 0))
+	d.Password = "wrong-horse"
+	var refused *kapi.PreflightError
+	if err := d.attempt(); !errors.As(err, &refused) || strings.Contains(err.Error(), "horse") {
 		t.Errorf("with a wrong password: %v", err)
 	}
 	for slot, c := range map[string]config{"1": {Password: password}, "2": {User: "default", Password: password}} {
-		h := newHandle(t, t.TempDir())
-		if err := attempt(t, t.Context(), h, c, between(from, to, slot)); err != nil {
+		d := newDesk(t, between(from, to, slot))
+		d.config = c
+		if err := d.attempt(); err != nil {
 			t.Fatal(err)
 		}
-		var stored json.RawMessage
-		if _, err := h.Load("plan", &stored); err != nil || strings.Contains(string(stored), password) {
-			t.Errorf("the plan is %s, %v", stored, err)
+		files, err := filepath.Glob(d.store + "*")
+		if err != nil || len(files) == 0 {
+			t.Fatal(files, err)
+		}
+		for _, file := range files {
+			if data, err := os.ReadFile(file); err != nil || bytes.Contains(data, []byte(password)) {
+				t.Errorf("%s has the password, or can't be read: %v", file, err)
+			}
 		}
 	}
 	wantClosed(t, from, to, 1)

@@ -3,9 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/kettubot/kapi"
 )
 
 // Each reason not to begin is named, and nothing is changed.
@@ -94,7 +97,7 @@ func TestPreflight(t *testing.T) {
 			test.undo()
 		}
 	}
-	t.Run("adopt", func(t *testing.T) { testAdopt(t, from, to, ask) })
+	t.Run("adopt", func(t *testing.T) { testAdopt(t, from, to) })
 }
 
 // without leaves out the fields that are nil.
@@ -109,20 +112,18 @@ func without(fields map[string]any) map[string]any {
 }
 
 // A slot that somebody else has opened is carried on if the arguments say so.
-func testAdopt(t *testing.T, from, to *server, ask func(map[string]any) (string, error)) {
+func testAdopt(t *testing.T, from, to *server) {
 	key := keyIn(20)
 	from.must("set", key, "value")
 	to.must("cluster", "setslot", 20, "importing", from.id)
 	from.must("cluster", "setslot", 20, "migrating", to.id)
-	fields := between(from, to, "20")
-	if err := attempt(t, t.Context(), newHandle(t, t.TempDir()), config{}, fields); err == nil {
-		t.Error("a slot of somebody else was carried on")
+	d := newDesk(t, between(from, to, "20"))
+	var refused *kapi.PreflightError
+	if err := d.attempt(); !errors.As(err, &refused) {
+		t.Errorf("a slot of somebody else is refused with %v", err)
 	}
-	fields["adopt"] = true
-	if _, err := ask(fields); err != nil {
-		t.Error(err)
-	}
-	if err := attempt(t, t.Context(), newHandle(t, t.TempDir()), config{}, fields); err != nil {
+	d.args["adopt"] = true
+	if err := d.attempt(); err != nil {
 		t.Fatal(err)
 	}
 	wantClosed(t, from, to, 20)

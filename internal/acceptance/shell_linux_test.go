@@ -107,8 +107,8 @@ func (sh *shell) run(command string) (code int, printed []string) {
 	return code, strings.Split(text, "\n")
 }
 
-// stay starts a command that keeps running, and returns the address that it printed.
-func (sh *shell) stay(command string) (address string) {
+// stay starts a command that keeps running, and returns the address, or the command, that it printed.
+func (sh *shell) stay(command string) (printed string) {
 	sh.t.Helper()
 	sh.give(command)
 	var found []string
@@ -117,7 +117,7 @@ func (sh *shell) stay(command string) (address string) {
 			sh.t.Logf("$ %s\n%s", command, sh.output.String()[sh.read:])
 		}
 	})
-	kapitest.Eventually(sh.t, command+" has printed its address", func() bool {
+	kapitest.Eventually(sh.t, command+" has printed what it begins with", func() bool {
 		output := sh.output.String()[sh.read:]
 		found = staying[command].FindStringSubmatch(output)
 		if found == nil && mark.MatchString(output) {

@@ -54,8 +54,8 @@ func offered(t *testing.T, s store.Store) string {
 		text += fmt.Sprintf("%s=%s(", o.Name, o.About)
 		for _, r := range o.Runners {
 			text += r.ID + " "
-			if want := runnersOf(t, s, r.ID)[r.ID]; !reflect.DeepEqual(r, want) {
-				t.Errorf("a runner of %s is\n\t%+v\nwant\n\t%+v", o.Name, r, want)
+			if want, err := s.Runners(within(t), []string{r.ID}); err != nil || !reflect.DeepEqual([]store.RunnerRecord{r}, want) {
+				t.Errorf("a runner of %s is\n\t%+v\nwant\n\t%+v (error: %v)", o.Name, r, want, err)
 			}
 		}
 		text += ") "

@@ -151,6 +151,7 @@ func full(id string) store.Record {
 		Sender: "mfrggzdfmztwq2lk", Defined: &store.Defined{
 			Limit: 1000, Turn: 7, Unclaimed: true, MayWait: true, Continues: "failed", Origin: "first", Resumable: true, Takeovers: 3,
 			Within: 600_000, Vacant: true, Version: 4, Deaths: 2, Saves: math.MaxInt64, Parked: true, Said: "slot 17 of <16384>",
+			Patience: 60_000, HandedOver: true, Unproven: true, Claim: 1 << 40,
 			Refusal: &store.Refusal{
 				Key: "k", Operation: "reshard", Limit: 2, Holder: []byte{0, 1, 255}, Preflight: "no\x00 quorum",
 				Fields: []string{"nodes[2].host", ""}, Reasons: []string{"is missing", "are too many"}, Invalid: "a title",

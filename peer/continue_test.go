@@ -1,0 +1,98 @@
+package peer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/operation"
+	"github.com/kettubot/kapi/peer"
+)
+
+// failsOnce is an operation that fails after it has stored a checkpoint, unless one is stored already.
+func failsOnce(saw *[]string) kapi.Definition {
+	return move(operation.Of[moveArgs]{Run: func(ctx context.Context, h kapi.OperationHandle, a moveArgs) error {
+		var at int
+		found, err := h.Restore(&at)
+		*saw = append(*saw, fmt.Sprintf("%s at %d, %v", a.From, at, found))
+		if err != nil || found {
+			return errors.Join(err, untilStopped(ctx, h))
+		}
+		return errors.Join(h.Checkpoint(7), errors.New("out of luck"))
+	}})
+}
+
+// A continuation has the arguments, the checkpoints, the keys and the origin of the failed action, which is dismissed.
+func TestContinue(t *testing.T) {
+	var saw []string
+	everywhere(t, failsOnce(&saw), func(s *site, k *peer.Peer) {
+		saw = nil
+		failed := s.begin(k, `{"from":"a","held":"lock"}`, kapi.StartOptions{})
+		time.Sleep(time.Second)
+		s.refused(k, `{"from":"b"}`, kapi.StartOptions{Continue: failed.ID}, &kapi.InvalidError{
+			Field: "arguments", Reason: "must not be given with continue, which takes over those of the failed action",
+		})
+		o := kapi.StartOptions{Continue: failed.ID, By: "ann", IdempotencyKey: "1"}
+		next := s.begin(k, "", o)
+		time.Sleep(time.Second)
+		all := s.records()
+		if len(all) != 1 || all[0].ID != next.ID || next.ID == failed.ID || !slices.Equal(all[0].Keys, []string{"lock"}) ||
+			all[0].Status != kapi.StatusRunning || all[0].Defined.Origin != failed.ID {
+			s.Errorf("after the continuation: %+v", all)
+		}
+		if want := []string{"a at 0, false", "a at 7, true"}; !slices.Equal(saw, want) {
+			s.Errorf("the runs saw %q, want %q", saw, want)
+		}
+		if saved, err := s.store.Saved(s.Context(), failed.ID); err != nil || len(saved) != 0 {
+			s.Errorf("of the failed action there is left %v, %v", saved, err)
+		}
+		s.refused(k, "", kapi.StartOptions{Continue: failed.ID}, kapi.ErrUnknown)
+		s.refused(k, "", kapi.StartOptions{Continue: next.ID}, kapi.ErrNotFailed)
+		if again := s.begin(k, "", o); again.ID != next.ID {
+			s.Errorf("repeated: %+v", again)
+		}
+	})
+}
+
+// An action of another operation, or of none, can't be continued.
+func TestContinueOther(t *testing.T) {
+	everywhere(t, move(operation.Of[moveArgs]{}), func(s *site, k *peer.Peer) {
+		other := fail(s, s.full(), kapi.Spec{Title: "t"}, "no")
+		s.refused(k, "", kapi.StartOptions{Continue: other.ID}, &kapi.InvalidError{
+			Field: "continue", Reason: other.ID + ` is no action of operation "move"`,
+		})
+		if all := s.records(); len(all) != 1 {
+			s.Errorf("%+v", all)
+		}
+	})
+}
+
+// A continuation that has to wait leaves the failed action as it is until its turn comes.
+func TestContinueWaits(t *testing.T) {
+	var saw []string
+	d := failsOnce(&saw)
+	d.Limit = 1
+	everywhere(t, d, func(s *site, k *peer.Peer) {
+		saw = nil
+		failed := s.begin(k, `{"from":"a","held":"lock"}`, kapi.StartOptions{})
+		time.Sleep(time.Second)
+		busy := s.begin(s.full(move(operation.Of[moveArgs]{Limit: 1})), `{"from":"b"}`, kapi.StartOptions{})
+		next := s.begin(k, "", kapi.StartOptions{Continue: failed.ID, Wait: -1})
+		if next.Status != kapi.StatusPending || len(s.records()) != 3 {
+			s.Errorf("%+v", next)
+		}
+		if _, err := k.Cancel(s.Context(), busy.ID, "ann"); err != nil {
+			s.Error(err)
+		}
+		time.Sleep(3 * time.Second)
+		for _, r := range s.records() {
+			if r.ID == failed.ID || r.ID == next.ID && (r.Status != kapi.StatusRunning || r.Defined.Origin != failed.ID) {
+				s.Errorf("when its turn has come: %+v", r)
+			}
+		}
+	})
+}
