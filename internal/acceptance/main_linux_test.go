@@ -17,9 +17,12 @@ const roleVariable = "ACCEPTANCE_ROLE"
 
 // roles are the roles of processes started from the test binary.
 var roles = map[string]func(args []string) error{
-	"worker": workerMain,
-	"runner": runnerMain,
-	"within": withinMain,
+	"worker":  workerMain,
+	"runner":  runnerMain,
+	"within":  withinMain,
+	"taker":   takerMain,
+	"starter": starterMain,
+	"saver":   saverMain,
 }
 
 // database is for tests that do it no harm.
