@@ -105,7 +105,7 @@ func stateText(state string) string { return stateIn(time.Local, state) }
 // operation was begun, who asked it to pause or to stop, and why it can't be cancelled.
 func saying(a kapi.Action) string {
 	parts := []string{stateText(a.State)}
-	if a.Attempt > 1 && a.Status.Active() {
+	if a.Attempt > 1 && a.Status == kapi.StatusRunning { // between two attempts, the state tells more
 		parts = append(parts, fmt.Sprintf("attempt %d", a.Attempt))
 	}
 	// Once it pauses, or has no runner, its state says so.
