@@ -48,6 +48,8 @@ func tidyRecord(r *store.Record) error {
 		return notOurs("runner", r.Runner.ID)
 	case r.WaitsFor != nil && r.WaitsFor.Action != "" && !store.IsID(r.WaitsFor.Action):
 		return notOurs("action that is waited for", r.WaitsFor.Action)
+	case r.Defined != nil && r.Defined.Continues != "" && !store.IsID(r.Defined.Continues):
+		return notOurs("action that is continued", r.Defined.Continues)
 	case !r.Status.Valid():
 		return notOurs("status", fmt.Sprint(int(r.Status)))
 	}
@@ -81,7 +83,7 @@ func tidyRecord(r *store.Record) error {
 // maxOperation is the longest name of an operation (see kapi.Definition), in code points.
 const maxOperation = 64
 
-// tidyDefined checks and cleans up what only the actions of defined operations have.
+// tidyDefined cleans up what only the actions of defined operations have.
 func tidyDefined(r *store.Record) {
 	r.Operation = fit(r.Operation, maxOperation)
 	r.StartedBy = fit(r.StartedBy, wellformed.MaxTitle)
@@ -93,6 +95,11 @@ func tidyDefined(r *store.Record) {
 	d := *r.Defined
 	d.Limit = min(max(d.Limit, 0), wellformed.MaxLimit)
 	d.Said = fit(d.Said, wellformed.MaxState)
+	if d.Refusal != nil {
+		refusal := *d.Refusal
+		refusal.Preflight, refusal.Invalid = fit(refusal.Preflight, wellformed.MaxState), fit(refusal.Invalid, wellformed.MaxState)
+		d.Refusal = &refusal
+	}
 	r.Defined = &d
 }
 

@@ -27,6 +27,7 @@ func TestTidy(t *testing.T) {
 		"a status":            func(r *store.Record) { r.Status = 6 },
 		"a status below":      func(r *store.Record) { r.Status = -1 },
 		"an obstacle":         func(r *store.Record) { r.WaitsFor = &kapi.WaitsFor{Key: "k", Action: "x;reboot"} },
+		"what it continues":   func(r *store.Record) { r.Defined = &store.Defined{Continues: "x;reboot"} },
 	} {
 		r := whole()
 		spoil(&r)
@@ -72,5 +73,35 @@ func TestTidyLateEnd(t *testing.T) {
 		if err := tidyRecord(&r); err != nil || r.NotProvenDead == late {
 			t.Errorf("ended after all %v: not proven dead %v (error: %v)", late, r.NotProvenDead, err)
 		}
+	}
+}
+
+func TestTidyDefined(t *testing.T) {
+	long := strings.Repeat("é", 5000)
+	shared := &store.Defined{Limit: 1 << 40, Said: long, Refusal: &store.Refusal{Preflight: long, Invalid: long}}
+	r := store.Record{Action: kapi.Action{
+		ID: "a", Operation: long, StartedBy: long, NoCancel: "\xff" + long, PausedBy: long, WaitsFor: &kapi.WaitsFor{Operation: "op"},
+	}, Defined: shared}
+	if err := tidyRecord(&r); err != nil {
+		t.Fatal(err)
+	}
+	d := r.Defined
+	for name, c := range map[string]struct {
+		text    string
+		longest int
+	}{
+		"operation": {r.Operation, maxOperation}, "started by": {r.StartedBy, wellformed.MaxTitle}, "no cancel": {r.NoCancel, wellformed.MaxState},
+		"paused by": {r.PausedBy, wellformed.MaxState}, "said": {d.Said, wellformed.MaxState},
+		"preflight": {d.Refusal.Preflight, wellformed.MaxState}, "invalid": {d.Refusal.Invalid, wellformed.MaxState},
+	} {
+		if n := utf8.RuneCountInString(c.text); n != c.longest || !utf8.ValidString(c.text) {
+			t.Errorf("%s has %d characters, or is not valid", name, n)
+		}
+	}
+	if d.Limit != wellformed.MaxLimit || r.WaitsFor.Operation != "op" {
+		t.Errorf("the limit is %d, and it waits for %+v", d.Limit, r.WaitsFor)
+	}
+	if shared.Said != long || shared.Refusal.Invalid != long {
+		t.Error("a shared Defined was changed")
 	}
 }

@@ -60,6 +60,10 @@ func (pl *Plan) inherit(r *store.Record) *store.Record {
 	return &failed
 }
 
+// hasInherited reports whether an action has taken over what a failed one has left. From then on it is like that one:
+// it keeps its keys when it fails, even if it has not begun, because the work is half done.
+func hasInherited(r *store.Record) bool { return r.Defined != nil && r.Defined.Origin != r.ID }
+
 // save notes what is to be saved for an action.
 func (pl *Plan) save(action string, saved []store.Saved) {
 	for _, s := range saved {

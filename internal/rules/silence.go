@@ -192,7 +192,7 @@ func applyVerdict(r *store.Record, v Verdict, now int64) error {
 		release(r)
 	case v.Silence != "" && Replaces(r, v, now):
 		r.Silence = v.Silence
-		if r.Queued() && !r.Waiting() { // it has its keys but has not begun: others may have them
+		if r.Queued() && !r.Waiting() && !hasInherited(r) { // it has its keys but has not begun: others may have them
 			queueFor(r, needOf(r))
 		}
 	default:
