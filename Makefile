@@ -60,6 +60,7 @@ test: deps lint build cross modules
 # same time would disturb.
 soak: deps
 	KAPI_SOAK=1 $(RACE) -p 1 -timeout 4h ./...
+	KAPI_SOAK=1 go -C examples/reshard test -count=1 -timeout 4h ./...
 
 bench:
 	go -C bench test -run xxx -bench . .

@@ -76,8 +76,8 @@ func newControl(t *testing.T, store string, o peer.Options) *control {
 	return c
 }
 
-// begin starts a resharding at a peer that doesn't offer it, once another one does.
-func (c *control) begin(t *testing.T, arguments json.RawMessage) (id string) {
+// offered waits until a process offers the operation.
+func (c *control) offered(t *testing.T) {
 	t.Helper()
 	eventually(t, patience, func() error {
 		offers, err := c.Offers(t.Context())
@@ -86,6 +86,12 @@ func (c *control) begin(t *testing.T, arguments json.RawMessage) (id string) {
 		}
 		return err
 	})
+}
+
+// begin starts a resharding at a peer that doesn't offer it, once another one does.
+func (c *control) begin(t *testing.T, arguments json.RawMessage) (id string) {
+	t.Helper()
+	c.offered(t)
 	started, err := c.StartOperation(t.Context(), "reshard", arguments, kapi.StartOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -131,6 +131,7 @@ func (s *stage) leavesOpen(t *testing.T, moment string, at *server, want open) {
 		}
 	}
 	p := startChild(t, s.child)
+	s.control.offered(t)
 	var refused *kapi.PreflightError
 	_, err := s.control.StartOperation(t.Context(), "reshard", s.moving(t, s.nodes[0], s.nodes[1], "60"), kapi.StartOptions{})
 	if !errors.As(err, &refused) {

@@ -146,6 +146,7 @@ func (s *stage) checkKeys(t *testing.T, to *server) {
 
 // A process is killed in each of the moments between which it can leave a slot half moved, and another one goes on.
 func TestKilledAtEachMoment(t *testing.T) {
+	t.Parallel()
 	s := newStage(t, inFile(t), 200, 5000, 5<<20)
 	from, to := s.nodes[0], s.nodes[1]
 	s.Target = to.cmd.Process.Pid
@@ -220,6 +221,7 @@ func (s *stage) endMigrate(t *testing.T, from, to *server) {
 
 // With KAPI_SOAK: 100 reshardings, there and back, killed at any moment.
 func TestKilledAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	rounds, kills, keys, bigBytes, most := 2, 2, 2000, 2<<20, 600*time.Millisecond
 	if os.Getenv("KAPI_SOAK") != "" {
 		rounds, kills, keys, bigBytes, most = 100, 4, 50_000, 50<<20, 3*time.Second

@@ -76,6 +76,7 @@ func wantValue(t *testing.T, n *server, key, want string) {
 }
 
 func TestMove(t *testing.T) {
+	t.Parallel()
 	all := startCluster(t)
 	from, to, other := all[0], all[1], all[2]
 
@@ -265,6 +266,7 @@ func (n noting) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 
 // A source that has restarted may have forgotten that a key was moved. So which of two is newer can't be told.
 func TestCopyAfterRestart(t *testing.T) {
+	t.Parallel()
 	all := startCluster(t)
 	from, to := all[0], all[1]
 	key, d := keyIn(1), newDesk(t, between(from, to, "1"))
@@ -301,6 +303,7 @@ func TestCopyAfterRestart(t *testing.T) {
 
 // The password reaches the nodes and MIGRATE, and no argument, state or error.
 func TestPassword(t *testing.T) {
+	t.Parallel()
 	const password = "correct-horse"
 	all := startCluster(t, "--requirepass", password, "--masterauth", password)
 	from, to := all[0], all[1]

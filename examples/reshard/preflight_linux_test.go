@@ -13,6 +13,7 @@ import (
 
 // Each reason not to begin is named, and nothing is changed.
 func TestPreflight(t *testing.T) {
+	t.Parallel()
 	all := startCluster(t)
 	from, to, other := all[0], all[1], all[2]
 	from.must("set", keyIn(5), strings.Repeat("x", 3<<20))
