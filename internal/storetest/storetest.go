@@ -125,6 +125,7 @@ func engineCases() []testCase {
 		{name: "engine/leaving the queue", run: testLeaveQueue},
 		{name: "engine/the queue in order", run: testQueueInOrder},
 		{name: "engine/close fails what does not stop", run: testCloseFails, several: true},
+		{name: "engine/operations", run: testOperations},
 		{name: "engine/model", run: testModel},
 	}
 }
