@@ -60,6 +60,11 @@ func (pl *Plan) inherit(r *store.Record) *store.Record {
 	return &failed
 }
 
+// inherited reports whether an action has taken over the keys of a failed one, and what was saved for it.
+func inherited(r *store.Record) bool {
+	return r.Defined != nil && r.Defined.Continues == "" && r.Defined.Origin != r.ID
+}
+
 // save notes what is to be saved for an action.
 func (pl *Plan) save(action string, saved []store.Saved) {
 	for _, s := range saved {

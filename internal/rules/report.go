@@ -247,14 +247,18 @@ func giveUpBy(r *store.Record, by string, now int64) error {
 // admits reports whether the fence of rep is the one that an action that has not begun got when it was queued.
 func admits(r *store.Record, rep Report) bool { return r.Queued() && rep.Fence == r.Pass() }
 
-// withdraw ends an action that never began: 0 to 3 to 4 at once, as there is nothing for an admin to inspect.
+// withdraw ends an action that never began: 0 to 3 to 4 at once, as there is nothing for an admin to inspect. But one
+// that has taken over the work of a failed action stays failed, with its keys and all that is saved for it.
 func withdraw(r *store.Record, state *string, now int64) {
 	moveTo(r, kapi.StatusFailed, now)
 	if state != nil {
 		r.State = cutState(*state)
 	}
-	moveTo(r, kapi.StatusAborted, now)
-	r.Waits, r.WaitsFor = nil, nil
+	if r.Waits, r.WaitsFor = nil, nil; inherited(r) {
+		freeTurnOf(r)
+	} else {
+		moveTo(r, kapi.StatusAborted, now)
+	}
 	touch(r, now, false)
 }
 

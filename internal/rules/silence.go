@@ -176,7 +176,7 @@ func applyVerdict(r *store.Record, v Verdict, now int64) error {
 	case !r.Status.Active():
 		return errUnchanged
 	case v.Failure != "" && r.Queued():
-		withdraw(r, &v.Failure, now) // it never began, so there is nothing to inspect
+		withdraw(r, &v.Failure, now) // it never began
 		return nil
 	case v.Failure != "":
 		said := r.State
@@ -192,7 +192,7 @@ func applyVerdict(r *store.Record, v Verdict, now int64) error {
 		release(r)
 	case v.Silence != "" && Replaces(r, v, now):
 		r.Silence = v.Silence
-		if r.Queued() && !r.Waiting() { // it has its keys but has not begun: others may have them
+		if r.Queued() && !r.Waiting() && !inherited(r) { // it has its keys but has not begun: others may have them
 			queueFor(r, needOf(r))
 		}
 	default:
