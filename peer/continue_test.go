@@ -63,7 +63,7 @@ func TestContinueOther(t *testing.T) {
 	everywhere(t, move(operation.Of[moveArgs]{}), func(s *site, k *peer.Peer) {
 		other := fail(s, s.full(), kapi.Spec{Title: "t"}, "no")
 		s.refused(k, "", kapi.StartOptions{Continue: other.ID}, &kapi.InvalidError{
-			Field: "continue", Reason: other.ID + ` is no action of operation "move"`,
+			Field: "continue", Reason: `must be an action of operation "move": ` + other.ID + " is none",
 		})
 		if all := s.records(); len(all) != 1 {
 			s.Errorf("%+v", all)
