@@ -79,8 +79,8 @@ func (r *run) begin() (bool, error) {
 	p, h := r.peer, r.handle
 	for pauses := storePauses(); ; {
 		now, ok := p.view.Get(h.id)
-		if !ok || now.Waiting() {
-			return false, nil // if the action is gone, r.ctx ends
+		if !ok || now.Waiting() || now.RunnerID() != p.self.ID {
+			return false, nil // if the action is gone or lost, r.ctx ends
 		}
 		rep := rules.Report{Fence: now.Fence, Status: kapi.StatusRunning}
 		c := submissionOf(rules.Change{Kind: rules.KindReport, ID: h.id, Report: rep})
@@ -129,6 +129,9 @@ func (r *run) withdraw(reason error, state string, refusal *store.Refusal) error
 		if r.undone != nil { // its transaction may be committed, and the start not adopted yet
 			r.peer.ops.doubt(h.id)
 		}
+		return reason
+	}
+	if now.RunnerID() != r.peer.self.ID { // another runner has it, whose fence now has
 		return reason
 	}
 	rep := rules.Report{Fence: now.Pass(), Status: kapi.StatusFailed, State: &state}

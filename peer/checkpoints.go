@@ -63,9 +63,12 @@ func (c *checkpoints) set(p *checkpoint, text []byte, version int, epoch string)
 	p.text, p.version, p.epoch, p.unsure = text, version, epoch, false
 }
 
-// is reports whether the store has this text already.
-func (p *checkpoint) is(text []byte, epoch string) bool {
-	return !p.unsure && bytes.Equal(p.text, text) && (p.text == nil) == (text == nil) && (p.epoch == epoch || p.text == nil)
+// is reports whether the store has this text, of this version, already.
+func (p *checkpoint) is(text []byte, version int, epoch string) bool {
+	if p.unsure || p.text == nil || text == nil {
+		return !p.unsure && p.text == nil && text == nil
+	}
+	return bytes.Equal(p.text, text) && p.version == version && p.epoch == epoch
 }
 
 // allSaved returns everything that is saved for the action, with its arguments.
@@ -196,10 +199,11 @@ func (h *operationHandle) save(name string, v any) error {
 		p := h.defined.saved.of(name)
 		p.busy <- struct{}{} // the writes of one name are made one after the other
 		defer func() { <-p.busy }()
-		if p.is(text, h.epoch()) {
+		version, epoch := h.defined.definition.Version, h.epoch() // from before the write: a later history may lack it
+		if p.is(text, version, epoch) {
 			return nil
 		}
-		by, version := len(text)-len(p.text), h.defined.definition.Version
+		by := len(text) - len(p.text)
 		if err := h.defined.saved.grow(name, by); err != nil {
 			return err
 		}
@@ -212,7 +216,7 @@ func (h *operationHandle) save(name string, v any) error {
 			p.unsure = p.unsure || errors.Is(err, kapi.ErrOutcomeUnknown)
 			return fmt.Errorf("store %s: %w", called(name), err)
 		}
-		h.defined.saved.set(p, text, version, h.epoch())
+		h.defined.saved.set(p, text, version, epoch)
 		h.defined.saved.fresh.Store(true)
 		return nil
 	})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -72,6 +71,17 @@ func (c *claimer) notice(r *store.Record) {
 	select {
 	case c.wakes <- struct{}{}:
 	default:
+	}
+}
+
+// forget drops an action that was lost with the store's history, of which notice isn't told.
+func (c *claimer) forget(id string) {
+	c.mu.Lock()
+	delete(c.open, id)
+	delete(c.unreadable, id)
+	c.mu.Unlock()
+	if r, ok := c.view.Get(id); ok { // it has come back meanwhile
+		c.notice(&r)
 	}
 }
 
@@ -156,25 +166,36 @@ func (c *claimer) claim(id string) error {
 		return err
 	}
 	r, ok := c.view.Get(id)
-	if !ok || !r.Claimable() || c.ops.has(id) { // a run that has lost it ends first
+	switch {
+	case !ok:
+		c.forget(id)
+		return nil
+	case !r.Claimable() || c.ops.has(id): // a run that has lost it ends first
 		return nil
 	}
 	d := c.offers.own[r.Operation]
-	if r.Defined.Vacant && !rules.Readable(r.Defined, d.Reads, d.Version) {
+	switch {
+	case r.Defined.Vacant && d.Resume == nil: // this peer would not stop it in time for others to take it over
+		return c.refuse(&r, d, errNotResumable)
+	case r.Defined.Vacant && !rules.Readable(r.Defined, d.Reads, d.Version):
 		return c.tell(&r, d)
 	}
-	from := id
+	from, heir := id, (*kapi.Definition)(nil)
 	if r.Defined.Continues != "" { // it has taken over nothing yet
-		from = r.Defined.Continues
+		from, heir = r.Defined.Continues, d
 		if _, ok := c.view.Get(from); !ok {
 			return c.take(&r, d, nil, nil) // which is refused
 		}
 	}
-	arguments, err := savedArguments(c.ctx, c.store, c.timeout, from)
-	if err != nil {
+	arguments, err := savedArguments(c.ctx, c.store, c.timeout, from, heir)
+	var unfit *kapi.InvalidError
+	if err != nil && !errors.As(err, &unfit) {
 		return err
 	}
-	arguments, keys, err := checkArguments(c.log, d, arguments)
+	var keys []string
+	if err == nil {
+		arguments, keys, err = checkArguments(c.log, d, arguments)
+	}
 	if err != nil {
 		return c.refuse(&r, d, err)
 	}
@@ -229,53 +250,4 @@ func (c *claimer) commit(claim rules.Change) (*submission, error) {
 		c.judge(c.ctx, held)
 		claim.Unjudged = false
 	}
-}
-
-// refuse ends a recorded start whose arguments are wrong. An action that has run before keeps its place: another peer
-// may take its arguments.
-func (c *claimer) refuse(r *store.Record, d *kapi.Definition, why error) error {
-	if !r.Defined.Unclaimed {
-		if c.first(r.ID) {
-			c.log.Warn("an action can't be taken over: this version of its operation refuses its arguments",
-				"action", r.ID, "operation", d.Name, "error", why)
-		}
-		return nil
-	}
-	state := "refused: " + why.Error()
-	s := submissionOf(rules.Change{
-		Kind: rules.KindReport, ID: r.ID, Refusal: rules.RefusalOf(why),
-		Report: rules.Report{Fence: r.Fence, Status: kapi.StatusFailed, State: &state},
-	})
-	return c.commits.commit(c.ctx, s)
-}
-
-// tellAfter is for how long others may claim an action before a peer that can't read its checkpoints says so in its state.
-const tellAfter = 2 * time.Second
-
-// tell says that this peer can't read the checkpoints of an action: once in its log, and in the action's state if it
-// still waits after a while, which means that no live peer can.
-func (c *claimer) tell(r *store.Record, d *kapi.Definition) error {
-	if c.first(r.ID) {
-		c.log.Warn("an action can't be taken over: this peer can't read its checkpoints", "action", r.ID,
-			"operation", d.Name, "version", r.Defined.Version, "reads", fmt.Sprintf("%d to %d", d.Reads, d.Version))
-	}
-	c.mu.Lock()
-	since := time.Since(c.unreadable[r.ID])
-	c.mu.Unlock()
-	state := fmt.Sprintf("waits for a runner of version %d", r.Defined.Version)
-	if since < tellAfter || r.State == state {
-		return nil
-	}
-	return c.commits.commit(c.ctx, submissionOf(rules.Change{Kind: rules.KindExplain, ID: r.ID, Fence: r.Fence, Reason: state}))
-}
-
-// first reports whether the action was not noted yet as one that this peer can't take over, and notes it.
-func (c *claimer) first(id string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, known := c.unreadable[id]
-	if !known {
-		c.unreadable[id] = time.Now()
-	}
-	return !known
 }

@@ -38,7 +38,7 @@ type defined struct {
 // lost it, or wraps ErrUnavailable. ctx limits only this call; the run's context has its values.
 func (p *Peer) newDefinedRun(ctx context.Context, d *kapi.Definition, arguments json.RawMessage, id string) (*run, error) {
 	if d.Resume != nil && p.lease.signs.late() { // otherwise the operation would be stopped at once
-		if err := p.lease.renewIn(ctx); err != nil {
+		if err := p.renewSoon(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/kettubot/kapi"
@@ -55,10 +56,12 @@ func (p *Peer) awaitTaken(ctx context.Context, r *store.Record, n *news) (kapi.S
 	defer cancel()
 	for {
 		switch {
-		case !r.Status.Ongoing() && r.Defined != nil && r.Defined.Refusal != nil:
+		case !r.Status.Active() && r.Defined != nil && r.Defined.Refusal != nil:
 			return kapi.Started{}, rules.RefusalError(r.Operation, r.Defined.Refusal)
-		case r.Status == kapi.StatusAborted && r.StartedAt == 0 && r.CancelRequestedAt != 0:
+		case !r.Status.Active() && r.StartedAt == 0 && r.CancelRequestedAt != 0:
 			return kapi.Started{}, &kapi.CancelledError{By: r.CancelledBy}
+		case !r.Status.Active() && r.StartedAt == 0:
+			return kapi.Started{}, fmt.Errorf("%w: it was not begun: %s", kapi.ErrUnavailable, r.State)
 		case r.Status != kapi.StatusPending, r.Waiting() && !r.Defined.Unclaimed:
 			return kapi.Started{Action: r.Shown()}, nil
 		}

@@ -141,10 +141,15 @@ func (p *Peer) ExpectWork(w proc.Work) {
 // record. The error wraps ErrUnavailable. It is for operations that run commands.
 func (p *Peer) RecordWork(ctx context.Context, id string, w proc.Work) error {
 	p.ops.recordWork(id, w)
-	ctx, cancel := store.WithPatience(ctx, p.opts.StoreTimeout)
-	defer cancel(nil)
-	if err := p.lease.renewIn(ctx); err != nil {
+	if err := p.renewSoon(ctx); err != nil {
 		return fmt.Errorf("record the processes of the command: %w", err)
 	}
 	return nil
+}
+
+// renewSoon renews the lease, within the StoreTimeout.
+func (p *Peer) renewSoon(ctx context.Context) error {
+	ctx, cancel := store.WithPatience(ctx, p.opts.StoreTimeout)
+	defer cancel(nil)
+	return p.lease.renewIn(ctx)
 }

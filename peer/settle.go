@@ -18,7 +18,7 @@ func (s *sweeper) settleOwn(e *entry) {
 	running := s.ops.has(e.ID)
 	rep, ended := s.ops.said(e.ID)
 	now, ok := s.view.Get(e.ID) // it may have ended since e was read
-	if running || !ok || !now.Status.Active() && !(ended && now.NotProvenDead) {
+	if running || !ok || now.RunnerID() != s.self.ID || !now.Status.Active() && !(ended && now.NotProvenDead) {
 		return
 	}
 	if !ended {

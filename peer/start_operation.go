@@ -43,7 +43,7 @@ func (p *Peer) StartOperation(ctx context.Context, name string, arguments json.R
 		if before != nil || err != nil {
 			return p.startedBefore(ctx, before, err)
 		}
-		if arguments, err = savedArguments(ctx, p.store, p.opts.readTimeout, o.Continue); err != nil {
+		if arguments, err = savedArguments(ctx, p.store, p.opts.readTimeout, o.Continue, d); err != nil {
 			return kapi.Started{}, err
 		}
 	}
@@ -182,18 +182,26 @@ func savedAs(id string, arguments json.RawMessage) []store.Saved {
 	return []store.Saved{{Action: id, Name: store.ArgumentsName, Data: arguments}}
 }
 
-// savedArguments reads the arguments of an action.
-func savedArguments(ctx context.Context, s store.Store, limit time.Duration, id string) (json.RawMessage, error) {
+// savedArguments reads the arguments of an action. The error is an *InvalidError if heir, unless it is nil, can't read
+// the action's checkpoints.
+func savedArguments(ctx context.Context, s store.Store, limit time.Duration, id string, heir *kapi.Definition) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	saved, err := s.Saved(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("read the arguments of action %s: %w", id, err)
 	}
+	arguments, newest := json.RawMessage(noArguments), -1
 	for i := range saved {
 		if saved[i].Name == store.ArgumentsName {
-			return saved[i].Data, nil
+			arguments = saved[i].Data
+		} else {
+			newest = max(newest, saved[i].Version)
 		}
 	}
-	return json.RawMessage(noArguments), nil
+	if heir != nil && newest >= 0 && (newest < heir.Reads || newest > heir.Version) {
+		return nil, &kapi.InvalidError{Field: "continue", Reason: fmt.Sprintf(
+			"names an action with checkpoints of version %d, and this peer's operation reads %d to %d", newest, heir.Reads, heir.Version)}
+	}
+	return arguments, nil
 }

@@ -130,7 +130,7 @@ func (c *Change) applyTo(r *store.Record, now int64) error {
 func (c *Change) report(r *store.Record, now int64) error {
 	begun := !r.Queued()
 	err := applyReport(r, c.Report, now)
-	if err == nil && !begun && r.Status == kapi.StatusAborted && r.Defined != nil && c.Refusal != nil {
+	if err == nil && !begun && !r.Status.Active() && r.Defined != nil && c.Refusal != nil {
 		define(r, func(d *store.Defined) { d.Refusal = c.Refusal })
 	}
 	return err
