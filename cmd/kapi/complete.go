@@ -46,9 +46,12 @@ func (c *completeCmd) Run(a *app) error {
 // others may have written: bash would run a $(COMMAND) in it.
 var harmless = regexp.MustCompile(`^[\pL\pN_.-]+=?$`)
 
-// completions returns the words to offer, without those that are not harmless. name is the operation that the command line has, "" if it has none yet.
+// completions returns the harmless ones of the words to offer. name is the operation that the command line has, "" if it
+// has none yet.
 func (c *completeCmd) completions(offers []kapi.Offer, name string) (words []string) {
-	defer func() { words = slices.DeleteFunc(words, func(word string) bool { return !harmless.MatchString(word) }) }()
+	defer func() {
+		words = slices.DeleteFunc(words, func(word string) bool { return !harmless.MatchString(word) })
+	}()
 	for _, o := range offers {
 		switch {
 		case c.What == "operations" && name == "":
