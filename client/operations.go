@@ -1,9 +1,11 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"net/url"
@@ -24,8 +26,9 @@ func (c *Client) Offers(ctx context.Context) ([]kapi.Offer, error) {
 //
 // The error may be an *UnknownOperationError, a *NotOfferedError (nothing was started), an *ArgumentsError, a
 // *HeldError, a *PreflightError, an *InvalidError, a *CancelledError if somebody cancels it before it begins, or
-// kapi.ErrOtherRequest, ErrUnknown or ErrNotFailed (for o.Continue). If it wraps kapi.ErrUnavailable and is no *NotOfferedError, the operation may have been started and
-// the answer lost. With an idempotency key the start can be repeated safely.
+// kapi.ErrOtherRequest, ErrUnknown or ErrNotFailed (for o.Continue). If it wraps kapi.ErrUnavailable and is no
+// *NotOfferedError, the operation may have been started and the answer lost. With an idempotency key the start can be
+// repeated safely.
 func (c *Client) StartOperation(ctx context.Context, name string, arguments json.RawMessage, o kapi.StartOptions) (kapi.Started, error) {
 	header := http.Header{}
 	if o.IdempotencyKey != "" {
@@ -57,13 +60,29 @@ func (c *Client) StartOperation(ctx context.Context, name string, arguments json
 		path += "?" + query.Encode()
 	}
 	var body any
-	if len(arguments) > 0 {
-		if !json.Valid(arguments) {
-			return kapi.Started{}, &kapi.InvalidError{Field: "arguments", Reason: "must be JSON"}
+	switch given := bytes.TrimSpace(arguments); {
+	case len(given) == 0, string(given) == "null":
+	default:
+		if flaw := flawOf(given); flaw != "" {
+			return kapi.Started{}, &kapi.ArgumentsError{Operation: name, Fields: []kapi.FieldError{{Reason: flaw}}}
 		}
-		body = arguments
+		body = json.RawMessage(given)
 	}
 	return ask[kapi.Started](ctx, c, http.MethodPost, path, header, body)
+}
+
+// flawOf says why arguments can't be those of any operation, as a peer does. A server says of such a body only that it is
+// bad, without the fields of an *ArgumentsError.
+func flawOf(arguments json.RawMessage) string {
+	switch {
+	case len(arguments) > wellformed.MaxArguments:
+		return fmt.Sprintf("have %d bytes, at most %d are allowed", len(arguments), wellformed.MaxArguments)
+	case !json.Valid(arguments):
+		return "must be JSON"
+	case arguments[0] != '{':
+		return "must be a JSON object"
+	}
+	return wellformed.JSON(arguments)
 }
 
 // Pause asks an operation that was started by its name to pause. The error may be kapi.ErrUnknown or a

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,7 +87,7 @@ func TestOperationErrors(t *testing.T) {
 	}
 	for arguments, want := range map[string]error{
 		`{"wrong":true}`: &kapi.ArgumentsError{Operation: "work", Fields: []kapi.FieldError{{Field: "wrong", Reason: "must not be true"}}},
-		`{`:              &kapi.InvalidError{Field: "arguments", Reason: "must be JSON"},
+		`{`:              &kapi.ArgumentsError{Operation: "work", Fields: []kapi.FieldError{{Reason: "must be JSON"}}},
 	} {
 		if _, err := start("work", arguments, kapi.StartOptions{}); !reflect.DeepEqual(err, want) {
 			t.Errorf("%s: %v (%T), want %v", arguments, err, err, want)
@@ -160,3 +161,21 @@ var _ = []interface {
 	Pause(ctx context.Context, id, by string) (kapi.Action, error)
 	Unpause(ctx context.Context, id, by string) (kapi.Action, error)
 }{(*client.Client)(nil), (*peer.Peer)(nil)}
+
+// TestSameArgumentsErrors: arguments that no operation can have are refused as by a peer, whoever is asked.
+func TestSameArgumentsErrors(t *testing.T) {
+	h := newHost(t)
+	p := offering(t, h)
+	for _, arguments := range []string{`[1]`, `"x"`, `{"a"`, "{\"a\":\"\xff\"}", `{"a":"\ud800"}`, `{"a":"` + strings.Repeat("a", 1<<16) + `"}`} {
+		_, here := p.StartOperation(kapitest.Within(t), "work", json.RawMessage(arguments), kapi.StartOptions{})
+		_, there := h.client("admin").StartOperation(kapitest.Within(t), "work", json.RawMessage(arguments), kapi.StartOptions{})
+		var want, got *kapi.ArgumentsError
+		if !errors.As(here, &want) || !errors.As(there, &got) || got.Operation != want.Operation || len(got.Fields) != len(want.Fields) {
+			t.Errorf("%.20q: a peer says %v, a client %v", arguments, here, there)
+		}
+	}
+	null := json.RawMessage("null")
+	if _, err := h.client("admin").StartOperation(kapitest.Within(t), "work", null, kapi.StartOptions{}); err != nil {
+		t.Errorf("null, which a peer takes for {}: %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -112,9 +113,14 @@ func (o *offerer) all(ctx context.Context) ([]kapi.Offer, error) {
 
 // readOffer checks what a store has, which other programs may have written (see form.go).
 func readOffer(r *store.OfferRecord) (offer kapi.Offer, ok bool) {
-	if json.Unmarshal(r.About, &offer) != nil || offer.Name != r.Name {
+	// The decoder would leave invalid UTF-8 in the schema, and clients would refuse the whole list for it.
+	if wellformed.JSON(r.About) != "" || json.Unmarshal(r.About, &offer) != nil || offer.Name != r.Name {
 		return offer, false
 	}
+	if !bytes.HasPrefix(offer.Schema, []byte("{")) {
+		offer.Schema = nil // null, or no schema of arguments
+	}
+	offer.Limit = min(max(offer.Limit, 0), wellformed.MaxLimit)
 	named := kapi.Definition{
 		Name: offer.Name, Title: "t", Run: func(context.Context, kapi.OperationHandle, json.RawMessage) error { return nil },
 	}

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/kettubot/kapi/internal/wellformed"
 )
 
 // arguments are those of an operation, put together from --args and each --arg.
@@ -23,6 +25,12 @@ func newArguments(operation string, of *schema, text string) (*arguments, error)
 	if text == "" {
 		return a, nil
 	}
+	if flaw := wellformed.JSON([]byte(text)); flaw != "" { // the decoder would alter it
+		return nil, usage("--args: a text in it %s", flaw)
+	}
+	if name, twice := givenTwice(json.NewDecoder(strings.NewReader(text))); twice { // the decoder would take the last
+		return nil, usage("--args: has %q twice", name)
+	}
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
 	if err := d.Decode(&a.values); err != nil || a.values == nil {
@@ -32,6 +40,32 @@ func newArguments(operation string, of *schema, text string) (*arguments, error)
 }
 
 var errNoObject = usage("--args: must be a JSON object, as in --args '{\"NAME\": \"VALUE\"}'")
+
+// givenTwice finds a name that an object in a JSON value has twice.
+func givenTwice(d *json.Decoder) (name string, twice bool) {
+	start, err := d.Token()
+	if _, ok := start.(json.Delim); err != nil || !ok {
+		return "", false
+	}
+	names := map[string]bool{}
+	for d.More() {
+		if start == json.Delim('{') {
+			token, err := d.Token()
+			if err != nil {
+				return "", false
+			}
+			if name, _ = token.(string); names[name] {
+				return name, true
+			}
+			names[name] = true
+		}
+		if name, twice := givenTwice(d); twice {
+			return name, true
+		}
+	}
+	_, _ = d.Token() // its end
+	return "", false
+}
 
 // isObject reports whether a text is a JSON object.
 func isObject(text string) bool {
@@ -44,6 +78,8 @@ func (a *arguments) add(text string) error {
 	switch {
 	case !ok || name == "":
 		return usage("--arg: must be NAME=VALUE")
+	case wellformed.Text(value) != "": // its JSON would have U+FFFD instead of the invalid bytes
+		return usage("--arg %s: is not valid UTF-8", name)
 	case a.schema == nil:
 		return usage("--arg %s: operation %s takes no arguments", name, a.operation)
 	}

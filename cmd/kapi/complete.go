@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"regexp"
 	"slices"
 	"time"
 
@@ -33,7 +34,7 @@ func (c *completeCmd) Run(a *app) error {
 			return err
 		}
 		for _, word := range c.completions(offers, name) {
-			if err := writeln(a.stdout, "%s", plain(word)); err != nil {
+			if err := writeln(a.stdout, "%s", word); err != nil {
 				return err
 			}
 		}
@@ -41,8 +42,16 @@ func (c *completeCmd) Run(a *app) error {
 	})
 }
 
-// completions returns the words to offer. name is the operation that the command line has, "" if it has none yet.
+// harmless matches the words that every shell takes as they are. A name of an argument is text from a store, which
+// others may have written: bash would run a $(COMMAND) in it.
+var harmless = regexp.MustCompile(`^[\pL\pN_.-]+=?$`)
+
+// completions returns the harmless ones of the words to offer. name is the operation that the command line has, "" if it
+// has none yet.
 func (c *completeCmd) completions(offers []kapi.Offer, name string) (words []string) {
+	defer func() {
+		words = slices.DeleteFunc(words, func(word string) bool { return !harmless.MatchString(word) })
+	}()
 	for _, o := range offers {
 		switch {
 		case c.What == "operations" && name == "":

@@ -49,7 +49,7 @@ func (a *app) describeHeld(e *kapi.HeldError) lines {
 	if h.Status == kapi.StatusFailed && e.Operation == "" {
 		fmt.Fprintf(&b, "\nto free the key: %s dismiss %s%s", a.self(), a.storeArgument(), shellQuote(plain(h.ID)))
 		if h.Operation != "" {
-			fmt.Fprintf(&b, "\nor, to go on where it stopped: %s start %s%s --continue %s", a.self(), a.storeArgument(), plain(h.Operation), shellQuote(plain(h.ID)))
+			fmt.Fprintf(&b, "\nor, to go on where it stopped: %s start %s%s --continue %s", a.self(), a.storeArgument(), shellQuote(plain(h.Operation)), shellQuote(plain(h.ID)))
 		} else {
 			b.WriteString("\nor start commands that are safe to repeat with --release-on-failure")
 		}

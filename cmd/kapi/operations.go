@@ -61,7 +61,10 @@ func describeOffer(out io.Writer, o kapi.Offer) error {
 	}
 	fmt.Fprintf(&b, "Usage: kapi start %s%s [flags]\n\n%s\n", plain(o.Name), synopsis, plain(o.Title))
 	if o.Description != "" {
-		fmt.Fprintf(&b, "\n%s\n", plain(o.Description))
+		b.WriteString("\n")
+		for line := range strings.Lines(o.Description) {
+			b.WriteString(plain(strings.TrimRight(line, "\r\n")) + "\n")
+		}
 	}
 	for _, fact := range []struct {
 		holds bool

@@ -56,11 +56,15 @@ func TestNothingRawOnATerminal(t *testing.T) {
 	}
 }
 
-// An id in a command that is shown for pasting is one word, so it can't run anything else.
+// An id, or an operation's name, in a command that is shown for pasting is one word, so it can't run anything else.
 func TestHintsAreOneWord(t *testing.T) {
 	a := &app{}
 	text := string(a.describeHeld(&kapi.HeldError{Key: "k", Holder: kapi.Action{ID: "x; rm -rf ~\n", Status: kapi.StatusFailed}}))
 	if !strings.Contains(text, `kapi dismiss 'x; rm -rf ~\n'`) {
+		t.Error(text)
+	}
+	text = string(a.describeHeld(&kapi.HeldError{Key: "k", Holder: kapi.Action{ID: "x", Operation: "$(id)", Status: kapi.StatusFailed}}))
+	if !strings.Contains(text, `kapi start '$(id)' --continue x`) {
 		t.Error(text)
 	}
 }

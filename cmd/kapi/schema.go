@@ -81,14 +81,35 @@ func (p *properties) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// parseSchema returns the schema of an operation that takes arguments. It is empty if raw can't be read: then
-// the values of --arg are passed on as they are, for the operation to check.
+// parseSchema returns the schema of an operation that takes arguments. It is empty if raw can't be read, or is nested too
+// deeply: then the values of --arg are passed on as they are, for the operation to check.
 func parseSchema(raw json.RawMessage) *schema {
 	var s schema
-	if err := json.Unmarshal(raw, &s); err != nil {
+	if tooDeep(raw) || json.Unmarshal(raw, &s) != nil {
 		return &schema{}
 	}
 	return &s
+}
+
+// tooDeep reports whether JSON is nested more deeply than the schema of any arguments. The time that a schema takes to
+// read and to describe grows with the square of that.
+func tooDeep(raw json.RawMessage) bool {
+	const most = 100
+	d := json.NewDecoder(bytes.NewReader(raw))
+	for depth := 0; ; {
+		token, err := d.Token()
+		switch {
+		case err != nil:
+			return false
+		case token == json.Delim('{'), token == json.Delim('['):
+			depth++
+		case token == json.Delim('}'), token == json.Delim(']'):
+			depth--
+		}
+		if depth > most {
+			return true
+		}
+	}
 }
 
 // is reports whether values of the schema may have the type.

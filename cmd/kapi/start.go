@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -57,9 +58,13 @@ func (c *startCmd) Run(a *app) error {
 			return err
 		}
 		start := func() (kapi.Started, error) {
-			return p.StartOperation(ctx, c.Name, arguments, kapi.StartOptions{
+			started, err := p.StartOperation(ctx, c.Name, arguments, kapi.StartOptions{
 				By: me(), Wait: c.Wait.duration(), Continue: c.Continue, Preview: c.Preview,
 			})
+			if errors.Is(err, kapi.ErrNotFailed) { // whose text is about dismissals
+				err = fmt.Errorf("--continue: action %s has not failed", c.Continue)
+			}
+			return started, err
 		}
 		if c.Follow {
 			return a.startAndFollow(ctx, p, start)
