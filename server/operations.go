@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +15,7 @@ import (
 	"unicode"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/wellformed"
 	"github.com/kettubot/kapi/internal/wire"
 )
@@ -62,8 +65,12 @@ func (s *Server) startOperation(c *call) error {
 func startOptions(c *call) (o kapi.StartOptions, err error) {
 	query := c.URL.Query() // whose names are checked
 	o.By = shortened(by(c.who))
-	if o.IdempotencyKey, err = idempotencyKeyOf(c); err != nil {
+	key, err := idempotencyKeyOf(c)
+	switch {
+	case err != nil:
 		return o, err
+	case key != "":
+		o.IdempotencyKey = ofCaller(c.who, key)
 	}
 	for name, values := range query {
 		if len(values) > 1 {
@@ -80,6 +87,12 @@ func startOptions(c *call) (o kapi.StartOptions, err error) {
 		return o, wire.BadQuery.About(wire.ParamContinue, "must be the id of a failed action")
 	}
 	return o, nil
+}
+
+// ofCaller makes an Idempotency-Key one that no other caller has, even if the names of both are shortened to the same.
+func ofCaller(who auth.Identity, key string) string {
+	hash := sha256.Sum256([]byte(strconv.Itoa(len(who.ID)) + ":" + who.ID + key))
+	return hex.EncodeToString(hash[:])
 }
 
 // shortened makes a name of an embedder's user one that a start takes.

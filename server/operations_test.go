@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/auth"
 	"github.com/kettubot/kapi/internal/kapitest"
 	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/operation"
@@ -187,6 +189,18 @@ func TestStartIsRepeated(t *testing.T) {
 	}
 	want(t, f.startOperation("reshard", `{"slots":2}`, key), 409, 20006, "")
 	want(t, f.startOperation("reshard", `{"slots":1}`, key, key), 400, 50004, "must be one, of 1 to 255 bytes")
+}
+
+// TestKeysOfLongNames: users whose names are shortened to the same have Idempotency-Keys of their own.
+func TestKeysOfLongNames(t *testing.T) {
+	long := strings.Repeat("n", 200)
+	f := newFixtureOf(t, server.Options{RateLimit: -1, Authenticate: func(r *http.Request) (auth.Identity, error) {
+		return auth.Identity{ID: r.Header.Get("X-User"), Name: long, Permissions: auth.Admin}, nil
+	}}, peer.Options{Operations: []kapi.Definition{reshard()}})
+	first := started(t, f.startOperation("reshard", `{"slots":1}`, "Idempotency-Key: x", "X-User: 1"))
+	if other := started(t, f.startOperation("reshard", `{"slots":1}`, "Idempotency-Key: x", "X-User: 2")); other.ID == first.ID {
+		t.Error("the second user got the first one's action")
+	}
 }
 
 func TestPauseAndResume(t *testing.T) {
