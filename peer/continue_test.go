@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,12 +14,33 @@ import (
 	"github.com/kettubot/kapi/peer"
 )
 
+// runsSaw is what the runs of an operation saw.
+type runsSaw struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (s *runsSaw) add(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, what)
+}
+
+// take returns what was seen, and forgets it.
+func (s *runsSaw) take() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.all
+	s.all = nil
+	return all
+}
+
 // failsOnce is an operation that fails after it has stored a checkpoint, unless one is stored already.
-func failsOnce(saw *[]string) kapi.Definition {
+func failsOnce(saw *runsSaw) kapi.Definition {
 	return move(operation.Of[moveArgs]{Run: func(ctx context.Context, h kapi.OperationHandle, a moveArgs) error {
 		var at int
 		found, err := h.Restore(&at)
-		*saw = append(*saw, fmt.Sprintf("%s at %d, %v", a.From, at, found))
+		saw.add(fmt.Sprintf("%s at %d, %v", a.From, at, found))
 		if err != nil || found {
 			return errors.Join(err, untilStopped(ctx, h))
 		}
@@ -28,9 +50,9 @@ func failsOnce(saw *[]string) kapi.Definition {
 
 // A continuation has the arguments, the checkpoints, the keys and the origin of the failed action, which is dismissed.
 func TestContinue(t *testing.T) {
-	var saw []string
+	var saw runsSaw
 	everywhere(t, failsOnce(&saw), func(s *site, k *peer.Peer) {
-		saw = nil
+		saw.take()
 		failed := s.begin(k, `{"from":"a","held":"lock"}`, kapi.StartOptions{})
 		time.Sleep(time.Second)
 		s.refused(k, `{"from":"b"}`, kapi.StartOptions{Continue: failed.ID}, &kapi.InvalidError{
@@ -44,8 +66,8 @@ func TestContinue(t *testing.T) {
 			all[0].Status != kapi.StatusRunning || all[0].Defined.Origin != failed.ID {
 			s.Errorf("after the continuation: %+v", all)
 		}
-		if want := []string{"a at 0, false", "a at 7, true"}; !slices.Equal(saw, want) {
-			s.Errorf("the runs saw %q, want %q", saw, want)
+		if got, want := saw.take(), []string{"a at 0, false", "a at 7, true"}; !slices.Equal(got, want) {
+			s.Errorf("the runs saw %q, want %q", got, want)
 		}
 		if saved, err := s.store.Saved(s.Context(), failed.ID); err != nil || len(saved) != 0 {
 			s.Errorf("of the failed action there is left %v, %v", saved, err)
@@ -73,11 +95,11 @@ func TestContinueOther(t *testing.T) {
 
 // A continuation that has to wait leaves the failed action as it is until its turn comes.
 func TestContinueWaits(t *testing.T) {
-	var saw []string
+	var saw runsSaw
 	d := failsOnce(&saw)
 	d.Limit = 1
 	everywhere(t, d, func(s *site, k *peer.Peer) {
-		saw = nil
+		saw.take()
 		failed := s.begin(k, `{"from":"a","held":"lock"}`, kapi.StartOptions{})
 		time.Sleep(time.Second)
 		busy := s.begin(s.full(move(operation.Of[moveArgs]{Limit: 1})), `{"from":"b"}`, kapi.StartOptions{})

@@ -162,7 +162,7 @@ func TestUnclaimedStart(t *testing.T) {
 // The failed action of an operation that nobody offers any more can be dismissed.
 func TestDismissWhatIsNoLongerOffered(t *testing.T) {
 	onSite(t, func(s *site) {
-		var saw []string
+		var saw runsSaw
 		offering, k := s.full(failsOnce(&saw)), s.full()
 		a := s.begin(offering, `{"from":"a","held":"lock"}`, kapi.StartOptions{})
 		time.Sleep(time.Second)

@@ -18,7 +18,7 @@ import (
 
 // A failed action whose checkpoints a peer can't read isn't continued there, and stays as it is.
 func TestContinueUnreadable(t *testing.T) {
-	var saw []string
+	var saw runsSaw
 	newer := failsOnce(&saw)
 	newer.Version, newer.Reads = 2, 2
 	const reason = "names an action with checkpoints of version 0, and this peer's operation reads 2 to 2"

@@ -144,7 +144,9 @@ func TestPausedAndStopped(t *testing.T) {
 		go func() { went <- now.Proceed(t.Context()) }()
 		synctest.Wait()
 		must(t, a.Close())
-		wantError(t, <-went, kapi.ErrStopped)
+		if err := <-went; !errors.Is(err, kapi.ErrStopped) && !errors.Is(err, kapi.ErrUnknown) { // Run may have returned already
+			t.Errorf("error %v", err)
+		}
 		time.Sleep(time.Hour)
 		if shown := get(t, b.Peer, action.ID); shown.Status != kapi.StatusImpacted || shown.PausedBy != "ann" || shown.Runner != nil {
 			t.Errorf("it is %+v", shown)
@@ -186,7 +188,7 @@ func TestNoCancelRaces(t *testing.T) {
 			if _, err = k.Cancel(t.Context(), s.Action.ID, "ben"); err != nil {
 				t.Fatalf("a cancel that is allowed again: %v", err)
 			}
-		case err == nil && errors.As(forbids, &cancelled):
+		case err == nil && (errors.As(forbids, &cancelled) || errors.Is(forbids, kapi.ErrUnknown)): // Run may have returned already
 		default:
 			t.Fatalf("the cancel: %v; what forbids it: %v", err, forbids)
 		}
