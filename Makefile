@@ -1,7 +1,7 @@
 # make run    build ./bin/kapi and run `kapi serve` (ARGS="--flag ..." adds flags)
 # make check  lint and test the fast packages, in under a minute; installs nothing, says what it omits
 # make test   all checks: install test dependencies, lint, cross-build, test
-# make soak   the tests with long loops: about three hours on two cores
+# make soak   the tests with long loops: about four hours on two cores
 # make bench  the benchmarks in bench/
 # make bench-crowd  the benchmarks of a thousand commands at once, in bench/crowd (CROWD=PART for one part)
 # make bench-page  benchmark the web page with 1,000 actions, in a real browser

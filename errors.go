@@ -66,8 +66,8 @@ type HeldError struct {
 	// Circular is true if the start is part of Holder, or part of an action that Holder waits for
 	// (see Spec.Within): waiting would never end.
 	Circular bool
-	// Operation is set instead of Key if as many actions of the operation are ongoing as its Limit allows. Holder is
-	// the one that has been for longest.
+	// Operation is set instead of Key if as many actions of the operation work as its Limit allows. Holder is the
+	// one that began first.
 	Operation string
 	Limit     int
 }
@@ -150,11 +150,11 @@ type ArgumentsError struct {
 }
 
 func (e *ArgumentsError) Error() string {
-	text := fmt.Sprintf("arguments of operation %q", e.Operation)
+	reasons := make([]string, len(e.Fields))
 	for i, f := range e.Fields {
-		text += map[bool]string{true: ": ", false: "; "}[i == 0] + f.Error()
+		reasons[i] = f.Error()
 	}
-	return text
+	return fmt.Sprintf("arguments of operation %q: %s", e.Operation, strings.Join(reasons, "; "))
 }
 
 // An UnknownOperationError is returned when no peer offers the operation or has done so in the last 30 days. Known

@@ -31,7 +31,7 @@ type eachRecord struct {
 }
 
 // Each calls do for each item of a sequence, one after the other, and stores the key of the last one, so that the next run
-// of the action, or of one that continues it, goes on behind that item. Once the sequence has ended, later runs do nothing.
+// of the action, or of one that continues it, goes on after that item. Once the sequence has ended, later runs do nothing.
 //
 // C is the key of an item, not its number, so that items that come or go between two runs don't shift the others. The
 // function after returns the items behind last, or all items if last is nil, in an order that is the same in all runs. An

@@ -63,7 +63,7 @@ func TestEachStores(t *testing.T) {
 	}
 }
 
-// What was done is stored when it ends before its time, and the next run goes on behind it.
+// What was done is stored when it ends before its time, and the next run goes on after it.
 func TestEachEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

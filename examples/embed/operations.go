@@ -36,7 +36,7 @@ type newsletter struct {
 	Rate    int    `json:"rate,omitempty" jsonschema:"mails a second"`
 }
 
-// newsletter is the operation that sends one mail to each customer. If its process dies, another one goes on behind the
+// newsletter is the operation that sends one mail to each customer. If its process dies, another one goes on after the
 // customer who got the last mail.
 func (m *mailing) newsletter() kapi.Definition {
 	return operation.Define(operation.Of[newsletter]{
