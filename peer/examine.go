@@ -66,7 +66,7 @@ func (s *sweeper) judgeAll(w *watching, entries []*entry) error {
 		var left proc.Remains
 		if x.table != nil {
 			left = x.remains(e.ID)
-			ev.Remains = rules.Remains{Sure: processes(left.Sure), Maybe: processes(left.Maybe), Hidden: left.Hidden}
+			ev.Remains = evident(left)
 		}
 		if v := verdictOn(e, ev, left.Sure); v != nil {
 			verdicts = append(verdicts, v)
@@ -211,6 +211,15 @@ func lifeOf(id proc.Identity) rules.Life {
 		return rules.LifeGone
 	}
 	return rules.LifeUnknown
+}
+
+// evident converts remains to the form of the rules.
+func evident(left proc.Remains) rules.Remains {
+	told := func(p proc.Process) bool { return !p.Starting }
+	return rules.Remains{
+		Sure: processes(left.Sure), Maybe: processes(left.Maybe), Hidden: left.Hidden,
+		Starting: len(left.Maybe) > 0 && !left.Hidden && !slices.ContainsFunc(left.Maybe, told),
+	}
 }
 
 // processes converts processes to the form of the rules.

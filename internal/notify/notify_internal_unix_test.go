@@ -41,7 +41,16 @@ func send(t *testing.T, address, text string) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Write([]byte(text)); err != nil {
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent error
+	err = raw.Write(func(fd uintptr) bool { // Conn.Write doesn't wait for the receiver if the text is empty
+		sent = unix.Send(int(fd), []byte(text), 0)
+		return !errors.Is(sent, unix.EAGAIN)
+	})
+	if err := errors.Join(sent, err); err != nil {
 		t.Fatal(err)
 	}
 }

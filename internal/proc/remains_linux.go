@@ -34,7 +34,9 @@ func (t *Table) Remains(w Work) Remains {
 			one.Inner = slices.Contains(marks, f.Mark) && marks[len(marks)-1] != f.Mark
 			r.Sure = append(r.Sure, one)
 		case maybe:
-			r.Maybe = append(r.Maybe, p.process())
+			one := p.process()
+			one.Starting = f.environOf(p).unseen && p.bare
+			r.Maybe = append(r.Maybe, one)
 		}
 	}
 	if t.hidden {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +40,7 @@ func TestEnvironmentDuringExec(t *testing.T) {
 		"a slow exec":                  {[]string{shows("R", true), shows("R", true), shows("S", false)}, environ, sure, false},
 		"another program":              {[]string{shows("R", true), shows("S", false)}, "A=b\x00", stranger, false},
 		"another program of the work":  {[]string{shows("R", true), shows("S", false)}, "A=b\x00", sure, true},
+		"an exec that takes too long":  {slices.Repeat([]string{shows("R", true)}, maxMoments), "", maybe, false},
 		"an empty environment":         {[]string{shows("S", false)}, "", maybe, false},
 		"it ends":                      {[]string{shows("R", true), shows("Z", true)}, "", stranger, false},
 	} {
@@ -91,6 +93,9 @@ func TestEnvironmentDuringExec(t *testing.T) {
 			}
 			if got := f.kinshipOf(p); got != tt.want {
 				t.Fatalf("kinship %d, want %d", got, tt.want)
+			}
+			if maybe := f.Remains(f.Work).Maybe; len(maybe) > 0 && maybe[0].Starting != (len(tt.stats) == maxMoments) {
+				t.Errorf("it is about to start: %v", maybe[0].Starting)
 			}
 			<-served
 		})

@@ -108,4 +108,6 @@ type Process struct {
 	Name string // the kernel's short name, at most 15 bytes on Linux
 	// Inner is true if it is also part of an action within this one.
 	Inner bool
+	// Starting is true for a process of Maybe that is within an exec: in a moment, more of it can be seen.
+	Starting bool
 }

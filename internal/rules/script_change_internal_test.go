@@ -226,7 +226,7 @@ func (s *script) judge(id string, p *phrase) func(*Plan) string {
 		Host: r.Runner.Host, PID: r.Runner.PID, HeardAt: r.Runner.HeardAt, Beat: aBeat,
 		Silent: p.duration("silent"), Lease: aLease, GiveUp: aGiveUp,
 		Stopped: p.has("stopped"), Restarted: p.has("restarted"), Unseen: p.has("unseen"), Working: p.has("working"),
-		Remains: Remains{Sure: p.processes("left"), Maybe: p.processes("maybe-left"), Hidden: p.has("hidden")},
+		Remains: Remains{Sure: p.processes("left"), Maybe: p.processes("maybe-left"), Hidden: p.has("hidden"), Starting: p.has("starting")},
 	}
 	switch {
 	case p.has("gone"):

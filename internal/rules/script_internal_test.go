@@ -30,7 +30,7 @@ import (
 //	start ID [wants KEYS] [pending] [may-wait] [may-dismiss] [within IDS] [asks REQUEST [by NAME] [body=TEXT]] [unjudged] FACT...
 //	adopt ID wants KEYS         A start that an embedder's transaction has recorded.
 //	report ID [STATUS] [progress=P] [reset] [state=TEXT] [exit=N] [not-proven-dead] [stale|by-ticket] [heard] [of-sender=ID]
-//	judge ID [gone|alive [unseen]] [working] [stopped] [restarted] [silent=TIME] [left=NAME] [maybe-left=NAME] [hidden] [renewed] [of-runner=ID]
+//	judge ID [gone|alive [unseen]] [working] [stopped] [restarted] [silent=TIME] [left=NAME] [maybe-left=NAME [starting]] [hidden] [renewed] [of-runner=ID]
 //	restore ID [stale]          Its runner has renewed its lease.
 //	dismiss ID
 //	cancel ID by NAME [of-sender=ID]

@@ -55,6 +55,8 @@ type Remains struct {
 	Sure, Maybe []Process
 	// Hidden says that there may be more that can't be seen.
 	Hidden bool
+	// Starting says that those in Maybe are about to execute a program, all of them. Then they can be told apart.
+	Starting bool
 }
 
 func (r Remains) none() bool { return len(r.Sure) == 0 && len(r.Maybe) == 0 && !r.Hidden }
@@ -77,7 +79,7 @@ type Verdict struct {
 	cause string
 	// Proven says how the work of an action that was not proven dead is now known to have ended.
 	Proven string
-	// blind is set with Silence if nothing else is known.
+	// blind is set with Silence if nothing else is known, or not yet.
 	blind bool
 }
 
@@ -94,8 +96,12 @@ func Judge(r *store.Record, ev Evidence) Verdict {
 		return Verdict{Failure: "its runner died: " + ev.death(), ended: true, cause: ev.death()}
 	case ev.Life == LifeGone && (ev.Working || len(ev.Remains.Sure) > 0):
 		return Verdict{Silence: ev.goesOn()}
+	case ev.Life == LifeGone && ev.Remains.Starting && ev.Silent < ev.Lease:
+		return Verdict{} // the next look tells more
 	case ev.Life == LifeGone:
-		return ev.unproven(ev.leftBehind("may still be running: ", ev.Remains.Maybe))
+		v := ev.unproven(ev.leftBehind("may still be running: ", ev.Remains.Maybe))
+		v.blind = ev.Remains.Starting && v.Silence != ""
+		return v
 	case ev.Silent < ev.Lease:
 		return Verdict{}
 	case ev.Life == LifeAlive && ev.Stopped:

@@ -40,6 +40,7 @@ func TestJudge(t *testing.T) {
 	maybe := outcome{"may live", Verdict{Silence: gone + "may still be running: 12 (redis-cli)"}}
 	notProven := outcome{"not proven dead", Verdict{Failure: gone + "may still be running: 12 (redis-cli); not proven dead"}}
 	unseen := gone + "what it started may still be running, and can't be seen from here"
+	hasty := outcome{"may live, as far as can be told yet", Verdict{Silence: maybe.v.Silence, blind: true}}
 	hidden := outcome{"hidden", Verdict{Silence: unseen}}
 	hiddenLong := outcome{"not proven dead", Verdict{Failure: unseen + "; not proven dead"}}
 
@@ -78,6 +79,11 @@ func TestJudge(t *testing.T) {
 		{
 			name: "gone, and what could be its own can't be told", ev: Evidence{Life: LifeGone, Remains: Remains{Maybe: survivors[:1]}},
 			verdicts: [6]outcome{maybe, maybe, maybe, maybe, notProven, notProven},
+		},
+		{
+			name:     "gone, and what could be its own is about to execute a program",
+			ev:       Evidence{Life: LifeGone, Remains: Remains{Maybe: survivors[:1], Starting: true}},
+			verdicts: [6]outcome{nothing, nothing, hasty, hasty, notProven, notProven},
 		},
 		{
 			name: "gone, and what could be its own is hidden", ev: Evidence{Life: LifeGone, Remains: Remains{Hidden: true}},
