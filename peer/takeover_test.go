@@ -196,6 +196,7 @@ func TestSilentRunnerStopsItself(t *testing.T) {
 		<-first.ctx.Done()
 		stopped := time.Since(cut)
 		wantError(t, context.Cause(first.ctx), kapi.ErrLost)
+		synctest.Wait() // Run returns
 		wantError(t, first.Proceed(t.Context()), kapi.ErrUnknown)
 		second := <-ran
 		taken := time.Since(cut)
