@@ -23,6 +23,7 @@ type operations struct {
 	mu      sync.Mutex
 	running map[string]*handle
 	work    runnerWork              // the processes of operations that run commands
+	encoded string                  // work as RunnerRecord.Work; "" if that must be encoded again
 	unsaid  map[string]rules.Report // ends that could not be recorded in time (Options.EndTimeout)
 	lost    map[string]store.Record // actions that run here and are missing from the store's history
 	closing bool
@@ -68,6 +69,7 @@ func (o *operations) unregister(h *handle) {
 	defer o.mu.Unlock()
 	delete(o.running, h.id)
 	delete(o.work, h.id)
+	o.encoded = ""
 	o.ongoing.Done()
 }
 
@@ -185,21 +187,24 @@ func (o *operations) recordWork(id string, w proc.Work) {
 	if o.work == nil {
 		o.work = runnerWork{}
 	}
-	o.work[id] = w
+	o.work[id], o.encoded = w, ""
 }
 
-// recordedWork returns the processes as RunnerRecord.Work.
+// recordedWork returns the processes as RunnerRecord.Work. Each renewal needs it, and it seldom changes.
 func (o *operations) recordedWork() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.work) == 0 {
 		return ""
 	}
-	work, err := json.Marshal(o.work)
-	if err != nil {
-		panic(err) // every field can be encoded
+	if o.encoded == "" {
+		work, err := json.Marshal(o.work)
+		if err != nil {
+			panic(err) // every field can be encoded
+		}
+		o.encoded = string(work)
 	}
-	return string(work)
+	return o.encoded
 }
 
 // leaveUnsaid leaves an end that could not be recorded in time to the sweeper.

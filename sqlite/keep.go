@@ -18,17 +18,23 @@ func (s *Store) Keep(namespace string) bool {
 	if f == nil { // while there is no store, there is nothing to keep
 		return false
 	}
-	if f.wake.inPlace() != nil { // only peers that listen notice that otherwise
-		ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
-		defer cancel()
-		if now, err := s.keepWake(ctx); err == nil {
-			f = now
-		}
-	}
 	s.keeping.Lock()
 	defer s.keeping.Unlock()
 	if s.keeper == nil {
 		s.keeper = keep.New(fmt.Sprint(os.Geteuid(), " ", namespace))
 	}
-	return s.keeper.Try(f.wake.file.Load())
+	keeps := s.keeper.Try(f.wake.file.Load())
+	if s.kept++; !keeps && s.kept%wakeLooks != 0 || f.wake.inPlace() == nil { // only peers that listen notice that otherwise
+		return keeps
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	now, err := s.keepWake(ctx)
+	if err != nil {
+		return keeps
+	}
+	return s.keeper.Try(now.wake.file.Load())
 }
+
+// wakeLooks is how many calls of Keep apart a peer that isn't the keeper looks whether the wake file is in place.
+const wakeLooks = 4

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"runtime/debug"
 	"testing"
 	"testing/synctest"
@@ -11,21 +12,25 @@ import (
 // is meant for the command. A short command doesn't pay for it.
 func TestSlim(t *testing.T) {
 	const inherited = 400
-	before := debug.SetGCPercent(inherited)
+	before, threads := debug.SetGCPercent(inherited), runtime.GOMAXPROCS(2)
 	defer debug.SetGCPercent(before)
+	defer runtime.GOMAXPROCS(threads)
 	synctest.Test(t, func(t *testing.T) {
 		stop := slim()
 		time.Sleep(slimAfter - 1)
 		stop()
 		time.Sleep(time.Minute)
-		if got := debug.SetGCPercent(inherited); got != inherited {
-			t.Errorf("after a short command GC percent is %d, want %d", got, inherited)
+		if got, threads := debug.SetGCPercent(inherited), runtime.GOMAXPROCS(0); got != inherited || threads != 2 {
+			t.Errorf("after a short command GC percent is %d, want %d, and %d threads may run at once, want 2", got, inherited, threads)
 		}
 		defer slim()()
 		time.Sleep(slimAfter)
 		synctest.Wait()
 		if got := debug.SetGCPercent(inherited); got >= 100 {
 			t.Errorf("while a command runs GC percent is %d", got)
+		}
+		if got := runtime.GOMAXPROCS(0); got != 1 {
+			t.Errorf("while a command runs %d threads may run at once", got)
 		}
 	})
 }
