@@ -117,7 +117,8 @@ func (e FieldError) Error() string {
 type OperationHandle interface {
 	Handle
 	// Checkpoint stores v, encoded as JSON in at most 256 KiB, in place of the last one. When it returns nil, v is
-	// on disk. The error is ErrStaleFence if another runner has the action.
+	// on disk. The error is ErrStaleFence if another runner has the action. If it wraps ErrOutcomeUnknown, v may be on
+	// disk.
 	Checkpoint(v any) error
 	// Restore decodes the last checkpoint into v. It is false if there is none, and an error if the checkpoint
 	// doesn't fit v: an unknown field counts.

@@ -223,13 +223,23 @@ func (h *operationHandle) save(name string, v any) error {
 }
 
 // write commits a change of the action that is not a report. While the store is not available it tries again, until the
-// operation is asked to stop, or the patience is over: then it stops the operation.
-func (h *operationHandle) write(c rules.Change) error {
+// operation is asked to stop, or the patience is over: then it stops the operation. The error wraps ErrOutcomeUnknown if
+// any of the attempts may have succeeded.
+func (h *operationHandle) write(c rules.Change) (err error) {
 	c.ID, c.Fence = h.id, h.fence
+	var doubt error
+	defer func() {
+		if err != nil && doubt != nil && !errors.Is(err, kapi.ErrOutcomeUnknown) {
+			err = errors.Join(err, doubt)
+		}
+	}()
 	patience := time.NewTimer(h.defined.saved.patience)
 	defer patience.Stop()
 	for pauses := storePauses(); ; {
 		err := h.commits.commit(h.handle.ctx, submissionOf(c))
+		if errors.Is(err, kapi.ErrOutcomeUnknown) {
+			doubt = err
+		}
 		switch {
 		case errors.Is(err, kapi.ErrStaleFence), errors.Is(err, kapi.ErrUnknown):
 			h.defined.lose()

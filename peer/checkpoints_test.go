@@ -229,6 +229,26 @@ func TestCheckpointAnswerLost(t *testing.T) {
 	}
 }
 
+// If the answer to a checkpoint is lost, and it can't be written again, whether it was written stays unknown.
+func TestCheckpointInDoubt(t *testing.T) {
+	playCast(t, func(t *testing.T, c *cast) {
+		d, ran := calls()
+		a := c.join(peer.Options{}, d)
+		a.begin(t)
+		now := <-ran
+		a.link.ask(func(method string) error {
+			if method != "Answer" {
+				return nil
+			}
+			a.link.cut("Commit")
+			return errors.Join(errOutage, kapi.ErrOutcomeUnknown)
+		})
+		wantError(t, now.Checkpoint(place{1}), kapi.ErrOutcomeUnknown)
+		a.link.mend()
+		synctest.Wait()
+	})
+}
+
 // A store that was removed gets the action back, with its arguments and checkpoints.
 func TestCheckpointsReclaimed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "kapi.db")

@@ -98,7 +98,6 @@ func (l *lease) renew() bool {
 	if len(handles) == 0 && !l.always {
 		return true
 	}
-	l.stopLate() // first: after the renewal it would be in time again
 	ctx, cancel := context.WithTimeout(l.ctx, l.timeout)
 	defer cancel()
 	if err := l.renewIn(ctx); err != nil {
@@ -119,9 +118,11 @@ func (l *lease) renew() bool {
 	return true
 }
 
-// renewIn renews the lease.
+// renewIn renews the lease. Before that it stops the operations for which it comes too late: afterwards the lease would be
+// in time again. Both count from one moment, so a process that is frozen at any point between them wakes up late.
 func (l *lease) renewIn(ctx context.Context) error {
 	sent := l.signs.now()
+	l.stopLateAt(sent.boot)
 	err := l.store.Renew(ctx, l.runner())
 	if err == nil {
 		l.signs.note(sent)

@@ -45,9 +45,10 @@ func (s *signs) note(sent *sign) {
 }
 
 // watch sets the timer for the time when the limit will have passed.
-func (s *signs) watch() { s.timer.Reset(max(s.left(s.last.Load()), sleepTolerance)) }
+func (s *signs) watch() { s.timer.Reset(max(s.left(s.last.Load(), s.sinceBoot()), sleepTolerance)) }
 
-func (s *signs) left(last *sign) time.Duration { return s.limit - (s.sinceBoot() - last.boot) }
+// left returns how much time is left, at a time since boot, after the last sign.
+func (s *signs) left(last *sign, at time.Duration) time.Duration { return s.limit - (at - last.boot) }
 
 // late reports whether the limit has passed since the last sign, or does very soon. It may be called very often.
 func (s *signs) late() bool {
@@ -62,18 +63,21 @@ func (s *signs) late() bool {
 	if slept := time.Duration(now.UnixNano()-last.wall) - awake; slept.Abs() < sleepTolerance {
 		return awake >= s.limit-sleepTolerance
 	}
-	return s.left(last) <= 0
+	return s.left(last, s.sinceBoot()) <= 0
 }
 
 // sleepTolerance is how far the wall clock may be from the monotonic one until it counts as set, or as having slept.
 const sleepTolerance = 100 * time.Millisecond
 
-// stopLate stops the resumable operations if the lease was not renewed in time.
-func (l *lease) stopLate() {
-	if l.signs.last.Load() == nil {
+// stopLate stops the resumable operations if by now the lease was not renewed in time.
+func (l *lease) stopLate() { l.stopLateAt(l.signs.sinceBoot()) }
+
+func (l *lease) stopLateAt(now time.Duration) {
+	last := l.signs.last.Load()
+	if last == nil {
 		return // none has begun
 	}
-	if l.signs.left(l.signs.last.Load()) > 0 {
+	if l.signs.left(last, now) > 0 {
 		l.signs.watch()
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/proc"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -233,6 +234,24 @@ func TestThawedRunner(t *testing.T) {
 			t.Errorf("attempt %d", second.Attempt())
 		}
 		second.end <- nil
+		synctest.Wait()
+	})
+}
+
+// Whatever renews the lease of a process that was frozen for too long doesn't make up for it.
+func TestThawedRunnerRenews(t *testing.T) {
+	playCast(t, func(t *testing.T, c *cast) {
+		d, ran := calls()
+		a := c.join(peer.Options{}, d)
+		action := a.begin(t)
+		first := <-ran
+		c.suspend(time.Hour)
+		must(t, a.RecordWork(t.Context(), action.ID, proc.Work{}))
+		if first.Proceed(t.Context()) == nil {
+			t.Error("it may proceed")
+		}
+		wantError(t, context.Cause(first.ctx), kapi.ErrLost)
+		(<-ran).end <- nil
 		synctest.Wait()
 	})
 }

@@ -21,7 +21,7 @@ const (
 	tooEarly bug = "an acknowledgement before the commit"
 )
 
-// in builds the bug into a store.
+// in builds a bug of starts and reports into a store.
 func (b bug) in(store store.Store) store.Store {
 	switch b {
 	case keysUnchecked:

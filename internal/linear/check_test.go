@@ -28,19 +28,26 @@ type operation struct {
 	sights   []*sight // for a list: by the action's number
 	stranger bool     // the list has an action that nobody started
 	part     *part
+	left     bool // for the final reading of an operation's action: its runner had left
 }
 
 // checkWithin limits the search for an order. It takes seconds at most; a timeout counts as a failure.
 const checkWithin = time.Minute
 
+// rules are a model in the form that porcupine takes.
+type rules struct {
+	porcupine.Model
+	parts []string // the names of the parts that Partition makes
+}
+
 // check searches for an order of the operations that the rules allow.
-func check(m *model, all []operation) (porcupine.CheckResult, porcupine.LinearizationInfo) {
+func check(m rules, all []operation) (porcupine.CheckResult, porcupine.LinearizationInfo) {
 	narrowed := slices.Clone(all)
 	contradiction := narrow(narrowed)
 	if contradiction != nil {
 		narrowed = all // the picture must show the original times
 	}
-	result, info := porcupine.CheckOperationsVerbose(m.porcupine(), ready(narrowed), checkWithin)
+	result, info := porcupine.CheckOperationsVerbose(m.Model, ready(narrowed), checkWithin)
 	if contradiction != nil {
 		result = porcupine.Illegal
 		info.AddAnnotations([]porcupine.Annotation{{Tag: "order", Start: all[0].from, Description: contradiction.Error()}})
@@ -59,12 +66,12 @@ func ready(all []operation) []porcupine.Operation {
 
 // explain says, for each part without an order, how far the search got, and which operation doesn't fit
 // after that.
-func explain(m *model, info porcupine.LinearizationInfo, all []operation) (lines []string) {
+func explain(m rules, info porcupine.LinearizationInfo, all []operation) (lines []string) {
 	narrowed := slices.Clone(all)
 	if err := narrow(narrowed); err != nil {
 		return []string{err.Error()}
 	}
-	for i, part := range m.split(ready(narrowed)) {
+	for i, part := range m.Partition(ready(narrowed)) {
 		var best []porcupine.Operation
 		for _, order := range info.PartialLinearizationsOperations()[i] {
 			if len(order) > len(best) {
@@ -74,15 +81,15 @@ func explain(m *model, info porcupine.LinearizationInfo, all []operation) (lines
 		if len(best) == len(part) {
 			continue
 		}
-		lines = append(lines, fmt.Sprintf("key %s: %d of %d have an order", m.keys[i], len(best), len(part)))
-		w, placed := &world{records: make([]*record, len(m.titles))}, map[string]bool{}
+		lines = append(lines, fmt.Sprintf("%s: %d of %d have an order", m.parts[i], len(best), len(part)))
+		state, placed := m.Init(), map[string]bool{}
 		for _, h := range best {
 			o := h.Input.(*operation)
-			_, w = m.step(w, o)
+			_, state = m.Step(state, o, nil)
 			placed[o.id()] = true
 			lines = append(lines, "  "+o.id())
 		}
-		lines = append(lines, m.describe(w), "left over, the first to return first:")
+		lines = append(lines, m.DescribeState(state), "left over, the first to return first:")
 		slices.SortFunc(part, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })
 		for _, h := range part {
 			if o := h.Input.(*operation); !placed[o.id()] {
@@ -96,8 +103,12 @@ func explain(m *model, info porcupine.LinearizationInfo, all []operation) (lines
 // id identifies an operation.
 func (o *operation) id() string { return fmt.Sprintf("%d: %d..%d %s", o.client, o.from, o.to, o) }
 
-func (m *model) porcupine() porcupine.Model {
-	return porcupine.Model{
+func (m *model) rules() rules {
+	parts := make([]string, len(m.keys))
+	for i, key := range m.keys {
+		parts[i] = "key " + key
+	}
+	return rules{parts: parts, Model: porcupine.Model{
 		Partition: m.split,
 		Init:      func() any { return &world{records: make([]*record, len(m.titles))} },
 		Step: func(state, input, _ any) (bool, any) {
@@ -107,7 +118,7 @@ func (m *model) porcupine() porcupine.Model {
 		Hash:              func(state any) uint64 { return state.(*world).hash },
 		DescribeOperation: func(input, _ any) string { return input.(*operation).String() },
 		DescribeState:     func(state any) string { return m.describe(state.(*world)) },
-	}
+	}}
 }
 
 // newModel numbers the actions that were started or attempted.
@@ -168,7 +179,16 @@ func (o *operation) String() string {
 	if o.Reset {
 		b.WriteString(" reset")
 	}
+	if o.Runner != "" {
+		fmt.Fprintf(&b, " runner=%s attempt=%d", o.Runner, o.Attempt)
+	}
+	if o.Place != nil {
+		fmt.Fprintf(&b, " place=%v", *o.Place)
+	}
 	b.WriteString(" -> " + cmp.Or(string(o.Outcome), "ok") + " " + o.Key)
+	if o.Found != nil {
+		fmt.Fprintf(&b, "found=%v", *o.Found)
+	}
 	for i := range o.Seen {
 		b.WriteString(" " + o.Seen[i].String())
 	}
@@ -180,7 +200,11 @@ func (s *sight) String() string {
 	if s.Progress != nil {
 		progress = fmt.Sprint(*s.Progress)
 	}
-	return fmt.Sprintf("[%s seq=%d status=%d %q progress=%s keys=%v fence=%d]", s.Title, s.Seq, s.Status, s.State, progress, s.Keys, s.Fence)
+	text := fmt.Sprintf("[%s seq=%d status=%d %q progress=%s keys=%v fence=%d", s.Title, s.Seq, s.Status, s.State, progress, s.Keys, s.Fence)
+	if s.ID != "" {
+		text += fmt.Sprintf(" runner=%s attempt=%d saved=%v", s.Runner, s.Attempt, found(s.Saved))
+	}
+	return text + "]"
 }
 
 func (m *model) describe(w *world) string {
@@ -203,7 +227,7 @@ func (m *model) describe(w *world) string {
 
 // picture writes porcupine's visualisation of a history, and the history as text, to a folder that it
 // logs.
-func picture(t *testing.T, m *model, all []operation, info porcupine.LinearizationInfo) {
+func picture(t *testing.T, m rules, all []operation, info porcupine.LinearizationInfo) {
 	t.Helper()
 	dir := t.ArtifactDir()
 	if f := flag.Lookup("test.artifacts"); f == nil || f.Value.String() != "true" { // the test's own folder would be removed
@@ -213,7 +237,7 @@ func picture(t *testing.T, m *model, all []operation, info porcupine.Linearizati
 		}
 	}
 	html := filepath.Join(dir, "history.html")
-	if err := porcupine.VisualizePath(m.porcupine(), info, html); err != nil {
+	if err := porcupine.VisualizePath(m.Model, info, html); err != nil {
 		t.Errorf("no picture: %v", err)
 	}
 	slices.SortFunc(all, func(a, b operation) int { return cmp.Compare(a.from, b.from) })

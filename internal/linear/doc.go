@@ -5,8 +5,11 @@
 //   - TestPostgreSQL: peers are killed and frozen, their connections are cut and hang, the database
 //     is killed and restarted. It syncs to disk.
 //   - TestSQLite: the same for a file, as far as a file has such faults.
+//   - TestTakeoverPostgreSQL, TestTakeoverSQLite: five peers offer operations, and take them over from each other
+//     when runners die, freeze or leave. Two more only start them.
 //   - TestBugsAreFound: if a bug is built into a peer, the checker finds an illegal history.
-//   - TestRules: histories written by hand, one for each thing that the checker must accept or find.
+//   - TestRules, TestRulesOfClaims, TestRulesOfCheckpoints: histories written by hand, one for each thing that the
+//     checker must accept or find.
 //
 // # A history
 //
@@ -51,8 +54,36 @@
 // kill. No other action may fail by itself, neither that of a frozen runner nor that of one that lost
 // the store for a while. Silence only hides an action's status and state, and is not checked further.
 //
-// The model leaves out the queue (Spec.Wait), Cancel, takeovers, watchers, and when a runner is shown
-// as silent.
+// The model leaves out the queue (Spec.Wait), Cancel, watchers, and when a runner is shown as silent.
+//
+// # Takeovers
+//
+// Histories with operations are of a kind of their own, with a model of their own
+// (takeover_model_test.go). An operation counts, and makes each number a checkpoint, together with its
+// fence; in the end it completes or fails. Its runners are killed, leave and are frozen. With
+// PostgreSQL their connections are cut, too, and every second peer has a PID namespace of its own, so
+// that the others can judge it by its silence alone: a frozen runner loses its actions, and comes
+// back. The peers that offer the operation are full peers. Of the two others, one stays light.
+//
+// A history has the starts, and for each call of Run its fence, what Restore gave, each Proceed and
+// Checkpoint, and the end. Peers also say when they renew their lease, so that it is known how long
+// they were silent. The rules:
+//
+//   - A start is recorded and has no runner, or its own peer is the runner.
+//   - A claim comes when the action has no runner. It has a fence above every earlier seq, the same
+//     id, and an attempt that is not lower. Of several claims of one vacancy, one succeeds.
+//   - An action loses its runner only if that has handed it over, has been killed or told to leave, or
+//     was silent for the second limit. On one machine's SQLite store silence is no reason. When
+//     exactly it happens, or whether, is open; the calls of its runners decide.
+//   - A Checkpoint whose fence is that of the action's runner is stored, any other one is refused.
+//     Proceed succeeds only if no other runner has come yet: that is what the runner's stopping itself
+//     is for.
+//   - Restore gives the last checkpoint: the last one that was acknowledged, or a later one of unknown
+//     outcome. What is stored at the end is the same.
+//   - Only its own run ends an action. A runner that has left has none.
+//
+// Actions of operations don't affect each other here: they have no keys and no limit. Each is checked
+// by itself, and the order of all seqs as in the other histories.
 //
 // # Why the shortcuts are sound
 //

@@ -31,6 +31,7 @@ const (
 	dies   kind = "dies"   // an action fails because its runner was killed
 	notRun kind = "notrun" // an action fails because its runner doesn't know whether it started
 	final  kind = "final"  // everything in the store at the end
+	// The rest are of operations: see takeover_history_test.go.
 )
 
 // A call is what a peer does.
@@ -54,6 +55,7 @@ type call struct {
 	// Handle says that the operation reported through its handle, which keeps what the store can't take
 	// and sends it later.
 	Handle bool `json:"handle,omitempty"`
+	runCall
 }
 
 // An outcome is how a call ended; "" is success.
@@ -66,8 +68,10 @@ const (
 	unknown     outcome = "unknown action"
 	notFailed   outcome = "not failed"
 	badMove     outcome = "bad move"
+	notOffered  outcome = "not offered"         // so nothing was changed
 	unavailable outcome = "store not available" // so nothing was changed
 	uncertain   outcome = "uncertain"           // it may have happened, or may happen later
+	stopped     outcome = "to stop"             // the run must stop, and nothing was changed
 	unexpected  outcome = "unexpected error"
 )
 
@@ -81,6 +85,8 @@ type answer struct {
 	// Seen are the actions in the answer: the one that the call was about, the holder of the key, or
 	// all.
 	Seen []sight `json:"seen,omitempty"`
+	// Found is what Restore gave, nil if nothing was stored.
+	Found *place `json:"found,omitempty"`
 }
 
 // A sight is an action as it was seen.
@@ -91,12 +97,25 @@ type sight struct {
 	State    string      `json:"state,omitempty"`
 	Progress *float64    `json:"progress,omitempty"`
 	Keys     []string    `json:"keys,omitempty"`
-	// Fence is known from the final reading only.
+	// ID, Runner and Attempt are those of an operation's action.
+	ID      string `json:"id,omitempty"`
+	Runner  string `json:"runner,omitempty"`
+	Attempt int    `json:"attempt,omitempty"`
+	// Fence and Saved are known from the final reading only.
 	Fence uint64 `json:"fence,omitempty"`
+	Saved *place `json:"saved,omitempty"`
 }
 
 func seen(a kapi.Action) sight {
-	return sight{Title: a.Title, Seq: a.Seq, Status: a.Status, State: a.State, Progress: a.Progress, Keys: a.Keys}
+	s := sight{Title: a.Title, Seq: a.Seq, Status: a.Status, State: a.State, Progress: a.Progress, Keys: a.Keys}
+	if a.Operation == "" {
+		return s
+	}
+	s.Title, s.ID, s.Attempt = a.StartedBy, a.ID, max(a.Attempt, 1) // all actions of an operation have one title
+	if a.Runner != nil {
+		s.Runner = a.Runner.ID
+	}
+	return s
 }
 
 // answered classifies a call's error, as the docs of kapi's errors define them.
@@ -111,7 +130,11 @@ func answered(err error, shown ...kapi.Action) *answer {
 	a.Seen, a.Text = nil, err.Error()
 	var refused *kapi.HeldError
 	var move *kapi.MoveError
+	var absent *kapi.NotOfferedError
+	var missing *kapi.UnknownOperationError
 	switch {
+	case errors.Is(err, kapi.ErrOutcomeUnknown):
+		a.Outcome = uncertain
 	case errors.As(err, &refused):
 		a.Outcome, a.Key, a.Seen = held, refused.Key, []sight{seen(refused.Holder)}
 	case errors.Is(err, kapi.ErrStaleFence):
@@ -122,10 +145,12 @@ func answered(err error, shown ...kapi.Action) *answer {
 		a.Outcome = notFailed
 	case errors.As(err, &move):
 		a.Outcome = badMove
-	case errors.Is(err, kapi.ErrOutcomeUnknown):
-		a.Outcome = uncertain
+	case errors.As(err, &absent), errors.As(err, &missing):
+		a.Outcome = notOffered
 	case errors.Is(err, kapi.ErrUnavailable):
 		a.Outcome = unavailable
+	case errors.Is(err, kapi.ErrLost), errors.Is(err, kapi.ErrStopped), errors.Is(err, kapi.ErrClosed):
+		a.Outcome = stopped
 	default:
 		a.Outcome = unexpected
 	}

@@ -2,6 +2,7 @@ package linear
 
 import (
 	"context"
+	"encoding/json"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -55,9 +56,31 @@ func readAll(t *testing.T, store store.Store) (all []sight) {
 	for _, r := range page.Records {
 		s := seen(r.Action)
 		s.Fence = r.Fence
+		if r.Defined != nil {
+			s.Saved = readPlace(t, store, r.ID)
+		}
 		all = append(all, s)
 	}
 	return all
+}
+
+// readPlace returns what is stored as the checkpoint of an action, nil if there is none.
+func readPlace(t *testing.T, store store.Store, id string) *place {
+	t.Helper()
+	all, err := store.Saved(context.Background(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, saved := range all {
+		if saved.Name == "" {
+			var at place
+			if err := json.Unmarshal(saved.Data, &at); err != nil {
+				t.Fatalf("the checkpoint of %s is %q: %v", id, saved.Data, err)
+			}
+			return &at
+		}
+	}
+	return nil
 }
 
 // TestSQLite makes histories of a file that processes of one machine share.
@@ -115,6 +138,13 @@ func newSeed(t *testing.T, like uint64) uint64 {
 func linearizable(t *testing.T, store backend, seed uint64) {
 	t.Helper()
 	r, m, all := run(t, store, seed, noBug)
+	r.judge(m.rules(), all, seed)
+}
+
+// judge fails the test unless the history follows the rules.
+func (r *round) judge(m rules, all []operation, seed uint64) {
+	t := r.t
+	t.Helper()
 	began := time.Now()
 	result, info := check(m, all)
 	t.Logf("seed %d: %s, checked in %v", seed, summary(all), time.Since(began))
@@ -139,7 +169,7 @@ func TestBugsAreFound(t *testing.T) {
 			for try := range tries {
 				seed := newSeed(t, 0)
 				_, m, all := run(t, newDatabase(t, server, seed), seed, b)
-				result, _ := check(m, all)
+				result, _ := check(m.rules(), all)
 				t.Logf("history %d is %s: %s", try, result, summary(all))
 				if result == porcupine.Illegal {
 					return
@@ -148,4 +178,5 @@ func TestBugsAreFound(t *testing.T) {
 			t.Errorf("no bug found in %d histories", tries)
 		})
 	}
+	takeoverBugsAreFound(t, server)
 }

@@ -16,7 +16,7 @@ func (o *operation) writes() uint64 {
 	switch {
 	case o.Outcome != fine:
 		return 0
-	case o.Kind == start:
+	case o.Kind == start, o.Kind == begin, o.Kind == claim:
 		return o.Fence
 	case o.Kind == dies, o.Kind == notRun:
 		return o.seq

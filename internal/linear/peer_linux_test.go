@@ -37,6 +37,9 @@ type settings struct {
 	Seed   uint64
 	Fences string // the file with which peers share their fences
 	Bug    bug
+	Role   role
+	// Host is set for a peer on a host of its own, as far as its processes go: nobody else can see whether it lives.
+	Host bool
 }
 
 // A member is one peer of a history, in a process of its own.
@@ -56,6 +59,11 @@ func peerMain(text string) error {
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		return err
 	}
+	if s.Host {
+		if err := showOwnProcesses(); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	eof := make(chan error, 1)
@@ -64,31 +72,42 @@ func peerMain(text string) error {
 		cancel()
 		eof <- err
 	}()
-	k, err := s.open(ctx)
-	if err != nil || k == nil {
-		return err
-	}
 	fences, err := openFences(s.Fences)
 	if err != nil {
-		return errors.Join(err, k.Close())
+		return err
 	}
 	defer fences.file.Close()
-	p := &member{settings: s, Peer: k, fences: fences, out: json.NewEncoder(os.Stdout)}
+	p := &member{settings: s, fences: fences, out: json.NewEncoder(os.Stdout)}
+	if p.Peer, err = p.open(ctx); err != nil || p.Peer == nil {
+		return err
+	}
 	var all sync.WaitGroup
 	for i := range lanes {
-		all.Go(func() { newLane(p, i).work(ctx) })
+		l := newLane(p, i)
+		switch {
+		case s.Role == reports:
+			all.Go(func() { l.work(ctx) })
+		case i == 0:
+			all.Go(func() { l.startOperations(ctx) })
+		}
 	}
 	err = <-eof
 	all.Wait()
-	return errors.Join(err, k.Close())
+	return errors.Join(err, p.Close())
 }
 
 // open opens the store, retrying while it is down. It returns nil if ctx ends first.
-func (s settings) open(ctx context.Context) (*peer.Peer, error) {
+func (p *member) open(ctx context.Context) (*peer.Peer, error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	options := peer.Options{Logger: log, Lease: lease, GiveUp: giveUp, StoreTimeout: storeTimeout}
+	if p.Role != reports {
+		options.GiveUp = giveUpSoon
+	}
+	if p.Role == takes {
+		options.Operations = p.counting()
+	}
 	for ctx.Err() == nil {
-		k, err := s.openOnce(ctx, options)
+		k, err := p.openOnce(ctx, options)
 		if err == nil {
 			return k, nil
 		}
@@ -103,22 +122,30 @@ func (s settings) open(ctx context.Context) (*peer.Peer, error) {
 	return nil, nil
 }
 
-func (s settings) openOnce(ctx context.Context, options peer.Options) (*peer.Peer, error) {
+func (p *member) openOnce(ctx context.Context, options peer.Options) (*peer.Peer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*storeTimeout)
 	defer cancel()
-	store, err := s.openStore(ctx)
+	store, err := p.openStore(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return peer.Open(ctx, s.Bug.in(store), options)
+	return peer.Open(ctx, p.Bug.in(store), options)
 }
 
-// openStore opens a store by its DSN.
-func (s settings) openStore(ctx context.Context) (peer.Store, error) {
-	if path, ok := strings.CutPrefix(s.Store, "sqlite:"); ok {
-		return sqlite.Open(path)
+// openStore opens a store by its DSN. If operations are taken over, it records when the lease is renewed.
+func (p *member) openStore(ctx context.Context) (peer.Store, error) {
+	if path, ok := strings.CutPrefix(p.Store, "sqlite:"); ok {
+		s, err := sqlite.Open(path)
+		if err != nil || p.Role != takes {
+			return s, err
+		}
+		return &watchedFile{s, p}, nil
 	}
-	return postgres.Open(ctx, s.Store, postgres.Options{Schema: s.Schema})
+	s, err := postgres.Open(ctx, p.Store, postgres.Options{Schema: p.Schema})
+	if err != nil || p.Role != takes {
+		return s, err
+	}
+	return p.Bug.inDatabase(&watchedDatabase{s, p}), nil
 }
 
 // begin reports that a call begins; the function it returns reports the answer and must be called right

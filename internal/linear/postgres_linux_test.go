@@ -60,7 +60,7 @@ func (d *database) trouble(r *round) {
 		d.hang(r)
 	}
 	crashes := int(d.seed % 2)
-	if r.bug == tooEarly {
+	if r.settings[0].Bug == tooEarly {
 		crashes = 2 // only crashes reveal this bug
 	}
 	for range crashes {
@@ -71,7 +71,7 @@ func (d *database) trouble(r *round) {
 // cut plans to cut a peer's connections: all of them at once, or the next one used, before the request
 // arrives or before the answer does.
 func (d *database) cut(r *round) {
-	slot, how := r.random.IntN(peers), r.random.IntN(4)
+	slot, how := r.slot(), r.random.IntN(4)
 	r.at(r.when(), func() {
 		r.note("cut %d (%d)", slot, how)
 		switch p := d.proxies[slot]; how {
@@ -87,7 +87,7 @@ func (d *database) cut(r *round) {
 
 // hang plans that a peer's connections stay open, but pass nothing on for a while.
 func (d *database) hang(r *round) {
-	slot, when, heals, heard := r.random.IntN(peers), r.when(), r.random.IntN(2) == 0, r.random.IntN(2) == 0
+	slot, when, heals, heard := r.slot(), r.when(), r.random.IntN(2) == 0, r.random.IntN(2) == 0
 	r.at(when, func() {
 		r.note("hang %d", slot)
 		if heard {

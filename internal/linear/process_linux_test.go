@@ -38,6 +38,9 @@ func launch(t *testing.T, r *recorder, slot int, s settings) *process {
 	cmd.Env = append(os.Environ(), peerVariable+"="+string(text), "GORACE=atexit_sleep_ms=0 halt_on_error=1")
 	// It dies with the test binary, even if that is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if s.Host {
+		ownProcesses(cmd.SysProcAttr)
+	}
 	p := &process{cmd: cmd, account: r.process(slot), ended: make(chan struct{})}
 	cmd.Stderr = &p.stderr
 	if p.stdin, err = cmd.StdinPipe(); err != nil {

@@ -19,12 +19,14 @@ type recorder struct {
 
 // An account is what one process reported.
 type account struct {
-	slot   int
-	killed int64 // when it was about to be killed, 0 if it was not
-	left   int64 // when it was told to end by itself
-	calls  map[int]*pending
-	faults []string
-	begun  chan struct{} // closed at the first line
+	slot     int
+	launched int64
+	killed   int64 // when it was about to be killed, 0 if it was not
+	left     int64 // when it was told to end by itself
+	gone     int64 // when it had ended by itself
+	calls    map[int]*pending
+	faults   []string
+	begun    chan struct{} // closed at the first line
 }
 
 type pending struct {
@@ -36,7 +38,7 @@ type pending struct {
 func (r *recorder) process(slot int) *account {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := &account{slot: slot, calls: map[int]*pending{}, begun: make(chan struct{})}
+	p := &account{slot: slot, launched: now(), calls: map[int]*pending{}, begun: make(chan struct{})}
 	r.processes = append(r.processes, p)
 	return p
 }
@@ -51,6 +53,12 @@ func (r *recorder) leaves(p *account) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.left = now()
+}
+
+func (r *recorder) hasLeft(p *account) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.gone = now()
 }
 
 // add records a line.

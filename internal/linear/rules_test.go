@@ -187,7 +187,7 @@ func TestRules(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var h made
 			c.make(&h)
-			result, _ := check(newModel(keys, h), h)
+			result, _ := check(newModel(keys, h).rules(), h)
 			if (result == porcupine.Ok) != c.legal {
 				t.Errorf("%s, want it to be legal: %v\n%v", result, c.legal, &h)
 			}
