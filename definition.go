@@ -124,7 +124,7 @@ type OperationHandle interface {
 	// doesn't fit v: an unknown field counts.
 	Restore(v any) (bool, error)
 	// Save and Load do the same for a checkpoint that has a name of 1 to 100 characters, beside the others: all of an
-	// action's may have 4 MiB together. Save(name, nil) deletes it.
+	// action's may have 4 MiB together, with their names. Save(name, nil) deletes it.
 	Save(name string, v any) error
 	Load(name string, v any) (bool, error)
 	// Origin is the id of the first action, of which this one is the continuation (see StartOptions.Continue), or its
@@ -137,7 +137,7 @@ type OperationHandle interface {
 	// the action is paused it waits, and it returns an error if the work must stop: ErrLost, or the cause of the end of
 	// ctx. After a cancel, context.WithoutCancel(ctx) lets the operation finish what it has in hand.
 	Proceed(ctx context.Context) error
-	// NoCancel refuses cancels from now on, with the reason, until it is called with "".
+	// NoCancel refuses cancels from now on, with the reason, until it is called with "" or this runner is gone.
 	NoCancel(reason string) error
 }
 

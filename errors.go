@@ -12,8 +12,8 @@ import (
 var (
 	// ErrUnknown is returned when no ongoing action has that id: it never existed, or it was disposed.
 	ErrUnknown = errors.New("unknown action")
-	// ErrNotFailed is returned by a dismissal when the action has not failed.
-	ErrNotFailed = errors.New("only failed actions can be dismissed")
+	// ErrNotFailed is returned when an action is to be dismissed or continued that has not failed.
+	ErrNotFailed = errors.New("the action has not failed")
 	// ErrWaiting is returned when the action still waits for its keys and can't run before it has them.
 	ErrWaiting = errors.New("the action still waits for its keys")
 	// ErrStaleFence is returned when the report's fence is not the action's. Nothing was changed.
@@ -165,10 +165,14 @@ type UnknownOperationError struct {
 }
 
 func (e *UnknownOperationError) Error() string {
-	if len(e.Known) == 0 {
-		return fmt.Sprintf("unknown operation %q: there are none", e.Name)
+	known := "there are " + strings.Join(e.Known, ", ")
+	switch len(e.Known) {
+	case 0:
+		known = "there are none"
+	case 1:
+		known = "there is only " + e.Known[0]
 	}
-	return fmt.Sprintf("unknown operation %q: there are %s", e.Name, strings.Join(e.Known, ", "))
+	return fmt.Sprintf("unknown operation %q: %s", e.Name, known)
 }
 
 // A NotOfferedError is returned when an operation is known, but no live peer offers it. Nothing was recorded. It is

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/wellformed"
@@ -52,8 +53,8 @@ func (c *Client) StartOperation(ctx context.Context, name string, arguments json
 	if o.Continue != "" {
 		query.Set(wire.ParamContinue, o.Continue)
 	}
-	if name == "" || name == "." || name == ".." { // no path has them
-		return kapi.Started{}, &kapi.InvalidError{Field: "operation", Reason: "must have a name"}
+	if name == "" || name == "." || name == ".." || strings.Contains(name, "/") { // no route has them
+		return kapi.Started{}, c.unknownOperation(ctx, name)
 	}
 	path := "/kapi/operations/" + url.PathEscape(name)
 	if len(query) > 0 {
@@ -71,18 +72,34 @@ func (c *Client) StartOperation(ctx context.Context, name string, arguments json
 	return ask[kapi.Started](ctx, c, http.MethodPost, path, header, body)
 }
 
-// flawOf says why arguments can't be those of any operation, as a peer does. A server says of such a body only that it is
-// bad, without the fields of an *ArgumentsError.
+// unknownOperation returns the error for a name that no operation has.
+func (c *Client) unknownOperation(ctx context.Context, name string) error {
+	offers, err := c.Offers(ctx)
+	if err != nil {
+		return err
+	}
+	unknown := &kapi.UnknownOperationError{Name: name}
+	for _, o := range offers {
+		unknown.Known = append(unknown.Known, o.Name)
+	}
+	return unknown
+}
+
+// flawOf says why arguments can't be those of any operation, as a peer does. Not all of them could be sent.
 func flawOf(arguments json.RawMessage) string {
-	switch {
-	case len(arguments) > wellformed.MaxArguments:
+	if len(arguments) > wellformed.MaxArguments {
 		return fmt.Sprintf("have %d bytes, at most %d are allowed", len(arguments), wellformed.MaxArguments)
-	case !json.Valid(arguments):
-		return "must be JSON"
-	case arguments[0] != '{':
+	}
+	if err := json.Compact(new(bytes.Buffer), arguments); err != nil {
+		return fmt.Sprintf("must be JSON: %v", err)
+	}
+	if arguments[0] != '{' {
 		return "must be a JSON object"
 	}
-	return wellformed.JSON(arguments)
+	if flaw := wellformed.JSON(arguments); flaw != "" {
+		return "have a text that " + flaw
+	}
+	return ""
 }
 
 // Pause asks an operation that was started by its name to pause. The error may be kapi.ErrUnknown or a

@@ -87,7 +87,7 @@ func TestOperationErrors(t *testing.T) {
 	}
 	for arguments, want := range map[string]error{
 		`{"wrong":true}`: &kapi.ArgumentsError{Operation: "work", Fields: []kapi.FieldError{{Field: "wrong", Reason: "must not be true"}}},
-		`{`:              &kapi.ArgumentsError{Operation: "work", Fields: []kapi.FieldError{{Reason: "must be JSON"}}},
+		`{`:              &kapi.ArgumentsError{Operation: "work", Fields: []kapi.FieldError{{Reason: "must be JSON: unexpected end of JSON input"}}},
 	} {
 		if _, err := start("work", arguments, kapi.StartOptions{}); !reflect.DeepEqual(err, want) {
 			t.Errorf("%s: %v (%T), want %v", arguments, err, err, want)
@@ -162,6 +162,19 @@ var _ = []interface {
 	Unpause(ctx context.Context, id, by string) (kapi.Action, error)
 }{(*client.Client)(nil), (*peer.Peer)(nil)}
 
+// TestNamesOfNoOperation: a name that no operation can have is an unknown one, whoever is asked.
+func TestNamesOfNoOperation(t *testing.T) {
+	h := newHost(t)
+	p := offering(t, h)
+	for _, name := range []string{"", ".", "..", "/", "work/", "%2e"} {
+		_, here := p.StartOperation(kapitest.Within(t), name, nil, kapi.StartOptions{})
+		_, there := h.client("admin").StartOperation(kapitest.Within(t), name, nil, kapi.StartOptions{})
+		if !reflect.DeepEqual(there, here) {
+			t.Errorf("%q: a peer says %v, a client %v", name, here, there)
+		}
+	}
+}
+
 // TestSameArgumentsErrors: arguments that no operation can have are refused as by a peer, whoever is asked.
 func TestSameArgumentsErrors(t *testing.T) {
 	h := newHost(t)
@@ -170,7 +183,7 @@ func TestSameArgumentsErrors(t *testing.T) {
 		_, here := p.StartOperation(kapitest.Within(t), "work", json.RawMessage(arguments), kapi.StartOptions{})
 		_, there := h.client("admin").StartOperation(kapitest.Within(t), "work", json.RawMessage(arguments), kapi.StartOptions{})
 		var want, got *kapi.ArgumentsError
-		if !errors.As(here, &want) || !errors.As(there, &got) || got.Operation != want.Operation || len(got.Fields) != len(want.Fields) {
+		if !errors.As(here, &want) || !errors.As(there, &got) || !reflect.DeepEqual(got, want) {
 			t.Errorf("%.20q: a peer says %v, a client %v", arguments, here, there)
 		}
 	}

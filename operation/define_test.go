@@ -80,16 +80,16 @@ func TestCheckNamesEachField(t *testing.T) {
 		`{"cluster":"a:1","slots":1,"nodes":[{"host":"a"},{"host":"a"},{"host":"a"},{"host":"a"}]}`: {`nodes: must have at most 3 entries, not [{"host":"a","port":6379},{"host":"a","port":6379},{"host":"a","port":6379},{"ho...`},
 		`{"cluster":"a:1","slots":1,"nodes":null}`:                                                  {`nodes: must be a list, not null`},
 		`{"cluster":"a:1","slots":1,"since":"today"}`:                                               {`the arguments: parsing time "today" as "2006-01-02T15:04:05Z07:00": cannot parse "today" as "2006"`},
-		`{"cluster":"a:1","slots":1,"slots":2}`:                                                     {`the arguments: has "slots" twice`},
-		`{"cluster":"a:1","slots":1e999999999}`:                                                     {`the arguments: has a number that is too long or too large: 1e999999999`},
-		`{"cluster":"a:1","slots":1e-999999999}`:                                                    {`the arguments: has a number that is too long or too large: 1e-999999999`},
+		`{"cluster":"a:1","slots":1,"slots":2}`:                                                     {`the arguments: must not have "slots" twice`},
+		`{"cluster":"a:1","slots":1e999999999}`:                                                     {`the arguments: must not have a number that is too long or too large: 1e999999999`},
+		`{"cluster":"a:1","slots":1e-999999999}`:                                                    {`the arguments: must not have a number that is too long or too large: 1e-999999999`},
 		`{"cluster":"a:1","slots":9223372036854775808}`:                                             {`slots: must be at most 16384, not 9223372036854775808`},
 		`[]`:                       {`the arguments: must be an object, not []`},
 		`null`:                     {`the arguments: must be an object, not null`},
-		`{"cluster"`:               {`the arguments: is not JSON: it ends too soon`},
-		`{} {}`:                    {`the arguments: is followed by something else`},
-		`{"nodes":` + deep + `}`:   {`the arguments: is nested more than 32 times`},
-		"{\"cluster\":\"a:1\x00\"": {`the arguments: is not JSON: invalid character '\x00' in string literal`},
+		`{"cluster"`:               {`the arguments: must be JSON: it ends too soon`},
+		`{} {}`:                    {`the arguments: must not be followed by something else`},
+		`{"nodes":` + deep + `}`:   {`the arguments: must not be nested more than 32 times`},
+		"{\"cluster\":\"a:1\x00\"": {`the arguments: must be JSON: invalid character '\x00' in string literal`},
 	} {
 		checked, wrong := d.Check(json.RawMessage(given))
 		var got []string

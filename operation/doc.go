@@ -13,7 +13,7 @@
 //
 //   - [Step] does one thing, and stores its result: later runs get the result, and don't do it again. The id that it is
 //     given is the same in each of them, for outside systems that recognise repetition.
-//   - [Each] does the same thing for each item of a sequence, and stores the key of the last one: later runs go on behind it.
+//   - [Each] does the same thing for each item of a sequence, and stores the key of the last one: later runs go on after it.
 //   - OperationHandle's Checkpoint, Save and Load are for everything else. Names that begin with "kapi:" are those of Step
 //     and Each; Save and Load refuse them.
 //

@@ -34,7 +34,7 @@ type eachRecord struct {
 // of the action, or of one that continues it, goes on after that item. Once the sequence has ended, later runs do nothing.
 //
 // C is the key of an item, not its number, so that items that come or go between two runs don't shift the others. The
-// function after returns the items behind last, or all items if last is nil, in an order that is the same in all runs. An
+// function after returns the items after last, or all items if last is nil, in an order that is the same in all runs. An
 // error in the sequence ends it. A key is stored as JSON, in at most 256 KiB, after the work of its item. So no item is
 // skipped, but after a crash those come again that were done since a key was stored last; the options say how often that
 // is. Fields that JSON leaves out may carry what do needs besides. Keys with pointers, slices, maps or interfaces are

@@ -28,7 +28,7 @@ func parse(text []byte) (any, error) {
 		return nil, err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("is followed by something else")
+		return nil, errors.New("must not be followed by something else")
 	}
 	return value, nil
 }
@@ -39,7 +39,7 @@ func parseValue(d *json.Decoder, depth int) (any, error) {
 		return nil, notJSON(err)
 	}
 	if depth > maxDepth {
-		return nil, fmt.Errorf("is nested more than %d times", maxDepth)
+		return nil, fmt.Errorf("must not be nested more than %d times", maxDepth)
 	}
 	switch token {
 	case json.Delim('{'):
@@ -57,7 +57,7 @@ func parseValue(d *json.Decoder, depth int) (any, error) {
 		return list, notJSON(err)
 	}
 	if n, ok := token.(json.Number); ok && !handy(string(n)) {
-		return nil, fmt.Errorf("has a number that is too long or too large: %.40s", n)
+		return nil, fmt.Errorf("must not have a number that is too long or too large: %.40s", n)
 	}
 	return token, nil
 }
@@ -78,7 +78,7 @@ func parseObject(d *json.Decoder, depth int) (any, error) {
 		}
 		field, _ := name.(string)
 		if _, twice := o[field]; twice {
-			return nil, fmt.Errorf("has %q twice", field)
+			return nil, fmt.Errorf("must not have %q twice", field)
 		}
 		if o[field], err = parseValue(d, depth+1); err != nil {
 			return nil, err
@@ -93,9 +93,9 @@ func notJSON(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("is not JSON: it ends too soon")
+		return errors.New("must be JSON: it ends too soon")
 	}
-	return fmt.Errorf("is not JSON: %w", err)
+	return fmt.Errorf("must be JSON: %w", err)
 }
 
 // plainly returns a parsed value in the types that package jsonschema knows.

@@ -71,25 +71,25 @@ func plainArguments(name string, arguments json.RawMessage) (json.RawMessage, er
 		return nil, wrong("must be a JSON object")
 	}
 	if flaw := wellformed.JSON(plain.Bytes()); flaw != "" {
-		return nil, wrong("%s", flaw)
+		return nil, wrong("have a text that %s", flaw)
 	}
 	return plain.Bytes(), nil
 }
 
-// A judged definition's functions are the embedding program's. guard calls one of them, and returns an *InvalidError if
-// it panics.
+// The functions of a definition are the embedding program's. guard calls one of them. If it panics, that is no fault of
+// the caller's, so the error is none of those that say what is wrong with a start.
 func guard(log *slog.Logger, name, what string, f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			log.Error("a function of an operation panicked", "operation", name, "function", what, "panic", v, "stack", string(debug.Stack()))
-			err = &kapi.InvalidError{Field: fmt.Sprintf("operation %q", name), Reason: fmt.Sprintf("can't be started: its %s panicked", what)}
+			err = fmt.Errorf("operation %q can't be started: its %s panicked", name, what)
 		}
 	}()
 	return f()
 }
 
 // checkArguments returns the arguments with their defaults, and the keys that an action with them needs. The error is
-// an *ArgumentsError or an *InvalidError.
+// an *ArgumentsError, an *InvalidError, or that of a function that panicked.
 func checkArguments(log *slog.Logger, d *kapi.Definition, arguments json.RawMessage) (checked json.RawMessage, keys []string, err error) {
 	checked = arguments
 	err = guard(log, d.Name, "Check", func() error {

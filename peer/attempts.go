@@ -129,7 +129,7 @@ func (r *run) backOff(err error, failed int) bool {
 		until := time.Now().Add(left)
 		wait := time.NewTimer(left)
 		defer wait.Stop()
-		reason := fmt.Sprintf("attempt %d of %d failed: %v; goes on at %s", failed, retry.Attempts, err, until.UTC().Format("15:04:05Z"))
+		reason := fmt.Sprintf("attempt %d of %d failed: %v; goes on at %s", failed, retry.Attempts, err, until.UTC().Format(time.RFC3339))
 		if err := r.handle.Impacted(reason); err != nil && !errors.Is(err, kapi.ErrUnavailable) {
 			return false
 		}
@@ -168,8 +168,9 @@ func (r *run) again() bool {
 	h := r.handle
 	h.calm()
 	var c *submission
+	next := int(r.defined.attempt.Load()) + 1
 	err := r.defined.persist(r.ctx, func() (_ *submission, err error) {
-		c, err = h.submit(rules.Report{Status: kapi.StatusRunning, Again: true}, false)
+		c, err = h.submit(rules.Report{Status: kapi.StatusRunning, Again: next}, false)
 		return c, err
 	})
 	if err == nil {

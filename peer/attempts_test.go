@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/store"
 	"github.com/kettubot/kapi/peer"
 )
 
@@ -42,7 +43,7 @@ func TestRetries(t *testing.T) {
 			}
 			synctest.Wait()
 			of := max(n, 1)
-			want := fmt.Sprintf("attempt %d of 3 failed: disk broken; goes on at %s", of, began.Add(10*time.Second).UTC().Format("15:04:05Z"))
+			want := fmt.Sprintf("attempt %d of 3 failed: disk broken; goes on at %s", of, began.Add(10*time.Second).UTC().Format(time.RFC3339))
 			wantShown(t, a.Peer, action.ID, kapi.StatusImpacted, want)
 			time.Sleep(10*time.Second + time.Second/2)
 			shown := wantShown(t, a.Peer, action.ID, kapi.StatusRunning, "file 5")
@@ -56,6 +57,32 @@ func TestRetries(t *testing.T) {
 		}
 		synctest.Wait()
 		wantShown(t, a.Peer, action.ID, kapi.StatusFailed, "disk broken")
+	})
+}
+
+// An attempt whose report is committed, although the answer is lost, counts once.
+func TestAttemptCountsOnce(t *testing.T) {
+	onSite(t, func(s *site) {
+		d, ran := calls(thrice)
+		a := member{Peer: s.full(d)}
+		action := a.begin(s)
+		(<-ran).end <- errBroken
+		lost := 0
+		s.store.setAfter(func(w store.Writes) error {
+			for i := range w.Update {
+				if w.Update[i].Attempt == 2 && lost == 0 {
+					lost++
+					return fmt.Errorf("%w: %w", kapi.ErrUnavailable, kapi.ErrOutcomeUnknown)
+				}
+			}
+			return nil
+		})
+		second := <-ran
+		if shown := get(s, a.Peer, action.ID); lost != 1 || second.Attempt() != 2 || shown.Attempt != 2 {
+			s.Errorf("after %d lost answers it is attempt %d, shown as %d", lost, second.Attempt(), shown.Attempt)
+		}
+		second.end <- nil
+		synctest.Wait()
 	})
 }
 

@@ -29,7 +29,7 @@ type checkpoints struct {
 
 	mu   sync.Mutex
 	all  map[string]*checkpoint
-	size int // of all, with those that are being written, in bytes
+	size int // of all, names and texts, with those that are being written, in bytes
 }
 
 // A checkpoint is the one of a name.
@@ -52,7 +52,7 @@ func (c *checkpoints) put(saved []store.Saved, epoch string) {
 	defer c.mu.Unlock()
 	for _, s := range saved {
 		c.all[s.Name] = &checkpoint{busy: make(chan struct{}, 1), text: s.Data, version: s.Version, epoch: epoch}
-		c.size += len(s.Data)
+		c.size += sizeOf(s.Name, s.Data)
 	}
 }
 
@@ -94,6 +94,14 @@ func (c *checkpoints) of(name string) *checkpoint {
 		c.all[name] = p
 	}
 	return p
+}
+
+// sizeOf returns what a checkpoint takes of wellformed.MaxCheckpoints: nothing if there is none.
+func sizeOf(name string, text []byte) int {
+	if text == nil {
+		return 0
+	}
+	return len(name) + len(text)
 }
 
 // grow makes room for a checkpoint that grows by so many bytes. grow(-n) gives it back.
@@ -203,7 +211,7 @@ func (h *operationHandle) save(name string, v any) error {
 		if p.is(text, version, epoch) {
 			return nil
 		}
-		by := len(text) - len(p.text)
+		by := sizeOf(name, text) - sizeOf(name, p.text)
 		if err := h.defined.saved.grow(name, by); err != nil {
 			return err
 		}

@@ -43,14 +43,13 @@ type claimer struct {
 	// open has the actions to claim. unreadable has those of them whose checkpoints this peer can't read, and since when.
 	open       map[string]struct{}
 	unreadable map[string]time.Time
+	rounds     rounds
 }
-
-// claimsAtOnce is how many actions a peer claims at once.
-const claimsAtOnce = 16
 
 func (c *claimer) init() {
 	c.wakes = make(chan struct{}, 1)
 	c.wakes <- struct{}{} // look at once
+	c.rounds.init()
 	c.open = map[string]struct{}{}
 	c.unreadable = map[string]time.Time{}
 }
@@ -89,6 +88,7 @@ func (c *claimer) forget(id string) {
 func (c *claimer) loop() {
 	tick := time.NewTicker(pollEvery) // tries again what has failed
 	defer tick.Stop()
+	defer c.rounds.wait()
 	for published := time.Now(); ; {
 		select {
 		case <-c.wakes:
@@ -110,7 +110,7 @@ func (c *claimer) loop() {
 			}
 			c.epoch, published = epoch, time.Now()
 		}
-		c.claimAll()
+		c.rounds.begin(c.opened(), c.try)
 	}
 }
 
@@ -121,23 +121,17 @@ func (c *claimer) unable(to string, err error) {
 	}
 }
 
-// claimAll tries to claim all open actions.
-func (c *claimer) claimAll() {
-	var all sync.WaitGroup
-	places := make(chan struct{}, claimsAtOnce)
-	for _, id := range c.opened() {
-		places <- struct{}{}
-		all.Go(func() {
-			defer func() { <-places }()
-			switch err := c.claim(id); {
-			case errors.Is(err, kapi.ErrUnavailable):
-				c.unable("claim an action", err)
-			default:
-				c.failing.Store(false)
-			}
-		})
+// try tries to claim an action in a round, unless the peer is closed.
+func (c *claimer) try(id string) {
+	if c.ops.isClosing() || c.ctx.Err() != nil {
+		return
 	}
-	all.Wait()
+	switch err := c.claim(id); {
+	case errors.Is(err, kapi.ErrUnavailable):
+		c.unable("claim an action", err)
+	default:
+		c.failing.Store(false)
+	}
 }
 
 func (c *claimer) opened() []string {
@@ -227,6 +221,8 @@ func (c *claimer) take(r *store.Record, d *kapi.Definition, arguments json.RawMe
 		return err
 	}
 	mine.have(s)
+	newest, _ := c.view.Get(r.ID)
+	c.ops.claimed(h, s.Record.Seq, &newest)
 	mine.took(&s.Record, true)
 	continues := r.Defined.Continues != "" || r.Defined.Origin != r.ID
 	mine.wait, mine.gate = time.Duration(r.Defined.Patience)*time.Millisecond, newGate(c.log, d, arguments, continues)

@@ -2,6 +2,7 @@ package peer_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -79,6 +80,34 @@ func TestManyStarts(t *testing.T) {
 		}
 		if len(runs) != 200 {
 			s.Errorf("%d of 200 starts ran", len(runs))
+		}
+	})
+}
+
+// An action whose arguments take long to check doesn't keep the others waiting, and is claimed in the end.
+func TestSlowClaim(t *testing.T) {
+	onSite(t, func(s *site) {
+		d := move(operation.Of[moveArgs]{})
+		check := d.Check
+		d.Check = func(arguments json.RawMessage) (json.RawMessage, []kapi.FieldError) {
+			if string(arguments) == `{"from":"slow"}` {
+				time.Sleep(time.Minute)
+			}
+			return check(arguments)
+		}
+		s.light(d)
+		k := s.light()
+		slow := s.begin(k, `{"from":"slow"}`, kapi.StartOptions{}) // after 5 seconds it is returned as pending
+		if slow.Status != kapi.StatusPending {
+			s.Errorf("it is %v", slow.Status)
+		}
+		began := time.Now()
+		if other := s.begin(k, `{"from":"a"}`, kapi.StartOptions{}); other.Status != kapi.StatusRunning {
+			s.Errorf("after %v another one is %v", time.Since(began), other.Status)
+		}
+		time.Sleep(time.Minute)
+		if all := s.records(); len(all) != 2 || all[0].Status != kapi.StatusRunning || all[1].Status != kapi.StatusRunning {
+			s.Errorf("in the end: %+v", all)
 		}
 	})
 }

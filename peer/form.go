@@ -50,6 +50,8 @@ func tidyRecord(r *store.Record) error {
 		return notOurs("action that is waited for", r.WaitsFor.Action)
 	case r.Defined != nil && r.Defined.Continues != "" && !store.IsID(r.Defined.Continues):
 		return notOurs("action that is continued", r.Defined.Continues)
+	case r.Defined != nil && r.Defined.Last != nil && !store.IsID(r.Defined.Last.ID):
+		return notOurs("last runner", r.Defined.Last.ID)
 	case !r.Status.Valid():
 		return notOurs("status", fmt.Sprint(int(r.Status)))
 	}
@@ -66,11 +68,7 @@ func tidyRecord(r *store.Record) error {
 		}
 	}
 	tidyDefined(r)
-	if r.Runner != nil && r.Runner.Host != fit(r.Runner.Host, maxHost) {
-		runner := *r.Runner
-		runner.Host = fit(runner.Host, maxHost)
-		r.Runner = &runner
-	}
+	r.Runner = tidyRunner(r.Runner)
 	if r.Progress != nil && !(*r.Progress >= 0 && *r.Progress <= 1) { // JSON can't encode NaN or infinity
 		p, known := rules.ClampProgress(*r.Progress)
 		if r.Progress = &p; !known {
@@ -94,13 +92,25 @@ func tidyDefined(r *store.Record) {
 	}
 	d := *r.Defined
 	d.Limit = min(max(d.Limit, 0), wellformed.MaxLimit)
-	d.Said = fit(d.Said, wellformed.MaxState)
+	d.Said, d.Why = fit(d.Said, wellformed.MaxState), fit(d.Why, wellformed.MaxState)
+	d.Last = tidyRunner(d.Last)
 	if d.Refusal != nil {
 		refusal := *d.Refusal
-		refusal.Preflight, refusal.Invalid = fit(refusal.Preflight, wellformed.MaxState), fit(refusal.Invalid, wellformed.MaxState)
+		for _, text := range []*string{&refusal.Preflight, &refusal.Invalid, &refusal.Fault} {
+			*text = fit(*text, wellformed.MaxState)
+		}
 		d.Refusal = &refusal
 	}
 	r.Defined = &d
+}
+
+func tidyRunner(r *kapi.Runner) *kapi.Runner {
+	if r == nil || r.Host == fit(r.Host, maxHost) {
+		return r
+	}
+	runner := *r
+	runner.Host = fit(runner.Host, maxHost)
+	return &runner
 }
 
 // maxHost is the longest name of a host (RFC 1035), in code points.

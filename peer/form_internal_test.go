@@ -27,6 +27,7 @@ func TestTidy(t *testing.T) {
 		"a status":            func(r *store.Record) { r.Status = 6 },
 		"a status below":      func(r *store.Record) { r.Status = -1 },
 		"an obstacle":         func(r *store.Record) { r.WaitsFor = &kapi.WaitsFor{Key: "k", Action: "x;reboot"} },
+		"the last runner":     func(r *store.Record) { r.Defined = &store.Defined{Last: &kapi.Runner{ID: "r\nid"}} },
 		"what it continues":   func(r *store.Record) { r.Defined = &store.Defined{Continues: "x;reboot"} },
 	} {
 		r := whole()
@@ -78,7 +79,9 @@ func TestTidyLateEnd(t *testing.T) {
 
 func TestTidyDefined(t *testing.T) {
 	long := strings.Repeat("é", 5000)
-	shared := &store.Defined{Limit: 1 << 40, Said: long, Refusal: &store.Refusal{Preflight: long, Invalid: long}}
+	shared := &store.Defined{
+		Limit: 1 << 40, Said: long, Why: long, Refusal: &store.Refusal{Preflight: long, Invalid: long, Fault: long}, Last: &kapi.Runner{ID: "r", Host: long},
+	}
 	r := store.Record{Action: kapi.Action{
 		ID: "a", Operation: long, StartedBy: long, NoCancel: "\xff" + long, PausedBy: long, WaitsFor: &kapi.WaitsFor{Operation: "op"},
 	}, Defined: shared}
@@ -91,8 +94,9 @@ func TestTidyDefined(t *testing.T) {
 		longest int
 	}{
 		"operation": {r.Operation, maxOperation}, "started by": {r.StartedBy, wellformed.MaxTitle}, "no cancel": {r.NoCancel, wellformed.MaxState},
-		"paused by": {r.PausedBy, wellformed.MaxState}, "said": {d.Said, wellformed.MaxState},
+		"paused by": {r.PausedBy, wellformed.MaxState}, "said": {d.Said, wellformed.MaxState}, "why": {d.Why, wellformed.MaxState},
 		"preflight": {d.Refusal.Preflight, wellformed.MaxState}, "invalid": {d.Refusal.Invalid, wellformed.MaxState},
+		"fault": {d.Refusal.Fault, wellformed.MaxState},
 	} {
 		if n := utf8.RuneCountInString(c.text); n != c.longest || !utf8.ValidString(c.text) {
 			t.Errorf("%s has %d characters, or is not valid", name, n)
@@ -101,7 +105,10 @@ func TestTidyDefined(t *testing.T) {
 	if d.Limit != wellformed.MaxLimit || r.WaitsFor.Operation != "op" {
 		t.Errorf("the limit is %d, and it waits for %+v", d.Limit, r.WaitsFor)
 	}
-	if shared.Said != long || shared.Refusal.Invalid != long {
+	if n := utf8.RuneCountInString(d.Last.Host); n != maxHost {
+		t.Errorf("the host of the last runner has %d characters", n)
+	}
+	if shared.Said != long || shared.Refusal.Invalid != long || shared.Last.Host != long {
 		t.Error("a shared Defined was changed")
 	}
 }

@@ -28,8 +28,10 @@ type handle struct {
 	defined *defined
 	// starting is when the start was begun; nil once it is committed.
 	starting atomic.Pointer[time.Time]
-	// claiming is set from before a claim until the view has it. Until then another runner may have the action.
+	// claiming is set from before a claim until the view has it. Until then another runner may have the action. claimed
+	// is the seq of the claim, 0 until it is known.
 	claiming atomic.Bool
+	claimed  atomic.Uint64
 
 	// Reports that are not published yet. SetProgress may be called in a hot loop: it costs
 	// two atomic loads if nothing is new.

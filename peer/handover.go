@@ -10,6 +10,8 @@ import (
 )
 
 // A planned stop of a resumable operation is no failure: its runner gives the action up, and another one continues it.
+// Another one also continues what a runner has stopped because it could not renew its lease in time, but that counts as a
+// death.
 
 // handsOver reports whether the action is left to another runner rather than failed: the operation could not do its
 // work because this process stops, or because it could not renew its lease in time.
@@ -26,12 +28,18 @@ func (r *run) handOver() (done bool, _ error) {
 	if last, err := h.submit(rules.Report{}, false); err == nil { // what it has reported last
 		_ = p.commits.wait(p.ctx, last) // what follows has the same fate
 	}
+	why := context.Cause(r.ctx)
 	for pauses := storePauses(); ; {
-		err := p.commits.commit(p.ctx, submissionOf(rules.Change{Kind: rules.KindVacate, ID: h.id, Fence: h.fence}))
+		c := submissionOf(rules.Change{Kind: rules.KindVacate, ID: h.id, Fence: h.fence, Late: r.defined.late.Load() && errors.Is(why, kapi.ErrLost)})
+		err := p.commits.commit(p.ctx, c)
 		switch {
+		case err == nil && c.Record.Status == kapi.StatusFailed:
+			h.seal()
+			p.log.Warn("action failed because of its runner", "action", h.id, "title", h.action.Title, "why", c.Record.State)
+			return true, nil
 		case err == nil:
 			h.seal()
-			p.log.Info("action handed over", "action", h.id, "title", h.action.Title, "why", context.Cause(r.ctx))
+			p.log.Info("action handed over", "action", h.id, "title", h.action.Title, "why", why)
 			return true, nil
 		case errors.Is(err, kapi.ErrStaleFence), errors.Is(err, kapi.ErrUnknown), errors.Is(err, kapi.ErrClosed):
 			h.seal()

@@ -31,9 +31,12 @@ type offerer struct {
 	lease   time.Duration                  // of runners that have none
 
 	own map[string]*kapi.Definition
+	// writing is held while offers are written: one that was begun before a withdrawal must not come after it.
+	writing chan struct{} // holds one
 }
 
 func (o *offerer) init(all []kapi.Definition) {
+	o.writing = make(chan struct{}, 1)
 	o.own = make(map[string]*kapi.Definition, len(all))
 	for i := range all {
 		d := all[i]
@@ -43,8 +46,14 @@ func (o *offerer) init(all []kapi.Definition) {
 
 func (o *offerer) any() bool { return len(o.own) > 0 }
 
-// publish writes what this peer offers. The lease is renewed first, because an offer counts only while it lasts.
+// publish writes what this peer offers, unless it is being closed. The lease is renewed first, because an offer counts
+// only while it lasts.
 func (o *offerer) publish(ctx context.Context) error {
+	o.writing <- struct{}{} // only a withdrawal writes besides, as the last
+	defer func() { <-o.writing }()
+	if o.closing() {
+		return nil
+	}
 	ctx, cancel := store.WithPatience(ctx, o.patient)
 	defer cancel(nil)
 	offers := make([]store.OfferRecord, 0, len(o.own))
@@ -62,11 +71,14 @@ func (o *offerer) publish(ctx context.Context) error {
 	return o.store.Offer(ctx, me.ID, offers)
 }
 
-// withdraw deletes what this peer offers, so that nobody leaves a start to it any more.
+// withdraw deletes what this peer offers, so that nobody leaves a start to it any more. The peer is being closed, so
+// nothing is published afterwards.
 func (o *offerer) withdraw() {
 	if !o.any() {
 		return
 	}
+	o.writing <- struct{}{} // a publication takes no longer than its patience
+	defer func() { <-o.writing }()
 	ctx, cancel := store.WithPatience(o.ctx, o.patient)
 	defer cancel(nil)
 	if err := o.store.Offer(ctx, o.runner().ID, nil); err != nil {

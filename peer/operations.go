@@ -58,7 +58,7 @@ func (o *operations) register(h *handle) error {
 
 // registerOnce is like register. It returns ErrStaleFence if this process has a handle of the action already.
 func (o *operations) registerOnce(h *handle) error {
-	if o.has(h.id) { // only claims register an id that is known, and they come one after the other
+	if o.has(h.id) { // only claims register an id that is known, and rounds has one of an action at a time
 		return kapi.ErrStaleFence
 	}
 	return o.register(h)
@@ -236,12 +236,20 @@ func (o *operations) forgetUnsaid(id string) {
 	delete(o.unsaid, id)
 }
 
+// claimed notes that the claim of an action is committed, by the change with that seq. newest is the action as the view
+// has it; its seq is 0 if there is none. It may have gone on to a later runner without showing the claim.
+func (o *operations) claimed(h *handle, seq uint64, newest *store.Record) {
+	if h.claimed.Store(seq); newest.Seq > seq {
+		o.notice(newest)
+	}
+}
+
 // notice passes a change on to the operation that it concerns, if this process runs it. It is called with
 // the view locked.
 func (o *operations) notice(r *store.Record) {
 	h := o.get(r.ID)
 	if h != nil && h.claiming.Load() {
-		if r.RunnerID() != o.runner {
+		if claimed := h.claimed.Load(); r.RunnerID() != o.runner && (claimed == 0 || r.Seq <= claimed) {
 			return // its claim is not committed yet
 		}
 		h.claiming.Store(false)

@@ -18,7 +18,8 @@ func (s *sweeper) settleOwn(e *entry) {
 	running := s.ops.has(e.ID)
 	rep, ended := s.ops.said(e.ID)
 	now, ok := s.view.Get(e.ID) // it may have ended since e was read
-	if running || !ok || now.RunnerID() != s.self.ID || !now.Status.Active() && !(ended && now.NotProvenDead) {
+	replaced := ok && now.NotProvenDead && now.Defined != nil && (!ended || rep.Fence != now.Fence)
+	if running || !ok || now.RunnerID() != s.self.ID || !now.Status.Active() && !(ended && now.NotProvenDead) && !replaced {
 		return
 	}
 	if !ended {
@@ -26,7 +27,11 @@ func (s *sweeper) settleOwn(e *entry) {
 		rep = rules.Report{Fence: now.Fence, Status: kapi.StatusFailed, State: &state}
 	}
 	c := submissionOf(rules.Change{Kind: rules.KindReport, ID: e.ID, Report: rep})
-	if !ended && s.ops.claimDoubted(e.ID) && now.Defined != nil && now.Defined.Resumable {
+	switch {
+	case replaced: // it was vacant before it failed, so this process can't report its end
+		proof := rules.Verdict{Proven: "its run on " + now.Runner.Host + " has returned"}
+		c = submissionOf(rules.Change{Kind: rules.KindVerdict, ID: e.ID, Verdict: proof})
+	case !ended && s.ops.claimDoubted(e.ID) && now.Defined != nil && now.Defined.Resumable:
 		c = submissionOf(rules.Change{Kind: rules.KindVacate, ID: e.ID, Fence: now.Fence}) // others may claim it
 	}
 	if err := s.commits.commit(s.ctx, c); err != nil {

@@ -20,8 +20,9 @@ import (
 //
 // The error is an *UnknownOperationError, a *NotOfferedError (nothing was recorded), an *ArgumentsError, a *HeldError,
 // a *PreflightError, an *InvalidError, a *CancelledError if somebody cancels it before it begins, ErrOtherRequest,
-// ErrUnknown or ErrNotFailed (for StartOptions.Continue), ErrClosed, or wraps ErrUnavailable. ctx limits only the
-// start, like that of Start. If it ends after a start was recorded for another peer, the start stays recorded.
+// ErrUnknown or ErrNotFailed (for StartOptions.Continue), ErrClosed, or wraps ErrUnavailable. It is none of these if the
+// definition's Check or Keys panics. ctx limits only the start, like that of Start. If it ends after a start was recorded
+// for another peer, the start stays recorded.
 func (p *Peer) StartOperation(ctx context.Context, name string, arguments json.RawMessage, o kapi.StartOptions) (kapi.Started, error) {
 	arguments, err := plainArguments(name, arguments)
 	if err != nil {

@@ -63,9 +63,9 @@ func TestWrongArguments(t *testing.T) {
 		`{}`:                              field("from", "is missing"),
 		`{"from":7}`:                      field("from", "must be a text, not 7"),
 		`{"from":"a","x":1}`:              field("x", `is unknown; known: from, to, held`),
-		`{"from":"a","from":"b"}`:         field("", `has "from" twice`),
+		`{"from":"a","from":"b"}`:         field("", `must not have "from" twice`),
 		`[1]`:                             field("", "must be a JSON object"),
-		`{"from":"\ud800"}`:               field("", `is not valid Unicode: byte 1 is \ud800, half of a surrogate pair`),
+		`{"from":"\ud800"}`:               field("", `have a text that is not valid Unicode: byte 1 is \ud800, half of a surrogate pair`),
 		`{"from":`:                        field("", "must be JSON: unexpected end of JSON input"),
 		`{"from":"a","held":"two words"}`: &kapi.InvalidError{Field: "key", Reason: `"two words" must not have spaces or control characters`},
 	}
@@ -148,6 +148,9 @@ func TestOperationPanics(t *testing.T) {
 			_, err := k.StartOperation(s.Context(), "move", json.RawMessage(`{"from":"a"}`), kapi.StartOptions{})
 			if want := fmt.Sprintf(`operation "move" can't be started: its %s panicked`, name); err == nil || err.Error() != want {
 				s.Errorf("%v, want %s", err, want)
+			}
+			if invalid := (*kapi.InvalidError)(nil); errors.As(err, &invalid) {
+				s.Error("it blames the request")
 			}
 			s.none()
 		})

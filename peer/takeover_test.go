@@ -229,8 +229,8 @@ func TestThawedRunner(t *testing.T) {
 		time.Sleep(sceneLease / 3) // the lease is renewed, which must not make up for it
 		wantError(t, context.Cause(first.ctx), kapi.ErrLost)
 		wantError(t, first.Proceed(t.Context()), kapi.ErrUnknown) // the call has returned
-		second := <-ran                                           // nobody else was there, so it was handed over
-		if second.Attempt() != 1 {
+		second := <-ran                                           // nobody else was there, so it goes on here
+		if second.Attempt() != 2 {
 			t.Errorf("attempt %d", second.Attempt())
 		}
 		second.end <- nil
@@ -248,11 +248,31 @@ func TestThawedRunnerRenews(t *testing.T) {
 		c.suspend(time.Hour)
 		must(t, a.RecordWork(t.Context(), action.ID, proc.Work{}))
 		if first.Proceed(t.Context()) == nil {
-			t.Error("it may proceed")
+			t.Fatal("it may proceed")
 		}
 		wantError(t, context.Cause(first.ctx), kapi.ErrLost)
 		(<-ran).end <- nil
 		synctest.Wait()
+	})
+}
+
+// An operation that freezes its process each time at the same place is not tried for ever.
+func TestFreezesItsRunner(t *testing.T) {
+	playCast(t, func(t *testing.T, c *cast) {
+		d, ran := calls()
+		a := c.join(peer.Options{}, d)
+		action := a.begin(t)
+		for range 3 {
+			<-ran
+			c.suspend(time.Hour)
+		}
+		failed := await(t, a.Peer, action.ID, is(kapi.StatusFailed))
+		if failed.State != "killed three runners at the same place: it could not renew its lease in time" || failed.NotProvenDead || len(failed.Keys) != 1 {
+			t.Errorf("in the end: %q, not proven dead %v, keys %q", failed.State, failed.NotProvenDead, failed.Keys)
+		}
+		if len(ran) > 0 {
+			t.Error("it runs once more")
+		}
 	})
 }
 

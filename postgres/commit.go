@@ -151,10 +151,11 @@ func saveRecords(b *pgx.Batch, records []store.Record, each, atOnce string) {
 }
 
 func runnerOf(r *store.Record) *string {
-	if r.Runner == nil {
+	id := r.NamedRunner()
+	if id == "" && r.Runner == nil {
 		return nil
 	}
-	return &r.Runner.ID
+	return &id
 }
 
 func definedOf(r *store.Record) *string {

@@ -73,6 +73,32 @@ func readFields(c *call, limit int64) (f wire.Fields, err error) {
 
 // readObject is readFields without decoding the fields. The object may have white space around it.
 func readObject(c *call, limit int64) ([]byte, error) {
+	body, err := readBody(c, limit)
+	if body == nil || err != nil {
+		return nil, err
+	}
+	if wide(body) {
+		return nil, wire.BadBody.Because("it is UTF-16 or UTF-32, and must be UTF-8")
+	}
+	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
+		return nil, wire.BadBody.Because("it " + notObject)
+	}
+	var object json.RawMessage
+	d := json.NewDecoder(bytes.NewReader(body))
+	if err := d.Decode(&object); err != nil {
+		return nil, wire.BadBody.Because(fmt.Sprintf("%.200s", err))
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, wire.BadBody.Because("something follows the JSON object")
+	}
+	return object, nil
+}
+
+// notObject is what is wrong with a body, or with the arguments of an operation.
+const notObject = "must be a JSON object"
+
+// readBody reads the body of c, which must be JSON. It returns nil if there is none, which needs no Content-Type.
+func readBody(c *call, limit int64) ([]byte, error) {
 	// MaxBytesReader gets the inner writer, which is net/http's own: only that one can be made to close the
 	// connection after a body that is too long.
 	body, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.Body, limit))
@@ -89,21 +115,7 @@ func readObject(c *call, limit int64) ([]byte, error) {
 	if err := checkType(c, jsonType); err != nil {
 		return nil, err
 	}
-	if wide(body) {
-		return nil, wire.BadBody.Because("it is UTF-16 or UTF-32, and must be UTF-8")
-	}
-	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
-		return nil, wire.BadBody.Because("it must be a JSON object")
-	}
-	var object json.RawMessage
-	d := json.NewDecoder(bytes.NewReader(body))
-	if err := d.Decode(&object); err != nil {
-		return nil, wire.BadBody.Because(fmt.Sprintf("%.200s", err))
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, wire.BadBody.Because("something follows the JSON object")
-	}
-	return object, nil
+	return body, nil
 }
 
 // needFields is readFields for a body that must not be missing.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,7 +17,6 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/auth"
-	"github.com/kettubot/kapi/internal/wellformed"
 	"github.com/kettubot/kapi/internal/wire"
 )
 
@@ -38,18 +38,17 @@ func (s *Server) startOperation(c *call) error {
 	if err != nil {
 		return err
 	}
-	arguments, err := readObject(c, s.options.MaxBody)
+	arguments, err := readArguments(c, s.options.MaxBody)
 	if err != nil {
 		return err
-	}
-	if flaw := wellformed.JSON(arguments); flaw != "" {
-		return wire.BadBody.Because("a text in it " + flaw)
 	}
 	started, err := s.peer.StartOperation(c.Context(), c.PathValue("name"), arguments, o)
 	var invalid *kapi.InvalidError
 	switch {
 	case errors.As(err, &invalid) && slices.Contains(wire.StartParameters(), invalid.Field):
 		return wire.BadQuery.About(invalid.Field, invalid.Reason)
+	case errors.Is(err, kapi.ErrNotFailed):
+		return wire.NotContinued
 	case err != nil:
 		return fmt.Errorf("start operation: %w", err)
 	case started.Preview != nil:
@@ -59,6 +58,25 @@ func (s *Server) startOperation(c *call) error {
 		return c.w.sendJSON(http.StatusOK, wire.Previewed{Preview: *started.Preview})
 	}
 	return c.w.sendJSON(http.StatusCreated, wire.OperationStarted{Action: started.Action})
+}
+
+// readArguments reads the arguments of an operation, nil if there is no body. The peer checks them. It would take null
+// for no arguments, like the nil of a Go program; in a body it is a mistake.
+func readArguments(c *call, limit int64) ([]byte, error) {
+	body, err := readBody(c, limit)
+	if body == nil || err != nil {
+		return nil, err
+	}
+	flaw := ""
+	if given := string(bytes.TrimSpace(body)); given == "" || given == "null" {
+		flaw = notObject
+	} else if wide(body) {
+		flaw = "must be UTF-8, not UTF-16 or UTF-32"
+	}
+	if flaw != "" {
+		return nil, &kapi.ArgumentsError{Operation: c.PathValue("name"), Fields: []kapi.FieldError{{Reason: flaw}}}
+	}
+	return body, nil
 }
 
 // startOptions reads the query and the headers of a start.

@@ -131,8 +131,6 @@ func TestOperationsRefused(t *testing.T) {
 			m{"field": "odd", "reason": "is unknown; known: slots, key, fail"}, m{"field": "slots", "reason": "must be at least 1, not 0"},
 		}}},
 		{f.startOperation("reshard?preview=true", `{"slots":16385}`), 422, 20005, m{"operation": "reshard", "reason": "there are 16384 slots"}},
-		{f.startOperation("reshard", `[]`), 400, 50004, m{}},
-		{f.startOperation("reshard", `{"key":"\ud800"}`), 400, 50004, m{}},
 		{f.startOperation("reshard?preview=yes", ``), 400, 50003, m{"field": "preview", "reason": "must be true or false"}},
 		{f.startOperation("reshard?wait=10m", ``), 400, 50003, m{"field": "wait", "reason": "must be true, false, or a number of seconds, 1 to 31536000"}},
 		{f.startOperation("reshard?wait=0", ``), 400, 50003, m{"field": "wait", "reason": "must be true, false, or a number of seconds, 1 to 31536000"}},
@@ -146,6 +144,63 @@ func TestOperationsRefused(t *testing.T) {
 		{f.as("admin", "GET", "/v4/kapi/operations?x=1"), 400, 50003, m{"field": "x", "reason": "is unknown"}},
 	} {
 		refused(t, c.w, c.status, c.code, facts(t, c.w), c.want)
+	}
+}
+
+// TestArgumentsThatAreNone: a body that can't be the arguments of any operation is refused like wrong arguments.
+func TestArgumentsThatAreNone(t *testing.T) {
+	f := newOffering(t, reshard())
+	const noObject = "must be a JSON object"
+	for body, reason := range map[string]string{
+		`[]`: noObject, `"slots"`: noObject, `7`: noObject, `true`: noObject, `null`: noObject, " null\n": noObject, ` `: noObject,
+		`{"slots":1`: "must be JSON: unexpected end of JSON input", `{"slots":1}{}`: "must be JSON: invalid character '{' after top-level value",
+		"\xff\xfe{\x00}\x00": "must be UTF-8, not UTF-16 or UTF-32",
+		`{"key":"\ud800"}`:   `have a text that is not valid Unicode: byte 1 is \ud800, half of a surrogate pair`,
+	} {
+		w := f.startOperation("reshard", body)
+		refused(t, w, 400, 50004, facts(t, w), map[string]any{
+			"operation": "reshard", "fields": []any{map[string]any{"field": "", "reason": reason}},
+		})
+	}
+	tooLong := `{"key":"` + strings.Repeat("x", 2<<20) + `"}`
+	want(t, f.startOperation("reshard", tooLong), 413, 50004, "more than")
+}
+
+// TestUnknownOperationNamesOthers: the message has the names that there are, for people.
+func TestUnknownOperationNamesOthers(t *testing.T) {
+	other := reshard()
+	other.Name = "audit"
+	for names, f := range map[string]*fixture{
+		"are none": newOffering(t), "is only reshard": newOffering(t, reshard()), "are audit, reshard": newOffering(t, reshard(), other),
+	} {
+		want(t, f.startOperation("shard", ""), 404, 10016, `Unknown operation "shard": there `+names)
+	}
+}
+
+// TestOperationPanics: a panic of the program's own code is no fault of the client's, wherever the operation is offered.
+func TestOperationPanics(t *testing.T) {
+	check, keys := reshard(), reshard()
+	check.Check = func(json.RawMessage) (json.RawMessage, []kapi.FieldError) { panic("no") }
+	keys.Name, keys.Keys = "audit", func(json.RawMessage) ([]string, error) { panic("no") }
+	here, elsewhere := newOffering(t, check, keys), newOffering(t)
+	other, err := peer.Open(t.Context(), &shared{elsewhere.store.Store}, peer.Options{Operations: []kapi.Definition{check, keys}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []*fixture{here, elsewhere} {
+		for name, function := range map[string]string{"reshard": "Check", "audit": "Keys"} {
+			w := f.startOperation(name, `{"slots":1}`)
+			var failure struct{ Message, Report string }
+			if err := json.Unmarshal(w.Body.Bytes(), &failure); err != nil || w.Code != 500 || failure.Message != "Internal Server Error" {
+				t.Errorf("%d %s (%v)", w.Code, w.Body, err)
+			}
+			if logged := f.log.String(); !strings.Contains(logged, failure.Report) || !strings.Contains(logged, "its "+function+" panicked") {
+				t.Errorf("incident %s of %s is not in the log:\n%s", failure.Report, name, logged)
+			}
+		}
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -243,6 +298,8 @@ func TestContinue(t *testing.T) {
 		a, err := f.peer.Get(t.Context(), failed.ID)
 		return err == nil && a.Status == kapi.StatusFailed
 	})
+	running := started(t, f.startOperation("reshard", `{"slots":1}`))
+	expect(t, f.startOperation("reshard?continue="+running.ID, ""), 409, `{"code":20000,"message":"Only failed actions can be continued"}`)
 	want(t, f.startOperation("reshard?continue="+failed.ID, `{"slots":1}`), 400, 50004, "arguments")
 	next := started(t, f.startOperation("reshard?continue="+failed.ID, ""))
 	if next.ID == failed.ID || len(next.Keys) != 1 || next.Keys[0] != "k" {

@@ -69,7 +69,9 @@ func bindRest(stmt *sqlite.Stmt, at int, r *store.Record) {
 	runner := kapi.Runner{}
 	if r.Runner != nil {
 		runner = *r.Runner
-		stmt.BindText(at+1, runner.ID)
+	}
+	if id := r.NamedRunner(); id != "" || r.Runner != nil {
+		stmt.BindText(at+1, id)
 	} else {
 		stmt.BindNull(at + 1)
 	}
@@ -181,5 +183,9 @@ func scanRecord(stmt *sqlite.Stmt) (store.Record, error) {
 		code := stmt.ColumnInt(17)
 		r.ExitCode = &code
 	}
-	return r, store.DecodeDefined(stmt.ColumnText(25), &r)
+	err := store.DecodeDefined(stmt.ColumnText(25), &r)
+	if d := r.Defined; d != nil && d.Last != nil && d.Last.ID == r.RunnerID() {
+		r.Runner = nil // it has lost this one: the column is for purges
+	}
+	return r, err
 }

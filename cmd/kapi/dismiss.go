@@ -18,7 +18,7 @@ func (c *dismissCmd) Run(a *app) error {
 		return a.each(c.IDs, func(id string) error {
 			action, err := p.Dismiss(ctx, id, me())
 			if errors.Is(err, kapi.ErrNotFailed) {
-				return fmt.Errorf("%w, and this one has not failed; to stop it: %s cancel %s%s", err, a.self(), a.storeArgument(), id)
+				return fmt.Errorf("only failed actions can be dismissed, and this one has not failed; to stop it: %s cancel %s%s", a.self(), a.storeArgument(), id)
 			}
 			if err != nil {
 				return err

@@ -15,7 +15,7 @@ func exitCodes() []exitMeaning {
 		{"0", "success"},
 		{strconv.Itoa(exitOther), "any other error, such as an unknown id, or an operation whose preflight refuses; or the command was cancelled and then ended with 0"},
 		{strconv.Itoa(exitUsage), "wrong usage"},
-		{strconv.Itoa(exitUnavailable), "store or server can't be reached, or no live program offers the operation: nothing was started"},
+		{strconv.Itoa(exitUnavailable), "store or server can't be reached, or no live peer offers the operation: nothing was started"},
 		{strconv.Itoa(exitFault), "kapi itself has failed; the stack is on stderr"},
 		{strconv.Itoa(exitHeld), "the key is held, or the operation is at its limit; stderr names the holder"},
 		{strconv.Itoa(exitForbidden), "the server refuses the token: it is missing, invalid, expired, or lacks the permission"},

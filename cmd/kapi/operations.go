@@ -72,7 +72,7 @@ func describeOffer(out io.Writer, o kapi.Offer) error {
 	}{
 		{o.Limit > 0, fmt.Sprintf("At most %d of its actions work at once.", o.Limit)},
 		{o.Resumable, "If its runner dies, another one continues it."},
-		{!o.Offered, "No live program offers it now, so it can't be started."},
+		{!o.Offered, "No live peer offers it now, so it can't be started."},
 	} {
 		if fact.holds {
 			fmt.Fprintf(&b, "\n%s\n", fact.text)

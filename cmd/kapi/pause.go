@@ -32,9 +32,16 @@ func (c *resumeCmd) Run(a *app) error {
 	ctx := context.Background()
 	return a.with(ctx, func(p place) error {
 		return a.each(c.IDs, func(id string) error {
+			before, err := p.Get(ctx, id)
+			if err != nil {
+				return err
+			}
 			action, err := p.Unpause(ctx, id, me())
 			if err != nil {
 				return err
+			}
+			if before.PausedBy == "" {
+				return writeln(a.stdout, "%s is not paused", plain(called(action)))
 			}
 			return writeln(a.stdout, "resumed %s", plain(called(action)))
 		})

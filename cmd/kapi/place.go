@@ -25,6 +25,7 @@ import (
 // Each command is written once, for both.
 type place interface {
 	List(context.Context) ([]kapi.Action, error)
+	Get(ctx context.Context, id string) (kapi.Action, error)
 	Dismiss(ctx context.Context, id, by string) (kapi.Action, error)
 	Cancel(ctx context.Context, id, by string) (kapi.Action, error)
 	GiveUp(ctx context.Context, id, by string) (kapi.Action, error)

@@ -61,8 +61,11 @@ func (c *startCmd) Run(a *app) error {
 			started, err := p.StartOperation(ctx, c.Name, arguments, kapi.StartOptions{
 				By: me(), Wait: c.Wait.duration(), Continue: c.Continue, Preview: c.Preview,
 			})
-			if errors.Is(err, kapi.ErrNotFailed) { // whose text is about dismissals
+			switch {
+			case errors.Is(err, kapi.ErrNotFailed):
 				err = fmt.Errorf("--continue: action %s has not failed", c.Continue)
+			case c.Continue != "" && errors.Is(err, kapi.ErrUnknown):
+				err = fmt.Errorf("--continue: %s: %w", shownID(c.Continue), err)
 			}
 			return started, err
 		}

@@ -23,7 +23,7 @@ const (
 
 	KindClaim    // a peer that offers the operation takes on a recorded start, or an action without a runner
 	KindSave     // saves a checkpoint
-	KindVacate   // the runner hands its action over, in a planned stop
+	KindVacate   // the runner gives its action up, in a planned stop or because it could not renew its lease in time
 	KindForbid   // the runner says why it can't be cancelled now, or that it can
 	KindPause    // asks the operation to pause
 	KindContinue // ends the pause
@@ -65,6 +65,9 @@ type Change struct {
 	// Fence is for a restore, and for those of defined operations, except pauses. Any other fence than the action's is
 	// refused as stale.
 	Fence uint64
+	// Late, for KindVacate, says that the stop isn't planned: the runner has stopped itself because it could not renew
+	// its lease in time.
+	Late bool
 	// By is for a cancellation, giving up and pauses: who asked for it.
 	By string
 	// Saved is for a start (the arguments), for KindSave, and for a reclaim (everything that was saved).

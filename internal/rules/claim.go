@@ -51,16 +51,15 @@ func (pl *Plan) takeOver(c *Change, r *store.Record) error {
 	}
 	if r.Status != kapi.StatusPending {
 		if !r.Defined.HandedOver {
-			again(r)
+			r.Attempt = max(r.Attempt, 1) + 1
 		}
 		r.State = r.Defined.Said
 		moveTo(r, kapi.StatusRunning, pl.now)
 	} else {
 		r.State, r.WaitsFor = "", nil // if it still waits, the queue says for what
 	}
-	r.NoCancel = "" // the new run says again whatever the last one said
 	pl.employ(c, r, func(d *store.Defined) {
-		d.Vacant, d.HandedOver, d.Unproven, d.Said = false, false, false, ""
+		d.Vacant, d.Why, d.HandedOver, d.Last, d.Said = false, "", false, nil, ""
 		d.Takeovers, d.Within = theirs.Takeovers, theirs.Within
 	})
 	return nil
@@ -122,10 +121,8 @@ func (pl *Plan) refuse(r *store.Record, reason error) error {
 	return nil
 }
 
-// again counts an attempt.
-func again(r *store.Record) { r.Attempt = max(r.Attempt, 1) + 1 }
-
-// handOver is the planned stop of a runner.
+// handOver takes an action from its runner, which has stopped. If the stop wasn't planned it counts as a death: the work
+// may be what has kept the runner from renewing its lease.
 func (pl *Plan) handOver(c *Change, r *store.Record) error {
 	switch {
 	case !r.Status.Ongoing():
@@ -139,7 +136,10 @@ func (pl *Plan) handOver(c *Change, r *store.Record) error {
 	case r.CancelRequestedAt != 0:
 		return &kapi.CancelledError{By: r.CancelledBy}
 	}
-	pl.vacate(r, "handed over by "+r.Runner.Host, func(d *store.Defined) { d.HandedOver, d.Unproven = true, false })
+	if c.Late {
+		return pl.bury(r, Verdict{cause: "it could not renew its lease in time", ended: true}, "stopped itself")
+	}
+	pl.vacate(r, "handed over by "+r.Runner.Host, func(d *store.Defined) { d.HandedOver, d.Last = true, nil })
 	return nil
 }
 
@@ -148,9 +148,9 @@ func mayVacate(r *store.Record, v Verdict) bool {
 	return v.cause != "" && r.Status.Active() && r.Defined != nil && r.Defined.Resumable && r.CancelRequestedAt == 0
 }
 
-// bury applies the verdict that the runner of a resumable action is dead. The action becomes vacant, unless too many
-// runners have died at the same place.
-func (pl *Plan) bury(r *store.Record, v Verdict) error {
+// bury applies the verdict that the runner of a resumable action is dead, or as good as dead; how says which. The action
+// becomes vacant, unless too many runners have died at the same place.
+func (pl *Plan) bury(r *store.Record, v Verdict, how string) error {
 	deaths := 1
 	if pl.mark(r.ID).Saves == r.Defined.Saves {
 		deaths = r.Defined.Deaths + 1
@@ -159,11 +159,11 @@ func (pl *Plan) bury(r *store.Record, v Verdict) error {
 		v.Failure = killed(deaths) + ": " + v.cause
 		return applyVerdict(r, v, pl.now)
 	}
-	why := "its runner died (" + v.cause + ")"
-	if !v.ended {
-		why = "its runner is silent (" + v.cause + ")"
+	last := r.Runner
+	if v.ended {
+		last = nil
 	}
-	pl.vacate(r, why, func(d *store.Defined) { d.HandedOver, d.Unproven, d.Deaths = false, !v.ended, deaths })
+	pl.vacate(r, fmt.Sprintf("its runner %s (%s)", how, v.cause), func(d *store.Defined) { d.HandedOver, d.Last, d.Deaths = false, last, deaths })
 	return nil
 }
 
@@ -185,6 +185,7 @@ func killed(runners int) string {
 func (pl *Plan) vacate(r *store.Record, why string, change func(*store.Defined)) {
 	mark := pl.mark(r.ID)
 	r.Runner, r.Fence, r.Silence = nil, pl.seq+1, ""
+	r.NoCancel = "" // nobody is where it must not be cancelled; the next runner says again whatever this one said
 	define(r, func(d *store.Defined) {
 		if d.Saves != mark.Saves {
 			d.Deaths = 0
@@ -195,23 +196,24 @@ func (pl *Plan) vacate(r *store.Record, why string, change func(*store.Defined))
 		} else if !d.Parked {
 			d.Said = r.State
 		}
-		d.Vacant, d.Parked = true, false
+		d.Vacant, d.Why, d.Parked = true, cutState(why), false
 	})
 	if r.Status == kapi.StatusPending {
 		r.WaitsFor = waitsForPeer(r)
 	} else {
 		r.Status = kapi.StatusImpacted
 	}
-	r.State = cutState(why + "; " + awaits(r))
+	r.State = vacantState(r)
 	touch(r, pl.now, false)
 }
 
-// awaits says what a vacant action waits for.
-func awaits(r *store.Record) string {
+// vacantState says why a vacant action has no runner, and what it waits for.
+func vacantState(r *store.Record) string {
+	awaits := "waits for another runner"
 	if r.PausedBy != "" {
-		return paused(r)
+		awaits = paused(r)
 	}
-	return "waits for another runner"
+	return cutState(cmp.Or(r.Defined.Why, "has no runner") + "; " + awaits)
 }
 
 // abandon fails a vacant action for which no runner came in time.
@@ -226,7 +228,8 @@ func abandon(r *store.Record, fence uint64, reason string, now int64) error {
 	return nil
 }
 
-// failVacant ends an action that nobody runs.
+// failVacant ends an action that nobody runs. If its last runner was only silent, that is its runner again: a proof that
+// it is dead clears NotProvenDead.
 func failVacant(r *store.Record, state string, now int64) {
 	if r.Queued() {
 		withdraw(r, &state, now)
@@ -235,8 +238,9 @@ func failVacant(r *store.Record, state string, now int64) {
 	if r.Defined.Said != "" {
 		state += "; it last said: " + r.Defined.Said
 	}
+	last := r.Defined.Last
 	moveTo(r, kapi.StatusFailed, now)
-	r.State, r.NotProvenDead = cutState(state), r.Defined.Unproven
+	r.State, r.Runner, r.NotProvenDead = cutState(state), last, last != nil
 	release(r)
 	touch(r, now, false)
 }

@@ -45,7 +45,10 @@ func moveTo(r *store.Record, to kapi.Status, now int64) {
 	if !to.Active() {
 		r.NoCancel, r.PausedBy = "", ""
 		if d := r.Defined; d != nil && (d.Unclaimed || d.Vacant || d.Parked) {
-			define(r, func(d *store.Defined) { d.Unclaimed, d.Vacant, d.Parked, d.Said = false, false, false, "" })
+			define(r, func(d *store.Defined) {
+				d.Unclaimed, d.Vacant, d.Why, d.Last = false, false, "", nil
+				d.Parked, d.Said = false, ""
+			})
 		}
 	}
 	if !to.Ongoing() {

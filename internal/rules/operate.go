@@ -92,7 +92,7 @@ func pause(r *store.Record, by string, now int64) error {
 	}
 	r.PausedBy = cmp.Or(by, "somebody")
 	if r.Defined.Vacant {
-		r.State = cutState("has no runner; " + paused(r))
+		r.State = vacantState(r)
 	}
 	touch(r, now, false)
 	return nil
@@ -107,7 +107,7 @@ func goOn(r *store.Record, now int64) error {
 		return errUnchanged
 	}
 	if r.PausedBy = ""; r.Defined.Vacant {
-		r.State = "has no runner; " + awaits(r)
+		r.State = vacantState(r)
 	}
 	touch(r, now, false)
 	return nil
@@ -136,8 +136,8 @@ func reportOfDefined(r *store.Record, rep *Report) (changed bool) {
 		changed, rep.State = said != d.Said, nil
 		define(r, func(d *store.Defined) { d.Said = said })
 	}
-	if rep.Again && rep.Status == kapi.StatusRunning {
-		again(r)
+	if rep.Again > max(r.Attempt, 1) && rep.Status == kapi.StatusRunning {
+		r.Attempt = rep.Again
 		r.NoCancel = "" // the new run says again whatever the last one said
 		changed = true
 	}

@@ -147,7 +147,11 @@ func (pl *Plan) change(c *Change, r *store.Record, o *Outcome) error {
 	case c.Kind == KindVacate:
 		return pl.handOver(c, r)
 	case c.Kind == KindVerdict && mayVacate(r, c.Verdict):
-		return pl.bury(r, c.Verdict)
+		how := "died"
+		if !c.Verdict.ended {
+			how = "is silent"
+		}
+		return pl.bury(r, c.Verdict, how)
 	}
 	return c.applyTo(r, pl.now)
 }

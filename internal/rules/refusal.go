@@ -13,6 +13,7 @@ func RefusalOf(err error) *store.Refusal {
 	var held *kapi.HeldError
 	var preflight *kapi.PreflightError
 	var arguments *kapi.ArgumentsError
+	var invalid *kapi.InvalidError
 	switch {
 	case errors.As(err, &held):
 		holder, _ := json.Marshal(held.Holder) // every field can be encoded
@@ -25,8 +26,10 @@ func RefusalOf(err error) *store.Refusal {
 			f.Fields, f.Reasons = append(f.Fields, field.Field), append(f.Reasons, field.Reason)
 		}
 		return f
+	case errors.As(err, &invalid), errors.Is(err, kapi.ErrUnknown): // what it continues
+		return &store.Refusal{Invalid: err.Error()}
 	}
-	return &store.Refusal{Invalid: err.Error()}
+	return &store.Refusal{Fault: err.Error()}
 }
 
 // RefusalError returns the error that RefusalOf has encoded, nil if f is nil.
@@ -48,6 +51,8 @@ func RefusalError(operation string, f *store.Refusal) error {
 			e.Fields = append(e.Fields, kapi.FieldError{Field: field, Reason: f.Reasons[i]})
 		}
 		return e
+	case f.Fault != "":
+		return errors.New(f.Fault)
 	}
 	return &kapi.InvalidError{Reason: f.Invalid}
 }

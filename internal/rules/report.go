@@ -29,8 +29,9 @@ type Report struct {
 	// Parked is set with status 2 by an operation that pauses now. It is refused, with errUnchanged, if nobody asks for
 	// a pause any more.
 	Parked bool
-	// Again is set with status 1 by a runner that begins its operation again after an error. It counts an attempt.
-	Again bool
+	// Again is set with status 1 by a runner that begins its operation again after an error: the number of the attempt,
+	// from 2 on. So a report that is repeated counts once.
+	Again int
 }
 
 // applyReport applies a runner's report.

@@ -194,7 +194,8 @@ func (s *script) report(id string, p *phrase) func(*Plan) string {
 		c.Report.Status = status
 	}
 	c.Report.NotProvenDead, c.Report.ResetProgress = p.has("not-proven-dead"), p.has("reset")
-	c.Report.Parked, c.Report.Again, c.Refusal = p.has("parked"), p.has("again"), p.refusal()
+	c.Report.Parked, c.Refusal = p.has("parked"), p.refusal()
+	c.Report.Again, _ = p.number("again")
 	if text, ok := p.text("progress"); ok {
 		c.Report.Progress = new(must[float64](s, text)(strconv.ParseFloat(text, 64)))
 	}

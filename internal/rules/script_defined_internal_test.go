@@ -32,6 +32,8 @@ func (s *script) changeDefined(verb string, p *phrase) func(*Plan) string {
 		c.Reason, _ = p.text("reason")
 	case KindPause:
 		c.By = p.by()
+	case KindVacate:
+		c.Late = p.has("late")
 	}
 	stale, byTicket := p.has("stale"), p.has("by-ticket")
 	return func(pl *Plan) string {
@@ -93,13 +95,16 @@ func (s *script) define(r *store.Record, p *phrase) {
 	r.Defined = &store.Defined{
 		Limit: number("limit"), Turn: number("turn"), Unclaimed: p.has("unclaimed"), MayWait: p.has("waits-if-held"),
 		Continues: text("continues"), Origin: r.ID, Resumable: p.has("resumable"), Takeovers: number("takeovers"),
-		Vacant: p.has("vacant"), Unproven: p.has("unproven"), HandedOver: p.has("handed-over"), Version: number("version"),
+		Vacant: p.has("vacant"), HandedOver: p.has("handed-over"), Version: number("version"),
 		Deaths: number("deaths"), Parked: p.has("parked"), Said: text("said"),
 	}
 	if origin, ok := p.text("origin"); ok {
 		r.Defined.Origin = origin
 	}
 	if r.Defined.Vacant {
+		if p.has("unproven") {
+			r.Defined.Last = r.Runner
+		}
 		r.Runner = nil
 	}
 	if len(r.Waits) > 0 && r.Defined.Limit > 0 {
@@ -126,7 +131,7 @@ func definedFacts(r *store.Record, always, asked func(name, value string, so boo
 	asked("continues", d.Continues, true)
 	asked("said", d.Said, true)
 	asked("handed-over", "", d.HandedOver)
-	asked("unproven", "", d.Unproven)
+	asked("unproven", "", d.Last != nil)
 	asked("resumable", "", d.Resumable)
 	asked("refusal", "nothing", true)
 	if d.Refusal != nil {

@@ -42,9 +42,9 @@ import (
 //
 //	start ID ... op=NAME [limit=N] [resumable] [continues=ID] [unclaimed] [waits-if-held] [arguments=JSON]
 //	claim ID [as=RUNNER] [wants KEYS] [limit=N] [resumable] [reads=N] [version=N] [stale] [unjudged]
-//	report ID ... [parked] [again] [refusal=TEXT]
+//	report ID ... [parked] [again=N] [refusal=TEXT]
 //	save ID [name=NAME] [version=N] [stale]
-//	vacate ID [stale|by-ticket]
+//	vacate ID [late] [stale|by-ticket]
 //	forbid ID reason=TEXT [stale]
 //	pause ID by NAME
 //	unpause ID

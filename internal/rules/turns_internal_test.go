@@ -81,7 +81,8 @@ func (o *office) add(pl *Plan, c *Change) Outcome {
 	byFence := []Kind{KindReport, KindSave, KindVacate, KindForbid, KindRestore, KindAbandon}
 	old := pl.lookup(c.ID)
 	runner, had := o.runners[c.ID][max(c.Fence, c.Report.Fence)]
-	if had && slices.Contains(byFence, c.Kind) && runner != old.RunnerID() {
+	nobody := had && runner == "" && old.NotProvenDead // it has failed while it was vacant: no runner has this fence
+	if had && slices.Contains(byFence, c.Kind) && runner != old.RunnerID() && !nobody {
 		before := *old
 		outcome := pl.Add(c)
 		if now := pl.lookup(c.ID); outcome.Changed || !reflect.DeepEqual(*now, before) {
@@ -97,6 +98,8 @@ func (o *office) checkFences(records []store.Record) {
 	for _, r := range records {
 		old, known := o.world.records[r.ID]
 		switch {
+		case known && old.Defined.Last != nil && r.Fence == old.Fence && r.RunnerID() == old.Defined.Last.ID && !r.Status.Active():
+			o.runners[r.ID][r.Fence] = r.RunnerID() // it has failed while it was vacant, which brings back its last runner
 		case known && r.Fence != old.Fence && r.Fence <= o.seq:
 			o.Fatalf("the fence of %s went from %d to %d, at %d", r.ID, old.Fence, r.Fence, o.seq)
 		case known && r.Fence == old.Fence && r.RunnerID() != old.RunnerID():

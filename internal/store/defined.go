@@ -1,6 +1,10 @@
 package store
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/kettubot/kapi"
+)
 
 // Defined is what a store keeps of the action of a defined operation, besides what it keeps of every action. A
 // record's Defined is never changed, only replaced.
@@ -25,10 +29,12 @@ type Defined struct {
 	// Vacant is true while the action has no runner because its last one has died or handed it over. Its status is
 	// impacted, or pending if it had not begun.
 	Vacant bool `json:"vacant,omitempty"`
-	// HandedOver and Unproven are about the last vacancy: the runner didn't die but handed the action over, or it is
-	// not proven that its work has ended.
+	// Why says why a vacant action has no runner.
+	Why string `json:"why,omitempty"`
+	// HandedOver says of the last vacancy that the runner didn't die but handed the action over.
 	HandedOver bool `json:"handed_over,omitempty"`
-	Unproven   bool `json:"unproven,omitempty"`
+	// Last is the runner that a vacant action has lost, if it is not proven that its work has ended; nil otherwise.
+	Last *kapi.Runner `json:"last,omitempty"`
 	// Claim is the fence of the latest claim or vacancy of an action that has not begun, 0 if there was none.
 	Claim uint64 `json:"claim,omitempty"`
 	// Version is the version of its checkpoints that a runner must be able to read, as of the last vacancy. It means
@@ -60,6 +66,8 @@ type Refusal struct {
 	Reasons []string `json:"reasons,omitempty"`
 	// Invalid is any other reason why the request is wrong.
 	Invalid string `json:"invalid,omitempty"`
+	// Fault is what went wrong at the peer that has claimed the start, although the request may be right.
+	Fault string `json:"fault,omitempty"`
 }
 
 // Turns of a limited operation are claimed and queued for like keys, by names that no key can have.
@@ -84,6 +92,15 @@ func (r *Record) Holds() []string {
 		return r.Keys
 	}
 	return append(r.Keys[:len(r.Keys):len(r.Keys)], TurnKey(r.Operation, r.Defined.Turn))
+}
+
+// NamedRunner returns the id of the runner that the record names, "" if it names none. It is that of the action's runner
+// or, if it has none, Defined.Last: a store keeps what it knows of either (see Store.Purge).
+func (r *Record) NamedRunner() string {
+	if r.Runner == nil && r.Defined != nil && r.Defined.Last != nil {
+		return r.Defined.Last.ID
+	}
+	return r.RunnerID()
 }
 
 // Claimable reports whether a peer that offers the operation may claim the action: it is a recorded start, or one that

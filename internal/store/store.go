@@ -57,9 +57,9 @@ type Store interface {
 	Observe(ctx context.Context, seen []Observation) error
 
 	// Purge deletes what a Retention says and raises the purged seq, in the same transaction, to the
-	// highest seq of the tombstones that it deleted. It also deletes runners that no record names and
-	// that were not heard since r.Before, with their observations. It returns how many tombstones it
-	// deleted.
+	// highest seq of the tombstones that it deleted. It also deletes runners that no record names (see
+	// Record.NamedRunner) and that were not heard since r.Before, with their observations. It returns how
+	// many tombstones it deleted.
 	Purge(ctx context.Context, r Retention) (int, error)
 
 	// Saved returns what is saved for an action (see Saved), in any order.

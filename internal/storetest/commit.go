@@ -62,7 +62,9 @@ func extremes() []store.Record {
 	odd.Progress = &almost
 	operation := bare("operation") // it waits for a peer that offers it
 	operation.Operation, operation.Defined, operation.WaitsFor = "reshard", &store.Defined{Unclaimed: true}, &kapi.WaitsFor{Operation: "reshard"}
-	return []store.Record{plain, full("full"), zero, long, odd, operation}
+	vacant := full("vacant") // it has no runner, but names the last one
+	vacant.Runner = nil
+	return []store.Record{plain, full("full"), zero, long, odd, operation, vacant}
 }
 
 // wantSet checks that a value has no field, however deep, with the zero value.

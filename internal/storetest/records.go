@@ -150,11 +150,11 @@ func full(id string) store.Record {
 		Waits: []string{"guild:81384788765712384", "Ünicode"}, Ticket: 5, DismissFailed: true,
 		Sender: "mfrggzdfmztwq2lk", Defined: &store.Defined{
 			Limit: 1000, Turn: 7, Unclaimed: true, MayWait: true, Continues: "failed", Origin: "first", Resumable: true, Takeovers: 3,
-			Within: 600_000, Vacant: true, Version: 4, Deaths: 2, Saves: math.MaxInt64, Parked: true, Said: "slot 17 of <16384>",
-			Patience: 60_000, HandedOver: true, Unproven: true, Claim: 1 << 40,
+			Within: 600_000, Vacant: true, Why: "db2.example died", Version: 4, Deaths: 2, Saves: math.MaxInt64, Parked: true, Said: "slot 17 of <16384>",
+			Patience: 60_000, HandedOver: true, Last: &kapi.Runner{ID: "runner-0", Host: "db2.example", PID: 1, HeardAt: 2}, Claim: 1 << 40,
 			Refusal: &store.Refusal{
 				Key: "k", Operation: "reshard", Limit: 2, Holder: []byte{0, 1, 255}, Preflight: "no\x00 quorum",
-				Fields: []string{"nodes[2].host", ""}, Reasons: []string{"is missing", "are too many"}, Invalid: "a title",
+				Fields: []string{"nodes[2].host", ""}, Reasons: []string{"is missing", "are too many"}, Invalid: "a title", Fault: "a panic",
 			},
 		},
 	}
@@ -218,6 +218,12 @@ func show(r store.Record) string {
 	r.Progress, r.Runner, r.ExitCode, r.WaitsFor, r.Defined = nil, nil, nil, nil, nil
 	type plain store.Record // without Action's methods
 	return b.String() + fmt.Sprintf("%+v", plain(r))
+}
+
+// vacant returns r as an action that has lost its runner.
+func vacant(r store.Record, last string) store.Record {
+	r.Operation, r.Defined = "reshard", &store.Defined{Vacant: true, Last: &kapi.Runner{ID: last, Host: "h", PID: 2}}
+	return r
 }
 
 func runnerRecord(id string) store.RunnerRecord {

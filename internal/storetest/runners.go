@@ -238,32 +238,32 @@ func purge(t *testing.T, s store.Store, before int64, limit, want int) {
 
 func testPurgeForgetsRunners(t *testing.T, b Backend) {
 	stores := b.handles(t, 2)
-	for _, id := range []string{"works", "waits", "done", "idle"} {
+	all := []string{"works", "waits", "lost", "done", "idle"}
+	for _, id := range all {
 		if err := stores[0].Renew(within(t), runnerRecord(id)); err != nil {
 			t.Fatalf("Renew: %v", err)
 		}
 	}
 	now := time.Now().UnixMilli()
 	insert(t, stores[0],
-		by(bare("ongoing"), "works"), by(failed(bare("failed")), "waits"),
+		by(bare("ongoing"), "works"), by(failed(bare("failed")), "waits"), vacant(bare("vacant"), "lost"),
 		by(ended(bare("old"), kapi.StatusCompleted, now-10*60_000), "done"),
 		by(ended(bare("older"), kapi.StatusCompleted, now-20*60_000), "done"))
 	purge(t, stores[1], now-15*60_000, 10, 1) // all were heard after that
-	if all := runnersOf(t, stores[0], "works", "waits", "done", "idle"); len(all) != 4 {
-		t.Errorf("runners heard after that were deleted: %v are left", all)
+	if left := runnersOf(t, stores[0], all...); len(left) != len(all) {
+		t.Errorf("runners heard after that were deleted: %v are left", left)
 	}
 	later := time.Now().UnixMilli() + 30*60_000
 	purge(t, stores[1], later, 10, 1)
-	all := runnersOf(t, stores[0], "works", "waits", "done", "idle")
-	for id, kept := range map[string]bool{"works": true, "waits": true, "done": false, "idle": false} {
-		if _, ok := all[id]; ok != kept {
+	left := runnersOf(t, stores[0], all...)
+	for id, kept := range map[string]bool{"works": true, "waits": true, "lost": true, "done": false, "idle": false} {
+		if _, ok := left[id]; ok != kept {
 			t.Errorf("runner %q after the purge: kept %v, want %v (only those that no record names are deleted)", id, ok, kept)
 		}
 	}
 }
 
-// testPurgeFuture: a tombstone that a jumping clock dated far ahead would otherwise never be old
-// enough.
+// testPurgeFuture: a tombstone that a jumping clock dated far ahead would otherwise never be old enough.
 func testPurgeFuture(t *testing.T, b Backend) {
 	s := b.handles(t, 1)[0]
 	now := time.Now()

@@ -26,7 +26,7 @@ const (
 	MaxLimit       = 1000      // of an operation's actions
 	MaxArguments   = 64 << 10  // bytes
 	MaxCheckpoint  = 256 << 10 // bytes, of one
-	MaxCheckpoints = 4 << 20   // bytes, of all of an action
+	MaxCheckpoints = 4 << 20   // bytes, of all of an action, with their names
 )
 
 // Text says why s is not valid UTF-8, as in `is not valid UTF-8: byte 9 is 0xe9, after "/srv/caf"`.

@@ -27,11 +27,15 @@ type Previewed struct {
 	Preview kapi.Preview `json:"preview"`
 }
 
+// NotContinued is the refusal of a start that continues an action which has not failed.
+var NotContinued = plain(http.StatusConflict, codeNotFailed, "Only failed actions can be continued")
+
 // refusedOperation is Refused for the errors that only operations have.
 func refusedOperation(err error) *Refusal {
 	var unknown *kapi.UnknownOperationError
 	if errors.As(err, &unknown) {
-		return &Refusal{http.StatusNotFound, codeNoOperation, "Unknown operation", Facts{Operation: unknown.Name, Operations: unknown.Known}}
+		message := "U" + unknown.Error()[1:] // "unknown operation ..."
+		return &Refusal{http.StatusNotFound, codeNoOperation, message, Facts{Operation: unknown.Name, Operations: unknown.Known}}
 	}
 	var arguments *kapi.ArgumentsError
 	if errors.As(err, &arguments) {
