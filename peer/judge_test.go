@@ -21,12 +21,14 @@ func TestJudgingHasALimit(t *testing.T) {
 		release := make(chan struct{})
 		var hangs atomic.Bool
 		s.setBefore(func(method string) error {
-			if method == "Runners" && hangs.CompareAndSwap(false, true) { // k's look at the holder
+			if method == "Runners" && hangs.CompareAndSwap(false, true) { // the look of k's sweeper at the holder
 				<-release
 			}
 			return nil
 		})
-		time.Sleep(2 * time.Second)
+		for !hangs.Load() { // it reads the records of runners that are well only now and then
+			time.Sleep(time.Second)
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/proc"
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -44,5 +45,27 @@ func TestClaimIsLost(t *testing.T) {
 			t.Errorf("%s: lost %v, want %v", name, lost, c.lost)
 		}
 		cancel(nil)
+	}
+}
+
+// The record of the processes is that of the last call, and has none of actions that have ended.
+func TestRecordedWork(t *testing.T) {
+	ops := operations{}
+	ops.init("me", nil, func() {})
+	of := func(id string) int { return workOf(&store.RunnerRecord{Work: ops.recordedWork()})[id].Root.PID }
+	h := &handle{id: "a"}
+	if err := ops.register(h); err != nil {
+		t.Fatal(err)
+	}
+	for pid := 1; pid <= 2; pid++ {
+		ops.recordWork("a", proc.Work{Root: proc.Ref{PID: pid}})
+		ops.recordWork("b", proc.Work{Root: proc.Ref{PID: 10}})
+		if a, b := of("a"), of("b"); a != pid || b != 10 {
+			t.Errorf("processes %d and %d are recorded, want %d and 10", a, b, pid)
+		}
+	}
+	ops.unregister(h)
+	if a, b := of("a"), of("b"); a != 0 || b != 10 {
+		t.Errorf("after the end of an action, processes %d and %d are recorded", a, b)
 	}
 }

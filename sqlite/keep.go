@@ -18,23 +18,26 @@ func (s *Store) Keep(namespace string) bool {
 	if f == nil { // while there is no store, there is nothing to keep
 		return false
 	}
-	s.keeping.Lock()
-	defer s.keeping.Unlock()
-	if s.keeper == nil {
-		s.keeper = keep.New(fmt.Sprint(os.Geteuid(), " ", namespace))
+	if !s.tryKeep(f, namespace) {
+		return false
 	}
-	keeps := s.keeper.Try(f.wake.file.Load())
-	if s.kept++; !keeps && s.kept%wakeLooks != 0 || f.wake.inPlace() == nil { // only peers that listen notice that otherwise
-		return keeps
+	// Only peers that listen notice otherwise that the wake file was removed. Once its keeper has seen that, the others
+	// get its locks, one after the other, and see it, too.
+	if f.wake.inPlace() == nil {
+		return true
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
 	now, err := s.keepWake(ctx)
-	if err != nil {
-		return keeps
-	}
-	return s.keeper.Try(now.wake.file.Load())
+	return err != nil || s.tryKeep(now, namespace)
 }
 
-// wakeLooks is how many calls of Keep apart a peer that isn't the keeper looks whether the wake file is in place.
-const wakeLooks = 4
+// tryKeep reports whether this process is the keeper by the file's locks.
+func (s *Store) tryKeep(f *file, namespace string) bool {
+	s.keeping.Lock() // not while a file is opened: Quiesce waits for it
+	defer s.keeping.Unlock()
+	if s.keeper == nil {
+		s.keeper = keep.New(fmt.Sprint(os.Geteuid(), " ", namespace))
+	}
+	return s.keeper.Try(f.wake.file.Load())
+}

@@ -77,7 +77,6 @@ type Store struct {
 
 	keeping sync.Mutex
 	keeper  *keep.Keeper // nil before the first call of Keep
-	kept    uint64       // how many calls there were
 
 	roster roster
 
