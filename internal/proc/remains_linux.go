@@ -27,13 +27,14 @@ func (t *Table) Remains(w Work) Remains {
 	explained := map[int]bool{} // process groups of which /proc shows a member
 	for _, p := range t.sorted() {
 		explained[p.group] = true
-		switch f.kinshipOf(p) {
-		case sure:
+		switch k := f.kinshipOf(p); {
+		case k == stranger, !f.lives(p): // that it ends may have been found by kinshipOf
+		case k == sure:
 			one := p.process()
 			marks := f.environOf(p).marks
 			one.Inner = slices.Contains(marks, f.Mark) && marks[len(marks)-1] != f.Mark
 			r.Sure = append(r.Sure, one)
-		case maybe:
+		case k == maybe:
 			one := p.process()
 			one.Starting = f.environOf(p).unseen && p.bare
 			r.Maybe = append(r.Maybe, one)
@@ -75,10 +76,10 @@ func (f *family) judge(p *process) kinship {
 	}
 	marks := f.environOf(p).marks // before lives: it may find that the process ends
 	switch {
-	case !f.lives(p):
-		return stranger
 	case p.ref() == f.Root, slices.Contains(marks, f.Mark):
 		return sure
+	case !f.lives(p):
+		return f.descent(p)
 	}
 	parent := f.processes[p.parent]
 	switch {
@@ -101,6 +102,14 @@ func (f *family) judge(p *process) kinship {
 		return k
 	}
 	return f.orphan(p)
+}
+
+// descent judges a process that has ended since it was listed. Only its children, which were listed as such, need that.
+func (f *family) descent(p *process) kinship {
+	if parent := f.processes[p.parent]; parent != nil && !f.adopts(parent) {
+		return f.kinshipOf(parent)
+	}
+	return stranger
 }
 
 func (f *family) orphanIf(p *process, orphaned bool) kinship {

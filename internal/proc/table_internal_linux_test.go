@@ -40,7 +40,7 @@ func TestEnvironmentDuringExec(t *testing.T) {
 		"a slow exec":                  {[]string{shows("R", true), shows("R", true), shows("S", false)}, environ, sure, false},
 		"another program":              {[]string{shows("R", true), shows("S", false)}, "A=b\x00", stranger, false},
 		"another program of the work":  {[]string{shows("R", true), shows("S", false)}, "A=b\x00", sure, true},
-		"an exec that takes too long":  {slices.Repeat([]string{shows("R", true)}, maxMoments), "", maybe, false},
+		"an exec that takes too long":  {slices.Repeat([]string{shows("R", true)}, maxMoments+1), "", maybe, false},
 		"an empty environment":         {[]string{shows("S", false)}, "", maybe, false},
 		"it ends":                      {[]string{shows("R", true), shows("Z", true)}, "", stranger, false},
 	} {
@@ -94,11 +94,58 @@ func TestEnvironmentDuringExec(t *testing.T) {
 			if got := f.kinshipOf(p); got != tt.want {
 				t.Fatalf("kinship %d, want %d", got, tt.want)
 			}
-			if maybe := f.Remains(f.Work).Maybe; len(maybe) > 0 && maybe[0].Starting != (len(tt.stats) == maxMoments) {
+			if maybe := f.Remains(f.Work).Maybe; len(maybe) > 0 && maybe[0].Starting != (len(tt.stats) > maxMoments) {
 				t.Errorf("it is about to start: %v", maybe[0].Starting)
 			}
 			<-served
 		})
+	}
+}
+
+// A process that has ended since it was listed is no part of the work, even if all the time to wait is used up.
+func TestEndedSinceListed(t *testing.T) {
+	for name, last := range map[string]string{
+		"it is gone":             "",
+		"it waits to be reaped":  "50 (p) Z 1 40 30 0 0 0 7 8 9 10 11 12 13 14 15 16 1 18 100 0\n",
+		"another one has its id": "50 (q) S 1 40 30 0 0 0 7 8 9 10 11 12 13 14 15 16 1 18 200 0\n",
+	} {
+		fs := procfs(t.TempDir())
+		if last != "" {
+			task := fs.path("50", "task", "50")
+			if err := errors.Join(os.MkdirAll(task, 0o700), os.WriteFile(filepath.Join(task, "environ"), nil, 0o600),
+				os.WriteFile(fs.path("50", "stat"), []byte(last), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := &process{stat: mustParse(t, "50 (p) S 1 40 30 0 0 0 7 8 9 10 11 12 13 14 15 16 1 18 100 0\n")}
+		f := family{
+			Table: &Table{fs: fs, processes: map[int]*process{50: p}, moments: maxMoments}, found: map[int]kinship{},
+			Work: Work{Root: Ref{45, 100}, Mark: MarkOf("SECRET"), Groups: []int{40}},
+		}
+		if got := f.kinshipOf(p); got != stranger {
+			t.Errorf("%s: kinship %d, want %d", name, got, stranger)
+		}
+	}
+}
+
+// What a process of the work has started is part of it, even if that process has ended since both were listed.
+func TestParentEndedSinceListed(t *testing.T) {
+	fs := procfs(t.TempDir())
+	task := fs.path("51", "task", "51")
+	if err := errors.Join(os.MkdirAll(task, 0o700), os.WriteFile(filepath.Join(task, "environ"), []byte("A=b\x00"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	listed := func(pid, parent int) *process {
+		return &process{stat: stat{pid: pid, state: 'S', parent: parent, threads: 1, start: 100}}
+	}
+	f := family{
+		Table: &Table{fs: fs, processes: map[int]*process{45: listed(45, 1), 50: listed(50, 45), 51: listed(51, 50)}},
+		found: map[int]kinship{}, Work: Work{Root: Ref{45, 100}, Mark: MarkOf("SECRET"), Reaper: Ref{1, 1}},
+	}
+	f.processes[1] = listed(1, 0)
+	f.processes[1].start = 1
+	if got := f.Remains(f.Work).Sure; len(got) != 1 || got[0].PID != 51 {
+		t.Errorf("left are %+v", got)
 	}
 }
 

@@ -105,16 +105,17 @@ func (t *Table) lives(p *process) bool {
 // environOf reads the environment of a process, once.
 func (t *Table) environOf(p *process) *environ {
 	if p.environ == nil {
-		empty := false
-		if p.environ, empty = t.readEnviron(p); empty && t.settles(p) {
+		passing := false
+		if p.environ, passing = t.readEnviron(p); passing && t.settles(p) {
 			p.environ, _ = t.readEnviron(p)
 		}
 	}
 	return p.environ
 }
 
-// readEnviron reads the environment of a process. empty is true if it was read, and there is nothing in it.
-func (t *Table) readEnviron(p *process) (_ *environ, empty bool) {
+// readEnviron reads the environment of a process. passing is true if there is nothing to read, which may be so only for
+// a moment, or because the process has ended since it was listed.
+func (t *Table) readEnviron(p *process) (_ *environ, passing bool) {
 	task, err := t.fs.living(p.pid, p.stat)
 	if err != nil {
 		return &environ{unseen: true}, false
@@ -122,16 +123,16 @@ func (t *Table) readEnviron(p *process) (_ *environ, empty bool) {
 	// If the leader has ended, only the other threads still show the environment.
 	data, err := os.ReadFile(t.fs.path(strconv.Itoa(p.pid), "task", strconv.Itoa(task.pid), "environ"))
 	if err != nil || len(data) == 0 {
-		return &environ{unseen: true}, err == nil
+		return &environ{unseen: true}, err == nil || missing(err)
 	}
 	return &environ{marks: marksIn(string(data)), text: string(data)}, false
 }
 
 // settles waits while a process shows no environment because it is within an exec, or ends. It reports whether the
-// environment can be read now. On a machine that starts many processes there is always one that would have to be
-// taken for work otherwise.
+// environment can be read now. On a machine that starts and ends many processes there is always one that would have to be
+// taken for work otherwise. Each process is looked at once more, at least.
 func (t *Table) settles(p *process) bool {
-	for ; t.moments < maxMoments; t.moments++ {
+	for {
 		st, err := t.fs.stat(p.pid)
 		switch {
 		case missing(err), err == nil && st.start != p.start:
@@ -145,9 +146,12 @@ func (t *Table) settles(p *process) bool {
 		if !st.bare || !t.lives(p) {
 			return !st.bare
 		}
+		if t.moments == maxMoments {
+			return false
+		}
+		t.moments++
 		time.Sleep(time.Millisecond)
 	}
-	return false
 }
 
 // inControlGroup reports whether a process is in a control group, or below it. A process that can't be
