@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
@@ -128,7 +129,7 @@ func forms(text string) (all []string) {
 func maySecret(text string) bool {
 	lower := strings.ToLower(text)
 	assigns := func() bool {
-		return regexp.MustCompile(`(pass|pwd|secret|token)\w*["' ]*[=:]`).MatchString(lower)
+		return secretSetting().MatchString(lower)
 	}
 	if strings.ContainsAny(text, "=:") && assigns() || slices.ContainsFunc(strings.Fields(text), isTokenLike) {
 		return true
@@ -184,12 +185,24 @@ func (a *app) hide(text string) string {
 
 const hidden = "..."
 
+var (
+	secretSetting = lazy(`(pass|pwd|secret|token)\w*["' ]*[=:]`)
+	variable      = lazy(`(?s) \(from envar (\w+)=.*\)$`)
+	nameLike      = lazy(`^-{0,2}[a-z]{1,20}(-[a-z]{1,20}){0,3}$`)
+	numberLike    = lazy(`^[-+]?[0-9.:/]{1,24}[a-z]{0,2}$`)
+)
+
+// lazy returns an expression that is compiled when it is first needed: most command lines need none.
+func lazy(expression string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expression) })
+}
+
 // unquoted returns the text of an error about the command line without the words that it quotes: a word that
 // could not be parsed may be a misplaced secret. Numbers, and words that look like the name of a command or
 // a flag, are left. known are the existing names.
 func unquoted(text string, words []word, known []string) string {
 	from := ""
-	if m := regexp.MustCompile(`(?s) \(from envar (\w+)=.*\)$`).FindStringSubmatchIndex(text); m != nil {
+	if m := variable().FindStringSubmatchIndex(text); m != nil {
 		text, from = text[:m[0]], " (from "+text[m[2]:m[3]]+")"
 	}
 	var odd []string
@@ -226,6 +239,9 @@ func unquoted(text string, words []word, known []string) string {
 // alone.
 func cutWord(text, word string) string {
 	at := strings.Index(text, word)
+	if at < 0 {
+		return text
+	}
 	cut := func() string { return strings.ReplaceAll(text, word, hidden) }
 	if (len(word) < 4 || isName(word)) && utf8.ValidString(word) {
 		alone := regexp.MustCompile(`(^|[^\pL\pN-])` + regexp.QuoteMeta(word) + `($|[^\pL\pN-])`)
@@ -242,12 +258,12 @@ func cutWord(text, word string) string {
 }
 
 func isName(text string) bool {
-	return regexp.MustCompile(`^-{0,2}[a-z]{1,20}(-[a-z]{1,20}){0,3}$`).MatchString(text)
+	return nameLike().MatchString(text)
 }
 
 // isNumber reports whether a text is a number, a duration or a numeric address.
 func isNumber(text string) bool {
-	return regexp.MustCompile(`^[-+]?[0-9.:/]{1,24}[a-z]{0,2}$`).MatchString(text)
+	return numberLike().MatchString(text)
 }
 
 // unread is an error about a command line, without the words that it quoted.

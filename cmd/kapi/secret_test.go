@@ -88,7 +88,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 
 func refuses(t *testing.T, args ...string) {
 	t.Helper()
-	says(t, append(args, "--store-timeout=50ms")...)
+	says(t, append(args, "--store-timeout=5ms")...)
 }
 
 // says runs a command line of kapi, and fails if its output has the secret.
