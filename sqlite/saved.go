@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"slices"
 
 	"zombiezen.com/go/sqlite"
 
@@ -21,6 +22,8 @@ const (
 		ON CONFLICT (action) DO UPDATE SET saves = saves + 1, version = excluded.version`
 	disposeMark = `DELETE FROM marks WHERE action = ?`
 	moveMark    = `UPDATE marks SET action = ? WHERE action = ?`
+
+	anySaved = `SELECT EXISTS (SELECT 1 FROM saved WHERE action BETWEEN ?1 AND ?2), EXISTS (SELECT 1 FROM marks WHERE action BETWEEN ?1 AND ?2)`
 
 	// An older build that dismisses or purges an action leaves what is saved for it, and its turn. The names of
 	// turns are the only keys that begin with a control character.
@@ -69,12 +72,8 @@ func saveSaved(c *sqlite.Conn, w store.Writes) error {
 			}
 		}
 	}
-	for _, id := range w.Disposed {
-		for _, query := range []string{disposeSaved, disposeMark} {
-			if err := run(c, query, func(stmt *sqlite.Stmt) { stmt.BindText(1, id) }); err != nil {
-				return err
-			}
-		}
+	if err := dispose(c, w.Disposed); err != nil {
+		return err
 	}
 	for i := range w.Saved {
 		if err := saveOne(c, &w.Saved[i]); err != nil {
@@ -82,6 +81,34 @@ func saveSaved(c *sqlite.Conn, w store.Writes) error {
 		}
 	}
 	return nil
+}
+
+// dispose deletes what is saved for actions. Most that end have saved nothing, and one look at the range of their ids
+// may show that of all of them.
+func dispose(c *sqlite.Conn, actions []string) error {
+	if len(actions) == 0 {
+		return nil
+	}
+	var queries []string
+	err := each(c, anySaved, func(stmt *sqlite.Stmt) {
+		stmt.BindText(1, slices.Min(actions))
+		stmt.BindText(2, slices.Max(actions))
+	}, func(stmt *sqlite.Stmt) {
+		if stmt.ColumnBool(0) {
+			queries = append(queries, disposeSaved)
+		}
+		if stmt.ColumnBool(1) {
+			queries = append(queries, disposeMark)
+		}
+	})
+	for _, query := range queries {
+		for _, id := range actions {
+			if err == nil {
+				err = run(c, query, func(stmt *sqlite.Stmt) { stmt.BindText(1, id) })
+			}
+		}
+	}
+	return err
 }
 
 func saveOne(c *sqlite.Conn, saved *store.Saved) error {

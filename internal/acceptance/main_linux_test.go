@@ -23,6 +23,7 @@ var roles = map[string]func(args []string) error{
 	"taker":   takerMain,
 	"starter": starterMain,
 	"saver":   saverMain,
+	"limited": limitedMain,
 }
 
 // database is for tests that do it no harm.

@@ -3,6 +3,8 @@ package store
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
+	"sync/atomic"
 
 	"github.com/kettubot/kapi"
 )
@@ -43,12 +45,39 @@ func EncodeDefined(r *Record) string {
 	if form == nil {
 		return ""
 	}
+	if form.Refusal != nil || form.Last != nil || !IsID(form.Origin) {
+		return encode(form)
+	}
+	origin := form.Origin
+	form.Origin = ""
+	latest := encoded.Load()
+	if latest == nil || latest.form != *form {
+		latest = &encoding{form: *form}
+		latest.before, latest.after, _ = strings.Cut(encode(form), noOrigin)
+		encoded.Store(latest)
+	}
+	return latest.before + `"origin":"` + origin + `"` + latest.after
+}
+
+func encode(form *definedForm) string {
 	text, err := json.Marshal(form)
 	if err != nil {
 		panic(err) // every field can be encoded
 	}
 	return string(text)
 }
+
+// An encoding is the JSON of a form without an origin, up to it and after it. Actions of an operation mostly differ in
+// nothing else, so the latest is kept.
+type encoding struct {
+	form          definedForm
+	before, after string
+}
+
+var encoded atomic.Pointer[encoding]
+
+// noOrigin can't be a part of a string in JSON, where quotation marks are escaped.
+const noOrigin = `"origin":""`
 
 // DecodeDefined sets in r what EncodeDefined has returned, and the Operation of r.WaitsFor, which must be set before if
 // there is one. The error wraps kapi.ErrUnavailable.
