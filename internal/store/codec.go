@@ -1,16 +1,16 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"sync/atomic"
 
 	"github.com/kettubot/kapi"
 )
 
 // A definedForm is the form in which a store keeps what only the actions of defined operations have. WaitsFor.Operation
-// is not in it, because it is always the action's own operation.
+// is not in it, because it is always the action's own operation, nor is an Origin that is the action's own id.
 type definedForm struct {
 	Operation string `json:"operation"`
 	StartedBy string `json:"started_by,omitempty"`
@@ -24,7 +24,11 @@ func definedFormOf(r *Record) *definedForm {
 	if r.Defined == nil {
 		return nil
 	}
-	return &definedForm{r.Operation, r.StartedBy, r.Attempt, r.NoCancel, r.PausedBy, *r.Defined}
+	form := &definedForm{r.Operation, r.StartedBy, r.Attempt, r.NoCancel, r.PausedBy, *r.Defined}
+	if form.Origin == r.ID {
+		form.Origin = ""
+	}
+	return form
 }
 
 func (d *definedForm) fill(r *Record) {
@@ -33,6 +37,7 @@ func (d *definedForm) fill(r *Record) {
 	}
 	r.Operation, r.StartedBy, r.Attempt, r.NoCancel, r.PausedBy = d.Operation, d.StartedBy, d.Attempt, d.NoCancel, d.PausedBy
 	r.Defined = &d.Defined
+	r.Defined.Origin = cmp.Or(d.Origin, r.ID)
 	if w := r.WaitsFor; w != nil && w.Key == "" {
 		r.WaitsFor = &kapi.WaitsFor{Operation: r.Operation, Action: w.Action, Title: w.Title}
 	}
@@ -45,18 +50,15 @@ func EncodeDefined(r *Record) string {
 	if form == nil {
 		return ""
 	}
-	if form.Refusal != nil || form.Last != nil || !IsID(form.Origin) {
+	if form.Refusal != nil || form.Last != nil {
 		return encode(form)
 	}
-	origin := form.Origin
-	form.Origin = ""
 	latest := encoded.Load()
 	if latest == nil || latest.form != *form {
-		latest = &encoding{form: *form}
-		latest.before, latest.after, _ = strings.Cut(encode(form), noOrigin)
+		latest = &encoding{*form, encode(form)}
 		encoded.Store(latest)
 	}
-	return latest.before + `"origin":"` + origin + `"` + latest.after
+	return latest.text
 }
 
 func encode(form *definedForm) string {
@@ -67,17 +69,14 @@ func encode(form *definedForm) string {
 	return string(text)
 }
 
-// An encoding is the JSON of a form without an origin, up to it and after it. Actions of an operation mostly differ in
-// nothing else, so the latest is kept.
+// An encoding is a form, which refers to nothing, with its JSON. Most actions of an operation have the same, so the
+// latest is kept.
 type encoding struct {
-	form          definedForm
-	before, after string
+	form definedForm
+	text string
 }
 
 var encoded atomic.Pointer[encoding]
-
-// noOrigin can't be a part of a string in JSON, where quotation marks are escaped.
-const noOrigin = `"origin":""`
 
 // DecodeDefined sets in r what EncodeDefined has returned, and the Operation of r.WaitsFor, which must be set before if
 // there is one. The error wraps kapi.ErrUnavailable.

@@ -21,7 +21,7 @@ type Defined struct {
 	Patience  int64  `json:"patience,omitempty"`
 	Continues string `json:"continues,omitempty"`
 	// Origin is the id of the first of the actions that continue each other.
-	Origin string `json:"origin"`
+	Origin string `json:"origin,omitempty"`
 	// Resumable, Takeovers and Within (in milliseconds) are from the definition: see kapi.Resume.
 	Resumable bool  `json:"resumable,omitempty"`
 	Takeovers int   `json:"takeovers,omitempty"`
