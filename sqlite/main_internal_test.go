@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bufio"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -30,6 +31,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if os.Getenv("KAPI_SOAK") == "" {
+		_ = flag.Set("rapid.checks", "40") // 100 would take more than a minute with the race detector
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -180,7 +180,7 @@ func testMemoryIsBounded(t *testing.T, begin string, coverage Coverage) {
 	for _, unit := range []string{"x", "€", "\x1b]0;", "\xff", " ", "\x1b]9;4;", "\xc2"} {
 		s := Scanner{Coverage: coverage}
 		_, _ = s.Write([]byte(begin))
-		block := bytes.Repeat([]byte(unit), 1<<20/len(unit))
+		block := bytes.Repeat([]byte(unit), 1<<18/len(unit))
 		for range 4 {
 			_, _ = s.Write(block)
 		}
