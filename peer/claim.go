@@ -221,8 +221,7 @@ func (c *claimer) take(r *store.Record, d *kapi.Definition, arguments json.RawMe
 		return err
 	}
 	mine.have(s)
-	newest, _ := c.view.Get(r.ID)
-	c.ops.claimed(h, s.Record.Seq, &newest)
+	c.ops.claimed(h, s.Record.Seq, c.view.Get)
 	mine.took(&s.Record, true)
 	continues := r.Defined.Continues != "" || r.Defined.Origin != r.ID
 	mine.wait, mine.gate = time.Duration(r.Defined.Patience)*time.Millisecond, newGate(c.log, d, arguments, continues)

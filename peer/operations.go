@@ -236,11 +236,12 @@ func (o *operations) forgetUnsaid(id string) {
 	delete(o.unsaid, id)
 }
 
-// claimed notes that the claim of an action is committed, by the change with that seq. newest is the action as the view
-// has it; its seq is 0 if there is none. It may have gone on to a later runner without showing the claim.
-func (o *operations) claimed(h *handle, seq uint64, newest *store.Record) {
-	if h.claimed.Store(seq); newest.Seq > seq {
-		o.notice(newest)
+// claimed notes that the claim of an action is committed, by the change with that seq. get returns an action as the view
+// has it. That may have gone on to a later runner without showing the claim; what comes later is noticed as it comes.
+func (o *operations) claimed(h *handle, seq uint64, get func(id string) (store.Record, bool)) {
+	h.claimed.Store(seq) // before get
+	if newest, ok := get(h.id); ok && newest.Seq > seq {
+		o.notice(&newest)
 	}
 }
 

@@ -38,7 +38,13 @@ func TestClaimIsLost(t *testing.T) {
 		if ctx.Err() != nil {
 			t.Errorf("%s: it is lost before the claim is known", name)
 		}
-		if ops.claimed(h, seq, c.newest); c.after != nil {
+		ops.claimed(h, seq, func(string) (store.Record, bool) {
+			if h.claimed.Load() != seq {
+				t.Errorf("%s: what changes now is missed", name)
+			}
+			return *c.newest, c.newest.Seq > 0
+		})
+		if c.after != nil {
 			ops.notice(c.after)
 		}
 		if lost := errors.Is(context.Cause(ctx), kapi.ErrLost); lost != c.lost {

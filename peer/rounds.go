@@ -6,7 +6,8 @@ import "sync"
 const claimsAtOnce = 16
 
 // rounds try to claim actions in the background. In a round, each open action is tried once. One whose arguments take
-// long to check doesn't keep the others waiting: the next round tries them, and that one again when it is done.
+// long to check doesn't keep the others waiting, as long as fewer than claimsAtOnce do: the next round tries them, and
+// that one again when it is done.
 type rounds struct {
 	all sync.WaitGroup
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"runtime"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -74,6 +75,7 @@ type app struct {
 func main() { os.Exit(kapiMain()) }
 
 func kapiMain() int {
+	runtime.MemProfileRate = 0 // nobody asks for this profile, and its tables take memory in each of many processes
 	return (&app{stdout: os.Stdout, stderr: os.Stderr, name: os.Args[0]}).main(os.Args[1:])
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -16,6 +17,7 @@ const slimAfter = 3 * time.Second
 func slim() (stop func() bool) {
 	return time.AfterFunc(slimAfter, func() {
 		debug.SetGCPercent(50)
+		debug.SetMemoryLimit(math.MaxInt64)
 		debug.FreeOSMemory()
 		runtime.GOMAXPROCS(1)
 	}).Stop

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"runtime"
 	"runtime/debug"
 	"testing"
@@ -14,6 +15,7 @@ func TestSlim(t *testing.T) {
 	const inherited = 400
 	before, threads := debug.SetGCPercent(inherited), runtime.GOMAXPROCS(2)
 	defer debug.SetGCPercent(before)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(1 << 50))
 	defer runtime.GOMAXPROCS(threads)
 	synctest.Test(t, func(t *testing.T) {
 		stop := slim()
@@ -28,6 +30,9 @@ func TestSlim(t *testing.T) {
 		synctest.Wait()
 		if got := debug.SetGCPercent(inherited); got >= 100 {
 			t.Errorf("while a command runs GC percent is %d", got)
+		}
+		if got := debug.SetMemoryLimit(-1); got != math.MaxInt64 {
+			t.Errorf("while a command runs the memory limit is %d", got)
 		}
 		if got := runtime.GOMAXPROCS(0); got != 1 {
 			t.Errorf("while a command runs %d threads may run at once", got)

@@ -36,7 +36,7 @@ func (t *Table) Remains(w Work) Remains {
 			r.Sure = append(r.Sure, one)
 		case k == maybe:
 			one := p.process()
-			one.Starting = f.environOf(p).unseen && p.bare
+			one.Starting = f.environOf(p).passing && p.bare // a process that may not be looked into shows no place, either
 			r.Maybe = append(r.Maybe, one)
 		}
 	}
@@ -106,8 +106,13 @@ func (f *family) judge(p *process) kinship {
 
 // descent judges a process that has ended since it was listed. Only its children, which were listed as such, need that.
 func (f *family) descent(p *process) kinship {
-	if parent := f.processes[p.parent]; parent != nil && !f.adopts(parent) {
+	parent := f.processes[p.parent]
+	started := parent != nil && !f.adopts(parent) // its parent has started it
+	switch {
+	case started && !slices.Contains(f.Ancestors, parent.ref()):
 		return f.kinshipOf(parent)
+	case slices.Contains(f.Groups, p.group), !started && p.parent != 0 && slices.Contains(f.Sessions, p.session):
+		return maybe
 	}
 	return stranger
 }

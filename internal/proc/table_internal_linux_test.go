@@ -122,8 +122,8 @@ func TestEndedSinceListed(t *testing.T) {
 			Table: &Table{fs: fs, processes: map[int]*process{50: p}, moments: maxMoments}, found: map[int]kinship{},
 			Work: Work{Root: Ref{45, 100}, Mark: MarkOf("SECRET"), Groups: []int{40}},
 		}
-		if got := f.kinshipOf(p); got != stranger {
-			t.Errorf("%s: kinship %d, want %d", name, got, stranger)
+		if got := f.Remains(f.Work); len(got.Sure)+len(got.Maybe) > 0 {
+			t.Errorf("%s: left are %+v", name, got)
 		}
 	}
 }
@@ -146,6 +146,44 @@ func TestParentEndedSinceListed(t *testing.T) {
 	f.processes[1].start = 1
 	if got := f.Remains(f.Work).Sure; len(got) != 1 || got[0].PID != 51 {
 		t.Errorf("left are %+v", got)
+	}
+	// If that one was adopted, it may have been a part of the work, as long as it was in a group or session of it.
+	for name, c := range map[string]struct {
+		parent, group, session int
+		maybe                  bool
+	}{
+		"group":          {1, 40, 0, true},
+		"session":        {1, 0, 30, true},
+		"no parent":      {44, 40, 0, true},
+		"neither":        {1, 41, 31, false},
+		"of an ancestor": {46, 40, 0, true},
+		"its session":    {46, 0, 30, false},
+	} {
+		adopted := listed(50, c.parent)
+		adopted.group, adopted.session = c.group, c.session
+		f.processes[46], f.processes[50], f.processes[51] = listed(46, 1), adopted, listed(51, 50)
+		f.Ancestors, f.Groups, f.Sessions = []Ref{{46, 100}}, []int{40}, []int{30}
+		f.found = map[int]kinship{45: stranger, 46: stranger}
+		got := f.Remains(f.Work).Maybe
+		if len(got) > 1 || (len(got) == 1) != c.maybe {
+			t.Errorf("%s: maybe left are %+v", name, got)
+		}
+	}
+}
+
+// A process that may not be looked into shows no place of its environment either. It is not about to start a program.
+func TestUnreadableIsNotStarting(t *testing.T) {
+	fs := procfs(t.TempDir())
+	if err := os.MkdirAll(fs.path("50", "task", "50", "environ"), 0o700); err != nil { // reading a folder is an error
+		t.Fatal(err)
+	}
+	p := &process{stat: stat{pid: 50, state: 'S', parent: 1, group: 40, threads: 1, start: 100, bare: true}}
+	f := family{
+		Table: &Table{fs: fs, processes: map[int]*process{50: p}}, found: map[int]kinship{},
+		Work: Work{Root: Ref{45, 100}, Mark: MarkOf("SECRET"), Groups: []int{40}},
+	}
+	if got := f.Remains(f.Work).Maybe; len(got) != 1 || got[0].Starting {
+		t.Errorf("maybe left are %+v", got)
 	}
 }
 

@@ -39,6 +39,8 @@ type environ struct {
 	text  string // as the kernel shows it
 	// unseen is true if it can't be read or is empty.
 	unseen bool
+	// passing is true if there was nothing to read, rather than no right to read it.
+	passing bool
 }
 
 // scans bounds how often the process table is listed if processes keep starting and ending.
@@ -105,27 +107,26 @@ func (t *Table) lives(p *process) bool {
 // environOf reads the environment of a process, once.
 func (t *Table) environOf(p *process) *environ {
 	if p.environ == nil {
-		passing := false
-		if p.environ, passing = t.readEnviron(p); passing && t.settles(p) {
-			p.environ, _ = t.readEnviron(p)
+		if p.environ = t.readEnviron(p); p.environ.passing && t.settles(p) {
+			p.environ = t.readEnviron(p)
 		}
 	}
 	return p.environ
 }
 
-// readEnviron reads the environment of a process. passing is true if there is nothing to read, which may be so only for
-// a moment, or because the process has ended since it was listed.
-func (t *Table) readEnviron(p *process) (_ *environ, passing bool) {
+// readEnviron reads the environment of a process. That there is nothing to read may be so only for a moment, or because
+// the process has ended since it was listed.
+func (t *Table) readEnviron(p *process) *environ {
 	task, err := t.fs.living(p.pid, p.stat)
 	if err != nil {
-		return &environ{unseen: true}, false
+		return &environ{unseen: true}
 	}
 	// If the leader has ended, only the other threads still show the environment.
 	data, err := os.ReadFile(t.fs.path(strconv.Itoa(p.pid), "task", strconv.Itoa(task.pid), "environ"))
 	if err != nil || len(data) == 0 {
-		return &environ{unseen: true}, err == nil || missing(err)
+		return &environ{unseen: true, passing: err == nil || missing(err)}
 	}
-	return &environ{marks: marksIn(string(data)), text: string(data)}, false
+	return &environ{marks: marksIn(string(data)), text: string(data)}
 }
 
 // settles waits while a process shows no environment because it is within an exec, or ends. It reports whether the

@@ -149,15 +149,18 @@ func mayVacate(r *store.Record, v Verdict) bool {
 }
 
 // bury applies the verdict that the runner of a resumable action is dead, or as good as dead; how says which. The action
-// becomes vacant, unless too many runners have died at the same place.
+// becomes vacant, unless too many runners have died at the same place. While it waits for its keys or its turn nothing of
+// it runs, so a death says nothing about it.
 func (pl *Plan) bury(r *store.Record, v Verdict, how string) error {
-	deaths := 1
+	deaths := 0
 	if pl.mark(r.ID).Saves == r.Defined.Saves {
-		deaths = r.Defined.Deaths + 1
+		deaths = r.Defined.Deaths
 	}
-	if deaths >= cmp.Or(r.Defined.Takeovers, defaultTakeovers) {
-		v.Failure = killed(deaths) + ": " + v.cause
-		return applyVerdict(r, v, pl.now)
+	if !r.Waiting() {
+		if deaths++; deaths >= cmp.Or(r.Defined.Takeovers, defaultTakeovers) {
+			v.Failure = killed(deaths) + ": " + v.cause
+			return applyVerdict(r, v, pl.now)
+		}
 	}
 	last := r.Runner
 	if v.ended {

@@ -68,6 +68,7 @@ func TestRefusal(t *testing.T) {
 		&kapi.ArgumentsError{Operation: "reshard", Fields: []kapi.FieldError{{Field: "nodes[2]", Reason: "is missing"}, {Reason: "are too long"}}},
 		&kapi.InvalidError{Reason: "continue names an action that is running"},
 		errors.New("its Check panicked"),
+		kapi.ErrUnknown,
 	} {
 		if got := RefusalError("reshard", RefusalOf(fmt.Errorf("claim: %w", err))); !reflect.DeepEqual(got, err) && got.Error() != "claim: "+err.Error() {
 			t.Errorf("%#v became %#v", err, got)

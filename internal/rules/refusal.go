@@ -26,7 +26,9 @@ func RefusalOf(err error) *store.Refusal {
 			f.Fields, f.Reasons = append(f.Fields, field.Field), append(f.Reasons, field.Reason)
 		}
 		return f
-	case errors.As(err, &invalid), errors.Is(err, kapi.ErrUnknown): // what it continues
+	case errors.Is(err, kapi.ErrUnknown): // what it continues
+		return &store.Refusal{Unknown: true}
+	case errors.As(err, &invalid):
 		return &store.Refusal{Invalid: err.Error()}
 	}
 	return &store.Refusal{Fault: err.Error()}
@@ -51,6 +53,8 @@ func RefusalError(operation string, f *store.Refusal) error {
 			e.Fields = append(e.Fields, kapi.FieldError{Field: field, Reason: f.Reasons[i]})
 		}
 		return e
+	case f.Unknown:
+		return kapi.ErrUnknown
 	case f.Fault != "":
 		return errors.New(f.Fault)
 	}

@@ -64,6 +64,8 @@ type Refusal struct {
 	// Fields and Reasons say what is wrong with the arguments.
 	Fields  []string `json:"fields,omitempty"`
 	Reasons []string `json:"reasons,omitempty"`
+	// Unknown is true if the action that it continues was no longer there.
+	Unknown bool `json:"unknown,omitempty"`
 	// Invalid is any other reason why the request is wrong.
 	Invalid string `json:"invalid,omitempty"`
 	// Fault is what went wrong at the peer that has claimed the start, although the request may be right.
