@@ -20,7 +20,7 @@ type Defined struct {
 	// Patience is for how long it may wait, in milliseconds, 0 if that is not limited or it may not wait.
 	Patience  int64  `json:"patience,omitempty"`
 	Continues string `json:"continues,omitempty"`
-	// Origin is the id of the first of the actions that continue each other.
+	// Origin is the id of the first of the actions that continue each other, its own if it continues none.
 	Origin string `json:"origin,omitempty"`
 	// Resumable, Takeovers and Within (in milliseconds) are from the definition: see kapi.Resume.
 	Resumable bool  `json:"resumable,omitempty"`

@@ -61,7 +61,7 @@ func extremes() []store.Record {
 	almost := math.Nextafter(1, 0)
 	odd.Progress = &almost
 	operation := bare("operation") // it waits for a peer that offers it
-	operation.Operation, operation.Defined, operation.WaitsFor = "reshard", &store.Defined{Unclaimed: true}, &kapi.WaitsFor{Operation: "reshard"}
+	operation.Operation, operation.Defined, operation.WaitsFor = "reshard", &store.Defined{Origin: "operation", Unclaimed: true}, &kapi.WaitsFor{Operation: "reshard"}
 	vacant := full("vacant") // it has no runner, but names the last one
 	vacant.Runner = nil
 	return []store.Record{plain, full("full"), zero, long, odd, operation, vacant}

@@ -154,7 +154,7 @@ func full(id string) store.Record {
 			Patience: 60_000, HandedOver: true, Last: &kapi.Runner{ID: "runner-0", Host: "db2.example", PID: 1, HeardAt: 2}, Claim: 1 << 40,
 			Refusal: &store.Refusal{
 				Key: "k", Operation: "reshard", Limit: 2, Holder: []byte{0, 1, 255}, Preflight: "no\x00 quorum",
-				Fields: []string{"nodes[2].host", ""}, Reasons: []string{"is missing", "are too many"}, Invalid: "a title", Fault: "a panic",
+				Fields: []string{"nodes[2].host", ""}, Reasons: []string{"is missing", "are too many"}, Unknown: true, Invalid: "a title", Fault: "a panic",
 			},
 		},
 	}
@@ -222,7 +222,7 @@ func show(r store.Record) string {
 
 // vacant returns r as an action that has lost its runner.
 func vacant(r store.Record, last string) store.Record {
-	r.Operation, r.Defined = "reshard", &store.Defined{Vacant: true, Last: &kapi.Runner{ID: last, Host: "h", PID: 2}}
+	r.Operation, r.Defined = "reshard", &store.Defined{Origin: r.ID, Vacant: true, Last: &kapi.Runner{ID: last, Host: "h", PID: 2}}
 	return r
 }
 
