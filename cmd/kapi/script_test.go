@@ -200,16 +200,23 @@ func lister(ts *testscript.TestScript, asJSON bool) func() (string, error) {
 // action VAR TITLE STATUS: waits until the newest action with the title has the
 // status, and sets VAR to its id, VAR_PID to its runner's pid.
 func cmdAction(ts *testscript.TestScript, neg bool, args []string) {
-	list := lister(ts, true)
+	list, last, found := lister(ts, true), "", false
+	defer func() {
+		if !found {
+			ts.Logf("the actions are %s", last)
+		}
+	}()
 	await(ts, strings.Join(args, " "), func() bool {
 		text, err := list()
 		ts.Check(err)
+		last = text
 		var actions []kapi.Action
 		ts.Check(json.Unmarshal([]byte(text), &actions))
 		for _, a := range actions {
 			if a.Title == args[1] && a.Status.String() == args[2] {
 				ts.Setenv(args[0], a.ID)
 				ts.Setenv(args[0]+"_PID", strconv.Itoa(a.Runner.PID))
+				found = true
 				return true
 			}
 		}
