@@ -2,6 +2,8 @@ package peer
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/store"
@@ -62,4 +64,34 @@ func (s *sweeper) some(ids []string) ([]store.Record, error) {
 		err = tidySnapshot(&snapshot)
 	}
 	return snapshot.Records, err
+}
+
+// runnersAtOnce is the number of runners that the keeper examines at once. The keeper is usually a process in a crowd,
+// of which each should be small, and the crowd may have begun all at once.
+const runnersAtOnce = 64
+
+// judgeInParts judges actions of other runners like judgeAll, but those of few runners at once.
+func (s *sweeper) judgeInParts(w *watching, entries []*entry) error {
+	slices.SortFunc(entries, func(a, b *entry) int { return strings.Compare(a.Runner.ID, b.Runner.ID) })
+	for startOver := w.startOver; len(entries) > 0; {
+		n := ofRunners(entries, runnersAtOnce)
+		w.startOver = startOver // for all parts, or for none
+		if err := s.judgeAll(w, entries[:n]); err != nil {
+			return err
+		}
+		entries = entries[n:]
+	}
+	return nil
+}
+
+// ofRunners returns how many of the entries, which are sorted by runner, are those of the first n runners.
+func ofRunners(entries []*entry, n int) int {
+	for i := 1; i < len(entries); i++ {
+		if entries[i].Runner.ID != entries[i-1].Runner.ID {
+			if n--; n == 0 {
+				return i
+			}
+		}
+	}
+	return len(entries)
 }

@@ -181,7 +181,7 @@ func (s *sweeper) look() {
 		clear(s.locked)
 		return
 	}
-	if s.judgeAll(&s.watching, s.unsteady(&s.watching, others)) != nil {
+	if s.judgeInParts(&s.watching, s.unsteady(&s.watching, others)) != nil {
 		s.watching.forget() // during an outage nobody can renew a lease
 		return
 	}

@@ -20,11 +20,9 @@ type definedForm struct {
 	Defined
 }
 
-func definedFormOf(r *Record) *definedForm {
-	if r.Defined == nil {
-		return nil
-	}
-	form := &definedForm{r.Operation, r.StartedBy, r.Attempt, r.NoCancel, r.PausedBy, *r.Defined}
+// definedFormOf returns the form of a record of a defined operation.
+func definedFormOf(r *Record) definedForm {
+	form := definedForm{r.Operation, r.StartedBy, r.Attempt, r.NoCancel, r.PausedBy, *r.Defined}
 	if form.Origin == r.ID {
 		form.Origin = ""
 	}
@@ -46,22 +44,22 @@ func (d *definedForm) fill(r *Record) {
 // EncodeDefined returns what a store keeps of r in one column, besides the columns that it has for every action: JSON
 // with r.Defined, Operation, StartedBy, Attempt, NoCancel and PausedBy. It is "" if r.Defined is nil.
 func EncodeDefined(r *Record) string {
-	form := definedFormOf(r)
-	if form == nil {
+	if r.Defined == nil {
 		return ""
 	}
+	form := definedFormOf(r)
 	if form.Refusal != nil || form.Last != nil {
 		return encode(form)
 	}
 	latest := encoded.Load()
-	if latest == nil || latest.form != *form {
-		latest = &encoding{*form, encode(form)}
+	if latest == nil || latest.form != form {
+		latest = &encoding{form, encode(form)}
 		encoded.Store(latest)
 	}
 	return latest.text
 }
 
-func encode(form *definedForm) string {
+func encode(form definedForm) string {
 	text, err := json.Marshal(form)
 	if err != nil {
 		panic(err) // every field can be encoded

@@ -29,9 +29,15 @@ type recordedData struct {
 
 // Recorded returns the start to record for r, which no peer has seen yet.
 func Recorded(r *Record) (RecordedStart, error) {
-	data, err := json.Marshal(recordedData{
-		r.Title, r.Description, r.ReleaseOnFailure, r.LeaveRunning, r.Runner, definedFormOf(r),
-	})
+	d := recordedData{
+		Title: r.Title, Description: r.Description,
+		ReleaseOnFailure: r.ReleaseOnFailure, LeaveRunning: r.LeaveRunning, Runner: r.Runner,
+	}
+	if r.Defined != nil {
+		form := definedFormOf(r)
+		d.Defined = &form
+	}
+	data, err := json.Marshal(d)
 	if err != nil {
 		return RecordedStart{}, fmt.Errorf("encode a start: %w", err)
 	}
