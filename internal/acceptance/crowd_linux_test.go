@@ -314,7 +314,8 @@ func (c *crowd) describe() string {
 	var b strings.Builder
 	for _, m := range c.byTitle {
 		if m.record.ID == "" || m.record.Status.Ongoing() && (m.ending != none || !m.running() && !m.record.Waiting()) {
-			fmt.Fprintf(&b, "%s, process %d, ending %q: %+v\n%s", m.title, m.pid(), m.ending, m.record, m.stderr)
+			fmt.Fprintf(&b, "%s, process %d, ending %q, noticed: %t, ends: %t, asked to end %d times, left: %d: %+v\n%s",
+				m.title, m.pid(), m.ending, m.noticed(), m.ends(), m.count("TERM"), m.orphan(), m.record, m.stderr)
 		}
 	}
 	return b.String()
