@@ -3,7 +3,6 @@ package peer
 import (
 	"encoding/json"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/kettubot/kapi/internal/proc"
@@ -68,13 +67,14 @@ func (s *sweeper) judgeAll(w *watching, entries []*entry) error {
 			left = x.remains(e.ID)
 			ev.Remains = evident(left)
 		}
+		left.Sure = s.survivors.toAsk(e, x.record, left.Sure)
 		if v := verdictOn(e, ev, left.Sure); v != nil {
 			verdicts = append(verdicts, v)
-		}
-		if len(left.Sure) == 0 {
-			delete(s.asked, e.ID)
+		} else if w == &s.watching && s.survivors.neglected(e, left.Sure) {
+			s.survivors.ask(e, left.Sure)
 		}
 	}
+	defer s.survivors.note()
 	if len(verdicts) == 0 || w == &s.watching && !s.keeps() { // another peer may have become the keeper meanwhile
 		return nil
 	}
@@ -269,23 +269,4 @@ func (s *sweeper) settleDead(entries []*entry, known map[string]*examined) ([]*e
 		return nil, err
 	}
 	return slices.DeleteFunc(entries, func(e *entry) bool { return now[e.ID] != e.Seq }), nil
-}
-
-// endSurvivors asks the remaining processes of a dead runner's action to end. Only the peer whose
-// verdict was written does so, because many programs take a second signal as "end at once".
-func (s *sweeper) endSurvivors(e *entry, survivors []proc.Process) {
-	if e.LeaveRunning {
-		return
-	}
-	for _, p := range survivors {
-		if p.Inner || slices.Contains(s.asked[e.ID], p.Ref) {
-			continue // asking it is up to the inner runner or, if that is dead, to the peer that finds that out
-		}
-		s.asked[e.ID] = append(s.asked[e.ID], p.Ref)
-		if err := proc.Signal(p.Ref, syscall.SIGTERM); err != nil {
-			s.log.Warn("a process that a dead runner left behind can't be asked to end", "action", e.ID, "name", p.Name, "error", err)
-		} else {
-			s.log.Info("asked a process that a dead runner left behind to end", "action", e.ID, "pid", p.PID, "name", p.Name)
-		}
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kettubot/kapi/internal/proc"
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -26,7 +25,8 @@ func (s *sweeper) retire() {
 	}
 	defer leave()
 	if s.keeping {
-		s.keeping, s.watching, s.locked, s.asked = false, newWatching(), map[string]bool{}, map[string][]proc.Ref{}
+		s.keeping, s.watching, s.locked = false, newWatching(), map[string]bool{}
+		s.survivors.forget()
 	}
 	s.follow.lighten()
 }

@@ -13,7 +13,7 @@ import (
 type pronounced struct {
 	*entry
 	*submission
-	// survivors are processes that the dead runner certainly left behind.
+	// survivors are those to ask, once it is written (see survivors).
 	survivors []proc.Process
 }
 
@@ -29,6 +29,7 @@ func verdictOn(e *entry, ev rules.Evidence, survivors []proc.Process) *pronounce
 // pronounce commits the verdicts, and asks the survivors of those that were written to end. If any
 // verdict can't be written, it returns an error, and tries the others all the same.
 func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
+	began := s.opts.sinceBoot()
 	failed := func(v *pronounced, err error) {
 		if errors.Is(err, kapi.ErrUnknown) {
 			return // the action has ended
@@ -50,8 +51,8 @@ func (s *sweeper) pronounce(verdicts []*pronounced) (unwritten error) {
 			failed(v, err)
 			continue
 		}
-		if v.Changed {
-			s.endSurvivors(v.entry, v.survivors)
+		if v.Changed && s.opts.sinceBoot()-began < askWithin {
+			s.survivors.ask(v.entry, v.survivors)
 		}
 		switch record := &v.submission.Record; { // as it is now; the entry has what was judged
 		case v.Verdict.Proven != "" && !record.NotProvenDead && !record.LateEnd:

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/kettubot/kapi"
-	"github.com/kettubot/kapi/internal/proc"
 	"github.com/kettubot/kapi/internal/rules"
 	"github.com/kettubot/kapi/internal/store"
 )
@@ -46,9 +45,8 @@ type sweeper struct {
 	blind bool
 	// locked has the runners whose locks were seen as held by this peer or by another one with the same
 	// clock, which means on the same kernel. It stays valid through an outage.
-	locked map[string]bool
-	// asked has the survivors that were asked to end, by action. Each is asked once.
-	asked map[string][]proc.Ref
+	locked    map[string]bool
+	survivors survivors
 	// lastLook is when the sweeper last looked. After a gap, silence is watched anew.
 	lastLook  time.Duration
 	rest      time.Duration // no look begins before
@@ -64,7 +62,8 @@ func (s *sweeper) init() {
 	s.looking = make(chan struct{}, 1)
 	s.watching = newWatching()
 	s.locked = map[string]bool{}
-	s.asked = map[string][]proc.Ref{}
+	s.survivors.sweeper = s
+	s.survivors.forget()
 	s.lastLook = s.opts.sinceBoot()
 	s.lastPurge = s.lastLook
 }
@@ -177,7 +176,7 @@ func (s *sweeper) look() {
 	defer func() { s.restAfter(now, len(others)) }()
 	if len(others) == 0 {
 		clear(s.watching.seen)
-		clear(s.asked)
+		s.survivors.forget()
 		clear(s.locked)
 		return
 	}

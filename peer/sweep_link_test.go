@@ -136,6 +136,13 @@ func (l *link) Runners(ctx context.Context, ids []string) ([]store.RunnerRecord,
 	return all, err
 }
 
+func (l *link) NoteAsked(ctx context.Context, notes []store.Asked) error {
+	if err := l.call("NoteAsked"); err != nil {
+		return err
+	}
+	return l.Store.NoteAsked(ctx, notes)
+}
+
 func (l *link) Purge(ctx context.Context, r store.Retention) (int, error) {
 	if err := l.call("Purge"); err != nil {
 		return 0, err

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -55,6 +56,12 @@ func isFull(err error) bool {
 	}
 	var refused *pgconn.PgError
 	return errors.As(err, &refused) && saysFull(refused)
+}
+
+// isCrowded reports whether an attempt to connect may have failed because there are many others: the server has no
+// connection left, or was too busy to accept or answer it in time.
+func isCrowded(err error) bool {
+	return isFull(err) || !refusedForGood(err) && (os.IsTimeout(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.EAGAIN))
 }
 
 // saysFull is for answers to an attempt to connect. PgBouncer has no code of its own for too many clients.
@@ -183,8 +190,9 @@ func (p *spot) await(ctx context.Context, moved func()) {
 }
 
 // connectInTurn is target.connect, but while the server has no connection left it waits in line and tries again, for
-// as long as ctx allows. It calls full with each such refusal, and moved when the line has moved.
-func (l *link) connectInTurn(ctx context.Context, g *guard, full func(error), moved func()) (connected, error) {
+// as long as ctx allows. It keeps its place if the server is too busy to answer. It calls failed with the error of each
+// try that is followed by another one, and moved when the line has moved.
+func (l *link) connectInTurn(ctx context.Context, g *guard, failed func(error), moved func()) (connected, error) {
 	var p *spot
 	defer func() { p.leave() }()
 	if l.at.line.exists() {
@@ -195,10 +203,10 @@ func (l *link) connectInTurn(ctx context.Context, g *guard, full func(error), mo
 			p.await(ctx, moved)
 		}
 		c, err := l.at.connect(ctx, g, l)
-		if !isFull(err) {
+		if !isFull(err) && (p == nil || !isCrowded(err)) {
 			return c, err
 		}
-		full(err)
+		failed(err)
 		if p == nil {
 			p = l.at.line.enter()
 		}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -151,23 +154,28 @@ func isRefused(t *testing.T, dsn string) bool {
 	return err != nil
 }
 
-func TestIsFull(t *testing.T) {
+func TestIsCrowded(t *testing.T) {
 	says := func(code, message string) error {
 		return fmt.Errorf("server error: %w", &pgconn.PgError{Code: code, Message: message})
 	}
 	for _, c := range []struct {
-		err  error
-		want bool
+		err           error
+		full, crowded bool
 	}{
-		{nil, false},
-		{says("53300", "sorry, too many clients already"), true},
-		{says("08P01", "no more connections allowed (max_client_conn)"), true}, // PgBouncer
-		{says("08006", ""), false},
-		{errors.Join(errors.New("server refused TLS connection"), says("53300", "")), true},
-		{errors.Join(says("28P01", ""), says("53300", "")), false},
+		{nil, false, false},
+		{says("53300", "sorry, too many clients already"), true, true},
+		{says("08P01", "no more connections allowed (max_client_conn)"), true, true}, // PgBouncer
+		{says("08006", ""), false, false},
+		{errors.Join(errors.New("server refused TLS connection"), says("53300", "")), true, true},
+		{errors.Join(says("28P01", ""), says("53300", "")), false, false},
+		{fmt.Errorf("failed to receive message: %w", context.DeadlineExceeded), false, true},
+		{&net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}, false, true},
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EAGAIN)}, false, true}, // a full backlog
+		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, false, false},
+		{errors.Join(says("28P01", ""), context.DeadlineExceeded), false, false},
 	} {
-		if got := isFull(c.err); got != c.want {
-			t.Errorf("%v: isFull is %v", c.err, got)
+		if full, crowded := isFull(c.err), isCrowded(c.err); full != c.full || crowded != c.crowded {
+			t.Errorf("%v: isFull is %v, isCrowded %v", c.err, full, crowded)
 		}
 	}
 }

@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -64,6 +66,63 @@ func TestRenewalGivenUp(t *testing.T) {
 		t.Error("the second connection is still expected")
 	}
 	s.renewer <- l
+}
+
+// TestBusyServer: a read tries again after an attempt to connect that the server was too busy to answer in time. One that
+// waits in line keeps its place meanwhile.
+func TestBusyServer(t *testing.T) {
+	database := server.Database(t)
+	proxy := badnet.New(t, server.Address(), 0)
+	s := openFor(t, fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&connect_timeout=1", proxy.Address(), database))
+	for _, inLine := range []bool{false, true} {
+		var before, after *spot
+		if inLine {
+			if before = s.at.line.enter(); before == nil {
+				t.Fatal("there is no line")
+			}
+		}
+		for _, p := range []pool{s.writer, s.readers[0], s.readers[1]} {
+			l := <-p
+			l.drop()
+			p <- l
+		}
+		proxy.Hang(true)
+		made, tickets := proxy.Connections(), ticketsOf(t, s.at.line)
+		read := make(chan error, 1)
+		go func() {
+			_, err := s.Feed(kapitest.Within(t), 0)
+			read <- err
+		}()
+		if inLine {
+			kapitest.Eventually(t, "it waits in line", func() bool { return ticketsOf(t, s.at.line) == tickets+1 })
+			after = s.at.line.enter()
+			before.leave()
+		}
+		kapitest.Eventually(t, "the second attempt to connect", func() bool { return proxy.Connections() >= made+2 })
+		proxy.Hang(false)
+		if err := kapitest.Receive(t, read, "the end of the read"); err != nil {
+			t.Error(err)
+		}
+		if n := ticketsOf(t, s.at.line) - tickets; inLine && n != 2 {
+			t.Errorf("it has entered the line %d times", n-1)
+		}
+		after.leave()
+	}
+}
+
+// ticketsOf returns how many tickets were taken in a line.
+func ticketsOf(t *testing.T, l *line) uint64 {
+	t.Helper()
+	f, err := openSide(l.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var count [8]byte
+	if _, err := f.ReadAt(count[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	return binary.LittleEndian.Uint64(count[:])
 }
 
 // TestTight: while most of the server's connections are in use, a light peer lets its own go, also one that listens.

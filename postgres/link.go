@@ -68,8 +68,8 @@ type connected struct {
 // An attempt is one attempt to connect.
 type attempt struct {
 	cancel context.CancelFunc
-	// full is the last refusal of a server that has no connection left. The attempt goes on.
-	full atomic.Pointer[error]
+	// failed is the error of the last try, if the attempt goes on because the server has no connection left.
+	failed atomic.Pointer[error]
 	// moves counts how often the line in which it stands has moved.
 	moves atomic.Int64
 	done  chan struct{}
@@ -77,6 +77,11 @@ type attempt struct {
 	connected
 	err error
 }
+
+// A waitingError is returned while an attempt to connect goes on.
+type waitingError struct{ error }
+
+func (e *waitingError) Unwrap() error { return e.error }
 
 // A guard dials for one connection, and controls pgx's cancel requests.
 type guard struct {
@@ -157,12 +162,12 @@ func (l *link) ready(ctx context.Context) (fresh bool, err error) {
 			return true, l.take()
 		case <-soon: // the link goes back to its pool now and then, for Quiesce
 			soon = time.After(lastPause)
-			if full := l.coming.full.Load(); full != nil {
-				return false, *full
+			if failed := l.coming.failed.Load(); failed != nil {
+				return false, &waitingError{*failed}
 			}
 		case <-ctx.Done():
-			if full := l.coming.full.Load(); full != nil {
-				return false, *full
+			if failed := l.coming.failed.Load(); failed != nil {
+				return false, &waitingError{*failed}
 			}
 			return false, fmt.Errorf("there is no connection yet: %w", context.Cause(ctx))
 		}
@@ -186,7 +191,7 @@ func (l *link) connect() {
 	l.store.served.Go(func() {
 		defer cancel()
 		defer close(a.done)
-		a.connected, a.err = l.connectInTurn(ctx, g, func(err error) { a.full.Store(&err) }, func() { a.moves.Add(1) })
+		a.connected, a.err = l.connectInTurn(ctx, g, func(err error) { a.failed.Store(&err) }, func() { a.moves.Add(1) })
 		l.gate.note(a.err)
 	})
 }

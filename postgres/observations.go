@@ -43,3 +43,17 @@ func (s *Store) Observe(ctx context.Context, seen []store.Observation) error {
 		return l.conn.SendBatch(ctx, b).Close()
 	})
 }
+
+// NoteAsked implements store.Store, in the way of Observe.
+func (s *Store) NoteAsked(ctx context.Context, notes []store.Asked) error {
+	notes = slices.SortedFunc(slices.Values(notes), func(a, b store.Asked) int { return cmp.Compare(a.Runner, b.Runner) })
+	defer s.endAside()
+	return s.useInTime(ctx, s.toRenew, func(l *link) error {
+		b := &pgx.Batch{}
+		b.Queue(lazily)
+		for _, n := range notes {
+			b.Queue(s.sql.appendAsked, n.Runner, n.Note, store.MaxAsked)
+		}
+		return l.conn.SendBatch(ctx, b).Close()
+	})
+}

@@ -81,7 +81,7 @@ func (s *Store) Runners(ctx context.Context, ids []string) (all []store.RunnerRe
 
 func scanRunner(row pgx.CollectableRow) (r store.RunnerRecord, err error) {
 	var start, lease, beat int64
-	err = row.Scan(&r.ID, &r.Host, &r.PID, &r.BootID, &r.PIDNamespace, &start, &lease, &beat, &r.HeardAt, &r.Work)
+	err = row.Scan(&r.ID, &r.Host, &r.PID, &r.BootID, &r.PIDNamespace, &start, &lease, &beat, &r.HeardAt, &r.Work, &r.Asked)
 	r.StartTime, r.Lease, r.Beat = uint64(start), time.Duration(lease)*time.Millisecond, uint64(beat)
 	return r, err
 }
@@ -91,7 +91,7 @@ func (s *Store) read(ctx context.Context, f func(*link, *pgx.Batch)) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	return s.onTheSpot(ctx, func() error {
-		return s.useWhile(ctx, isFull, s.toRead, func(l *link) error {
+		return s.useWhile(ctx, isCrowded, s.toRead, func(l *link) error {
 			b := &pgx.Batch{}
 			b.Queue("SELECT " + byIndex)
 			f(l, b)

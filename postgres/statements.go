@@ -60,7 +60,7 @@ type statements struct {
 	free, claim, busy, runner, saveAnswer, setSeq string
 	written, wroteBefore                          string
 
-	runners, observed, observe               string
+	runners, observed, observe, appendAsked  string
 	answersDue, noteAnswers, deleteAnswers   string
 	oldest, deleteActions, raisePurged       string
 	floor, raiseFloor                        string
@@ -174,6 +174,7 @@ func newStatements(schema string) statements {
 			VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (runner, clock) DO UPDATE SET beat = excluded.beat, silent = excluded.silent,
 				since_boot = excluded.since_boot, awake = excluded.awake`),
+		appendAsked:   in(`UPDATE kapi.runners SET asked = right(asked || $2, $3) WHERE id = $1`),
 		forgetWriters: in(`DELETE FROM kapi.writers WHERE at < ` + clock + ` - $1::bigint`),
 
 		addToken:    in(`INSERT INTO kapi.tokens (id, name, type, permissions, created_at, expires_at, hash, session_of) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`),
@@ -235,5 +236,5 @@ const (
 	notOngoing   = `NOT EXISTS (SELECT FROM kapi.actions a WHERE a.id = l.action AND a.status < 4)`
 	tokenColumns = `id, name, type, permissions, created_at, expires_at, hash, session_of`
 
-	runnerColumns = `id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work`
+	runnerColumns = `id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work, asked`
 )

@@ -58,7 +58,8 @@ func (s *Store) useWhile(ctx context.Context, again func(error) bool, by lane, f
 		}
 		last = err
 		pause := pauses.Next()
-		if isFull(err) { // the attempt to connect goes on
+		var waiting *waitingError
+		if errors.As(err, &waiting) { // the next call goes on waiting for the same attempt
 			pause = 0
 		}
 		select {

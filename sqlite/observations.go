@@ -16,6 +16,7 @@ const (
 		ON CONFLICT (runner, clock) DO UPDATE SET beat = excluded.beat, silent = excluded.silent,
 			since_boot = excluded.since_boot, awake = excluded.awake,
 			held = excluded.held`
+	appendAsked = `UPDATE runners SET asked = substr(asked || ?2, -?3) WHERE id = ?1`
 )
 
 // Observed implements store.Store.
@@ -55,6 +56,24 @@ func (s *Store) Observe(ctx context.Context, seen []store.Observation) error {
 				stmt.BindInt64(5, int64(o.SinceBoot))
 				stmt.BindInt64(6, int64(o.Awake))
 				stmt.BindBool(7, o.Held)
+			})
+			if err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+	return err
+}
+
+// NoteAsked implements store.Store.
+func (s *Store) NoteAsked(ctx context.Context, notes []store.Asked) error {
+	_, err := s.write(ctx, func(c *sqlite.Conn) (bool, error) {
+		for _, n := range notes {
+			err := run(c, appendAsked, func(stmt *sqlite.Stmt) {
+				stmt.BindText(1, n.Runner)
+				stmt.BindText(2, n.Note)
+				stmt.BindInt64(3, store.MaxAsked)
 			})
 			if err != nil {
 				return false, err

@@ -31,7 +31,7 @@ func TestOlderQueue(t *testing.T) {
 	for _, table := range []string{"saved", "marks", "operations", "offers"} {
 		script(t, path, "DROP TABLE "+table)
 	}
-	script(t, path, "ALTER TABLE actions DROP COLUMN defined", "DROP TABLE queue", "ALTER TABLE head DROP COLUMN floor", "CREATE INDEX actions_pending ON actions (ticket) WHERE status = 0", "PRAGMA user_version = 8")
+	script(t, path, "ALTER TABLE actions DROP COLUMN defined", "ALTER TABLE runners DROP COLUMN asked", "DROP TABLE queue", "ALTER TABLE head DROP COLUMN floor", "CREATE INDEX actions_pending ON actions (ticket) WHERE status = 0", "PRAGMA user_version = 8")
 	s = openFor(t, path)
 	errLook := errors.New("only a look")
 	for _, key := range waits.Waits {

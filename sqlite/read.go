@@ -27,7 +27,7 @@ const (
 	selectAnyQueue = `SELECT 1 FROM queue LIMIT 1`
 	selectSecret   = `SELECT signing FROM secrets`
 	selectRunner   = `SELECT id, host, pid, boot_id, pid_namespace, start_time, lease_ms, beat, heard_at, work,
-		slot, slot_file, slot_lease_ms FROM runners WHERE id = ?`
+		slot, slot_file, slot_lease_ms, asked FROM runners WHERE id = ?`
 )
 
 // Snapshot implements store.Store.
@@ -128,6 +128,7 @@ func scanRunner(stmt *sqlite.Stmt) store.RunnerRecord {
 		BootID: stmt.ColumnText(3), PIDNamespace: stmt.ColumnText(4), StartTime: uint64(stmt.ColumnInt64(5)),
 		Lease: time.Duration(lease) * time.Millisecond,
 		Beat:  uint64(stmt.ColumnInt64(7)), HeardAt: stmt.ColumnInt64(8), Work: stmt.ColumnText(9),
+		Asked: stmt.ColumnText(13),
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -164,7 +165,7 @@ func (f *fleet) count(all *tally, want int) {
 		}
 	}
 	if all.message == "" && all.refused() > 0 {
-		all.message, _, _ = strings.Cut(f.said(), "\n")
+		all.message = f.complaint()
 	}
 	f.runs, f.exited, f.late = nil, nil, nil
 }
@@ -180,6 +181,17 @@ func (f *fleet) end() {
 		_ = run.Wait()
 	}
 	f.runs, f.exited, f.late = nil, nil, nil
+}
+
+// complaint returns the first line on stderr that says more than that the end of a command is recorded later.
+func (f *fleet) complaint() string {
+	text, _ := io.ReadAll(io.NewSectionReader(f.log, 0, 1<<20))
+	for line := range strings.Lines(string(text)) {
+		if !strings.Contains(line, "can't be recorded yet; retrying") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
 }
 
 // said returns the beginning of what the processes have written to stderr.

@@ -54,6 +54,8 @@ type member struct {
 	// orphanEnds: its command was made to end.
 	orphanEnds bool
 	blow       blow // in that round
+	// twice: the peer that asks its command to end may be killed before it has noted that.
+	twice bool
 }
 
 // An ending is how the test ends a member.
@@ -192,7 +194,7 @@ func (m *member) leave() {
 // die kills the member, and its command if they are to die together.
 func (m *member) die() {
 	m.children = descendants(m.t, m.pid())
-	m.ending, m.since, m.blow = killed, time.Now(), m.crowd.blow
+	m.ending, m.since, m.blow, m.twice = killed, time.Now(), m.crowd.blow, m.crowd.blow.late
 	m.signal(syscall.SIGKILL)
 	if m.together {
 		for _, pid := range m.children {

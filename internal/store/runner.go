@@ -27,6 +27,8 @@ type RunnerRecord struct {
 	// Working is true while a process has the lock that the runner gave to the commands that do its
 	// work. False proves nothing. It is only read, and false if Lock is LockHeld.
 	Working bool
+	// Asked has the notes of NoteAsked. It is only read.
+	Asked string
 	// Pulse is for Monitor.Alive. It is only read.
 	Pulse Pulse
 }
@@ -49,6 +51,15 @@ const (
 	// this kernel, it is dead.
 	LockFree
 )
+
+// An Asked says which processes of a dead runner a peer has asked to end.
+type Asked struct {
+	// Runner is the runner's id. Note is in kapi's own format: lines, each with its newline.
+	Runner, Note string
+}
+
+// MaxAsked limits RunnerRecord.Asked, in bytes.
+const MaxAsked = 64 << 10
 
 // An Observation is what peers have observed of a runner's silence. Peers that live only briefly hand
 // it on to the next.

@@ -56,6 +56,10 @@ type Store interface {
 	// be durable: after a crash of the machine, observations are of no use.
 	Observe(ctx context.Context, seen []Observation) error
 
+	// NoteAsked appends notes to RunnerRecord.Asked, of which the last MaxAsked bytes are kept. It takes no seq. It need
+	// not be durable: a crash of the machine ends the processes, too.
+	NoteAsked(ctx context.Context, notes []Asked) error
+
 	// Purge deletes what a Retention says and raises the purged seq, in the same transaction, to the
 	// highest seq of the tombstones that it deleted. It also deletes runners that no record names (see
 	// Record.NamedRunner) and that were not heard since r.Before, with their observations. It returns how

@@ -89,6 +89,7 @@ func storeCases() []testCase {
 		{name: "store/renew what is recorded of its own work", run: testRenewsOwnWork},
 		{name: "store/own runner", run: testOwnRunner},
 		{name: "store/observations", run: testObservations},
+		{name: "store/asked", run: testAsked},
 		{name: "store/runner in a commit", run: testRunnerInCommit},
 		{name: "store/answers", run: testAnswers},
 		{name: "store/secret", run: testSecret},
