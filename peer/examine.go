@@ -62,16 +62,16 @@ func (s *sweeper) judgeAll(w *watching, entries []*entry) error {
 	for _, e := range entries {
 		x := known[e.Runner.ID]
 		ev := x.Evidence
-		var left proc.Remains
+		var toAsk []proc.Process
 		if x.table != nil {
-			left = x.remains(e.ID)
+			left := x.remains(e.ID)
 			ev.Remains = evident(left)
+			toAsk = s.survivors.toAsk(e, x, left.Sure)
 		}
-		left.Sure = s.survivors.toAsk(e, x.record, left.Sure)
-		if v := verdictOn(e, ev, left.Sure); v != nil {
+		if v := verdictOn(e, ev, toAsk); v != nil {
 			verdicts = append(verdicts, v)
-		} else if w == &s.watching && s.survivors.neglected(e, left.Sure) {
-			s.survivors.ask(e, left.Sure)
+		} else if w == &s.watching && x.table != nil {
+			s.survivors.ask(e, s.survivors.neglected(e, toAsk))
 		}
 	}
 	defer s.survivors.note()
@@ -106,6 +106,8 @@ type examined struct {
 	abroad bool
 	// table is the process table to search for the remains, if the runner is gone.
 	table *proc.Table
+	// asked has those of them that were asked to end, once somebody wants to know.
+	asked *asked
 }
 
 func (s *sweeper) examineAll(w *watching, entries []*entry, runners []store.RunnerRecord) (map[string]*examined, error) {

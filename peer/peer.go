@@ -79,7 +79,7 @@ func open(ctx context.Context, s store.Store, options Options) (*Peer, error) {
 	}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	p.assemble(me.Clock)
-	ctx, cancel := store.WithPatience(ctx, opts.readTimeout) // it may have to wait in line for a connection
+	ctx, cancel := store.WithPatience(ctx, opts.StoreTimeout) // it may have to wait in line for a connection
 	defer cancel(nil)
 	oneMachine, err := p.follow.loadOwn(ctx)
 	if err != nil {

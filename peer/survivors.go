@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,56 +23,79 @@ const (
 
 // Survivors are processes that dead runners have certainly left behind. Each is asked to end once, because many programs
 // take a second SIGTERM as "end at once". The peer whose verdict on the action was written asks them, and notes that in
-// the store. If it dies before, or may not ask them, the keeper does. So they are asked twice only if a peer dies between
-// the signal and the note.
+// the store. If it dies before, or may not ask them, the keeper does. So they are asked twice only if a peer ends, or
+// can't reach the store, between the signal and the note. All of it belongs to whoever has entered the sweeper.
 type survivors struct {
 	*sweeper
 	// tried has those that this peer has asked, or could not ask, by action.
 	tried map[string][]proc.Ref
-	// waiting has the actions with survivors that nobody has asked.
+	// waiting has those that the keeper has seen, but not tried to ask, by action.
 	waiting map[string]neglect
-	// unnoted are notes that the store doesn't have yet.
+	// unnoted are notes that the store doesn't have yet. owes is set while there are some.
 	unnoted []store.Asked
+	owes    atomic.Bool
 }
 
-// A neglect is since when survivors of an action have been waiting to be asked, and the seq of the last verdict.
+// A neglect is for how long survivors of an action may have been waiting to be asked.
 type neglect struct {
-	seq   uint64
-	since time.Duration
+	seq   uint64 // the action's: whoever has written a newer verdict may be about to ask
+	since map[proc.Ref]time.Duration
 }
 
+// forget forgets the survivors, except what has to be noted.
 func (s *survivors) forget() {
-	s.tried, s.waiting, s.unnoted = map[string][]proc.Ref{}, map[string]neglect{}, nil
+	s.tried, s.waiting = map[string][]proc.Ref{}, map[string]neglect{}
+}
+
+// prune forgets the survivors of actions that are not in the view any more.
+func (s *survivors) prune() {
+	for id := range s.tried {
+		if _, ok := s.view.Get(id); !ok {
+			delete(s.tried, id)
+		}
+	}
+	for id := range s.waiting {
+		if _, ok := s.view.Get(id); !ok {
+			delete(s.waiting, id)
+		}
+	}
 }
 
 // toAsk returns which of the survivors of an action have to be asked.
-func (s *survivors) toAsk(e *entry, r *store.RunnerRecord, left []proc.Process) []proc.Process {
+func (s *survivors) toAsk(e *entry, x *examined, left []proc.Process) []proc.Process {
 	if len(left) == 0 {
 		delete(s.tried, e.ID)
+		delete(s.waiting, e.ID)
+		return nil
+	}
+	if x.asked == nil {
+		x.asked = readAsked(x.record.Asked, s.self.PIDNamespace)
 	}
 	// Asking an inner one is up to the inner runner or, if that is dead, to the peer that finds that out.
-	left = slices.DeleteFunc(slices.Clone(left), func(p proc.Process) bool {
-		return e.LeaveRunning || p.Inner || slices.Contains(s.tried[e.ID], p.Ref) || wasAsked(r.Asked, p.Ref, s.self.PIDNamespace)
+	return slices.DeleteFunc(slices.Clone(left), func(p proc.Process) bool {
+		return e.LeaveRunning || p.Inner || slices.Contains(s.tried[e.ID], p.Ref) || x.asked.has(p.Ref)
 	})
-	if len(left) == 0 {
-		delete(s.waiting, e.ID)
-	}
-	return left
 }
 
-// neglected reports whether it is up to the keeper to ask survivors, on which there is no new verdict.
-func (s *survivors) neglected(e *entry, left []proc.Process) bool {
-	if len(left) == 0 || !e.Status.Active() {
-		return false
+// neglected returns those of the survivors, on which there is no new verdict, that it is up to the keeper to ask.
+func (s *survivors) neglected(e *entry, left []proc.Process) (due []proc.Process) {
+	now, before := s.opts.sinceBoot(), s.waiting[e.ID]
+	n := neglect{seq: e.Seq, since: map[proc.Ref]time.Duration{}}
+	for _, p := range left {
+		since, ok := before.since[p.Ref]
+		if !ok || before.seq != e.Seq {
+			since = now + rand.N(neglectedFor/2) // there may be several keepers that see this process
+		}
+		if now-since >= neglectedFor {
+			due = append(due, p)
+		}
+		n.since[p.Ref] = since
 	}
-	now := s.opts.sinceBoot()
-	n, ok := s.waiting[e.ID]
-	if !ok || n.seq != e.Seq {
-		// There may be several keepers that see these processes.
-		n = neglect{seq: e.Seq, since: now + rand.N(neglectedFor/2)}
-		s.waiting[e.ID] = n
+	if s.waiting[e.ID] = n; len(n.since) == 0 || !e.Status.Active() {
+		delete(s.waiting, e.ID)
+		return nil
 	}
-	return now-n.since >= neglectedFor
+	return due
 }
 
 // ask asks survivors of an action to end.
@@ -90,7 +115,7 @@ func (s *survivors) ask(e *entry, left []proc.Process) {
 	}
 }
 
-// note notes in the store who was asked. After an error, the next look tries again.
+// note notes in the store who was asked. After an error, the sweeper's next tick tries again.
 func (s *survivors) note() {
 	if len(s.unnoted) == 0 {
 		return
@@ -98,12 +123,25 @@ func (s *survivors) note() {
 	ctx, cancel := store.WithPatience(s.ctx, s.opts.StoreTimeout)
 	defer cancel(nil)
 	if err := s.store.NoteAsked(ctx, s.unnoted); err != nil {
+		s.owes.Store(true)
 		if s.ctx.Err() == nil {
 			s.log.Warn("it can't be recorded yet which processes were asked to end", "error", err)
 		}
 		return
 	}
 	s.unnoted = nil
+	s.owes.Store(false)
+}
+
+// noteLate notes what could not be noted before.
+func (s *survivors) noteLate() {
+	if !s.owes.Load() {
+		return
+	}
+	if leave, ok := s.enter(s.ctx); ok {
+		defer leave()
+		s.note()
+	}
 }
 
 // askedLine is a line of RunnerRecord.Asked: a process, and the PID namespace of the peer that has asked it.
@@ -111,21 +149,39 @@ func askedLine(p proc.Ref, namespace string) string {
 	return fmt.Sprintf("%d %d %s\n", p.PID, p.StartTime, namespace)
 }
 
-// wasAsked reports whether the notes say that a process, which a peer in a namespace sees, was asked. A peer in another
-// PID namespace knows it by another pid and, if it has a time namespace of its own, by another start time. Then whatever
-// that has asked may be this process.
-func wasAsked(notes string, p proc.Ref, namespace string) bool {
+// An asked has the processes of RunnerRecord.Asked, as they may be known to a peer.
+type asked struct {
+	// here are those that peers in the same PID namespace have asked. A peer in another one knows a process by another
+	// pid, so elsewhere has only when they were started; and if it has a time namespace of its own, not even that can be
+	// compared, so that it may be any.
+	here      map[proc.Ref]bool
+	elsewhere map[uint64]bool
+	any       bool
+}
+
+// readAsked parses RunnerRecord.Asked for a peer in a PID namespace.
+func readAsked(notes, namespace string) *asked {
+	a := &asked{here: map[proc.Ref]bool{}, elsewhere: map[uint64]bool{}}
 	_, clock, _ := strings.Cut(namespace, " ")
 	for line := range strings.Lines(notes) {
-		var asked proc.Ref
-		by := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 3)
-		if _, err := fmt.Sscan(line, &asked.PID, &asked.StartTime); err != nil || len(by) != 3 {
+		pid, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		start, by, ok := strings.Cut(rest, " ")
+		p, err := strconv.Atoi(pid)
+		began, err2 := strconv.ParseUint(start, 10, 64)
+		if !ok || err != nil || err2 != nil {
 			continue // the oldest notes were cut off
 		}
-		_, byClock, _ := strings.Cut(by[2], " ")
-		if asked == p || by[2] != namespace && (byClock != clock || asked.StartTime == p.StartTime) {
-			return true
+		switch _, byClock, _ := strings.Cut(by, " "); {
+		case by == namespace:
+			a.here[proc.Ref{PID: p, StartTime: began}] = true
+		case byClock == clock:
+			a.elsewhere[began] = true
+		default:
+			a.any = true
 		}
 	}
-	return false
+	return a
 }
+
+// has reports whether a process may have been asked.
+func (a *asked) has(p proc.Ref) bool { return a.any || a.here[p] || a.elsewhere[p.StartTime] }

@@ -119,6 +119,28 @@ func TestSurvivorsAreAskedLate(t *testing.T) {
 	})
 }
 
+// After an outage, a keeper gives the one that has asked time to note it.
+func TestNotNeglectedDuringOutage(t *testing.T) {
+	play(t, func(_ *testing.T, s *scene) {
+		b := s.bereaved()
+		pid := b.survivor()
+		first, second := &link{Store: s.store}, &link{Store: s.store}
+		first.cut("NoteAsked")
+		endFirst := b.watch(first)
+		s.at(0)
+		endSecond := b.watch(second)
+		s.at(time.Second) // it has seen that nobody has asked
+		second.cut()
+		s.at(4 * time.Second)
+		second.mend()
+		s.at(5 * time.Second)
+		first.mend()
+		s.at(15 * time.Second)
+		b.wantAsked("the second", endSecond(), map[int]int{pid: 0})
+		b.wantAsked("the first", endFirst(), map[int]int{pid: 1})
+	})
+}
+
 // A process is not asked again by a peer that takes over.
 func TestSurvivorsAreAskedOnce(t *testing.T) {
 	for _, c := range []struct {

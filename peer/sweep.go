@@ -109,6 +109,7 @@ func (s *sweeper) tick() {
 			s.ops.forgetUnsaid(id)
 		}
 	}
+	s.survivors.noteLate()
 	s.settleAllOwn()
 	if s.ops.anyLost() {
 		s.follow.wake() // it puts them back
@@ -166,7 +167,7 @@ func (s *sweeper) look() {
 	defer leave()
 	now := s.opts.sinceBoot()
 	if now-s.lastLook > 5*s.opts.sweepEvery {
-		s.watching.forget() // this process was stopped or suspended, so it did not watch
+		s.unwatch() // this process was stopped or suspended, so it did not watch
 	}
 	s.lastLook = now
 	if now < s.rest {
@@ -181,14 +182,21 @@ func (s *sweeper) look() {
 		return
 	}
 	if s.judgeInParts(&s.watching, s.unsteady(&s.watching, others)) != nil {
-		s.watching.forget() // during an outage nobody can renew a lease
+		s.unwatch() // during an outage nobody can renew a lease
 		return
 	}
+	s.survivors.prune()
 	for id := range s.locked {
 		if _, known := s.watching.seen[id]; !known {
 			delete(s.locked, id)
 		}
 	}
+}
+
+// unwatch makes the keeper's watching start over.
+func (s *sweeper) unwatch() {
+	s.watching.forget()
+	clear(s.survivors.waiting)
 }
 
 // judge judges actions once, by what other peers have watched. ctx limits only the wait for another look.
@@ -199,7 +207,13 @@ func (s *sweeper) judge(ctx context.Context, entries []*entry) error {
 	}
 	defer leave()
 	w := newWatching()
-	return s.judgeAll(&w, entries)
+	err := s.judgeAll(&w, entries)
+	if !s.survivors.owes.Load() { // the store knows what this peer has asked
+		for _, e := range entries {
+			delete(s.survivors.tried, e.ID)
+		}
+	}
+	return err
 }
 
 func (s *sweeper) enter(ctx context.Context) (leave func(), ok bool) {

@@ -20,21 +20,26 @@ import (
 	"github.com/kettubot/kapi/internal/keep"
 )
 
-// A server that has no connection left refuses newcomers, and each refusal costs it a process. So the processes of
-// one user on one machine wait for a connection in a line: each has a ticket, and a lock on that byte of a file which is
-// as far behind as its ticket is high. The one with the lowest tries again and again, the others watch the locks.
-// Processes that have a connection see in the same way that there is a line. Then they let their connection go when
-// they don't use it.
+// A server that has no connection left refuses newcomers, and each refusal costs it a process, even if nobody waits for
+// the answer any more. So the processes of one user on one machine wait for a connection in a line: each has a ticket, and
+// a lock on that byte of a file which is as far behind as its ticket is high. The one with the lowest tries again and
+// again, the others watch the locks. Processes that have a connection see in the same way that there is a line. Then they
+// let their connection go when they don't use it.
 
 const (
 	// firstTry and lastTry are the pauses between the tries of the process at the head of the line.
 	firstTry = 20 * time.Millisecond
 	lastTry  = 300 * time.Millisecond
-	// nextLook is how often, on average, the others look whether they are at its head.
+	// nextLook is how often, on average, the next one looks whether it is at the head. The others look more rarely, by
+	// perPlace for each ticket that they are behind: the line doesn't move faster than that, and if hundreds looked
+	// all the time, the server would have no processor left on this machine.
 	nextLook = 25 * time.Millisecond
-	// outOfLine is about how long the head of the line may stay the same before the others try all the same: it may
-	// be a process that is stopped.
+	perPlace = 10 * time.Millisecond
+	// outOfLine is about how long the head of the line may stay the same before the next ones try all the same: it may
+	// be a process that is stopped. One that is further behind, by as much as spread tickets, waits twice as long, and
+	// so on: it may also be that the server is too busy, and then a whole line must not turn to it.
 	outOfLine = 2 * time.Second
+	spread    = 32
 	// letGoAfter is how long a connection is kept without use while others wait for one.
 	letGoAfter = 100 * time.Millisecond
 	// The counter of tickets is in the first bytes of the file. Who takes a ticket has a lock on the first. The
@@ -44,24 +49,18 @@ const (
 
 // isFull reports whether err means that a server, or a pooler, has no connection left.
 func isFull(err error) bool {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each is looked at
-		full := false
-		for _, err := range joined.Unwrap() {
-			if refusedForGood(err) {
-				return false
-			}
-			full = full || isFull(err)
-		}
-		return full
-	}
-	var refused *pgconn.PgError
-	return errors.As(err, &refused) && saysFull(refused)
+	return anyIs(err, func(err error) bool {
+		var refused *pgconn.PgError
+		return errors.As(err, &refused) && saysFull(refused)
+	})
 }
 
 // isCrowded reports whether an attempt to connect may have failed because there are many others: the server has no
 // connection left, or was too busy to accept or answer it in time.
 func isCrowded(err error) bool {
-	return isFull(err) || !refusedForGood(err) && (os.IsTimeout(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.EAGAIN))
+	return anyIs(err, func(err error) bool {
+		return isFull(err) || os.IsTimeout(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.EAGAIN)
+	})
 }
 
 // saysFull is for answers to an attempt to connect. PgBouncer has no code of its own for too many clients.
@@ -168,7 +167,7 @@ func (p *spot) leave() {
 // await waits until this place is at the head of the line, or it seems that the process there is stopped. It calls moved
 // whenever the line has moved.
 func (p *spot) await(ctx context.Context, moved func()) {
-	still := func() <-chan time.Time { return time.After(outOfLine/2 + rand.N(outOfLine)) }
+	still := func() <-chan time.Time { return time.After(p.patience()) }
 	for end := still(); ; {
 		head, err := keep.Held(p.file, firstTicket, p.ticket)
 		if err != nil || head == 0 {
@@ -180,7 +179,7 @@ func (p *spot) await(ctx context.Context, moved func()) {
 			moved()
 		}
 		select {
-		case <-time.After(nextLook/2 + rand.N(nextLook)):
+		case <-time.After(p.pause()):
 		case <-end:
 			return
 		case <-ctx.Done():
@@ -189,9 +188,28 @@ func (p *spot) await(ctx context.Context, moved func()) {
 	}
 }
 
-// connectInTurn is target.connect, but while the server has no connection left it waits in line and tries again, for
-// as long as ctx allows. It keeps its place if the server is too busy to answer. It calls failed with the error of each
-// try that is followed by another one, and moved when the line has moved.
+// patience is how long this place waits for the line to move.
+func (p *spot) patience() time.Duration {
+	return around(outOfLine * (spread + p.behind()) / spread)
+}
+
+// pause is how long this place waits before it looks again.
+func (p *spot) pause() time.Duration { return around(nextLook + perPlace*p.behind()) }
+
+// behind is how many tickets there are between this place and the head of the line.
+func (p *spot) behind() time.Duration {
+	if p.head <= 0 {
+		return 0
+	}
+	return time.Duration((p.ticket - p.head + tickets) % tickets)
+}
+
+// around returns a random duration that is d on average, between half of it and one and a half.
+func around(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+// connectInTurn is target.connect, but while the server has no connection left, or is too busy to answer, it waits in
+// line and tries again, for as long as ctx allows. It calls failed with the error of each try that is followed by another
+// one, and moved when the line has moved.
 func (l *link) connectInTurn(ctx context.Context, g *guard, failed func(error), moved func()) (connected, error) {
 	var p *spot
 	defer func() { p.leave() }()
@@ -203,7 +221,7 @@ func (l *link) connectInTurn(ctx context.Context, g *guard, failed func(error), 
 			p.await(ctx, moved)
 		}
 		c, err := l.at.connect(ctx, g, l)
-		if !isFull(err) && (p == nil || !isCrowded(err)) {
+		if !isCrowded(err) {
 			return c, err
 		}
 		failed(err)
@@ -212,7 +230,7 @@ func (l *link) connectInTurn(ctx context.Context, g *guard, failed func(error), 
 		}
 		pause := pauses.Next()
 		select {
-		case <-time.After(pause/2 + rand.N(pause)):
+		case <-time.After(around(pause)):
 		case <-ctx.Done():
 			return c, err
 		}

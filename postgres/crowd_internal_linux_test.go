@@ -173,9 +173,28 @@ func TestIsCrowded(t *testing.T) {
 		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EAGAIN)}, false, true}, // a full backlog
 		{&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, false, false},
 		{errors.Join(says("28P01", ""), context.DeadlineExceeded), false, false},
+		{errors.Join(says("53300", ""), says("28P01", ""), context.DeadlineExceeded), false, false},
+		{errors.Join(syscall.ECONNREFUSED, context.DeadlineExceeded), false, true},
 	} {
 		if full, crowded := isFull(c.err), isCrowded(c.err); full != c.full || crowded != c.crowded {
 			t.Errorf("%v: isFull is %v, isCrowded %v", c.err, full, crowded)
+		}
+	}
+}
+
+// TestGoesOn: whoever waits for an attempt to connect knows that it goes on, whatever the server said.
+func TestGoesOn(t *testing.T) {
+	s := &Store{name: "s"}
+	for _, err := range []error{&pgconn.PgError{Code: "53300"}, &pgconn.PgError{Code: "08P01"}, context.DeadlineExceeded} {
+		for _, waits := range []bool{false, true} {
+			failed := err
+			if waits {
+				failed = &waitingError{err}
+			}
+			var unreached *unreachedError
+			if got := s.unreached(t.Context(), failed); !errors.As(got, &unreached) || unreached.waiting != waits || !isCrowded(got) {
+				t.Errorf("%v (%t): got %#v", err, waits, got)
+			}
 		}
 	}
 }

@@ -68,8 +68,29 @@ func TestRenewalGivenUp(t *testing.T) {
 	s.renewer <- l
 }
 
-// TestBusyServer: a read tries again after an attempt to connect that the server was too busy to answer in time. One that
-// waits in line keeps its place meanwhile.
+// TestPatience: who is next in a line that doesn't move tries all the same after two seconds or so, and those behind later.
+// Those behind also look more rarely.
+func TestPatience(t *testing.T) {
+	for _, c := range []struct {
+		ticket, head   int64
+		patience, look time.Duration // on average
+	}{
+		{5, -1, outOfLine, nextLook},
+		{6, 5, outOfLine * 33 / 32, 35 * time.Millisecond},
+		{5 + spread, 5, 2 * outOfLine, 345 * time.Millisecond},
+		{1, tickets - 1, outOfLine * 34 / 32, 45 * time.Millisecond}, // the counter has started over
+	} {
+		p := &spot{ticket: c.ticket, head: c.head}
+		for range 100 {
+			if patience, look := p.patience(), p.pause(); patience < c.patience/2 || patience > c.patience*3/2 || look < c.look/2 || look > c.look*3/2 {
+				t.Errorf("%d behind %d waits %v, and looks again after %v", c.ticket, c.head, patience, look)
+			}
+		}
+	}
+}
+
+// TestBusyServer: a read tries again after an attempt to connect that the server was too busy to answer in time. Meanwhile
+// it waits in line, in one place.
 func TestBusyServer(t *testing.T) {
 	database := server.Database(t)
 	proxy := badnet.New(t, server.Address(), 0)
@@ -103,8 +124,8 @@ func TestBusyServer(t *testing.T) {
 		if err := kapitest.Receive(t, read, "the end of the read"); err != nil {
 			t.Error(err)
 		}
-		if n := ticketsOf(t, s.at.line) - tickets; inLine && n != 2 {
-			t.Errorf("it has entered the line %d times", n-1)
+		if n := ticketsOf(t, s.at.line) - tickets; n != map[bool]uint64{false: 1, true: 2}[inLine] { // after has the second
+			t.Errorf("%d tickets were taken (%t)", n, inLine)
 		}
 		after.leave()
 	}

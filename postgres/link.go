@@ -21,7 +21,7 @@ const letGo = 2 * time.Second
 // A target is a server that a store connects to.
 type target struct {
 	config *pgx.ConnConfig
-	line   *line // of those who find no connection left
+	line   *line // of those who find no connection left, or get no answer
 	// plain is set if the server has last refused TLS, although the DSN prefers it.
 	plain atomic.Bool
 }
@@ -68,7 +68,7 @@ type connected struct {
 // An attempt is one attempt to connect.
 type attempt struct {
 	cancel context.CancelFunc
-	// failed is the error of the last try, if the attempt goes on because the server has no connection left.
+	// failed is the error of the last try, if the attempt goes on (see isCrowded).
 	failed atomic.Pointer[error]
 	// moves counts how often the line in which it stands has moved.
 	moves atomic.Int64

@@ -18,7 +18,11 @@ import (
 
 // An unreachedError is returned when a link can't be used, nothing was done yet, and the problem may go
 // away on its own.
-type unreachedError struct{ error }
+type unreachedError struct {
+	error
+	// waiting is set if the attempt to connect goes on.
+	waiting bool
+}
 
 func (e *unreachedError) Unwrap() error { return e.error }
 
@@ -26,7 +30,8 @@ func (e *unreachedError) Unwrap() error { return e.error }
 // is worth trying again.
 func (s *Store) unreached(ctx context.Context, err error) error {
 	if ctx.Err() == nil && passes(err) {
-		return &unreachedError{s.fail(err)}
+		var waiting *waitingError
+		return &unreachedError{s.fail(err), errors.As(err, &waiting)}
 	}
 	return s.fail(err)
 }
@@ -58,8 +63,7 @@ func (s *Store) useWhile(ctx context.Context, again func(error) bool, by lane, f
 		}
 		last = err
 		pause := pauses.Next()
-		var waiting *waitingError
-		if errors.As(err, &waiting) { // the next call goes on waiting for the same attempt
+		if unreached.waiting { // the next call goes on waiting for the same attempt
 			pause = 0
 		}
 		select {
@@ -83,17 +87,26 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 // passes reports whether a problem that prevented or broke a connection may go away on its own. With
 // several hosts it is enough if this is true for one of them; but if one refuses the user, the database
 // or a setting, the others would, too.
-func passes(err error) bool {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // each is looked at
-		some := false
-		for _, err := range joined.Unwrap() {
-			if refusedForGood(err) {
-				return false
-			}
-			some = some || passes(err)
-		}
-		return some
+func passes(err error) bool { return anyIs(err, onePasses) }
+
+// anyIs reports whether is holds for an error or, if there is one for each of several hosts, for one of them. It is false
+// if one of them refuses the user, the database or a setting.
+func anyIs(err error, is func(error) bool) bool {
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // each is looked at
+	if !ok {
+		return is(err)
 	}
+	some := false
+	for _, err := range joined.Unwrap() {
+		if refusedForGood(err) {
+			return false
+		}
+		some = some || anyIs(err, is)
+	}
+	return some
+}
+
+func onePasses(err error) bool {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
 		return isPassing(refused.Code)
