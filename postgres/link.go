@@ -85,16 +85,16 @@ func (e *waitingError) Unwrap() error { return e.error }
 
 // A guard dials for one connection, and controls pgx's cancel requests.
 type guard struct {
-	// made is set once the connection is made. Before, no cancel request is sent: there is nothing worth cancelling, and
-	// pgx lets nobody wait for the request. PgBouncer before 1.20 ends if the process that sent one is gone before it
-	// has passed it on.
-	made atomic.Bool
+	// cancels is set once the connection is made, unless it is one through a pooler. Before, there is nothing worth
+	// cancelling, and pgx lets nobody wait for the request. A pooler ends a transaction when its client leaves, and
+	// PgBouncer before 1.21 may end because of a cancel request (its issues 801, 822 and 904).
+	cancels atomic.Bool
 	// sealed is set while a COMMIT is under way. A cancel request would make PostgreSQL stop
 	// waiting for its standby, so none may be sent then. pgx sends one whenever a context ends.
 	sealed atomic.Bool
 }
 
-var errSealed = errors.New("neither a commit nor an attempt to connect is cancelled by a request")
+var errSealed = errors.New("no cancel request is sent for a commit, an attempt to connect, or through a pooler")
 
 // connecting is the key of the context with which a connection is dialled. Every other dial is for a cancel request.
 type connecting struct{}
@@ -108,7 +108,7 @@ func (g *guard) dial(ctx context.Context, network, address string) (net.Conn, er
 	if ctx.Value(connecting{}) != nil {
 		return dialer.DialContext(ctx, network, address)
 	}
-	if !g.made.Load() || g.sealed.Load() {
+	if !g.cancels.Load() || g.sealed.Load() {
 		return nil, errSealed
 	}
 	conn, err := dialer.DialContext(ctx, network, address)
@@ -228,7 +228,7 @@ func (t *target) connect(ctx context.Context, g *guard, l *link) (c connected, e
 	defer cancel()
 	c = connected{conn: conn, since: time.Now()}
 	err = c.inspect(ctx)
-	g.made.Store(err == nil)
+	g.cancels.Store(err == nil && c.direct)
 	return c, err
 }
 

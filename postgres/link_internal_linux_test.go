@@ -107,8 +107,46 @@ func TestForeignNotifications(t *testing.T) {
 	}
 }
 
-// TestNotCancelled: an attempt to connect that is given up sends no cancel request, for which Close would not wait. (A
-// PgBouncer 1.18 whose client leaves in the middle of one ends.)
+// TestNotCancelledThroughPooler: no cancel request is sent through a pooler, as one may end PgBouncer.
+func TestNotCancelledThroughPooler(t *testing.T) {
+	database := server.Database(t)
+	for _, c := range []struct {
+		name, address string
+		requests      int
+	}{
+		{"through PgBouncer", server.Bouncer(t, 2), 0},
+		{"directly", server.Address(), 1},
+	} {
+		proxy := badnet.New(t, c.address, 0)
+		s := openFor(t, fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&default_query_exec_mode=exec", proxy.Address(), database))
+		wantIDs(t, s)
+		ctx, cancel := context.WithCancel(kapitest.Within(t))
+		ended := make(chan error, 1)
+		go func() {
+			ended <- s.use(ctx, s.toWrite, func(l *link) error {
+				_, err := l.conn.Exec(ctx, "SELECT pg_sleep(60)")
+				return err
+			})
+		}()
+		kapitest.Eventually(t, "it sleeps", func() bool {
+			return query[int](t, database, "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'") == 1
+		})
+		before := proxy.Connections()
+		cancel()
+		if err := kapitest.Receive(t, ended, "its end"); err == nil {
+			t.Errorf("%s: it has slept", c.name)
+		}
+		if err := s.Close(); err != nil { // it waits for the request
+			t.Error(err)
+		}
+		if n := proxy.Connections() - before; n != c.requests {
+			t.Errorf("%s: %d requests, want %d", c.name, n, c.requests)
+		}
+		server.Exec(t, database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'")
+	}
+}
+
+// TestNotCancelled: an attempt to connect that is given up sends no cancel request, for which Close would not wait.
 func TestNotCancelled(t *testing.T) {
 	s, proxy, database := throughProxy(t)
 	mustCommitBy(t, s, "a", "r")
