@@ -85,18 +85,23 @@ func newLine(hosts []string) *line {
 func (l *line) exists() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.file != nil && !inPlace(l.file) { // those who come now wait in another file
+	if !l.open() {
+		return false
+	}
+	head, err := keep.Held(l.file, firstTicket, tickets)
+	return head > 0 && err == nil
+}
+
+// open opens the file, if that was not done yet or the file was removed since: those who come now wait in another one.
+func (l *line) open() bool {
+	if l.file != nil && !inPlace(l.file) {
 		_ = l.file.Close()
 		l.file = nil
 	}
 	if l.file == nil {
 		l.file, _ = openSide(l.name)
 	}
-	if l.file == nil {
-		return false
-	}
-	head, err := keep.Held(l.file, firstTicket, tickets)
-	return head > 0 && err == nil
+	return l.file != nil
 }
 
 func (l *line) close() {

@@ -19,7 +19,7 @@ import (
 // they run: who changes it, or the keeper, which listens for all of them, notes that there.
 //
 // The file begins with the time at which the keeper last knew that it had noted everything (by CLOCK_BOOTTIME, in
-// nanoseconds), and a number that changes when every runner's records may have changed. From firstWord on it has a
+// nanoseconds), a number that changes when every runner's records may have changed, and that of the turns. From firstWord on it has a
 // number for each hash of a runner's id.
 type side struct {
 	mu     sync.Mutex

@@ -102,11 +102,7 @@ func TestBusyServer(t *testing.T) {
 				t.Fatal("there is no line")
 			}
 		}
-		for _, p := range []pool{s.writer, s.readers[0], s.readers[1]} {
-			l := <-p
-			l.drop()
-			p <- l
-		}
+		s.cut()
 		proxy.Hang(true)
 		made, tickets := proxy.Connections(), ticketsOf(t, s.at.line)
 		read := make(chan error, 1)

@@ -151,13 +151,15 @@ func (l *link) ready(ctx context.Context) (fresh bool, err error) {
 	tick := time.NewTicker(lastPause / 2)
 	defer tick.Stop()
 	soon, moves := time.After(lastPause), l.coming.moves.Load()
+	turn := uint64(0)
 	for {
 		select {
 		case <-tick.C: // being one of many doesn't use up anybody's time
-			if now := l.coming.moves.Load(); now != moves {
-				moves = now
+			movesNow, turnNow := l.coming.moves.Load(), l.at.line.turn()
+			if movesNow != moves || turnNow != turn && turn != 0 {
 				store.Moved(ctx)
 			}
+			moves, turn = movesNow, turnNow
 		case <-l.coming.done:
 			return true, l.take()
 		case <-soon: // the link goes back to its pool now and then, for Quiesce
@@ -224,10 +226,12 @@ func (t *target) connect(ctx context.Context, g *guard, l *link) (c connected, e
 	}
 	_, secure := conn.PgConn().Conn().(*tls.Conn)
 	t.plain.Store(prefers && !secure)
-	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, max(config.ConnectTimeout, patience)) // a pooler may have a queue
 	defer cancel()
 	c = connected{conn: conn, since: time.Now()}
-	err = c.inspect(ctx)
+	if err = c.inspect(ctx); err == nil {
+		t.line.noteTurn()
+	}
 	g.cancels.Store(err == nil && c.direct)
 	return c, err
 }

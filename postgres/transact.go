@@ -12,6 +12,7 @@ import (
 
 	"github.com/kettubot/kapi"
 	"github.com/kettubot/kapi/internal/backoff"
+	"github.com/kettubot/kapi/internal/store"
 )
 
 const (
@@ -86,7 +87,7 @@ func (s *Store) begin(ctx context.Context, l *link, j job) error {
 // for the lock. The context limits that wait, too, but not while this process is stopped.
 func (s *Store) limits(ctx context.Context) []any {
 	wait := patience
-	if end, ok := ctx.Deadline(); ok {
+	if end, ok := ctx.Deadline(); ok && !store.IsPatient(ctx) {
 		wait = max(time.Until(end), 0) + time.Second
 	}
 	return []any{milliseconds(s.standstill), milliseconds(wait)}
@@ -120,6 +121,7 @@ func (s *Store) commit(ctx context.Context, l *link, b *pgx.Batch, silent bool) 
 	err := s.land(ctx, l, b)
 	switch {
 	case err == nil:
+		s.side.noteTurn()
 		return nil
 	case errors.Is(err, errInDoubt):
 		return s.lookUp(ctx, l, err)

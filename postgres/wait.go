@@ -49,6 +49,7 @@ func (s *Store) useInTime(ctx context.Context, by lane, f func(*link) error) err
 func (s *Store) useWhile(ctx context.Context, again func(error) bool, by lane, f func(*link) error) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
+	defer s.whileOthersCommit(ctx)()
 	var last error
 	for pauses := backoff.New(firstPause, lastPause); ; {
 		err := s.use(ctx, by, f)

@@ -32,6 +32,9 @@ func Moved(ctx context.Context) {
 	}
 }
 
+// IsPatient reports whether Moved has an effect with this context.
+func IsPatient(ctx context.Context) bool { return ctx.Value(patienceKey{}) != nil }
+
 type patienceKey struct{}
 
 // A patience is the context of WithPatience.
