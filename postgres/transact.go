@@ -84,11 +84,15 @@ func (s *Store) begin(ctx context.Context, l *link, j job) error {
 }
 
 // limits returns the parameters of settings: how long this process may stand still, and how long it waits
-// for the lock. The context limits that wait, too, but not while this process is stopped.
+// for the lock. The context limits that wait, too, but not while this process is stopped. A patient one may end later than
+// it says.
 func (s *Store) limits(ctx context.Context) []any {
 	wait := patience
-	if end, ok := ctx.Deadline(); ok && !store.IsPatient(ctx) {
-		wait = max(time.Until(end), 0) + time.Second
+	if end, ok := ctx.Deadline(); ok {
+		left := max(time.Until(end), 0) + time.Second
+		if wait = left; store.IsPatient(ctx) {
+			wait = max(left, patience)
+		}
 	}
 	return []any{milliseconds(s.standstill), milliseconds(wait)}
 }

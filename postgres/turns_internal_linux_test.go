@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -106,6 +107,39 @@ func TestTurnsAreNoted(t *testing.T) {
 		if nowSide, nowLine := turns(); (nowSide != side) != c.commit || (nowLine != line) != c.makes {
 			t.Errorf("%s: the store's number went from %d to %d, the line's from %d to %d", c.name, side, nowSide, line, nowLine)
 		}
+	}
+}
+
+// TestLimits: the server waits for the lock for at least as long as the call may.
+func TestLimits(t *testing.T) {
+	s := &Store{}
+	for _, c := range []struct {
+		name        string
+		limit       time.Duration
+		patient     bool
+		least, most time.Duration
+	}{
+		{"none", 0, false, patience, patience},
+		{"short", time.Second, false, time.Second, 2 * time.Second},
+		{"patient", time.Second, true, patience, patience},
+		{"patient and long", 2 * patience, true, 2 * patience, 2*patience + time.Second},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		switch {
+		case c.patient:
+			var end context.CancelCauseFunc
+			ctx, end = store.WithPatience(ctx, c.limit)
+			defer end(nil)
+		case c.limit > 0:
+			var end context.CancelFunc
+			ctx, end = context.WithTimeout(ctx, c.limit)
+			defer end()
+		}
+		ms, err := strconv.Atoi(s.limits(ctx)[1].(string))
+		if got := time.Duration(ms) * time.Millisecond; err != nil || got < c.least || got > c.most {
+			t.Errorf("%s: it waits %v (%v)", c.name, got, err)
+		}
+		cancel()
 	}
 }
 
