@@ -90,6 +90,13 @@ func (d *side) close() {
 	}
 }
 
+// identify sets the file's name.
+func (d *side) identify(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.name = name
+}
+
 // end closes the file for good.
 func (d *side) end() {
 	d.mu.Lock()

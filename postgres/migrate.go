@@ -69,7 +69,7 @@ func (s *Store) known(ctx context.Context, l *link) (bool, error) {
 	if err != nil || version == nil || secret == nil {
 		return false, err
 	}
-	s.side.name = sideName(*secret, table, database, s.schema)
+	s.side.identify(sideName(*secret, table, database, s.schema))
 	return *version == s.version && goesOn && found == len(tables()) && checkVersion(server, encoding) == nil, nil
 }
 
