@@ -210,7 +210,9 @@ func (s *sweeper) judge(ctx context.Context, entries []*entry) error {
 	err := s.judgeAll(&w, entries)
 	if !s.survivors.owes.Load() { // the store knows what this peer has asked
 		for _, e := range entries {
-			delete(s.survivors.tried, e.ID)
+			if e != nil { // settleDead has removed those that have changed meanwhile
+				delete(s.survivors.tried, e.ID)
+			}
 		}
 	}
 	return err
