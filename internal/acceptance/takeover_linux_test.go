@@ -153,11 +153,11 @@ func (r *relay) check() (again int) {
 			r.t.Errorf("%+v comes after attempt %d", d, t.attempt)
 		case d.What == begun && d.N < t.last:
 			again++
-		case d.What == worked && d.N != t.last+1:
+		case d.What == worked && d.N != t.last+1, d.What == begun && d.N > t.last:
 			r.t.Errorf("%+v comes after item %d", d, t.last)
 		}
 		t.fence, t.last, t.attempt = d.Fence, d.N, d.Attempt
-		if d.What == kept {
+		if d.What == kept || d.What == begun { // a runner that was killed right after a checkpoint hasn't noted it
 			t.kept = d.N
 		}
 		if d.What == begun {
