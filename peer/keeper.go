@@ -71,10 +71,15 @@ func (s *sweeper) whileBusy(f func()) {
 // busyFor is how many times a keeper that is busy asks for its part again. If it is busy for longer, it may hang.
 const busyFor = 30
 
-// pace returns how often tick is called. In a crowd of light peers each call counts.
+// pace returns how often tick is called. In a crowd of light peers each call counts, most of all those of peers that
+// only wait for their start to be committed: the longer the line, the longer they wait.
 func (s *sweeper) pace() time.Duration {
-	if s.keeping || s.view.isFull() {
+	switch {
+	case s.keeping || s.view.isFull():
 		return s.opts.sweepEvery
+	case s.ops.onlyStarting():
+		return s.opts.sweepEvery * 5
+	default:
+		return s.opts.sweepEvery * 3 / 2
 	}
-	return s.opts.sweepEvery * 3 / 2
 }

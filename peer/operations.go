@@ -147,6 +147,18 @@ func (o *operations) started(limit time.Duration) []*handle {
 	})
 }
 
+// onlyStarting reports whether this process waits for starts to be committed and runs nothing.
+func (o *operations) onlyStarting() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, h := range o.running {
+		if h.starting.Load() == nil {
+			return false
+		}
+	}
+	return len(o.running) > 0
+}
+
 // close makes register return ErrClosed from now on. It is false if it was called before.
 func (o *operations) close() bool {
 	o.mu.Lock()

@@ -15,6 +15,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/backoff"
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -93,9 +94,10 @@ func (f *file) lend(ctx context.Context, pool chan *sqlite.Conn) (*sqlite.Conn, 
 		return c, nil
 	default:
 	}
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for before, _ := f.wake.turns().look(); ; {
+	pauses := backoff.New(lookEvery, lookSeldom)
+	timer := time.NewTimer(inTimeFor(ctx, pauses.Next()))
+	defer timer.Stop()
+	for before := f.wake.turns().look().moves; ; {
 		select {
 		case c := <-pool:
 			return c, nil
@@ -103,11 +105,12 @@ func (f *file) lend(ctx context.Context, pool chan *sqlite.Conn) (*sqlite.Conn, 
 			return nil, nil
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: busy: %w", kapi.ErrUnavailable, context.Cause(ctx))
-		case <-tick.C:
-			if moves, _ := f.wake.turns().look(); moves != before {
+		case <-timer.C:
+			if moves := f.wake.turns().look().moves; moves != before {
 				before = moves
 				store.Moved(ctx)
 			}
+			timer.Reset(inTimeFor(ctx, pauses.Next()))
 		}
 	}
 }

@@ -51,11 +51,12 @@ func (p *places) take() error {
 	return err
 }
 
-// stand waits for the door, then for the turn, and then frees the door.
-func (p *places) stand() error {
+// stand waits for the door, calls next, waits for the turn, and then frees the door.
+func (p *places) stand(next func()) error {
 	down, up := length(), length()
 	err := p.slow.do(unix.F_OFD_SETLKW, unix.F_WRLCK, doorAt, up)
 	if err == nil {
+		next()
 		err = p.slow.do(unix.F_OFD_SETLKW, unix.F_WRLCK, turnAt-down, down+1)
 	}
 	if err == nil {
@@ -70,17 +71,23 @@ func (p *places) stand() error {
 // free releases both locks.
 func (p *places) free() { p.quick.release() }
 
-// who returns a random number that identifies the holder of the turn or, if the turn is free, of the door.
-// It returns 0 if both are free. This descriptor's own locks don't count.
-func (p *places) who() (int64, error) {
+// step releases the door alone, while stand waits for the turn.
+func (p *places) step() { _ = p.quick.do(unix.F_OFD_SETLK, unix.F_UNLCK, doorAt, longest) }
+
+// who returns random numbers that identify the holders of the turn and of the door, 0 if it is free. This descriptor's
+// own locks don't count.
+func (p *places) who() (turn, door int64, err error) {
 	l := p.quick
-	if err := l.do(unix.F_OFD_GETLK, unix.F_WRLCK, turnAt, 1); err != nil || l.lock.Type != unix.F_UNLCK {
-		return turnAt - l.lock.Start, err
+	if err = l.do(unix.F_OFD_GETLK, unix.F_WRLCK, turnAt, 1); err == nil && l.lock.Type != unix.F_UNLCK {
+		turn = turnAt - l.lock.Start + 1
 	}
-	if err := l.do(unix.F_OFD_GETLK, unix.F_WRLCK, doorAt, 1); err != nil || l.lock.Type != unix.F_UNLCK {
-		return -l.lock.Len, err
+	if err == nil {
+		err = l.do(unix.F_OFD_GETLK, unix.F_WRLCK, doorAt, 1)
 	}
-	return 0, nil
+	if err == nil && l.lock.Type != unix.F_UNLCK {
+		door = l.lock.Len
+	}
+	return turn, door, err
 }
 
 // release releases both locks, and no others: the keeper's locks are held through the same descriptor.

@@ -14,8 +14,10 @@ func openPlaces(*os.File) *places { return nil }
 
 func (*places) take() error { return errors.ErrUnsupported }
 
-func (*places) stand() error { return errors.ErrUnsupported }
+func (*places) stand(func()) error { return errors.ErrUnsupported }
 
 func (*places) free() {}
 
-func (*places) who() (int64, error) { return 0, errors.ErrUnsupported }
+func (*places) step() {}
+
+func (*places) who() (turn, door int64, err error) { return 0, 0, errors.ErrUnsupported }

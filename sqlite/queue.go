@@ -9,6 +9,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"github.com/kettubot/kapi/internal/backoff"
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -16,13 +17,20 @@ import (
 // never succeed. So a process first waits for its turn, on a lock for which the kernel keeps a queue. The turn is
 // only advisory: SQLite's lock decides who may write, and a process that can't wait for a turn tries to
 // take it without one.
+//
+// Waiting has to cost next to nothing. There may be a thousand who wait, and what they use is missing to the one that
+// has the turn: the more slowly it moves on, the more there are. So they look seldom, and one that has the turn for
+// long, because the machine has too much to do or because it is stopped, is overtaken by the next in line only.
 
 const (
-	// standstill is how long one holder may keep the turn before the others stop waiting for it: the holder
+	// standstill is how long one holder may keep the turn before the next in line stops waiting for it: the holder
 	// may be stopped (SIGSTOP, a debugger, a frozen container) without having SQLite's lock.
 	standstill = time.Second
-	// lookEvery is how often a waiting process checks whether the turn has changed hands.
-	lookEvery = standstill / 2
+	// blocked is how long the next in line may then keep its place before all others stop waiting, too.
+	blocked = 5 * standstill
+	// lookEvery is how often the next in line checks whether the turn has changed hands. Those behind it check less
+	// and less often, at last after lookSeldom.
+	lookEvery, lookSeldom = standstill / 2, 4 * standstill
 	// partTime is how long closing a store waits for its goroutine to leave the queue.
 	partTime = time.Second
 )
@@ -51,20 +59,15 @@ type queue struct {
 	wanted  bool          // a call is between join and leave
 	held    bool          // this process has the turn
 	waiting chan struct{} // closed when the goroutine ends; nil while there is none
+	next    chan struct{} // closed when the goroutine has been at the door
 
 	file   *os.File
 	index  openIndex
 	last   [markLength]byte // the mark of the last commit that was seen
 	writer int              // the process that was last seen to have SQLite's lock
-	holder int64            // the holder at the last look
-	since  time.Time        // when that holder was first seen
+	holder sighting         // who has the turn or, if it is free, is at the door
+	door   sighting         // who is at the door
 	moves  uint64           // how often another holder was seen
-}
-
-// An openIndex is the log's index, which SQLite has open: its path, and SQLite's descriptor of it, if that is known.
-type openIndex struct {
-	path string
-	fd   int
 }
 
 func newQueue(f *os.File, store string) *queue {
@@ -101,57 +104,70 @@ func (q *queue) begin(ctx context.Context, c *sqlite.Conn) error {
 // enter returns when this process has the turn, or should stop waiting for it. In the latter case moves is
 // how often the turn was seen to change hands.
 func (q *queue) enter(ctx context.Context) (moves uint64, err error) {
-	turn := q.join()
+	turn, next := q.join()
 	if turn == nil {
 		return 0, nil
 	}
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for before, _ := q.look(); ; {
-		moves, stands := q.look()
-		if moves != before {
-			before = moves
+	pauses := backoff.New(lookEvery, lookSeldom)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for before := q.look().moves; ; {
+		seen := q.look()
+		if seen.moves != before {
+			before = seen.moves
 			store.Moved(ctx)
 		}
 		q.noteCommits(ctx)
-		if stands {
-			return moves, nil
+		if seen.overtake {
+			return seen.moves, nil
 		}
+		pause := lookEvery
+		if next != nil {
+			pause = pauses.Next()
+		}
+		timer.Reset(inTimeFor(ctx, pause))
 		select {
 		case <-turn:
 			return 0, nil
+		case <-next:
+			next = nil
 		case <-ctx.Done():
 			return 0, sqlite.ResultBusy.ToError()
-		case <-tick.C:
+		case <-timer.C:
 		}
 	}
 }
 
-// join takes the turn, or starts a goroutine that waits for it, or joins the one that waits already. It
-// returns a channel that is closed when that goroutine ends, nil if there is nothing to wait for.
-func (q *queue) join() <-chan struct{} {
+// join takes the turn, or starts a goroutine that waits for it, or joins the one that waits already. It returns a
+// channel that is closed when that goroutine ends, nil if there is nothing to wait for, and one that is closed when it
+// is the next in line.
+func (q *queue) join() (turn, next <-chan struct{}) {
 	if q == nil {
-		return nil
+		return nil, nil
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.wanted = true
 	if q.held { // the goroutine got it after movesOn had looked
-		return nil
+		return nil, nil
 	}
 	if q.waiting == nil {
 		err := q.take()
 		if q.held = err == nil; !errors.Is(err, errTaken) {
-			return nil
+			return nil, nil
 		}
-		q.waiting = make(chan struct{})
+		q.waiting, q.next = make(chan struct{}), make(chan struct{})
 		go q.await()
 	}
-	return q.waiting
+	return q.waiting, q.next
 }
 
 func (q *queue) await() {
-	err := q.stand()
+	err := q.stand(func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		close(q.next)
+	})
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
@@ -165,7 +181,7 @@ func (q *queue) await() {
 	q.waiting = nil
 }
 
-// leave frees the turn, if this process has it.
+// leave frees the turn, if this process has it, or lets others to the door if it is waiting there.
 func (q *queue) leave() {
 	if q == nil {
 		return
@@ -173,63 +189,25 @@ func (q *queue) leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.wanted = false
-	if q.held {
+	switch {
+	case q.held:
 		q.held = false
 		q.free()
+	case q.isNext():
+		q.step()
 	}
 }
 
-// look returns how often the turn was seen to change hands. stands is true if that hasn't happened for so
-// long that nobody should wait for the turn.
-func (q *queue) look() (moves uint64, stands bool) {
-	if q == nil {
-		return 0, false
+// isNext reports whether the goroutine has been at the door.
+func (q *queue) isNext() bool {
+	if q.waiting == nil {
+		return false
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.lookLocked()
-}
-
-func (q *queue) lookLocked() (moves uint64, stands bool) {
-	now := time.Now()
-	holder, err := q.who()
-	switch {
-	case err != nil:
-		return q.moves, true // the holder is unknown
-	case holder != q.holder:
-		q.holder, q.since = holder, now
-		q.moves++
-	case holder == 0:
-		q.since = now
-	}
-	return q.moves, now.Sub(q.since) >= standstill
-}
-
-// noteCommits calls store.Moved if others have committed something since it was last called. They may have done so
-// without a turn.
-func (q *queue) noteCommits(ctx context.Context) {
-	if q == nil {
-		return
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	var now [markLength]byte
-	if _, err := q.file.ReadAt(now[:], 0); err == nil && now != q.last {
-		q.last = now
-		store.Moved(ctx)
-	}
-}
-
-// noteWriter calls store.Moved if SQLite's lock has changed hands since it was last called.
-func (q *queue) noteWriter(ctx context.Context) {
-	if q == nil {
-		return
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if pid := q.index.writer(); pid != q.writer {
-		q.writer = pid
-		store.Moved(ctx)
+	select {
+	case <-q.next:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -244,7 +222,7 @@ func (q *queue) movesOn(ctx context.Context, before uint64) bool {
 	if q.waiting == nil {
 		return false // this process has the turn, or can't get one
 	}
-	if moves, _ := q.lookLocked(); moves == before {
+	if q.lookLocked().moves == before {
 		return false
 	}
 	store.Moved(ctx)
@@ -271,7 +249,7 @@ func (q *queue) clear() {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		if _, stands := q.look(); stands {
+		if q.look().stands {
 			return
 		}
 		select {

@@ -80,8 +80,8 @@ func (l *line) free() {
 		q := l.holder.now().wake.turns()
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		id, err := q.who()
-		return err == nil && id == 0
+		turn, door, err := q.who()
+		return err == nil && turn == 0 && door == 0
 	})
 }
 
@@ -313,15 +313,15 @@ func TestQueueJoinWithTheTurn(t *testing.T) {
 		queues = append(queues, newQueue(f, ""))
 	}
 	one, two := queues[0], queues[1]
-	if one.join() != nil {
+	if at, _ := one.join(); at != nil {
 		t.Fatal("the turn is not free")
 	}
-	at := two.join()
+	at, _ := two.join()
 	kapitest.Eventually(t, "somebody is at the door", func() bool {
-		holder, err := one.who()
-		return err == nil && holder != 0
+		_, door, err := one.who()
+		return err == nil && door != 0
 	})
-	if one.join() != nil {
+	if at, _ := one.join(); at != nil {
 		t.Error("a call that has the turn waits for it")
 	}
 	one.leave()
