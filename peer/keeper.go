@@ -72,14 +72,22 @@ func (s *sweeper) whileBusy(f func()) {
 const busyFor = 30
 
 // pace returns how often tick is called. In a crowd of light peers each call counts, most of all those of peers that
-// only wait for their start to be committed: the longer the line, the longer they wait.
+// only wait for their start to be committed: the longer the line, the longer they wait. They call startedLate then.
 func (s *sweeper) pace() time.Duration {
 	switch {
 	case s.keeping || s.view.isFull():
 		return s.opts.sweepEvery
 	case s.ops.onlyStarting():
-		return s.opts.sweepEvery * 5
+		return s.opts.sweepEvery * 15
 	default:
 		return s.opts.sweepEvery * 3 / 2
+	}
+}
+
+// startedLate asks for a tick, because a start was committed after tick may have been put off.
+func (s *sweeper) startedLate() {
+	select {
+	case s.soon <- struct{}{}:
+	default:
 	}
 }

@@ -62,6 +62,9 @@ func (l *lease) loop() {
 		} else if !between || due.After(next) {
 			due = next
 		}
+		if l.ops.onlyStarting() {
+			due = began.Add(leaseParts * l.every) // the sweeper asks when there is something to renew (see startedLate)
+		}
 		timer.Reset(time.Until(due))
 	}
 }

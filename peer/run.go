@@ -109,6 +109,9 @@ func (r *run) start(ctx context.Context, start rules.Change) (*submission, error
 		return c, nil
 	}
 	h.starting.Store(nil)
+	if time.Since(began) > p.opts.sweepEvery {
+		p.sweep.startedLate()
+	}
 	r.have(c)
 	return c, nil
 }

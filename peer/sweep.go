@@ -35,6 +35,8 @@ type sweeper struct {
 	// view had at that time are judged.
 	begun, first chan struct{}
 	begin        func() // closes begun
+	// soon asks for a tick at once; it holds one.
+	soon chan struct{}
 
 	// looking is held during a look, which may be the loop's or that of a start about to be refused.
 	looking chan struct{} // holds one
@@ -59,7 +61,7 @@ type sweeper struct {
 func (s *sweeper) init() {
 	s.begun, s.first = make(chan struct{}), make(chan struct{})
 	s.begin = sync.OnceFunc(func() { close(s.begun) })
-	s.looking = make(chan struct{}, 1)
+	s.looking, s.soon = make(chan struct{}, 1), make(chan struct{}, 1)
 	s.watching = newWatching()
 	s.locked = map[string]bool{}
 	s.survivors.sweeper = s
@@ -78,6 +80,8 @@ func (s *sweeper) loop() {
 			begun = nil
 			s.lookOnce()
 		case <-tick.C:
+			s.tick()
+		case <-s.soon:
 			s.tick()
 		case <-s.ctx.Done():
 			return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/kettubot/kapi"
+	"github.com/kettubot/kapi/internal/backoff"
 	"github.com/kettubot/kapi/internal/store"
 )
 
@@ -108,23 +110,33 @@ func (f *file) checkPair(ctx context.Context) error {
 	}
 }
 
+// between is how long a process that is opening a file may take, on a machine with too much to do, from its lock on the
+// file to the one on the log's index.
+const between = 2 * time.Second
+
 // checkAlone refuses a file that another process has open under another name or through another folder,
-// and therefore with another log. It retries for a moment, because a process that is opening the file has
-// a lock on the file before it has one on the log's index.
+// and therefore with another log. It waits for processes that are opening the file.
 func (f *file) checkAlone(ctx context.Context) error {
 	index, err := factsOf(f.path + "-shm")
-	for began := time.Now(); err == nil; {
+	since, pauses := map[int]time.Time{}, backoff.New(5*time.Millisecond, 100*time.Millisecond)
+	for err == nil {
 		others := holders(f.path, f.facts, lockShared, lockSharedSize)
 		with := holders(f.path+"-shm", index, lockDMS, 1)
 		others = slices.DeleteFunc(others, func(pid int) bool { return slices.Contains(with, pid) })
-		switch {
-		case len(others) == 0:
+		if len(others) == 0 {
 			return nil
-		case time.Since(began) > shortly, ctx.Err() != nil:
-			return fmt.Errorf("%w: %s has it open under another name, with a log of its own: use that name, or end that process first",
-				kapi.ErrUnavailable, nameProcess(others[0]))
 		}
-		time.Sleep(5 * time.Millisecond)
+		maps.DeleteFunc(since, func(pid int, _ time.Time) bool { return !slices.Contains(others, pid) })
+		for _, pid := range others {
+			if _, seen := since[pid]; !seen {
+				since[pid] = time.Now()
+			}
+			if time.Since(since[pid]) > between || ctx.Err() != nil {
+				return fmt.Errorf("%w: %s has it open under another name, with a log of its own: use that name, or end that process first",
+					kapi.ErrUnavailable, nameProcess(pid))
+			}
+		}
+		time.Sleep(pauses.Next())
 	}
 	return nil // the log is not in use yet
 }

@@ -93,30 +93,60 @@ func openWith(ctx context.Context, path string, size size, r rights, known mark)
 	if err := f.checkPair(ctx); err != nil {
 		return nil, err
 	}
-	if err := recognise(ctx, path); err != nil {
-		return nil, err
-	}
-	writer, err := f.connect(ctx)
+	leave, err := f.pass(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if f.wake, err = openWake(path, f.facts, r); err != nil {
+	defer leave()
+	if err := recognise(ctx, path); err != nil {
 		return nil, err
+	}
+	if err := f.fill(ctx, size); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// pass opens the wake file, if that exists or nothing is in the store yet, and waits there until this process may go on.
+// Beside another program's file none must be created.
+func (f *file) pass(ctx context.Context) (leave func(), err error) {
+	n := gates
+	if f.facts.size == 0 {
+		n = 1
+	} else if _, err := os.Lstat(f.path + wakeName); err != nil {
+		return func() {}, nil
+	}
+	if f.wake, err = openWake(f.path, f.facts, f.rights); err != nil {
+		return nil, err
+	}
+	return f.wake.pass(ctx, n)
+}
+
+// fill opens the connections, and makes the store ready for them.
+func (f *file) fill(ctx context.Context, size size) error {
+	writer, err := f.connect(ctx)
+	if err != nil {
+		return err
+	}
+	if f.wake == nil {
+		if f.wake, err = openWake(f.path, f.facts, f.rights); err != nil {
+			return err
+		}
 	}
 	if err := f.prepare(ctx, writer); err != nil {
-		return nil, err
+		return err
 	}
 	if err := f.dressSides(); err != nil {
-		return nil, err
+		return err
 	}
 	f.writer <- writer
 	for range size.readers {
 		c, err := f.connect(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		c.SetBusyTimeout(openTimeout)
 		f.reader <- c
 	}
-	return f, nil
+	return nil
 }

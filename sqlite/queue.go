@@ -30,7 +30,7 @@ const (
 	blocked = 5 * standstill
 	// lookEvery is how often the next in line checks whether the turn has changed hands. Those behind it check less
 	// and less often, at last after lookSeldom.
-	lookEvery, lookSeldom = standstill / 2, 4 * standstill
+	lookEvery, lookSeldom = standstill / 2, 15 * standstill
 	// partTime is how long closing a store waits for its goroutine to leave the queue.
 	partTime = time.Second
 )

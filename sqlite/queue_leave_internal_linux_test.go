@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -186,5 +187,113 @@ func TestNoQueue(t *testing.T) {
 		}
 		s.Quiesce(func() {})
 		closeStore(t, s)
+	}
+}
+
+// queuesAt returns queues at one wake file, each as another process's.
+func queuesAt(t *testing.T, n int) []*queue {
+	t.Helper()
+	path := newPath(t)
+	queues := make([]*queue, n)
+	for i := range queues {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Close() })
+		queues[i] = newQueue(f, "")
+	}
+	return queues
+}
+
+// TestOneOvertakes: of those who wait while the turn stands still, only the next in line goes on without it, one after
+// the other; if the next in line stands still, too, all others do.
+func TestOneOvertakes(t *testing.T) {
+	queues := queuesAt(t, 4)
+	holder, waiting := queues[0], queues[1:]
+	if turn, _ := holder.join(); turn != nil {
+		t.Fatal("the turn is not free")
+	}
+	defer holder.leave()
+	isNext := func(q *queue) bool {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return q.isNext()
+	}
+	for i, q := range waiting {
+		q.join()
+		if i == 0 {
+			kapitest.Eventually(t, "one is the next in line", func() bool { return isNext(q) })
+		}
+	}
+	overtaking := func(age time.Duration) (some []*queue) {
+		for _, q := range waiting {
+			q.look() // the first look sees a new holder
+			q.mu.Lock()
+			q.holder.since, q.door.since = q.holder.since.Add(-age), q.door.since.Add(-age)
+			q.mu.Unlock()
+			if q.look().overtake {
+				some = append(some, q)
+			}
+		}
+		return some
+	}
+	if some := overtaking(standstill / 2); len(some) != 0 {
+		t.Errorf("%d overtake a holder that has had the turn for a moment", len(some))
+	}
+	for range len(waiting) - 1 {
+		some := overtaking(standstill)
+		if len(some) != 1 || !isNext(some[0]) {
+			t.Fatalf("%d overtake, want the next in line alone", len(some))
+		}
+		some[0].leave()
+		waiting = slices.DeleteFunc(waiting, func(q *queue) bool { return q == some[0] })
+		kapitest.Eventually(t, "another one is the next in line", func() bool { return slices.ContainsFunc(waiting, isNext) })
+	}
+	stuck := queuesAt(t, 3)
+	stuck[0].join()
+	defer stuck[0].leave()
+	for _, q := range stuck[1:] {
+		q.join()
+	}
+	waiting = stuck[1:]
+	kapitest.Eventually(t, "one is the next in line", func() bool { return slices.ContainsFunc(waiting, isNext) })
+	if some := overtaking(blocked); len(some) != len(waiting) {
+		t.Errorf("%d of %d overtake a line that stands still", len(some), len(waiting))
+	}
+}
+
+// TestGates: only so many may open a store at once; the others wait until one is done.
+func TestGates(t *testing.T) {
+	path := newPath(t)
+	var at []*wakeFile
+	for range 3 {
+		s := openFor(t, path)
+		at = append(at, s.now().wake)
+	}
+	var leave [2]func()
+	for i := range leave {
+		var err error
+		if leave[i], err = at[i].pass(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := at[2].pass(ctx, 2); ctx.Err() == nil || !isUnavailable(err) {
+		t.Errorf("while two are opening the store, a third one is told %v", err)
+	}
+	passed := make(chan error, 1)
+	go func() {
+		third, err := at[2].pass(kapitest.Within(t), 2)
+		if err == nil {
+			third()
+		}
+		passed <- err
+	}()
+	leave[0]()
+	leave[1]()
+	if err := kapitest.Receive(t, passed, "the third one to pass"); err != nil {
+		t.Error(err)
 	}
 }

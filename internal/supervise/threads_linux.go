@@ -16,9 +16,9 @@ import (
 // command is started; the runtime keeps idle ones.
 
 const (
-	// processors is the most threads that run Go code at once. Nothing in kapi run needs more, and each
-	// would take one more thread.
-	processors = 2
+	// processors is the most threads that run Go code at once. Nothing in kapi run needs more. Each would take one more
+	// thread, and with more than one, each wake-up wakes others for nothing, which a crowd feels.
+	processors = 1
 	// blocked is how many of kapi run's goroutines may be in the kernel at once: those of the engine
 	// (commits, its turn to write, its lease, the feed, wake-ups, the sweeper), of the tree (waiting,
 	// two copiers, signals, the end, terminal modes, remaining processes), and those that start the
