@@ -72,20 +72,24 @@ func (s *sweeper) whileBusy(f func()) {
 const busyFor = 30
 
 // pace returns how often tick is called. In a crowd of light peers each call counts, most of all those of peers that
-// only wait for their start to be committed: the longer the line, the longer they wait. They call startedLate then.
+// only wait for their start to be committed: the longer the line, the longer they wait.
 func (s *sweeper) pace() time.Duration {
-	switch {
-	case s.keeping || s.view.isFull():
+	if s.keeping || s.view.isFull() {
 		return s.opts.sweepEvery
-	case s.ops.onlyStarting():
-		return s.opts.sweepEvery * 15
-	default:
-		return s.opts.sweepEvery * 3 / 2
 	}
+	s.quiet.Store(true) // before the look, so that a start that is committed now is either seen or asks for a tick
+	if s.ops.onlyStarting() {
+		return s.opts.sweepEvery * 15
+	}
+	s.quiet.Store(false)
+	return s.opts.sweepEvery * 3 / 2
 }
 
-// startedLate asks for a tick, because a start was committed after tick may have been put off.
-func (s *sweeper) startedLate() {
+// started ends the time of few ticks. It is called when a start has been committed, or has failed.
+func (s *sweeper) started() {
+	if !s.quiet.Load() || !s.quiet.Swap(false) {
+		return
+	}
 	select {
 	case s.soon <- struct{}{}:
 	default:

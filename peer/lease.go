@@ -57,13 +57,14 @@ func (l *lease) loop() {
 		}
 		began := time.Now()
 		next := began.Add(l.every)
-		if l.renew() && early {
+		renewed := l.renew()
+		if renewed && early {
 			due = began.Add(backup * l.every)
 		} else if !between || due.After(next) {
 			due = next
 		}
-		if l.ops.onlyStarting() {
-			due = began.Add(leaseParts * l.every) // the sweeper asks when there is something to renew (see startedLate)
+		if renewed && !l.always && l.ops.onlyStarting() {
+			due = began.Add(backup * l.every) // the sweeper asks when there is something to renew
 		}
 		timer.Reset(time.Until(due))
 	}

@@ -147,7 +147,7 @@ func (o *operations) started(limit time.Duration) []*handle {
 	})
 }
 
-// onlyStarting reports whether this process waits for starts to be committed and runs nothing.
+// onlyStarting reports whether this process waits for starts to be committed, runs nothing, and owes the store nothing.
 func (o *operations) onlyStarting() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -156,7 +156,7 @@ func (o *operations) onlyStarting() bool {
 			return false
 		}
 	}
-	return len(o.running) > 0
+	return len(o.running) > 0 && len(o.unsaid)+len(o.unconfirmed)+len(o.lost) == 0
 }
 
 // close makes register return ErrClosed from now on. It is false if it was called before.

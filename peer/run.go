@@ -96,6 +96,7 @@ func (r *run) start(ctx context.Context, start rules.Change) (*submission, error
 	p, h := r.peer, r.handle
 	began := time.Now()
 	h.starting.Store(&began)
+	defer p.sweep.started()
 	c, err := p.commitStart(ctx, start)
 	switch {
 	case err != nil:
@@ -109,9 +110,6 @@ func (r *run) start(ctx context.Context, start rules.Change) (*submission, error
 		return c, nil
 	}
 	h.starting.Store(nil)
-	if time.Since(began) > p.opts.sweepEvery {
-		p.sweep.startedLate()
-	}
 	r.have(c)
 	return c, nil
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kettubot/kapi"
@@ -35,8 +36,9 @@ type sweeper struct {
 	// view had at that time are judged.
 	begun, first chan struct{}
 	begin        func() // closes begun
-	// soon asks for a tick at once; it holds one.
-	soon chan struct{}
+	// soon asks for a tick in sweepEvery, and holds one. quiet is set while ticks are put off (see pace).
+	soon  chan struct{}
+	quiet atomic.Bool
 
 	// looking is held during a look, which may be the loop's or that of a start about to be refused.
 	looking chan struct{} // holds one
@@ -82,7 +84,9 @@ func (s *sweeper) loop() {
 		case <-tick.C:
 			s.tick()
 		case <-s.soon:
-			s.tick()
+			every = s.opts.sweepEvery
+			tick.Reset(every)
+			continue
 		case <-s.ctx.Done():
 			return
 		}

@@ -131,10 +131,13 @@ func (f *file) checkAlone(ctx context.Context) error {
 			if _, seen := since[pid]; !seen {
 				since[pid] = time.Now()
 			}
-			if time.Since(since[pid]) > between || ctx.Err() != nil {
+			if time.Since(since[pid]) > between {
 				return fmt.Errorf("%w: %s has it open under another name, with a log of its own: use that name, or end that process first",
 					kapi.ErrUnavailable, nameProcess(pid))
 			}
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: other processes are opening it: %w", kapi.ErrUnavailable, context.Cause(ctx))
 		}
 		time.Sleep(pauses.Next())
 	}

@@ -17,6 +17,9 @@ type span struct {
 	longest int64
 }
 
+// queues is whether the kernel keeps queues.
+const queues = true
+
 // turnSpan is that of the turn to write.
 var turnSpan = span{1 << 40, 1 << 39}
 

@@ -15,18 +15,23 @@ import (
 // openFile opens the file at path, and creates it if it doesn't exist. known is the latest mark of the
 // files that were at path before, so that no seq is used twice.
 func openFile(ctx context.Context, path string, size size, known mark) (f *file, err error) {
-	takeWake(path)
-	r, err := rightsFor(path)
-	if err != nil {
-		return nil, err
-	}
-	return inTime(ctx, path, func() (f *file, err error) {
-		err = r.do(func() error {
-			f, err = openWith(ctx, path, size, r, known)
-			return err
+	for {
+		takeWake(path)
+		r, err := rightsFor(path)
+		if err != nil {
+			return nil, err
+		}
+		f, err = inTime(ctx, path, func() (f *file, err error) {
+			err = r.do(func() error {
+				f, err = openWith(ctx, path, size, r, known)
+				return err
+			})
+			return f, r.explain(err)
 		})
-		return f, r.explain(err)
-	})
+		if !errors.Is(err, errMoved) || ctx.Err() != nil {
+			return f, err
+		}
+	}
 }
 
 // slowly is how long opening may take, from when its context has ended, on a machine with too much to do.
@@ -90,14 +95,20 @@ func openWith(ctx context.Context, path string, size size, r rights, known mark)
 			_ = f.closeAll()
 		}
 	}()
-	if err := f.checkPair(ctx); err != nil {
-		return nil, err
-	}
 	leave, err := f.pass(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
+	if now, err := factsOf(path); err != nil || !now.same(f.facts) { // that may have taken long
+		return nil, errMoved
+	}
+	if err := checkSides(path, f.facts); err != nil {
+		return nil, err
+	}
+	if err := f.checkPair(ctx); err != nil {
+		return nil, err
+	}
 	if err := recognise(ctx, path); err != nil {
 		return nil, err
 	}
@@ -111,10 +122,11 @@ func openWith(ctx context.Context, path string, size size, r rights, known mark)
 // Beside another program's file none must be created.
 func (f *file) pass(ctx context.Context) (leave func(), err error) {
 	n := gates
+	if _, err := os.Lstat(f.path + wakeName); !queues || err != nil && f.facts.size > 0 {
+		return func() {}, nil
+	}
 	if f.facts.size == 0 {
 		n = 1
-	} else if _, err := os.Lstat(f.path + wakeName); err != nil {
-		return func() {}, nil
 	}
 	if f.wake, err = openWake(f.path, f.facts, f.rights); err != nil {
 		return nil, err

@@ -18,7 +18,7 @@ import (
 // only advisory: SQLite's lock decides who may write, and a process that can't wait for a turn tries to
 // take it without one.
 //
-// Waiting has to cost next to nothing. There may be a thousand who wait, and what they use is missing to the one that
+// Waiting has to cost next to nothing. There may be a thousand who wait, and what they use is lost to the one that
 // has the turn: the more slowly it moves on, the more there are. So they look seldom, and one that has the turn for
 // long, because the machine has too much to do or because it is stopped, is overtaken by the next in line only.
 
@@ -27,7 +27,7 @@ const (
 	// may be stopped (SIGSTOP, a debugger, a frozen container) without having SQLite's lock.
 	standstill = time.Second
 	// blocked is how long the next in line may then keep its place before all others stop waiting, too.
-	blocked = 5 * standstill
+	blocked = 3 * standstill
 	// lookEvery is how often the next in line checks whether the turn has changed hands. Those behind it check less
 	// and less often, at last after lookSeldom.
 	lookEvery, lookSeldom = standstill / 2, 15 * standstill
@@ -167,6 +167,9 @@ func (q *queue) await() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		close(q.next)
+		if !q.wanted {
+			q.step()
+		}
 	})
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -250,6 +253,7 @@ func (q *queue) clear() {
 	defer tick.Stop()
 	for {
 		if q.look().stands {
+			q.leave() // others may go to the door
 			return
 		}
 		select {

@@ -239,7 +239,7 @@ func TestStoppedInTheQueue(t *testing.T) {
 	l.await(1)
 	stop(t, child)
 	release()
-	ctx, cancel := store.WithPatience(kapitest.Within(t), 20*standstill)
+	ctx, cancel := store.WithPatience(kapitest.Within(t), openTimeout)
 	defer cancel(nil)
 	for _, id := range []string{"a", "b"} {
 		if _, err := insert(ctx, other, id); err != nil {

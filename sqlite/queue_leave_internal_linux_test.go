@@ -263,6 +263,75 @@ func TestOneOvertakes(t *testing.T) {
 	}
 }
 
+// TestLeftInLine: a goroutine whose call has ended keeps nobody from the door.
+func TestLeftInLine(t *testing.T) {
+	queues := queuesAt(t, 4)
+	queues[0].join()
+	defer queues[0].leave()
+	isNext := func(q *queue) func() bool {
+		return func() bool {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			return q.isNext()
+		}
+	}
+	next, left, last := queues[1], queues[2], queues[3]
+	next.join()
+	kapitest.Eventually(t, "one is the next in line", isNext(next))
+	left.join()
+	left.leave()
+	next.leave()
+	kapitest.Eventually(t, "the one that has left is at the door", isNext(left))
+	last.join()
+	kapitest.Eventually(t, "the last one is at the door", isNext(last))
+}
+
+// TestMovedAtTheGate: a file that is put in the place of an open one while a process waits at the gate is not opened with
+// the log of that one.
+func TestMovedAtTheGate(t *testing.T) {
+	l := &line{t: t, path: newPath(t)}
+	other := newPath(t)
+	makeStore(t, l.path, "old")
+	makeStore(t, other, "new")
+	keeps := startChild(t, "keep", l.path)
+	keeps.expect("open")
+	held := make([]*queue, gates)
+	for i := range held {
+		f, err := os.OpenFile(l.path+wakeName, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Close() })
+		held[i] = newQueue(f, l.path)
+		held[i].span = gateSpan(i)
+		if !held[i].try() {
+			t.Fatal("somebody is at the gate")
+		}
+	}
+	opened := make(chan *Store, 1)
+	go func() {
+		s, err := openWithin(kapitest.Within(t), t, l.path)
+		if err != nil {
+			t.Error(err)
+		}
+		opened <- s
+	}()
+	l.await(1)
+	rename(t, other, l.path)
+	for _, q := range held {
+		q.leave()
+	}
+	select {
+	case <-opened:
+		t.Error("it was opened while another process had the log open")
+	case <-time.After(standstill / 2):
+	}
+	keeps.end()
+	if s := kapitest.Receive(t, opened, "Open"); s != nil {
+		wantIDs(t, s, "new")
+	}
+}
+
 // TestGates: only so many may open a store at once; the others wait until one is done.
 func TestGates(t *testing.T) {
 	path := newPath(t)
@@ -278,10 +347,18 @@ func TestGates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
+	ctx, cancel := context.WithCancel(t.Context())
+	timer := time.AfterFunc(50*time.Millisecond, cancel)
+	defer timer.Stop()
 	if _, err := at[2].pass(ctx, 2); ctx.Err() == nil || !isUnavailable(err) {
 		t.Errorf("while two are opening the store, a third one is told %v", err)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if late, err := at[2].pass(ctx, 2); ctx.Err() == nil || err != nil {
+		t.Errorf("when the time for opening is over, a third one is told %v", err)
+	} else {
+		late()
 	}
 	passed := make(chan error, 1)
 	go func() {

@@ -20,10 +20,10 @@ const (
 	// thread, and with more than one, each wake-up wakes others for nothing, which a crowd feels.
 	processors = 1
 	// blocked is how many of kapi run's goroutines may be in the kernel at once: those of the engine
-	// (commits, its turn to write, its lease, the feed, wake-ups, the sweeper), of the tree (waiting,
-	// two copiers, signals, the end, terminal modes, remaining processes), and those that start the
+	// (commits, its turn to write, the gate where it opens the store, its lease, the feed, wake-ups, the sweeper), of
+	// the tree (waiting, two copiers, signals, the end, terminal modes, remaining processes), and those that start the
 	// command, write to standard error and receive signals; plus two of the runtime's own.
-	blocked = 18
+	blocked = 19
 )
 
 // Reserve begins to create the threads that this process may need while it supervises the command
